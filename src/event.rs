@@ -1,0 +1,304 @@
+//! What happens on the threads of a writer or reader, told to whoever asked to be told.
+//! Values, and the one place that calls an observer.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::address::Address;
+use crate::metrics::Tally;
+use crate::peer::{Credentials, Peer};
+
+/// What a writer tells its observer: transitions only, never one a message.
+///
+/// The observer runs on the writer's own thread. While it runs nothing is written; it may send with `try_send`, and its calls
+/// of `flush` and `shutdown` on the same writer are refused. Its panics are caught and counted.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum WriterEvent {
+    /// The writer tries to connect: at its start, and after a loss. The tries that follow are not told.
+    #[non_exhaustive]
+    Connecting {
+        /// Where to.
+        address: Address,
+    },
+    /// There is a connection.
+    #[non_exhaustive]
+    Connected {
+        /// Where to.
+        address: Address,
+        /// The reader's process when it began to listen.
+        reader: Credentials,
+    },
+    /// Connecting failed. Told once, and again when the cause changes.
+    #[non_exhaustive]
+    ConnectFailed {
+        /// Where to.
+        address: Address,
+        /// Why.
+        cause: ConnectError,
+        /// How long until the next try. Later ones wait longer.
+        retry_in: Duration,
+    },
+    /// The connection is gone. What the kernel had not taken whole is kept, and sent on the next.
+    #[non_exhaustive]
+    Lost {
+        /// Where it led.
+        address: Address,
+        /// How it ended.
+        cause: LostCause,
+        /// The reader had not read all that the kernel held for it: up to a socket buffer of messages that were counted as sent
+        /// were not received. Only Linux tells.
+        unread: bool,
+        /// How long until the next try.
+        retry_in: Duration,
+    },
+    /// A message was given up, because three connections in a row ended in the middle of it.
+    #[non_exhaustive]
+    GivenUp {
+        /// Where it was to go.
+        address: Address,
+        /// Its length, in bytes. A reader with a lower limit is the usual cause.
+        len: u64,
+    },
+    /// The writer's thread ends.
+    #[non_exhaustive]
+    Stopped {
+        /// Where it wrote to.
+        address: Address,
+        /// What was left in the queue.
+        left: Tally,
+    },
+}
+
+/// Why a writer could not connect.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The system's word, such as "connection refused" where no reader runs.
+    #[error("cannot connect")]
+    Io(#[source] io::Error),
+    /// The reader did not accept within the connect timeout: its backlog is full.
+    #[error("the reader does not accept: its backlog is full")]
+    BacklogFull,
+    /// Somebody else listens there than `expect_peer_uid` asks for. Nothing was sent to it.
+    #[error("the socket belongs to uid {found}, not to the expected uid {expected}")]
+    WrongPeer {
+        /// The uid that was asked for.
+        expected: u32,
+        /// The uid of the process that listens.
+        found: u32,
+    },
+}
+
+impl ConnectError {
+    /// Whether `other` has the same cause, so that it need not be told again.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Io(one), Self::Io(other)) => {
+                (one.kind(), one.raw_os_error()) == (other.kind(), other.raw_os_error())
+            }
+            (Self::BacklogFull, Self::BacklogFull) => true,
+            (Self::WrongPeer { found: one, .. }, Self::WrongPeer { found: other, .. }) => one == other,
+            _ => false,
+        }
+    }
+}
+
+/// How a connection of a writer ended.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LostCause {
+    /// The reader closed it while nothing was being written.
+    #[error("the reader closed the connection")]
+    Closed,
+    /// A write failed: usually "broken pipe", when the reader closed it meanwhile.
+    #[error("writing failed")]
+    Failed(#[source] io::Error),
+    /// The reader took no byte for the write timeout.
+    #[error("the reader took no byte for {0:?}")]
+    WriteTimeout(Duration),
+}
+
+/// What a reader tells its observer: transitions only, never one a message.
+///
+/// The observer runs on one of the reader's threads, and may run on several at once. It holds up only what that thread serves; calls of
+/// `shutdown` on the same reader are refused. Its panics are caught and counted.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReaderEvent {
+    /// A peer connected and was let in.
+    #[non_exhaustive]
+    Opened {
+        /// Who.
+        peer: Peer,
+    },
+    /// A connection ended.
+    #[non_exhaustive]
+    Closed {
+        /// Whose.
+        peer: Peer,
+        /// Why.
+        cause: CloseCause,
+    },
+    /// A peer was turned away before a byte of it was read.
+    #[non_exhaustive]
+    Refused {
+        /// Who.
+        peer: Peer,
+        /// Why.
+        cause: RefuseCause,
+    },
+    /// The handler returned an error. Told for the first one on a connection, and again after it went without for a
+    /// second; all are counted.
+    #[non_exhaustive]
+    HandlerFailed {
+        /// Whose message it was.
+        peer: Peer,
+        /// What the handler returned.
+        error: Box<dyn Error + Send + Sync>,
+    },
+    /// The handler panicked. Told as sparingly as its errors.
+    #[non_exhaustive]
+    HandlerPanicked {
+        /// Whose message it was.
+        peer: Peer,
+        /// What it panicked with, where that is text.
+        message: String,
+    },
+    /// The system is short of something: no connection is accepted for a while. Those that are open go on.
+    #[non_exhaustive]
+    AcceptPaused {
+        /// Where it listens.
+        address: Address,
+        /// The system's word, such as "too many open files".
+        error: io::Error,
+    },
+    /// Connections are accepted again.
+    #[non_exhaustive]
+    AcceptResumed {
+        /// Where it listens.
+        address: Address,
+    },
+    /// A further thread was needed and could not be had.
+    #[non_exhaustive]
+    ThreadFailed {
+        /// Where it listens.
+        address: Address,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// The socket's file is gone or another is in its place: new writers do not find this reader any more.
+    #[non_exhaustive]
+    Displaced {
+        /// Where it was.
+        address: Address,
+    },
+}
+
+/// Why a reader's connection ended.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CloseCause {
+    /// The peer closed it, between two frames.
+    #[error("the peer closed the connection")]
+    EndOfStream,
+    /// Nothing came for the idle timeout.
+    #[error("nothing came for the idle timeout")]
+    Idle,
+    /// The reader is stopping, and had read all there was.
+    #[error("the reader is stopping")]
+    Stopped,
+    /// The reader's time to stop was over.
+    #[error("the reader's time to stop was over")]
+    Cut,
+    /// The peer announced a message above the limit.
+    #[error(
+        "the peer announced a message of {len} bytes, above the limit of {limit}: raise max_message_len if it is wanted"
+    )]
+    TooLarge {
+        /// The length announced, in bytes.
+        len: u64,
+        /// The reader's `max_message_len`, in bytes.
+        limit: u64,
+    },
+    /// The peer sent a length prefix that is no 64-bit varint: it speaks something else.
+    #[error("the peer sent an invalid length prefix: it is not a stream of varint frames")]
+    InvalidPrefix,
+    /// The stream ended inside a frame. The half frame was discarded.
+    #[error("the stream ended inside a frame")]
+    Truncated,
+    /// The rest of a frame did not come in time. The half frame was discarded.
+    #[error("the rest of a frame did not come in time")]
+    TooSlow,
+    /// All the memory for half messages was taken, and this connection's had waited longest.
+    #[error("the memory for half messages was exhausted, and this one was the slowest")]
+    NoMemory,
+    /// Reading failed.
+    #[error("reading failed")]
+    Failed(#[source] io::Error),
+}
+
+/// Why a peer was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RefuseCause {
+    /// The peer check said no, or panicked.
+    #[error("the peer check refused it")]
+    Check,
+    /// Its user has as many connections as one user may have.
+    #[error("its user has the {limit} connections that one user may have")]
+    TooManyOfUser {
+        /// The reader's `max_connections_per_user`.
+        limit: usize,
+    },
+}
+
+/// The user's function for events, kept from doing harm.
+pub(crate) struct Observer<E>(Option<Callback<E>>);
+
+type Callback<E> = Arc<dyn Fn(&E) + Send + Sync>;
+
+impl<E> Observer<E> {
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn new(observer: impl Fn(&E) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(observer)))
+    }
+
+    /// Tells the event to the observer, if there is one; calls `panicked` if that panics.
+    pub(crate) fn tell(&self, event: impl FnOnce() -> E, panicked: impl FnOnce()) {
+        let Some(observer) = &self.0 else { return };
+        let event = event();
+        if catch_unwind(AssertUnwindSafe(|| observer(&event))).is_err() {
+            panicked();
+        }
+    }
+}
+
+impl<E> Clone for Observer<E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<E> fmt::Debug for Observer<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Observer(..)" } else { "Observer(none)" })
+    }
+}
+
+/// What somebody panicked with, where it is text.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without text").to_owned()
+}

@@ -1,0 +1,217 @@
+//! The figures of both ends.
+//! Values and counters: nothing here locks, waits or decides.
+
+use std::ops::{Add, AddAssign, Sub, SubAssign};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number of messages and of the bytes in them, without their length prefixes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// How many messages.
+    pub messages: u64,
+    /// The sum of their lengths, in bytes.
+    pub bytes: u64,
+}
+
+impl Tally {
+    /// One message of `len` bytes.
+    pub(crate) fn one(len: usize) -> Self {
+        Self { messages: 1, bytes: widen(len) }
+    }
+}
+
+impl Add for Tally {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { messages: self.messages + other.messages, bytes: self.bytes + other.bytes }
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Sub for Tally {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self { messages: self.messages - other.messages, bytes: self.bytes - other.bytes }
+    }
+}
+
+impl SubAssign for Tally {
+    fn sub_assign(&mut self, other: Self) {
+        *self = *self - other;
+    }
+}
+
+/// A length as a count: on every platform Rust has, a `usize` fits.
+pub(crate) fn widen(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+/// The figures of a [`Writer`](crate::Writer) at one moment. All but `queued` and `connected` only grow.
+///
+/// At rest the books balance, in messages and in bytes:
+/// `accepted = sent + dropped.oldest + failed.given_up + failed.left + queued`. Every attempt to send ends as accepted or
+/// as one of the refusals in [`Dropped`]. An empty message is accepted, sends nothing, and is in no figure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WriterMetrics {
+    /// What the queue took.
+    pub accepted: Tally,
+    /// Messages of which the kernel took the last byte. Not: read, handled, kept.
+    pub sent: Tally,
+    /// What waits, or is being written: accepted, and not yet ended one way or the other.
+    pub queued: Tally,
+    /// What was refused, or made room.
+    pub dropped: Dropped,
+    /// What was accepted and could not be sent.
+    pub failed: Failed,
+    /// Connections made.
+    pub connects: u64,
+    /// Connections lost whose peer had not read all that the kernel held for it: those messages counted as sent and
+    /// were not received. Linux only; elsewhere 0.
+    pub lost_with_unread: u64,
+    /// Writes that took at least one byte; each is one system call.
+    pub writes: u64,
+    /// Panics of the event observer that were caught.
+    pub observer_panics: u64,
+    /// Whether there is a connection now.
+    pub connected: bool,
+}
+
+/// What a writer dropped, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// Refused: there was no room in the queue.
+    pub full: Tally,
+    /// Refused: longer than `max_message_len`.
+    pub too_large: Tally,
+    /// Refused: after `shutdown`.
+    pub closed: Tally,
+    /// Accepted earlier, then removed to make room, where the writer was built to drop the oldest.
+    pub oldest: Tally,
+}
+
+impl Dropped {
+    /// The sum over all causes.
+    #[must_use]
+    pub fn total(&self) -> Tally {
+        self.full + self.too_large + self.closed + self.oldest
+    }
+}
+
+/// What a writer accepted and could not send, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failed {
+    /// Given up, because three connections in a row ended in the middle of this message.
+    pub given_up: Tally,
+    /// Left in the queue when the time for the shutdown was over.
+    pub left: Tally,
+}
+
+impl Failed {
+    /// The sum over all causes.
+    #[must_use]
+    pub fn total(&self) -> Tally {
+        self.given_up + self.left
+    }
+}
+
+/// The figures of a [`Reader`](crate::Reader) at one moment. All but `open` and `threads` only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReaderMetrics {
+    /// Messages given to the handler, and their bytes.
+    pub received: Tally,
+    /// Connections accepted since the start.
+    pub connections: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// Calls of the handler (for a message or the end of a batch) that returned an error.
+    pub handler_errors: u64,
+    /// Calls of the handler, the peer check or the event observer that panicked.
+    pub panics: u64,
+    /// Connections ended because of what the peer sent, by cause.
+    pub protocol_errors: ProtocolErrors,
+    /// Peers turned away before a byte of theirs was read.
+    pub refused_peers: u64,
+    /// Times that accepting paused because the system was short of something, such as descriptors.
+    pub accept_pauses: u64,
+    /// Threads that serve connections now.
+    pub threads: u64,
+}
+
+/// Connections that ended because of what the peer sent, or failed to send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProtocolErrors {
+    /// A length above `max_message_len`.
+    pub too_large: u64,
+    /// A length prefix that is no 64-bit varint.
+    pub invalid_prefix: u64,
+    /// The stream ended inside a frame.
+    pub truncated: u64,
+    /// The rest of a frame did not come in time.
+    pub too_slow: u64,
+}
+
+impl ProtocolErrors {
+    /// The sum over all causes.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.too_large + self.invalid_prefix + self.truncated + self.too_slow
+    }
+}
+
+/// A counter that anybody may read at any time.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    // Relaxed throughout: a figure orders nothing, it is only looked at.
+    pub(crate) fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subtract(&self, less: u64) {
+        self.0.fetch_sub(less, Ordering::Relaxed);
+    }
+
+    /// Publishes a number that is kept under somebody's lock: a plain store, where `add` would be a locked instruction.
+    pub(crate) fn publish(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+/// Two counters that make a [`Tally`].
+#[derive(Debug, Default)]
+pub(crate) struct TallyCounter {
+    messages: Counter,
+    bytes: Counter,
+}
+
+impl TallyCounter {
+    pub(crate) fn value(&self) -> Tally {
+        Tally { messages: self.messages.value(), bytes: self.bytes.value() }
+    }
+
+    pub(crate) fn add(&self, more: Tally) {
+        self.messages.add(more.messages);
+        self.bytes.add(more.bytes);
+    }
+
+    pub(crate) fn publish(&self, value: Tally) {
+        self.messages.publish(value.messages);
+        self.bytes.publish(value.bytes);
+    }
+}

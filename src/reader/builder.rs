@@ -1,0 +1,224 @@
+//! The settings of a reader, with their defaults and bounds.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::time::Duration;
+
+use super::BoundReader;
+use super::core::{PeerCheck, Settings};
+use super::state::Pace;
+use crate::address::{Address, AddressError};
+use crate::error::{BindError, SettingError};
+use crate::event::{Observer, ReaderEvent};
+use crate::metrics::widen;
+use crate::peer::Peer;
+use crate::sys::{Listener, ListenerOptions};
+
+/// The settings of a [`Reader`](crate::Reader), made by [`Reader::builder`](crate::Reader::builder).
+///
+/// Every setting has a default that suits a collector; the bounds are checked by [`bind`](Self::bind).
+///
+/// ```
+/// use std::time::Duration;
+/// use uds_ipc::Reader;
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("telemetry.sock");
+/// let bound = Reader::builder(&path)
+///     .max_message_len(64 * 1024)
+///     .idle_timeout(Duration::from_secs(60))
+///     .socket_mode(0o660)
+///     .peer_check(|peer| peer.credentials.uid != 65534)
+///     .on_event(|event| eprintln!("collector: {event:?}"))
+///     .bind()?;
+/// // Here a daemon drops its privileges.
+/// let reader = bound.start(|message| {
+///     println!("{} bytes", message.len());
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # reader.shutdown(Duration::from_secs(5))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a builder does nothing until it is bound and started"]
+pub struct ReaderBuilder {
+    address: Result<Address, AddressError>,
+    max_message_len: usize,
+    idle_timeout: Duration,
+    min_rate: u64,
+    max_connections: usize,
+    max_connections_per_user: Option<usize>,
+    max_held_size: usize,
+    max_threads: usize,
+    mode: u32,
+    owner: Option<u32>,
+    group: Option<u32>,
+    recv_buffer_size: Option<usize>,
+    peer_check: Option<PeerCheck>,
+    observer: Observer<ReaderEvent>,
+}
+
+impl ReaderBuilder {
+    pub(super) fn new(address: &OsStr) -> Self {
+        Self {
+            address: Address::new(address),
+            max_message_len: 10 * 1024 * 1024,
+            idle_timeout: Duration::from_secs(10),
+            min_rate: 64 * 1024,
+            max_connections: 1024,
+            max_connections_per_user: None,
+            max_held_size: 256 * 1024 * 1024,
+            max_threads: 128,
+            mode: 0o600,
+            owner: None,
+            group: None,
+            recv_buffer_size: None,
+            peer_check: None,
+            observer: Observer::none(),
+        }
+    }
+
+    /// The longest message, in bytes: 10 MiB unless set, at least 1. A peer that announces a longer one is hung up on, before a byte of it is
+    /// read.
+    pub fn max_message_len(mut self, bytes: usize) -> Self {
+        self.max_message_len = bytes;
+        self
+    }
+
+    /// How long a peer may be silent before its connection is closed: 10 s unless set, more than nothing; `Duration::MAX` is never. A
+    /// writer of this crate reconnects with its next message, and loses nothing by it.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// The slowest that a frame may come, in bytes a second: 65,536 unless set, at least 1. Once it has begun, a frame must be complete
+    /// after the idle timeout and the time that its length takes at this rate; or its peer holds memory for nothing.
+    pub fn min_rate(mut self, bytes_per_second: u64) -> Self {
+        self.min_rate = bytes_per_second;
+        self
+    }
+
+    /// The most connections at once: 1,024 unless set, at least 1. More wait in the socket's backlog until one ends.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// The most connections at once of one user: unless set all of them where only the owner may connect, half of them where others may. Those
+    /// above are refused, so that one user cannot shut the others out.
+    pub fn max_connections_per_user(mut self, connections: usize) -> Self {
+        self.max_connections_per_user = Some(connections);
+        self
+    }
+
+    /// The most bytes that half messages may hold over all connections: 256 MiB unless set, at least 1. At the bound nothing more is read until
+    /// some are complete, and if none is, the slowest connection is closed. Each thread may be one read above it.
+    pub fn max_held_size(mut self, bytes: usize) -> Self {
+        self.max_held_size = bytes;
+        self
+    }
+
+    /// The most threads that run the handler: 128 unless set, at least 1. There is one at first; more are started when all are at work,
+    /// and leave when they have had nothing to do for five seconds. A handler that blocks needs one for each connection that it blocks on.
+    pub fn max_threads(mut self, threads: usize) -> Self {
+        self.max_threads = threads;
+        self
+    }
+
+    /// The permissions of the socket's file: `0o600` unless set, up to `0o777`. To connect needs the right to write. It has them before
+    /// anybody can connect, whatever the umask. An abstract name has none.
+    pub fn socket_mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The owner of the socket's file: who binds it, unless set. To give it away needs the privilege to.
+    pub fn socket_owner(mut self, uid: u32) -> Self {
+        self.owner = Some(uid);
+        self
+    }
+
+    /// The group of the socket's file: that of who binds it, unless set. To give it to a group one is not in needs the
+    /// privilege to.
+    pub fn socket_group(mut self, gid: u32) -> Self {
+        self.group = Some(gid);
+        self
+    }
+
+    /// `SO_RCVBUF`, in bytes: the system's own unless set. Linux takes no notice of it on Unix sockets, where the sender's `SO_SNDBUF`
+    /// counts; the others do.
+    pub fn recv_buffer_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.recv_buffer_size = bytes.into();
+        self
+    }
+
+    /// Lets in only the peers for which `check` is true: all unless set. It runs before a byte of the peer is read, on one of the
+    /// reader's threads; a panic is a no.
+    pub fn peer_check(mut self, check: impl Fn(&Peer) -> bool + Send + Sync + 'static) -> Self {
+        self.peer_check = Some(Box::new(check));
+        self
+    }
+
+    /// Told of every [`ReaderEvent`], on the reader's threads: nobody unless set.
+    pub fn on_event(mut self, observer: impl Fn(&ReaderEvent) + Send + Sync + 'static) -> Self {
+        self.observer = Observer::new(observer);
+        self
+    }
+
+    /// Makes the socket: from now on peers can connect, and wait until the reader is [started](BoundReader::start).
+    ///
+    /// A stale socket at the path is replaced; one on which somebody accepts, and anything that is no socket, is left alone. Of several that
+    /// bind the same path at once, exactly one succeeds.
+    ///
+    /// # Errors
+    /// When the address is none or in use, a setting is out of its bounds, something else lies at the path, anybody could replace the
+    /// socket, or the system refuses.
+    pub fn bind(self) -> Result<BoundReader, BindError> {
+        self.check()?;
+        let address = self.address?;
+        let options = ListenerOptions {
+            mode: self.mode,
+            owner: self.owner,
+            group: self.group,
+            recv_buffer_size: self.recv_buffer_size,
+        };
+        let listener =
+            Listener::bind(&address, &options).map_err(|failure| BindError::new(failure, &address))?;
+        let only_owner = address.path().is_some() && self.mode & 0o077 == 0;
+        let a_share = if only_owner { self.max_connections } else { self.max_connections.div_ceil(2) };
+        let settings = Settings {
+            max_message_len: self.max_message_len,
+            pace: Pace { idle_timeout: self.idle_timeout, min_rate: self.min_rate },
+            max_connections: self.max_connections,
+            max_connections_per_user: self.max_connections_per_user.unwrap_or(a_share),
+            max_held_size: self.max_held_size,
+            max_threads: self.max_threads,
+            peer_check: self.peer_check,
+            observer: self.observer,
+        };
+        Ok(BoundReader::new(address, listener, settings))
+    }
+
+    fn check(&self) -> Result<(), SettingError> {
+        let per_user = self.max_connections_per_user.map_or(1, widen);
+        for (setting, value) in [
+            ("max_message_len", widen(self.max_message_len)),
+            ("min_rate", self.min_rate),
+            ("max_connections", widen(self.max_connections)),
+            ("max_connections_per_user", per_user),
+            ("max_held_size", widen(self.max_held_size)),
+            ("max_threads", widen(self.max_threads)),
+        ] {
+            SettingError::check(setting, value, value > 0, "at least 1")?;
+        }
+        let idle = self.idle_timeout;
+        SettingError::check("idle_timeout", idle, !idle.is_zero(), "more than nothing")?;
+        SettingError::check("socket_mode", self.mode, self.mode <= 0o777, "permission bits, up to 0o777")
+    }
+}
+
+impl fmt::Debug for ReaderBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReaderBuilder").field("address", &self.address).finish_non_exhaustive()
+    }
+}

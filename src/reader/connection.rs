@@ -1,0 +1,318 @@
+//! One connection, and one turn at it: read what is there, and give it to the handler.
+//! Decides nothing about time or threads.
+
+use std::any::Any;
+use std::error::Error;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::core::{Core, Outcome};
+use super::decoder::{Decoder, Frame, Malformed};
+use super::handler::Handler;
+use super::state::{Closing, FrameClock, end_cause};
+use crate::event::{CloseCause, ReaderEvent, RefuseCause, panic_message};
+use crate::metrics::{Tally, widen};
+use crate::peer::Peer;
+use crate::sys::{Received, Stream};
+
+/// How much one read takes. More brings nothing.
+pub(super) const READ_SIZE: usize = 256 * 1024;
+
+/// How many reads a connection has before others have their turn.
+const READS_PER_TURN: usize = 4;
+
+/// How long a handler must go without an error for the next one to be news.
+const NEWS_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) stream: Stream,
+    pub(super) peer: Peer,
+    /// Only the thread whose turn it is looks at this: the lock is never waited for.
+    serving: Mutex<Serving>,
+}
+
+#[derive(Debug)]
+struct Serving {
+    decoder: Decoder,
+    clock: FrameClock,
+    greeting: Greeting,
+    last_failure: Option<Instant>,
+}
+
+/// Whether the peer was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Greeting {
+    Due,
+    Done,
+}
+
+impl Connection {
+    pub(super) fn new(stream: Stream, peer: Peer, max_message_len: usize) -> Self {
+        let serving = Serving {
+            decoder: Decoder::new(max_message_len),
+            clock: FrameClock::default(),
+            greeting: Greeting::Due,
+            last_failure: None,
+        };
+        Self { stream, peer, serving: Mutex::new(serving) }
+    }
+
+    /// Has a turn, from the check of a new peer to the end of the stream.
+    pub(super) fn turn<H: Handler>(&self, core: &Core, handler: &H, closing: Option<Closing>) {
+        let mut serving = self.serving.lock();
+        let outcome = if serving.greeting == Greeting::Due && !self.greet(core, handler) {
+            Outcome::Refuse
+        } else {
+            serving.greeting = Greeting::Done;
+            self.serve(core, handler, &mut serving, closing)
+        };
+        let number = self.peer.connection;
+        match outcome {
+            Outcome::Refuse => core.remove(number),
+            Outcome::Close(cause) => {
+                core.note_held(serving.decoder.held(), 0);
+                drop(serving);
+                core.counters.count_end(&cause);
+                self.guard(core, || handler.closed(&self.peer));
+                // After the last call, so that a stop that waits for this connection waits for the handler too.
+                core.tell(|| ReaderEvent::Closed { peer: self.peer, cause });
+                core.remove(number);
+            }
+            Outcome::Park | Outcome::Again | Outcome::Starve => {
+                let Serving { decoder, clock, .. } = &mut *serving;
+                let deadline =
+                    clock.deadline(now(), core.settings.pace, decoder.position(), decoder.frames());
+                let half_since = clock.since();
+                drop(serving);
+                core.end_turn(number, &outcome, deadline, half_since);
+            }
+        }
+    }
+
+    /// Checks a new peer, and tells of it. False when it is turned away.
+    fn greet<H: Handler>(&self, core: &Core, handler: &H) -> bool {
+        let peer = self.peer;
+        let checked = core.settings.peer_check.as_ref().is_none_or(|check| {
+            catch_unwind(AssertUnwindSafe(|| check(&peer))).unwrap_or_else(|_| {
+                core.counters.panics.add(1);
+                false
+            })
+        });
+        if checked {
+            self.guard(core, || handler.opened(&peer));
+            core.tell(|| ReaderEvent::Opened { peer });
+        } else {
+            core.counters.refused_peers.add(1);
+            core.tell(|| ReaderEvent::Refused { peer, cause: RefuseCause::Check });
+        }
+        checked
+    }
+
+    /// Runs a callback that returns nothing.
+    fn guard(&self, core: &Core, callback: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(callback)) {
+            core.counters.panics.add(1);
+            core.tell(|| ReaderEvent::HandlerPanicked { peer: self.peer, message: panic_message(&*panic) });
+        }
+    }
+
+    /// Reads until there is nothing, or the connection has had its share.
+    fn serve<H: Handler>(
+        &self,
+        core: &Core,
+        handler: &H,
+        serving: &mut Serving,
+        closing: Option<Closing>,
+    ) -> Outcome {
+        if closing == Some(Closing::NoMemory) {
+            return Outcome::Close(CloseCause::NoMemory);
+        }
+        if closing.is_some() {
+            // Where that is possible, before the last look: what comes after it would be lost.
+            self.stream.stop_receiving();
+        }
+        let mut buffer = core.buffers.take();
+        buffer.resize(READ_SIZE, 0);
+        let mut batch = Batch::default();
+        let mut outcome = Outcome::Again;
+        for _ in 0..READS_PER_TURN {
+            if core.is_starving() && closing.is_none() {
+                outcome = Outcome::Starve;
+                break;
+            }
+            let ended = |decoder: &Decoder| Outcome::Close(end_cause(closing, decoder.position()));
+            outcome = match self.read(core, handler, &mut serving.decoder, &mut buffer, &mut batch) {
+                Read::Some => continue,
+                Read::Nothing if closing.is_some() => ended(&serving.decoder),
+                Read::Nothing => Outcome::Park,
+                Read::End => ended(&serving.decoder),
+                Read::Bad(cause) => Outcome::Close(cause),
+            };
+            break;
+        }
+        core.buffers.give(buffer);
+        if batch.tally.messages > 0 && !core.is_cut.load(Ordering::Relaxed) {
+            match catch_unwind(AssertUnwindSafe(|| handler.batch_end(&self.peer))) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => batch.note_error(core, error.into()),
+                Err(panic) => batch.note_panic(core, &*panic),
+            }
+        }
+        self.report(core, batch, serving);
+        outcome
+    }
+
+    /// Reads once, and gives the handler what has become whole.
+    fn read<H: Handler>(
+        &self,
+        core: &Core,
+        handler: &H,
+        decoder: &mut Decoder,
+        buffer: &mut [u8],
+        batch: &mut Batch,
+    ) -> Read {
+        let held = decoder.held();
+        let before = batch.tally;
+        let read = if let Some(room) = decoder.direct() {
+            let given = room.len();
+            let received = self.stream.receive(room);
+            let len = if let Ok(Received::Some(len)) = received { len } else { 0 };
+            if let Some(Frame::Message(message)) = decoder.filled(given, len) {
+                let run = catch_unwind(AssertUnwindSafe(|| self.deliver(core, handler, message, batch)));
+                run.unwrap_or_else(|panic| batch.note_panic(core, &*panic));
+            }
+            Self::sort(received)
+        } else {
+            match self.stream.receive(buffer) {
+                Ok(Received::Some(len)) => {
+                    let mut input = buffer.get(..len).unwrap_or_default();
+                    match self.decode(core, handler, decoder, &mut input, batch) {
+                        Ok(()) => Read::Some,
+                        Err(malformed) => Read::Bad(Self::bad(core, malformed)),
+                    }
+                }
+                received => Self::sort(received),
+            }
+        };
+        decoder.reclaim(&core.pieces);
+        core.note_held(held, decoder.held());
+        core.counters.received.add(batch.tally - before);
+        if core.is_cut.load(Ordering::Relaxed) { Read::Bad(CloseCause::Cut) } else { read }
+    }
+
+    fn sort(received: io::Result<Received>) -> Read {
+        match received {
+            Ok(Received::Some(_)) => Read::Some,
+            Ok(Received::Nothing) => Read::Nothing,
+            Ok(Received::End) => Read::End,
+            // The peer closed without reading what was sent to it: no concern of the messages that it sent.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Read::End,
+            Err(error) => Read::Bad(CloseCause::Failed(error)),
+        }
+    }
+
+    fn bad(core: &Core, malformed: Malformed) -> CloseCause {
+        match malformed {
+            Malformed::TooLarge { len } => {
+                CloseCause::TooLarge { len, limit: widen(core.settings.max_message_len) }
+            }
+            Malformed::InvalidPrefix => CloseCause::InvalidPrefix,
+        }
+    }
+
+    fn decode<H: Handler>(
+        &self,
+        core: &Core,
+        handler: &H,
+        decoder: &mut Decoder,
+        input: &mut &[u8],
+        batch: &mut Batch,
+    ) -> Result<(), Malformed> {
+        loop {
+            // One guard around many calls: entering it is cheap, but not free. After a panic the decoder stands behind the message that
+            // it came from.
+            let run = catch_unwind(AssertUnwindSafe(|| {
+                while let Some(frame) = decoder.next(input, &core.pieces)? {
+                    if core.is_cut.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    if let Frame::Message(message) = frame {
+                        self.deliver(core, handler, message, batch);
+                    }
+                }
+                Ok(())
+            }));
+            match run {
+                Ok(decoded) => return decoded,
+                Err(panic) => batch.note_panic(core, &*panic),
+            }
+        }
+    }
+
+    #[inline]
+    fn deliver<H: Handler>(&self, core: &Core, handler: &H, message: &[u8], batch: &mut Batch) {
+        batch.tally += Tally::one(message.len());
+        if let Err(error) = handler.message(message, &self.peer) {
+            batch.note_error(core, error.into());
+        }
+    }
+
+    /// Tells what went wrong in the handler, if that is news.
+    fn report(&self, core: &Core, batch: Batch, serving: &mut Serving) {
+        if batch.error.is_none() && batch.panic.is_none() {
+            return;
+        }
+        let now = now();
+        let before = serving.last_failure.replace(now);
+        if before.is_some_and(|before| now.saturating_duration_since(before) < NEWS_AFTER) {
+            return;
+        }
+        if let Some(error) = batch.error {
+            core.tell(|| ReaderEvent::HandlerFailed { peer: self.peer, error });
+        }
+        if let Some(message) = batch.panic {
+            core.tell(|| ReaderEvent::HandlerPanicked { peer: self.peer, message });
+        }
+    }
+}
+
+/// What one read came to.
+#[derive(Debug)]
+enum Read {
+    Some,
+    Nothing,
+    End,
+    Bad(CloseCause),
+}
+
+/// What a turn brought, and what went wrong in it: the first of each, since more would not be told.
+#[derive(Debug, Default)]
+struct Batch {
+    tally: Tally,
+    error: Option<BoxError>,
+    panic: Option<String>,
+}
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+impl Batch {
+    fn note_error(&mut self, core: &Core, error: BoxError) {
+        core.counters.handler_errors.add(1);
+        self.error.get_or_insert(error);
+    }
+
+    fn note_panic(&mut self, core: &Core, panic: &(dyn Any + Send)) {
+        core.counters.panics.add(1);
+        self.panic.get_or_insert_with(|| panic_message(panic));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,430 @@
+//! What a reader's threads share: the connections and their times, under one lock.
+//! Calls nothing of the user's, and blocks on nothing but its lock.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::connection::Connection;
+use super::state::{Closing, Crew, Pace};
+use crate::address::Address;
+use crate::event::{CloseCause, Observer, ReaderEvent};
+use crate::metrics::{Counter, ProtocolErrors, ReaderMetrics, TallyCounter};
+use crate::peer::{Credentials, Peer};
+use crate::pool::Pool;
+use crate::reentry::Scope;
+use crate::sys::{Interest, Listener, Poller, Stream, Waker};
+
+/// The keys of what is no connection. Connections count from 1.
+pub(super) const LISTENER: u64 = 0;
+pub(super) const ERRANDS: u64 = u64::MAX - 1;
+pub(super) const FILE: u64 = u64::MAX - 2;
+
+pub(super) type PeerCheck = Box<dyn Fn(&Peer) -> bool + Send + Sync>;
+
+/// What was set when the reader was built.
+pub(super) struct Settings {
+    pub(super) max_message_len: usize,
+    pub(super) pace: Pace,
+    pub(super) max_connections: usize,
+    pub(super) max_connections_per_user: usize,
+    pub(super) max_held_size: usize,
+    pub(super) max_threads: usize,
+    pub(super) peer_check: Option<PeerCheck>,
+    pub(super) observer: Observer<ReaderEvent>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("max_message_len", &self.max_message_len).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) address: Address,
+    pub(super) settings: Settings,
+    pub(super) counters: Counters,
+    pub(super) scope: Scope,
+    pub(super) poller: Poller,
+    /// Closed at the end, so that the address is free again.
+    pub(super) listener: Mutex<Option<Arc<Listener>>>,
+    /// Wakes the dispatcher.
+    pub(super) waker: Waker,
+    /// Calls a thread for the events of those that run no code of the user's.
+    pub(super) errands: Waker,
+    /// What connections read into.
+    pub(super) buffers: Pool,
+    /// What half messages are kept in.
+    pub(super) pieces: Pool,
+    /// The bytes that half messages hold over all connections.
+    pub(super) held: AtomicUsize,
+    /// The time to stop is over: nothing more goes to the handler.
+    pub(super) is_cut: AtomicBool,
+    pub(super) inner: Mutex<Inner>,
+    pub(super) stopped: Condvar,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) entries: HashMap<u64, Entry>,
+    per_user: HashMap<u32, usize>,
+    last_number: u64,
+    pub(super) accepting: Accepting,
+    /// The system was short of something when last asked.
+    pub(super) is_short: bool,
+    pub(super) life: Life,
+    /// When to look at which connection. Each has one; what it says may be long past, or too early, but never too late.
+    pub(super) times: BinaryHeap<Reverse<(Instant, u64)>>,
+    pub(super) starved: Vec<u64>,
+    pub(super) crew: Crew,
+    /// Whether the dispatcher looks at the crew every few milliseconds.
+    pub(super) is_watched: bool,
+    pub(super) errands: Vec<ReaderEvent>,
+}
+
+/// One connection as seen from outside its turns.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) connection: Arc<Connection>,
+    pub(super) is_served: bool,
+    pub(super) closing: Option<Closing>,
+    /// When it is to be closed, unless it is being served. `None` is never.
+    pub(super) deadline: Option<Instant>,
+    /// When its half message began.
+    pub(super) half_since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepting {
+    /// Armed, or being served.
+    Open,
+    /// As many connections as there may be: the rest waits in the backlog.
+    Full,
+    /// The system is short of something: again then.
+    Paused { until: Instant },
+    /// Nobody will come any more.
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Life {
+    Running,
+    /// `None` is a deadline too far off to have a name.
+    Draining {
+        deadline: Option<Instant>,
+    },
+    Stopped {
+        cut: u64,
+    },
+}
+
+/// How a turn at a connection ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It has no more for now.
+    Park,
+    /// It has had its share, and there may be more.
+    Again,
+    /// There is no memory for more.
+    Starve,
+    Close(CloseCause),
+    Refuse,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) received: TallyCounter,
+    pub(super) connections: Counter,
+    pub(super) open: Counter,
+    pub(super) handler_errors: Counter,
+    pub(super) panics: Counter,
+    pub(super) too_large: Counter,
+    pub(super) invalid_prefix: Counter,
+    pub(super) truncated: Counter,
+    pub(super) too_slow: Counter,
+    pub(super) refused_peers: Counter,
+    pub(super) accept_pauses: Counter,
+    pub(super) threads: Counter,
+}
+
+impl Counters {
+    pub(super) fn metrics(&self) -> ReaderMetrics {
+        ReaderMetrics {
+            received: self.received.value(),
+            connections: self.connections.value(),
+            open: self.open.value(),
+            handler_errors: self.handler_errors.value(),
+            panics: self.panics.value(),
+            protocol_errors: ProtocolErrors {
+                too_large: self.too_large.value(),
+                invalid_prefix: self.invalid_prefix.value(),
+                truncated: self.truncated.value(),
+                too_slow: self.too_slow.value(),
+            },
+            refused_peers: self.refused_peers.value(),
+            accept_pauses: self.accept_pauses.value(),
+            threads: self.threads.value(),
+        }
+    }
+
+    pub(super) fn count_end(&self, cause: &CloseCause) {
+        match cause {
+            CloseCause::TooLarge { .. } => self.too_large.add(1),
+            CloseCause::InvalidPrefix => self.invalid_prefix.add(1),
+            CloseCause::Truncated => self.truncated.add(1),
+            CloseCause::TooSlow => self.too_slow.add(1),
+            CloseCause::EndOfStream
+            | CloseCause::Idle
+            | CloseCause::Stopped
+            | CloseCause::Cut
+            | CloseCause::NoMemory
+            | CloseCause::Failed(_) => {}
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: HashMap::new(),
+            per_user: HashMap::new(),
+            last_number: 0,
+            accepting: Accepting::Open,
+            is_short: false,
+            life: Life::Running,
+            times: BinaryHeap::new(),
+            starved: Vec::new(),
+            crew: Crew::default(),
+            is_watched: false,
+            errands: Vec::new(),
+        }
+    }
+
+    fn connections_of(&self, uid: u32) -> usize {
+        self.per_user.get(&uid).copied().unwrap_or(0)
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        !matches!(self.life, Life::Running)
+    }
+}
+
+impl Core {
+    /// Tells an event on the current thread, which must be one that runs callbacks.
+    pub(super) fn tell(&self, event: impl FnOnce() -> ReaderEvent) {
+        self.settings.observer.tell(event, || self.counters.panics.add(1));
+    }
+
+    /// Has an event told by a thread that runs callbacks.
+    pub(super) fn tell_later(&self, event: ReaderEvent) {
+        self.inner.lock().errands.push(event);
+        self.errands.wake();
+    }
+
+    /// Takes a new connection in. `Err` with the peer when its user has enough.
+    pub(super) fn admit(&self, stream: Stream, credentials: Credentials, now: Instant) -> Result<(), Peer> {
+        let mut inner = self.inner.lock();
+        inner.last_number += 1;
+        let peer = Peer { connection: inner.last_number, credentials };
+        if inner.connections_of(credentials.uid) >= self.settings.max_connections_per_user {
+            return Err(peer);
+        }
+        *inner.per_user.entry(credentials.uid).or_default() += 1;
+        let number = peer.connection;
+        let connection = Arc::new(Connection::new(stream, peer, self.settings.max_message_len));
+        // Who waited in the backlog of a reader that stops is served like the others.
+        let closing = inner.is_draining().then_some(Closing::Stop);
+        let deadline = now.checked_add(self.settings.pace.idle_timeout);
+        let entry = Entry {
+            connection: Arc::clone(&connection),
+            is_served: false,
+            closing,
+            deadline,
+            half_since: None,
+        };
+        inner.entries.insert(number, entry);
+        self.counters.connections.add(1);
+        self.counters.open.add(1);
+        if let Some(deadline) = deadline {
+            self.look_at(&mut inner, deadline, number);
+        }
+        drop(inner);
+        if closing.is_some() {
+            connection.stream.stop_receiving();
+        }
+        // Ready at once: a thread is to check and greet the peer, even if it never sends.
+        if self.poller.add(&connection.stream, number, Interest::Now).is_err() {
+            self.remove(number);
+        }
+        Ok(())
+    }
+
+    fn look_at(&self, inner: &mut Inner, at: Instant, number: u64) {
+        let is_first = inner.times.peek().is_none_or(|Reverse((first, _))| at < *first);
+        // A flood of short connections leaves times behind of those that are gone.
+        if inner.times.len() > 2 * inner.entries.len() + 64 {
+            let Inner { times, entries, .. } = inner;
+            times.retain(|Reverse((_, number))| entries.contains_key(number));
+        }
+        inner.times.push(Reverse((at, number)));
+        if is_first {
+            self.waker.wake();
+        }
+    }
+
+    /// Forgets a connection that has ended; its socket is closed with its last reference.
+    pub(super) fn remove(&self, number: u64) {
+        let mut inner = self.inner.lock();
+        let Some(entry) = inner.entries.remove(&number) else { return };
+        let uid = entry.connection.peer.credentials.uid;
+        if let Some(count) = inner.per_user.get_mut(&uid) {
+            *count -= 1;
+            if *count == 0 {
+                inner.per_user.remove(&uid);
+            }
+        }
+        self.counters.open.subtract(1);
+        let reopen = inner.accepting == Accepting::Full;
+        if reopen {
+            inner.accepting = Accepting::Open;
+        }
+        let wake = inner.is_draining() && inner.entries.is_empty();
+        drop(inner);
+        if reopen {
+            self.arm_listener();
+        }
+        if wake {
+            self.waker.wake();
+        }
+    }
+
+    pub(super) fn arm_listener(&self) {
+        if let Some(listener) = self.listener.lock().clone() {
+            // It can only fail if the kernel forgot a descriptor that is open.
+            let _ = self.poller.arm(&*listener, LISTENER, Interest::Read);
+        }
+    }
+
+    /// Notes how a half message's memory has changed; lets those read on who waited for it.
+    pub(super) fn note_held(&self, before: usize, after: usize) {
+        if after >= before {
+            self.held.fetch_add(after - before, Ordering::Relaxed);
+            return;
+        }
+        let left = self.held.fetch_sub(before - after, Ordering::Relaxed) - (before - after);
+        if left < self.settings.max_held_size {
+            self.feed_starved();
+        }
+    }
+
+    pub(super) fn is_starving(&self) -> bool {
+        self.held.load(Ordering::Relaxed) >= self.settings.max_held_size
+    }
+
+    pub(super) fn feed_starved(&self) {
+        let mut inner = self.inner.lock();
+        let starved = std::mem::take(&mut inner.starved);
+        let fed: Vec<_> = starved
+            .into_iter()
+            .filter_map(|number| {
+                inner.entries.get(&number).map(|entry| (number, Arc::clone(&entry.connection)))
+            })
+            .collect();
+        drop(inner);
+        for (number, connection) in fed {
+            self.arm(&connection, number, Interest::Now);
+        }
+    }
+
+    pub(super) fn arm(&self, connection: &Connection, number: u64, interest: Interest) {
+        // As with the listener, it can only fail if the kernel forgot the socket.
+        let _ = self.poller.arm(&connection.stream, number, interest);
+    }
+
+    /// A thread takes the connection for a turn. `None` when it is gone, or another has it.
+    pub(super) fn begin_turn(&self, number: u64) -> Option<(Arc<Connection>, Option<Closing>)> {
+        let mut inner = self.inner.lock();
+        let entry = inner.entries.get_mut(&number).filter(|entry| !entry.is_served)?;
+        entry.is_served = true;
+        Some((Arc::clone(&entry.connection), entry.closing))
+    }
+
+    /// The turn is over and the connection goes on.
+    pub(super) fn end_turn(
+        &self,
+        number: u64,
+        outcome: &Outcome,
+        deadline: Option<Instant>,
+        half_since: Option<Instant>,
+    ) {
+        let mut inner = self.inner.lock();
+        let starves = matches!(outcome, Outcome::Starve);
+        let Some(entry) = inner.entries.get_mut(&number) else { return };
+        entry.is_served = false;
+        entry.deadline = deadline;
+        entry.half_since = half_since;
+        let connection = Arc::clone(&entry.connection);
+        // What was asked for meanwhile is looked at now.
+        let interest = if entry.closing.is_some() { Interest::Now } else { Interest::Read };
+        if starves && interest == Interest::Read {
+            inner.starved.push(number);
+            let watch = !std::mem::replace(&mut inner.is_watched, true);
+            drop(inner);
+            if watch {
+                self.waker.wake();
+            }
+            // The memory may have been given back just before.
+            if !self.is_starving() {
+                self.feed_starved();
+            }
+            return;
+        }
+        drop(inner);
+        self.arm(&connection, number, interest);
+    }
+
+    /// A thread begins to work on something.
+    pub(super) fn begin_work(&self) {
+        let mut inner = self.inner.lock();
+        inner.crew.busy += 1;
+        if inner.crew.all_busy() && !inner.is_watched {
+            inner.is_watched = true;
+            drop(inner);
+            self.waker.wake();
+        }
+    }
+
+    pub(super) fn end_work(&self) {
+        let mut inner = self.inner.lock();
+        inner.crew.busy -= 1;
+        inner.crew.turns += 1;
+    }
+
+    /// How long a thread waits for work before it asks [`Core::leave`]. The last one waits for ever.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        const SURPLUS_STAYS: Duration = Duration::from_secs(5);
+        (self.inner.lock().crew.threads > 1).then_some(SURPLUS_STAYS)
+    }
+
+    /// A thread that found nothing to do asks whether it may go. `always` when there is nothing any more.
+    pub(super) fn leave(&self, always: bool) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.crew.threads <= 1 && !always {
+            return false;
+        }
+        inner.crew.threads -= 1;
+        self.counters.threads.subtract(1);
+        let wake = inner.crew.threads == 0;
+        drop(inner);
+        if wake {
+            self.waker.wake();
+        }
+        true
+    }
+}

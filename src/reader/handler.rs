@@ -1,0 +1,86 @@
+//! What users give a reader to do.
+
+use std::error::Error;
+
+use crate::peer::Peer;
+
+/// What to do with the messages of a reader.
+///
+/// A closure for [`start`](crate::BoundReader::start) suffices for most; this trait is for those who want to know the peer, to see
+/// connections open and close, or to do something once a batch.
+///
+/// All calls come from the reader's threads. Those for one connection come one at a time and in order; those for different
+/// connections come side by side, which is why they take `&self`. A call that blocks holds up its own connection only.
+/// Panics are caught, counted and reported, and the connection goes on (with `panic = "abort"` nothing can be caught).
+///
+/// ```
+/// use std::fs::File;
+/// use std::io::{self, BufWriter, Write};
+/// use std::sync::Mutex;
+/// use uds_ipc::{Handler, Peer};
+///
+/// /// Takes its lock once a message, and goes to the disk once a batch.
+/// struct Log(Mutex<BufWriter<File>>);
+///
+/// impl Handler for Log {
+///     type Error = io::Error;
+///
+///     fn message(&self, message: &[u8], peer: &Peer) -> io::Result<()> {
+///         let mut file = self.0.lock().unwrap();
+///         write!(file, "[{}] ", peer.connection)?;
+///         file.write_all(message)?;
+///         file.write_all(b"\n")
+///     }
+///
+///     fn batch_end(&self, _: &Peer) -> io::Result<()> {
+///         self.0.lock().unwrap().flush()
+///     }
+/// }
+/// ```
+pub trait Handler: Send + Sync + 'static {
+    /// What a failed call returns. It is counted, and told to the event observer.
+    type Error: Into<Box<dyn Error + Send + Sync>>;
+
+    /// One message, valid for the call only. It is never empty.
+    ///
+    /// # Errors
+    /// Whatever went wrong. The connection goes on with the next message.
+    fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error>;
+
+    /// The end of a batch: of what one turn at the connection brought, at least one message. Here a handler flushes its
+    /// file or gives up its lock.
+    ///
+    /// # Errors
+    /// Whatever went wrong.
+    fn batch_end(&self, peer: &Peer) -> Result<(), Self::Error> {
+        let _ = peer;
+        Ok(())
+    }
+
+    /// A peer has connected and was let in. Comes before its first message.
+    fn opened(&self, peer: &Peer) {
+        let _ = peer;
+    }
+
+    /// A connection has ended. Comes after its last message.
+    fn closed(&self, peer: &Peer) {
+        let _ = peer;
+    }
+}
+
+/// A closure as a handler.
+#[derive(Debug)]
+pub(super) struct Closure<F>(pub(super) F);
+
+impl<F, E> Handler for Closure<F>
+where
+    F: Fn(&[u8]) -> Result<(), E> + Send + Sync + 'static,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Error = E;
+
+    #[inline]
+    fn message(&self, message: &[u8], _: &Peer) -> Result<(), E> {
+        (self.0)(message)
+    }
+}

@@ -1,0 +1,284 @@
+//! The receiving end.
+//! Thin: what decodes is the decoder, what decides is the state, what waits is the dispatcher and its threads.
+
+mod builder;
+mod connection;
+mod core;
+mod decoder;
+mod dispatcher;
+mod handler;
+mod state;
+mod worker;
+
+use std::error::Error;
+use std::ffi::OsStr;
+use std::fmt;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+pub use builder::ReaderBuilder;
+pub use handler::Handler;
+
+use self::connection::READ_SIZE;
+use self::core::{Core, Counters, ERRANDS, FILE, Inner, LISTENER, Life, Settings};
+use self::dispatcher::{Dispatcher, Stage};
+use self::handler::Closure;
+use crate::address::Address;
+use crate::error::{ShutdownError, StartError};
+use crate::metrics::ReaderMetrics;
+use crate::pool::Pool;
+use crate::reentry::Scope;
+use crate::sys::{Interest, Listener, Poller, Waker};
+
+/// How long a reader that is dropped without a shutdown still reads what was sent.
+const DROP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How many read buffers are kept; each is 256 KiB. More are made while more threads read at once.
+const BUFFERS_KEPT: usize = 4;
+
+/// How many small buffers for half messages are kept, and up to which size.
+const PIECES_KEPT: usize = 64;
+const PIECE_SIZE: usize = 4096;
+
+/// The receiving end: accepts connections, and gives every message to a handler.
+///
+/// Made in two steps: [`bind`](ReaderBuilder::bind) makes the socket, [`start`](BoundReader::start) begins to accept. In between a daemon can
+/// drop its privileges.
+///
+/// Dropped, it stops as [`shutdown`](Self::shutdown) does, within a second. In a child made by `fork` without `exec` a drop does nothing, and leaves
+/// the socket's file alone.
+///
+/// ```
+/// use std::time::Duration;
+/// use uds_ipc::Reader;
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("telemetry.sock");
+/// let reader = Reader::builder(&path).bind()?.start(|message| {
+///     println!("{}", String::from_utf8_lossy(message));
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// // ...
+/// let report = reader.shutdown(Duration::from_secs(5))?;
+/// assert_eq!(report.cut, 0);
+/// assert!(!path.exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Reader {
+    core: Arc<Core>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Where the threads were started: a fork copies this object, but not them.
+    process: u32,
+}
+
+/// A reader with a socket, on which peers can connect already. [`start`](Self::start) makes it a [`Reader`]; dropped before, it removes
+/// the socket's file.
+#[must_use = "nothing is accepted until it is started"]
+pub struct BoundReader {
+    address: Address,
+    listener: Option<Listener>,
+    settings: Option<Settings>,
+    process: u32,
+}
+
+/// What a reader's shutdown came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "it says whether anything was left unread"]
+pub struct ReaderReport {
+    /// Connections that were cut off, because the time was over before all that was sent on them had been handled.
+    pub cut: u64,
+    /// The figures at the end.
+    pub metrics: ReaderMetrics,
+}
+
+impl Reader {
+    /// The settings of a reader at `address`, a path or on Linux `@name`, to be changed, bound and started.
+    pub fn builder(address: impl AsRef<OsStr>) -> ReaderBuilder {
+        ReaderBuilder::new(address.as_ref())
+    }
+
+    /// Stops: turns newcomers away, handles all that was sent, and ends; at the latest when `timeout` is over.
+    ///
+    /// A writer of this crate loses nothing by it: its next write fails, and what it has not sent it keeps for the next
+    /// reader. (On macOS and the BSDs the last buffer of a writer that is sending can be lost.) Further calls, from any thread, wait for the same end, or bring it
+    /// nearer by a shorter timeout. A handler that never returns is left behind in its thread; after its return nothing
+    /// more is given to it.
+    ///
+    /// # Errors
+    /// Inside a callback of this reader's, for which it would have to wait.
+    pub fn shutdown(&self, timeout: Duration) -> Result<ReaderReport, ShutdownError> {
+        if self.core.scope.is_current() {
+            return Err(ShutdownError::InCallback);
+        }
+        self.begin_stop(timeout);
+        let mut inner = self.core.inner.lock();
+        let cut = loop {
+            match inner.life {
+                Life::Stopped { cut } => break cut,
+                // The dispatcher keeps the time: nothing of the user's can hold it up.
+                Life::Running | Life::Draining { .. } => self.core.stopped.wait(&mut inner),
+            }
+        };
+        drop(inner);
+        if let Some(thread) = self.thread.lock().take() {
+            // It runs nothing of the user's, so there is no panic to pass on.
+            let _ = thread.join();
+        }
+        Ok(ReaderReport { cut, metrics: self.metrics() })
+    }
+
+    fn begin_stop(&self, timeout: Duration) {
+        #[expect(clippy::disallowed_methods, reason = "a timeout is counted from the call")]
+        let deadline = Instant::now().checked_add(timeout);
+        let mut inner = self.core.inner.lock();
+        inner.life = match inner.life {
+            Life::Running => Life::Draining { deadline },
+            Life::Draining { deadline: before } => {
+                Life::Draining { deadline: before.into_iter().chain(deadline).min() }
+            }
+            stopped @ Life::Stopped { .. } => stopped,
+        };
+        drop(inner);
+        self.core.waker.wake();
+    }
+
+    /// The figures now. Never blocks the reading.
+    #[must_use]
+    pub fn metrics(&self) -> ReaderMetrics {
+        self.core.counters.metrics()
+    }
+
+    /// Where the reader listens.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.core.address
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if self.process != process::id() {
+            return;
+        }
+        if self.shutdown(DROP_TIMEOUT).is_err() {
+            // A callback held the last reference: the threads end by themselves.
+            self.begin_stop(DROP_TIMEOUT);
+        }
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("address", self.address())
+            .field("metrics", &self.metrics())
+            .finish_non_exhaustive()
+    }
+}
+
+impl BoundReader {
+    fn new(address: Address, listener: Listener, settings: Settings) -> Self {
+        Self { address, listener: Some(listener), settings: Some(settings), process: process::id() }
+    }
+
+    /// Where peers connect.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Begins to accept, and gives every message to `handler`, on the reader's threads.
+    ///
+    /// The slice is valid for the call only. For more than the message itself see [`Handler`] and
+    /// [`start_handler`](Self::start_handler).
+    ///
+    /// # Errors
+    /// When the system refuses a thread or a descriptor.
+    pub fn start<F, E>(self, handler: F) -> Result<Reader, StartError>
+    where
+        F: Fn(&[u8]) -> Result<(), E> + Send + Sync + 'static,
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
+    {
+        self.start_handler(Closure(handler))
+    }
+
+    /// Begins to accept, and gives every message and the rest of what happens on a connection to `handler`.
+    ///
+    /// # Errors
+    /// When the system refuses a thread or a descriptor.
+    pub fn start_handler<H: Handler>(mut self, handler: H) -> Result<Reader, StartError> {
+        let address = self.address.clone();
+        let system = |source| StartError::System { address: address.clone(), source };
+        // They are taken only here, and this consumes their owner.
+        let (Some(listener), Some(settings)) = (self.listener.take(), self.settings.take()) else {
+            return Err(system(std::io::ErrorKind::NotConnected.into()));
+        };
+        let listener = Arc::new(listener);
+        let started = Self::start_threads(&address, &listener, settings, handler).map_err(system);
+        started.inspect_err(|_| listener.remove_file())
+    }
+
+    fn start_threads<H: Handler>(
+        address: &Address,
+        listener: &Arc<Listener>,
+        settings: Settings,
+        handler: H,
+    ) -> std::io::Result<Reader> {
+        let core = Arc::new(Core {
+            address: address.clone(),
+            settings,
+            counters: Counters::default(),
+            scope: Scope::new(),
+            poller: Poller::new()?,
+            listener: Mutex::new(Some(Arc::clone(listener))),
+            waker: Waker::new()?,
+            errands: Waker::new()?,
+            buffers: Pool::new(BUFFERS_KEPT, READ_SIZE),
+            pieces: Pool::new(PIECES_KEPT, PIECE_SIZE),
+            held: AtomicUsize::new(0),
+            is_cut: AtomicBool::new(false),
+            inner: Mutex::new(Inner::new()),
+            stopped: Condvar::new(),
+        });
+        let file = listener.watch_file();
+        core.poller.add(&**listener, LISTENER, Interest::Read)?;
+        core.poller.add(&core.errands, ERRANDS, Interest::Read)?;
+        if let Some(file) = &file {
+            core.poller.add(file, FILE, Interest::Read)?;
+        }
+        let dispatcher = Dispatcher {
+            core: Arc::clone(&core),
+            handler: Arc::new(handler),
+            file: Arc::new(file),
+            processors: thread::available_parallelism().map_or(1, usize::from),
+            turns_before: 0,
+            starving_since: None,
+            stage: Stage::Running,
+        };
+        dispatcher.spawn()?;
+        let thread = thread::Builder::new().name("uds-ipc-watch".into()).spawn(|| dispatcher.run());
+        // Without its dispatcher the thread that has been started must not stay.
+        let thread = thread.inspect_err(|_| core.poller.close())?;
+        Ok(Reader { core, thread: Mutex::new(Some(thread)), process: process::id() })
+    }
+}
+
+impl Drop for BoundReader {
+    fn drop(&mut self) {
+        if let Some(listener) = self.listener.take().filter(|_| self.process == process::id()) {
+            listener.remove_file();
+        }
+    }
+}
+
+impl fmt::Debug for BoundReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundReader").field("address", &self.address).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,160 @@
+//! The threads that run everything of the user's: each waits for one ready thing, deals with it, and waits again.
+//! They block here and in callbacks only; how many there are is the dispatcher's business.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::core::{Accepting, Core, ERRANDS, FILE, LISTENER};
+use super::handler::Handler;
+use crate::event::{ReaderEvent, RefuseCause};
+use crate::sys::{Accepted, FileWatch, Interest, Ready};
+
+/// How many connections are accepted before others have their turn.
+const ACCEPTS_PER_TURN: usize = 32;
+
+/// How long to wait for descriptors or memory.
+const SHORTAGE: Duration = Duration::from_millis(100);
+
+/// One of the threads.
+#[derive(Debug)]
+pub(super) struct Worker<H> {
+    pub(super) core: Arc<Core>,
+    pub(super) handler: Arc<H>,
+    pub(super) file: Arc<Option<FileWatch>>,
+}
+
+impl<H: Handler> Worker<H> {
+    pub(super) fn run(self) {
+        self.core.scope.enter();
+        loop {
+            let ready = self.core.poller.wait(self.core.patience());
+            let key = match ready {
+                Ok(Ready::Socket(key)) => key,
+                Ok(Ready::Nothing) if !self.core.leave(false) => continue,
+                Ok(Ready::Nothing) => return,
+                // A poller that cannot wait never will again: better no thread than one that spins.
+                Ok(Ready::Closed) | Err(_) => {
+                    let core = Arc::clone(&self.core);
+                    // The handler goes first: whoever waits for the last thread may want it back.
+                    drop(self);
+                    core.leave(true);
+                    return;
+                }
+            };
+            self.core.begin_work();
+            match key {
+                LISTENER => self.accept(),
+                ERRANDS => self.run_errands(),
+                FILE => self.look_at_file(),
+                number => {
+                    if let Some((connection, closing)) = self.core.begin_turn(number) {
+                        connection.turn(&self.core, &*self.handler, closing);
+                    }
+                }
+            }
+            self.core.end_work();
+        }
+    }
+
+    /// Accepts those who wait, then lets the next thread accept before anything of the user's runs.
+    fn accept(&self) {
+        let Some(listener) = self.core.listener.lock().clone() else { return };
+        let mut events = Vec::new();
+        for _ in 0..ACCEPTS_PER_TURN {
+            if self.is_full() {
+                break;
+            }
+            match listener.accept() {
+                Accepted::Stream(stream) => {
+                    self.resumed(&mut events);
+                    // A peer without credentials has gone already.
+                    let Ok(credentials) = stream.peer() else { continue };
+                    if let Err(peer) = self.core.admit(stream, credentials, now()) {
+                        self.core.counters.refused_peers.add(1);
+                        let limit = self.core.settings.max_connections_per_user;
+                        events
+                            .push(ReaderEvent::Refused { peer, cause: RefuseCause::TooManyOfUser { limit } });
+                    }
+                }
+                Accepted::Gone => {}
+                Accepted::Nobody => {
+                    self.resumed(&mut events);
+                    break;
+                }
+                Accepted::Short(error) => {
+                    self.paused(error, &mut events);
+                    break;
+                }
+                Accepted::Ended => {
+                    self.core.inner.lock().accepting = Accepting::Ended;
+                    self.core.waker.wake();
+                    break;
+                }
+            }
+        }
+        if self.core.inner.lock().accepting == Accepting::Open {
+            self.core.arm_listener();
+        }
+        for event in events {
+            self.core.tell(|| event);
+        }
+    }
+
+    /// Whether there are as many connections as there may be. If so, one that ends opens the listener again.
+    fn is_full(&self) -> bool {
+        let mut inner = self.core.inner.lock();
+        let is_full = inner.entries.len() >= self.core.settings.max_connections;
+        if is_full {
+            inner.accepting = Accepting::Full;
+        }
+        is_full
+    }
+
+    fn paused(&self, error: std::io::Error, events: &mut Vec<ReaderEvent>) {
+        let is_news = {
+            let mut inner = self.core.inner.lock();
+            inner.accepting =
+                now().checked_add(SHORTAGE).map_or(Accepting::Open, |until| Accepting::Paused { until });
+            !std::mem::replace(&mut inner.is_short, true)
+        };
+        self.core.waker.wake();
+        if is_news {
+            self.core.counters.accept_pauses.add(1);
+            events.push(ReaderEvent::AcceptPaused { address: self.core.address.clone(), error });
+        }
+    }
+
+    fn resumed(&self, events: &mut Vec<ReaderEvent>) {
+        if std::mem::replace(&mut self.core.inner.lock().is_short, false) {
+            events.push(ReaderEvent::AcceptResumed { address: self.core.address.clone() });
+        }
+    }
+
+    fn run_errands(&self) {
+        self.core.errands.reset();
+        let events = std::mem::take(&mut self.core.inner.lock().errands);
+        let _ = self.core.poller.arm(&self.core.errands, ERRANDS, Interest::Read);
+        for event in events {
+            self.core.tell(|| event);
+        }
+    }
+
+    /// Something happened to the socket's file: is it still ours?
+    fn look_at_file(&self) {
+        let (Some(file), Some(listener)) = (&*self.file, self.core.listener.lock().clone()) else { return };
+        file.reset();
+        if listener.is_displaced() {
+            // Told once; the watch ends with the file.
+            if !self.core.inner.lock().is_draining() {
+                self.core.tell(|| ReaderEvent::Displaced { address: self.core.address.clone() });
+            }
+        } else {
+            let _ = self.core.poller.arm(file, FILE, Interest::Read);
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
+fn now() -> Instant {
+    Instant::now()
+}

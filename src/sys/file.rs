@@ -1,0 +1,192 @@
+//! The file of a listening socket: whose it is, whether anybody answers on it, who may change it.
+//! Never removes what is not a socket, nor a socket on which somebody accepts.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::libc;
+
+use super::listener::{BindFailure, doing};
+use super::socket::Stream;
+use crate::address::Address;
+
+/// Which file it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+impl FileIdentity {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+
+    /// The identity of the file at `path` itself, not of what a link points to.
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self::of(&fs::symlink_metadata(path)?))
+    }
+}
+
+/// What lies at a path, in words.
+pub(crate) type FileKind = &'static str;
+
+fn kind_of(metadata: &Metadata) -> FileKind {
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_symlink() {
+        "a symbolic link"
+    } else if kind.is_fifo() {
+        "a named pipe"
+    } else if kind.is_block_device() || kind.is_char_device() {
+        "a device"
+    } else {
+        "a regular file"
+    }
+}
+
+/// Keeps other starters of the same path out, until it is dropped.
+///
+/// Between a starter's `bind` and its `listen` its socket looks stale to others; so all of probing, removing, binding and listening happens
+/// under this lock.
+#[derive(Debug)]
+pub(super) struct PathLock {
+    path: PathBuf,
+    _file: Flock<File>,
+}
+
+/// How long another starter may take. It needs less than a millisecond; one that is stopped must not stop us too.
+const LOCK_TRIES: u32 = 400;
+const LOCK_PACE: Duration = Duration::from_millis(5);
+
+impl PathLock {
+    pub(super) fn acquire(socket: &Path) -> Result<Self, BindFailure> {
+        let mut path = socket.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        for _ in 0..LOCK_TRIES {
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(libc::O_NOFOLLOW)
+                .open(&path)
+                .map_err(|source| doing("open the lock file", &path, source))?;
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(file) => {
+                    // The last holder may have removed the file that was opened here: then somebody else can lock the new one.
+                    let ours = file.metadata().map(|metadata| FileIdentity::of(&metadata));
+                    if let (Ok(ours), Ok(now)) = (ours, FileIdentity::at(&path)) {
+                        if ours == now {
+                            return Ok(Self { path, _file: file });
+                        }
+                    }
+                }
+                Err((_, nix::Error::EWOULDBLOCK | nix::Error::EINTR)) => {
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "a lock of another process tells nobody when it is free"
+                    )]
+                    thread::sleep(LOCK_PACE);
+                }
+                Err((_, error)) => return Err(doing("lock", &path, error.into())),
+            }
+        }
+        Err(doing("lock", &path, ErrorKind::TimedOut.into()))
+    }
+}
+
+impl Drop for PathLock {
+    fn drop(&mut self) {
+        // Removed while it is still locked, so that nobody else's is.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Makes sure that nothing is at `path`: removes a socket on which nobody accepts, refuses all else.
+/// Says whether there was one. The caller holds the lock.
+pub(super) fn clear(path: &Path, address: &Address) -> Result<bool, BindFailure> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(doing("look at", path, error)),
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(BindFailure::NotASocket(kind_of(&metadata)));
+    }
+    match Stream::connect(address, None) {
+        // A full backlog, and a socket that we may not connect to, have somebody behind them as well.
+        Ok(_) => return Err(BindFailure::InUse),
+        Err(error) => match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::PermissionDenied => return Err(BindFailure::InUse),
+            ErrorKind::NotFound => return Ok(false),
+            ErrorKind::ConnectionRefused => {}
+            _ if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
+                return Err(BindFailure::NotASocket("a datagram socket"));
+            }
+            _ => return Err(doing("probe the socket", path, error)),
+        },
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(doing("remove the stale socket", path, error))
+        }
+        _ => Ok(true),
+    }
+}
+
+/// Removes a socket file that nobody accepts on. Says whether there was one.
+pub(crate) fn remove_stale_socket(path: &Path, address: &Address) -> Result<bool, BindFailure> {
+    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return Ok(false);
+    }
+    let _lock = PathLock::acquire(path)?;
+    clear(path, address)
+}
+
+/// Removes the file at `path` if it is still the one that `identity` names.
+pub(super) fn remove_own(path: &Path, identity: FileIdentity) {
+    let is_ours = || FileIdentity::at(path).is_ok_and(|now| now == identity);
+    if !is_ours() {
+        return;
+    }
+    // Without the lock a successor could put its own there between the look and the removal. Where it cannot be had, for instance
+    // after privileges were dropped, the file stays: the next start replaces it.
+    if let Ok(_lock) = PathLock::acquire(path) {
+        if is_ours() {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Refuses a folder in which anybody could replace the socket.
+pub(super) fn check_directory(socket: &Path) -> Result<(), BindFailure> {
+    const OTHERS_WRITE: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+
+    let directory = socket.parent().unwrap_or(Path::new("/"));
+    let metadata =
+        fs::metadata(directory).map_err(|source| doing("look at the directory", directory, source))?;
+    if metadata.mode() & OTHERS_WRITE != 0 && metadata.mode() & STICKY == 0 {
+        return Err(BindFailure::UnsafeDirectory(directory.into()));
+    }
+    Ok(())
+}
+
+/// Makes the folder of a socket, and those above it, for the owner and the group only (0750).
+pub(crate) fn create_socket_dir(socket: &Path) -> Result<(), BindFailure> {
+    let directory = socket.parent().unwrap_or(Path::new("/"));
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(directory)
+        .map_err(|source| doing("create the directory", directory, source))?;
+    check_directory(socket)
+}

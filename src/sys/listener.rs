@@ -1,0 +1,252 @@
+//! A listening socket: bound, guarded, accepted from, ended.
+//! One that a service manager passed to us is never shut down, and its file never removed.
+
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{PermissionsExt, lchown};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::libc;
+use nix::sys::stat::{Mode, fchmod};
+use socket2::Socket;
+use thiserror::Error;
+
+use super::file::{self, FileIdentity, FileKind, PathLock};
+use super::socket::{Stream, new_socket, resume, sockaddr};
+use crate::address::Address;
+
+/// As many as the kernel allows (`net.core.somaxconn`, usually 4096): beyond the connection limit peers wait here.
+const BACKLOG: i32 = 4096;
+
+/// How a socket is to be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListenerOptions {
+    pub(crate) mode: u32,
+    pub(crate) owner: Option<u32>,
+    pub(crate) group: Option<u32>,
+    pub(crate) recv_buffer_size: Option<usize>,
+}
+
+/// Why there is no listening socket.
+#[derive(Debug, Error)]
+pub(crate) enum BindFailure {
+    #[error("somebody accepts there")]
+    InUse,
+    #[error("it is {0}")]
+    NotASocket(FileKind),
+    #[error("anybody can write to {}", .0.display())]
+    UnsafeDirectory(PathBuf),
+    #[error("cannot {doing} {}", path.display())]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+}
+
+pub(super) fn doing(doing: &'static str, path: &Path, source: io::Error) -> BindFailure {
+    BindFailure::Io { doing, path: path.into(), source }
+}
+
+/// What an accept brought.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    Stream(Stream),
+    /// Nobody waits.
+    Nobody,
+    /// This one is gone already, or was no good: the next may be.
+    Gone,
+    /// The system is short of something: descriptors or memory.
+    Short(io::Error),
+    /// The listener has ended, and all who waited were accepted.
+    Ended,
+}
+
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: Socket,
+    file: Option<OwnFile>,
+    has_ended: AtomicBool,
+}
+
+/// The file that this listener made.
+#[derive(Debug)]
+struct OwnFile {
+    path: PathBuf,
+    identity: FileIdentity,
+}
+
+impl Listener {
+    /// Binds and listens. Nobody can connect before the socket has its mode, owner and group.
+    pub(crate) fn bind(address: &Address, options: &ListenerOptions) -> Result<Self, BindFailure> {
+        let socket = Self::prepare(options)
+            .map_err(|source| doing("make a socket for", Path::new(address), source))?;
+        match address.path() {
+            Some(path) => Self::bind_path(socket, address, path, options),
+            None => Self::bind_name(socket, address),
+        }
+    }
+
+    fn prepare(options: &ListenerOptions) -> io::Result<Socket> {
+        let socket = new_socket()?;
+        socket.set_nonblocking(true)?;
+        if let Some(size) = options.recv_buffer_size {
+            socket.set_recv_buffer_size(size)?;
+        }
+        // Linux makes the file with these bits less the umask's, so that it is never open wider than asked. Where that is not possible
+        // (FreeBSD before 14.3) nobody can connect before `listen` all the same.
+        let _ = fchmod(&socket, Mode::from_bits_truncate(options.mode.try_into().unwrap_or(0o600)));
+        Ok(socket)
+    }
+
+    fn bind_name(socket: Socket, address: &Address) -> Result<Self, BindFailure> {
+        let bound = sockaddr(address)
+            .and_then(|sockaddr| socket.bind(&sockaddr))
+            .and_then(|()| socket.listen(BACKLOG));
+        match bound {
+            Ok(()) => Ok(Self { socket, file: None, has_ended: AtomicBool::new(false) }),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => Err(BindFailure::InUse),
+            Err(source) => Err(doing("bind", Path::new(address), source)),
+        }
+    }
+
+    fn bind_path(
+        socket: Socket,
+        address: &Address,
+        path: &Path,
+        options: &ListenerOptions,
+    ) -> Result<Self, BindFailure> {
+        file::check_directory(path)?;
+        let _lock = PathLock::acquire(path)?;
+        file::clear(path, address)?;
+        sockaddr(address).and_then(|sockaddr| socket.bind(&sockaddr)).map_err(|source| {
+            match source.kind() {
+                // Somebody who does not know the lock was faster.
+                ErrorKind::AddrInUse => BindFailure::InUse,
+                _ => doing("bind", path, source),
+            }
+        })?;
+        let identity = FileIdentity::at(path).map_err(|source| doing("look at", path, source))?;
+        Self::open_up(&socket, path, options).inspect_err(|_| {
+            let _ = fs::remove_file(path);
+        })?;
+        let file = Some(OwnFile { path: path.into(), identity });
+        Ok(Self { socket, file, has_ended: AtomicBool::new(false) })
+    }
+
+    fn open_up(socket: &Socket, path: &Path, options: &ListenerOptions) -> Result<(), BindFailure> {
+        if options.owner.is_some() || options.group.is_some() {
+            lchown(path, options.owner, options.group)
+                .map_err(|source| doing("set the owner and group of", path, source))?;
+        }
+        // After the owner: changing it may take bits away.
+        fs::set_permissions(path, Permissions::from_mode(options.mode))
+            .map_err(|source| doing("set the mode of", path, source))?;
+        socket.listen(BACKLOG).map_err(|source| doing("listen on", path, source))
+    }
+
+    /// Takes the connection that has waited longest.
+    pub(crate) fn accept(&self) -> Accepted {
+        let accepted = resume(|| self.socket.accept()).and_then(|(socket, _)| Stream::accepted(socket));
+        let error = match accepted {
+            Ok(stream) => return Accepted::Stream(stream),
+            Err(error) => error,
+        };
+        match error.raw_os_error() {
+            // After `end` nobody can come any more. Linux says EINVAL then.
+            Some(libc::EAGAIN | libc::EINVAL) if self.has_ended.load(Ordering::Acquire) => Accepted::Ended,
+            Some(libc::EAGAIN) => Accepted::Nobody,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Accepted::Short(error),
+            Some(libc::ECONNABORTED | libc::EPROTO | libc::EPERM) => Accepted::Gone,
+            _ => Accepted::Short(error),
+        }
+    }
+
+    /// Turns newcomers away, where that can be told apart from those who wait already: they can still be accepted.
+    pub(crate) fn end(&self) {
+        let keeps_those_who_wait = cfg!(any(target_os = "linux", target_os = "android"));
+        if keeps_those_who_wait {
+            let _ = self.socket.shutdown(Shutdown::Read);
+        } else {
+            self.remove_file();
+        }
+        // Only now: an accept that finds nobody after this found nobody for good.
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    /// Whether the file that this listener made is not at its path any more.
+    pub(crate) fn is_displaced(&self) -> bool {
+        self.file
+            .as_ref()
+            .is_some_and(|file| !FileIdentity::at(&file.path).is_ok_and(|identity| identity == file.identity))
+    }
+
+    /// A descriptor that becomes readable when something happens to the listener's file, where there is such a thing.
+    pub(crate) fn watch_file(&self) -> Option<FileWatch> {
+        self.file.as_ref().and_then(|file| FileWatch::new(&file.path))
+    }
+
+    /// Removes the file that this listener made, if it is still there.
+    pub(crate) fn remove_file(&self) {
+        if let Some(file) = &self.file {
+            file::remove_own(&file.path, file.identity);
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Tells when something happens to a file.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[derive(Debug)]
+pub(crate) struct FileWatch(nix::sys::inotify::Inotify);
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl FileWatch {
+    fn new(path: &Path) -> Option<Self> {
+        use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
+        // Unlinking a file that is open changes its link count, which is an attribute.
+        let flags = AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF;
+        inotify.add_watch(path, flags).ok()?;
+        Some(Self(inotify))
+    }
+
+    /// Forgets what has happened so far.
+    pub(crate) fn reset(&self) {
+        let _ = self.0.read_events();
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl AsFd for FileWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[derive(Debug)]
+pub(crate) enum FileWatch {}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+impl FileWatch {
+    fn new(_: &Path) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn reset(&self) {
+        match *self {}
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+impl AsFd for FileWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match *self {}
+    }
+}

@@ -1,0 +1,75 @@
+//! Waits for one socket, a waker, or a time.
+//! Says only what came; reads nothing.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags};
+
+use super::{Stream, Waker};
+
+/// What ended a wait. More than one can be true; none is when the time did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Readiness {
+    /// The waker was used.
+    pub(crate) woken: bool,
+    /// The socket takes bytes again.
+    pub(crate) room: bool,
+    /// The peer has closed the socket.
+    pub(crate) hangup: bool,
+}
+
+/// Waits until `waker` is used, `stream` is closed by its peer, `stream` has room (if that is asked for), or
+/// `timeout` is over.
+pub(crate) fn wait(
+    waker: &Waker,
+    stream: Option<&Stream>,
+    for_room: bool,
+    timeout: Option<Duration>,
+) -> io::Result<Readiness> {
+    let events = if for_room { PollFlags::POLLOUT } else { PollFlags::empty() };
+    let waker = PollFd::new(waker.as_fd(), PollFlags::POLLIN);
+    let mut both;
+    let mut alone;
+    let fds: &mut [PollFd<'_>] = match stream {
+        Some(stream) => {
+            both = [waker, PollFd::new(stream.as_fd(), events)];
+            &mut both
+        }
+        None => {
+            alone = [waker];
+            &mut alone
+        }
+    };
+    match poll(fds, timeout) {
+        Ok(()) => {}
+        // The caller looks at the clock and waits again.
+        Err(nix::Error::EINTR) => return Ok(Readiness::default()),
+        Err(error) => return Err(error.into()),
+    }
+    let returned = |at: usize| fds.get(at).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+    let (waker, stream) = (returned(0), returned(1));
+    Ok(Readiness {
+        woken: !waker.is_empty(),
+        room: stream.contains(PollFlags::POLLOUT),
+        hangup: stream.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL),
+    })
+}
+
+/// ppoll where there is one: poll counts in milliseconds, far too coarse for a linger.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+pub(super) fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> nix::Result<()> {
+    nix::poll::ppoll(fds, timeout.map(Into::into), None).map(drop)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+pub(super) fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> nix::Result<()> {
+    use nix::poll::PollTimeout;
+
+    // Rounded up: a wait that ends too early would be repeated at once.
+    let millis = timeout.map(|timeout| timeout.saturating_add(Duration::from_micros(999)).as_millis());
+    let timeout =
+        millis.map_or(PollTimeout::NONE, |millis| PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX));
+    nix::poll::poll(fds, timeout).map(drop)
+}

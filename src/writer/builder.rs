@@ -1,0 +1,258 @@
+//! The settings of a writer, with their defaults and bounds.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::Writer;
+use super::counters::Counters;
+use super::queue::{Limits, Overflow, Queue};
+use super::shared::{Inner, Shared};
+use super::state::{State, Timing};
+use super::worker::{Options, Outage, Worker};
+use crate::address::{Address, AddressError};
+use crate::backoff::Backoff;
+use crate::error::{SettingError, StartError};
+use crate::event::{Observer, WriterEvent};
+use crate::metrics::widen;
+use crate::pool::Pool;
+use crate::reentry::Scope;
+use crate::sys::Waker;
+
+/// The settings of a [`Writer`], made by [`Writer::builder`].
+///
+/// Every setting has a default that suits a daemon which sends telemetry; the bounds are checked by [`start`](Self::start).
+///
+/// ```
+/// use std::time::Duration;
+/// use uds_ipc::{Overflow, Writer};
+///
+/// let writer = Writer::builder("/tmp/nobody-is-there.sock")
+///     .queue_capacity(1_000)
+///     .overflow(Overflow::DropOldest)
+///     .backoff_max(Duration::from_millis(200))
+///     .on_event(|event| eprintln!("telemetry: {event:?}"))
+///     .start()?;
+/// # writer.shutdown(Duration::ZERO)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct WriterBuilder {
+    address: Result<Address, AddressError>,
+    queue_capacity: usize,
+    queue_size: usize,
+    overflow: Overflow,
+    max_message_len: usize,
+    write_timeout: Duration,
+    connect_timeout: Duration,
+    backoff_min: Duration,
+    backoff_max: Duration,
+    send_buffer_size: Option<usize>,
+    linger: Duration,
+    keepalive: Option<Duration>,
+    expect_peer_uid: Option<u32>,
+    observer: Observer<WriterEvent>,
+}
+
+impl WriterBuilder {
+    pub(super) fn new(address: &OsStr) -> Self {
+        Self {
+            address: Address::new(address),
+            queue_capacity: 10_000,
+            queue_size: 64 * 1024 * 1024,
+            overflow: Overflow::Refuse,
+            max_message_len: 10 * 1024 * 1024,
+            write_timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(1),
+            backoff_min: Duration::from_millis(10),
+            backoff_max: Duration::from_secs(1),
+            send_buffer_size: Some(212_992),
+            linger: Duration::from_micros(200),
+            keepalive: None,
+            expect_peer_uid: None,
+            observer: Observer::none(),
+        }
+    }
+
+    /// The most messages that may be accepted and not yet sent, whatever their length: 10,000 unless set, at least 1. What is being written
+    /// counts.
+    pub fn queue_capacity(mut self, messages: usize) -> Self {
+        self.queue_capacity = messages;
+        self
+    }
+
+    /// The most bytes of messages that may be accepted and not yet sent: 64 MiB unless set, at least 1. Messages are refused
+    /// as too large above it.
+    pub fn queue_size(mut self, bytes: usize) -> Self {
+        self.queue_size = bytes;
+        self
+    }
+
+    /// What happens when the queue is full: the new message is refused unless set.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// The longest message, in bytes: 10 MiB unless set, at least 1. A longer one is refused at once: a reader with its default limit would
+    /// hang up on it, again and again.
+    pub fn max_message_len(mut self, bytes: usize) -> Self {
+        self.max_message_len = bytes;
+        self
+    }
+
+    /// How long the reader may take no byte before the connection is given up and made anew: 1 s unless set, more than nothing. Every byte
+    /// restarts it, so that a slow reader is not a dead one.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// How long a reader that is there may take to accept before that counts as a failed try: 1 s unless set, more than
+    /// nothing. It matters when the reader's backlog is full; otherwise a Unix socket connects at once or not at all.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// The first wait between two tries to connect: 10 ms unless set, more than nothing. Each wait is twice the one before,
+    /// up to [`backoff_max`](Self::backoff_max); a connection that lasted a second starts over, and then the first try is at once.
+    pub fn backoff_min(mut self, wait: Duration) -> Self {
+        self.backoff_min = wait;
+        self
+    }
+
+    /// The longest wait between two tries to connect: 1 s unless set, at least [`backoff_min`](Self::backoff_min). At 1,000 messages a second the
+    /// default queue holds 10 s of an outage, so that a second of it is well spent waiting.
+    pub fn backoff_max(mut self, wait: Duration) -> Self {
+        self.backoff_max = wait;
+        self
+    }
+
+    /// `SO_SNDBUF`, in bytes: 212,992 unless set, which no system limits further and which Linux doubles. `None` leaves the system's
+    /// own. It is how much the kernel holds for a reader that is busy, and the most that one killed reader can lose.
+    pub fn send_buffer_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.send_buffer_size = bytes.into();
+        self
+    }
+
+    /// How long the thread stays after a batch without having to be woken: 200 µs unless set. A wake costs the sender a system call,
+    /// some microseconds; a message that comes while the thread lingers waits up to this long. Zero wakes it for every message that finds
+    /// it idle.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// Sends an empty frame when nothing else was sent for this long: never unless set. A reader hangs up on a silent
+    /// writer after its idle timeout (10 s by default), which costs nothing but a reconnection.
+    pub fn keepalive(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.keepalive = interval.into();
+        self
+    }
+
+    /// Sends to no reader but one that this user runs: anybody's unless set. Checked after each connect, before the first byte; of use
+    /// where others may create the socket, above all with abstract names.
+    pub fn expect_peer_uid(mut self, uid: impl Into<Option<u32>>) -> Self {
+        self.expect_peer_uid = uid.into();
+        self
+    }
+
+    /// Told of every [`WriterEvent`], on the writer's own thread: nobody unless set.
+    pub fn on_event(mut self, observer: impl Fn(&WriterEvent) + Send + Sync + 'static) -> Self {
+        self.observer = Observer::new(observer);
+        self
+    }
+
+    /// Starts the writer's thread, which connects by itself. A reader need not be there yet.
+    ///
+    /// A child made by `fork` without `exec` has no such thread: start after becoming a daemon.
+    ///
+    /// # Errors
+    /// When the address is none, a setting is out of its bounds, or the system refuses a thread or a descriptor.
+    pub fn start(self) -> Result<Writer, StartError> {
+        let Limited { limits, max_message_len } = self.limits()?;
+        self.check_times()?;
+        let address = self.address?;
+        let system = |source| StartError::System { address: address.clone(), source };
+        let counters = Arc::new(Counters::default());
+        let shared = Arc::new(Shared {
+            address: address.clone(),
+            max_message_len,
+            buffers: Pool::new(16, 4096),
+            scope: Scope::new(),
+            inner: Mutex::new(Inner::new(Queue::new(limits, Arc::clone(&counters)))),
+            counters,
+            progress: Condvar::new(),
+            waker: Waker::new().map_err(system)?,
+        });
+        let timing = Timing {
+            write_timeout: self.write_timeout,
+            connect_timeout: self.connect_timeout,
+            linger: self.linger,
+            keepalive: self.keepalive,
+        };
+        let options = Options {
+            send_buffer_size: self.send_buffer_size,
+            expect_peer_uid: self.expect_peer_uid,
+            write_timeout: self.write_timeout,
+        };
+        let backoff = Backoff::new(self.backoff_min, self.backoff_max, fastrand::u64(..));
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            state: State::new(now(), backoff, timing),
+            observer: self.observer,
+            options,
+            stream: None,
+            outage: Outage::Untold,
+        };
+        let thread = thread::Builder::new()
+            .name("uds-ipc-writer".into())
+            .spawn(|| worker.run())
+            .map_err(|source| StartError::System { address, source })?;
+        Ok(Writer::new_started(shared, thread))
+    }
+
+    fn limits(&self) -> Result<Limited, SettingError> {
+        for (setting, value) in [
+            ("queue_capacity", self.queue_capacity),
+            ("queue_size", self.queue_size),
+            ("max_message_len", self.max_message_len),
+        ] {
+            SettingError::check(setting, value, value > 0, "at least 1")?;
+        }
+        let limits = Limits {
+            messages: widen(self.queue_capacity),
+            bytes: widen(self.queue_size),
+            overflow: self.overflow,
+        };
+        Ok(Limited { limits, max_message_len: self.max_message_len.min(self.queue_size) })
+    }
+
+    fn check_times(&self) -> Result<(), SettingError> {
+        for (setting, value) in [
+            ("write_timeout", self.write_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("backoff_min", self.backoff_min),
+            ("keepalive", self.keepalive.unwrap_or(Duration::MAX)),
+        ] {
+            SettingError::check(setting, value, !value.is_zero(), "more than nothing")?;
+        }
+        let (min, max) = (self.backoff_min, self.backoff_max);
+        SettingError::check("backoff_max", max, max >= min, "at least backoff_min")
+    }
+}
+
+struct Limited {
+    limits: Limits,
+    max_message_len: usize,
+}
+
+#[expect(clippy::disallowed_methods, reason = "the backoff starts when the writer does")]
+fn now() -> Instant {
+    Instant::now()
+}

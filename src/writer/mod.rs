@@ -1,0 +1,274 @@
+//! The sending end.
+//! Thin: what sends is the queue, what decides is the state, what waits is the worker.
+
+mod block;
+mod builder;
+mod counters;
+mod outbox;
+mod queue;
+mod shared;
+mod slot;
+mod state;
+mod worker;
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::process;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+pub use builder::WriterBuilder;
+pub use queue::Overflow;
+pub use slot::WriteSlot;
+
+use crate::address::Address;
+use crate::error::{FlushError, SendError, ShutdownError, StartError};
+use crate::message::Message;
+use crate::metrics::{Tally, WriterMetrics};
+use block::OWN_BLOCK_SIZE;
+use queue::Wake;
+use shared::{Patience, Shared};
+use state::Deadline;
+
+/// How long a writer that is dropped without a shutdown still drains.
+const DROP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The sending end: takes messages at once, and sends them from a thread of its own.
+///
+/// All methods take `&self`: share a writer between threads by reference or in an `Arc`. Messages of one thread arrive
+/// in the order in which it sent them.
+///
+/// Dropped, it sends what is queued for up to a second; [`shutdown`](Self::shutdown) says how long instead, and what was left. In a child made by
+/// `fork` without `exec` there is no thread to send: there a drop does nothing.
+///
+/// ```
+/// use std::time::Duration;
+/// use uds_ipc::{Reader, Writer};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("telemetry.sock");
+/// let reader = Reader::builder(&path).bind()?.start(|message| {
+///     println!("{}", String::from_utf8_lossy(message));
+///     Ok::<(), std::io::Error>(())
+/// })?;
+///
+/// let writer = Writer::new(&path)?;
+/// writer.try_send("requests:17|c")?;
+///
+/// assert_eq!(writer.shutdown(Duration::from_secs(5))?.left.messages, 0);
+/// reader.shutdown(Duration::from_secs(5))?;
+/// assert_eq!(reader.metrics().received.messages, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Writer {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Where the thread was started: a fork copies this object, but not the thread.
+    process: u32,
+}
+
+/// What a writer's shutdown came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "it says whether anything was left unsent"]
+pub struct WriterReport {
+    /// What was accepted, and not sent when the time was over. It counts as failed.
+    pub left: Tally,
+    /// The figures at the end.
+    pub metrics: WriterMetrics,
+}
+
+impl Writer {
+    /// Starts a writer to `address` with the default settings: a path, or on Linux `@name`.
+    ///
+    /// # Errors
+    /// As [`WriterBuilder::start`].
+    pub fn new(address: impl AsRef<OsStr>) -> Result<Self, StartError> {
+        Self::builder(address).start()
+    }
+
+    /// The settings of a writer to `address`, to be changed and then started.
+    pub fn builder(address: impl AsRef<OsStr>) -> WriterBuilder {
+        WriterBuilder::new(address.as_ref())
+    }
+
+    fn new_started(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {
+        Self { shared, thread: Mutex::new(Some(thread)), process: process::id() }
+    }
+
+    /// Puts a message into the queue. Never blocks: not on I/O, not for the reader, not for room.
+    ///
+    /// What is borrowed is copied, what is owned is handed over, from 32 KiB on without a copy: see [`Message`]. Success means
+    /// accepted, not sent: [`flush`](Self::flush) and the [`metrics`](Self::metrics) tell more. An empty message is accepted and sends nothing.
+    ///
+    /// It may be called from async tasks, from the writer's own observer and from a reader's handler.
+    ///
+    /// # Errors
+    /// When the queue is full, the message is too large, or the writer was shut down. An owned message comes back in the
+    /// error. All are counted as dropped.
+    #[inline]
+    pub fn try_send<M: Message>(&self, message: M) -> Result<(), SendError<M::Returned>> {
+        self.send(message, Patience::None)
+    }
+
+    /// Puts a message into the queue, and waits up to `timeout` for room.
+    ///
+    /// It blocks its caller, but on no I/O. In the writer's own observer it does not wait, since nothing would change
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send); `Full` when there was no room in time.
+    pub fn send_timeout<M: Message>(
+        &self,
+        message: M,
+        timeout: Duration,
+    ) -> Result<(), SendError<M::Returned>> {
+        self.send(message, Patience::Until(deadline(timeout)))
+    }
+
+    #[inline]
+    fn send<M: Message>(&self, message: M, patience: Patience) -> Result<(), SendError<M::Returned>> {
+        let bytes = message.bytes();
+        let len = bytes.len();
+        if len == 0 || len >= OWN_BLOCK_SIZE || len > self.shared.max_message_len {
+            return self.send_unusual(message, patience);
+        }
+        let pushed = self.shared.push(patience, |queue| queue.push(bytes));
+        pushed.map_err(|refusal| self.shared.refuse(refusal, Tally::one(len), message.give_back()))
+    }
+
+    /// Sends what is empty or large, or refuses what is too large.
+    fn send_unusual<M: Message>(&self, message: M, patience: Patience) -> Result<(), SendError<M::Returned>> {
+        let len = message.bytes().len();
+        if len == 0 {
+            let open = self.shared.push(Patience::None, |queue| queue.check_open().map(|()| Wake::No));
+            return open.map_err(|_| SendError::Closed(message.give_back()));
+        }
+        if len > self.shared.max_message_len {
+            return Err(self.too_large(len, message.give_back()));
+        }
+        if !M::OWNED {
+            // A copy this long is not made under the lock: first room for it, then the copy, then its place.
+            let pushed = self.shared.push(patience, |queue| queue.reserve(len)).and_then(|()| {
+                let mut copy = Some(Bytes::copy_from_slice(message.bytes()));
+                self.shared.push(Patience::None, |queue| {
+                    queue.unreserve(len);
+                    queue.push_owned(len, || copy.take().unwrap_or_default())
+                })
+            });
+            return pushed
+                .map_err(|refusal| self.shared.refuse(refusal, Tally::one(len), message.give_back()));
+        }
+        let mut message = Some(message);
+        let mut give = || message.take().map(Message::into_bytes).unwrap_or_default();
+        let pushed = self.shared.push(patience, |queue| queue.push_owned(len, &mut give));
+        match (pushed, message) {
+            (Err(refusal), Some(message)) => {
+                Err(self.shared.refuse(refusal, Tally::one(len), message.give_back()))
+            }
+            // The queue takes the message only once nothing stands in its way.
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn too_large<M>(&self, len: usize, message: M) -> SendError<M> {
+        self.shared.counters.dropped_too_large.add(Tally::one(len));
+        SendError::TooLarge { message, len, limit: self.shared.max_message_len }
+    }
+
+    /// Reserves room for a message of `len` bytes, to be filled in place and then committed. Never blocks.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send), for a message of that length.
+    pub fn reserve(&self, len: usize) -> Result<WriteSlot<'_>, SendError<()>> {
+        if len > self.shared.max_message_len {
+            return Err(self.too_large(len, ()));
+        }
+        let reserved = self.shared.push(Patience::None, |queue| queue.reserve(len));
+        reserved.map_err(|refusal| self.shared.refuse(refusal, Tally::one(len), ()))?;
+        Ok(WriteSlot::new(&self.shared, len))
+    }
+
+    /// Waits until all that was accepted before the call has been written, that is until the kernel has it.
+    ///
+    /// A message that was given up, or dropped to make room, is not waited for.
+    ///
+    /// # Errors
+    /// When `timeout` is over first, when the writer ends first and leaves messages behind, and inside the writer's own observer.
+    pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
+        self.shared.flush(deadline(timeout))
+    }
+
+    /// Refuses new messages, sends what is queued, and ends the thread; at the latest when `timeout` is over.
+    ///
+    /// It connects anew where that is needed, as long as there is time. What is left then counts as failed. Further calls,
+    /// from any thread, wait for the same end, or bring it nearer by a shorter timeout.
+    ///
+    /// # Errors
+    /// Inside the writer's own observer, for which it would have to wait.
+    pub fn shutdown(&self, timeout: Duration) -> Result<WriterReport, ShutdownError> {
+        if self.shared.scope.is_current() {
+            return Err(ShutdownError::InCallback);
+        }
+        let deadline = deadline(timeout);
+        self.shared.drain(deadline);
+        let (end, gone) = self.shared.wait_for_end(deadline);
+        if gone {
+            if let Some(thread) = self.thread.lock().take() {
+                // Callbacks are guarded, so there is no panic to pass on.
+                let _ = thread.join();
+            }
+        }
+        Ok(WriterReport { left: end.left, metrics: self.metrics() })
+    }
+
+    /// The figures now. Never blocks a sender.
+    #[must_use]
+    pub fn metrics(&self) -> WriterMetrics {
+        self.shared.counters.metrics()
+    }
+
+    /// Whether there is a connection now. A reader that was killed while nothing is being sent is noticed at once.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.shared.counters.is_connected()
+    }
+
+    /// Where the writer writes to.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.shared.address
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.process != process::id() {
+            return;
+        }
+        if self.shutdown(DROP_TIMEOUT) == Err(ShutdownError::InCallback) {
+            // The observer held the last reference: the thread drains by itself.
+            self.shared.drain(deadline(DROP_TIMEOUT));
+        }
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("address", self.address())
+            .field("metrics", &self.metrics())
+            .finish_non_exhaustive()
+    }
+}
+
+fn deadline(timeout: Duration) -> Deadline {
+    #[expect(clippy::disallowed_methods, reason = "a timeout is counted from the call")]
+    let now = Instant::now();
+    now.checked_add(timeout)
+}

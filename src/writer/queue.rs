@@ -1,0 +1,337 @@
+//! What was accepted and has not ended: the open block, the sealed ones behind a bounded channel, and the outbox.
+//! Pure: no I/O, no waiting, no clock. One lock around the whole of it belongs to the caller.
+
+use std::mem;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::block::{Block, OWN_BLOCK_SIZE};
+use super::counters::Counters;
+use super::outbox::{Ending, Outbox};
+use crate::metrics::{Tally, widen};
+
+/// How much one write takes along. More brings nothing.
+pub(super) const WRITE_SIZE: usize = 256 * 1024;
+
+/// The channel allocates all its slots at once: a user's bounds beyond any memory must not.
+const MOST_SLOTS: u64 = 64 * 1024;
+
+/// Used blocks that are kept for the next ones.
+const MOST_SPARE: usize = 8;
+
+/// What happens to a message for which there is no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// It is refused: the newest is dropped, and its sender is told.
+    #[default]
+    Refuse,
+    /// The oldest messages are dropped to make room for it. Only what is being written at that very moment stays, so
+    /// that a queue of a few messages may still refuse.
+    DropOldest,
+}
+
+/// How much may be accepted and not ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    pub(super) overflow: Overflow,
+}
+
+/// Why a message was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Full,
+    Closed,
+}
+
+/// What the writer's thread is doing, as far as a producer must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attention {
+    /// It will look at the queue by itself.
+    Awake,
+    /// It will look soon; only a full block is worth the system call that wakes it.
+    Lingering,
+    /// It must be woken.
+    Asleep,
+}
+
+/// Whether the caller has to wake the writer's thread, once the lock is free again.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    No,
+    Yes,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    limits: Limits,
+    block_messages: u64,
+    open: Box<Block>,
+    sealed: (Sender<Box<Block>>, Receiver<Box<Block>>),
+    outbox: Outbox,
+    spare: Vec<Box<Block>>,
+    /// The number of the next message to be accepted: how many were, so far.
+    next: u64,
+    /// The number of the first message in the sealed blocks or the open one; `next` when there is none.
+    waiting_from: u64,
+    /// The number of the first message in the outbox that the thread holds while it writes.
+    writing_from: Option<u64>,
+    accepted: Tally,
+    /// Accepted and not ended, wherever it is: what the bounds are about, with `reserved`.
+    held: Tally,
+    reserved: Tally,
+    attention: Attention,
+    closed: bool,
+    counters: Arc<Counters>,
+}
+
+impl Queue {
+    pub(super) fn new(limits: Limits, counters: Arc<Counters>) -> Self {
+        Self {
+            limits,
+            // A lingering thread is woken by a sealed block; that must happen well before the queue is full.
+            block_messages: (limits.messages / 4).max(1),
+            open: Box::new(Block::empty(0)),
+            sealed: bounded(slots(limits)),
+            outbox: Outbox::default(),
+            spare: Vec::new(),
+            next: 0,
+            waiting_from: 0,
+            writing_from: None,
+            accepted: Tally::default(),
+            held: Tally::default(),
+            reserved: Tally::default(),
+            attention: Attention::Awake,
+            closed: false,
+            counters,
+        }
+    }
+
+    /// Accepts a copy of `message`.
+    #[inline]
+    pub(super) fn push(&mut self, message: &[u8]) -> Result<Wake, Refusal> {
+        self.make_room(message.len())?;
+        let mut sealed = false;
+        if !self.open.has_room(message.len()) || self.open.tally().messages >= self.block_messages {
+            self.seal()?;
+            sealed = true;
+        }
+        self.open.push(message);
+        self.note_accepted(message.len());
+        Ok(self.wake(sealed))
+    }
+
+    /// Accepts `message` without a copy. `message` is made only once there is room for it.
+    pub(super) fn push_owned(
+        &mut self,
+        len: usize,
+        message: impl FnOnce() -> Bytes,
+    ) -> Result<Wake, Refusal> {
+        self.make_room(len)?;
+        let (sender, _) = &self.sealed;
+        if sender.capacity().unwrap_or(0).saturating_sub(sender.len()) < 2 {
+            return Err(Refusal::Full);
+        }
+        self.seal()?;
+        let block = Box::new(Block::owned(message(), self.next));
+        // There is a slot: only the holder of the lock fills them.
+        let _ = self.sealed.0.try_send(block);
+        self.note_accepted(len);
+        self.open.set_first(self.next);
+        Ok(self.wake(true))
+    }
+
+    /// Keeps room for a message of `len` bytes, which [`Queue::unreserve`] gives up again.
+    pub(super) fn reserve(&mut self, len: usize) -> Result<Wake, Refusal> {
+        self.make_room(len)?;
+        self.reserved += Tally::one(len);
+        Ok(Wake::No)
+    }
+
+    pub(super) fn unreserve(&mut self, len: usize) {
+        self.reserved -= Tally::one(len);
+    }
+
+    /// Whether messages are taken at all.
+    pub(super) fn check_open(&self) -> Result<(), Refusal> {
+        if self.closed { Err(Refusal::Closed) } else { Ok(()) }
+    }
+
+    fn make_room(&mut self, len: usize) -> Result<(), Refusal> {
+        self.check_open()?;
+        while !self.has_room(len) {
+            if self.limits.overflow == Overflow::Refuse || !self.evict() {
+                return Err(Refusal::Full);
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn has_room(&self, len: usize) -> bool {
+        let held = self.held + self.reserved;
+        held.messages < self.limits.messages && held.bytes.saturating_add(widen(len)) <= self.limits.bytes
+    }
+
+    #[inline]
+    fn note_accepted(&mut self, len: usize) {
+        self.next += 1;
+        self.accepted += Tally::one(len);
+        self.held += Tally::one(len);
+        self.counters.accepted.publish(self.accepted);
+        self.counters.queued.publish(self.held);
+    }
+
+    fn note_ended(&mut self, ended: Tally) {
+        self.held -= ended;
+        self.counters.queued.publish(self.held);
+    }
+
+    #[inline]
+    fn wake(&mut self, sealed: bool) -> Wake {
+        if self.attention == Attention::Lingering && !sealed { Wake::No } else { self.rouse() }
+    }
+
+    /// Claims the thread's attention for somebody who waits.
+    pub(super) fn rouse(&mut self) -> Wake {
+        match mem::replace(&mut self.attention, Attention::Awake) {
+            Attention::Awake => Wake::No,
+            Attention::Lingering | Attention::Asleep => Wake::Yes,
+        }
+    }
+
+    /// Makes the open block a sealed one, unless it is empty. Refused when the channel has no slot.
+    fn seal(&mut self) -> Result<(), Refusal> {
+        if self.open.is_empty() {
+            self.open.set_first(self.next);
+            return Ok(());
+        }
+        let fresh = self.fresh_block();
+        match self.sealed.0.try_send(mem::replace(&mut self.open, fresh)) {
+            Ok(()) => Ok(()),
+            Err(refused) => {
+                let fresh = mem::replace(&mut self.open, refused.into_inner());
+                self.recycle(fresh);
+                Err(Refusal::Full)
+            }
+        }
+    }
+
+    fn fresh_block(&mut self) -> Box<Block> {
+        let mut block = self.spare.pop().unwrap_or_else(|| Box::new(Block::empty(0)));
+        block.set_first(self.next);
+        block
+    }
+
+    fn recycle(&mut self, block: Box<Block>) {
+        if self.spare.len() < MOST_SPARE {
+            self.spare.extend(block.recycle());
+        }
+    }
+
+    /// Drops the oldest message that is not being written. False when there is none.
+    fn evict(&mut self) -> bool {
+        loop {
+            if let Some(evicted) = self.outbox.evict() {
+                self.note_ended(evicted);
+                self.counters.dropped_oldest.add(evicted);
+                return true;
+            }
+            if !self.move_block() {
+                return false;
+            }
+        }
+    }
+
+    /// Moves the oldest block to the outbox: a sealed one, or else the open one.
+    fn move_block(&mut self) -> bool {
+        let block = match self.sealed.1.try_recv() {
+            Ok(block) => block,
+            Err(_) if self.open.is_empty() => return false,
+            Err(_) => {
+                let fresh = self.fresh_block();
+                mem::replace(&mut self.open, fresh)
+            }
+        };
+        self.waiting_from = block.end();
+        self.outbox.push(block);
+        true
+    }
+
+    /// Hands the thread what to write next; [`Queue::end_write`] takes it back.
+    pub(super) fn begin_write(&mut self) -> Outbox {
+        while self.outbox.remaining_len() < WRITE_SIZE && self.move_block() {}
+        self.writing_from = Some(self.front());
+        mem::take(&mut self.outbox)
+    }
+
+    /// Takes the outbox back, after the kernel took the next `len` bytes of it.
+    pub(super) fn end_write(&mut self, mut outbox: Outbox, len: usize) {
+        let sent = outbox.advance(len, |block| self.recycle(block));
+        // Whatever was evicted meanwhile came from blocks behind these.
+        outbox.append(mem::take(&mut self.outbox));
+        self.outbox = outbox;
+        self.writing_from = None;
+        self.counters.sent.add(sent);
+        self.note_ended(sent);
+    }
+
+    /// The connection is over; returns a message that is given up because of it.
+    pub(super) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
+        let given_up = self.outbox.rewind(ending)?;
+        self.counters.given_up.add(given_up);
+        self.note_ended(given_up);
+        Some(given_up)
+    }
+
+    /// The number of the oldest message that has not ended: all with a lower one have.
+    pub(super) fn front(&self) -> u64 {
+        self.writing_from.or_else(|| self.outbox.front()).unwrap_or(self.waiting_from)
+    }
+
+    /// The number of the next message to be accepted.
+    pub(super) fn end(&self) -> u64 {
+        self.next
+    }
+
+    /// Accepted and not ended.
+    pub(super) fn held(&self) -> Tally {
+        self.held
+    }
+
+    pub(super) fn set_attention(&mut self, attention: Attention) {
+        self.attention = attention;
+    }
+
+    /// Refuses every message from now on.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Whether the outbox is away, being written from.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing_from.is_some()
+    }
+
+    /// Gives up everything that is left.
+    pub(super) fn discard(&mut self) -> Tally {
+        let left = self.held;
+        while self.move_block() {}
+        self.outbox = Outbox::default();
+        self.counters.left.add(left);
+        self.note_ended(left);
+        left
+    }
+}
+
+/// How many sealed blocks there can be within the bounds. Each holds a full block's bytes, or a quarter of all messages, or stands
+/// next to a message with a block of its own.
+fn slots(limits: Limits) -> usize {
+    let by_bytes = 2 * (limits.bytes / widen(OWN_BLOCK_SIZE)) + 8;
+    usize::try_from(by_bytes.min(limits.messages.saturating_add(2)).min(MOST_SLOTS)).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,232 @@
+//! What producers and the writer's thread share: the queue under its lock, and the ways to wait for it.
+//! Blocks only where a caller asked to wait; never on I/O.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::counters::Counters;
+use super::queue::{Attention, Queue, Refusal, Wake};
+use super::state::{Deadline, earlier};
+use crate::address::Address;
+use crate::error::{FlushError, SendError};
+use crate::metrics::Tally;
+use crate::pool::Pool;
+use crate::reentry::Scope;
+use crate::sys::Waker;
+
+/// How long a caller whose time is over still waits for a write that is under way. It is non-blocking, so it ends soon.
+const WRITE_GRACE: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) address: Address,
+    pub(super) max_message_len: usize,
+    pub(super) counters: Arc<Counters>,
+    pub(super) buffers: Pool,
+    pub(super) scope: Scope,
+    pub(super) inner: Mutex<Inner>,
+    /// Something ended, or everything: told to those who wait for room, for a flush or for the end.
+    pub(super) progress: Condvar,
+    pub(super) waker: Waker,
+}
+
+/// What the lock protects. Control stands beside the queue, not in it: a full queue does not delay a shutdown.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) queue: Queue,
+    pub(super) life: Life,
+    /// How many threads wait for progress.
+    waiting: usize,
+}
+
+/// How far the writer's life has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Life {
+    Running,
+    /// To end once the queue is empty, at the latest then.
+    Draining(Deadline),
+    /// Nothing is written any more.
+    Ended(End),
+    /// The thread has nothing left to do.
+    Gone(End),
+}
+
+/// How the books stood at the end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    /// What was left in the queue.
+    pub(super) left: Tally,
+    /// The number of the first message that was left.
+    front: u64,
+}
+
+/// Whether a sender waits for room.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Patience {
+    None,
+    Until(Deadline),
+}
+
+impl Inner {
+    pub(super) fn new(queue: Queue) -> Self {
+        Self { queue, life: Life::Running, waiting: 0 }
+    }
+
+    pub(super) fn end(&self) -> Option<End> {
+        match self.life {
+            Life::Ended(end) | Life::Gone(end) => Some(end),
+            Life::Running | Life::Draining(_) => None,
+        }
+    }
+
+    /// Ends the queue with whatever is left in it.
+    pub(super) fn finish(&mut self) -> End {
+        self.queue.close();
+        let front = self.queue.front();
+        let end = End { left: self.queue.discard(), front };
+        self.life = Life::Ended(end);
+        end
+    }
+}
+
+impl Shared {
+    /// Runs `push` on the queue, again and again while there is no room and patience lasts, and wakes the thread if that
+    /// is called for.
+    #[inline]
+    pub(super) fn push(
+        &self,
+        patience: Patience,
+        mut push: impl FnMut(&mut Queue) -> Result<Wake, Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut inner = self.inner.lock();
+        let mut pushed = push(&mut inner.queue);
+        if let (Patience::Until(deadline), Err(Refusal::Full)) = (patience, pushed) {
+            // The thread itself would wait for itself.
+            while pushed == Err(Refusal::Full) && !self.scope.is_current() && self.wait(&mut inner, deadline)
+            {
+                pushed = push(&mut inner.queue);
+            }
+        }
+        drop(inner);
+        if pushed? == Wake::Yes {
+            self.waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Counts a refused message, and makes the error that gives it back.
+    #[cold]
+    pub(super) fn refuse<M>(&self, refusal: Refusal, refused: Tally, message: M) -> SendError<M> {
+        match refusal {
+            Refusal::Full => {
+                self.counters.dropped_full.add(refused);
+                SendError::Full(message)
+            }
+            Refusal::Closed => {
+                self.counters.dropped_closed.add(refused);
+                SendError::Closed(message)
+            }
+        }
+    }
+
+    /// Gives up room that was reserved.
+    pub(super) fn release(&self, len: usize) {
+        let mut inner = self.inner.lock();
+        inner.queue.unreserve(len);
+        self.tell(&inner);
+    }
+
+    /// Waits for some progress; false when the time is over.
+    fn wait(&self, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> bool {
+        // A lingering thread would let us wait for nothing.
+        if inner.queue.held().messages > 0 && inner.queue.rouse() == Wake::Yes {
+            self.waker.wake();
+        }
+        inner.waiting += 1;
+        let in_time = match deadline {
+            Some(deadline) => !self.progress.wait_until(inner, deadline).timed_out(),
+            None => {
+                self.progress.wait(inner);
+                true
+            }
+        };
+        inner.waiting -= 1;
+        in_time
+    }
+
+    /// Tells those who wait that something has changed.
+    pub(super) fn tell(&self, inner: &Inner) {
+        if inner.waiting > 0 {
+            self.progress.notify_all();
+        }
+    }
+
+    /// Waits until all that was accepted so far has ended.
+    pub(super) fn flush(&self, deadline: Deadline) -> Result<(), FlushError> {
+        if self.scope.is_current() {
+            return Err(FlushError::InCallback);
+        }
+        let mut inner = self.inner.lock();
+        let target = inner.queue.end();
+        loop {
+            if let Some(end) = inner.end() {
+                let left = target.saturating_sub(end.front);
+                return if left == 0 { Ok(()) } else { Err(FlushError::Stopped { left }) };
+            }
+            let left = target.saturating_sub(inner.queue.front());
+            if left == 0 {
+                return Ok(());
+            }
+            if !self.wait(&mut inner, deadline) && inner.end().is_none() {
+                let left = target.saturating_sub(inner.queue.front());
+                return if left == 0 { Ok(()) } else { Err(FlushError::Timeout { left }) };
+            }
+        }
+    }
+
+    /// Asks the thread to end, at the latest at `deadline`.
+    pub(super) fn drain(&self, deadline: Deadline) {
+        let mut inner = self.inner.lock();
+        inner.queue.close();
+        inner.life = match inner.life {
+            Life::Running => Life::Draining(deadline),
+            Life::Draining(before) => Life::Draining(earlier(before, deadline)),
+            ended @ (Life::Ended(_) | Life::Gone(_)) => ended,
+        };
+        inner.queue.set_attention(Attention::Awake);
+        drop(inner);
+        self.waker.wake();
+        self.progress.notify_all();
+    }
+
+    /// Waits for the end that [`Shared::drain`] asked for. Past the deadline it ends the queue itself: the thread may be held up in
+    /// the observer. Says what was left, and whether the thread has nothing left to do.
+    pub(super) fn wait_for_end(&self, deadline: Deadline) -> (End, bool) {
+        let mut inner = self.inner.lock();
+        let mut deadline = deadline;
+        loop {
+            match inner.life {
+                Life::Gone(end) => return (end, true),
+                Life::Ended(end) => {
+                    if !self.wait(&mut inner, deadline) {
+                        return (end, matches!(inner.life, Life::Gone(_)));
+                    }
+                }
+                Life::Running | Life::Draining(_) => {
+                    if self.wait(&mut inner, deadline) || inner.end().is_some() {
+                        continue;
+                    }
+                    if inner.queue.is_writing() {
+                        deadline = deadline.and_then(|deadline| deadline.checked_add(WRITE_GRACE));
+                        continue;
+                    }
+                    let end = inner.finish();
+                    self.tell(&inner);
+                    return (end, false);
+                }
+            }
+        }
+    }
+}

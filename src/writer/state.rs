@@ -1,0 +1,241 @@
+//! What the writer's thread does next.
+//! Pure: `now` comes in, a step comes out. No I/O, no threads, no clock.
+//!
+//! | | down, retry due | down, waiting | up, pending | up, nothing |
+//! | --- | --- | --- | --- | --- |
+//! | running | connect | wait until the retry | write | wait for a message |
+//! | draining | connect | wait until the retry or the deadline | write | exit |
+//! | draining, past the deadline | exit | exit | exit | exit |
+
+use std::time::{Duration, Instant};
+
+use crate::backoff::Backoff;
+
+/// How long a connection must have lived to count as good. A write into a dying connection's buffer succeeds too.
+const PROVEN_AFTER: Duration = Duration::from_secs(1);
+
+/// How often a connect is tried while the reader's backlog is full: there is nothing to wait on.
+const FULL_BACKLOG_PACE: Duration = Duration::from_millis(5);
+
+/// How often a write is tried again when the kernel is short of memory: nor is there then.
+const NO_MEMORY_PACE: Duration = Duration::from_millis(5);
+
+/// A moment to end at. `None` is too far off to have a name.
+pub(super) type Deadline = Option<Instant>;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timing {
+    pub(super) write_timeout: Duration,
+    pub(super) connect_timeout: Duration,
+    pub(super) linger: Duration,
+    pub(super) keepalive: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Draining { deadline: Deadline },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    /// No connection; the next try is due at `retry_at`. `backlog_full_since` the reader is there and does not accept.
+    Down {
+        retry_at: Deadline,
+        backlog_full_since: Deadline,
+    },
+    Up {
+        since: Instant,
+        last_write: Instant,
+        flow: Flow,
+    },
+}
+
+/// What the connection is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    /// Room in the kernel, `since` then; where the kernel gives no sign of it, look again at `look_at`.
+    Blocked { since: Instant, look_at: Deadline },
+    /// A message that came just after the last batch.
+    Lingering { until: Deadline },
+    /// A message.
+    Idle,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Connect,
+    Write,
+    /// Sends an empty frame.
+    KeepAlive,
+    /// Waits for what is named, for a call, or until the time, where there is one.
+    Wait(WaitFor, Deadline),
+    /// Gives the connection up: its peer has not taken a byte for too long.
+    TimeOut,
+    Exit,
+}
+
+/// What a wait is for, besides its end and a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitFor {
+    /// Only the time.
+    Time,
+    /// Room in the kernel.
+    Room,
+    /// A sealed block.
+    Block,
+    /// A message.
+    Message,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    phase: Phase,
+    link: Link,
+    backoff: Backoff,
+    timing: Timing,
+}
+
+impl State {
+    pub(super) fn new(now: Instant, mut backoff: Backoff, timing: Timing) -> Self {
+        let retry_at = now.checked_add(backoff.next_wait());
+        Self {
+            phase: Phase::Running,
+            link: Link::Down { retry_at, backlog_full_since: None },
+            backoff,
+            timing,
+        }
+    }
+
+    /// What to do at `now`, when something is `pending` or not.
+    pub(super) fn step(&mut self, now: Instant, pending: bool) -> Step {
+        let deadline = match self.phase {
+            Phase::Running => None,
+            Phase::Draining { deadline } if !pending || has_come(deadline, now) => return Step::Exit,
+            Phase::Draining { deadline } => deadline,
+        };
+        match self.link {
+            Link::Down { retry_at, .. } if has_come(retry_at, now) => Step::Connect,
+            Link::Down { retry_at, .. } => Step::Wait(WaitFor::Time, earlier(retry_at, deadline)),
+            Link::Up { flow: Flow::Blocked { since, look_at }, .. } => {
+                let end = since.checked_add(self.timing.write_timeout);
+                if has_come(end, now) {
+                    return Step::TimeOut;
+                }
+                match look_at {
+                    Some(at) if now >= at => Step::Write,
+                    Some(_) => Step::Wait(WaitFor::Time, earlier(earlier(look_at, end), deadline)),
+                    None => Step::Wait(WaitFor::Room, earlier(end, deadline)),
+                }
+            }
+            Link::Up { .. } if pending => Step::Write,
+            Link::Up { since, last_write, flow: Flow::Lingering { until } } if has_come(until, now) => {
+                self.link = Link::Up { since, last_write, flow: Flow::Idle };
+                self.step(now, pending)
+            }
+            Link::Up { flow: Flow::Lingering { until }, .. } => Step::Wait(WaitFor::Block, until),
+            Link::Up { last_write, .. } => {
+                let next = self.timing.keepalive.and_then(|interval| last_write.checked_add(interval));
+                if has_come(next, now) { Step::KeepAlive } else { Step::Wait(WaitFor::Message, next) }
+            }
+        }
+    }
+
+    pub(super) fn on_connected(&mut self, now: Instant) {
+        self.link = Link::Up { since: now, last_write: now, flow: Flow::Idle };
+    }
+
+    /// The connect failed; says how long until the next.
+    pub(super) fn on_connect_failed(&mut self, now: Instant) -> Duration {
+        let wait = self.backoff.next_wait();
+        self.link = Link::Down { retry_at: now.checked_add(wait), backlog_full_since: None };
+        wait
+    }
+
+    /// The reader is there, and its backlog is full. It is tried again soon, until the connect timeout has passed: then
+    /// this counts as a failed connect, and the wait until the next is returned.
+    pub(super) fn on_backlog_full(&mut self, now: Instant) -> Option<Duration> {
+        let since = match self.link {
+            Link::Down { backlog_full_since: Some(since), .. } => since,
+            Link::Down { .. } | Link::Up { .. } => now,
+        };
+        if has_come(since.checked_add(self.timing.connect_timeout), now) {
+            return Some(self.on_connect_failed(now));
+        }
+        let retry_at = now.checked_add(FULL_BACKLOG_PACE);
+        self.link = Link::Down { retry_at, backlog_full_since: Some(since) };
+        None
+    }
+
+    /// The kernel took something.
+    pub(super) fn on_written(&mut self, now: Instant) {
+        if let Link::Up { since, .. } = self.link {
+            let flow = if self.timing.linger.is_zero() {
+                Flow::Idle
+            } else {
+                Flow::Lingering { until: now.checked_add(self.timing.linger) }
+            };
+            self.link = Link::Up { since, last_write: now, flow };
+        }
+    }
+
+    /// The kernel took nothing: the socket is full.
+    pub(super) fn on_blocked(&mut self, now: Instant) {
+        self.block(now, None);
+    }
+
+    /// The kernel took nothing for want of memory.
+    pub(super) fn on_no_memory(&mut self, now: Instant) {
+        self.block(now, now.checked_add(NO_MEMORY_PACE));
+    }
+
+    fn block(&mut self, now: Instant, look_at: Deadline) {
+        if let Link::Up { since, last_write, flow } = self.link {
+            let blocked_since = match flow {
+                Flow::Blocked { since, .. } => since,
+                Flow::Lingering { .. } | Flow::Idle => now,
+            };
+            self.link = Link::Up { since, last_write, flow: Flow::Blocked { since: blocked_since, look_at } };
+        }
+    }
+
+    /// The socket says that there is room again. The write timeout runs on until a byte is taken.
+    pub(super) fn on_room(&mut self, now: Instant) {
+        if let Link::Up { flow: Flow::Blocked { look_at, .. }, .. } = &mut self.link {
+            *look_at = Some(now);
+        }
+    }
+
+    /// The connection is gone; says how long until the next try.
+    pub(super) fn on_lost(&mut self, now: Instant) -> Duration {
+        if let Link::Up { since, .. } = self.link {
+            if now.saturating_duration_since(since) >= PROVEN_AFTER {
+                self.backoff.reset();
+            }
+        }
+        self.on_connect_failed(now)
+    }
+
+    /// Ends once nothing is pending, at the latest at `deadline`. A second call can only bring the end nearer.
+    pub(super) fn drain(&mut self, deadline: Deadline) {
+        let deadline = match self.phase {
+            Phase::Running => deadline,
+            Phase::Draining { deadline: earlier_call } => earlier(earlier_call, deadline),
+        };
+        self.phase = Phase::Draining { deadline };
+    }
+}
+
+/// Whether `at` is past.
+fn has_come(at: Deadline, now: Instant) -> bool {
+    at.is_some_and(|at| now >= at)
+}
+
+/// The earlier of two deadlines.
+pub(super) fn earlier(a: Deadline, b: Deadline) -> Deadline {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, None) | (None, one) => one,
+    }
+}
