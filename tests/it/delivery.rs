@@ -1,0 +1,240 @@
+//! Delivery at most once: what a broken connection, a slow reader and a planned stop do to the messages.
+
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use uds_ipc::Writer;
+
+use crate::support::{
+    Collector, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, frame, numbered, read_messages,
+    read_to_end, unframe, wait_until, writer_with,
+};
+
+#[test]
+fn a_message_the_kernel_took_in_part_is_sent_again_from_its_start() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, events) = writer_with(&place.socket(), |builder| builder.send_buffer_size(4096));
+    let message: Vec<_> = (0..1_000_000u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    writer.try_send("before").unwrap();
+    writer.try_send(message.clone()).unwrap();
+    writer.try_send("after").unwrap();
+    let mut stream = raw.accept();
+    let mut part = vec![0; 10_000];
+    stream.read_exact(&mut part).unwrap();
+    drop(stream);
+    events.wait_for("Lost");
+    let mut stream = raw.accept();
+    assert_eq!(read_messages(&mut stream, 2), [message, b"after".to_vec()]);
+    finish(&writer);
+    assert_eq!(writer.metrics().sent.messages, 3);
+}
+
+#[test]
+fn nothing_is_lost_twice_or_out_of_order_when_connections_break_between_reads() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, _) = writer_with(&place.socket(), |builder| {
+        builder.send_buffer_size(4096).backoff_min(Duration::from_millis(1)).queue_capacity(100)
+    });
+    let messages: Vec<_> = numbered(3_000).into_iter().map(|text| [text, vec![b'.'; 700]].concat()).collect();
+    let sent = messages.clone();
+    let sending = thread::spawn(move || {
+        for message in &sent {
+            writer.send_timeout(message, PATIENCE).unwrap();
+        }
+        finish(&writer);
+    });
+    let mut received = Vec::new();
+    while received.last() != messages.last() {
+        let mut stream = raw.accept();
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 50_000];
+        while bytes.len() < 200_000 {
+            match stream.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(len) => bytes.extend_from_slice(&buffer[..len]),
+            }
+        }
+        // As a reader that stops does: no more may be sent, and what was is read to its end.
+        let _ = stream.shutdown(std::net::Shutdown::Read);
+        bytes.extend(read_to_end(&mut stream));
+        let (whole, _half) = unframe(&bytes);
+        received.extend(whole);
+    }
+    sending.join().unwrap();
+    assert!(received == messages, "{} of {}", received.len(), messages.len());
+}
+
+#[test]
+fn a_planned_stop_of_the_reader_under_load_loses_and_repeats_nothing_fifty_times() {
+    let place = Place::new();
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        // No connection here lives for the second that would make the next try an early one.
+        let waits = Duration::from_micros(100)..Duration::from_millis(2);
+        builder.send_buffer_size(16 * 1024).backoff_min(waits.start).backoff_max(waits.end)
+    });
+    let stop = AtomicBool::new(false);
+    let mut received = Vec::new();
+    let total = thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            let mut number = 0;
+            while !stop.load(Ordering::Relaxed) {
+                writer.send_timeout(format!("message {number}"), PATIENCE).unwrap();
+                number += 1;
+            }
+            number
+        });
+        for _ in 0..50 {
+            let collector = Collector::start(&place.socket());
+            collector.wait_for(100);
+            received.extend(collector.stop());
+        }
+        stop.store(true, Ordering::Relaxed);
+        let collector = Collector::start(&place.socket());
+        let total = sending.join().unwrap();
+        finish(&writer);
+        received.extend(collector.stop());
+        total
+    });
+    assert_eq!(events.count(|event| event.contains("unread: true")), 0);
+    assert!(received == numbered(total), "gaps, repeats or disorder in {}", received.len());
+    assert_eq!(writer.metrics().lost_with_unread, 0);
+}
+
+#[test]
+fn a_reader_that_closes_idle_connections_loses_and_repeats_nothing() {
+    let place = Place::new();
+    let collector =
+        Collector::start_with(&place.socket(), |builder| builder.idle_timeout(Duration::from_millis(20)));
+    let (writer, events) =
+        writer_with(&place.socket(), |builder| builder.backoff_min(Duration::from_millis(1)));
+    let messages = numbered(20);
+    for (number, message) in messages.iter().enumerate() {
+        writer.send_timeout(message, PATIENCE).unwrap();
+        writer.flush(PATIENCE).unwrap();
+        let lost = || events.count(|event| event.starts_with("Lost"));
+        // Every other message comes when the connection has just been closed for silence.
+        if number % 2 == 0 {
+            let before = lost();
+            wait_until("the idle connection is closed", || lost() > before);
+        }
+    }
+    finish(&writer);
+    assert_eq!(collector.stop(), messages);
+    assert!(writer.metrics().connects >= 10);
+}
+
+#[test]
+fn a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connections() {
+    let place = Place::new();
+    let collector = Collector::start_with(&place.socket(), |builder| builder.max_message_len(1000));
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        builder.send_buffer_size(4096).backoff_min(Duration::from_millis(1))
+    });
+    writer.try_send("before").unwrap();
+    writer.flush(PATIENCE).unwrap();
+    collector.wait_for(1);
+    // Far more than the kernel holds, so that the reader hangs up in the middle of it.
+    writer.try_send(vec![1; 1_000_000]).unwrap();
+    writer.try_send("after").unwrap();
+    events.wait_for("GivenUp");
+    finish(&writer);
+    let metrics = writer.metrics();
+    assert_eq!((metrics.failed.given_up.messages, metrics.failed.given_up.bytes), (1, 1_000_000));
+    assert_eq!(collector.reader.metrics().protocol_errors.too_large, 3);
+    assert_eq!(collector.stop(), [b"before".to_vec(), b"after".to_vec()]);
+    assert_eq!(events.count(|event| event.starts_with("GivenUp")), 1);
+}
+
+#[test]
+fn a_writer_whose_peer_died_with_bytes_unread_says_so() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, events) = writer_with(&place.socket(), |builder| builder);
+    writer.try_send("never read").unwrap();
+    writer.flush(PATIENCE).unwrap();
+    drop(raw.accept());
+    if cfg!(target_os = "linux") {
+        events.wait_for("unread: true");
+        assert_eq!(writer.metrics().lost_with_unread, 1);
+    }
+    let mut stream = raw.accept();
+    writer.try_send("read").unwrap();
+    assert_eq!(read_messages(&mut stream, 1), [b"read"]);
+    finish(&writer);
+    assert_eq!(writer.metrics().sent.messages, 2, "sent is not read: the kernel had taken both");
+}
+
+#[test]
+fn a_slow_reader_is_no_dead_reader() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        builder.send_buffer_size(4096).write_timeout(Duration::from_millis(400))
+    });
+    let message = vec![3; 300_000];
+    writer.try_send(message.clone()).unwrap();
+    let mut stream = raw.accept();
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 20_000];
+    while bytes.len() < frame(&message).len() {
+        // Each pause is shorter than the write timeout, all of them together are longer.
+        thread::park_timeout(Duration::from_millis(40));
+        let len = stream.read(&mut buffer).unwrap();
+        bytes.extend_from_slice(&buffer[..len]);
+    }
+    assert_eq!(bytes, frame(&message));
+    assert_eq!(events.count(|event| event.starts_with("Lost")), 0, "{:?}", events.all());
+    finish(&writer);
+}
+
+#[test]
+fn a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, events) =
+        writer_with(&place.socket(), |builder| builder.send_buffer_size(4096).write_timeout(SHORT));
+    let message = vec![5; 200_000];
+    writer.try_send(message.clone()).unwrap();
+    let mut stalled = Vec::new();
+    for round in 1..=5 {
+        // More often than it would take to give the message up, if our own timeout counted against it.
+        stalled.push(raw.accept());
+        wait_until("the writer loses patience", || {
+            events.count(|event| event.contains("WriteTimeout")) == round
+        });
+    }
+    let mut stream = raw.accept();
+    assert_eq!(read_messages(&mut stream, 1), [message]);
+    finish(&writer);
+    for mut stream in stalled {
+        let (whole, _) = unframe(&read_to_end(&mut stream));
+        assert!(whole.is_empty(), "a half message is never completed");
+    }
+}
+
+#[test]
+fn a_half_frame_of_a_writer_that_died_is_never_delivered() {
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    crate::support::send_and_close(&place.socket(), &frame(&[1; 1000])[..500]);
+    collector.events.wait_for("Truncated");
+    assert_eq!(collector.reader.metrics().protocol_errors.truncated, 1);
+    assert!(collector.stop().is_empty());
+}
+
+#[test]
+fn what_was_left_at_the_end_is_counted_as_failed() {
+    let place = Place::new();
+    let writer = Writer::new(place.socket()).unwrap();
+    for message in numbered(100) {
+        writer.try_send(message).unwrap();
+    }
+    let report = writer.shutdown(SHORT).unwrap();
+    assert_eq!((report.left.messages, report.metrics.failed.left), (100, report.left));
+    assert_eq!(report.metrics.queued.messages, 0);
+    assert_balanced(&writer);
+}

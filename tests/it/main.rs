@@ -1,0 +1,10 @@
+//! The promises of the crate, over real sockets. One file a subject.
+
+mod connecting;
+mod delivery;
+mod framing;
+mod life_cycle;
+mod receiving;
+mod sending;
+mod socket_file;
+mod support;

@@ -1,0 +1,367 @@
+//! Sending: what is accepted, what is refused and given back, and what the bounds hold.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use uds_ipc::{Overflow, SendError, Writer};
+
+use crate::support::{
+    Collector, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, frame, numbered, read_messages,
+    read_to_end, unframe, wait_until, writer, writer_with,
+};
+
+/// A writer that nobody will ever read from.
+fn unconnected(place: &Place, set: impl FnOnce(uds_ipc::WriterBuilder) -> uds_ipc::WriterBuilder) -> Writer {
+    set(Writer::builder(place.path("nobody"))).start().unwrap()
+}
+
+#[test]
+fn every_kind_of_message_arrives_as_the_frames_of_the_contract() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, _) = writer(&place.socket());
+    let text = String::from("text");
+    let bytes = b"vector".to_vec();
+    writer.try_send("a").unwrap();
+    writer.try_send(b"array").unwrap();
+    writer.try_send(&b"slice"[..]).unwrap();
+    writer.try_send(&text).unwrap();
+    writer.try_send(&bytes).unwrap();
+    writer.try_send(text).unwrap();
+    writer.try_send(bytes).unwrap();
+    writer.try_send(Bytes::from_static(b"bytes")).unwrap();
+    writer.try_send(vec![b'b'; 3].into_boxed_slice()).unwrap();
+    let mut stream = raw.accept();
+    finish(&writer);
+    let expected = ["a", "array", "slice", "text", "vector", "text", "vector", "bytes", "bbb"];
+    assert_eq!(read_to_end(&mut stream), expected.map(|message| frame(message.as_bytes())).concat());
+}
+
+#[test]
+fn lengths_around_every_change_of_prefix_and_path_arrive() {
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    let (writer, _) = writer(&place.socket());
+    let lens = [1, 127, 128, 16_383, 16_384, 32_767, 32_768, 32_769, 131_071, 131_072, 262_145, 10 << 20];
+    let messages: Vec<_> = lens.iter().map(|len| vec![u8::try_from(len % 251).unwrap(); *len]).collect();
+    for message in &messages {
+        writer.send_timeout(message, PATIENCE).unwrap();
+        writer.send_timeout(message.clone(), PATIENCE).unwrap();
+        let mut slot = loop {
+            match writer.reserve(message.len()) {
+                Ok(slot) => break slot,
+                Err(_) => writer.flush(PATIENCE).unwrap(),
+            }
+        };
+        slot.copy_from_slice(message);
+        slot.commit().unwrap();
+    }
+    finish(&writer);
+    let expected: Vec<_> = messages.iter().flat_map(|message| vec![message.clone(); 3]).collect();
+    let received = collector.wait_for(expected.len());
+    assert!(received == expected, "{:?}", received.iter().map(Vec::len).collect::<Vec<_>>());
+    collector.stop();
+}
+
+#[test]
+fn an_empty_message_is_accepted_and_sends_nothing() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, _) = writer(&place.socket());
+    writer.try_send("").unwrap();
+    writer.try_send(Vec::new()).unwrap();
+    writer.reserve(0).unwrap().commit().unwrap();
+    writer.send_timeout(String::new(), SHORT).unwrap();
+    writer.try_send("one").unwrap();
+    let mut stream = raw.accept();
+    finish(&writer);
+    assert_eq!(read_to_end(&mut stream), frame(b"one"));
+    assert_eq!(writer.metrics().accepted.messages, 1);
+    assert!(matches!(writer.try_send(Vec::new()), Err(SendError::Closed(_))));
+}
+
+#[test]
+fn the_queue_is_bounded_in_messages() {
+    let place = Place::new();
+    let writer = unconnected(&place, |builder| builder.queue_capacity(10));
+    for message in numbered(10) {
+        writer.try_send(message).unwrap();
+    }
+    assert_eq!(writer.try_send(b"11").map_err(SendError::into_message), Err(()));
+    let refused = writer.try_send(String::from("owned")).unwrap_err();
+    assert!(matches!(refused, SendError::Full(_)));
+    assert_eq!(refused.into_message(), "owned");
+    let large = Bytes::from(vec![1; 100_000]);
+    assert_eq!(writer.try_send(large.clone()).unwrap_err().into_message(), large);
+    assert!(matches!(writer.try_send(&large), Err(SendError::Full(()))));
+    assert!(matches!(writer.reserve(1), Err(SendError::Full(()))));
+    let metrics = writer.metrics();
+    assert_eq!((metrics.queued.messages, metrics.accepted.messages), (10, 10));
+    assert_eq!(metrics.dropped.full.messages, 5);
+    assert_eq!(metrics.dropped.full.bytes, 2 + 5 + 100_000 + 100_000 + 1);
+    assert_balanced(&writer);
+}
+
+#[test]
+fn the_queue_is_bounded_in_bytes_whatever_the_messages() {
+    let place = Place::new();
+    let writer = unconnected(&place, |builder| builder.queue_size(1_000_000).queue_capacity(usize::MAX));
+    let mut accepted = 0;
+    for len in [1, 100, 5_000, 40_000, 200_000].into_iter().cycle() {
+        let full = match accepted % 3 {
+            0 => writer.try_send(&vec![0; len]).is_err(),
+            1 => writer.try_send(vec![0; len]).is_err(),
+            _ => writer.reserve(len).and_then(uds_ipc::WriteSlot::commit).is_err(),
+        };
+        if full {
+            break;
+        }
+        accepted += 1;
+    }
+    let queued = writer.metrics().queued;
+    assert!(queued.bytes <= 1_000_000 && queued.bytes > 700_000, "{queued:?}");
+    // Filled to the last byte, and then not one more.
+    writer.try_send(vec![0; usize::try_from(1_000_000 - queued.bytes).unwrap()]).unwrap();
+    assert!(matches!(writer.try_send("x"), Err(SendError::Full(()))));
+    assert_balanced(&writer);
+}
+
+#[test]
+fn a_message_above_the_limit_is_refused_at_once_with_both_numbers() {
+    let place = Place::new();
+    let writer = unconnected(&place, |builder| builder.max_message_len(1000));
+    writer.try_send(&[1; 1000]).unwrap();
+    let error = writer.try_send(vec![7; 1001]).unwrap_err();
+    assert!(matches!(error, SendError::TooLarge { len: 1001, limit: 1000, .. }));
+    assert!(error.to_string().contains("1001") && error.to_string().contains("1000"), "{error}");
+    assert_eq!(error.into_message(), vec![7; 1001]);
+    assert!(matches!(writer.reserve(1001), Err(SendError::TooLarge { .. })));
+    assert!(matches!(writer.send_timeout(&[0; 1001], PATIENCE), Err(SendError::TooLarge { .. })));
+    assert_eq!(writer.metrics().dropped.too_large.messages, 3);
+    let smaller = unconnected(&place, |builder| builder.queue_size(500));
+    assert!(matches!(smaller.try_send(&[0; 501]), Err(SendError::TooLarge { limit: 500, .. })));
+}
+
+#[test]
+fn after_shutdown_a_message_comes_back_and_is_counted() {
+    let place = Place::new();
+    let writer = unconnected(&place, |builder| builder);
+    let slot = writer.reserve(3).unwrap();
+    let _ = writer.shutdown(Duration::ZERO).unwrap();
+    assert!(matches!(slot.commit(), Err(SendError::Closed(()))));
+    assert_eq!(writer.try_send(String::from("late")).unwrap_err().into_message(), "late");
+    assert!(matches!(writer.send_timeout("late", PATIENCE), Err(SendError::Closed(()))));
+    assert!(matches!(writer.reserve(10), Err(SendError::Closed(()))));
+    assert_eq!(writer.metrics().dropped.closed.messages, 4);
+    assert_balanced(&writer);
+}
+
+#[test]
+fn the_oldest_make_room_where_that_was_asked_for() {
+    let place = Place::new();
+    let messages = numbered(1_000);
+    let (writer, _) =
+        writer_with(&place.socket(), |builder| builder.queue_capacity(100).overflow(Overflow::DropOldest));
+    for message in &messages {
+        writer.try_send(message).unwrap();
+    }
+    let metrics = writer.metrics();
+    assert_eq!((metrics.queued.messages, metrics.dropped.oldest.messages), (100, 900));
+    let collector = Collector::start(&place.socket());
+    finish(&writer);
+    assert_eq!(collector.stop(), messages[900..]);
+}
+
+#[test]
+fn the_oldest_make_room_also_while_a_reader_does_not_read() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, _) = writer_with(&place.socket(), |builder| {
+        builder
+            .queue_capacity(50)
+            .overflow(Overflow::DropOldest)
+            .send_buffer_size(4096)
+            .write_timeout(PATIENCE)
+    });
+    let mut stream = raw.accept();
+    let messages: Vec<_> = numbered(2_000).into_iter().map(|text| [text, vec![b'.'; 500]].concat()).collect();
+    for message in &messages {
+        // Only what is being written at this moment cannot make room.
+        while writer.try_send(message).is_err() {
+            thread::yield_now();
+        }
+    }
+    assert!(writer.metrics().queued.messages <= 50);
+    let reading = thread::spawn(move || read_to_end(&mut stream));
+    finish(&writer);
+    let (received, half) = unframe(&reading.join().unwrap());
+    assert!(half.is_empty());
+    assert_eq!(received.last(), messages.last(), "the newest is never dropped");
+    let mut rest = messages.iter();
+    assert!(received.iter().all(|message| rest.any(|sent| sent == message)), "in order, and none twice");
+    let metrics = writer.metrics();
+    assert_eq!(metrics.sent.messages + metrics.dropped.oldest.messages, 2_000);
+    assert!(metrics.dropped.oldest.messages > 0);
+}
+
+#[test]
+fn a_write_slot_that_is_dropped_sends_nothing_and_frees_its_room() {
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    let (writer, _) = writer_with(&place.socket(), |builder| builder.queue_capacity(2));
+    let one = writer.reserve(10).unwrap();
+    let mut two = writer.reserve(10).unwrap();
+    assert!(matches!(writer.try_send("three"), Err(SendError::Full(()))));
+    drop(one);
+    writer.try_send("three").unwrap();
+    writer.flush(PATIENCE).unwrap();
+    let mut rest = &mut two[..];
+    write!(rest, "two").unwrap();
+    let left = rest.len();
+    two.truncate(10 - left);
+    two.commit().unwrap();
+    finish(&writer);
+    assert_eq!(collector.stop(), [b"three".to_vec(), b"two".to_vec()], "its place is where it was committed");
+    assert_eq!(writer.metrics().accepted.bytes, 8);
+}
+
+#[test]
+fn send_timeout_waits_for_room_and_no_longer() {
+    let place = Place::new();
+    let writer = Arc::new(unconnected(&place, |builder| builder.queue_capacity(1)));
+    writer.try_send("first").unwrap();
+    let refused = writer.send_timeout(String::from("second"), SHORT).unwrap_err();
+    assert!(matches!(&refused, SendError::Full(message) if message == "second"));
+    let waiting = {
+        let writer = Arc::clone(&writer);
+        thread::spawn(move || writer.send_timeout(vec![2; 50_000], Duration::MAX))
+    };
+    let collector = Collector::start(&place.path("nobody"));
+    waiting.join().unwrap().unwrap();
+    finish(&writer);
+    assert_eq!(collector.stop(), [b"first".to_vec(), vec![2; 50_000]]);
+}
+
+#[test]
+fn a_shutdown_ends_the_wait_for_room() {
+    let place = Place::new();
+    let writer = Arc::new(unconnected(&place, |builder| builder.queue_capacity(1)));
+    writer.try_send("first").unwrap();
+    let waiting = {
+        let writer = Arc::clone(&writer);
+        thread::spawn(move || writer.send_timeout("second", Duration::MAX))
+    };
+    let report = writer.shutdown(SHORT).unwrap();
+    assert!(matches!(waiting.join().unwrap(), Err(SendError::Closed(()))));
+    assert_eq!(report.left.messages, 1);
+}
+
+#[test]
+fn each_thread_keeps_its_order_among_eight() {
+    const PER_THREAD: usize = 20_000;
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    let (writer, _) = writer(&place.socket());
+    thread::scope(|scope| {
+        for thread in 0..8 {
+            let writer = &writer;
+            scope.spawn(move || {
+                for number in 0..PER_THREAD {
+                    let message = format!("{thread} {number}");
+                    match number % 3 {
+                        0 => writer.send_timeout(&message, PATIENCE).unwrap(),
+                        1 => writer.send_timeout(message, PATIENCE).unwrap(),
+                        _ => {
+                            let mut slot = loop {
+                                match writer.reserve(message.len()) {
+                                    Ok(slot) => break slot,
+                                    Err(_) => thread::yield_now(),
+                                }
+                            };
+                            slot.copy_from_slice(message.as_bytes());
+                            slot.commit().unwrap();
+                        }
+                    }
+                    if number % 1_000 == 0 {
+                        // Now and then one that is a block of its own.
+                        let long = [format!("{thread} long ").into_bytes(), vec![b'x'; 40_000]].concat();
+                        writer.send_timeout(long, PATIENCE).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    finish(&writer);
+    let mut next = [0; 8];
+    for message in collector.stop() {
+        let text = String::from_utf8(message).unwrap();
+        let (thread, number) = text.split_once(' ').unwrap();
+        let thread: usize = thread.parse().unwrap();
+        if !number.starts_with("long") {
+            assert_eq!(number.parse::<usize>().unwrap(), next[thread]);
+            next[thread] += 1;
+        }
+    }
+    assert_eq!(next, [PER_THREAD; 8]);
+}
+
+#[test]
+fn a_peer_that_never_reads_does_not_block_a_sender_and_memory_stays_bounded() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, _) = writer_with(&place.socket(), |builder| {
+        builder.queue_capacity(100).send_buffer_size(4096).write_timeout(PATIENCE)
+    });
+    let stream = raw.accept();
+    wait_until("the queue is full", || writer.try_send(&[7; 1000]).is_err());
+    for _ in 0..10_000 {
+        // It may still find a place or two, as the kernel takes the last it can.
+        let _ = writer.try_send(&[7; 1000]);
+    }
+    assert!(writer.metrics().queued.messages <= 100);
+    assert!(writer.metrics().dropped.full.messages > 0);
+    drop(stream);
+    let mut stream = raw.accept();
+    let messages = read_messages(&mut stream, 50);
+    assert_eq!(messages[0], vec![7; 1000]);
+}
+
+#[test]
+fn a_builder_refuses_settings_that_cannot_work() {
+    let place = Place::new();
+    let builder = || Writer::builder(place.socket());
+    for (broken, setting) in [
+        (builder().queue_capacity(0), "queue_capacity"),
+        (builder().queue_size(0), "queue_size"),
+        (builder().max_message_len(0), "max_message_len"),
+        (builder().write_timeout(Duration::ZERO), "write_timeout"),
+        (builder().connect_timeout(Duration::ZERO), "connect_timeout"),
+        (builder().backoff_min(Duration::ZERO), "backoff_min"),
+        (builder().backoff_min(Duration::from_secs(2)), "backoff_max"),
+        (builder().keepalive(Duration::ZERO), "keepalive"),
+    ] {
+        let error = broken.start().unwrap_err().to_string();
+        assert!(error.contains(setting) && error.contains("must be"), "{error}");
+    }
+}
+
+#[test]
+fn settings_beyond_any_memory_allocate_nothing_for_it() {
+    let place = Place::new();
+    let writer = unconnected(&place, |builder| {
+        builder
+            .queue_capacity(usize::MAX)
+            .queue_size(usize::MAX)
+            .max_message_len(usize::MAX)
+            .write_timeout(Duration::MAX)
+            .connect_timeout(Duration::MAX)
+            .backoff_max(Duration::MAX)
+            .linger(Duration::MAX)
+            .keepalive(Duration::MAX)
+    });
+    writer.try_send("one").unwrap();
+    assert_eq!(writer.shutdown(Duration::ZERO).unwrap().left.messages, 1);
+}

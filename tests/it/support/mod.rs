@@ -1,0 +1,311 @@
+//! What the tests share: a socket path each, raw peers, a collecting reader, recorded events, and patience.
+
+use std::fmt::Debug;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tempfile::TempDir;
+use uds_ipc::{Reader, ReaderBuilder, ReaderEvent, Writer, WriterBuilder, WriterEvent};
+
+/// Only a failure waits this long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A timeout that a test means to see the end of.
+pub(crate) const SHORT: Duration = Duration::from_millis(50);
+
+/// A folder of its own for each test, gone with it.
+pub(crate) struct Place(TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::Builder::new().prefix("uds").tempdir().expect("a temporary folder"))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.path("s")
+    }
+
+    /// What lies in the folder.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let entries = self.0.path().read_dir().expect("the folder");
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// Waits until `is_so`; fails with `what` when patience is over.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::park_timeout(Duration::from_micros(200));
+    }
+}
+
+/// Runs `act` on a thread of its own, and fails if that does not return in time.
+#[track_caller]
+pub(crate) fn returns<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = thread::spawn(act);
+    wait_until(&format!("{what} returns"), || thread.is_finished());
+    thread.join().expect("no panic")
+}
+
+/// A message as it stands on the wire.
+pub(crate) fn frame(message: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let mut len = message.len();
+    while len >= 0x80 {
+        frame.push(u8::try_from(len & 0x7f).unwrap() | 0x80);
+        len >>= 7;
+    }
+    frame.push(u8::try_from(len).unwrap());
+    frame.extend_from_slice(message);
+    frame
+}
+
+/// The messages in a stream of frames, and the half frame at its end.
+pub(crate) fn unframe(mut stream: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>) {
+    let mut messages = Vec::new();
+    loop {
+        let mut len = 0;
+        let Some(last) = stream.iter().position(|byte| byte & 0x80 == 0) else { break };
+        for (at, byte) in stream[..=last].iter().enumerate() {
+            len |= usize::from(byte & 0x7f) << (7 * at);
+        }
+        if stream.len() < last + 1 + len {
+            break;
+        }
+        messages.push(stream[last + 1..last + 1 + len].to_vec());
+        stream = &stream[last + 1 + len..];
+    }
+    (messages, stream.to_vec())
+}
+
+/// A reader as plain as can be, that does what a test tells it to.
+pub(crate) struct RawReader {
+    listener: UnixListener,
+}
+
+impl RawReader {
+    pub(crate) fn bind(path: &Path) -> Self {
+        Self { listener: UnixListener::bind(path).expect("a listener") }
+    }
+
+    /// Waits for the next connection.
+    pub(crate) fn accept(&self) -> UnixStream {
+        self.listener.set_nonblocking(true).unwrap();
+        let mut accepted = None;
+        wait_until("somebody connects", || {
+            accepted = self.listener.accept().ok();
+            accepted.is_some()
+        });
+        let (stream, _) = accepted.unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    pub(crate) fn nobody_waits(&self) -> bool {
+        self.listener.set_nonblocking(true).unwrap();
+        self.listener.accept().is_err()
+    }
+}
+
+/// Reads whole messages from a raw connection until there are `count`.
+pub(crate) fn read_messages(stream: &mut UnixStream, count: usize) -> Vec<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let (messages, _) = unframe(&bytes);
+        if messages.len() >= count {
+            return messages;
+        }
+        let len = stream.read(&mut buffer).expect("more bytes");
+        assert!(len > 0, "the stream ended after {} of {count} messages", messages.len());
+        bytes.extend_from_slice(&buffer[..len]);
+    }
+}
+
+/// Everything up to the end of a raw connection.
+pub(crate) fn read_to_end(stream: &mut UnixStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A reset says that the other side left something unread, and ends the stream as well.
+    let _ = stream.read_to_end(&mut bytes);
+    bytes
+}
+
+/// Connects to a reader of ours, as plain as can be.
+pub(crate) fn connect(path: &Path) -> UnixStream {
+    let stream = UnixStream::connect(path).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Sends bytes, and ends the stream.
+pub(crate) fn send_and_close(path: &Path, bytes: &[u8]) {
+    connect(path).write_all(bytes).expect("the reader takes it");
+}
+
+/// Whether the other side has ended the connection. Waits for it.
+#[track_caller]
+pub(crate) fn is_closed(stream: &mut UnixStream) -> bool {
+    !matches!(stream.read(&mut [0]), Ok(1))
+}
+
+/// What handlers and observers note down.
+#[derive(Clone)]
+pub(crate) struct Notes<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T: Clone + Send + 'static> Notes<T> {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Vec::new())))
+    }
+
+    pub(crate) fn add(&self, note: T) {
+        self.0.lock().push(note);
+    }
+
+    pub(crate) fn all(&self) -> Vec<T> {
+        self.0.lock().clone()
+    }
+
+    pub(crate) fn count(&self, is_meant: impl Fn(&T) -> bool) -> usize {
+        self.0.lock().iter().filter(|note| is_meant(note)).count()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for_len(&self, len: usize) {
+        wait_until(&format!("there are {len} notes"), || self.len() >= len);
+    }
+}
+
+impl Notes<String> {
+    /// An observer for a writer or reader, that notes each event as its debug text.
+    pub(crate) fn observer<E: Debug>(&self) -> impl Fn(&E) + Send + Sync + 'static {
+        let notes = self.clone();
+        move |event| notes.add(format!("{event:?}"))
+    }
+
+    pub(crate) fn has(&self, text: &str) -> bool {
+        self.count(|note| note.contains(text)) > 0
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for(&self, text: &str) {
+        let start = Instant::now();
+        while !self.has(text) {
+            assert!(start.elapsed() < PATIENCE, "waited in vain for {text:?} in {:#?}", self.all());
+            thread::park_timeout(Duration::from_micros(200));
+        }
+    }
+}
+
+/// A reader that keeps its messages and events.
+pub(crate) struct Collector {
+    pub(crate) reader: Reader,
+    pub(crate) messages: Notes<Vec<u8>>,
+    pub(crate) events: Notes<String>,
+}
+
+impl Collector {
+    pub(crate) fn start(path: &Path) -> Self {
+        Self::start_with(path, |builder| builder)
+    }
+
+    pub(crate) fn start_with(path: &Path, set: impl FnOnce(ReaderBuilder) -> ReaderBuilder) -> Self {
+        let (messages, events) = (Notes::new(), Notes::new());
+        let builder = Reader::builder(path).on_event(events.observer::<ReaderEvent>());
+        let notes = messages.clone();
+        let bound = set(builder).bind().expect("a socket");
+        let reader = bound
+            .start(move |message| {
+                notes.add(message.to_vec());
+                Ok::<(), std::io::Error>(())
+            })
+            .expect("a reader");
+        Self { reader, messages, events }
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for(&self, count: usize) -> Vec<Vec<u8>> {
+        self.messages.wait_for_len(count);
+        self.messages.all()
+    }
+
+    /// Stops as planned, and returns what came in all.
+    #[track_caller]
+    pub(crate) fn stop(self) -> Vec<Vec<u8>> {
+        let report = self.reader.shutdown(PATIENCE).expect("not in a callback");
+        assert_eq!(report.cut, 0, "every connection was read to its end");
+        assert_eq!(report.metrics.open, 0);
+        assert_eq!(usize::try_from(report.metrics.received.messages).unwrap(), self.messages.len());
+        self.messages.all()
+    }
+}
+
+/// A writer that notes its events.
+pub(crate) fn writer(path: &Path) -> (Writer, Notes<String>) {
+    writer_with(path, |builder| builder)
+}
+
+pub(crate) fn writer_with(
+    path: &Path,
+    set: impl FnOnce(WriterBuilder) -> WriterBuilder,
+) -> (Writer, Notes<String>) {
+    let events = Notes::new();
+    let builder = Writer::builder(path).on_event(events.observer::<WriterEvent>());
+    (set(builder).start().expect("a writer"), events)
+}
+
+/// The equation that must hold at rest: every message that was accepted has ended one way, or waits.
+#[track_caller]
+pub(crate) fn assert_balanced(writer: &Writer) {
+    let metrics = writer.metrics();
+    assert_eq!(
+        metrics.accepted.messages,
+        metrics.sent.messages
+            + metrics.dropped.oldest.messages
+            + metrics.failed.total().messages
+            + metrics.queued.messages,
+        "{metrics:#?}"
+    );
+    assert_eq!(
+        metrics.accepted.bytes,
+        metrics.sent.bytes
+            + metrics.dropped.oldest.bytes
+            + metrics.failed.total().bytes
+            + metrics.queued.bytes,
+        "{metrics:#?}"
+    );
+}
+
+/// Shuts a writer down and checks that everything went out.
+#[track_caller]
+pub(crate) fn finish(writer: &Writer) {
+    let report = writer.shutdown(PATIENCE).expect("not in a callback");
+    assert_eq!(report.left.messages, 0, "{:#?}", report.metrics);
+    assert_eq!(report.metrics.queued.messages, 0);
+    assert_balanced(writer);
+}
+
+/// Numbered messages, to see gaps, repeats and order.
+pub(crate) fn numbered(count: usize) -> Vec<Vec<u8>> {
+    (0..count).map(|number| format!("message {number}").into_bytes()).collect()
+}
