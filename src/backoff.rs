@@ -26,7 +26,7 @@ impl Backoff {
         let full = self.min.saturating_mul(2u32.saturating_pow(doublings)).min(self.max);
         // In whole steps of a 1,024th: floating point would overflow on the longest durations.
         let jitter = full / (4 * 1024) * self.jitter.u32(0..=1024);
-        (full - jitter).max(self.min)
+        full.saturating_sub(jitter).max(self.min)
     }
 
     /// The connection has proved good: begin again without a wait.

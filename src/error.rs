@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::address::{Address, AddressError};
-use crate::sys::BindFailure;
 
 /// A setting that is out of its bounds.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -190,16 +189,4 @@ pub enum BindError {
         /// The system's word.
         source: io::Error,
     },
-}
-
-impl BindError {
-    pub(crate) fn new(failure: BindFailure, address: &Address) -> Self {
-        let address = address.clone();
-        match failure {
-            BindFailure::InUse => Self::InUse { address },
-            BindFailure::NotASocket(kind) => Self::NotASocket { address, kind },
-            BindFailure::UnsafeDirectory(directory) => Self::UnsafeDirectory { directory },
-            BindFailure::Io { doing, path, source } => Self::Io { doing, path, source },
-        }
-    }
 }

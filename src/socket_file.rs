@@ -23,7 +23,7 @@ use crate::sys;
 pub fn create_socket_dir(socket: impl AsRef<OsStr>) -> Result<(), BindError> {
     let address = Address::new(socket)?;
     match address.path() {
-        Some(path) => sys::create_socket_dir(path).map_err(|failure| BindError::new(failure, &address)),
+        Some(path) => sys::create_socket_dir(path),
         None => Ok(()),
     }
 }
@@ -50,9 +50,7 @@ pub fn create_socket_dir(socket: impl AsRef<OsStr>) -> Result<(), BindError> {
 pub fn remove_stale_socket(path: impl AsRef<Path>) -> Result<bool, BindError> {
     let address = Address::new(path.as_ref())?;
     match address.path() {
-        Some(path) => {
-            sys::remove_stale_socket(path, &address).map_err(|failure| BindError::new(failure, &address))
-        }
+        Some(path) => sys::remove_stale_socket(path, &address),
         None => Ok(false),
     }
 }

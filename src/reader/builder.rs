@@ -182,9 +182,9 @@ impl ReaderBuilder {
             group: self.group,
             recv_buffer_size: self.recv_buffer_size,
         };
-        let listener =
-            Listener::bind(&address, &options).map_err(|failure| BindError::new(failure, &address))?;
-        let only_owner = address.path().is_some() && self.mode & 0o077 == 0;
+        let listener = Listener::bind(&address, &options)?;
+        let others = self.mode & 0o077;
+        let only_owner = address.path().is_some() && others == 0;
         let a_share = if only_owner { self.max_connections } else { self.max_connections.div_ceil(2) };
         let settings = Settings {
             max_message_len: self.max_message_len,

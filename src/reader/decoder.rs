@@ -182,7 +182,7 @@ impl Decoder {
         }
         match &self.state {
             State::Delivered { payload } => Some(Frame::Message(payload)),
-            _ => None,
+            State::Between | State::Prefix { .. } | State::Payload { .. } | State::Malformed(_) => None,
         }
     }
 

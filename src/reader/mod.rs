@@ -4,6 +4,7 @@
 mod builder;
 mod connection;
 mod core;
+mod counters;
 mod decoder;
 mod dispatcher;
 mod handler;
@@ -25,7 +26,8 @@ pub use builder::ReaderBuilder;
 pub use handler::Handler;
 
 use self::connection::READ_SIZE;
-use self::core::{Core, Counters, ERRANDS, FILE, Inner, LISTENER, Life, Settings};
+use self::core::{Core, ERRANDS, FILE, Inner, LISTENER, Life, Settings};
+use self::counters::Counters;
 use self::dispatcher::{Dispatcher, Stage};
 use self::handler::Closure;
 use crate::address::Address;
@@ -89,7 +91,6 @@ pub struct BoundReader {
 /// What a reader's shutdown came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[must_use = "it says whether anything was left unread"]
 pub struct ReaderReport {
     /// Connections that were cut off, because the time was over before all that was sent on them had been handled.
     pub cut: u64,

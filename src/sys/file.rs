@@ -11,9 +11,10 @@ use std::time::Duration;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
 
-use super::listener::{BindFailure, doing};
+use super::listener::doing;
 use super::socket::Stream;
 use crate::address::Address;
+use crate::error::BindError;
 
 /// Which file it is, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +35,7 @@ impl FileIdentity {
 }
 
 /// What lies at a path, in words.
-pub(crate) type FileKind = &'static str;
-
-fn kind_of(metadata: &Metadata) -> FileKind {
+fn kind_of(metadata: &Metadata) -> &'static str {
     let kind = metadata.file_type();
     if kind.is_dir() {
         "a directory"
@@ -66,7 +65,7 @@ const LOCK_TRIES: u32 = 400;
 const LOCK_PACE: Duration = Duration::from_millis(5);
 
 impl PathLock {
-    pub(super) fn acquire(socket: &Path) -> Result<Self, BindFailure> {
+    pub(super) fn acquire(socket: &Path) -> Result<Self, BindError> {
         let mut path = socket.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
@@ -112,24 +111,26 @@ impl Drop for PathLock {
 
 /// Makes sure that nothing is at `path`: removes a socket on which nobody accepts, refuses all else.
 /// Says whether there was one. The caller holds the lock.
-pub(super) fn clear(path: &Path, address: &Address) -> Result<bool, BindFailure> {
+pub(super) fn clear(path: &Path, address: &Address) -> Result<bool, BindError> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(doing("look at", path, error)),
     };
     if !metadata.file_type().is_socket() {
-        return Err(BindFailure::NotASocket(kind_of(&metadata)));
+        return Err(BindError::NotASocket { address: address.clone(), kind: kind_of(&metadata) });
     }
     match Stream::connect(address, None) {
         // A full backlog, and a socket that we may not connect to, have somebody behind them as well.
-        Ok(_) => return Err(BindFailure::InUse),
-        Err(error) => match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::PermissionDenied => return Err(BindFailure::InUse),
-            ErrorKind::NotFound => return Ok(false),
-            ErrorKind::ConnectionRefused => {}
-            _ if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
-                return Err(BindFailure::NotASocket("a datagram socket"));
+        Ok(_) => return Err(BindError::InUse { address: address.clone() }),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EAGAIN | libc::EACCES | libc::EPERM) => {
+                return Err(BindError::InUse { address: address.clone() });
+            }
+            Some(libc::ENOENT) => return Ok(false),
+            Some(libc::ECONNREFUSED) => {}
+            Some(libc::EPROTOTYPE) => {
+                return Err(BindError::NotASocket { address: address.clone(), kind: "a datagram socket" });
             }
             _ => return Err(doing("probe the socket", path, error)),
         },
@@ -143,7 +144,7 @@ pub(super) fn clear(path: &Path, address: &Address) -> Result<bool, BindFailure>
 }
 
 /// Removes a socket file that nobody accepts on. Says whether there was one.
-pub(crate) fn remove_stale_socket(path: &Path, address: &Address) -> Result<bool, BindFailure> {
+pub(crate) fn remove_stale_socket(path: &Path, address: &Address) -> Result<bool, BindError> {
     if fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         return Ok(false);
     }
@@ -167,7 +168,7 @@ pub(super) fn remove_own(path: &Path, identity: FileIdentity) {
 }
 
 /// Refuses a folder in which anybody could replace the socket.
-pub(super) fn check_directory(socket: &Path) -> Result<(), BindFailure> {
+pub(super) fn check_directory(socket: &Path) -> Result<(), BindError> {
     const OTHERS_WRITE: u32 = 0o002;
     const STICKY: u32 = 0o1000;
 
@@ -175,13 +176,13 @@ pub(super) fn check_directory(socket: &Path) -> Result<(), BindFailure> {
     let metadata =
         fs::metadata(directory).map_err(|source| doing("look at the directory", directory, source))?;
     if metadata.mode() & OTHERS_WRITE != 0 && metadata.mode() & STICKY == 0 {
-        return Err(BindFailure::UnsafeDirectory(directory.into()));
+        return Err(BindError::UnsafeDirectory { directory: directory.into() });
     }
     Ok(())
 }
 
 /// Makes the folder of a socket, and those above it, for the owner and the group only (0750).
-pub(crate) fn create_socket_dir(socket: &Path) -> Result<(), BindFailure> {
+pub(crate) fn create_socket_dir(socket: &Path) -> Result<(), BindError> {
     let directory = socket.parent().unwrap_or(Path::new("/"));
     DirBuilder::new()
         .recursive(true)

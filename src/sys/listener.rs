@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::libc;
 use nix::sys::stat::{Mode, fchmod};
 use socket2::Socket;
-use thiserror::Error;
 
-use super::file::{self, FileIdentity, FileKind, PathLock};
+use super::file::{self, FileIdentity, PathLock};
 use super::socket::{Stream, new_socket, resume, sockaddr};
 use crate::address::Address;
+use crate::error::BindError;
 
 /// As many as the kernel allows (`net.core.somaxconn`, usually 4096): beyond the connection limit peers wait here.
 const BACKLOG: i32 = 4096;
@@ -30,21 +30,24 @@ pub(crate) struct ListenerOptions {
     pub(crate) recv_buffer_size: Option<usize>,
 }
 
-/// Why there is no listening socket.
-#[derive(Debug, Error)]
-pub(crate) enum BindFailure {
-    #[error("somebody accepts there")]
-    InUse,
-    #[error("it is {0}")]
-    NotASocket(FileKind),
-    #[error("anybody can write to {}", .0.display())]
-    UnsafeDirectory(PathBuf),
-    #[error("cannot {doing} {}", path.display())]
-    Io { doing: &'static str, path: PathBuf, source: io::Error },
+/// Somebody may be there, or have been faster without knowing of the lock.
+fn bind_error(error: io::Error, address: &Address) -> BindError {
+    if error.kind() == ErrorKind::AddrInUse {
+        BindError::InUse { address: address.clone() }
+    } else {
+        doing("bind", Path::new(address), error)
+    }
 }
 
-pub(super) fn doing(doing: &'static str, path: &Path, source: io::Error) -> BindFailure {
-    BindFailure::Io { doing, path: path.into(), source }
+/// The type of a mode differs between platforms, which is why one of the conversions is none.
+#[expect(clippy::useless_conversion, reason = "it is not useless on macOS and FreeBSD")]
+fn mode_bits(mode: u32) -> Mode {
+    Mode::from_bits_truncate(mode.try_into().unwrap_or(0o600))
+}
+
+/// What the system refused.
+pub(super) fn doing(doing: &'static str, path: &Path, source: io::Error) -> BindError {
+    BindError::Io { doing, path: path.into(), source }
 }
 
 /// What an accept brought.
@@ -77,7 +80,7 @@ struct OwnFile {
 
 impl Listener {
     /// Binds and listens. Nobody can connect before the socket has its mode, owner and group.
-    pub(crate) fn bind(address: &Address, options: &ListenerOptions) -> Result<Self, BindFailure> {
+    pub(crate) fn bind(address: &Address, options: &ListenerOptions) -> Result<Self, BindError> {
         let socket = Self::prepare(options)
             .map_err(|source| doing("make a socket for", Path::new(address), source))?;
         match address.path() {
@@ -94,19 +97,16 @@ impl Listener {
         }
         // Linux makes the file with these bits less the umask's, so that it is never open wider than asked. Where that is not possible
         // (FreeBSD before 14.3) nobody can connect before `listen` all the same.
-        let _ = fchmod(&socket, Mode::from_bits_truncate(options.mode.try_into().unwrap_or(0o600)));
+        let _ = fchmod(&socket, mode_bits(options.mode));
         Ok(socket)
     }
 
-    fn bind_name(socket: Socket, address: &Address) -> Result<Self, BindFailure> {
+    fn bind_name(socket: Socket, address: &Address) -> Result<Self, BindError> {
         let bound = sockaddr(address)
             .and_then(|sockaddr| socket.bind(&sockaddr))
             .and_then(|()| socket.listen(BACKLOG));
-        match bound {
-            Ok(()) => Ok(Self { socket, file: None, has_ended: AtomicBool::new(false) }),
-            Err(error) if error.kind() == ErrorKind::AddrInUse => Err(BindFailure::InUse),
-            Err(source) => Err(doing("bind", Path::new(address), source)),
-        }
+        bound.map_err(|error| bind_error(error, address))?;
+        Ok(Self { socket, file: None, has_ended: AtomicBool::new(false) })
     }
 
     fn bind_path(
@@ -114,17 +114,12 @@ impl Listener {
         address: &Address,
         path: &Path,
         options: &ListenerOptions,
-    ) -> Result<Self, BindFailure> {
+    ) -> Result<Self, BindError> {
         file::check_directory(path)?;
         let _lock = PathLock::acquire(path)?;
         file::clear(path, address)?;
-        sockaddr(address).and_then(|sockaddr| socket.bind(&sockaddr)).map_err(|source| {
-            match source.kind() {
-                // Somebody who does not know the lock was faster.
-                ErrorKind::AddrInUse => BindFailure::InUse,
-                _ => doing("bind", path, source),
-            }
-        })?;
+        let bound = sockaddr(address).and_then(|sockaddr| socket.bind(&sockaddr));
+        bound.map_err(|error| bind_error(error, address))?;
         let identity = FileIdentity::at(path).map_err(|source| doing("look at", path, source))?;
         Self::open_up(&socket, path, options).inspect_err(|_| {
             let _ = fs::remove_file(path);
@@ -133,7 +128,7 @@ impl Listener {
         Ok(Self { socket, file, has_ended: AtomicBool::new(false) })
     }
 
-    fn open_up(socket: &Socket, path: &Path, options: &ListenerOptions) -> Result<(), BindFailure> {
+    fn open_up(socket: &Socket, path: &Path, options: &ListenerOptions) -> Result<(), BindError> {
         if options.owner.is_some() || options.group.is_some() {
             lchown(path, options.owner, options.group)
                 .map_err(|source| doing("set the owner and group of", path, source))?;
@@ -155,8 +150,8 @@ impl Listener {
             // After `end` nobody can come any more. Linux says EINVAL then.
             Some(libc::EAGAIN | libc::EINVAL) if self.has_ended.load(Ordering::Acquire) => Accepted::Ended,
             Some(libc::EAGAIN) => Accepted::Nobody,
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Accepted::Short(error),
             Some(libc::ECONNABORTED | libc::EPROTO | libc::EPERM) => Accepted::Gone,
+            // EMFILE, ENFILE, ENOBUFS, ENOMEM; and whatever else there may be is worth another try too.
             _ => Accepted::Short(error),
         }
     }

@@ -13,7 +13,7 @@ mod wait;
 mod waker;
 
 pub(crate) use file::{create_socket_dir, remove_stale_socket};
-pub(crate) use listener::{Accepted, BindFailure, FileWatch, Listener, ListenerOptions};
+pub(crate) use listener::{Accepted, FileWatch, Listener, ListenerOptions};
 pub(crate) use poller::{Interest, Poller, Ready};
 pub(crate) use socket::{Received, Sent, Stream};
 pub(crate) use wait::wait;

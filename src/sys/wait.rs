@@ -32,15 +32,12 @@ pub(crate) fn wait(
     let waker = PollFd::new(waker.as_fd(), PollFlags::POLLIN);
     let mut both;
     let mut alone;
-    let fds: &mut [PollFd<'_>] = match stream {
-        Some(stream) => {
-            both = [waker, PollFd::new(stream.as_fd(), events)];
-            &mut both
-        }
-        None => {
-            alone = [waker];
-            &mut alone
-        }
+    let fds: &mut [PollFd<'_>] = if let Some(stream) = stream {
+        both = [waker, PollFd::new(stream.as_fd(), events)];
+        &mut both
+    } else {
+        alone = [waker];
+        &mut alone
     };
     match poll(fds, timeout) {
         Ok(()) => {}

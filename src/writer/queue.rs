@@ -74,6 +74,7 @@ pub(super) struct Queue {
     open: Box<Block>,
     sealed: (Sender<Box<Block>>, Receiver<Box<Block>>),
     outbox: Outbox,
+    #[expect(clippy::vec_box, reason = "blocks travel through the channel in their boxes")]
     spare: Vec<Box<Block>>,
     /// The number of the next message to be accepted: how many were, so far.
     next: u64,
@@ -222,6 +223,7 @@ impl Queue {
         }
     }
 
+    #[expect(clippy::unnecessary_box_returns, reason = "it was boxed before")]
     fn fresh_block(&mut self) -> Box<Block> {
         let mut block = self.spare.pop().unwrap_or_else(|| Box::new(Block::empty(0)));
         block.set_first(self.next);
@@ -334,4 +336,173 @@ impl Queue {
 fn slots(limits: Limits) -> usize {
     let by_bytes = 2 * (limits.bytes / widen(OWN_BLOCK_SIZE)) + 8;
     usize::try_from(by_bytes.min(limits.messages.saturating_add(2)).min(MOST_SLOTS)).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+    use std::io::IoSlice;
+
+    fn queue(messages: u64, bytes: u64, overflow: Overflow) -> Queue {
+        Queue::new(Limits { messages, bytes, overflow }, Arc::default())
+    }
+
+    fn stream(outbox: &Outbox) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 64];
+        let filled = outbox.fill(&mut slices);
+        slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn a_sleeping_thread_is_woken_once_and_a_lingering_one_only_for_a_full_block() {
+        let mut queue = queue(8, 1 << 20, Overflow::Refuse);
+        assert_eq!(queue.push(b"a"), Ok(Wake::No), "it is awake");
+        queue.set_attention(Attention::Asleep);
+        assert_eq!(queue.push(b"b"), Ok(Wake::Yes));
+        queue.set_attention(Attention::Lingering);
+        let outbox = queue.begin_write();
+        queue.end_write(outbox, 4);
+        assert_eq!(queue.push(b"c"), Ok(Wake::No));
+        assert_eq!(queue.push(b"d"), Ok(Wake::No));
+        assert_eq!(queue.push(b"e"), Ok(Wake::Yes), "a quarter of the capacity is a full block");
+        assert_eq!(queue.push(b"f"), Ok(Wake::No), "it has been woken");
+    }
+
+    #[test]
+    fn a_huge_capacity_allocates_no_slots_for_it() {
+        let limits = |messages, bytes| Limits { messages, bytes, overflow: Overflow::Refuse };
+        assert_eq!(slots(limits(u64::MAX, u64::MAX)), 65_536);
+        assert_eq!(slots(limits(10_000, 64 << 20)), 4_104);
+        assert_eq!(slots(limits(1, 1)), 3);
+    }
+
+    #[test]
+    fn a_quarter_of_the_messages_does_not_use_the_slots_up() {
+        let mut queue = queue(3, 1 << 30, Overflow::Refuse);
+        for _ in 0..3 {
+            assert!(queue.push_owned(40_000, || Bytes::from(vec![0; 40_000])).is_ok());
+        }
+        assert_eq!(queue.push(b"x"), Err(Refusal::Full));
+    }
+
+    /// What a producer, the thread or a connection may do.
+    #[derive(Clone, Copy, Debug)]
+    enum Act {
+        Push(usize),
+        PushOwned(usize),
+        Reserve(usize),
+        Commit,
+        DropSlot,
+        BeginWrite,
+        EndWrite(usize),
+        Lose(Ending),
+    }
+
+    fn any_act() -> impl Strategy<Value = Act> {
+        let len = || prop_oneof![3 => 1usize..10, 2 => 100usize..200, 1 => 20_000usize..60_000];
+        prop_oneof![
+            8 => len().prop_map(Act::Push),
+            2 => len().prop_map(Act::PushOwned),
+            1 => len().prop_map(Act::Reserve),
+            1 => Just(Act::Commit),
+            1 => Just(Act::DropSlot),
+            4 => Just(Act::BeginWrite),
+            4 => prop_oneof![0usize..20, 0usize..300_000].prop_map(Act::EndWrite),
+            1 => prop_oneof![Just(Act::Lose(Ending::Peer)), Just(Act::Lose(Ending::Timeout))],
+        ]
+    }
+
+    proptest! {
+        /// The bounds hold, the books balance, and what the kernel took is a run of whole messages in order, whatever comes.
+        #[test]
+        fn no_history_breaks_bounds_books_or_order(
+            acts in prop::collection::vec(any_act(), 1..120),
+            messages in 1u64..30, bytes in 60_000u64..200_000, drops_oldest in any::<bool>(),
+        ) {
+            let overflow = if drops_oldest { Overflow::DropOldest } else { Overflow::Refuse };
+            let mut queue = queue(messages, bytes, overflow);
+            let mut reserved = VecDeque::new();
+            let mut away: Option<Outbox> = None;
+            // What the reader got on the connections that ended, and on this one.
+            let (mut before, mut current) = (Vec::new(), Vec::new());
+            let mut number = 0u8;
+            let mut message = |len: usize| {
+                number = number.wrapping_add(1);
+                vec![number; len]
+            };
+            for act in acts {
+                match act {
+                    Act::Push(len) => drop(queue.push(&message(len))),
+                    Act::PushOwned(len) => drop(queue.push_owned(len, || message(len).into())),
+                    Act::Reserve(len) => {
+                        if queue.reserve(len).is_ok() {
+                            reserved.push_back(len);
+                        }
+                    }
+                    Act::Commit => {
+                        if let Some(len) = reserved.pop_front() {
+                            queue.unreserve(len);
+                            prop_assert!(queue.push(&message(len)).is_ok(), "room that was reserved is there");
+                        }
+                    }
+                    Act::DropSlot => {
+                        if let Some(len) = reserved.pop_back() {
+                            queue.unreserve(len);
+                        }
+                    }
+                    Act::BeginWrite if away.is_none() => away = Some(queue.begin_write()),
+                    Act::EndWrite(len) => {
+                        if let Some(outbox) = away.take() {
+                            let waiting = stream(&outbox);
+                            let len = len.min(waiting.len());
+                            current.extend_from_slice(&waiting[..len]);
+                            queue.end_write(outbox, len);
+                        }
+                    }
+                    Act::Lose(ending) if away.is_none() => {
+                        before.push(mem::take(&mut current));
+                        queue.rewind(ending);
+                    }
+                    Act::BeginWrite | Act::Lose(_) => {}
+                }
+                let (held, metrics) = (queue.held(), queue.counters.metrics());
+                let in_slots: usize = reserved.iter().sum();
+                prop_assert!(held.messages + widen(reserved.len()) <= messages);
+                prop_assert!(held.bytes + widen(in_slots) <= bytes);
+                prop_assert_eq!(metrics.queued, held);
+                prop_assert_eq!(
+                    metrics.accepted,
+                    metrics.sent + metrics.dropped.oldest + metrics.failed.total() + metrics.queued
+                );
+                prop_assert!(queue.front() <= queue.end());
+                prop_assert_eq!(queue.front() == queue.end(), held.messages == 0);
+            }
+            // In the end everything goes out.
+            if let Some(outbox) = away.take() {
+                queue.end_write(outbox, 0);
+            }
+            while queue.held().messages > 0 {
+                let outbox = queue.begin_write();
+                let waiting = stream(&outbox);
+                current.extend_from_slice(&waiting);
+                queue.end_write(outbox, waiting.len());
+            }
+            before.push(current);
+            let mut received = Vec::new();
+            for stream in before {
+                let mut rest = &stream[..];
+                while let crate::frame::Parsed::Length { payload_len, prefix_len } = crate::frame::parse_prefix(rest) {
+                    let end = prefix_len.get() + usize::try_from(payload_len).unwrap();
+                    let Some(frame) = rest.get(..end) else { break };
+                    received.push(frame[end - 1]);
+                    rest = &rest[end..];
+                }
+            }
+            prop_assert_eq!(widen(received.len()), queue.counters.metrics().sent.messages);
+            let ascending = received.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) < 128 && pair[0] != pair[1]);
+            prop_assert!(ascending, "{received:?}");
+        }
+    }
 }

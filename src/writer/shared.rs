@@ -145,12 +145,11 @@ impl Shared {
             self.waker.wake();
         }
         inner.waiting += 1;
-        let in_time = match deadline {
-            Some(deadline) => !self.progress.wait_until(inner, deadline).timed_out(),
-            None => {
-                self.progress.wait(inner);
-                true
-            }
+        let in_time = if let Some(deadline) = deadline {
+            !self.progress.wait_until(inner, deadline).timed_out()
+        } else {
+            self.progress.wait(inner);
+            true
         };
         inner.waiting -= 1;
         in_time

@@ -239,3 +239,226 @@ pub(super) fn earlier(a: Deadline, b: Deadline) -> Deadline {
         (one, None) | (None, one) => one,
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "any moment will do to count from")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    const TIMING: Timing = Timing {
+        write_timeout: SECOND,
+        connect_timeout: SECOND,
+        linger: Duration::from_micros(200),
+        keepalive: None,
+    };
+
+    fn state(start: Instant) -> State {
+        let backoff = Backoff::new(Duration::from_millis(10), SECOND, 1);
+        State::new(start, backoff, TIMING)
+    }
+
+    fn up(start: Instant) -> State {
+        let mut state = state(start);
+        state.on_connected(start);
+        state
+    }
+
+    fn waiting(start: Instant) -> State {
+        let mut state = state(start);
+        state.on_connect_failed(start);
+        state
+    }
+
+    /// The table at the top of this file, as text.
+    #[test]
+    fn the_table_of_steps_is_the_one_in_the_docs() {
+        let start = Instant::now();
+        let drained = start + 5 * SECOND;
+        let draining = |mut state: State| {
+            state.drain(Some(drained));
+            state
+        };
+        let past = |step: fn(Instant) -> State| draining(step(start)).step(drained, true);
+        let mut table = String::new();
+        for (row, steps) in [
+            (
+                "running",
+                [
+                    state(start).step(start, true),
+                    waiting(start).step(start, true),
+                    up(start).step(start, true),
+                    up(start).step(start, false),
+                ],
+            ),
+            (
+                "draining",
+                [
+                    draining(state(start)).step(start, true),
+                    draining(waiting(start)).step(start, true),
+                    draining(up(start)).step(start, true),
+                    draining(up(start)).step(start, false),
+                ],
+            ),
+            ("past the deadline", [past(state), past(waiting), past(up), past(up)]),
+        ] {
+            let words = steps.map(|step| match step {
+                Step::Connect => "connect",
+                Step::Write => "write",
+                Step::Wait(WaitFor::Time, Some(_)) => "wait until retry",
+                Step::Wait(WaitFor::Message, None) => "wait for a message",
+                Step::Exit => "exit",
+                other => panic!("{other:?} is not in the table"),
+            });
+            table += &format!("{row}: {}\n", words.join(", "));
+        }
+        assert_eq!(
+            table,
+            "running: connect, wait until retry, write, wait for a message\n\
+             draining: connect, wait until retry, write, exit\n\
+             past the deadline: exit, exit, exit, exit\n"
+        );
+    }
+
+    #[test]
+    fn a_wait_while_draining_ends_at_the_deadline() {
+        let start = Instant::now();
+        let mut state = waiting(start);
+        state.drain(Some(start + Duration::from_millis(3)));
+        assert_eq!(
+            state.step(start, true),
+            Step::Wait(WaitFor::Time, Some(start + Duration::from_millis(3)))
+        );
+        state.drain(Some(start + SECOND));
+        assert_eq!(state.step(start + Duration::from_millis(3), true), Step::Exit, "it cannot be put off");
+    }
+
+    #[test]
+    fn only_a_connection_that_lived_for_a_second_makes_the_next_try_an_early_one() {
+        let start = Instant::now();
+        let mut state = up(start);
+        assert_eq!(state.on_lost(start + SECOND / 2), Duration::from_millis(10));
+        state.on_connected(start);
+        assert!(state.on_lost(start + SECOND / 2) > Duration::from_millis(10), "backoff grows on every loss");
+        state.on_connected(start);
+        assert_eq!(state.on_lost(start + SECOND), Duration::ZERO);
+        assert_eq!(state.on_connect_failed(start + SECOND), Duration::from_millis(10));
+    }
+
+    #[test]
+    fn every_byte_restarts_the_write_timeout() {
+        let start = Instant::now();
+        let mut state = up(start);
+        state.on_blocked(start);
+        let room = |at| Step::Wait(WaitFor::Room, Some(at));
+        assert_eq!(state.step(start + SECOND / 2, true), room(start + SECOND));
+        state.on_room(start + SECOND / 2);
+        assert_eq!(state.step(start + SECOND / 2, true), Step::Write);
+        // The socket said there was room, and then took nothing: no reason to wait longer.
+        state.on_blocked(start + SECOND / 2);
+        assert_eq!(state.step(start + SECOND / 2, true), room(start + SECOND));
+        state.on_written(start + SECOND / 2);
+        state.on_blocked(start + SECOND / 2);
+        assert_eq!(state.step(start + SECOND, true), room(start + SECOND * 3 / 2));
+        assert_eq!(state.step(start + SECOND * 3 / 2, true), Step::TimeOut);
+    }
+
+    #[test]
+    fn want_of_memory_is_tried_again_soon_but_not_for_ever() {
+        let start = Instant::now();
+        let mut state = up(start);
+        state.on_no_memory(start);
+        assert_eq!(state.step(start, true), Step::Wait(WaitFor::Time, Some(start + NO_MEMORY_PACE)));
+        assert_eq!(state.step(start + NO_MEMORY_PACE, true), Step::Write);
+        state.on_no_memory(start + SECOND);
+        assert_eq!(state.step(start + SECOND, true), Step::TimeOut);
+    }
+
+    #[test]
+    fn a_full_backlog_counts_as_a_failure_only_after_the_connect_timeout() {
+        let start = Instant::now();
+        let mut state = state(start);
+        assert_eq!(state.on_backlog_full(start), None);
+        assert_eq!(state.step(start, true), Step::Wait(WaitFor::Time, Some(start + FULL_BACKLOG_PACE)));
+        assert_eq!(state.step(start + FULL_BACKLOG_PACE, true), Step::Connect);
+        assert_eq!(state.on_backlog_full(start + SECOND / 2), None);
+        assert_eq!(state.on_backlog_full(start + SECOND), Some(Duration::from_millis(10)));
+        assert_eq!(state.on_backlog_full(start + SECOND), None, "the next try has its own time");
+    }
+
+    #[test]
+    fn it_lingers_after_a_batch_and_sleeps_only_when_that_brought_nothing() {
+        let start = Instant::now();
+        let mut state = up(start);
+        state.on_written(start);
+        let end = start + TIMING.linger;
+        assert_eq!(state.step(start, false), Step::Wait(WaitFor::Block, Some(end)));
+        assert_eq!(state.step(end, true), Step::Write);
+        state.on_written(end);
+        assert_eq!(state.step(end, false), Step::Wait(WaitFor::Block, Some(end + TIMING.linger)));
+        assert_eq!(state.step(end + TIMING.linger, false), Step::Wait(WaitFor::Message, None));
+        let mut eager =
+            State::new(start, Backoff::new(SECOND, SECOND, 1), Timing { linger: Duration::ZERO, ..TIMING });
+        eager.on_connected(start);
+        eager.on_written(start);
+        assert_eq!(eager.step(start, false), Step::Wait(WaitFor::Message, None));
+    }
+
+    #[test]
+    fn an_idle_connection_is_kept_alive_at_its_interval() {
+        let start = Instant::now();
+        let timing = Timing { keepalive: Some(3 * SECOND), linger: Duration::ZERO, ..TIMING };
+        let mut state = State::new(start, Backoff::new(SECOND, SECOND, 1), timing);
+        state.on_connected(start);
+        assert_eq!(state.step(start, false), Step::Wait(WaitFor::Message, Some(start + 3 * SECOND)));
+        assert_eq!(state.step(start + 3 * SECOND, false), Step::KeepAlive);
+        state.on_written(start + 3 * SECOND);
+        assert_eq!(
+            state.step(start + 4 * SECOND, false),
+            Step::Wait(WaitFor::Message, Some(start + 6 * SECOND))
+        );
+    }
+
+    proptest! {
+        /// Whatever happens, a wait has an end that has not come, draining ends, and nothing overflows.
+        #[test]
+        fn no_history_leads_to_a_wait_without_sense(
+            events in prop::collection::vec((0u8..9, 0u64..3_000, any::<bool>()), 1..80),
+            write_timeout in prop_oneof![Just(Duration::MAX), Just(SECOND)],
+        ) {
+            let mut now = Instant::now();
+            let timing = Timing { write_timeout, ..TIMING };
+            let mut state = State::new(now, Backoff::new(Duration::from_millis(10), SECOND, 1), timing);
+            let mut draining_until = None;
+            for (event, millis, pending) in events {
+                now += Duration::from_millis(millis);
+                match event {
+                    0 => state.on_connected(now),
+                    1 => drop(state.on_connect_failed(now)),
+                    2 => drop(state.on_backlog_full(now)),
+                    3 => state.on_written(now),
+                    4 => state.on_blocked(now),
+                    5 => state.on_no_memory(now),
+                    6 => state.on_room(now),
+                    7 => drop(state.on_lost(now)),
+                    _ => {
+                        let deadline = now + Duration::from_millis(millis);
+                        state.drain(Some(deadline));
+                        draining_until = earlier(draining_until, Some(deadline));
+                    }
+                }
+                match state.step(now, pending) {
+                    Step::Wait(_, Some(until)) => {
+                        prop_assert!(until > now);
+                        prop_assert!(draining_until.is_none_or(|deadline| until <= deadline));
+                    }
+                    Step::Wait(_, None) => prop_assert!(draining_until.is_none()),
+                    Step::Exit => prop_assert!(draining_until.is_some()),
+                    _ => prop_assert!(!has_come(draining_until, now)),
+                }
+            }
+        }
+    }
+}

@@ -54,8 +54,7 @@ impl Worker {
                 Some((Step::KeepAlive, _)) => self.keep_alive(),
                 Some((Step::Wait(what, until), _)) => self.wait(what, until),
                 Some((Step::TimeOut, _)) => self.lost(LostCause::WriteTimeout(self.options.write_timeout)),
-                Some((Step::Exit, _)) => break self.finish(),
-                None => break self.finish(),
+                Some((Step::Exit, _)) | None => break self.finish(),
             }
         };
         self.stream = None;
@@ -83,7 +82,12 @@ impl Worker {
         inner.queue.set_attention(match step {
             Step::Wait(WaitFor::Message, _) => Attention::Asleep,
             Step::Wait(WaitFor::Block, _) => Attention::Lingering,
-            _ => Attention::Awake,
+            Step::Wait(WaitFor::Time | WaitFor::Room, _)
+            | Step::Connect
+            | Step::Write
+            | Step::KeepAlive
+            | Step::TimeOut
+            | Step::Exit => Attention::Awake,
         });
         Some((step, outbox))
     }

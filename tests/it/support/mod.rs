@@ -1,16 +1,19 @@
 //! What the tests share: a socket path each, raw peers, a collecting reader, recorded events, and patience.
 
+use std::env;
+use std::ffi::OsStr;
 use std::fmt::Debug;
-use std::io::{Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tempfile::TempDir;
-use uds_ipc::{Reader, ReaderBuilder, ReaderEvent, Writer, WriterBuilder, WriterEvent};
+use uds_ipc::{Handler, Peer, Reader, ReaderBuilder, ReaderEvent, Writer, WriterBuilder, WriterEvent};
 
 /// Only a failure waits this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -308,4 +311,191 @@ pub(crate) fn finish(writer: &Writer) {
 /// Numbered messages, to see gaps, repeats and order.
 pub(crate) fn numbered(count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|number| format!("message {number}").into_bytes()).collect()
+}
+
+/// Holds up those who come to it, until it is opened.
+#[derive(Clone)]
+pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new((Mutex::new(false), Condvar::new())))
+    }
+
+    /// Waits until it is open. Not for ever, so that a failure ends.
+    pub(crate) fn pass(&self) {
+        let (is_open, opened) = &*self.0;
+        let mut is_open = is_open.lock();
+        opened.wait_while_for(&mut is_open, |is_open| !*is_open, 2 * PATIENCE);
+    }
+
+    pub(crate) fn open(&self) {
+        let (is_open, opened) = &*self.0;
+        *is_open.lock() = true;
+        opened.notify_all();
+    }
+}
+
+/// What a handler was called with: the connection's number, and the message, `<opened>`, `<batch end>` or `<closed>`.
+pub(crate) type Call = (u64, String);
+
+/// A handler that notes its calls and does what a message begins with: `block` (at the gate), `fail` or `panic`.
+pub(crate) struct Script {
+    pub(crate) calls: Notes<Call>,
+    pub(crate) gate: Gate,
+}
+
+impl Handler for Script {
+    type Error = String;
+
+    fn message(&self, message: &[u8], peer: &Peer) -> Result<(), String> {
+        let text = String::from_utf8_lossy(message).into_owned();
+        self.calls.add((peer.connection, text.clone()));
+        if text.starts_with("block") {
+            self.gate.pass();
+        }
+        assert!(!text.starts_with("panic"), "the handler says {text}");
+        if text.starts_with("fail") { Err(format!("the handler says {text}")) } else { Ok(()) }
+    }
+
+    fn batch_end(&self, peer: &Peer) -> Result<(), String> {
+        self.calls.add((peer.connection, "<batch end>".into()));
+        Ok(())
+    }
+
+    fn opened(&self, peer: &Peer) {
+        self.calls.add((peer.connection, "<opened>".into()));
+    }
+
+    fn closed(&self, peer: &Peer) {
+        self.calls.add((peer.connection, "<closed>".into()));
+    }
+}
+
+/// A reader with a [`Script`].
+pub(crate) struct Scripted {
+    pub(crate) reader: Reader,
+    pub(crate) calls: Notes<Call>,
+    pub(crate) gate: Gate,
+    pub(crate) events: Notes<String>,
+}
+
+impl Scripted {
+    pub(crate) fn start(path: &Path) -> Self {
+        Self::start_with(path, |builder| builder)
+    }
+
+    pub(crate) fn start_with(path: &Path, set: impl FnOnce(ReaderBuilder) -> ReaderBuilder) -> Self {
+        let (calls, gate, events) = (Notes::new(), Gate::new(), Notes::new());
+        let builder = set(Reader::builder(path).on_event(events.observer::<ReaderEvent>()));
+        let handler = Script { calls: calls.clone(), gate: gate.clone() };
+        let reader = builder.bind().expect("a socket").start_handler(handler).expect("a reader");
+        Self { reader, calls, gate, events }
+    }
+
+    /// How often the handler was called with that message, on any connection.
+    pub(crate) fn count(&self, message: &str) -> usize {
+        self.calls.count(|(_, call)| call == message)
+    }
+
+    /// Waits until the handler has been called with that message `count` times.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, message: &str, count: usize) {
+        wait_until(&format!("{message:?} has come {count} times"), || self.count(message) >= count);
+    }
+
+    /// What came on one connection, in order.
+    pub(crate) fn calls_of(&self, connection: u64) -> Vec<String> {
+        let calls = self.calls.all().into_iter();
+        calls.filter(|(number, _)| *number == connection).map(|(_, call)| call).collect()
+    }
+}
+
+/// Says why a test is not run here.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests is to know")]
+pub(crate) fn skip(reason: &str) {
+    eprintln!("skipped: {reason}");
+}
+
+/// A process that ends with the test: its standard input is closed then, and it is killed.
+pub(crate) struct Child {
+    process: process::Child,
+    pub(crate) lines: Notes<String>,
+}
+
+/// Tells a process that was started by [`Child::test`] where its socket is to be.
+const CHILD_PATH: &str = "UDS_IPC_TEST_PATH";
+
+impl Child {
+    /// Starts a process, and notes the lines that it prints.
+    pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let lines = Notes::new();
+        let (notes, output) = (lines.clone(), process.stdout.take().expect("it is piped"));
+        thread::spawn(move || {
+            BufReader::new(output).lines().map_while(Result::ok).for_each(|line| notes.add(line))
+        });
+        Ok(Self { process, lines })
+    }
+
+    /// How to run the test `name` again, in a process of its own, where [`Child::path`] is `path`. `setup` is done first, by a
+    /// shell.
+    pub(crate) fn test(name: &str, path: &Path, setup: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{setup}\nexec \"$0\" \"$@\""));
+        command.arg(env::current_exe().expect("a path"));
+        command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD_PATH, path);
+        command
+    }
+
+    /// In a process that was started by [`Child::test`]: where its socket is to be.
+    pub(crate) fn path() -> Option<PathBuf> {
+        env::var_os(CHILD_PATH).map(PathBuf::from)
+    }
+
+    /// In such a process: tells the test that started it.
+    pub(crate) fn say(line: &str) {
+        // After the test's name, which stands there without an end of line.
+        writeln!(io::stdout(), "\n{line}").expect("somebody listens");
+    }
+
+    /// In such a process: waits until the test that started it has ended, or says that it may go on.
+    pub(crate) fn wait_for_end() {
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Kills it as hard as can be.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("a process");
+        self.process.wait().expect("a process");
+    }
+
+    /// Closes its standard input, and waits for its good end.
+    #[track_caller]
+    pub(crate) fn finish(mut self) {
+        drop(self.process.stdin.take());
+        let mut status = None;
+        wait_until("the process ends", || {
+            status = self.process.try_wait().expect("a process");
+            status.is_some()
+        });
+        assert!(status.is_some_and(|status| status.success()), "{status:?} after {:#?}", self.lines.all());
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs a Python program, for what the standard library of Rust has no call for. `None`, said aloud, where there is no Python.
+pub(crate) fn python(program: &str, args: &[&OsStr]) -> Option<Child> {
+    let child = Child::start(Command::new("python3").arg("-c").arg(program).args(args));
+    child.inspect_err(|error| skip(&format!("no python3: {error}"))).ok()
 }

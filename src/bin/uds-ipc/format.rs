@@ -1,0 +1,71 @@
+//! How a message is printed: one line each, whatever the format.
+//! Writes to whatever it is given; locks and flushing are elsewhere.
+
+use std::io::{self, Write};
+use std::str;
+
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+use clap::ValueEnum;
+use uds_ipc::Peer;
+
+/// How many bytes become hexadecimal digits at a time.
+const PIECE_SIZE: usize = 256;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// The bytes as they came, and a newline
+    Lines,
+    /// An object with connection, pid, uid, length, and text (or base64 where the bytes are no UTF-8)
+    Json,
+    /// Two hexadecimal digits a byte, and a newline
+    Hex,
+    /// Nothing: messages are only counted
+    None,
+}
+
+impl Format {
+    pub(crate) fn write(self, out: &mut impl Write, message: &[u8], peer: &Peer) -> io::Result<()> {
+        match self {
+            Self::Lines => {
+                out.write_all(message)?;
+                out.write_all(b"\n")
+            }
+            Self::Json => write_json(out, message, peer),
+            Self::Hex => write_hex(out, message),
+            Self::None => Ok(()),
+        }
+    }
+}
+
+/// Piece by piece, where a map of values would be allocated for every message.
+fn write_json(out: &mut impl Write, message: &[u8], peer: &Peer) -> io::Result<()> {
+    write!(out, r#"{{"connection":{},"pid":"#, peer.connection)?;
+    match peer.credentials.pid {
+        Some(pid) => write!(out, "{pid}")?,
+        None => out.write_all(b"null")?,
+    }
+    write!(out, r#","uid":{},"length":{},"#, peer.credentials.uid, message.len())?;
+    if let Ok(text) = str::from_utf8(message) {
+        out.write_all(br#""text":"#)?;
+        serde_json::to_writer(&mut *out, text)?;
+        out.write_all(b"}\n")
+    } else {
+        writeln!(out, r#""base64":"{}"}}"#, Base64Display::new(message, &STANDARD))
+    }
+}
+
+fn write_hex(out: &mut impl Write, message: &[u8]) -> io::Result<()> {
+    let mut digits = [[0; 2]; PIECE_SIZE];
+    for piece in message.chunks(PIECE_SIZE) {
+        for (pair, byte) in digits.iter_mut().zip(piece) {
+            *pair = [digit(byte >> 4), digit(byte & 0xf)];
+        }
+        out.write_all(digits.get(..piece.len()).unwrap_or_default().as_flattened())?;
+    }
+    out.write_all(b"\n")
+}
+
+fn digit(value: u8) -> u8 {
+    if value < 10 { b'0' + value } else { b'a' + value - 10 }
+}

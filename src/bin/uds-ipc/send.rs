@@ -1,0 +1,163 @@
+//! `uds-ipc send`: a writer that sends what it reads.
+//! Waits and decides; the reading itself is the input's.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use crossbeam_channel::{Receiver, bounded, select, unbounded};
+use parking_lot::Mutex;
+use uds_ipc::{Address, LostCause, Writer, WriterEvent, WriterMetrics, WriterReport};
+
+use crate::frames::FrameError;
+use crate::input::{Input, Shape};
+use crate::progress::Progress;
+use crate::{figures, say, signals, values};
+
+/// Wrong input is wrong usage.
+const BAD_INPUT: u8 = 2;
+
+const DETAILS: &str = "\
+A line goes without its newline and otherwise byte for byte; an empty one sends nothing. No
+listener need be there yet: messages wait in a queue, and when that is full, the reading
+waits. At the end of the input, and at SIGTERM or SIGINT, it sends what it has read, and
+prints its figures to standard error as one line of JSON. A second signal ends it at once.
+
+A line or frame above 10 MiB is not sent: it is passed over without being kept in memory,
+counted as dropped.too_large, and makes the exit code 1. The others are sent all the same.
+
+Exit codes: 0 all was sent, 1 something was left, lost or too large, 2 wrong usage or a
+broken frame.
+
+Examples:
+  uds-ipc send /run/collector/telemetry.sock < app.log
+  tail -F app.log | uds-ipc send @telemetry
+  uds-ipc send /tmp/test.sock --frames --timeout 60 < messages.bin";
+
+/// Sends each line of standard input as a message
+#[derive(Debug, Args)]
+#[command(after_help = DETAILS)]
+pub(crate) struct Options {
+    /// Where to send to: the path of the socket, or @NAME
+    #[arg(value_parser = values::address())]
+    address: Address,
+
+    /// How long sending the rest may take after the end of the input
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::seconds)]
+    timeout: Duration,
+
+    /// Takes varint frames instead of lines: an unsigned LEB128 length, then the payload
+    #[arg(long)]
+    frames: bool,
+}
+
+/// Why no more is read.
+enum End {
+    Input(Result<(), FrameError>),
+    Signal,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    let (stop, stops) = unbounded();
+    signals::on_first(move || {
+        let _ = stop.send(());
+    })?;
+    let progress = Progress::new();
+    let above = progress.clone();
+    let writer = Writer::builder(&options.address)
+        .max_message_len(values::MAX_MESSAGE_LEN)
+        .on_event(move |event| tell(event, &above))
+        .start()?;
+    let writer = Arc::new(writer);
+    let following = progress.follow(&writer);
+    let busy = Arc::new(Mutex::new(()));
+    let shape = if options.frames { Shape::Frames } else { Shape::Lines };
+    let limit = values::MAX_MESSAGE_LEN;
+    let input = Input { writer: Arc::clone(&writer), shape, limit, busy: Arc::clone(&busy) }.start()?;
+
+    let end = select! {
+        recv(input) -> result => End::Input(result.unwrap_or(Ok(()))),
+        recv(stops) -> _ => End::Signal,
+    };
+    #[expect(clippy::disallowed_methods, reason = "the timeout begins when the reading ends")]
+    let began = Instant::now();
+    // Kept to the end, so that nothing more is read.
+    let _idle = matches!(end, End::Signal).then(|| busy.try_lock_for(options.timeout));
+    let report = drain(&writer, &stops, options.timeout.saturating_sub(began.elapsed()))?;
+    drop(following);
+    Ok(conclude(&end, &report))
+}
+
+/// Sends what is left. The first signal ends the wait if it comes only now.
+fn drain(writer: &Writer, stops: &Receiver<()>, timeout: Duration) -> Result<WriterReport, Box<dyn Error>> {
+    let (done, is_done) = bounded::<()>(0);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            select! {
+                // An error means that the first signal has come before.
+                recv(stops) -> signal => if signal.is_ok() {
+                    let _ = writer.shutdown(Duration::ZERO);
+                },
+                recv(is_done) -> _ => {}
+            }
+        });
+        let report = writer.shutdown(timeout);
+        drop(done);
+        Ok(report?)
+    })
+}
+
+/// Says what went wrong, once for each cause, and the figures.
+fn conclude(end: &End, report: &WriterReport) -> ExitCode {
+    let mut problems = problems(&report.metrics);
+    let mut code = ExitCode::SUCCESS;
+    if let End::Input(Err(error)) = end {
+        problems.push(say::chain(error));
+        if !matches!(error, FrameError::Read(_)) {
+            code = ExitCode::from(BAD_INPUT);
+        }
+    }
+    if !problems.is_empty() && code == ExitCode::SUCCESS {
+        code = ExitCode::FAILURE;
+    }
+    for problem in problems {
+        say::problem(problem);
+    }
+    say::line(figures::of_writer(&report.metrics));
+    code
+}
+
+fn problems(metrics: &WriterMetrics) -> Vec<String> {
+    let causes = [
+        ("messages left unsent when the time was over", metrics.failed.left.messages),
+        (
+            "messages given up, because connections ended in the middle of them",
+            metrics.failed.given_up.messages,
+        ),
+        ("messages not sent, because they are above the limit of 10 MiB", metrics.dropped.too_large.messages),
+        (
+            "messages for which there was no room in time, and whatever follows them",
+            metrics.dropped.closed.messages,
+        ),
+        ("connections lost with sent messages that the reader had not read", metrics.lost_with_unread),
+    ];
+    let said = causes.into_iter().filter(|(_, count)| *count > 0);
+    said.map(|(cause, count)| format!("{cause}: {count}")).collect()
+}
+
+/// Says why nothing moves. Connections come and go without a word: a reader closes idle ones.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest is no cause for a word, or is said at the end")]
+fn tell(event: &WriterEvent, progress: &Progress) {
+    match event {
+        WriterEvent::ConnectFailed { address, cause, .. } => {
+            progress.problem(format_args!("waiting for a reader at {address}: {}", say::chain(cause)));
+        }
+        WriterEvent::Lost { cause: cause @ LostCause::WriteTimeout(_), .. } => {
+            progress.problem(format_args!("connecting anew: {cause}"));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,47 @@
+//! The signals that ask the tool to stop.
+//! Says when; what stopping means is the subcommand's business.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::after;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::iterator::Signals;
+
+use crate::say;
+
+/// Signals that follow the first within this time are the same request: timeout(1) signals its child, then the
+/// child's group.
+const SAME_REQUEST: Duration = Duration::from_millis(100);
+
+/// Calls `stop` on a thread of its own at the first SIGTERM or SIGINT. A further one ends the process at once, with
+/// 128 and the signal's number as exit code, whatever the other threads wait for.
+pub(crate) fn on_first(stop: impl FnOnce() + Send + 'static) -> Result<(), Box<dyn Error>> {
+    let stopping = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopping))
+            .map_err(|error| refused(&error))?;
+    }
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| refused(&error))?;
+    let watch = move || {
+        if signals.forever().next().is_none() {
+            return;
+        }
+        stop();
+        let _ = after(SAME_REQUEST).recv();
+        // Read by the signal's handler alone, and nothing else goes with it.
+        stopping.store(true, Ordering::Relaxed);
+        say::problem("still stopping: another signal ends it at once");
+    };
+    thread::Builder::new().name("uds-ipc-signals".into()).spawn(watch).map_err(|error| refused(&error))?;
+    Ok(())
+}
+
+fn refused(source: &io::Error) -> Box<dyn Error> {
+    format!("cannot wait for signals: {}", say::chain(source)).into()
+}

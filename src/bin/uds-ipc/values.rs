@@ -1,0 +1,59 @@
+//! What stands on the command line, as values.
+//! Parsing only: nothing is opened or looked up.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use uds_ipc::Address;
+
+/// The longest message unless set, in bytes: what both ends of the library take.
+pub(crate) const MAX_MESSAGE_LEN: usize = 10 * 1024 * 1024;
+
+pub(crate) fn address() -> impl TypedValueParser<Value = Address> {
+    OsStringValueParser::new().try_map(|text: OsString| Address::new(text))
+}
+
+/// A time in seconds, with decimals or without.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it must be a number of seconds, such as 10 or 0.5")?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// A time in seconds that is not nothing.
+pub(crate) fn positive_seconds(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        Duration::ZERO => Err("it must be more than nothing".into()),
+        time => Ok(time),
+    }
+}
+
+/// Permission bits as chmod takes them.
+pub(crate) fn mode(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| "it must be an octal number up to 777, such as 660".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_may_have_decimals_and_are_never_negative_or_endless() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(seconds("0"), Ok(Duration::ZERO));
+        for bad in ["", "x", "-1", "inf", "nan", "1e30"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+        assert!(positive_seconds("0").is_err());
+    }
+
+    #[test]
+    fn a_mode_is_octal_and_holds_permission_bits_only() {
+        assert_eq!((mode("660"), mode("0660"), mode("0o660")), (Ok(0o660), Ok(0o660), Ok(0o660)));
+        for bad in ["", "8", "1000", "-1", "rw"] {
+            assert!(mode(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What the crate is made of.
+//!
+//! ```text
+//! producers ──try_send──▶ queue ──blocks──▶ outbox ──vectored write──▶ kernel ──read──▶ decoder ──&[u8]──▶ handler
+//!    many threads           │    crossbeam    │ what is not settled yet         pooled     │ one connection
+//!                           │    channel      │ (the retry buffer)              buffers    │ at a time, in order
+//!                        Writer           writer thread                               reader threads
+//! ```
+//!
+//! The two halves share the wire format, addresses and figures, and never name each other. Names point down only: a test
+//! (`tests/tidy.rs`) holds a table of which module may name which against the code.
+//!
+//! | layer | writer | reader | rule |
+//! | --- | --- | --- | --- |
+//! | what users hold | `writer/mod.rs`, `builder.rs`, `slot.rs` | `reader/mod.rs`, `builder.rs`, `handler.rs` | thin: docs, settings, checks |
+//! | shells | `worker.rs`: the thread; `shared.rs`: the lock, and waiting for it | `dispatcher.rs`: times and threads; `worker.rs`: a thread; `connection.rs`: a turn at a connection; `core.rs`: the lock; `counters.rs` in both | only here the clock is read and anything blocks |
+//! | machines | `state.rs`, `queue.rs`, `block.rs`, `outbox.rs` | `state.rs`, `decoder.rs` | pure: bytes, counts and `now` come in, what is to be done comes out |
+//! | system | `sys/` | the same | descriptors and `io::Error`, no policy; the seam for other platforms |
+//! | leaves | `frame.rs`, `address.rs`, `backoff.rs`, `pool.rs`, `metrics.rs`, `peer.rs`, `event.rs`, `error.rs`, `message.rs`, `reentry.rs` | the same | values |
+//!
+//! # The writer
+//!
+//! A message is framed once, by its sender, at the end of the open block: a copy of its bytes under a lock that is held for some nanoseconds. A full block is
+//! sealed and pushed into a bounded crossbeam channel. The thread takes the sealed blocks, and the open one when there are no more, and hands them to the kernel with one
+//! vectored write. So neither the queue nor the kernel is paid for each message. A large owned message is a block of its own: prefix and payload as two slices, never
+//! copied. A used block is used again.
+//!
+//! No index of the frames in a block is kept: after a partial write they are walked to find the first whose last byte the kernel did not take. From there the next
+//! connection goes on. That is the retry buffer; there is no second one.
+//!
+//! What the thread does next is decided by two small enums:
+//!
+//! ```text
+//! phase: Running ──shutdown(deadline)──▶ Draining{deadline}
+//! link:  Down{retry_at} ──connected──▶ Up{flow} ──lost──▶ Down{now + backoff}
+//! ```
+//!
+//! | | down, retry due | down, waiting | up, pending | up, nothing |
+//! | --- | --- | --- | --- | --- |
+//! | running | connect | wait until the retry | write | wait for a message |
+//! | draining | connect | wait until the retry or the deadline | write | exit |
+//! | draining, past the deadline | exit | exit | exit | exit |
+//!
+//! Control (shutdown, flush) travels beside the queue, never through it: a full queue delays nothing.
+//!
+//! After a batch the thread lingers for 200 µs, in which no sender has to wake it; it sleeps for good when that brought nothing. A sleeping thread is woken through an
+//! eventfd, and so is a lingering one when a whole block is ready for it.
+//!
+//! # The reader
+//!
+//! One poller (epoll, elsewhere kqueue), every connection armed for one event, every thread in the same loop: wait for one ready thing, deal with it, arm it
+//! again. An idle connection costs no buffer and no thread; a connection is served by one thread at a time. The listening socket is one of the ready things, so that whatever
+//! a user's function does on accepting holds up only that connection.
+//!
+//! The dispatcher is a thread that runs nothing of the user's: it keeps the times, adds threads where all have been held up for five milliseconds, and brings the reader to
+//! its end. To close a connection it forbids the peer to send (`shutdown` of the receiving side) and lets a thread read what is still there.
+//!
+//! Messages are slices of the read buffer, without a copy. Only one that is spread over two reads gets memory of its own, which grows with the bytes that
+//! came; the rest of a long one is read straight into it.

@@ -1,0 +1,9 @@
+//! Pages about the whole rather than one item.
+//!
+//! * [`architecture`]: what the crate is made of, for those who read or change it.
+//! * [`delivery`]: what is promised of messages, and how to lose fewer.
+//! * [`sockets`]: where a socket lies, and who may connect.
+
+pub mod architecture;
+pub mod delivery;
+pub mod sockets;

@@ -1,0 +1,197 @@
+//! The rules of the house, held against the sources: who may name whom, how long a file may be, what is never written.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each module, its layer from the top, and the modules of the crate that it may name. A module without a row fails.
+const MAY_NAME: &[(&str, &str)] = &[
+    // What users hold, and the two halves below it.
+    ("lib", "address error event message metrics peer reader socket_file writer"),
+    ("guide", ""),
+    ("socket_file", "address error sys"),
+    ("writer", "address backoff error event message metrics peer pool reentry sys frame"),
+    ("reader", "address error event frame metrics peer pool reentry sys"),
+    // The system.
+    ("sys", "address error peer"),
+    // The leaves: values.
+    ("error", "address"),
+    ("event", "address metrics peer"),
+    ("address", ""),
+    ("backoff", ""),
+    ("frame", ""),
+    ("message", ""),
+    ("metrics", ""),
+    ("peer", ""),
+    ("pool", ""),
+    ("reentry", ""),
+];
+
+/// The machines: pure, so that they can be simulated. No I/O, no threads, no clock.
+const PURE: &[&str] = &[
+    "address.rs",
+    "backoff.rs",
+    "frame.rs",
+    "message.rs",
+    "writer/block.rs",
+    "writer/outbox.rs",
+    "writer/queue.rs",
+    "writer/state.rs",
+    "reader/decoder.rs",
+    "reader/state.rs",
+];
+
+const MOST_LINES: usize = 400;
+
+struct Source {
+    /// The path below src.
+    name: String,
+    /// Without its tests.
+    code: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files_below(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files_below(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The library's sources.
+fn sources() -> Vec<Source> {
+    let src = root().join("src");
+    let mut files = Vec::new();
+    files_below(&src, &mut files);
+    files
+        .into_iter()
+        .filter(|path| !path.starts_with(src.join("bin")))
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap().to_owned();
+            Source { name: path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned(), code }
+        })
+        .collect()
+}
+
+fn module_of(name: &str) -> &str {
+    name.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+/// The modules that `code` names: `crate::module`, and in the root `module::`.
+fn named_by(code: &str) -> Vec<String> {
+    let lines = code.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+    lines
+        .flat_map(|line| {
+            line.match_indices("crate::").map(|(at, found)| {
+                let rest = &line[at + found.len()..];
+                let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
+                rest[..end.unwrap_or(rest.len())].to_owned()
+            })
+        })
+        .collect()
+}
+
+#[test]
+fn names_point_down_only() {
+    let table: BTreeMap<_, _> = MAY_NAME.iter().map(|(module, may)| (*module, *may)).collect();
+    let mut broken = Vec::new();
+    for source in sources() {
+        let module = module_of(&source.name);
+        let Some(may) = table.get(module) else {
+            broken.push(format!("{} has no row in the table", source.name));
+            continue;
+        };
+        for named in named_by(&source.code) {
+            if named != module && !may.split(' ').any(|may| may == named) {
+                broken.push(format!("{} names {named}", source.name));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn the_two_halves_never_name_each_other() {
+    for source in sources() {
+        let other = match module_of(&source.name) {
+            "writer" => "reader",
+            "reader" => "writer",
+            _ => continue,
+        };
+        assert!(!named_by(&source.code).iter().any(|named| named == other), "{} names {other}", source.name);
+    }
+}
+
+#[test]
+fn the_machines_are_pure() {
+    let sources = sources();
+    for name in PURE {
+        let source = sources.iter().find(|source| source.name == *name).expect(name);
+        for banned in
+            ["std::thread", "Instant::now", "std::fs", "std::os::fd", "std::net", "parking_lot", "sys::"]
+        {
+            assert!(!source.code.contains(banned), "{name} has {banned}");
+        }
+    }
+}
+
+#[test]
+fn every_file_is_short_and_says_what_it_is() {
+    for source in sources() {
+        let lines = source.code.lines().count();
+        assert!(lines <= MOST_LINES, "{} has {lines} lines", source.name);
+        assert!(source.code.starts_with("//!"), "{} does not say what it is", source.name);
+    }
+}
+
+#[test]
+fn the_library_has_no_unsafe_code_and_no_stubs() {
+    for source in sources() {
+        for banned in ["unsafe ", "todo!", "unimplemented!", "dbg!", "#[ignore"] {
+            assert!(!source.code.contains(banned), "{} has {banned}", source.name);
+        }
+    }
+}
+
+#[test]
+fn every_example_stands_in_the_readme() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for entry in fs::read_dir(root().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(readme.contains(name), "the README does not name the example {name}");
+    }
+}
+
+#[test]
+fn every_setting_stands_in_the_readme() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for builder in ["src/writer/builder.rs", "src/reader/builder.rs"] {
+        let code = fs::read_to_string(root().join(builder)).unwrap();
+        let setters =
+            code.lines().filter_map(|line| line.trim().strip_prefix("pub fn ")).filter_map(|line| {
+                line.contains("(mut self").then(|| line.split('(').next().unwrap().to_owned())
+            });
+        for setter in setters {
+            assert!(readme.contains(&format!("`{setter}`")), "the README does not name the setting {setter}");
+        }
+    }
+}
+
+#[test]
+fn the_picture_of_the_architecture_names_every_file() {
+    let page = fs::read_to_string(root().join("src/guide/architecture.rs")).unwrap();
+    for source in sources() {
+        let file = source.name.rsplit('/').next().unwrap();
+        let is_covered = ["sys", "guide", "lib", "socket_file"].contains(&module_of(&source.name));
+        assert!(is_covered || page.contains(file), "the picture lacks {}", source.name);
+    }
+}
