@@ -173,3 +173,8 @@ pub use peer::{Credentials, Peer};
 pub use reader::{BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
 pub use socket_file::{create_socket_dir, remove_stale_socket};
 pub use writer::{Overflow, WriteSlot, Writer, WriterBuilder, WriterReport};
+
+/// The README's program runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+enum Readme {}

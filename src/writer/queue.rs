@@ -268,7 +268,7 @@ impl Queue {
     /// Hands the thread what to write next; [`Queue::end_write`] takes it back.
     pub(super) fn begin_write(&mut self) -> Outbox {
         while self.outbox.remaining_len() < WRITE_SIZE && self.move_block() {}
-        self.writing_from = Some(self.front());
+        self.writing_from = self.outbox.front();
         mem::take(&mut self.outbox)
     }
 
@@ -385,6 +385,16 @@ mod tests {
             assert!(queue.push_owned(40_000, || Bytes::from(vec![0; 40_000])).is_ok());
         }
         assert_eq!(queue.push(b"x"), Err(Refusal::Full));
+    }
+
+    #[test]
+    fn what_is_evicted_while_nothing_is_being_written_has_ended() {
+        let mut queue = queue(1, 100, Overflow::DropOldest);
+        let nothing = queue.begin_write();
+        assert!(queue.push(b"a").is_ok() && queue.push(b"b").is_ok());
+        assert_eq!((queue.front(), queue.end()), (1, 2));
+        queue.end_write(nothing, 0);
+        assert_eq!(queue.front(), 1);
     }
 
     /// What a producer, the thread or a connection may do.

@@ -22,13 +22,16 @@ const SAME_REQUEST: Duration = Duration::from_millis(100);
 /// Calls `stop` on a thread of its own at the first SIGTERM or SIGINT. A further one ends the process at once, with
 /// 128 and the signal's number as exit code, whatever the other threads wait for.
 pub(crate) fn on_first(stop: impl FnOnce() + Send + 'static) -> Result<(), Box<dyn Error>> {
+    watch(stop).map_err(|error| format!("cannot wait for signals: {}", say::chain(&error)).into())
+}
+
+fn watch(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let stopping = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
-        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopping))
-            .map_err(|error| refused(&error))?;
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopping))?;
     }
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| refused(&error))?;
-    let watch = move || {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let wait = move || {
         if signals.forever().next().is_none() {
             return;
         }
@@ -38,10 +41,6 @@ pub(crate) fn on_first(stop: impl FnOnce() + Send + 'static) -> Result<(), Box<d
         stopping.store(true, Ordering::Relaxed);
         say::problem("still stopping: another signal ends it at once");
     };
-    thread::Builder::new().name("uds-ipc-signals".into()).spawn(watch).map_err(|error| refused(&error))?;
+    thread::Builder::new().name("uds-ipc-signals".into()).spawn(wait)?;
     Ok(())
-}
-
-fn refused(source: &io::Error) -> Box<dyn Error> {
-    format!("cannot wait for signals: {}", say::chain(source)).into()
 }

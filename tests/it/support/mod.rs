@@ -459,7 +459,7 @@ impl Child {
         writeln!(io::stdout(), "\n{line}").expect("somebody listens");
     }
 
-    /// In such a process: waits until the test that started it has ended, or says that it may go on.
+    /// In such a process: waits until the test that started it has ended or calls [`Child::finish`].
     pub(crate) fn wait_for_end() {
         let _ = io::stdin().read_to_end(&mut Vec::new());
     }
@@ -472,6 +472,17 @@ impl Child {
     pub(crate) fn kill(&mut self) {
         self.process.kill().expect("a process");
         self.process.wait().expect("a process");
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn go_on(&mut self) {
+        self.process.stdin.as_mut().expect("it is piped").write_all(b"go on\n").expect("it listens");
+    }
+
+    /// Waits for its end, however that is.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) {
+        wait_until("the process ends", || self.process.try_wait().expect("a process").is_some());
     }
 
     /// Closes its standard input, and waits for its good end.

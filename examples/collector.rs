@@ -1,0 +1,75 @@
+//! A collector as a daemon would have it: prints what it is sent, until SIGTERM or Ctrl-C.
+//!
+//! ```text
+//! cargo run --release --example collector -- /tmp/telemetry.sock
+//! ```
+//!
+//! Messages go to standard output, one a line; events and the figures at the end go to standard error.
+
+#![expect(clippy::print_stderr, reason = "this program's log is its standard error")]
+
+use std::cell::RefCell;
+use std::env;
+use std::error::Error;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use uds_ipc::{Handler, Peer, Reader};
+
+thread_local! {
+    /// The lines of the batch that this thread is at. A batch stays on its thread from first message to end.
+    static BATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Gathers the lines of a batch without a lock, and prints them under one lock, with one flush.
+struct Printer;
+
+impl Handler for Printer {
+    type Error = io::Error;
+
+    fn message(&self, message: &[u8], _: &Peer) -> io::Result<()> {
+        BATCH.with_borrow_mut(|batch| {
+            batch.extend_from_slice(message);
+            batch.push(b'\n');
+        });
+        Ok(())
+    }
+
+    fn batch_end(&self, _: &Peer) -> io::Result<()> {
+        BATCH.with_borrow_mut(|batch| {
+            let mut output = io::stdout().lock();
+            let printed = output.write_all(batch).and_then(|()| output.flush());
+            batch.clear();
+            printed // An error is counted and told as an event; the connection goes on.
+        })
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let address = env::args_os().nth(1).ok_or("usage: collector ADDRESS")?;
+    // Before the socket is there: whoever sees it may signal us.
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+
+    let reader = Reader::builder(address)
+        .on_event(|event| eprintln!("collector: {event:?}"))
+        .bind()?
+        .start_handler(Printer)?;
+    eprintln!("collector: listening at {}", reader.address());
+
+    signals.forever().next();
+
+    // Handles all that was sent, and removes the socket's file. Writers keep what comes now for the next reader.
+    let report = reader.shutdown(Duration::from_secs(5))?;
+    let figures = report.metrics;
+    eprintln!(
+        "collector: {} messages over {} connections, {} handler errors, {} protocol errors, {} connections cut",
+        figures.received.messages,
+        figures.connections,
+        figures.handler_errors,
+        figures.protocol_errors.total(),
+        report.cut,
+    );
+    Ok(())
+}

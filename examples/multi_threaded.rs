@@ -1,0 +1,126 @@
+//! Several threads share one writer, and send in three ways. The handler proves that each thread's order is kept.
+//!
+//! ```text
+//! cargo run --release --example multi_threaded -- 4 1000000
+//! ```
+//!
+//! The arguments are the threads (4 unless given) and the messages of each (250,000 unless given).
+
+#![expect(clippy::disallowed_methods, reason = "the throughput is taken by the clock")]
+#![expect(clippy::expect_used, reason = "nothing panics while it holds the lock")]
+#![expect(clippy::print_stdout, reason = "the result is what this program is run for")]
+
+use std::env;
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use uds_ipc::{Reader, SendError, WriteSlot, Writer};
+
+type AnyError = Box<dyn Error + Send + Sync>;
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A message: the number of its thread, then its own number in that thread, each in eight bytes.
+const LEN: usize = 16;
+
+fn main() -> Result<(), AnyError> {
+    let mut args = env::args().skip(1);
+    let mut number = |default| args.next().map_or(Ok(default), |arg| arg.parse::<u64>());
+    let (threads, messages) = (number(4)?, number(250_000)?);
+
+    let progress = Arc::new(Progress(Mutex::new(vec![0; usize::try_from(threads)?])));
+    let checker = Arc::clone(&progress);
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("telemetry.sock");
+    let reader = Reader::builder(&path).bind()?.start(move |message| checker.check(message))?;
+
+    let start = Instant::now();
+    let writer = Writer::new(&path)?;
+    // A scope lends the writer to its threads; threads that outlive their caller would share it in an `Arc`.
+    thread::scope(|scope| {
+        let send = |thread| send_all(&writer, thread, messages);
+        let senders: Vec<_> = (0..threads).map(|thread| scope.spawn(move || send(thread))).collect();
+        senders.into_iter().try_for_each(|sender| sender.join().expect("a sender does not panic"))
+    })?;
+    let sent = writer.shutdown(PATIENCE)?.metrics;
+    let read = reader.shutdown(PATIENCE)?.metrics;
+    let micros = start.elapsed().as_micros().max(1);
+
+    let (accepted, received) = (sent.accepted.messages, read.received.messages);
+    println!("{threads} threads with {messages} messages each: {accepted} accepted, {received} received");
+    println!("{} messages a second", u128::from(received) * 1_000_000 / micros);
+    if read.handler_errors > 0 || !progress.is_at(messages) {
+        return Err("messages were lost, or came twice or out of order".into());
+    }
+    println!("the messages of each thread arrived in order, each of them once");
+    Ok(())
+}
+
+/// Sends the messages of one thread, every third in the same way.
+fn send_all(writer: &Writer, thread: u64, messages: u64) -> Result<(), AnyError> {
+    for number in 0..messages {
+        match number % 3 {
+            // Borrowed: copied into the queue. A full queue slows this thread down.
+            0 => {
+                let mut message = [0; LEN];
+                fill(&mut message, thread, number);
+                writer.send_timeout(&message, PATIENCE)?;
+            }
+            // Owned: small ones are copied too, large ones handed over as they are. An error would give it back.
+            1 => {
+                let mut message = vec![0; LEN];
+                fill(&mut message, thread, number);
+                writer.send_timeout(message, PATIENCE)?;
+            }
+            // Written in place, into room that was reserved in the queue. A slot that is dropped sends nothing.
+            _ => {
+                let mut slot = reserve(writer)?;
+                fill(&mut slot, thread, number);
+                slot.commit()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reserves room for a message. Where there is none, waits until what was accepted so far has been written.
+fn reserve(writer: &Writer) -> Result<WriteSlot<'_>, AnyError> {
+    loop {
+        match writer.reserve(LEN) {
+            Err(SendError::Full(())) => writer.flush(PATIENCE)?,
+            reserved => return Ok(reserved?),
+        }
+    }
+}
+
+fn fill(message: &mut [u8], thread: u64, number: u64) {
+    let (first, second) = message.split_at_mut(LEN / 2);
+    first.copy_from_slice(&thread.to_le_bytes());
+    second.copy_from_slice(&number.to_le_bytes());
+}
+
+/// How many messages of each thread have come, all of them in order.
+struct Progress(Mutex<Vec<u64>>);
+
+impl Progress {
+    fn check(&self, message: &[u8]) -> Result<(), AnyError> {
+        let (thread, number) = message.split_at_checked(LEN / 2).ok_or("a message is too short")?;
+        let thread = usize::try_from(u64::from_le_bytes(thread.try_into()?))?;
+        let number = u64::from_le_bytes(number.try_into()?);
+        let mut counts = self.0.lock().expect("nothing panics while it holds the lock");
+        let count = counts.get_mut(thread).ok_or("there is no such thread")?;
+        if number != *count {
+            return Err(format!("thread {thread}: message {number} came in place of {count}").into());
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    /// Whether all of each thread's messages have come.
+    fn is_at(&self, messages: u64) -> bool {
+        self.0.lock().expect("nothing panics while it holds the lock").iter().all(|count| *count == messages)
+    }
+}

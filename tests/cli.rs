@@ -1,0 +1,481 @@
+//! The command-line tool, as its users run it: processes, standard streams, signals, exit codes.
+//! What the library promises is tested elsewhere.
+#![cfg(feature = "cli")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use crossbeam_channel::{Receiver, unbounded};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Only a failure waits this long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder of its own for each test, gone with it, and the tools that work in it.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::Builder::new().prefix("uds").tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The tool in this folder, on the socket `s`.
+    fn tool(&self, arguments: &[&str], input: Stdio, output: Stdio) -> Tool {
+        let command = Command::new(env!("CARGO_BIN_EXE_uds-ipc"))
+            .args(arguments)
+            .current_dir(&self.0)
+            .stdin(input)
+            .stdout(output)
+            .stderr(Stdio::piped())
+            .spawn();
+        Tool::new(command.unwrap())
+    }
+
+    /// A listener that accepts, and prints to the file `out`.
+    fn listen(&self, options: &[&str]) -> Tool {
+        self.listen_to(File::create(self.path("out")).unwrap().into(), options)
+    }
+
+    fn listen_to(&self, output: Stdio, options: &[&str]) -> Tool {
+        let mut listener = self.tool(&[&["listen", "s"], options].concat(), Stdio::null(), output);
+        listener.wait_for("listening on ");
+        listener
+    }
+
+    /// A sender of `input`.
+    fn send(&self, input: &[u8], options: &[&str]) -> Tool {
+        let file = tempfile::Builder::new().tempfile_in(&self.0).unwrap();
+        fs::write(&file, input).unwrap();
+        let input = File::open(&file).unwrap().into();
+        self.tool(&[&["send", "s"], options].concat(), input, Stdio::null())
+    }
+
+    /// What the listener has printed.
+    fn printed(&self) -> Vec<u8> {
+        fs::read(self.path("out")).unwrap()
+    }
+}
+
+/// A running tool; killed with its test.
+struct Tool {
+    child: Child,
+    errors: Receiver<String>,
+    said: Vec<String>,
+}
+
+impl Tool {
+    fn new(mut child: Child) -> Self {
+        let (sender, errors) = unbounded();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { child, errors, said: Vec::new() }
+    }
+
+    /// Waits for a line on standard error that has these words.
+    fn wait_for(&mut self, words: &str) -> String {
+        loop {
+            let line = self.errors.recv_timeout(PATIENCE).expect(words);
+            self.said.push(line.clone());
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
+    fn output(&mut self) -> BufReader<ChildStdout> {
+        BufReader::new(self.child.stdout.take().unwrap())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Waits for the end: its exit code, and what was said.
+    fn end(mut self) -> Ended {
+        drop(self.child.stdin.take());
+        // Its standard error ends with it.
+        while let Ok(line) = self.errors.recv_timeout(PATIENCE) {
+            self.said.push(line);
+        }
+        if !self.errors.is_empty() || self.errors.recv_timeout(Duration::ZERO).is_err_and(|e| e.is_timeout())
+        {
+            self.child.kill().unwrap();
+        }
+        let code = self.child.wait().unwrap().code();
+        Ended { code, said: std::mem::take(&mut self.said) }
+    }
+
+    fn stop(self) -> Ended {
+        self.signal(Signal::SIGTERM);
+        self.end()
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How a tool ended.
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    said: Vec<String>,
+}
+
+impl Ended {
+    /// The last line, which is JSON.
+    fn figures(&self) -> Value {
+        let line = self.said.last().expect("some line");
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// One figure by its path, such as `sent/messages`.
+    #[track_caller]
+    fn figure(&self, path: &str) -> u64 {
+        let figure = self.figures().pointer(&format!("/{path}")).and_then(Value::as_u64);
+        figure.unwrap_or_else(|| panic!("no {path}: {self:?}"))
+    }
+
+    #[track_caller]
+    fn assert_code(&self, code: i32) -> &Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        self
+    }
+
+    #[track_caller]
+    fn assert_said(&self, words: &str) -> &Self {
+        assert!(self.said.iter().any(|line| line.contains(words)), "not said: {words}: {self:?}");
+        self
+    }
+
+    /// What was accepted has ended, one way or the other.
+    #[track_caller]
+    fn assert_books_balance(&self) -> &Self {
+        for unit in ["messages", "bytes"] {
+            let ends = ["sent", "queued", "dropped/oldest", "failed/given_up", "failed/left"];
+            let ended: u64 = ends.iter().map(|end| self.figure(&format!("{end}/{unit}"))).sum();
+            assert_eq!(self.figure(&format!("accepted/{unit}")), ended, "{self:?}");
+        }
+        self
+    }
+}
+
+/// Several thousand lines of all kinds: text, bytes that are no text, carriage returns, empty ones, long ones.
+fn all_kinds_of_lines() -> Vec<Vec<u8>> {
+    let lines = (0..6000_u32).map(|number| match number % 6 {
+        0 => format!("line {number}").into_bytes(),
+        1 => [&number.to_be_bytes()[..], &[0xff, 0x00, 0xc3]].concat(),
+        2 => format!("{number}\r").into_bytes(),
+        3 => Vec::new(),
+        4 => b"\r".to_vec(),
+        _ => number.to_string().repeat(usize::try_from(number % 700).unwrap()).into_bytes(),
+    });
+    let without_newlines = |line: Vec<u8>| line.into_iter().filter(|byte| *byte != b'\n').collect();
+    lines.map(without_newlines).chain([vec![b'x'; 400_000], b"the last".to_vec()]).collect()
+}
+
+#[test]
+fn lines_arrive_byte_for_byte() {
+    let place = Place::new();
+    let listener = place.listen(&[]);
+    let lines = all_kinds_of_lines();
+    let sent = place.send(&lines.join(&b'\n'), &[]).end();
+    sent.assert_code(0).assert_books_balance();
+    let received = listener.stop();
+    received.assert_code(0);
+
+    let full: Vec<_> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+    let expected: Vec<u8> = full.iter().flat_map(|line| [&line[..], b"\n"].concat()).collect();
+    assert!(place.printed() == expected, "what was printed is not what was sent");
+    let count = u64::try_from(full.len()).unwrap();
+    assert_eq!((sent.figure("sent/messages"), received.figure("received/messages")), (count, count));
+    assert_eq!(sent.figure("sent/bytes"), received.figure("received/bytes"));
+}
+
+#[test]
+fn a_last_newline_makes_no_further_message() {
+    let place = Place::new();
+    let listener = place.listen(&[]);
+    place.send(b"one\ntwo\n", &[]).end().assert_code(0);
+    listener.stop().assert_code(0);
+    assert_eq!(place.printed(), b"one\ntwo\n");
+}
+
+#[test]
+fn sending_may_start_before_listening() {
+    let place = Place::new();
+    let mut sender = place.send(b"early\n", &["--timeout", "50"]);
+    sender.wait_for("waiting for a reader at ");
+    let listener = place.listen(&[]);
+    sender.end().assert_code(0);
+    listener.stop().assert_code(0);
+    assert_eq!(place.printed(), b"early\n");
+}
+
+#[test]
+fn json_tells_who_sent_what() {
+    let place = Place::new();
+    let listener = place.listen(&["--format", "json"]);
+    let sender = place.send(b"with \"quotes\", \\ and \x01\n\xff\xfe\n", &[]);
+    let pid = sender.child.id();
+    sender.end().assert_code(0);
+    listener.stop().assert_code(0);
+    let printed = String::from_utf8(place.printed()).unwrap();
+    let messages: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(messages.len(), 2);
+    for message in &messages {
+        assert_eq!(message["connection"], 1);
+        assert_eq!(message["uid"], nix::unistd::geteuid().as_raw());
+        assert!(!cfg!(target_os = "linux") || message["pid"] == pid, "{message}");
+    }
+    assert_eq!(
+        (&messages[0]["text"], &messages[0]["length"]),
+        (&"with \"quotes\", \\ and \u{1}".into(), &22.into())
+    );
+    assert_eq!(
+        (&messages[1]["base64"], &messages[1]["length"]),
+        (&STANDARD.encode(b"\xff\xfe").into(), &2.into())
+    );
+    assert!(messages[1].get("text").is_none());
+}
+
+#[test]
+fn hex_is_one_line_a_message() {
+    let place = Place::new();
+    let listener = place.listen(&["--format", "hex"]);
+    place.send(&[&b"\x00\x1f\xa0\xff\nnext\n"[..], &[b'z'; 1000]].concat(), &[]).end().assert_code(0);
+    listener.stop().assert_code(0);
+    assert_eq!(place.printed(), format!("001fa0ff\n6e657874\n{}\n", "7a".repeat(1000)).as_bytes());
+}
+
+#[test]
+fn without_a_format_messages_are_only_counted() {
+    let place = Place::new();
+    let listener = place.listen(&["--format", "none"]);
+    place.send(b"one\ntwo\n", &[]).end().assert_code(0);
+    let received = listener.stop();
+    assert_eq!((received.figure("received/messages"), received.figure("received/bytes")), (2, 6));
+    assert_eq!(place.printed(), b"");
+}
+
+#[test]
+fn frames_may_hold_newlines() {
+    let place = Place::new();
+    let listener = place.listen(&["--format", "hex"]);
+    let long = [&[0xac, 0x02][..], &[b'\n'; 300]].concat();
+    let frames = [&[3, b'a', b'\n', b'b', 0, 0x81, 0x00, b'c'][..], &long].concat();
+    place.send(&frames, &["--frames"]).end().assert_code(0).assert_books_balance();
+    listener.stop().assert_code(0);
+    assert_eq!(place.printed(), format!("610a62\n63\n{}\n", "0a".repeat(300)).as_bytes());
+}
+
+#[test]
+fn a_broken_frame_is_an_error_and_those_before_it_are_sent() {
+    for (broken, problem) in [
+        (&[5, b'a'][..], "truncated frame at byte 3: the input ends after 1 of its 5 bytes"),
+        (&[0x80; 11], "invalid frame at byte 3: its length is no 64-bit varint"),
+    ] {
+        let place = Place::new();
+        let listener = place.listen(&[]);
+        let sent = place.send(&[&[2, b'o', b'k'][..], broken].concat(), &["--frames"]).end();
+        sent.assert_code(2).assert_said(problem).assert_books_balance();
+        listener.stop().assert_code(0);
+        assert_eq!(place.printed(), b"ok\n");
+    }
+}
+
+#[test]
+fn lines_above_the_limit_are_passed_over_and_counted() {
+    const LIMIT: usize = 10 * 1024 * 1024;
+    let place = Place::new();
+    let listener = place.listen(&["--format", "none"]);
+    let longest = vec![b'y'; LIMIT];
+    let lines = [&b"before"[..], &[b'x'; LIMIT + 1], &longest, b"after", &[b'x'; LIMIT + 2]];
+    let sent = place.send(&lines.join(&b'\n'), &["--timeout", "50"]).end();
+    sent.assert_code(1).assert_said("above the limit of 10 MiB: 2").assert_books_balance();
+    assert_eq!(sent.figure("dropped/too_large/messages"), 2);
+    assert_eq!(sent.figure("dropped/too_large/bytes"), u64::try_from(2 * LIMIT + 3).unwrap());
+    assert_eq!(listener.stop().figure("received/messages"), 3);
+}
+
+#[test]
+fn a_listener_with_a_lower_limit_says_so_and_the_message_is_given_up() {
+    let place = Place::new();
+    let listener = place.listen(&["--max-message", "1000"]);
+    let large = vec![b'x'; 2_000_000];
+    let sent = place.send(&[&large[..], b"\nsmall\n"].concat(), &["--timeout", "50"]).end();
+    sent.assert_code(1).assert_said("given up").assert_books_balance();
+    assert_eq!((sent.figure("sent/messages"), sent.figure("failed/given_up/messages")), (1, 1));
+    listener.stop().assert_code(0).assert_said("a message of 2000000 bytes, above the limit of 1000");
+    assert_eq!(place.printed(), b"small\n");
+}
+
+#[test]
+fn lines_of_many_senders_stay_whole() {
+    let place = Place::new();
+    let listener = place.listen(&[]);
+    let text = |sender: usize| {
+        (0..3000).map(|line| format!("{sender}:{line}:{}\n", "abc".repeat(line % 50))).collect::<String>()
+    };
+    let senders: Vec<_> = (0..6).map(|sender| place.send(text(sender).as_bytes(), &[])).collect();
+    for sender in senders {
+        sender.end().assert_code(0);
+    }
+    assert_eq!(listener.stop().figure("connections"), 6);
+    let printed = String::from_utf8(place.printed()).unwrap();
+    for sender in 0..6 {
+        let of_sender = |line: &&str| line.starts_with(&format!("{sender}:"));
+        let lines: String = printed.split_inclusive('\n').filter(of_sender).collect();
+        assert!(lines == text(sender), "lines of sender {sender} are not as they were sent");
+    }
+}
+
+#[test]
+fn a_signal_stops_the_listener_which_prints_its_figures() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let place = Place::new();
+        let listener = place.listen(&[]);
+        listener.signal(signal);
+        let ended = listener.end();
+        ended.assert_code(0);
+        assert_eq!(ended.figure("received/messages"), 0);
+        assert!(!place.path("s").exists());
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_listener_at_once() {
+    let place = Place::new();
+    let mut listener = place.listen_to(Stdio::piped(), &[]);
+    let mut output = listener.output();
+    let _sender = place.send(&vec![b'x'; 1_000_000], &[]);
+    // The first byte of a message that no pipe holds: from now on the listener is stuck.
+    output.read_exact(&mut [0]).unwrap();
+    listener.signal(Signal::SIGTERM);
+    listener.wait_for("another signal ends it at once");
+    listener.signal(Signal::SIGTERM);
+    listener.end().assert_code(128 + 15);
+}
+
+#[test]
+fn a_closed_output_ends_the_listener_cleanly() {
+    let place = Place::new();
+    let mut listener = place.listen_to(Stdio::piped(), &[]);
+    drop(listener.output());
+    let _sender = place.send(b"for nobody\n", &[]);
+    let ended = listener.end();
+    ended.assert_code(0);
+    assert_eq!(ended.figure("received/messages"), 1);
+}
+
+#[test]
+fn figures_come_as_often_as_asked_for() {
+    let place = Place::new();
+    let mut listener = place.listen(&["--figures", "0.05"]);
+    place.send(b"one\n", &[]).end().assert_code(0);
+    let line = listener.wait_for(r#""received":{"bytes":3,"messages":1}"#);
+    assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}");
+}
+
+#[test]
+fn the_socket_has_its_mode() {
+    let place = Place::new();
+    let _listener = place.listen(&["--mode", "660"]);
+    assert_eq!(fs::metadata(place.path("s")).unwrap().permissions().mode() & 0o777, 0o660);
+}
+
+#[test]
+fn an_address_in_use_is_an_error() {
+    let place = Place::new();
+    let _listener = place.listen(&[]);
+    let second = place.tool(&["listen", "s"], Stdio::null(), Stdio::null()).end();
+    second.assert_code(1).assert_said("uds-ipc: the address ").assert_said(" is in use");
+}
+
+#[test]
+fn errors_name_their_cause() {
+    let place = Place::new();
+    let ended = place.tool(&["listen", "none/s"], Stdio::null(), Stdio::null()).end();
+    ended.assert_code(1).assert_said("none: no such file or directory");
+    let folder = File::open(&place.0).unwrap().into();
+    let ended = place.tool(&["send", "s"], folder, Stdio::null()).end();
+    ended.assert_code(1).assert_said("uds-ipc: cannot read standard input: is a directory");
+}
+
+#[test]
+fn bad_usage_has_a_code_of_its_own() {
+    let place = Place::new();
+    for arguments in [
+        &[][..],
+        &["shout", "s"],
+        &["listen"],
+        &["listen", ""],
+        &["listen", "s", "--format", "xml"],
+        &["listen", "s", "--mode", "9"],
+        &["listen", "s", "--max-message", "0"],
+        &["listen", "s", "--idle-timeout", "0"],
+        &["send", "s", "--timeout", "soon"],
+        &["send", &"x".repeat(200)],
+    ] {
+        place.tool(arguments, Stdio::null(), Stdio::null()).end().assert_code(2);
+    }
+}
+
+#[test]
+fn nobody_listening_is_a_failure_that_says_what_was_left() {
+    let place = Place::new();
+    let ended = place.send(b"one\n\nthree\n", &["--timeout", "0.1"]).end();
+    ended.assert_code(1).assert_books_balance();
+    ended.assert_said("no such file or directory").assert_said("left unsent when the time was over: 2");
+    assert_eq!((ended.figure("failed/left/messages"), ended.figure("failed/left/bytes")), (2, 8));
+}
+
+#[test]
+fn a_signal_stops_the_sender_once_it_has_sent_what_it_has_read() {
+    let place = Place::new();
+    let mut listener = place.listen_to(Stdio::piped(), &[]);
+    let mut output = listener.output();
+    let mut sender = place.tool(&["send", "s"], Stdio::piped(), Stdio::null());
+    let mut input = sender.child.stdin.take().unwrap();
+    input.write_all(b"whole\nhalf").unwrap();
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "whole\n");
+    sender.signal(Signal::SIGTERM);
+    let ended = sender.end();
+    ended.assert_code(0).assert_books_balance();
+    assert_eq!(ended.figure("sent/messages"), 1);
+    drop(input);
+}
+
+#[test]
+fn a_signal_ends_a_sender_whose_queue_is_full() {
+    let place = Place::new();
+    let mut sender = place.tool(&["send", "s", "--timeout", "0.1"], Stdio::piped(), Stdio::null());
+    let mut input = sender.child.stdin.take().unwrap();
+    // More than the queue takes: the rest fits into the pipe and the sender's buffer.
+    input.write_all(&[&[b'x'; 99][..], b"\n"].concat().repeat(12_000)).unwrap();
+    sender.signal(Signal::SIGTERM);
+    let ended = sender.end();
+    ended.assert_code(1).assert_said("left unsent").assert_books_balance();
+    assert_eq!(ended.figure("accepted/messages"), ended.figure("failed/left/messages"));
+    drop(input);
+}

@@ -1,0 +1,303 @@
+//! Runs the examples as their readers would, each as a process of its own: `cargo test`.
+//!
+//! Cargo builds the examples for `cargo test`; for `cargo test --test examples` they must have been built before.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "what a helper cannot do fails the test")]
+#![expect(clippy::print_stderr, reason = "a test that skips itself says so")]
+
+use std::env;
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::tempdir;
+use uds_ipc::{Reader, Writer};
+
+/// Only a failure takes this long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn telemetry_delivers_every_line_of_a_folder() {
+    let folder = tempdir().unwrap();
+    let odd = b"plain\n\n\r\nwith a carriage return\r\n\xff\xfe\x00\x80\n\xe2\x82\n \r\r\nno line end\r";
+    let long = [1_000_000, 40_000, 32_768, 128, 127].map(|len| "x".repeat(len) + "\n").concat();
+    let many = "a line\n".repeat(20_000);
+    for (name, content) in [
+        ("odd.log", &odd[..]),
+        ("long.log", long.as_bytes()),
+        ("many.log", many.as_bytes()),
+        ("empty.log", b""),
+    ] {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    fs::write(folder.path().join("README"), "not a log file\n").unwrap();
+
+    let temporary = tempdir().unwrap();
+    let ended = Running::start(example("telemetry").arg(folder.path()).env("TMPDIR", temporary.path())).end();
+
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.text().starts_with("20013 lines in 4 files\n"), "{ended:?}");
+    assert!(ended.text().contains("\ncollector: received 20013 messages, "), "{ended:?}");
+    // Read, accepted, sent, received, missing and repeated. The files are dealt out by turns, in the order of their names.
+    assert_eq!(ended.row("1"), ["20000", "20000", "20000", "20000", "0", "0", "the", "same"], "{ended:?}");
+    assert_eq!(ended.row("2"), ["13", "13", "13", "13", "0", "0", "the", "same"], "{ended:?}");
+    let result = "all 20013 lines were received: none lost, none twice, their contents the same\n";
+    assert!(ended.text().ends_with(result), "{ended:?}");
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "the socket's directory is left");
+}
+
+#[test]
+fn telemetry_fails_when_a_line_cannot_be_sent() {
+    let folder = tempdir().unwrap();
+    // Longer than a message may be.
+    fs::write(folder.path().join("a.log"), vec![b'x'; 10 * 1024 * 1024]).unwrap();
+    fs::write(folder.path().join("b.log"), "a line\n").unwrap();
+    let temporary = tempdir().unwrap();
+    let ended = Running::start(example("telemetry").arg(folder.path()).env("TMPDIR", temporary.path())).end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.errors.contains("emitter 1 failed"), "{ended:?}");
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "the socket's directory is left");
+}
+
+#[test]
+fn telemetry_fails_without_lines_and_without_a_folder_that_it_can_read() {
+    let folder = tempdir().unwrap();
+    let ended = Running::start(example("telemetry").arg(folder.path())).end();
+    assert_eq!((ended.code, ended.errors.as_str()), (Some(1), "telemetry: there is nothing to send\n"));
+    let ended = Running::start(example("telemetry").arg(folder.path().join("missing"))).end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.errors.contains("missing"), "{ended:?}");
+}
+
+#[test]
+fn the_collector_of_telemetry_notices_gaps_and_repeats() {
+    let directory = tempdir().unwrap();
+    let socket = directory.path().join("telemetry.sock");
+    let collector = Running::start(example("telemetry").arg("--collector").arg(&socket));
+    let writer = Writer::new(&socket).unwrap();
+    for number in [0_u64, 1, 4, 1, 5] {
+        writer.try_send([&[7], &number.to_le_bytes()[..], b"a line"].concat()).unwrap();
+    }
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    let ended = collector.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    // Five were received; two are missing, and one came again.
+    assert!(ended.text().contains("\nreport 7 5 2 1 "), "{ended:?}");
+}
+
+#[test]
+fn the_collector_prints_all_that_the_emitter_sent() {
+    let directory = tempdir().unwrap();
+    let socket = directory.path().join("telemetry.sock");
+    let emitter = Running::start(example("emitter").arg(&socket).args(["1000", "1"]));
+    let collector = Running::start(example("collector").arg(&socket));
+
+    let ended = emitter.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.text(), "accepted 1000\nrefused 0\nsent 1000\nleft 0\n", "{ended:?}");
+
+    collector.signal("TERM");
+    let ended = collector.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let lines: Vec<String> = (0..1000).map(|number| format!("emitter.requests.{number}:1|c")).collect();
+    assert_eq!(ended.text().lines().collect::<Vec<_>>(), lines, "{ended:?}");
+    assert!(
+        ended.errors.contains("collector: 1000 messages over 1 connections, 0 handler errors"),
+        "{ended:?}"
+    );
+    assert!(!socket.exists(), "the socket's file is left");
+}
+
+#[test]
+fn the_collector_prints_bytes_as_they_are_and_obeys_an_interrupt() {
+    let directory = tempdir().unwrap();
+    let socket = directory.path().join("telemetry.sock");
+    let collector = Running::start(example("collector").arg(&socket));
+    let writer = Writer::new(&socket).unwrap();
+    for message in messages() {
+        writer.try_send(message).unwrap();
+    }
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    // It has been written to, and so it is ready for the signal.
+    collector.signal("INT");
+    let ended = collector.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    assert!(ended.output == lines(), "the output differs");
+}
+
+#[test]
+fn multi_threaded_proves_that_each_thread_keeps_its_order() {
+    let ended = Running::start(example("multi_threaded").args(["3", "50000"])).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let counts = "3 threads with 50000 messages each: 150000 accepted, 150000 received\n";
+    assert!(ended.text().starts_with(counts), "{ended:?}");
+    let result = "the messages of each thread arrived in order, each of them once\n";
+    assert!(ended.text().ends_with(result), "{ended:?}");
+}
+
+#[test]
+fn a_reader_gets_the_bytes_that_python_sends() {
+    let directory = tempdir().unwrap();
+    let socket = directory.path().join("telemetry.sock");
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&received);
+    let handler = move |message: &[u8]| {
+        sink.lock().expect("nothing panics while it holds the lock").push(message.to_vec());
+        Ok::<(), std::io::Error>(())
+    };
+    let reader = Reader::builder(&socket).bind().unwrap().start(handler).unwrap();
+
+    let Some(mut script) = python("send.py") else { return };
+    // An empty line is no message, and the last one needs no line end.
+    let input = [&lines()[..], b"\nthe last"].concat();
+    let mut sender = Running::start(script.arg(&socket));
+    sender.process.stdin.take().unwrap().write_all(&input).unwrap();
+    let ended = sender.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+
+    assert_eq!(reader.shutdown(PATIENCE).unwrap().metrics.protocol_errors.total(), 0);
+    let mut expected = messages();
+    expected.push(b"the last".to_vec());
+    assert!(*received.lock().unwrap() == expected, "the messages differ");
+}
+
+#[test]
+fn python_receives_the_bytes_that_a_writer_sends() {
+    let directory = tempdir().unwrap();
+    let socket = directory.path().join("telemetry.sock");
+    let Some(mut script) = python("receive.py") else { return };
+    let receiver = Running::start(script.arg(&socket));
+    let writer = Writer::new(&socket).unwrap();
+    for message in messages() {
+        writer.try_send(message).unwrap();
+    }
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    let ended = receiver.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    assert!(ended.output == lines(), "the output differs");
+    assert!(!socket.exists(), "the socket's file is left");
+}
+
+/// Messages of every length at which the wire format changes, and of every byte that is no line end.
+fn messages() -> Vec<Vec<u8>> {
+    let bytes: Vec<u8> = (0..=u8::MAX).filter(|byte| *byte != b'\n').collect();
+    let lengths = [1, 127, 128, 255, 300, 16_383, 16_384, 32_768, 300_000];
+    let of_length = |length| bytes.iter().copied().cycle().take(length).collect();
+    lengths.into_iter().map(of_length).chain([b"\xff\xfe".to_vec(), b"\r".to_vec()]).collect()
+}
+
+/// The same, one a line.
+fn lines() -> Vec<u8> {
+    messages().into_iter().flat_map(|message| [message, b"\n".to_vec()].concat()).collect()
+}
+
+fn example(name: &str) -> Command {
+    let test = env::current_exe().expect("a test knows its own path");
+    // target/PROFILE/deps/examples-HASH is where it runs, target/PROFILE/examples/NAME is what it runs.
+    let profile = test.parent().and_then(Path::parent).expect("a test lies in target/PROFILE/deps");
+    let path = profile.join("examples").join(name);
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo build --examples` in this profile, or `cargo test`, which builds it",
+        path.display()
+    );
+    Command::new(path)
+}
+
+/// A script of `examples/python`, or nothing where there is no Python.
+fn python(script: &str) -> Option<Command> {
+    let found = Command::new("python3").arg("--version").output();
+    if found.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        eprintln!("skipped: there is no python3 to run {script} with");
+        return None;
+    }
+    let mut command = Command::new("python3");
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/python").join(script));
+    Some(command)
+}
+
+/// A process, which does not outlive this object.
+struct Running {
+    process: Child,
+    output: Receiver<Vec<u8>>,
+    errors: Receiver<Vec<u8>>,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let output = read_all(process.stdout.take());
+        let errors = read_all(process.stderr.take());
+        Self { process, output, errors }
+    }
+
+    /// Sends a signal by name. The process has not been waited for, so that the number is still its own.
+    fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        let status = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &id]).status();
+        assert!(status.expect("every Unix has sh").success(), "cannot send {name} to {id}");
+    }
+
+    /// Ends its input, and waits until it has ended.
+    fn end(mut self) -> Ended {
+        drop(self.process.stdin.take());
+        let errors = self.errors.recv_timeout(PATIENCE).expect("the process does not end");
+        let output = self.output.recv_timeout(PATIENCE).expect("the process does not end");
+        let code = self.process.wait().expect("a child can be waited for").code();
+        Ended { code, output, errors: String::from_utf8_lossy(&errors).into_owned() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both do nothing where it has ended and was waited for.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Reads to the end on a thread of its own: a process whose pipe is full would wait.
+fn read_all(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (all, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What it wrote before an error is what there is to look at.
+        let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
+        let _ = all.send(bytes);
+    });
+    receiver
+}
+
+/// What a process came to.
+struct Ended {
+    code: Option<i32>,
+    output: Vec<u8>,
+    errors: String,
+}
+
+impl Ended {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.output).into_owned()
+    }
+
+    /// The columns of the line that begins with `name`, without that.
+    fn row(&self, name: &str) -> Vec<String> {
+        let text = self.text();
+        let mut rows = text.lines().map(|line| line.split_whitespace().map(str::to_owned));
+        let row =
+            rows.find_map(|mut row| row.next().is_some_and(|first| first == name).then(|| row.collect()));
+        row.unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit code {:?}\n{}\n{}", self.code, self.text(), self.errors)
+    }
+}
