@@ -1,19 +1,20 @@
 //! The command-line tool, as its users run it: processes, standard streams, signals, exit codes.
 //! What the library promises is tested elsewhere.
 #![cfg(feature = "cli")]
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::mem;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -71,30 +72,36 @@ impl Place {
     }
 }
 
-/// A running tool; killed with its test.
+/// A running tool; killed with its test, or when patience is over, so that nobody waits for it for ever.
 struct Tool {
     child: Child,
-    errors: Receiver<String>,
+    errors: Lines<BufReader<ChildStderr>>,
     said: Vec<String>,
+    watch: Option<Sender<()>>,
 }
 
 impl Tool {
     fn new(mut child: Child) -> Self {
-        let (sender, errors) = unbounded();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, errors, said: Vec::new() }
+        let errors = BufReader::new(child.stderr.take().unwrap()).lines();
+        let pid = Pid::from_raw(child.id().try_into().unwrap());
+        let (watch, ended) = bounded::<()>(0);
+        thread::spawn(move || {
+            if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+        });
+        Self { child, errors, said: Vec::new(), watch: Some(watch) }
     }
 
     /// Waits for a line on standard error that has these words.
     fn wait_for(&mut self, words: &str) -> String {
-        loop {
-            let line = self.errors.recv_timeout(PATIENCE).expect(words);
+        while let Some(Ok(line)) = self.errors.next() {
             self.said.push(line.clone());
             if line.contains(words) {
                 return line;
             }
         }
+        panic!("never said: {words}: {:?}", self.said)
     }
 
     fn output(&mut self) -> BufReader<ChildStdout> {
@@ -107,17 +114,9 @@ impl Tool {
 
     /// Waits for the end: its exit code, and what was said.
     fn end(mut self) -> Ended {
-        drop(self.child.stdin.take());
-        // Its standard error ends with it.
-        while let Ok(line) = self.errors.recv_timeout(PATIENCE) {
-            self.said.push(line);
-        }
-        if !self.errors.is_empty() || self.errors.recv_timeout(Duration::ZERO).is_err_and(|e| e.is_timeout())
-        {
-            self.child.kill().unwrap();
-        }
-        let code = self.child.wait().unwrap().code();
-        Ended { code, said: std::mem::take(&mut self.said) }
+        self.said.extend(self.errors.by_ref().map_while(Result::ok));
+        self.watch = None;
+        Ended { code: self.child.wait().unwrap().code(), said: mem::take(&mut self.said) }
     }
 
     fn stop(self) -> Ended {
@@ -128,6 +127,7 @@ impl Tool {
 
 impl Drop for Tool {
     fn drop(&mut self) {
+        self.watch = None;
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -141,16 +141,11 @@ struct Ended {
 }
 
 impl Ended {
-    /// The last line, which is JSON.
-    fn figures(&self) -> Value {
-        let line = self.said.last().expect("some line");
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// One figure by its path, such as `sent/messages`.
+    /// One figure by its path, such as `sent/messages`, from the last line.
     #[track_caller]
     fn figure(&self, path: &str) -> u64 {
-        let figure = self.figures().pointer(&format!("/{path}")).and_then(Value::as_u64);
+        let figures: Option<Value> = self.said.last().and_then(|line| serde_json::from_str(line).ok());
+        let figure = figures.and_then(|figures| figures.pointer(&format!("/{path}"))?.as_u64());
         figure.unwrap_or_else(|| panic!("no {path}: {self:?}"))
     }
 
@@ -211,12 +206,87 @@ fn lines_arrive_byte_for_byte() {
 }
 
 #[test]
-fn a_last_newline_makes_no_further_message() {
+fn sending_may_start_before_listening() {
     let place = Place::new();
+    let mut sender = place.send(b"early\n", &["--timeout", "50"]);
+    sender.wait_for("waiting for a reader at ");
     let listener = place.listen(&[]);
-    place.send(b"one\ntwo\n", &[]).end().assert_code(0);
+    sender.end().assert_code(0);
     listener.stop().assert_code(0);
-    assert_eq!(place.printed(), b"one\ntwo\n");
+    assert_eq!(place.printed(), b"early\n");
+}
+
+#[test]
+fn json_tells_who_sent_what() {
+    let place = Place::new();
+    let listener = place.listen(&["--format", "json"]);
+    let sender = place.send(b"with \"quotes\", \\ and \x01\n\xff\xfe\n", &[]);
+    let pid = sender.child.id();
+    sender.end().assert_code(0);
+    listener.stop().assert_code(0);
+    let printed = String::from_utf8(place.printed()).unwrap();
+    let messages: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(messages.len(), 2);
+    for message in &messages {
+        assert_eq!(message["connection"], 1);
+        assert_eq!(message["uid"], nix::unistd::geteuid().as_raw());
+        assert!(!cfg!(target_os = "linux") || message["pid"] == pid, "{message}");
+    }
+    assert_eq!(
+        (&messages[0]["text"], &messages[0]["length"]),
+        (&"with \"quotes\", \\ and \u{1}".into(), &22.into())
+    );
+    assert_eq!(
+        (&messages[1]["base64"], &messages[1]["length"]),
+        (&STANDARD.encode(b"\xff\xfe").into(), &2.into())
+    );
+    assert!(messages[1].get("text").is_none());
+}
+
+#[test]
+fn frames_may_hold_any_bytes() {
+    let place = Place::new();
+    let listener = place.listen(&["--format", "hex"]);
+    let long = [&[0xac, 0x02][..], &[b'\n'; 300]].concat();
+    let frames = [&[4, 0x00, b'\n', 0x1f, 0xa9, 0, 0x81, 0x00, b'c'][..], &long].concat();
+    place.send(&frames, &["--frames"]).end().assert_code(0).assert_books_balance();
+    listener.stop().assert_code(0);
+    assert_eq!(place.printed(), format!("000a1fa9\n63\n{}\n", "0a".repeat(300)).as_bytes());
+}
+
+#[test]
+fn a_broken_frame_is_an_error_and_those_before_it_are_sent() {
+    for (broken, problem) in [
+        (&[5, b'a'][..], "truncated frame at byte 3: the input ends after 1 of its 5 bytes"),
+        (&[0x80; 11], "invalid frame at byte 3: its length is no 64-bit varint"),
+    ] {
+        let place = Place::new();
+        let listener = place.listen(&[]);
+        let sent = place.send(&[&[2, b'o', b'k'][..], broken].concat(), &["--frames"]).end();
+        sent.assert_code(2).assert_said(problem).assert_books_balance();
+        listener.stop().assert_code(0);
+        assert_eq!(place.printed(), b"ok\n");
+    }
+}
+
+#[test]
+fn lines_above_the_limit_are_passed_over_and_counted() {
+    const LIMIT: usize = 10 * 1024 * 1024;
+    let place = Place::new();
+    let listener = place.listen(&["--format", "none"]);
+    let lines =
+        [&b"before"[..], &vec![b'x'; LIMIT + 1], &vec![b'y'; LIMIT], b"after", &vec![b'x'; LIMIT + 2]];
+    let sent = place.send(&lines.join(&b'\n'), &[]).end();
+    sent.assert_code(0).assert_books_balance();
+    let received = listener.stop();
+    received.assert_code(0);
+
+    let full: Vec<_> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+    let expected: Vec<u8> = full.iter().flat_map(|line| [&line[..], b"\n"].concat()).collect();
+    assert!(place.printed() == expected, "what was printed is not what was sent");
+    let count = u64::try_from(full.len()).unwrap();
+    assert_eq!((sent.figure("sent/messages"), received.figure("received/messages")), (count, count));
+    assert_eq!(sent.figure("sent/bytes"), received.figure("received/bytes"));
 }
 
 #[test]
@@ -258,33 +328,14 @@ fn json_tells_who_sent_what() {
 }
 
 #[test]
-fn hex_is_one_line_a_message() {
-    let place = Place::new();
-    let listener = place.listen(&["--format", "hex"]);
-    place.send(&[&b"\x00\x1f\xa0\xff\nnext\n"[..], &[b'z'; 1000]].concat(), &[]).end().assert_code(0);
-    listener.stop().assert_code(0);
-    assert_eq!(place.printed(), format!("001fa0ff\n6e657874\n{}\n", "7a".repeat(1000)).as_bytes());
-}
-
-#[test]
-fn without_a_format_messages_are_only_counted() {
-    let place = Place::new();
-    let listener = place.listen(&["--format", "none"]);
-    place.send(b"one\ntwo\n", &[]).end().assert_code(0);
-    let received = listener.stop();
-    assert_eq!((received.figure("received/messages"), received.figure("received/bytes")), (2, 6));
-    assert_eq!(place.printed(), b"");
-}
-
-#[test]
-fn frames_may_hold_newlines() {
+fn frames_may_hold_any_bytes() {
     let place = Place::new();
     let listener = place.listen(&["--format", "hex"]);
     let long = [&[0xac, 0x02][..], &[b'\n'; 300]].concat();
-    let frames = [&[3, b'a', b'\n', b'b', 0, 0x81, 0x00, b'c'][..], &long].concat();
+    let frames = [&[4, 0x00, b'\n', 0x1f, 0xa9, 0, 0x81, 0x00, b'c'][..], &long].concat();
     place.send(&frames, &["--frames"]).end().assert_code(0).assert_books_balance();
     listener.stop().assert_code(0);
-    assert_eq!(place.printed(), format!("610a62\n63\n{}\n", "0a".repeat(300)).as_bytes());
+    assert_eq!(place.printed(), format!("000a1fa9\n63\n{}\n", "0a".repeat(300)).as_bytes());
 }
 
 #[test]
@@ -314,6 +365,7 @@ fn lines_above_the_limit_are_passed_over_and_counted() {
     assert_eq!(sent.figure("dropped/too_large/messages"), 2);
     assert_eq!(sent.figure("dropped/too_large/bytes"), u64::try_from(2 * LIMIT + 3).unwrap());
     assert_eq!(listener.stop().figure("received/messages"), 3);
+    assert!(place.printed().is_empty(), "without a format messages are only counted");
 }
 
 #[test]
@@ -332,9 +384,8 @@ fn a_listener_with_a_lower_limit_says_so_and_the_message_is_given_up() {
 fn lines_of_many_senders_stay_whole() {
     let place = Place::new();
     let listener = place.listen(&[]);
-    let text = |sender: usize| {
-        (0..3000).map(|line| format!("{sender}:{line}:{}\n", "abc".repeat(line % 50))).collect::<String>()
-    };
+    let line = |sender, number| format!("{sender}:{number}:{}\n", "abc".repeat(number % 50));
+    let text = |sender| (0..3000).fold(String::new(), |text, number| text + &line(sender, number));
     let senders: Vec<_> = (0..6).map(|sender| place.send(text(sender).as_bytes(), &[])).collect();
     for sender in senders {
         sender.end().assert_code(0);
@@ -346,6 +397,16 @@ fn lines_of_many_senders_stay_whole() {
         let lines: String = printed.split_inclusive('\n').filter(of_sender).collect();
         assert!(lines == text(sender), "lines of sender {sender} are not as they were sent");
     }
+}
+
+#[test]
+fn the_listener_has_its_mode_and_prints_figures_as_often_as_asked_for() {
+    let place = Place::new();
+    let mut listener = place.listen(&["--mode", "660", "--figures", "0.05"]);
+    assert_eq!(fs::metadata(place.path("s")).unwrap().permissions().mode() & 0o777, 0o660);
+    place.send(b"one\n", &[]).end().assert_code(0);
+    let line = listener.wait_for(r#""received":{"bytes":3,"messages":1}"#);
+    assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}");
 }
 
 #[test]
@@ -387,37 +448,17 @@ fn a_closed_output_ends_the_listener_cleanly() {
 }
 
 #[test]
-fn figures_come_as_often_as_asked_for() {
-    let place = Place::new();
-    let mut listener = place.listen(&["--figures", "0.05"]);
-    place.send(b"one\n", &[]).end().assert_code(0);
-    let line = listener.wait_for(r#""received":{"bytes":3,"messages":1}"#);
-    assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}");
-}
-
-#[test]
-fn the_socket_has_its_mode() {
-    let place = Place::new();
-    let _listener = place.listen(&["--mode", "660"]);
-    assert_eq!(fs::metadata(place.path("s")).unwrap().permissions().mode() & 0o777, 0o660);
-}
-
-#[test]
-fn an_address_in_use_is_an_error() {
+fn failures_are_said_with_their_cause() {
     let place = Place::new();
     let _listener = place.listen(&[]);
-    let second = place.tool(&["listen", "s"], Stdio::null(), Stdio::null()).end();
-    second.assert_code(1).assert_said("uds-ipc: the address ").assert_said(" is in use");
-}
-
-#[test]
-fn errors_name_their_cause() {
-    let place = Place::new();
-    let ended = place.tool(&["listen", "none/s"], Stdio::null(), Stdio::null()).end();
-    ended.assert_code(1).assert_said("none: no such file or directory");
     let folder = File::open(&place.0).unwrap().into();
-    let ended = place.tool(&["send", "s"], folder, Stdio::null()).end();
-    ended.assert_code(1).assert_said("uds-ipc: cannot read standard input: is a directory");
+    for (arguments, input, problem) in [
+        (["listen", "s"], Stdio::null(), "s is in use: stop the other reader"),
+        (["listen", "none/s"], Stdio::null(), "none: no such file or directory"),
+        (["send", "s"], folder, "uds-ipc: cannot read standard input: is a directory"),
+    ] {
+        place.tool(&arguments, input, Stdio::null()).end().assert_code(1).assert_said(problem);
+    }
 }
 
 #[test]
@@ -471,8 +512,8 @@ fn a_signal_ends_a_sender_whose_queue_is_full() {
     let place = Place::new();
     let mut sender = place.tool(&["send", "s", "--timeout", "0.1"], Stdio::piped(), Stdio::null());
     let mut input = sender.child.stdin.take().unwrap();
-    // More than the queue takes: the rest fits into the pipe and the sender's buffer.
-    input.write_all(&[&[b'x'; 99][..], b"\n"].concat().repeat(12_000)).unwrap();
+    // More than the queue takes, but not so much that the pipe could not hold the rest.
+    input.write_all(&[&[b'x'; 99][..], b"\n"].concat().repeat(10_010)).unwrap();
     sender.signal(Signal::SIGTERM);
     let ended = sender.end();
     ended.assert_code(1).assert_said("left unsent").assert_books_balance();

@@ -479,10 +479,8 @@ impl Child {
         self.process.stdin.as_mut().expect("it is piped").write_all(b"go on\n").expect("it listens");
     }
 
-    /// Waits for its end, however that is.
-    #[track_caller]
-    pub(crate) fn wait(&mut self) {
-        wait_until("the process ends", || self.process.try_wait().expect("a process").is_some());
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().expect("a process").is_some()
     }
 
     /// Closes its standard input, and waits for its good end.
@@ -509,4 +507,14 @@ impl Drop for Child {
 pub(crate) fn python(program: &str, args: &[&OsStr]) -> Option<Child> {
     let child = Child::start(Command::new("python3").arg("-c").arg(program).args(args));
     child.inspect_err(|error| skip(&format!("no python3: {error}"))).ok()
+}
+
+/// Lets `time` go by, as a silent connection of some other reader sees it.
+#[track_caller]
+pub(crate) fn let_pass(time: Duration) {
+    let place = Place::new();
+    let clock = Collector::start_with(&place.socket(), |builder| builder.idle_timeout(time));
+    let silent = connect(&place.socket());
+    clock.events.wait_for("cause: Idle");
+    drop(silent);
 }

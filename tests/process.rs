@@ -1,0 +1,161 @@
+//! What concerns a whole process: its signals and its forks. Each case is a process of its own, started by a test of the same
+//! name from this very program.
+
+use std::env;
+use std::io::{IoSlice, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use uds_ipc::{Reader, Writer};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const SIGPIPE: i32 = 13;
+
+/// Runs `role` in a process of its own: this program again, told to run only the test of that name.
+fn play(role: &str, place: &Path) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", role, "--nocapture", "--test-threads=1"]).env("UDS_IPC_PLACE", place);
+    command.stdout(Stdio::null());
+    command
+}
+
+/// Where a role plays; `None` in the test that starts it.
+fn stage() -> Option<PathBuf> {
+    env::var_os("UDS_IPC_PLACE").map(PathBuf::from)
+}
+
+/// A child that does not outlive its test.
+struct Reaped(Child);
+
+impl Reaped {
+    fn start(mut command: Command) -> Self {
+        Self(command.spawn().expect("a process"))
+    }
+
+    fn end(mut self) -> ExitStatus {
+        self.0.wait().unwrap()
+    }
+}
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::park_timeout(Duration::from_micros(200));
+    }
+}
+
+/// A process whose SIGPIPE is at its default, as in a C host, is ended by what std's `write_vectored` does: the measure for
+/// the next test.
+#[test]
+fn a_write_into_a_closed_socket_can_end_a_process() {
+    let Some(_) = stage() else {
+        let place = tempfile::tempdir().unwrap();
+        let role = play("a_write_into_a_closed_socket_can_end_a_process", place.path());
+        assert_eq!(Reaped::start(role).end().signal(), Some(SIGPIPE));
+        return;
+    };
+    sigpipe::reset();
+    let (near, far) = UnixStream::pair().unwrap();
+    drop(far);
+    let _ = (&near).write_vectored(&[IoSlice::new(b"a")]);
+}
+
+#[test]
+fn a_writer_never_ends_a_process_whose_sigpipe_is_at_its_default() {
+    let Some(place) = stage() else {
+        let place = tempfile::tempdir().unwrap();
+        let role = play("a_writer_never_ends_a_process_whose_sigpipe_is_at_its_default", place.path());
+        assert!(Reaped::start(role).end().success());
+        return;
+    };
+    sigpipe::reset();
+    let path = place.join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    let broken_pipes = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&broken_pipes);
+    let writer = Writer::builder(&path)
+        .backoff_min(Duration::from_millis(1))
+        .backoff_max(Duration::from_millis(1))
+        .on_event(move |event| {
+            if format!("{event:?}").contains("BrokenPipe") {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+        .start()
+        .unwrap();
+    // Only a write that finds the socket closed would raise the signal: hang up until that has happened.
+    wait_until("a write has met a closed socket", || {
+        let (stream, _) = listener.accept().unwrap();
+        let _ = writer.send_timeout(&[0; 30_000], PATIENCE);
+        let _ = stream.shutdown(std::net::Shutdown::Read);
+        let _ = writer.send_timeout(&[0; 30_000], PATIENCE);
+        wait_until("the writer has noticed", || {
+            !writer.is_connected() || broken_pipes.load(Ordering::Relaxed) > 0
+        });
+        broken_pipes.load(Ordering::Relaxed) > 0
+    });
+    let _ = writer.shutdown(Duration::ZERO).unwrap();
+}
+
+/// A child made by fork has both objects and none of their threads.
+#[test]
+#[expect(clippy::exit, reason = "a forked child must not go on as a test")]
+fn a_forked_child_neither_sends_nor_removes_the_socket() {
+    let Some(place) = stage() else {
+        let place = tempfile::tempdir().unwrap();
+        let role = play("a_forked_child_neither_sends_nor_removes_the_socket", place.path());
+        assert!(Reaped::start(role).end().success());
+        return;
+    };
+    let path = place.join("s");
+    let received = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&received);
+    let reader = Reader::builder(&path)
+        .bind()
+        .unwrap()
+        .start(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok::<(), std::io::Error>(())
+        })
+        .unwrap();
+    let writer = Writer::new(&path).unwrap();
+    writer.try_send("before").unwrap();
+    wait_until("the first message is there", || received.load(Ordering::Relaxed) == 1);
+    match fork::fork().unwrap() {
+        fork::Fork::Child => {
+            // Only fills the queue: here is no thread to send it.
+            let accepted = writer.try_send("from the child").is_ok();
+            drop(writer);
+            drop(reader);
+            std::process::exit(i32::from(!(accepted && path.exists())));
+        }
+        fork::Fork::Parent(child) => {
+            let mut status = None;
+            wait_until("the child has ended", || {
+                status = fork::waitpid_nohang(child).unwrap();
+                status.is_some()
+            });
+            assert_eq!(status, Some(0), "the child's drops left the socket alone");
+        }
+    }
+    writer.try_send("after").unwrap();
+    let report = writer.shutdown(PATIENCE).unwrap();
+    assert_eq!(report.left.messages, 0);
+    let report = reader.shutdown(PATIENCE).unwrap();
+    assert_eq!(report.metrics.received.messages, 2);
+    assert!(!path.exists());
+}
