@@ -163,7 +163,7 @@ pub enum BindError {
         address: Address,
     },
     /// What lies at the path is no stream socket. It was left as it is.
-    #[error("{address} is {kind}, not a socket: remove it or choose another path")]
+    #[error("{address} is {kind}, not a stream socket: remove it or choose another path")]
     #[non_exhaustive]
     NotASocket {
         /// Where.

@@ -175,16 +175,14 @@ impl Ended {
 
 /// Several thousand lines of all kinds: text, bytes that are no text, carriage returns, empty ones, long ones.
 fn all_kinds_of_lines() -> Vec<Vec<u8>> {
-    let lines = (0..6000_u32).map(|number| match number % 6 {
+    let lines = (0..6000).map(|number: usize| match number % 5 {
         0 => format!("line {number}").into_bytes(),
-        1 => [&number.to_be_bytes()[..], &[0xff, 0x00, 0xc3]].concat(),
-        2 => format!("{number}\r").into_bytes(),
-        3 => Vec::new(),
-        4 => b"\r".to_vec(),
-        _ => number.to_string().repeat(usize::try_from(number % 700).unwrap()).into_bytes(),
+        1 => format!("{number}\r").into_bytes(),
+        2 => Vec::new(),
+        3 => [0xff, 0x00, 0xc3].repeat(number % 7 + 1),
+        _ => number.to_string().repeat(number % 700).into_bytes(),
     });
-    let without_newlines = |line: Vec<u8>| line.into_iter().filter(|byte| *byte != b'\n').collect();
-    lines.map(without_newlines).chain([vec![b'x'; 400_000], b"the last".to_vec()]).collect()
+    lines.chain([vec![b'x'; 400_000], b"the last".to_vec()]).collect()
 }
 
 #[test]
@@ -227,19 +225,13 @@ fn json_tells_who_sent_what() {
     let printed = String::from_utf8(place.printed()).unwrap();
     let messages: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(messages.len(), 2);
-    for message in &messages {
-        assert_eq!(message["connection"], 1);
+    for (message, length) in messages.iter().zip([22, 2]) {
+        assert_eq!((&message["connection"], &message["length"]), (&1.into(), &length.into()));
         assert_eq!(message["uid"], nix::unistd::geteuid().as_raw());
         assert!(!cfg!(target_os = "linux") || message["pid"] == pid, "{message}");
     }
-    assert_eq!(
-        (&messages[0]["text"], &messages[0]["length"]),
-        (&"with \"quotes\", \\ and \u{1}".into(), &22.into())
-    );
-    assert_eq!(
-        (&messages[1]["base64"], &messages[1]["length"]),
-        (&STANDARD.encode(b"\xff\xfe").into(), &2.into())
-    );
+    assert_eq!(messages[0]["text"], "with \"quotes\", \\ and \u{1}");
+    assert_eq!(messages[1]["base64"], STANDARD.encode(b"\xff\xfe"));
     assert!(messages[1].get("text").is_none());
 }
 
@@ -256,17 +248,12 @@ fn frames_may_hold_any_bytes() {
 
 #[test]
 fn a_broken_frame_is_an_error_and_those_before_it_are_sent() {
-    for (broken, problem) in [
-        (&[5, b'a'][..], "truncated frame at byte 3: the input ends after 1 of its 5 bytes"),
-        (&[0x80; 11], "invalid frame at byte 3: its length is no 64-bit varint"),
-    ] {
-        let place = Place::new();
-        let listener = place.listen(&[]);
-        let sent = place.send(&[&[2, b'o', b'k'][..], broken].concat(), &["--frames"]).end();
-        sent.assert_code(2).assert_said(problem).assert_books_balance();
-        listener.stop().assert_code(0);
-        assert_eq!(place.printed(), b"ok\n");
-    }
+    let place = Place::new();
+    let listener = place.listen(&[]);
+    let sent = place.send(b"\x02ok\x05a", &["--frames"]).end();
+    sent.assert_code(2).assert_said("truncated frame at byte 3").assert_books_balance();
+    listener.stop().assert_code(0);
+    assert_eq!(place.printed(), b"ok\n");
 }
 
 #[test]
@@ -276,90 +263,6 @@ fn lines_above_the_limit_are_passed_over_and_counted() {
     let listener = place.listen(&["--format", "none"]);
     let lines =
         [&b"before"[..], &vec![b'x'; LIMIT + 1], &vec![b'y'; LIMIT], b"after", &vec![b'x'; LIMIT + 2]];
-    let sent = place.send(&lines.join(&b'\n'), &[]).end();
-    sent.assert_code(0).assert_books_balance();
-    let received = listener.stop();
-    received.assert_code(0);
-
-    let full: Vec<_> = lines.into_iter().filter(|line| !line.is_empty()).collect();
-    let expected: Vec<u8> = full.iter().flat_map(|line| [&line[..], b"\n"].concat()).collect();
-    assert!(place.printed() == expected, "what was printed is not what was sent");
-    let count = u64::try_from(full.len()).unwrap();
-    assert_eq!((sent.figure("sent/messages"), received.figure("received/messages")), (count, count));
-    assert_eq!(sent.figure("sent/bytes"), received.figure("received/bytes"));
-}
-
-#[test]
-fn sending_may_start_before_listening() {
-    let place = Place::new();
-    let mut sender = place.send(b"early\n", &["--timeout", "50"]);
-    sender.wait_for("waiting for a reader at ");
-    let listener = place.listen(&[]);
-    sender.end().assert_code(0);
-    listener.stop().assert_code(0);
-    assert_eq!(place.printed(), b"early\n");
-}
-
-#[test]
-fn json_tells_who_sent_what() {
-    let place = Place::new();
-    let listener = place.listen(&["--format", "json"]);
-    let sender = place.send(b"with \"quotes\", \\ and \x01\n\xff\xfe\n", &[]);
-    let pid = sender.child.id();
-    sender.end().assert_code(0);
-    listener.stop().assert_code(0);
-    let printed = String::from_utf8(place.printed()).unwrap();
-    let messages: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(messages.len(), 2);
-    for message in &messages {
-        assert_eq!(message["connection"], 1);
-        assert_eq!(message["uid"], nix::unistd::geteuid().as_raw());
-        assert!(!cfg!(target_os = "linux") || message["pid"] == pid, "{message}");
-    }
-    assert_eq!(
-        (&messages[0]["text"], &messages[0]["length"]),
-        (&"with \"quotes\", \\ and \u{1}".into(), &22.into())
-    );
-    assert_eq!(
-        (&messages[1]["base64"], &messages[1]["length"]),
-        (&STANDARD.encode(b"\xff\xfe").into(), &2.into())
-    );
-    assert!(messages[1].get("text").is_none());
-}
-
-#[test]
-fn frames_may_hold_any_bytes() {
-    let place = Place::new();
-    let listener = place.listen(&["--format", "hex"]);
-    let long = [&[0xac, 0x02][..], &[b'\n'; 300]].concat();
-    let frames = [&[4, 0x00, b'\n', 0x1f, 0xa9, 0, 0x81, 0x00, b'c'][..], &long].concat();
-    place.send(&frames, &["--frames"]).end().assert_code(0).assert_books_balance();
-    listener.stop().assert_code(0);
-    assert_eq!(place.printed(), format!("000a1fa9\n63\n{}\n", "0a".repeat(300)).as_bytes());
-}
-
-#[test]
-fn a_broken_frame_is_an_error_and_those_before_it_are_sent() {
-    for (broken, problem) in [
-        (&[5, b'a'][..], "truncated frame at byte 3: the input ends after 1 of its 5 bytes"),
-        (&[0x80; 11], "invalid frame at byte 3: its length is no 64-bit varint"),
-    ] {
-        let place = Place::new();
-        let listener = place.listen(&[]);
-        let sent = place.send(&[&[2, b'o', b'k'][..], broken].concat(), &["--frames"]).end();
-        sent.assert_code(2).assert_said(problem).assert_books_balance();
-        listener.stop().assert_code(0);
-        assert_eq!(place.printed(), b"ok\n");
-    }
-}
-
-#[test]
-fn lines_above_the_limit_are_passed_over_and_counted() {
-    const LIMIT: usize = 10 * 1024 * 1024;
-    let place = Place::new();
-    let listener = place.listen(&["--format", "none"]);
-    let longest = vec![b'y'; LIMIT];
-    let lines = [&b"before"[..], &[b'x'; LIMIT + 1], &longest, b"after", &[b'x'; LIMIT + 2]];
     let sent = place.send(&lines.join(&b'\n'), &["--timeout", "50"]).end();
     sent.assert_code(1).assert_said("above the limit of 10 MiB: 2").assert_books_balance();
     assert_eq!(sent.figure("dropped/too_large/messages"), 2);
@@ -384,7 +287,7 @@ fn a_listener_with_a_lower_limit_says_so_and_the_message_is_given_up() {
 fn lines_of_many_senders_stay_whole() {
     let place = Place::new();
     let listener = place.listen(&[]);
-    let line = |sender, number| format!("{sender}:{number}:{}\n", "abc".repeat(number % 50));
+    let line = |sender: usize, number: usize| format!("{sender}:{number}:{}\n", "abc".repeat(number % 50));
     let text = |sender| (0..3000).fold(String::new(), |text, number| text + &line(sender, number));
     let senders: Vec<_> = (0..6).map(|sender| place.send(text(sender).as_bytes(), &[])).collect();
     for sender in senders {
@@ -405,8 +308,9 @@ fn the_listener_has_its_mode_and_prints_figures_as_often_as_asked_for() {
     let mut listener = place.listen(&["--mode", "660", "--figures", "0.05"]);
     assert_eq!(fs::metadata(place.path("s")).unwrap().permissions().mode() & 0o777, 0o660);
     place.send(b"one\n", &[]).end().assert_code(0);
-    let line = listener.wait_for(r#""received":{"bytes":3,"messages":1}"#);
-    assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}");
+    let line = listener.wait_for(r#""messages":1"#);
+    let figures: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(figures["received"]["bytes"], 3);
 }
 
 #[test]

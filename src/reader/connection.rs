@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::core::{Core, Outcome};
+use super::core::{Core, Outcome, Rest};
 use super::decoder::{Decoder, Frame, Malformed};
 use super::handler::Handler;
 use super::state::{Closing, FrameClock, end_cause};
@@ -85,11 +85,11 @@ impl Connection {
             }
             Outcome::Park | Outcome::Again | Outcome::Starve => {
                 let Serving { decoder, clock, .. } = &mut *serving;
-                let deadline =
-                    clock.deadline(now(), core.settings.pace, decoder.position(), decoder.frames());
-                let half_since = clock.since();
+                let now = now();
+                let deadline = clock.deadline(now, core.settings.pace, decoder.position(), decoder.frames());
+                let rest = Rest { deadline, half_since: clock.since() };
                 drop(serving);
-                core.end_turn(number, &outcome, deadline, half_since);
+                core.end_turn(number, &outcome, rest, now);
             }
         }
     }

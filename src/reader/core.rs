@@ -94,7 +94,14 @@ pub(super) struct Entry {
     pub(super) connection: Arc<Connection>,
     pub(super) is_served: bool,
     pub(super) closing: Option<Closing>,
-    /// When it is to be closed, unless it is being served. `None` is never.
+    /// As it was left by its last turn.
+    pub(super) rest: Rest,
+}
+
+/// The times of a connection between two turns.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    /// When it is to be closed. `None` is never.
     pub(super) deadline: Option<Instant>,
     /// When its half message began.
     pub(super) half_since: Option<Instant>,
@@ -193,8 +200,7 @@ impl Core {
             connection: Arc::clone(&connection),
             is_served: false,
             closing,
-            deadline,
-            half_since: None,
+            rest: Rest { deadline, half_since: None },
         };
         inner.entries.insert(number, entry);
         self.counters.connections.add(1);
@@ -304,19 +310,16 @@ impl Core {
     }
 
     /// The turn is over and the connection goes on.
-    pub(super) fn end_turn(
-        &self,
-        number: u64,
-        outcome: &Outcome,
-        deadline: Option<Instant>,
-        half_since: Option<Instant>,
-    ) {
+    pub(super) fn end_turn(&self, number: u64, outcome: &Outcome, rest: Rest, now: Instant) {
         let mut inner = self.inner.lock();
         let starves = matches!(outcome, Outcome::Starve);
         let Some(entry) = inner.entries.get_mut(&number) else { return };
         entry.is_served = false;
-        entry.deadline = deadline;
-        entry.half_since = half_since;
+        entry.rest = rest;
+        if rest.deadline.is_some_and(|deadline| deadline <= now) && entry.closing.is_none() {
+            // Its time ran out while it was being served, when nobody looked.
+            entry.closing = Some(Closing::Overdue);
+        }
         let connection = Arc::clone(&entry.connection);
         // What was asked for meanwhile is looked at now.
         let interest = if entry.closing.is_some() { Interest::Now } else { Interest::Read };

@@ -78,6 +78,9 @@ impl Decoder {
         input: &mut &'i [u8],
         pool: &Pool,
     ) -> Result<Option<Frame<'a>>, Malformed> {
+        if matches!(self.state, State::Delivered { .. }) {
+            self.reclaim(pool);
+        }
         if matches!(self.state, State::Between) {
             // Nearly every frame: whole, and in the buffer.
             if let Parsed::Length { payload_len, prefix_len } = frame::parse_prefix(input) {
@@ -105,7 +108,6 @@ impl Decoder {
         input: &mut &[u8],
         pool: &Pool,
     ) -> Result<Option<Frame<'a>>, Malformed> {
-        self.reclaim(pool);
         loop {
             match &mut self.state {
                 State::Malformed(malformed) => return Err(*malformed),
@@ -374,6 +376,19 @@ mod tests {
         let room = decoder.direct().unwrap().len();
         assert!(room <= came, "{room} more for {came}");
         assert!(decoder.held() <= 2 * came, "{} for {came}", decoder.held());
+    }
+
+    #[test]
+    fn only_the_message_that_was_spread_over_two_reads_is_copied() {
+        let pool = Pool::new(1, 4096);
+        let mut decoder = Decoder::new(100);
+        let stream = stream_of(&[vec![1; 50], vec![2; 50], vec![3; 50]]);
+        let (mut first, mut second) = stream.split_at(20);
+        assert_eq!(decoder.next(&mut first, &pool), Ok(None));
+        for is_copied in [true, false, false] {
+            let Ok(Some(Frame::Message(message))) = decoder.next(&mut second, &pool) else { panic!() };
+            assert_eq!(!stream.as_ptr_range().contains(&message.as_ptr()), is_copied);
+        }
     }
 
     #[test]

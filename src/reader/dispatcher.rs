@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -78,7 +79,7 @@ impl<H: Handler> Dispatcher<H> {
             }
             inner.times.pop();
             let Some(entry) = inner.entries.get_mut(&number) else { continue };
-            match entry.deadline {
+            match entry.rest.deadline {
                 Some(deadline) if deadline <= now && !entry.is_served => {
                     if entry.closing.is_none() {
                         entry.closing = Some(Closing::Overdue);
@@ -172,8 +173,10 @@ impl<H: Handler> Dispatcher<H> {
         let slowest = inner
             .entries
             .iter_mut()
-            .filter(|(_, entry)| !entry.is_served && entry.closing.is_none() && entry.half_since.is_some())
-            .min_by_key(|(_, entry)| entry.half_since);
+            .filter(|(_, entry)| {
+                !entry.is_served && entry.closing.is_none() && entry.rest.half_since.is_some()
+            })
+            .min_by_key(|(_, entry)| entry.rest.half_since);
         let mut closed = Closed::new();
         if let Some((number, entry)) = slowest {
             entry.closing = Some(Closing::NoMemory);
@@ -211,14 +214,14 @@ impl<H: Handler> Dispatcher<H> {
             Stage::Draining
                 if is_over || (inner.accepting == Accepting::Ended && inner.entries.is_empty()) =>
             {
-                let left: Vec<_> =
-                    inner.entries.values().map(|entry| Arc::clone(&entry.connection)).collect();
+                let left = mem::take(&mut inner.entries);
                 drop(inner);
                 if !left.is_empty() {
                     self.core.is_cut.store(true, Ordering::Relaxed);
                 }
-                for connection in &left {
-                    connection.stream.cut();
+                for entry in left.values() {
+                    entry.connection.stream.cut();
+                    self.core.counters.open.subtract(1);
                 }
                 self.stage = Stage::Closing { cut: widen(left.len()) };
                 self.core.poller.close();

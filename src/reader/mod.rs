@@ -32,6 +32,7 @@ use self::dispatcher::{Dispatcher, Stage};
 use self::handler::Closure;
 use crate::address::Address;
 use crate::error::{ShutdownError, StartError};
+use crate::event::ReaderEvent;
 use crate::metrics::ReaderMetrics;
 use crate::pool::Pool;
 use crate::reentry::Scope;
@@ -252,6 +253,10 @@ impl BoundReader {
         core.poller.add(&core.errands, ERRANDS, Interest::Read)?;
         if let Some(file) = &file {
             core.poller.add(file, FILE, Interest::Read)?;
+        }
+        if listener.is_displaced() {
+            // It went between the two steps, where nothing watched it.
+            core.tell_later(ReaderEvent::Displaced { address: address.clone() });
         }
         let dispatcher = Dispatcher {
             core: Arc::clone(&core),

@@ -57,25 +57,30 @@ fn kind_of(metadata: &Metadata) -> &'static str {
 #[derive(Debug)]
 pub(super) struct PathLock {
     path: PathBuf,
-    _file: Flock<File>,
+    file: Flock<File>,
 }
 
-/// How long another starter may take. It needs less than a millisecond; one that is stopped must not stop us too.
-const LOCK_TRIES: u32 = 400;
+/// How often a starter tries: for two seconds. Another needs less than a millisecond; one that is stopped must not stop us too.
+pub(super) const PATIENT: u32 = 400;
+
+/// How often somebody tries who would rather leave the file behind than wait.
+const BRIEF: u32 = 10;
+
 const LOCK_PACE: Duration = Duration::from_millis(5);
 
 impl PathLock {
-    pub(super) fn acquire(socket: &Path) -> Result<Self, BindError> {
+    pub(super) fn acquire(socket: &Path, tries: u32) -> Result<Self, BindError> {
         let mut path = socket.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
-        for _ in 0..LOCK_TRIES {
+        for _ in 0..tries {
             let file = OpenOptions::new()
                 .write(true)
                 .create(true)
                 .truncate(false)
                 .mode(0o600)
-                .custom_flags(libc::O_NOFOLLOW)
+                // Nothing is followed, and a pipe that lies there is not waited for.
+                .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
                 .open(&path)
                 .map_err(|source| doing("open the lock file", &path, source))?;
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -84,7 +89,7 @@ impl PathLock {
                     let ours = file.metadata().map(|metadata| FileIdentity::of(&metadata));
                     if let (Ok(ours), Ok(now)) = (ours, FileIdentity::at(&path)) {
                         if ours == now {
-                            return Ok(Self { path, _file: file });
+                            return Ok(Self { path, file });
                         }
                     }
                 }
@@ -104,8 +109,10 @@ impl PathLock {
 
 impl Drop for PathLock {
     fn drop(&mut self) {
-        // Removed while it is still locked, so that nobody else's is.
-        let _ = fs::remove_file(&self.path);
+        // Removed while it is still locked, so that nobody else's is. One with something in it is not a lock of ours.
+        if self.file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -148,7 +155,7 @@ pub(crate) fn remove_stale_socket(path: &Path, address: &Address) -> Result<bool
     if fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         return Ok(false);
     }
-    let _lock = PathLock::acquire(path)?;
+    let _lock = PathLock::acquire(path, PATIENT)?;
     clear(path, address)
 }
 
@@ -160,7 +167,7 @@ pub(super) fn remove_own(path: &Path, identity: FileIdentity) {
     }
     // Without the lock a successor could put its own there between the look and the removal. Where it cannot be had, for instance
     // after privileges were dropped, the file stays: the next start replaces it.
-    if let Ok(_lock) = PathLock::acquire(path) {
+    if let Ok(_lock) = PathLock::acquire(path, BRIEF) {
         if is_ours() {
             let _ = fs::remove_file(path);
         }

@@ -116,7 +116,7 @@ impl Listener {
         options: &ListenerOptions,
     ) -> Result<Self, BindError> {
         file::check_directory(path)?;
-        let _lock = PathLock::acquire(path)?;
+        let _lock = PathLock::acquire(path, file::PATIENT)?;
         file::clear(path, address)?;
         let bound = sockaddr(address).and_then(|sockaddr| socket.bind(&sockaddr));
         bound.map_err(|error| bind_error(error, address))?;

@@ -1,5 +1,7 @@
 //! The reader and the wire: every stream of bytes, good, cut, padded, hostile or in pieces.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper may fail as a test may")]
+
 use std::fs;
 use std::io::Write;
 use std::net::Shutdown;

@@ -1,5 +1,7 @@
 //! The reader's bounds: silence and slowness, connections, users, memory, threads, descriptors.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper may fail as a test may")]
+
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -456,10 +458,12 @@ fn a_stop_while_all_threads_are_blocked_serves_those_who_wait_once_they_are_not(
 fn at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can() {
     const NAME: &str = "limits::at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can";
     if let Some(path) = Child::path() {
-        let observer = |event: &ReaderEvent| match event {
-            ReaderEvent::AcceptPaused { error, .. } => Child::say(&format!("paused: {error}")),
-            ReaderEvent::AcceptResumed { .. } => Child::say("resumed"),
-            _ => {}
+        let observer = |event: &ReaderEvent| {
+            if let ReaderEvent::AcceptPaused { error, .. } = event {
+                Child::say(&format!("paused: {error}"));
+            } else if let ReaderEvent::AcceptResumed { .. } = event {
+                Child::say("resumed");
+            }
         };
         let reader = Reader::builder(path).on_event(observer).bind().unwrap();
         let handler = |message: &[u8]| {

@@ -1,5 +1,7 @@
 //! The reader at work: order, side by side, the handler's faults, who the peer is, what is told.
 
+#![expect(clippy::unwrap_used, reason = "a helper may fail as a test may")]
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

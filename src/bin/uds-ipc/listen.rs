@@ -29,7 +29,7 @@ const DETAILS: &str = "\
 Once it accepts it says \"listening on ADDRESS\" on standard error. At SIGTERM or SIGINT it
 stops: what was sent already is still printed, for up to 10 s, and then the figures follow
 on standard error as one line of JSON. A second signal ends it at once. It also stops,
-without an error, when standard output is closed.
+without an error, when a message finds standard output closed.
 
 Examples:
   uds-ipc listen /run/collector/telemetry.sock > telemetry.log
@@ -99,7 +99,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(error) = &failure {
         say::problem(format_args!("cannot write to standard output: {}", say::chain(error)));
     }
-    say::line(figures::of_reader(&report.metrics));
+    say::last(figures::of_reader(&report.metrics));
     Ok(if is_cut || failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

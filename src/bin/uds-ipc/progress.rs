@@ -27,7 +27,7 @@ pub(crate) struct Following {
 impl Progress {
     pub(crate) fn new() -> Self {
         // Not drawn where that is no terminal.
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message("0");
         Self(bar.with_style(
             ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_spinner()),
         ))

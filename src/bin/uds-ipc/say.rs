@@ -5,8 +5,28 @@ use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
 
-/// Writes one line, in one piece, so that lines of several threads do not mix. There is nobody to tell when that fails.
+use parking_lot::Mutex;
+
+/// Whether the last line has been written. Held while writing, so that lines of several threads come one by one.
+static IS_OVER: Mutex<bool> = Mutex::new(false);
+
+/// Writes one line, unless the last has been written.
 pub(crate) fn line(text: impl Display) {
+    let is_over = IS_OVER.lock();
+    if !*is_over {
+        write(text);
+    }
+}
+
+/// Writes the last line: threads that still run have no word after it.
+pub(crate) fn last(text: impl Display) {
+    let mut is_over = IS_OVER.lock();
+    write(text);
+    *is_over = true;
+}
+
+/// In one piece, and when that fails there is nobody to tell.
+fn write(text: impl Display) {
     let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 

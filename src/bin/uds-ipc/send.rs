@@ -23,8 +23,9 @@ const BAD_INPUT: u8 = 2;
 const DETAILS: &str = "\
 A line goes without its newline and otherwise byte for byte; an empty one sends nothing. No
 listener need be there yet: messages wait in a queue, and when that is full, the reading
-waits. At the end of the input, and at SIGTERM or SIGINT, it sends what it has read, and
-prints its figures to standard error as one line of JSON. A second signal ends it at once.
+waits, for as long as it takes. At the end of the input, and at SIGTERM or SIGINT, it sends
+what it has read, within the timeout, and prints its figures to standard error as one line
+of JSON. A second signal ends it at once.
 
 A line or frame above 10 MiB is not sent: it is passed over without being kept in memory,
 counted as dropped.too_large, and makes the exit code 1. The others are sent all the same.
@@ -126,7 +127,7 @@ fn conclude(end: &End, report: &WriterReport) -> ExitCode {
     for problem in problems {
         say::problem(problem);
     }
-    say::line(figures::of_writer(&report.metrics));
+    say::last(figures::of_writer(&report.metrics));
     code
 }
 

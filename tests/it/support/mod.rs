@@ -8,6 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -240,7 +241,7 @@ impl Collector {
         let reader = bound
             .start(move |message| {
                 notes.add(message.to_vec());
-                Ok::<(), std::io::Error>(())
+                Ok::<(), io::Error>(())
             })
             .expect("a reader");
         Self { reader, messages, events }
@@ -517,4 +518,13 @@ pub(crate) fn let_pass(time: Duration) {
     let silent = connect(&place.socket());
     clock.events.wait_for("cause: Idle");
     drop(silent);
+}
+
+/// Says that something is over, also where a failure is what ends it: others wait for that.
+pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
