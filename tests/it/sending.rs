@@ -365,3 +365,16 @@ fn settings_beyond_any_memory_allocate_nothing_for_it() {
     writer.try_send("one").unwrap();
     assert_eq!(writer.shutdown(Duration::ZERO).unwrap().left.messages, 1);
 }
+
+#[test]
+fn hundreds_of_messages_go_out_with_each_system_call() {
+    let place = Place::new();
+    let writer = unconnected(&place, |builder| builder);
+    for _ in 0..9_000 {
+        writer.try_send(&[7; 20]).unwrap();
+    }
+    let collector = Collector::start(&place.path("nobody"));
+    finish(&writer);
+    assert!(writer.metrics().writes <= 9_000 / 200, "{:?}", writer.metrics());
+    assert_eq!(collector.stop().len(), 9_000);
+}

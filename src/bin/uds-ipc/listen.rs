@@ -90,7 +90,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let is_cut = report.cut > 0 && matches!(stop, Stop::Signal);
     if is_cut {
         output.flush(FLUSH_TIMEOUT);
-        say::problem(format_args!("cut {} connections off: the time to stop was over", report.cut));
+        say::problem(format_args!("connections cut off when the time to stop was over: {}", report.cut));
     }
     let failure = [stop].into_iter().chain(stops.try_iter()).find_map(|stop| match stop {
         Stop::Output(error) if error.kind() != io::ErrorKind::BrokenPipe => Some(error),
@@ -129,7 +129,7 @@ fn wait(reader: &Reader, stops: &Receiver<Stop>, figures: Option<Duration>) -> S
 /// Says what somebody who watches the tool wants to know: not that peers come and go.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "both enums may grow, and what is new is worth no word or any"
+    reason = "both enums may grow: a new cause is told, a new event is not"
 )]
 fn tell(event: &ReaderEvent) {
     match event {

@@ -20,7 +20,7 @@ const BUFFER_SIZE: usize = 64 * 1024;
 /// Where all connections print, one whole line at a time.
 pub(crate) struct Output {
     format: Format,
-    /// Gone once writing failed. The library's own stdout would look for newlines in every write: this is the bare file.
+    /// Gone once writing failed. Not `Stdout`, which looks for newlines in every write, but the bare file below it.
     file: Mutex<Option<BufWriter<File>>>,
     on_failure: Box<dyn Fn(io::Error) + Send + Sync>,
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, bounded, select, unbounded};
 use parking_lot::Mutex;
-use uds_ipc::{Address, LostCause, Writer, WriterEvent, WriterMetrics, WriterReport};
+use uds_ipc::{Address, Writer, WriterEvent, WriterMetrics, WriterReport};
 
 use crate::frames::FrameError;
 use crate::input::{Input, Shape};
@@ -23,9 +23,9 @@ const BAD_INPUT: u8 = 2;
 const DETAILS: &str = "\
 A line goes without its newline and otherwise byte for byte; an empty one sends nothing. No
 listener need be there yet: messages wait in a queue, and when that is full, the reading
-waits, for as long as it takes. At the end of the input, and at SIGTERM or SIGINT, it sends
-what it has read, within the timeout, and prints its figures to standard error as one line
-of JSON. A second signal ends it at once.
+waits, for as long as it takes; it also waits for a slow listener. At the end of the input,
+and at SIGTERM or SIGINT, it sends what it has read, within the timeout, and prints its
+figures to standard error as one line of JSON. A second signal ends it at once.
 
 A line or frame above 10 MiB is not sent: it is passed over without being kept in memory,
 counted as dropped.too_large, and makes the exit code 1. The others are sent all the same.
@@ -70,6 +70,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let above = progress.clone();
     let writer = Writer::builder(&options.address)
         .max_message_len(values::MAX_MESSAGE_LEN)
+        // A listener whose output somebody pages through takes its time. On a further connection lines would overtake.
+        .write_timeout(Duration::MAX)
         .on_event(move |event| tell(event, &above))
         .start()?;
     let writer = Arc::new(writer);
@@ -150,15 +152,8 @@ fn problems(metrics: &WriterMetrics) -> Vec<String> {
 }
 
 /// Says why nothing moves. Connections come and go without a word: a reader closes idle ones.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the rest is no cause for a word, or is said at the end")]
 fn tell(event: &WriterEvent, progress: &Progress) {
-    match event {
-        WriterEvent::ConnectFailed { address, cause, .. } => {
-            progress.problem(format_args!("waiting for a reader at {address}: {}", say::chain(cause)));
-        }
-        WriterEvent::Lost { cause: cause @ LostCause::WriteTimeout(_), .. } => {
-            progress.problem(format_args!("connecting anew: {cause}"));
-        }
-        _ => {}
+    if let WriterEvent::ConnectFailed { address, cause, .. } = event {
+        progress.problem(format_args!("waiting for a reader at {address}: {}", say::chain(cause)));
     }
 }
