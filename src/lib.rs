@@ -106,6 +106,8 @@
 //! # What is guaranteed
 //!
 //! * Nothing is delivered twice, and no half message ever.
+//! * Messages of one thread arrive in order on one connection. A reader that takes nothing for the write timeout gets a new connection, which it may
+//!   handle beside the rest of the old one: a longer [`write_timeout`](WriterBuilder::write_timeout) suits readers that pause.
 //! * Nothing is lost while the reader is away, stops as planned or closes an idle connection, up to the bounds of the queue.
 //! * A reader that is killed loses what lay in its socket's buffer, up to about 420 KB with the default settings; on Linux the writer notices and counts it.
 //! * Memory is bounded at both ends, whatever the other does.

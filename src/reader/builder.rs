@@ -111,7 +111,7 @@ impl ReaderBuilder {
         self
     }
 
-    /// The most bytes that half messages may hold over all connections: 256 MiB unless set, at least 1. At the bound nothing more is read until
+    /// The most bytes that half messages may hold over all connections: 256 MiB unless set, at least one message's. At the bound nothing more is read until
     /// some are complete, and if none is, the slowest connection is closed. Each thread may be one read above it.
     pub fn max_held_size(mut self, bytes: usize) -> Self {
         self.max_held_size = bytes;
@@ -206,11 +206,12 @@ impl ReaderBuilder {
             ("min_rate", self.min_rate),
             ("max_connections", widen(self.max_connections)),
             ("max_connections_per_user", per_user),
-            ("max_held_size", widen(self.max_held_size)),
             ("max_threads", widen(self.max_threads)),
         ] {
             SettingError::check(setting, value, value > 0, "at least 1")?;
         }
+        let (held, message) = (self.max_held_size, self.max_message_len);
+        SettingError::check("max_held_size", held, held >= message, "at least max_message_len")?;
         let idle = self.idle_timeout;
         SettingError::check("idle_timeout", idle, !idle.is_zero(), "more than nothing")?;
         SettingError::check("socket_mode", self.mode, self.mode <= 0o777, "permission bits, up to 0o777")

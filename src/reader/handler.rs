@@ -1,6 +1,7 @@
 //! What users give a reader to do.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use crate::peer::Peer;
 
@@ -48,7 +49,7 @@ pub trait Handler: Send + Sync + 'static {
     fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error>;
 
     /// The end of a batch: of what one turn at the connection brought, at least one message. Here a handler flushes its
-    /// file or gives up its lock.
+    /// file or gives up its lock. It does not come when a shutdown's time was over in the middle of the batch.
     ///
     /// # Errors
     /// Whatever went wrong.
@@ -65,6 +66,28 @@ pub trait Handler: Send + Sync + 'static {
     /// A connection has ended. Comes after its last message.
     fn closed(&self, peer: &Peer) {
         let _ = peer;
+    }
+}
+
+/// A handler that somebody else keeps a reference to, to look at it while the reader runs or afterwards.
+impl<H: Handler> Handler for Arc<H> {
+    type Error = H::Error;
+
+    #[inline]
+    fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error> {
+        (**self).message(message, peer)
+    }
+
+    fn batch_end(&self, peer: &Peer) -> Result<(), Self::Error> {
+        (**self).batch_end(peer)
+    }
+
+    fn opened(&self, peer: &Peer) {
+        (**self).opened(peer);
+    }
+
+    fn closed(&self, peer: &Peer) {
+        (**self).closed(peer);
     }
 }
 

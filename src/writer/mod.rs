@@ -16,7 +16,7 @@ use std::fmt;
 use std::process;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -31,8 +31,7 @@ use crate::message::Message;
 use crate::metrics::{Tally, WriterMetrics};
 use block::OWN_BLOCK_SIZE;
 use queue::Wake;
-use shared::{Patience, Shared};
-use state::Deadline;
+use shared::{Patience, Shared, deadline};
 
 /// How long a writer that is dropped without a shutdown still drains.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -115,7 +114,7 @@ impl Writer {
         self.send(message, Patience::None)
     }
 
-    /// Puts a message into the queue, and waits up to `timeout` for room.
+    /// Puts a message into the queue, and waits up to `timeout` for room; `Duration::MAX` is for ever.
     ///
     /// It blocks its caller, but on no I/O. In the writer's own observer it does not wait, since nothing would change
     /// meanwhile.
@@ -127,7 +126,7 @@ impl Writer {
         message: M,
         timeout: Duration,
     ) -> Result<(), SendError<M::Returned>> {
-        self.send(message, Patience::Until(deadline(timeout)))
+        self.send(message, Patience::For(timeout))
     }
 
     #[inline]
@@ -265,10 +264,4 @@ impl fmt::Debug for Writer {
             .field("metrics", &self.metrics())
             .finish_non_exhaustive()
     }
-}
-
-fn deadline(timeout: Duration) -> Deadline {
-    #[expect(clippy::disallowed_methods, reason = "a timeout is counted from the call")]
-    let now = Instant::now();
-    now.checked_add(timeout)
 }

@@ -2,7 +2,7 @@
 //! Blocks only where a caller asked to wait; never on I/O.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -66,7 +66,7 @@ pub(super) struct End {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Patience {
     None,
-    Until(Deadline),
+    For(Duration),
 }
 
 impl Inner {
@@ -102,7 +102,9 @@ impl Shared {
     ) -> Result<(), Refusal> {
         let mut inner = self.inner.lock();
         let mut pushed = push(&mut inner.queue);
-        if let (Patience::Until(deadline), Err(Refusal::Full)) = (patience, pushed) {
+        if let (Patience::For(timeout), Err(Refusal::Full)) = (patience, pushed) {
+            // Only now, since there is room nearly always, and the clock costs more than a send.
+            let deadline = deadline(timeout);
             // The thread itself would wait for itself.
             while pushed == Err(Refusal::Full) && !self.scope.is_current() && self.wait(&mut inner, deadline)
             {
@@ -228,4 +230,11 @@ impl Shared {
             }
         }
     }
+}
+
+/// The moment that is `timeout` from now.
+pub(super) fn deadline(timeout: Duration) -> Deadline {
+    #[expect(clippy::disallowed_methods, reason = "a timeout is counted from the call")]
+    let now = Instant::now();
+    now.checked_add(timeout)
 }
