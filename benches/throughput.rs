@@ -4,11 +4,7 @@
 //! cargo bench --bench throughput
 //! ```
 
-#![expect(
-    missing_docs,
-    clippy::expect_used,
-    reason = "criterion's macros have no docs, and a bench that fails should say where"
-)]
+#![expect(clippy::expect_used, reason = "a bench that fails should say where")]
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -39,8 +35,9 @@ fn end_to_end(criterion: &mut Criterion) {
     let path = directory.path().join("bench.sock");
     let reader = Reader::builder(&path)
         .bind()
-        .and_then(|bound| Ok(bound.start(|_| Ok::<_, Infallible>(())).expect("a reader")))
-        .expect("a socket");
+        .expect("a socket")
+        .start(|_| Ok::<_, Infallible>(()))
+        .expect("a reader");
     let writer = Writer::new(&path).expect("a writer");
     let mut group = criterion.benchmark_group("end to end");
     for len in [16, 100, 1024, 10 * 1024, 100 * 1024] {

@@ -1,6 +1,13 @@
 //! What concerns a whole process: its signals and its forks. Each case is a process of its own, started by a test of the same
 //! name from this very program.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test fails where something is not as it must be, and its patience has an end"
+)]
+
 use std::env;
 use std::io::{IoSlice, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -100,9 +107,9 @@ fn a_writer_never_ends_a_process_whose_sigpipe_is_at_its_default() {
     // Only a write that finds the socket closed would raise the signal: hang up until that has happened.
     wait_until("a write has met a closed socket", || {
         let (stream, _) = listener.accept().unwrap();
-        let _ = writer.send_timeout(&[0; 30_000], PATIENCE);
+        let _ = writer.send_timeout(&vec![0; 30_000], PATIENCE);
         let _ = stream.shutdown(std::net::Shutdown::Read);
-        let _ = writer.send_timeout(&[0; 30_000], PATIENCE);
+        let _ = writer.send_timeout(&vec![0; 30_000], PATIENCE);
         wait_until("the writer has noticed", || {
             !writer.is_connected() || broken_pipes.load(Ordering::Relaxed) > 0
         });

@@ -259,7 +259,7 @@ mod tests {
                 let len = usize::try_from(payload_len).unwrap() + prefix_len.get();
                 if len <= stream.len() { len } else { 0 }
             }
-            _ => 0,
+            crate::frame::Parsed::Incomplete | crate::frame::Parsed::Invalid => 0,
         }
     }
 

@@ -242,7 +242,10 @@ pub(super) fn earlier(a: Deadline, b: Deadline) -> Deadline {
 
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "any moment will do to count from")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "what is not named is what a test fails for")]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -312,7 +315,7 @@ mod tests {
                 Step::Exit => "exit",
                 other => panic!("{other:?} is not in the table"),
             });
-            table += &format!("{row}: {}\n", words.join(", "));
+            writeln!(table, "{row}: {}", words.join(", ")).unwrap();
         }
         assert_eq!(
             table,

@@ -51,7 +51,7 @@ fn nothing_is_lost_twice_or_out_of_order_when_connections_break_between_reads() 
     while received.last() != messages.last() {
         let mut stream = raw.accept();
         let mut bytes = Vec::new();
-        let mut buffer = [0; 50_000];
+        let mut buffer = vec![0; 50_000];
         while bytes.len() < 200_000 {
             match stream.read(&mut buffer) {
                 Ok(0) | Err(_) => break,
@@ -179,7 +179,7 @@ fn a_slow_reader_is_no_dead_reader() {
     writer.try_send(message.clone()).unwrap();
     let mut stream = raw.accept();
     let mut bytes = Vec::new();
-    let mut buffer = [0; 20_000];
+    let mut buffer = vec![0; 20_000];
     while bytes.len() < frame(&message).len() {
         // Each pause is shorter than the write timeout, all of them together are longer.
         thread::park_timeout(Duration::from_millis(40));

@@ -176,7 +176,9 @@ fn nothing_behind_a_length_above_the_limit_is_read_as_frames() {
 #[test]
 fn a_limit_without_end_announced_to_its_end_costs_nothing() {
     let place = Place::new();
-    let collector = Collector::start_with(&place.socket(), |builder| builder.max_message_len(usize::MAX));
+    let collector = Collector::start_with(&place.socket(), |builder| {
+        builder.max_message_len(usize::MAX).max_held_size(usize::MAX)
+    });
     let longest = u64::try_from(usize::MAX).unwrap();
     for len in [longest, longest / 2, longest / 2 + 1] {
         send_and_close(&place.socket(), &[varint(len), vec![0; 200_000]].concat());

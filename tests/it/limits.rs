@@ -5,7 +5,6 @@
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -70,7 +69,7 @@ fn a_peer_that_sends_empty_frames_is_not_silent() {
 fn a_frame_that_comes_byte_by_byte_is_too_slow() {
     let place = Place::new();
     let collector = Collector::start_with(&place.socket(), |builder| {
-        builder.idle_timeout(SHORT).min_rate(u64::MAX).max_message_len(usize::MAX)
+        builder.idle_timeout(SHORT).min_rate(u64::MAX).max_message_len(usize::MAX).max_held_size(usize::MAX)
     });
     let path = place.socket();
     let bytes = returns("a slow sender", move || {
@@ -153,8 +152,10 @@ fn a_frame_has_the_time_that_its_length_takes_at_the_minimum_rate() {
 #[test]
 fn timeouts_without_end_are_never() {
     let place = Place::new();
-    let set =
-        |builder: ReaderBuilder| builder.idle_timeout(Duration::MAX).min_rate(1).max_message_len(usize::MAX);
+    let set = |builder: ReaderBuilder| {
+        let builder = builder.max_message_len(usize::MAX).max_held_size(usize::MAX);
+        builder.idle_timeout(Duration::MAX).min_rate(1)
+    };
     let reader = Scripted::start_with(&place.socket(), set);
     let mut half = connect(&place.socket());
     half.write_all(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]).unwrap();
@@ -318,15 +319,6 @@ fn memory_follows_the_bytes_that_came_not_the_lengths_announced() {
     child.finish();
 }
 
-/// Sends nearly all of a message of 10 MiB, for as long as the reader takes it.
-fn send_nearly_all(path: &Path) {
-    let stream = frame(&vec![0; 10 << 20]);
-    let mut peer = connect(path);
-    if peer.write_all(&stream[..stream.len() - 1]).is_ok() {
-        is_closed(&mut peer);
-    }
-}
-
 #[test]
 #[cfg(target_os = "linux")]
 fn half_messages_never_hold_much_more_than_they_may() {
@@ -334,17 +326,22 @@ fn half_messages_never_hold_much_more_than_they_may() {
     const PEERS: usize = 20;
     const LIMIT: usize = 4 << 20;
     if let Some(path) = Child::path() {
-        let set = |builder: ReaderBuilder| builder.max_held_size(LIMIT).idle_timeout(Duration::MAX);
+        let set = |builder: ReaderBuilder| {
+            builder.max_message_len(LIMIT).max_held_size(LIMIT).idle_timeout(Duration::MAX)
+        };
         let reader = Scripted::start_with(&path, set);
         send_and_close(&path, &frame(b"before"));
         reader.wait_for("before", 1);
         Child::say("ready");
+        // There is room for one.
         wait_until("they are closed", || {
-            reader.events.count(|event| event.contains("cause: NoMemory")) == PEERS
+            reader.events.count(|event| event.contains("cause: NoMemory")) >= PEERS - 1
         });
-        Child::say("all are closed");
+        Child::say("they are closed");
         reader.wait_for("after", 1);
-        assert_eq!(reader.reader.metrics().protocol_errors.total(), 0);
+        // The one that was kept ends in the middle.
+        let errors = reader.reader.metrics().protocol_errors;
+        assert!(errors.truncated <= 1 && errors.total() == errors.truncated, "{errors:?}");
         Child::wait_for_end();
         return;
     }
@@ -352,15 +349,22 @@ fn half_messages_never_hold_much_more_than_they_may() {
     let child = Child::start(&mut Child::test(NAME, &place.socket(), "")).unwrap();
     child.lines.wait_for("ready");
     let before = memory(child.id(), "VmHWM");
-    thread::scope(|scope| {
-        for _ in 0..PEERS {
-            scope.spawn(|| send_nearly_all(&place.socket()));
-        }
-        child.lines.wait_for("all are closed");
+    let stream = frame(&vec![0; LIMIT]);
+    let peers: Vec<_> = thread::scope(|scope| {
+        let nearly_all = || {
+            let mut peer = connect(&place.socket());
+            // The reader may close it in the middle.
+            let _ = peer.write_all(&stream[..stream.len() - 1]);
+            peer
+        };
+        let peers: Vec<_> = (0..PEERS).map(|_| scope.spawn(nearly_all)).collect();
+        peers.into_iter().map(|peer| peer.join().unwrap()).collect()
     });
+    child.lines.wait_for("they are closed");
     let grown = memory(child.id(), "VmHWM").saturating_sub(before);
-    // What the threads read into comes on top. Without the bound it would be 200 MiB.
+    // What the threads read into comes on top. Without the bound it would be 80 MiB.
     assert!(grown < 24 * 1024, "{grown} KiB");
+    drop(peers);
     send_and_close(&place.socket(), &frame(b"after"));
     child.finish();
 }
@@ -369,7 +373,8 @@ fn half_messages_never_hold_much_more_than_they_may() {
 fn at_the_bound_of_memory_the_slowest_is_closed_and_the_others_go_on() {
     const LIMIT: usize = 1 << 20;
     let place = Place::new();
-    let collector = Collector::start_with(&place.socket(), |builder| builder.max_held_size(LIMIT));
+    let collector =
+        Collector::start_with(&place.socket(), |builder| builder.max_message_len(LIMIT).max_held_size(LIMIT));
     let message = vec![7; LIMIT * 3 / 4];
     let stream = frame(&message);
     // It holds more than half, and brings no more.
@@ -392,7 +397,8 @@ fn at_the_bound_of_memory_the_slowest_is_closed_and_the_others_go_on() {
 fn a_message_of_just_as_much_memory_as_there_may_be_arrives() {
     const LIMIT: usize = 1 << 20;
     let place = Place::new();
-    let collector = Collector::start_with(&place.socket(), |builder| builder.max_held_size(LIMIT));
+    let collector =
+        Collector::start_with(&place.socket(), |builder| builder.max_message_len(LIMIT).max_held_size(LIMIT));
     let message = vec![7; LIMIT];
     let mut peer = connect(&place.socket());
     let written = peer.write_all(&frame(&message));

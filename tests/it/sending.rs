@@ -109,9 +109,8 @@ fn the_queue_is_bounded_in_messages() {
 fn the_queue_is_bounded_in_bytes_whatever_the_messages() {
     let place = Place::new();
     let writer = unconnected(&place, |builder| builder.queue_size(1_000_000).queue_capacity(usize::MAX));
-    let mut accepted = 0;
-    for len in [1, 100, 5_000, 40_000, 200_000].into_iter().cycle() {
-        let full = match accepted % 3 {
+    for (number, len) in [1, 100, 5_000, 40_000, 200_000].into_iter().cycle().enumerate() {
+        let full = match number % 3 {
             0 => writer.try_send(&vec![0; len]).is_err(),
             1 => writer.try_send(vec![0; len]).is_err(),
             _ => writer.reserve(len).and_then(uds_ipc::WriteSlot::commit).is_err(),
@@ -119,7 +118,6 @@ fn the_queue_is_bounded_in_bytes_whatever_the_messages() {
         if full {
             break;
         }
-        accepted += 1;
     }
     let queued = writer.metrics().queued;
     assert!(queued.bytes <= 1_000_000 && queued.bytes > 700_000, "{queued:?}");

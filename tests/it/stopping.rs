@@ -13,11 +13,11 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use uds_ipc::{Peer, Reader, ReaderEvent, ReaderReport, ShutdownError};
+use uds_ipc::{Peer, Reader, ReaderEvent, ReaderReport, ShutdownError, WriterBuilder};
 
 use crate::support::{
     Child, Collector, Gate, Notes, Over, PATIENCE, Place, SHORT, Scripted, connect, finish, frame, is_closed,
-    numbered, python, returns, send_and_close, skip, wait_until, writer,
+    numbered, python, returns, send_and_close, skip, wait_until, writer_with,
 };
 
 /// Waits until a stop has begun: newcomers are turned away.
@@ -103,8 +103,10 @@ fn a_planned_stop_serves_those_who_wait_in_the_backlog() {
 fn restarts_as_planned_lose_nothing_and_repeat_nothing() {
     const COUNT: usize = 50_000;
     let place = Place::new();
+    // Losses follow each other so fast here that it would wait a second after each.
+    let eager = |builder: WriterBuilder| builder.backoff_min(SHORT / 10).backoff_max(SHORT / 5);
     let messages = Notes::new();
-    let (writers, _): (Vec<_>, Vec<_>) = (0..2).map(|_| writer(&place.socket())).unzip();
+    let (writers, _): (Vec<_>, Vec<_>) = (0..2).map(|_| writer_with(&place.socket(), eager)).unzip();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let senders: Vec<_> = (0_u8..)
@@ -299,10 +301,12 @@ fn a_second_shutdown_can_bring_the_end_nearer_but_not_put_it_off() {
         wait_for_stop(&place.socket());
         let second = scope.spawn(|| reader.reader.shutdown(SHORT).unwrap());
         let third = scope.spawn(|| reader.reader.shutdown(Duration::MAX).unwrap());
-        for stop in [first, second, third] {
+        let cuts = [first, second, third].map(|stop| {
             wait_until("the shutdown returns", || stop.is_finished());
-            assert_eq!(stop.join().unwrap().cut, 1);
-        }
+            stop.join().unwrap().cut
+        });
+        // Whoever looked whether the stop had begun may be among them.
+        assert!(cuts[0] >= 1 && cuts == [cuts[0]; 3], "{cuts:?}");
     });
     reader.gate.open();
 }

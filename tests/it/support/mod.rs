@@ -434,7 +434,7 @@ impl Child {
         let lines = Notes::new();
         let (notes, output) = (lines.clone(), process.stdout.take().expect("it is piped"));
         thread::spawn(move || {
-            BufReader::new(output).lines().map_while(Result::ok).for_each(|line| notes.add(line))
+            BufReader::new(output).lines().map_while(Result::ok).for_each(|line| notes.add(line));
         });
         Ok(Self { process, lines })
     }
