@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
 
     let reader = Reader::builder(address)
-        .on_event(|event| eprintln!("collector: {event:?}"))
+        .on_event(|event| eprintln!("collector: {event}"))
         .bind()?
         .start_handler(Printer)?;
     eprintln!("collector: listening at {}", reader.address());

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pause = Duration::from_secs(1).checked_div(rate).ok_or("MESSAGES_PER_SECOND must be at least 1")?;
 
     // From here on the writer connects, and connects anew, by itself.
-    let writer = Writer::builder(address).on_event(|event| eprintln!("emitter: {event:?}")).start()?;
+    let writer = Writer::builder(address).on_event(|event| eprintln!("emitter: {event}")).start()?;
 
     let mut due = Instant::now();
     let mut refused = 0_u64;

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use uds_ipc::{Reader, SendError, WriteSlot, Writer};
+use uds_ipc::{Reader, Writer};
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
@@ -77,23 +77,13 @@ fn send_all(writer: &Writer, thread: u64, messages: u64) -> Result<(), AnyError>
             }
             // Written in place, into room that was reserved in the queue. A slot that is dropped sends nothing.
             _ => {
-                let mut slot = reserve(writer)?;
+                let mut slot = writer.reserve_timeout(LEN, PATIENCE)?;
                 fill(&mut slot, thread, number);
                 slot.commit()?;
             }
         }
     }
     Ok(())
-}
-
-/// Reserves room for a message. Where there is none, waits until what was accepted so far has been written.
-fn reserve(writer: &Writer) -> Result<WriteSlot<'_>, AnyError> {
-    loop {
-        match writer.reserve(LEN) {
-            Err(SendError::Full(())) => writer.flush(PATIENCE)?,
-            reserved => return Ok(reserved?),
-        }
-    }
 }
 
 fn fill(message: &mut [u8], thread: u64, number: u64) {

@@ -77,6 +77,36 @@ pub enum WriterEvent {
     },
 }
 
+/// For a log: what happened and why, in one line.
+impl fmt::Display for WriterEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connecting { address } => write!(f, "connecting to {address}"),
+            Self::Connected { address, reader } => write!(f, "connected to {address} ({reader})"),
+            Self::ConnectFailed { address, cause, retry_in } => {
+                write!(f, "no connection to {address}: {}; next try in {retry_in:?}", Chain(cause))
+            }
+            Self::Lost { address, cause, unread, retry_in } => {
+                let unread = if *unread { ", with messages unread" } else { "" };
+                write!(
+                    f,
+                    "lost the connection to {address}{unread}: {}; next try in {retry_in:?}",
+                    Chain(cause)
+                )
+            }
+            Self::GivenUp { address, len } => {
+                write!(
+                    f,
+                    "gave up a message of {len} bytes to {address}: three connections ended in the middle of it"
+                )
+            }
+            Self::Stopped { address, left } => {
+                write!(f, "stopped writing to {address}, with {} messages left", left.messages)
+            }
+        }
+    }
+}
+
 /// Why a writer could not connect.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -202,6 +232,44 @@ pub enum ReaderEvent {
     },
 }
 
+/// For a log: what happened and why, in one line.
+impl fmt::Display for ReaderEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opened { peer } => write!(f, "{peer} opened"),
+            Self::Closed { peer, cause } => write!(f, "{peer} closed: {}", Chain(cause)),
+            Self::Refused { peer, cause } => write!(f, "{peer} refused: {cause}"),
+            Self::HandlerFailed { peer, error } => {
+                write!(f, "the handler failed on {peer}: {}", Chain(&**error))
+            }
+            Self::HandlerPanicked { peer, message } => write!(f, "the handler panicked on {peer}: {message}"),
+            Self::AcceptPaused { address, error } => write!(f, "accepting at {address} pauses: {error}"),
+            Self::AcceptResumed { address } => write!(f, "accepting at {address} goes on"),
+            Self::ThreadFailed { address, error } => {
+                write!(f, "no further thread could be had for {address}: {error}")
+            }
+            Self::Displaced { address } => {
+                write!(f, "the socket {address} is gone or replaced: new writers do not find this reader")
+            }
+        }
+    }
+}
+
+/// An error with all its causes.
+struct Chain<'a>(&'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
 /// Why a reader's connection ended.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -301,4 +369,29 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a panic without text").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_reads_as_a_line_of_a_log_with_its_causes() {
+        let address = Address::new("/run/a.sock").unwrap();
+        let cause = LostCause::Failed(io::Error::from(io::ErrorKind::BrokenPipe));
+        let retry_in = Duration::from_millis(10);
+        let lost = WriterEvent::Lost { address, cause, unread: true, retry_in };
+        assert_eq!(
+            lost.to_string(),
+            "lost the connection to /run/a.sock, with messages unread: writing failed: broken pipe; next try in 10ms"
+        );
+        let credentials = Credentials { uid: 7, gid: 8, pid: Some(9) };
+        let peer = Peer { connection: 3, credentials };
+        let closed = ReaderEvent::Closed { peer, cause: CloseCause::TooLarge { len: 11, limit: 10 } };
+        assert_eq!(
+            closed.to_string(),
+            "connection 3 (uid 7, gid 8, pid 9) closed: the peer announced a message of 11 bytes, above the limit of 10: \
+             raise max_message_len if it is wanted"
+        );
+    }
 }

@@ -29,7 +29,7 @@ use crate::sys::{Listener, ListenerOptions};
 ///     .idle_timeout(Duration::from_secs(60))
 ///     .socket_mode(0o660)
 ///     .peer_check(|peer| peer.credentials.uid != 65534)
-///     .on_event(|event| eprintln!("collector: {event:?}"))
+///     .on_event(|event| eprintln!("collector: {event}"))
 ///     .bind()?;
 /// // Here a daemon drops its privileges.
 /// let reader = bound.start(|message| {

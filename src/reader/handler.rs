@@ -10,7 +10,7 @@ use crate::peer::Peer;
 /// A closure for [`start`](crate::BoundReader::start) suffices for most; this trait is for those who want to know the peer, to see
 /// connections open and close, or to do something once a batch.
 ///
-/// All calls come from the reader's threads. Those for one connection come one at a time and in order; those for different
+/// All calls come from the reader's threads; those of one batch from one thread, so that it may gather them in a thread's local. Those for one connection come one at a time and in order; those for different
 /// connections come side by side, which is why they take `&self`. A call that blocks holds up its own connection only.
 /// Panics are caught, counted and reported, and the connection goes on (with `panic = "abort"` nothing can be caught).
 ///
@@ -49,7 +49,7 @@ pub trait Handler: Send + Sync + 'static {
     fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error>;
 
     /// The end of a batch: of what one turn at the connection brought, at least one message. Here a handler flushes its
-    /// file or gives up its lock. It does not come when a shutdown's time was over in the middle of the batch.
+    /// file or gives up its lock. It does not come when a shutdown's time was over in the middle of the batch, but [`closed`](Self::closed) does.
     ///
     /// # Errors
     /// Whatever went wrong.

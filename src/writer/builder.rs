@@ -34,7 +34,7 @@ use crate::sys::Waker;
 ///     .queue_capacity(1_000)
 ///     .overflow(Overflow::DropOldest)
 ///     .backoff_max(Duration::from_millis(200))
-///     .on_event(|event| eprintln!("telemetry: {event:?}"))
+///     .on_event(|event| eprintln!("telemetry: {event}"))
 ///     .start()?;
 /// # writer.shutdown(Duration::ZERO)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -106,7 +106,8 @@ impl WriterBuilder {
     }
 
     /// How long the reader may take no byte before the connection is given up and made anew: 1 s unless set, more than nothing. Every byte
-    /// restarts it, so that a slow reader is not a dead one.
+    /// restarts it, so that a slow reader is not a dead one. A reader that was only held up then handles the rest of the old connection beside
+    /// the new one: set it longer where order across such a pause matters.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;
         self
@@ -127,7 +128,8 @@ impl WriterBuilder {
     }
 
     /// The longest wait between two tries to connect: 1 s unless set, at least [`backoff_min`](Self::backoff_min). At 1,000 messages a second the
-    /// default queue holds 10 s of an outage, so that a second of it is well spent waiting.
+    /// default queue holds 10 s of an outage, so that a second of it is well spent waiting. A reader that is restarted again and again within
+    /// a second is waited for longer each time.
     pub fn backoff_max(mut self, wait: Duration) -> Self {
         self.backoff_max = wait;
         self

@@ -39,7 +39,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 /// The sending end: takes messages at once, and sends them from a thread of its own.
 ///
 /// All methods take `&self`: share a writer between threads by reference or in an `Arc`. Messages of one thread arrive
-/// in the order in which it sent them.
+/// in the order in which it sent them, on one connection; see [`write_timeout`](WriterBuilder::write_timeout) for two.
 ///
 /// Dropped, it sends what is queued for up to a second; [`shutdown`](Self::shutdown) says how long instead, and what was left. In a child made by
 /// `fork` without `exec` there is no thread to send: there a drop does nothing.
@@ -185,10 +185,22 @@ impl Writer {
     /// # Errors
     /// As [`try_send`](Self::try_send), for a message of that length.
     pub fn reserve(&self, len: usize) -> Result<WriteSlot<'_>, SendError<()>> {
+        self.reserve_with(len, Patience::None)
+    }
+
+    /// Like [`reserve`](Self::reserve), but waits up to `timeout` for room, as [`send_timeout`](Self::send_timeout) does.
+    ///
+    /// # Errors
+    /// As [`send_timeout`](Self::send_timeout), for a message of that length.
+    pub fn reserve_timeout(&self, len: usize, timeout: Duration) -> Result<WriteSlot<'_>, SendError<()>> {
+        self.reserve_with(len, Patience::For(timeout))
+    }
+
+    fn reserve_with(&self, len: usize, patience: Patience) -> Result<WriteSlot<'_>, SendError<()>> {
         if len > self.shared.max_message_len {
             return Err(self.too_large(len, ()));
         }
-        let reserved = self.shared.push(Patience::None, |queue| queue.reserve(len));
+        let reserved = self.shared.push(patience, |queue| queue.reserve(len));
         reserved.map_err(|refusal| self.shared.refuse(refusal, Tally::one(len), ()))?;
         Ok(WriteSlot::new(&self.shared, len))
     }

@@ -106,8 +106,10 @@ impl Shared {
             // Only now, since there is room nearly always, and the clock costs more than a send.
             let deadline = deadline(timeout);
             // The thread itself would wait for itself.
-            while pushed == Err(Refusal::Full) && !self.scope.is_current() && self.wait(&mut inner, deadline)
-            {
+            let mut in_time = !self.scope.is_current();
+            while in_time && pushed == Err(Refusal::Full) {
+                in_time = self.wait(&mut inner, deadline);
+                // Also when time is over: there may be room since the last look.
                 pushed = push(&mut inner.queue);
             }
         }

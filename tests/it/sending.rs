@@ -50,12 +50,7 @@ fn lengths_around_every_change_of_prefix_and_path_arrive() {
     for message in &messages {
         writer.send_timeout(message, PATIENCE).unwrap();
         writer.send_timeout(message.clone(), PATIENCE).unwrap();
-        let mut slot = loop {
-            match writer.reserve(message.len()) {
-                Ok(slot) => break slot,
-                Err(_) => writer.flush(PATIENCE).unwrap(),
-            }
-        };
+        let mut slot = writer.reserve_timeout(message.len(), PATIENCE).unwrap();
         slot.copy_from_slice(message);
         slot.commit().unwrap();
     }
@@ -244,6 +239,20 @@ fn send_timeout_waits_for_room_and_no_longer() {
 }
 
 #[test]
+fn reserve_timeout_waits_for_room_and_no_longer() {
+    let place = Place::new();
+    let writer = unconnected(&place, |builder| builder.queue_capacity(1));
+    writer.try_send("first").unwrap();
+    assert!(matches!(writer.reserve_timeout(6, SHORT), Err(SendError::Full(()))));
+    let collector = Collector::start(&place.path("nobody"));
+    let mut slot = writer.reserve_timeout(6, PATIENCE).unwrap();
+    slot.copy_from_slice(b"second");
+    slot.commit().unwrap();
+    finish(&writer);
+    assert_eq!(collector.stop(), [b"first".to_vec(), b"second".to_vec()]);
+}
+
+#[test]
 fn a_shutdown_ends_the_wait_for_room() {
     let place = Place::new();
     let writer = Arc::new(unconnected(&place, |builder| builder.queue_capacity(1)));
@@ -273,12 +282,7 @@ fn each_thread_keeps_its_order_among_eight() {
                         0 => writer.send_timeout(&message, PATIENCE).unwrap(),
                         1 => writer.send_timeout(message, PATIENCE).unwrap(),
                         _ => {
-                            let mut slot = loop {
-                                match writer.reserve(message.len()) {
-                                    Ok(slot) => break slot,
-                                    Err(_) => thread::yield_now(),
-                                }
-                            };
+                            let mut slot = writer.reserve_timeout(message.len(), PATIENCE).unwrap();
                             slot.copy_from_slice(message.as_bytes());
                             slot.commit().unwrap();
                         }

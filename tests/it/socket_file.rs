@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 use std::{env, thread};
 
 use uds_ipc::{
@@ -410,7 +411,7 @@ fn a_winner_keeps_its_path_while_others_start_and_stop() {
         for _ in 0..4 {
             scope.spawn(|| {
                 let mut wins = 0;
-                while wins < 20 {
+                while wins < 10 {
                     match bind(place.socket()) {
                         Ok(bound) => {
                             // It accepts, or the looks of the others would fill its backlog.
@@ -425,7 +426,7 @@ fn a_winner_keeps_its_path_while_others_start_and_stop() {
                             let _ = reader.shutdown(PATIENCE).unwrap();
                             wins += 1;
                         }
-                        Err(BindError::InUse { .. }) => {}
+                        Err(BindError::InUse { .. }) => thread::park_timeout(Duration::from_millis(1)),
                         Err(error) => panic!("{error:?}"),
                     }
                 }
