@@ -4,6 +4,7 @@ mod connecting;
 mod delivery;
 mod framing;
 mod life_cycle;
+mod receipts;
 mod receiving;
 mod sending;
 mod socket_file;
