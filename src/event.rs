@@ -308,6 +308,9 @@ pub enum CloseCause {
     /// All the memory for half messages was taken, and this connection's had waited longest.
     #[error("the memory for half messages was exhausted, and this one was the slowest")]
     NoMemory,
+    /// The end of a batch failed, and the peer asks for receipts: it will send the batch again.
+    #[error("the end of a batch failed: the peer will send it again")]
+    NotStored,
     /// Reading failed.
     #[error("reading failed")]
     Failed(#[source] io::Error),

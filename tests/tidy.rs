@@ -40,6 +40,7 @@ const PURE: &[&str] = &[
     "writer/queue.rs",
     "writer/state.rs",
     "reader/decoder.rs",
+    "reader/receipts.rs",
     "reader/state.rs",
 ];
 

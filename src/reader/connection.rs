@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::error::Error;
-use std::io;
+use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -13,11 +13,12 @@ use parking_lot::Mutex;
 use super::core::{Core, Outcome, Rest};
 use super::decoder::{Decoder, Frame, Malformed};
 use super::handler::Handler;
+use super::receipts::Receipts;
 use super::state::{Closing, FrameClock, end_cause};
 use crate::event::{CloseCause, ReaderEvent, RefuseCause, panic_message};
 use crate::metrics::{Tally, widen};
 use crate::peer::Peer;
-use crate::sys::{Received, Stream};
+use crate::sys::{Received, Sent, Stream};
 
 /// How much one read takes. More brings nothing.
 pub(super) const READ_SIZE: usize = 256 * 1024;
@@ -40,6 +41,7 @@ pub(super) struct Connection {
 struct Serving {
     decoder: Decoder,
     clock: FrameClock,
+    receipts: Receipts,
     greeting: Greeting,
     last_failure: Option<Instant>,
 }
@@ -56,6 +58,7 @@ impl Connection {
         let serving = Serving {
             decoder: Decoder::new(max_message_len),
             clock: FrameClock::default(),
+            receipts: Receipts::default(),
             greeting: Greeting::Due,
             last_failure: None,
         };
@@ -84,10 +87,10 @@ impl Connection {
                 core.remove(number);
             }
             Outcome::Park | Outcome::Again | Outcome::Starve => {
-                let Serving { decoder, clock, .. } = &mut *serving;
+                let Serving { decoder, clock, receipts, .. } = &mut *serving;
                 let now = now();
                 let deadline = clock.deadline(now, core.settings.pace, decoder.position(), decoder.frames());
-                let rest = Rest { deadline, half_since: clock.since() };
+                let rest = Rest { deadline, half_since: clock.since(), owes: receipts.next().is_some() };
                 drop(serving);
                 core.end_turn(number, &outcome, rest, now);
             }
@@ -156,15 +159,40 @@ impl Connection {
             break;
         }
         core.buffers.give(buffer);
-        if batch.tally.messages > 0 && !core.is_cut.load(Ordering::Relaxed) {
+        self.end_batch(core, handler, &mut batch, &mut serving.receipts);
+        self.report(core, batch, serving);
+        if serving.receipts.must_close() { Outcome::Close(CloseCause::NotStored) } else { outcome }
+    }
+
+    /// Tells the handler that the batch is over; then, if the peer has asked, tells the peer how far it was dealt with.
+    fn end_batch<H: Handler>(&self, core: &Core, handler: &H, batch: &mut Batch, receipts: &mut Receipts) {
+        if core.is_cut.load(Ordering::Relaxed) {
+            return;
+        }
+        if batch.tally.messages > 0 {
             match catch_unwind(AssertUnwindSafe(|| handler.batch_end(&self.peer))) {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => batch.note_error(core, error.into()),
-                Err(panic) => batch.note_panic(core, &*panic),
+                Ok(Ok(())) => receipts.on_handled(batch.tally.messages),
+                Ok(Err(error)) => {
+                    receipts.on_not_stored();
+                    batch.note_error(core, error.into());
+                }
+                Err(panic) => {
+                    receipts.on_not_stored();
+                    batch.note_panic(core, &*panic);
+                }
             }
         }
-        self.report(core, batch, serving);
-        outcome
+        if batch.asks {
+            receipts.on_request();
+        }
+        while !receipts.must_close() {
+            let Some(bytes) = receipts.next() else { break };
+            match self.stream.send(&[IoSlice::new(bytes)]) {
+                Ok(Sent::Some(len)) => receipts.on_sent(len),
+                // What does not fit now goes out when there is room. A peer that is gone is noticed when it is read from.
+                Ok(Sent::Blocked | Sent::NoMemory) | Err(_) => break,
+            }
+        }
     }
 
     /// Reads once, and gives the handler what has become whole.
@@ -241,8 +269,9 @@ impl Connection {
                     if core.is_cut.load(Ordering::Relaxed) {
                         break;
                     }
-                    if let Frame::Message(message) = frame {
-                        self.deliver(core, handler, message, batch);
+                    match frame {
+                        Frame::Message(message) => self.deliver(core, handler, message, batch),
+                        Frame::Empty => batch.asks = true,
                     }
                 }
                 Ok(())
@@ -294,6 +323,8 @@ enum Read {
 #[derive(Debug, Default)]
 struct Batch {
     tally: Tally,
+    /// There was an empty frame in it.
+    asks: bool,
     error: Option<BoxError>,
     panic: Option<String>,
 }

@@ -105,6 +105,8 @@ pub(super) struct Rest {
     pub(super) deadline: Option<Instant>,
     /// When its half message began.
     pub(super) half_since: Option<Instant>,
+    /// A receipt waits until there is room for it.
+    pub(super) owes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,7 +202,7 @@ impl Core {
             connection: Arc::clone(&connection),
             is_served: false,
             closing,
-            rest: Rest { deadline, half_since: None },
+            rest: Rest { deadline, half_since: None, owes: false },
         };
         inner.entries.insert(number, entry);
         self.counters.connections.add(1);
@@ -321,9 +323,9 @@ impl Core {
             entry.closing = Some(Closing::Overdue);
         }
         let connection = Arc::clone(&entry.connection);
-        // What was asked for meanwhile is looked at now.
-        let interest = if entry.closing.is_some() { Interest::Now } else { Interest::Read };
-        if starves && interest == Interest::Read {
+        // What was asked for meanwhile is looked at now; a receipt that is owed, when it can be sent.
+        let interest = if entry.closing.is_some() || rest.owes { Interest::Now } else { Interest::Read };
+        if starves && entry.closing.is_none() {
             inner.starved.push(number);
             let watch = !std::mem::replace(&mut inner.is_watched, true);
             drop(inner);

@@ -51,6 +51,7 @@ impl Counters {
             | CloseCause::Stopped
             | CloseCause::Cut
             | CloseCause::NoMemory
+            | CloseCause::NotStored
             | CloseCause::Failed(_) => {}
         }
     }

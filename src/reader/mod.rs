@@ -8,6 +8,7 @@ mod counters;
 mod decoder;
 mod dispatcher;
 mod handler;
+mod receipts;
 mod state;
 mod worker;
 

@@ -12,7 +12,7 @@ use super::Waker;
 pub(crate) enum Interest {
     /// Something to read, or its end.
     Read,
-    /// At once: whatever is there is to be looked at.
+    /// Likewise, or room to send: at once, unless the peer leaves unread what was sent to it.
     Now,
 }
 

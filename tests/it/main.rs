@@ -12,6 +12,7 @@ mod connecting;
 mod delivery;
 mod framing;
 mod life_cycle;
+mod receipts;
 mod receiving;
 mod sending;
 mod socket_file;

@@ -1,0 +1,137 @@
+//! Receipts, as a peer sees them that asks with empty frames: how many messages of its connection were dealt with.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use uds_ipc::{Handler, Peer, Reader};
+
+use crate::support::{Collector, PATIENCE, Place, connect, frame, is_closed, read_to_end, wait_until};
+
+const ASK: &[u8] = &[0];
+
+fn receipt(stream: &mut impl Read) -> u64 {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a receipt");
+        number |= u64::from(byte[0] & 0x7f) << shift;
+        if byte[0] & 0x80 == 0 {
+            break;
+        }
+    }
+    number
+}
+
+#[test]
+fn an_empty_frame_is_answered_with_the_number_of_messages_so_far() {
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    let mut stream = connect(&place.socket());
+    stream.write_all(ASK).unwrap();
+    assert_eq!(receipt(&mut stream), 0);
+    for round in 1..=300 {
+        stream.write_all(&[&frame(b"message")[..], ASK].concat()).unwrap();
+        // The number can only be that of all messages before the request: no other was sent.
+        assert_eq!(receipt(&mut stream), round);
+    }
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert!(read_to_end(&mut stream).is_empty(), "nothing comes unasked");
+    collector.stop();
+}
+
+#[test]
+fn a_connection_that_never_asks_gets_no_byte() {
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    let mut stream = connect(&place.socket());
+    stream.write_all(&frame(b"message")).unwrap();
+    collector.wait_for(1);
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert!(read_to_end(&mut stream).is_empty());
+    collector.stop();
+}
+
+#[test]
+fn messages_that_failed_in_the_handler_were_dealt_with_too() {
+    let place = Place::new();
+    let reader = Reader::builder(place.socket())
+        .bind()
+        .unwrap()
+        .start(|message| match message {
+            b"panic" => std::panic::resume_unwind(Box::new("on purpose")),
+            b"fail" => Err("on purpose"),
+            _ => Ok(()),
+        })
+        .unwrap();
+    let mut stream = connect(&place.socket());
+    stream.write_all(&[&frame(b"panic")[..], &frame(b"fail"), &frame(b"fine"), ASK].concat()).unwrap();
+    assert_eq!(receipt(&mut stream), 3);
+    assert_eq!(reader.shutdown(PATIENCE).unwrap().metrics.received.messages, 3);
+}
+
+/// Fails at the end of each batch for as long as it is told to.
+#[derive(Default)]
+struct Store {
+    fails: AtomicBool,
+    ends: AtomicUsize,
+}
+
+impl Handler for Store {
+    type Error = &'static str;
+
+    fn message(&self, _: &[u8], _: &Peer) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn batch_end(&self, _: &Peer) -> Result<(), Self::Error> {
+        self.ends.fetch_add(1, Ordering::SeqCst);
+        if self.fails.load(Ordering::SeqCst) { Err("the disk is full") } else { Ok(()) }
+    }
+}
+
+#[test]
+fn a_batch_that_was_not_stored_gets_no_receipt_and_ends_the_connection() {
+    let place = Place::new();
+    let store = Arc::new(Store::default());
+    let reader = Reader::builder(place.socket()).bind().unwrap().start_handler(Arc::clone(&store)).unwrap();
+    let mut stream = connect(&place.socket());
+    stream.write_all(&[&frame(b"stored")[..], ASK].concat()).unwrap();
+    assert_eq!(receipt(&mut stream), 1);
+    store.fails.store(true, Ordering::SeqCst);
+    stream.write_all(&[&frame(b"not stored")[..], ASK].concat()).unwrap();
+    assert!(is_closed(&mut stream));
+    assert_eq!(reader.metrics().handler_errors, 1);
+
+    // One that does not ask goes on: closing it would only lose more.
+    let mut stream = connect(&place.socket());
+    for round in 1..=3 {
+        let ends = store.ends.load(Ordering::SeqCst);
+        stream.write_all(&frame(b"not stored either")).unwrap();
+        wait_until("the batch has ended", || store.ends.load(Ordering::SeqCst) > ends);
+        assert_eq!(reader.metrics().received.messages, 2 + round);
+    }
+    // Until it does ask, after all.
+    stream.write_all(ASK).unwrap();
+    assert!(is_closed(&mut stream));
+    let _ = reader.shutdown(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_peer_that_asks_and_never_reads_does_no_harm_and_gets_its_answer_when_it_reads() {
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    let mut greedy = connect(&place.socket());
+    for _ in 0..2_000 {
+        greedy.write_all(&ASK.repeat(1000)).unwrap();
+    }
+    greedy.write_all(&[&frame(b"last")[..], ASK].concat()).unwrap();
+    let mut other = connect(&place.socket());
+    other.write_all(&[&frame(b"other")[..], ASK].concat()).unwrap();
+    assert_eq!(receipt(&mut other), 1);
+    // Whatever was dropped for want of room, the last answer covers everything.
+    while receipt(&mut greedy) != 1 {}
+    assert_eq!(collector.reader.metrics().open, 2);
+    collector.stop();
+}
