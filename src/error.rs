@@ -143,6 +143,9 @@ pub enum ShutdownError {
     /// It was called from inside a callback of the same object, for whose end it would have to wait.
     #[error("shutdown was called from inside a callback of the same object: call it from another thread")]
     InCallback,
+    /// It was called in a process made by `fork`, which has the object but not its threads.
+    #[error("shutdown was called in a forked child, which has no thread to shut down: start after the fork")]
+    InForkedChild,
 }
 
 /// Why there is no socket to listen on.
@@ -171,8 +174,9 @@ pub enum BindError {
         /// What it is, in words.
         kind: &'static str,
     },
-    /// Anybody could replace a socket in this directory, since all may write to it and it has no sticky bit.
-    #[error("anybody can replace a socket in {}: take the others' right to write away, or choose another directory", directory.display())]
+    /// Others could replace a socket in this directory: all may write to it and it has no sticky bit, or (when it was to be made) it
+    /// is another user's.
+    #[error("others can replace a socket in {}: take their right to write away, or choose another directory", directory.display())]
     #[non_exhaustive]
     UnsafeDirectory {
         /// Which directory.

@@ -349,7 +349,7 @@ impl<E> Observer<E> {
     pub(crate) fn tell(&self, event: impl FnOnce() -> E, panicked: impl FnOnce()) {
         let Some(observer) = &self.0 else { return };
         let event = event();
-        if catch_unwind(AssertUnwindSafe(|| observer(&event))).is_err() {
+        if guarded(|| observer(&event)).is_err() {
             panicked();
         }
     }
@@ -367,8 +367,17 @@ impl<E> fmt::Debug for Observer<E> {
     }
 }
 
-/// What somebody panicked with, where it is text.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+/// Runs what may panic; returns what it panicked with, where that is text.
+pub(crate) fn guarded<T>(act: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| {
+        let message = panic_message(&*panic);
+        // To drop what somebody panicked with can panic too.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+        message
+    })
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a panic without text").to_owned()

@@ -6,7 +6,8 @@ use bytes::Bytes;
 /// Something that can be sent: any borrowed or owned run of bytes or text.
 ///
 /// What is borrowed (`&[u8]`, `&str`, `&Vec<u8>`, `&String`, `&[u8; N]`, `&Bytes`) is copied into the queue. What is owned (`Vec<u8>`,
-/// `String`, [`Bytes`], `Box<[u8]>`) is copied while it is small, which is faster, and handed over without a copy from 32 KiB on.
+/// `String`, [`Bytes`], `Box<[u8]>`) is copied while it is small, which is faster, and handed over without a copy from 32 KiB on. A [`Bytes`] that is a part of something larger keeps
+/// all of that in memory until it is sent.
 ///
 /// This trait is sealed: the list above is all there is.
 pub trait Message: sealed::Sealed + Sized {
@@ -55,7 +56,7 @@ macro_rules! borrowed {
 }
 
 macro_rules! owned {
-    ($($message:ty, $bytes:expr;)*) => {$(
+    ($($message:ty, $bytes:expr, $owned:expr;)*) => {$(
         impl sealed::Sealed for $message {}
         impl Message for $message {
             type Returned = Self;
@@ -68,7 +69,8 @@ macro_rules! owned {
             }
 
             fn into_bytes(self) -> Bytes {
-                self.into()
+                let owned: fn(Self) -> Bytes = $owned;
+                owned(self)
             }
 
             fn give_back(self) -> Self {
@@ -76,6 +78,14 @@ macro_rules! owned {
             }
         }
     )*};
+}
+
+/// Gives memory back that a buffer has and does not use: the queue's bound counts only what is used.
+pub(crate) fn without_slack(mut buffer: Vec<u8>) -> Vec<u8> {
+    if buffer.capacity() / 2 > buffer.len() {
+        buffer.shrink_to_fit();
+    }
+    buffer
 }
 
 borrowed! {
@@ -88,8 +98,21 @@ borrowed! {
 }
 
 owned! {
-    Vec<u8>, |message| message;
-    String, |message| message.as_bytes();
-    Bytes, |message| message;
-    Box<[u8]>, |message| message;
+    Vec<u8>, |message| message, |message| without_slack(message).into();
+    String, |message| message.as_bytes(), |message| without_slack(message.into_bytes()).into();
+    Bytes, |message| message, |message| message;
+    Box<[u8]>, |message| message, Bytes::from;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owned_buffer_keeps_no_more_memory_than_twice_its_message() {
+        let mut buffer = Vec::with_capacity(1 << 20);
+        buffer.resize(40_000, 7);
+        assert!(without_slack(buffer).capacity() <= 80_000);
+        assert_eq!(without_slack(Vec::with_capacity(0)).capacity(), 0);
+    }
 }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use uds_ipc::{Reader, Writer};
+use uds_ipc::{Reader, ShutdownError, Writer};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SIGPIPE: i32 = 13;
@@ -145,7 +145,9 @@ fn a_forked_child_neither_sends_nor_removes_the_socket() {
     match fork::fork().unwrap() {
         fork::Fork::Child => {
             // Only fills the queue: here is no thread to send it.
-            let accepted = writer.try_send("from the child").is_ok();
+            let accepted = writer.try_send("from the child").is_ok()
+                && matches!(writer.shutdown(PATIENCE), Err(ShutdownError::InForkedChild))
+                && matches!(reader.shutdown(PATIENCE), Err(ShutdownError::InForkedChild));
             drop(writer);
             drop(reader);
             std::process::exit(i32::from(!(accepted && path.exists())));

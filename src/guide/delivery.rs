@@ -20,6 +20,7 @@
 //! | the reader hangs, and reads nothing | nothing, until the queue is full |
 //! | the writer is stopped with [`shutdown`](crate::Writer::shutdown) | nothing, if it ends in time: the report says what was left |
 //! | the writer's process is killed | what it had not sent; a half message is discarded |
+//! | the reader hangs up on a peer that broke the rules: a message too long, a frame too slow, no memory for it | what lay in its socket's buffer |
 //! | three connections in a row end in the middle of one message | that message |
 //!
 //! The socket's buffer is the price of speed: with the default `send_buffer_size` of 212,992, which Linux doubles, it holds up to 425,984 bytes, and because messages are written in

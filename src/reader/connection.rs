@@ -1,10 +1,8 @@
 //! One connection, and one turn at it: read what is there, and give it to the handler.
 //! Decides nothing about time or threads.
 
-use std::any::Any;
 use std::error::Error;
 use std::io::{self, IoSlice};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -15,7 +13,7 @@ use super::decoder::{Decoder, Frame, Malformed};
 use super::handler::Handler;
 use super::receipts::Receipts;
 use super::state::{Closing, FrameClock, end_cause};
-use crate::event::{CloseCause, ReaderEvent, RefuseCause, panic_message};
+use crate::event::{CloseCause, ReaderEvent, RefuseCause, guarded};
 use crate::metrics::{Tally, widen};
 use crate::peer::Peer;
 use crate::sys::{Received, Sent, Stream};
@@ -78,12 +76,16 @@ impl Connection {
         match outcome {
             Outcome::Refuse => core.remove(number),
             Outcome::Close(cause) => {
-                core.note_held(serving.decoder.held(), 0);
+                let held = serving.decoder.held();
                 drop(serving);
                 core.counters.count_end(&cause);
-                self.guard(core, || handler.closed(&self.peer));
+                // After a cut nothing more is called: the shutdown may have returned.
+                if !core.is_cut.load(Ordering::Relaxed) {
+                    self.guard(core, || handler.closed(&self.peer));
+                    core.tell(|| ReaderEvent::Closed { peer: self.peer, cause });
+                }
+                core.note_held(held, 0);
                 // After the last call, so that a stop that waits for this connection waits for the handler too.
-                core.tell(|| ReaderEvent::Closed { peer: self.peer, cause });
                 core.remove(number);
             }
             Outcome::Park | Outcome::Again | Outcome::Starve => {
@@ -101,7 +103,7 @@ impl Connection {
     fn greet<H: Handler>(&self, core: &Core, handler: &H) -> bool {
         let peer = self.peer;
         let checked = core.settings.peer_check.as_ref().is_none_or(|check| {
-            catch_unwind(AssertUnwindSafe(|| check(&peer))).unwrap_or_else(|_| {
+            guarded(|| check(&peer)).unwrap_or_else(|_| {
                 core.counters.panics.add(1);
                 false
             })
@@ -118,9 +120,9 @@ impl Connection {
 
     /// Runs a callback that returns nothing.
     fn guard(&self, core: &Core, callback: impl FnOnce()) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(callback)) {
+        if let Err(message) = guarded(callback) {
             core.counters.panics.add(1);
-            core.tell(|| ReaderEvent::HandlerPanicked { peer: self.peer, message: panic_message(&*panic) });
+            core.tell(|| ReaderEvent::HandlerPanicked { peer: self.peer, message });
         }
     }
 
@@ -170,15 +172,15 @@ impl Connection {
             return;
         }
         if batch.tally.messages > 0 {
-            match catch_unwind(AssertUnwindSafe(|| handler.batch_end(&self.peer))) {
+            match guarded(|| handler.batch_end(&self.peer).map_err(Into::into)) {
                 Ok(Ok(())) => receipts.on_handled(batch.tally.messages),
                 Ok(Err(error)) => {
                     receipts.on_not_stored();
-                    batch.note_error(core, error.into());
+                    batch.note_error(core, error);
                 }
                 Err(panic) => {
                     receipts.on_not_stored();
-                    batch.note_panic(core, &*panic);
+                    batch.note_panic(core, panic);
                 }
             }
         }
@@ -211,8 +213,8 @@ impl Connection {
             let received = self.stream.receive(room);
             let len = if let Ok(Received::Some(len)) = received { len } else { 0 };
             if let Some(Frame::Message(message)) = decoder.filled(given, len) {
-                let run = catch_unwind(AssertUnwindSafe(|| self.deliver(core, handler, message, batch)));
-                run.unwrap_or_else(|panic| batch.note_panic(core, &*panic));
+                let run = guarded(|| self.deliver(core, handler, message, batch));
+                run.unwrap_or_else(|panic| batch.note_panic(core, panic));
             }
             Self::sort(received)
         } else {
@@ -264,7 +266,7 @@ impl Connection {
         loop {
             // One guard around many calls: entering it is cheap, but not free. After a panic the decoder stands behind the message that
             // it came from.
-            let run = catch_unwind(AssertUnwindSafe(|| {
+            let run = guarded(|| {
                 while let Some(frame) = decoder.next(input, &core.pieces)? {
                     if core.is_cut.load(Ordering::Relaxed) {
                         break;
@@ -275,10 +277,10 @@ impl Connection {
                     }
                 }
                 Ok(())
-            }));
+            });
             match run {
                 Ok(decoded) => return decoded,
-                Err(panic) => batch.note_panic(core, &*panic),
+                Err(panic) => batch.note_panic(core, panic),
             }
         }
     }
@@ -337,9 +339,9 @@ impl Batch {
         self.error.get_or_insert(error);
     }
 
-    fn note_panic(&mut self, core: &Core, panic: &(dyn Any + Send)) {
+    fn note_panic(&mut self, core: &Core, message: String) {
         core.counters.panics.add(1);
-        self.panic.get_or_insert_with(|| panic_message(panic));
+        self.panic.get_or_insert(message);
     }
 }
 

@@ -22,8 +22,8 @@ use crate::sys::{Interest, Listener, Poller, Stream, Waker};
 
 /// The keys of what is no connection. Connections count from 1.
 pub(super) const LISTENER: u64 = 0;
-pub(super) const ERRANDS: u64 = u64::MAX - 1;
-pub(super) const FILE: u64 = u64::MAX - 2;
+pub(super) const ERRANDS: u64 = Poller::MOST_KEY;
+pub(super) const FILE: u64 = Poller::MOST_KEY - 1;
 
 pub(super) type PeerCheck = Box<dyn Fn(&Peer) -> bool + Send + Sync>;
 
@@ -274,13 +274,13 @@ impl Core {
             return;
         }
         let left = self.held.fetch_sub(before - after, Ordering::Relaxed) - (before - after);
-        if left < self.settings.max_held_size {
+        if left <= self.settings.max_held_size {
             self.feed_starved();
         }
     }
 
     pub(super) fn is_starving(&self) -> bool {
-        self.held.load(Ordering::Relaxed) >= self.settings.max_held_size
+        self.held.load(Ordering::Relaxed) > self.settings.max_held_size
     }
 
     pub(super) fn feed_starved(&self) {
@@ -368,7 +368,7 @@ impl Core {
     /// A thread that found nothing to do asks whether it may go. `always` when there is nothing any more.
     pub(super) fn leave(&self, always: bool) -> bool {
         let mut inner = self.inner.lock();
-        if inner.crew.threads <= 1 && !always {
+        if !always && !inner.crew.can_spare_one() {
             return false;
         }
         inner.crew.threads -= 1;

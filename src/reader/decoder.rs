@@ -8,6 +8,9 @@ use crate::pool::Pool;
 /// Once this much of a message has come and as much is missing, the rest is read to its place rather than copied there.
 const DIRECT: usize = 64 * 1024;
 
+/// How much is read so at a time.
+const MOST_DIRECT: usize = 256 * 1024;
+
 /// What stands at the front of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame<'a> {
@@ -133,7 +136,9 @@ impl Decoder {
                         Parsed::Length { payload_len, .. } => {
                             self.state = match usize::try_from(payload_len) {
                                 Ok(missing) if payload_len <= self.limit => {
-                                    State::Payload { payload: pool.take(), missing }
+                                    let mut payload = pool.take();
+                                    payload.clear();
+                                    State::Payload { payload, missing }
                                 }
                                 _ => State::Malformed(Malformed::TooLarge { len: payload_len }),
                             };
@@ -166,6 +171,8 @@ impl Decoder {
         let start = payload.len();
         let ahead = (*missing).min(payload.len());
         make_room(payload, ahead, *missing);
+        // What is read into must be zeroed first: not more of it than one read is likely to fill.
+        let ahead = ahead.min(MOST_DIRECT);
         payload.resize(start + ahead, 0);
         payload.get_mut(start..)
     }

@@ -21,15 +21,22 @@ use crate::sys::{self, FileWatch, Interest};
 /// How often the crew is looked at while all of it is busy.
 const WATCH: Duration = Duration::from_millis(5);
 
+/// How long to wait when the system refuses a thread.
+const SHORTAGE: Duration = Duration::from_millis(100);
+
 /// How long half messages may hold all the memory before the slowest is closed.
 const STARVATION: Duration = Duration::from_millis(100);
 
 pub(super) struct Dispatcher<H> {
     pub(super) core: Arc<Core>,
-    pub(super) handler: Arc<H>,
+    /// Given up when the threads are to leave: the last of them drops it, not this one.
+    pub(super) handler: Option<Arc<H>>,
     pub(super) file: Arc<Option<FileWatch>>,
     pub(super) processors: usize,
     pub(super) turns_before: u64,
+    pub(super) next_look: Option<Instant>,
+    /// The system refused a thread when last asked.
+    pub(super) is_short: bool,
     pub(super) starving_since: Option<Instant>,
     pub(super) stage: Stage,
 }
@@ -61,8 +68,7 @@ impl<H: Handler> Dispatcher<H> {
                 Err(Stopped) => return,
             }
             let timeout = next.map(|at| at.saturating_duration_since(now));
-            // A wait that fails would fail again at once; the next round finds the same things to do.
-            if sys::wait(&self.core.waker, None, false, timeout).is_ok_and(|ready| ready.woken) {
+            if sys::wait(&self.core.waker, None, false, timeout).woken {
                 self.core.waker.reset();
             }
         }
@@ -123,28 +129,47 @@ impl<H: Handler> Dispatcher<H> {
 
     /// Adds threads where connections wait for one. Looks every few milliseconds, as long as all are busy.
     fn look_at_crew(&mut self, now: Instant) -> Option<Instant> {
+        if matches!(self.stage, Stage::Closing { .. }) || !self.core.inner.lock().is_watched {
+            return None;
+        }
+        if let Some(at) = self.next_look.filter(|at| *at > now) {
+            return Some(at);
+        }
         let ready = self.core.poller.has_ready();
         let mut inner = self.core.inner.lock();
-        let wanted =
-            inner.crew.wanted(ready, self.turns_before, self.processors, self.core.settings.max_threads);
+        // The first look only takes the measure for the next.
+        let turns_before = self.next_look.and(Some(self.turns_before));
+        let wanted = turns_before.map_or(0, |turns_before| {
+            inner.crew.wanted(ready, turns_before, self.processors, self.core.settings.max_threads)
+        });
         self.turns_before = inner.crew.turns;
-        let watch = inner.is_watched && inner.crew.all_busy();
-        inner.is_watched = watch || !inner.starved.is_empty();
+        inner.is_watched = inner.crew.all_busy();
+        self.next_look = if inner.is_watched { now.checked_add(WATCH) } else { None };
         drop(inner);
+        self.add_threads(wanted, now);
+        self.next_look
+    }
+
+    fn add_threads(&mut self, wanted: usize, now: Instant) {
         for _ in 0..wanted {
-            if let Err(error) = self.spawn() {
+            let Err(error) = self.spawn() else {
+                self.is_short = false;
+                continue;
+            };
+            if !mem::replace(&mut self.is_short, true) {
                 self.core.tell_later(ReaderEvent::ThreadFailed { address: self.core.address.clone(), error });
-                break;
             }
+            self.next_look = now.checked_add(SHORTAGE);
+            return;
         }
-        if watch { now.checked_add(WATCH) } else { None }
     }
 
     /// Starts one more thread.
     pub(super) fn spawn(&self) -> io::Result<()> {
+        let Some(handler) = &self.handler else { return Ok(()) };
         let worker = Worker {
             core: Arc::clone(&self.core),
-            handler: Arc::clone(&self.handler),
+            handler: Arc::clone(handler),
             file: Arc::clone(&self.file),
         };
         self.core.inner.lock().crew.threads += 1;
@@ -207,6 +232,8 @@ impl<H: Handler> Dispatcher<H> {
                 }
                 if !is_full {
                     self.core.arm_listener();
+                    // Where a listener that has ended does not become ready, this has a thread look.
+                    self.core.errands.wake();
                 }
                 self.close(connections);
                 self.stop(now)
@@ -224,6 +251,7 @@ impl<H: Handler> Dispatcher<H> {
                     self.core.counters.open.subtract(1);
                 }
                 self.stage = Stage::Closing { cut: widen(left.len()) };
+                self.handler = None;
                 self.core.poller.close();
                 self.stop(now)
             }

@@ -12,7 +12,7 @@ use crate::peer::Peer;
 ///
 /// All calls come from the reader's threads; those of one batch from one thread, so that it may gather them in a thread's local. Those for one connection come one at a time and in order; those for different
 /// connections come side by side, which is why they take `&self`. A call that blocks holds up its own connection only.
-/// Panics are caught, counted and reported, and the connection goes on (with `panic = "abort"` nothing can be caught).
+/// When a shutdown's time is over nothing more is called, neither the end of a batch nor of a connection. Panics are caught, counted and reported, and the connection goes on (with `panic = "abort"` nothing can be caught).
 ///
 /// ```
 /// use std::fs::File;
@@ -49,7 +49,7 @@ pub trait Handler: Send + Sync + 'static {
     fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error>;
 
     /// The end of a batch: of what one turn at the connection brought, at least one message. Here a handler flushes its
-    /// file or gives up its lock. It does not come when a shutdown's time was over in the middle of the batch, but [`closed`](Self::closed) does.
+    /// file or gives up its lock.
     ///
     /// # Errors
     /// Whatever went wrong.

@@ -94,7 +94,8 @@ pub struct BoundReader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReaderReport {
-    /// Connections that were cut off, because the time was over before all that was sent on them had been handled.
+    /// Connections that were cut off, because the time was over before all that was sent on them had been handled. Those that
+    /// still waited to be accepted are not counted.
     pub cut: u64,
     /// The figures at the end.
     pub metrics: ReaderMetrics,
@@ -114,8 +115,11 @@ impl Reader {
     /// more is given to it.
     ///
     /// # Errors
-    /// Inside a callback of this reader's, for which it would have to wait.
+    /// Inside a callback of this reader's, for which it would have to wait; and in a forked child, which has no threads.
     pub fn shutdown(&self, timeout: Duration) -> Result<ReaderReport, ShutdownError> {
+        if self.process != process::id() {
+            return Err(ShutdownError::InForkedChild);
+        }
         if self.core.scope.is_current() {
             return Err(ShutdownError::InCallback);
         }
@@ -261,10 +265,12 @@ impl BoundReader {
         }
         let dispatcher = Dispatcher {
             core: Arc::clone(&core),
-            handler: Arc::new(handler),
+            handler: Some(Arc::new(handler)),
             file: Arc::new(file),
             processors: thread::available_parallelism().map_or(1, usize::from),
             turns_before: 0,
+            next_look: None,
+            is_short: false,
             starving_since: None,
             stage: Stage::Running,
         };

@@ -93,12 +93,18 @@ impl Crew {
         self.busy >= self.threads
     }
 
+    /// Whether a thread that has found nothing to do for a while may go: another must be free, or nobody would notice what becomes
+    /// ready next.
+    pub(super) fn can_spare_one(&self) -> bool {
+        self.busy + 1 < self.threads
+    }
+
     /// How many threads to add, when something is `ready` to be served, and `turns_before` was seen some milliseconds ago.
     ///
     /// Up to one a processor there is more to gain from a thread than to lose. Beyond, only when all have been held up for
     /// that long: then as many again, so that a crowd of blocking handlers is outgrown in a few steps.
     pub(super) fn wanted(&self, ready: bool, turns_before: u64, processors: usize, most: usize) -> usize {
-        if !ready || !self.all_busy() {
+        if !ready || !self.all_busy() || self.threads == 0 {
             0
         } else if self.threads < processors.min(most) {
             1
@@ -152,6 +158,7 @@ mod tests {
     fn threads_are_added_only_where_connections_wait() {
         let crew = |threads, busy, turns| Crew { threads, busy, turns };
         for (crew, ready, before, wanted) in [
+            (crew(0, 0, 9), true, 9, 0),
             (crew(1, 0, 9), true, 9, 0),
             (crew(1, 1, 9), false, 9, 0),
             (crew(1, 1, 9), true, 5, 1),
@@ -164,5 +171,12 @@ mod tests {
             assert_eq!(crew.wanted(ready, before, 2, 64), wanted, "{crew:?}");
         }
         assert_eq!(crew(1, 1, 0).wanted(true, 0, 2, 1), 0, "the limit is the limit");
+    }
+
+    #[test]
+    fn the_last_free_thread_stays() {
+        let can_spare = |threads, busy| Crew { threads, busy, turns: 0 }.can_spare_one();
+        assert!(!can_spare(1, 0) && !can_spare(2, 1) && !can_spare(64, 63));
+        assert!(can_spare(2, 0) && can_spare(64, 62));
     }
 }

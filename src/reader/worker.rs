@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::core::{Accepting, Core, ERRANDS, FILE, LISTENER};
 use super::handler::Handler;
-use crate::event::{ReaderEvent, RefuseCause};
+use crate::event::{ReaderEvent, RefuseCause, guarded};
 use crate::sys::{Accepted, FileWatch, Interest, Ready};
 
 /// How many connections are accepted before others have their turn.
@@ -48,7 +48,12 @@ impl<H: Handler> Worker<H> {
                 FILE => self.look_at_file(),
                 number => {
                     if let Some((connection, closing)) = self.core.begin_turn(number) {
-                        connection.turn(&self.core, &*self.handler, closing);
+                        let turn = || connection.turn(&self.core, &*self.handler, closing);
+                        // The calls are guarded one by one; what the user's errors do when they are dropped is not.
+                        if guarded(turn).is_err() {
+                            self.core.counters.panics.add(1);
+                            self.core.remove(number);
+                        }
                     }
                 }
             }
@@ -95,6 +100,8 @@ impl<H: Handler> Worker<H> {
         if self.core.inner.lock().accepting == Accepting::Open {
             self.core.arm_listener();
         }
+        // Not kept while the user's code runs: its address is to be free when the reader has stopped.
+        drop(listener);
         for event in events {
             self.core.tell(|| event);
         }
@@ -132,8 +139,14 @@ impl<H: Handler> Worker<H> {
 
     fn run_errands(&self) {
         self.core.errands.reset();
-        let events = std::mem::take(&mut self.core.inner.lock().errands);
+        let (events, is_ending) = {
+            let mut inner = self.core.inner.lock();
+            (std::mem::take(&mut inner.errands), inner.is_draining() && inner.accepting == Accepting::Open)
+        };
         let _ = self.core.poller.arm(&self.core.errands, ERRANDS, Interest::Read);
+        if is_ending {
+            self.accept();
+        }
         for event in events {
             self.core.tell(|| event);
         }
@@ -143,7 +156,9 @@ impl<H: Handler> Worker<H> {
     fn look_at_file(&self) {
         let (Some(file), Some(listener)) = (&*self.file, self.core.listener.lock().clone()) else { return };
         file.reset();
-        if listener.is_displaced() {
+        let is_displaced = listener.is_displaced();
+        drop(listener);
+        if is_displaced {
             // Told once; the watch ends with the file.
             if !self.core.inner.lock().is_draining() {
                 self.core.tell(|| ReaderEvent::Displaced { address: self.core.address.clone() });

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
+use nix::unistd::geteuid;
 
 use super::listener::doing;
 use super::socket::Stream;
@@ -127,7 +128,7 @@ pub(super) fn clear(path: &Path, address: &Address) -> Result<bool, BindError> {
     if !metadata.file_type().is_socket() {
         return Err(BindError::NotASocket { address: address.clone(), kind: kind_of(&metadata) });
     }
-    match Stream::connect(address, None) {
+    match probe(address) {
         // A full backlog, and a socket that we may not connect to, have somebody behind them as well.
         Ok(_) => return Err(BindError::InUse { address: address.clone() }),
         Err(error) => match error.raw_os_error() {
@@ -148,6 +149,22 @@ pub(super) fn clear(path: &Path, address: &Address) -> Result<bool, BindError> {
         }
         _ => Ok(true),
     }
+}
+
+/// Connects, to see whether anybody accepts. Linux tells a full backlog from nobody; the others refuse in both cases, so there only
+/// a refusal that lasts is believed.
+fn probe(address: &Address) -> io::Result<Stream> {
+    const TRIES: u32 = if cfg!(any(target_os = "linux", target_os = "android")) { 1 } else { 20 };
+
+    let mut probed = Stream::connect(address, None);
+    for _ in 1..TRIES {
+        if !matches!(&probed, Err(error) if error.kind() == ErrorKind::ConnectionRefused) {
+            break;
+        }
+        thread::park_timeout(LOCK_PACE);
+        probed = Stream::connect(address, None);
+    }
+    probed
 }
 
 /// Removes a socket file that nobody accepts on. Says whether there was one.
@@ -196,5 +213,10 @@ pub(crate) fn create_socket_dir(socket: &Path) -> Result<(), BindError> {
         .mode(0o750)
         .create(directory)
         .map_err(|source| doing("create the directory", directory, source))?;
+    let owner =
+        fs::metadata(directory).map_err(|source| doing("look at the directory", directory, source))?.uid();
+    if owner != 0 && owner != geteuid().as_raw() {
+        return Err(BindError::UnsafeDirectory { directory: directory.into() });
+    }
     check_directory(socket)
 }

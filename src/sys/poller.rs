@@ -27,8 +27,8 @@ pub(crate) enum Ready {
     Nothing,
 }
 
-/// The key of the descriptor that closes the poller.
-const CLOSED: u64 = u64::MAX;
+/// The key of the descriptor that closes the poller. kqueue's are signed.
+const CLOSED: u64 = 1 << 62;
 
 #[derive(Debug)]
 pub(crate) struct Poller {
@@ -37,6 +37,9 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
+    /// The greatest key that a socket can have.
+    pub(crate) const MOST_KEY: u64 = CLOSED - 1;
+
     pub(crate) fn new() -> io::Result<Self> {
         let (queue, closer) = (imp::Queue::new()?, Waker::new()?);
         queue.watch(&closer, CLOSED)?;
@@ -45,7 +48,7 @@ impl Poller {
 
     /// Adds a socket and arms it. It leaves by being closed.
     pub(crate) fn add(&self, socket: &impl AsFd, key: u64, interest: Interest) -> io::Result<()> {
-        debug_assert!(key != CLOSED, "this key is the poller's own");
+        debug_assert!(key <= Self::MOST_KEY, "this key is the poller's own");
         self.queue.add(socket, key, interest)
     }
 
@@ -177,7 +180,7 @@ mod imp {
 
         fn change(&self, fd: &impl AsFd, filter: EventFilter, flags: EvFlags, key: u64) -> io::Result<()> {
             let ident = usize::try_from(fd.as_fd().as_raw_fd()).map_err(io::Error::other)?;
-            let data = isize::try_from(key).unwrap_or(-1);
+            let data = isize::try_from(key).map_err(io::Error::other)?;
             let change = KEvent::new(ident, filter, flags, FilterFlag::empty(), 0, data);
             Ok(self.0.kevent(&[change], &mut [], None).map(drop)?)
         }
@@ -191,8 +194,7 @@ mod imp {
                 [KEvent::new(0, EventFilter::EVFILT_READ, EvFlags::empty(), FilterFlag::empty(), 0, 0)];
             match self.0.kevent(&[], &mut events, timeout) {
                 Ok(0) | Err(nix::Error::EINTR) => Ok(None),
-                // A negative one can only be the closer's.
-                Ok(_) => Ok(events.first().map(|event| u64::try_from(event.udata()).unwrap_or(u64::MAX))),
+                Ok(_) => Ok(events.first().and_then(|event| u64::try_from(event.udata()).ok())),
                 Err(error) => Err(error.into()),
             }
         }

@@ -1,8 +1,8 @@
 //! Waits for one socket, a waker, or a time.
 //! Says only what came; reads nothing.
 
-use std::io;
 use std::os::fd::AsFd;
+use std::thread;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags};
@@ -20,6 +20,9 @@ pub(crate) struct Readiness {
     pub(crate) hangup: bool,
 }
 
+/// How often to look where waiting is impossible.
+const BLIND: Duration = Duration::from_millis(5);
+
 /// Waits until `waker` is used, `stream` is closed by its peer, `stream` has room (if that is asked for), or
 /// `timeout` is over.
 pub(crate) fn wait(
@@ -27,7 +30,7 @@ pub(crate) fn wait(
     stream: Option<&Stream>,
     for_room: bool,
     timeout: Option<Duration>,
-) -> io::Result<Readiness> {
+) -> Readiness {
     let events = if for_room { PollFlags::POLLOUT } else { PollFlags::empty() };
     let waker = PollFd::new(waker.as_fd(), PollFlags::POLLIN);
     let mut both;
@@ -42,16 +45,20 @@ pub(crate) fn wait(
     match poll(fds, timeout) {
         Ok(()) => {}
         // The caller looks at the clock and waits again.
-        Err(nix::Error::EINTR) => return Ok(Readiness::default()),
-        Err(error) => return Err(error.into()),
+        Err(nix::Error::EINTR) => return Readiness::default(),
+        // Such as when the limit of descriptors is below those that are waited for: then only time passes.
+        Err(_) => {
+            thread::park_timeout(timeout.map_or(BLIND, |timeout| timeout.min(BLIND)));
+            return Readiness::default();
+        }
     }
     let returned = |at: usize| fds.get(at).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
     let (waker, stream) = (returned(0), returned(1));
-    Ok(Readiness {
+    Readiness {
         woken: !waker.is_empty(),
         room: stream.contains(PollFlags::POLLOUT),
         hangup: stream.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL),
-    })
+    }
 }
 
 /// ppoll where there is one: poll counts in milliseconds, far too coarse for a linger.

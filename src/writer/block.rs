@@ -63,8 +63,8 @@ impl Block {
     }
 
     /// Whether a frame of a message this long still belongs into this block.
-    pub(super) fn has_room(&self, message_len: usize) -> bool {
-        self.wire_len() + frame::MAX_PREFIX_LEN + message_len <= BLOCK_SIZE
+    pub(super) fn has_room(&self, message_len: usize, block_size: usize) -> bool {
+        self.is_empty() || self.wire_len() + frame::MAX_PREFIX_LEN + message_len <= block_size
     }
 
     /// Adds a copy of `message` as a frame. Only for a block made by [`Block::empty`].
@@ -155,6 +155,11 @@ impl Block {
     /// Whether the kernel took a part of the first remaining frame.
     pub(super) fn is_cut(&self) -> bool {
         self.taken > self.settled
+    }
+
+    /// The first message that remains.
+    pub(super) fn front_tally(&self) -> Option<Tally> {
+        self.front().map(|(_, message_len)| Tally::one(message_len))
     }
 
     /// Removes the first message. It must not be cut.

@@ -221,8 +221,11 @@ impl Writer {
     /// from any thread, wait for the same end, or bring it nearer by a shorter timeout.
     ///
     /// # Errors
-    /// Inside the writer's own observer, for which it would have to wait.
+    /// Inside the writer's own observer, for which it would have to wait; and in a forked child, which has no threads.
     pub fn shutdown(&self, timeout: Duration) -> Result<WriterReport, ShutdownError> {
+        if self.process != process::id() {
+            return Err(ShutdownError::InForkedChild);
+        }
         if self.shared.scope.is_current() {
             return Err(ShutdownError::InCallback);
         }

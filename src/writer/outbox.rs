@@ -45,6 +45,20 @@ impl Outbox {
         self.blocks.front().map(|block| block.first())
     }
 
+    /// The messages in it.
+    pub(super) fn tally(&self) -> Tally {
+        self.blocks.iter().fold(Tally::default(), |sum, block| sum + block.tally())
+    }
+
+    /// The message that the peer has a part of, if there is one.
+    pub(super) fn cut(&self) -> Tally {
+        self.blocks
+            .front()
+            .filter(|block| block.is_cut())
+            .and_then(|block| block.front_tally())
+            .unwrap_or_default()
+    }
+
     pub(super) fn push(&mut self, block: Box<Block>) {
         self.remaining_len += block.remaining_len();
         self.blocks.push_back(block);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::block::{Block, OWN_BLOCK_SIZE};
+use super::block::{BLOCK_SIZE, Block, OWN_BLOCK_SIZE};
 use super::counters::Counters;
 use super::outbox::{Ending, Outbox};
 use crate::metrics::{Tally, widen};
@@ -71,6 +71,7 @@ pub(super) enum Wake {
 pub(super) struct Queue {
     limits: Limits,
     block_messages: u64,
+    block_size: usize,
     open: Box<Block>,
     sealed: (Sender<Box<Block>>, Receiver<Box<Block>>),
     outbox: Outbox,
@@ -86,6 +87,10 @@ pub(super) struct Queue {
     /// Accepted and not ended, wherever it is: what the bounds are about, with `reserved`.
     held: Tally,
     reserved: Tally,
+    /// What is away to be written, and so cannot make room.
+    away: Tally,
+    /// Room has become free, and those who wait for it have not been told.
+    freed: bool,
     attention: Attention,
     closed: bool,
     counters: Arc<Counters>,
@@ -97,6 +102,8 @@ impl Queue {
             limits,
             // A lingering thread is woken by a sealed block; that must happen well before the queue is full.
             block_messages: (limits.messages / 4).max(1),
+            block_size: usize::try_from(limits.bytes / 4)
+                .map_or(BLOCK_SIZE, |quarter| quarter.min(BLOCK_SIZE)),
             open: Box::new(Block::empty(0)),
             sealed: bounded(slots(limits)),
             outbox: Outbox::default(),
@@ -107,6 +114,8 @@ impl Queue {
             accepted: Tally::default(),
             held: Tally::default(),
             reserved: Tally::default(),
+            away: Tally::default(),
+            freed: false,
             attention: Attention::Awake,
             closed: false,
             counters,
@@ -118,7 +127,9 @@ impl Queue {
     pub(super) fn push(&mut self, message: &[u8]) -> Result<Wake, Refusal> {
         self.make_room(message.len())?;
         let mut sealed = false;
-        if !self.open.has_room(message.len()) || self.open.tally().messages >= self.block_messages {
+        if !self.open.has_room(message.len(), self.block_size)
+            || self.open.tally().messages >= self.block_messages
+        {
             self.seal()?;
             sealed = true;
         }
@@ -156,6 +167,12 @@ impl Queue {
 
     pub(super) fn unreserve(&mut self, len: usize) {
         self.reserved -= Tally::one(len);
+        self.freed = true;
+    }
+
+    /// Whether those who wait for room, or for an end, are to be told. Asking is telling.
+    pub(super) fn take_freed(&mut self) -> bool {
+        mem::take(&mut self.freed)
     }
 
     /// Whether messages are taken at all.
@@ -165,18 +182,31 @@ impl Queue {
 
     fn make_room(&mut self, len: usize) -> Result<(), Refusal> {
         self.check_open()?;
-        while !self.has_room(len) {
-            if self.limits.overflow == Overflow::Refuse || !self.evict() {
+        if self.fits(self.held, len) {
+            return Ok(());
+        }
+        // Nothing is dropped for a message that would not fit all the same.
+        if self.limits.overflow == Overflow::Refuse || !self.fits(self.pinned(), len) {
+            return Err(Refusal::Full);
+        }
+        while !self.fits(self.held, len) {
+            if !self.evict() {
                 return Err(Refusal::Full);
             }
         }
         Ok(())
     }
 
+    /// Whether a message fits beside the reserved room and `held`.
     #[inline]
-    fn has_room(&self, len: usize) -> bool {
-        let held = self.held + self.reserved;
+    fn fits(&self, held: Tally, len: usize) -> bool {
+        let held = held + self.reserved;
         held.messages < self.limits.messages && held.bytes.saturating_add(widen(len)) <= self.limits.bytes
+    }
+
+    /// What cannot make room: it is being written, or the peer has a part of it.
+    fn pinned(&self) -> Tally {
+        self.away + self.outbox.cut()
     }
 
     #[inline]
@@ -190,6 +220,7 @@ impl Queue {
 
     fn note_ended(&mut self, ended: Tally) {
         self.held -= ended;
+        self.freed = true;
         self.counters.queued.publish(self.held);
     }
 
@@ -269,6 +300,7 @@ impl Queue {
     pub(super) fn begin_write(&mut self) -> Outbox {
         while self.outbox.remaining_len() < WRITE_SIZE && self.move_block() {}
         self.writing_from = self.outbox.front();
+        self.away = self.outbox.tally();
         mem::take(&mut self.outbox)
     }
 
@@ -279,6 +311,7 @@ impl Queue {
         outbox.append(mem::take(&mut self.outbox));
         self.outbox = outbox;
         self.writing_from = None;
+        self.away = Tally::default();
         self.counters.sent.add(sent);
         self.note_ended(sent);
     }
@@ -331,8 +364,8 @@ impl Queue {
     }
 }
 
-/// How many sealed blocks there can be within the bounds. Each holds a full block's bytes, or a quarter of all messages, or stands
-/// next to a message with a block of its own.
+/// How many sealed blocks there can be within the bounds. Each is full in bytes or messages, of which there can be few, or stands next to
+/// a message with a block of its own.
 fn slots(limits: Limits) -> usize {
     let by_bytes = 2 * (limits.bytes / widen(OWN_BLOCK_SIZE)) + 8;
     usize::try_from(by_bytes.min(limits.messages.saturating_add(2)).min(MOST_SLOTS)).unwrap_or(usize::MAX)
@@ -385,6 +418,23 @@ mod tests {
             assert!(queue.push_owned(40_000, || Bytes::from(vec![0; 40_000])).is_ok());
         }
         assert_eq!(queue.push(b"x"), Err(Refusal::Full));
+    }
+
+    #[test]
+    fn nothing_is_dropped_for_a_message_that_would_not_fit_all_the_same() {
+        let mut queue = queue(100, 1000, Overflow::DropOldest);
+        for _ in 0..50 {
+            assert!(queue.push(&[1; 10]).is_ok());
+        }
+        assert!(queue.reserve(500).is_ok());
+        assert_eq!(queue.push(&[2; 600]), Err(Refusal::Full));
+        assert_eq!(queue.held().messages, 50);
+        queue.unreserve(500);
+        let outbox = queue.begin_write();
+        assert_eq!(queue.push(&[2; 600]), Err(Refusal::Full), "they are being written");
+        queue.end_write(outbox, 0);
+        assert!(queue.push(&[2; 600]).is_ok());
+        assert_eq!(queue.held().messages, 41);
     }
 
     #[test]

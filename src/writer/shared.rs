@@ -113,6 +113,9 @@ impl Shared {
                 pushed = push(&mut inner.queue);
             }
         }
+        if inner.queue.take_freed() {
+            self.tell(&inner);
+        }
         drop(inner);
         if pushed? == Wake::Yes {
             self.waker.wake();

@@ -8,6 +8,7 @@ use super::block::OWN_BLOCK_SIZE;
 use super::queue::Wake;
 use super::shared::{Patience, Shared};
 use crate::error::SendError;
+use crate::message::without_slack;
 use crate::metrics::Tally;
 
 /// Room for one message in a writer's queue, made by [`Writer::reserve`](crate::Writer::reserve).
@@ -32,15 +33,17 @@ use crate::metrics::Tally;
 pub struct WriteSlot<'a> {
     shared: &'a Shared,
     buffer: Vec<u8>,
-    reserved: usize,
+    /// How much room is reserved; `None` once it is given up.
+    reserved: Option<usize>,
 }
 
 impl<'a> WriteSlot<'a> {
     /// The caller has reserved `len` bytes in the queue.
     pub(super) fn new(shared: &'a Shared, len: usize) -> Self {
         let mut buffer = shared.buffers.take();
+        buffer.clear();
         buffer.resize(len, 0);
-        Self { shared, buffer, reserved: len }
+        Self { shared, buffer, reserved: Some(len) }
     }
 
     /// Shortens the message to its first `len` bytes. Does nothing when it is not longer.
@@ -51,10 +54,12 @@ impl<'a> WriteSlot<'a> {
     /// Sends the message. Never blocks.
     ///
     /// # Errors
-    /// When the writer was shut down since the slot was reserved.
+    /// When the writer was shut down since the slot was reserved; and when more than 65,536 blocks wait, which no bounds below
+    /// two GiB allow.
     pub fn commit(mut self) -> Result<(), SendError<()>> {
         let buffer = mem::take(&mut self.buffer);
-        let reserved = mem::take(&mut self.reserved);
+        let Some(reserved) = self.reserved.take() else { return Ok(()) };
+        let len = buffer.len();
         let pushed = match buffer.len() {
             0 => self.shared.push(Patience::None, |queue| {
                 queue.unreserve(reserved);
@@ -69,21 +74,21 @@ impl<'a> WriteSlot<'a> {
                 pushed
             }
             len => {
-                let mut buffer = Some(buffer);
+                let mut buffer = Some(without_slack(buffer));
                 self.shared.push(Patience::None, |queue| {
                     queue.unreserve(reserved);
                     queue.push_owned(len, || buffer.take().unwrap_or_default().into())
                 })
             }
         };
-        pushed.map_err(|refusal| self.shared.refuse(refusal, Tally::one(reserved), ()))
+        pushed.map_err(|refusal| self.shared.refuse(refusal, Tally::one(len), ()))
     }
 }
 
 impl Drop for WriteSlot<'_> {
     fn drop(&mut self) {
-        if self.reserved > 0 {
-            self.shared.release(self.reserved);
+        if let Some(reserved) = self.reserved.take() {
+            self.shared.release(reserved);
             self.shared.buffers.give(mem::take(&mut self.buffer));
         }
     }

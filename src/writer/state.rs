@@ -20,6 +20,10 @@ const FULL_BACKLOG_PACE: Duration = Duration::from_millis(5);
 /// How often a write is tried again when the kernel is short of memory: nor is there then.
 const NO_MEMORY_PACE: Duration = Duration::from_millis(5);
 
+/// How often a write is tried again though the kernel does not say that there is room. Linux says so only when three quarters
+/// of the buffer are free, and takes bytes long before: a slow reader would look like a dead one.
+const FULL_SOCKET_PACE: Duration = Duration::from_millis(50);
+
 /// A moment to end at. `None` is too far off to have a name.
 pub(super) type Deadline = Option<Instant>;
 
@@ -54,12 +58,19 @@ enum Link {
 /// What the connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
-    /// Room in the kernel, `since` then; where the kernel gives no sign of it, look again at `look_at`.
-    Blocked { since: Instant, look_at: Deadline },
+    /// Room in the kernel, `since` then; without a sign of it, look again at `look_at`.
+    Blocked { since: Instant, look_at: Deadline, room: Room },
     /// A message that came just after the last batch.
     Lingering { until: Deadline },
     /// A message.
     Idle,
+}
+
+/// Whether the kernel tells when there is room again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    IsTold,
+    IsNotTold,
 }
 
 /// What to do next.
@@ -118,15 +129,23 @@ impl State {
         match self.link {
             Link::Down { retry_at, .. } if has_come(retry_at, now) => Step::Connect,
             Link::Down { retry_at, .. } => Step::Wait(WaitFor::Time, earlier(retry_at, deadline)),
-            Link::Up { flow: Flow::Blocked { since, look_at }, .. } => {
+            Link::Up { since, last_write, flow: Flow::Blocked { .. } } if !pending => {
+                // What it was blocked for was dropped to make room.
+                self.link = Link::Up { since, last_write, flow: Flow::Idle };
+                self.step(now, pending)
+            }
+            // A last look comes before the end.
+            Link::Up { flow: Flow::Blocked { look_at, .. }, .. } if has_come(look_at, now) => Step::Write,
+            Link::Up { flow: Flow::Blocked { since, look_at, room }, .. } => {
                 let end = since.checked_add(self.timing.write_timeout);
+                let wait_for = match room {
+                    Room::IsTold => WaitFor::Room,
+                    Room::IsNotTold => WaitFor::Time,
+                };
                 if has_come(end, now) {
-                    return Step::TimeOut;
-                }
-                match look_at {
-                    Some(at) if now >= at => Step::Write,
-                    Some(_) => Step::Wait(WaitFor::Time, earlier(earlier(look_at, end), deadline)),
-                    None => Step::Wait(WaitFor::Room, earlier(end, deadline)),
+                    Step::TimeOut
+                } else {
+                    Step::Wait(wait_for, earlier(earlier(look_at, end), deadline))
                 }
             }
             Link::Up { .. } if pending => Step::Write,
@@ -182,21 +201,23 @@ impl State {
 
     /// The kernel took nothing: the socket is full.
     pub(super) fn on_blocked(&mut self, now: Instant) {
-        self.block(now, None);
+        let pace = FULL_SOCKET_PACE.min(self.timing.write_timeout / 8);
+        self.block(now, now.checked_add(pace), Room::IsTold);
     }
 
     /// The kernel took nothing for want of memory.
     pub(super) fn on_no_memory(&mut self, now: Instant) {
-        self.block(now, now.checked_add(NO_MEMORY_PACE));
+        self.block(now, now.checked_add(NO_MEMORY_PACE), Room::IsNotTold);
     }
 
-    fn block(&mut self, now: Instant, look_at: Deadline) {
+    fn block(&mut self, now: Instant, look_at: Deadline, room: Room) {
         if let Link::Up { since, last_write, flow } = self.link {
             let blocked_since = match flow {
                 Flow::Blocked { since, .. } => since,
                 Flow::Lingering { .. } | Flow::Idle => now,
             };
-            self.link = Link::Up { since, last_write, flow: Flow::Blocked { since: blocked_since, look_at } };
+            self.link =
+                Link::Up { since, last_write, flow: Flow::Blocked { since: blocked_since, look_at, room } };
         }
     }
 
@@ -356,16 +377,38 @@ mod tests {
         let mut state = up(start);
         state.on_blocked(start);
         let room = |at| Step::Wait(WaitFor::Room, Some(at));
-        assert_eq!(state.step(start + SECOND / 2, true), room(start + SECOND));
+        assert_eq!(state.step(start, true), room(start + FULL_SOCKET_PACE));
         state.on_room(start + SECOND / 2);
         assert_eq!(state.step(start + SECOND / 2, true), Step::Write);
         // The socket said there was room, and then took nothing: no reason to wait longer.
-        state.on_blocked(start + SECOND / 2);
-        assert_eq!(state.step(start + SECOND / 2, true), room(start + SECOND));
-        state.on_written(start + SECOND / 2);
-        state.on_blocked(start + SECOND / 2);
-        assert_eq!(state.step(start + SECOND, true), room(start + SECOND * 3 / 2));
-        assert_eq!(state.step(start + SECOND * 3 / 2, true), Step::TimeOut);
+        let late = start + SECOND * 99 / 100;
+        state.on_blocked(late);
+        assert_eq!(state.step(late, true), room(start + SECOND));
+        state.on_written(late);
+        state.on_blocked(late);
+        let end = late + SECOND;
+        assert_eq!(state.step(end, true), Step::Write, "a last look");
+        state.on_blocked(end);
+        assert_eq!(state.step(end, true), Step::TimeOut);
+    }
+
+    #[test]
+    fn a_full_socket_is_tried_again_even_when_it_does_not_say_that_it_has_room() {
+        let start = Instant::now();
+        let mut state = up(start);
+        state.on_blocked(start);
+        assert_eq!(state.step(start + FULL_SOCKET_PACE, true), Step::Write);
+        state.on_written(start + FULL_SOCKET_PACE);
+        state.on_blocked(start + FULL_SOCKET_PACE);
+        assert_ne!(state.step(start + SECOND, true), Step::TimeOut, "a byte was taken in between");
+    }
+
+    #[test]
+    fn nothing_blocks_when_nothing_is_left_to_write() {
+        let start = Instant::now();
+        let mut state = up(start);
+        state.on_blocked(start);
+        assert_eq!(state.step(start + 2 * SECOND, false), Step::Wait(WaitFor::Message, None));
     }
 
     #[test]
@@ -376,7 +419,7 @@ mod tests {
         assert_eq!(state.step(start, true), Step::Wait(WaitFor::Time, Some(start + NO_MEMORY_PACE)));
         assert_eq!(state.step(start + NO_MEMORY_PACE, true), Step::Write);
         state.on_no_memory(start + SECOND);
-        assert_eq!(state.step(start + SECOND, true), Step::TimeOut);
+        assert_eq!(state.step(start + SECOND, true), Step::TimeOut, "not for ever");
     }
 
     #[test]

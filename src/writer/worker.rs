@@ -9,7 +9,7 @@ use super::outbox::{Ending, Outbox};
 use super::queue::Attention;
 use super::shared::{Life, Shared};
 use super::state::{Deadline, State, Step, WaitFor};
-use crate::event::{ConnectError, LostCause, Observer, WriterEvent};
+use crate::event::{ConnectError, LostCause, Observer, WriterEvent, guarded};
 use crate::metrics::Tally;
 use crate::sys::{self, Sent, Stream};
 
@@ -60,6 +60,9 @@ impl Worker {
         self.stream = None;
         self.shared.counters.set_connected(false);
         self.tell(|address| WriterEvent::Stopped { address, left });
+        // What the user's closure holds goes before the end is told: nobody is to wait for it beyond a timeout.
+        let observer = std::mem::replace(&mut self.observer, Observer::none());
+        let _ = guarded(|| drop(observer));
         let mut inner = self.shared.inner.lock();
         if let Life::Ended(end) = inner.life {
             inner.life = Life::Gone(end);
@@ -182,8 +185,6 @@ impl Worker {
         let timeout = until.map(|until| until.saturating_duration_since(now()));
         let stream = self.stream.as_ref();
         let ready = sys::wait(&self.shared.waker, stream, what == WaitFor::Room, timeout);
-        // A wait that fails would fail again at once: better to go on as if time had passed.
-        let ready = ready.unwrap_or_default();
         if ready.woken {
             self.shared.waker.reset();
         }
@@ -197,7 +198,9 @@ impl Worker {
     /// The connection is gone: whatever the kernel has not taken whole goes out on the next.
     fn lost(&mut self, cause: LostCause) {
         let Some(stream) = self.stream.take() else { return };
-        let unread = stream.lost_unread();
+        // The error may have come with the write already.
+        let is_reset = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionReset;
+        let unread = stream.lost_unread() || matches!(&cause, LostCause::Failed(error) if is_reset(error));
         drop(stream);
         self.shared.counters.set_connected(false);
         if unread {

@@ -192,6 +192,32 @@ fn a_slow_reader_is_no_dead_reader() {
 }
 
 #[test]
+fn a_reader_that_reads_steadily_but_never_empties_its_buffer_is_no_dead_reader() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    // With the default buffer Linux says that there is room only when three quarters of it are free.
+    let (writer, events) =
+        writer_with(&place.socket(), |builder| builder.write_timeout(Duration::from_millis(300)));
+    let message = vec![3; 2_000_000];
+    writer.try_send(message.clone()).unwrap();
+    let mut stream = raw.accept();
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 8 * 1024];
+    for _ in 0..50 {
+        thread::park_timeout(Duration::from_millis(20));
+        let len = stream.read(&mut buffer).unwrap();
+        bytes.extend_from_slice(&buffer[..len]);
+    }
+    assert_eq!(events.count(|event| event.starts_with("Lost")), 0, "{:?}", events.all());
+    while bytes.len() < frame(&message).len() {
+        let len = stream.read(&mut buffer).unwrap();
+        bytes.extend_from_slice(&buffer[..len]);
+    }
+    finish(&writer);
+    assert_eq!(writer.metrics().connects, 1);
+}
+
+#[test]
 fn a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());

@@ -282,6 +282,46 @@ fn an_observer_that_never_returns_does_not_hold_up_shutdown_beyond_its_timeout()
     drop(writer);
 }
 
+/// Something of the user's that takes its time to go.
+struct SlowToDrop(Arc<Mutex<()>>);
+
+impl Drop for SlowToDrop {
+    fn drop(&mut self) {
+        drop(self.0.lock());
+    }
+}
+
+#[test]
+fn what_an_observer_or_handler_holds_does_not_hold_up_shutdown_when_it_is_dropped() {
+    let place = Place::new();
+    let gate = Arc::new(Mutex::new(()));
+    let closed = gate.lock();
+    let (held, also_held) = (SlowToDrop(Arc::clone(&gate)), SlowToDrop(Arc::clone(&gate)));
+    let reader = uds_ipc::Reader::builder(place.socket())
+        .bind()
+        .unwrap()
+        .start(move |_| {
+            let _ = &held;
+            Ok::<(), std::io::Error>(())
+        })
+        .unwrap();
+    let writer = Writer::builder(place.socket())
+        .on_event(move |_| {
+            let _ = &also_held;
+        })
+        .start()
+        .unwrap();
+    writer.try_send("one").unwrap();
+    writer.flush(PATIENCE).unwrap();
+    let writer = Arc::new(writer);
+    let reader = Arc::new(reader);
+    let (stopping, also_stopping) = (Arc::clone(&writer), Arc::clone(&reader));
+    assert_eq!(returns("the writer's shutdown", move || stopping.shutdown(SHORT).unwrap().left.messages), 0);
+    returns("the reader's shutdown", move || also_stopping.shutdown(SHORT).map(drop)).unwrap();
+    assert_eq!(reader.metrics().received.messages, 1);
+    drop(closed);
+}
+
 #[test]
 fn the_last_reference_may_be_dropped_inside_the_observer() {
     let place = Place::new();

@@ -1,6 +1,6 @@
 //! The reader's bounds: silence and slowness, connections, users, memory, threads, descriptors.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper may fail as a test may")]
+#![expect(clippy::unwrap_used, reason = "a helper may fail as a test may")]
 
 use std::fs;
 use std::io::{ErrorKind, Write};

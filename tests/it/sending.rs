@@ -380,3 +380,50 @@ fn hundreds_of_messages_go_out_with_each_system_call() {
     assert!(writer.metrics().writes <= 9_000 / 200, "{:?}", writer.metrics());
     assert_eq!(collector.stop().len(), 9_000);
 }
+
+#[test]
+fn a_reservation_of_nothing_takes_no_room_once_it_is_dropped() {
+    let place = Place::new();
+    let writer = unconnected(&place, |builder| builder.queue_capacity(1));
+    for _ in 0..10 {
+        drop(writer.reserve(0).unwrap());
+        writer.reserve(0).unwrap().commit().unwrap();
+    }
+    writer.try_send("there is room").unwrap();
+}
+
+#[test]
+fn room_that_a_shorter_message_leaves_is_found_by_those_who_wait() {
+    let place = Place::new();
+    let writer = Arc::new(unconnected(&place, |builder| builder.queue_size(1000)));
+    let mut slot = writer.reserve(1000).unwrap();
+    let waiting = {
+        let writer = Arc::clone(&writer);
+        thread::spawn(move || writer.send_timeout(&[1; 500], Duration::MAX))
+    };
+    slot.truncate(10);
+    slot.commit().unwrap();
+    wait_until("the other has room", || waiting.is_finished());
+    waiting.join().unwrap().unwrap();
+    let _ = writer.shutdown(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn a_flush_ends_when_what_it_waits_for_was_dropped_to_make_room() {
+    let place = Place::new();
+    let writer =
+        Arc::new(unconnected(&place, |builder| builder.queue_capacity(10).overflow(Overflow::DropOldest)));
+    for message in numbered(10) {
+        writer.try_send(message).unwrap();
+    }
+    let flushing = {
+        let writer = Arc::clone(&writer);
+        thread::spawn(move || writer.flush(Duration::MAX))
+    };
+    wait_until("all ten are gone", || {
+        writer.try_send("newer").unwrap();
+        writer.metrics().dropped.oldest.messages >= 10 && flushing.is_finished()
+    });
+    flushing.join().unwrap().unwrap();
+    let _ = writer.shutdown(Duration::ZERO).unwrap();
+}
