@@ -283,9 +283,6 @@ pub enum CloseCause {
     /// The reader is stopping, and had read all there was.
     #[error("the reader is stopping")]
     Stopped,
-    /// The reader's time to stop was over.
-    #[error("the reader's time to stop was over")]
-    Cut,
     /// The peer announced a message above the limit.
     #[error(
         "the peer announced a message of {len} bytes, above the limit of {limit}: raise max_message_len if it is wanted"

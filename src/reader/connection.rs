@@ -74,16 +74,14 @@ impl Connection {
         };
         let number = self.peer.connection;
         match outcome {
-            Outcome::Refuse => core.remove(number),
+            // After a cut nothing more is called: the shutdown may have returned.
+            Outcome::Refuse | Outcome::Cut => core.remove(number),
             Outcome::Close(cause) => {
                 let held = serving.decoder.held();
                 drop(serving);
                 core.counters.count_end(&cause);
-                // After a cut nothing more is called: the shutdown may have returned.
-                if !core.is_cut.load(Ordering::Relaxed) {
-                    self.guard(core, || handler.closed(&self.peer));
-                    core.tell(|| ReaderEvent::Closed { peer: self.peer, cause });
-                }
+                self.guard(core, || handler.closed(&self.peer));
+                core.tell(|| ReaderEvent::Closed { peer: self.peer, cause });
                 core.note_held(held, 0);
                 // After the last call, so that a stop that waits for this connection waits for the handler too.
                 core.remove(number);
@@ -161,6 +159,9 @@ impl Connection {
             break;
         }
         core.buffers.give(buffer);
+        if core.is_cut.load(Ordering::Relaxed) {
+            return Outcome::Cut;
+        }
         self.end_batch(core, handler, &mut batch, &mut serving.receipts);
         self.report(core, batch, serving);
         if serving.receipts.must_close() { Outcome::Close(CloseCause::NotStored) } else { outcome }
@@ -168,9 +169,6 @@ impl Connection {
 
     /// Tells the handler that the batch is over; then, if the peer has asked, tells the peer how far it was dealt with.
     fn end_batch<H: Handler>(&self, core: &Core, handler: &H, batch: &mut Batch, receipts: &mut Receipts) {
-        if core.is_cut.load(Ordering::Relaxed) {
-            return;
-        }
         if batch.tally.messages > 0 {
             match guarded(|| handler.batch_end(&self.peer).map_err(Into::into)) {
                 Ok(Ok(())) => receipts.on_handled(batch.tally.messages),
@@ -232,7 +230,7 @@ impl Connection {
         decoder.reclaim(&core.pieces);
         core.note_held(held, decoder.held());
         core.counters.received.add(batch.tally - before);
-        if core.is_cut.load(Ordering::Relaxed) { Read::Bad(CloseCause::Cut) } else { read }
+        read
     }
 
     fn sort(received: io::Result<Received>) -> Read {

@@ -144,6 +144,8 @@ pub(super) enum Outcome {
     Starve,
     Close(CloseCause),
     Refuse,
+    /// The reader's time to stop was over in the middle of it.
+    Cut,
 }
 
 impl Inner {

@@ -49,7 +49,6 @@ impl Counters {
             CloseCause::EndOfStream
             | CloseCause::Idle
             | CloseCause::Stopped
-            | CloseCause::Cut
             | CloseCause::NoMemory
             | CloseCause::NotStored
             | CloseCause::Failed(_) => {}

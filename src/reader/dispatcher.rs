@@ -16,7 +16,7 @@ use super::state::Closing;
 use super::worker::Worker;
 use crate::event::ReaderEvent;
 use crate::metrics::widen;
-use crate::sys::{self, FileWatch, Interest};
+use crate::sys::{self, Accepted, FileWatch, Interest};
 
 /// How often the crew is looked at while all of it is busy.
 const WATCH: Duration = Duration::from_millis(5);
@@ -250,7 +250,8 @@ impl<H: Handler> Dispatcher<H> {
                     entry.connection.stream.cut();
                     self.core.counters.open.subtract(1);
                 }
-                self.stage = Stage::Closing { cut: widen(left.len()) };
+                let cut = widen(left.len()) + self.turn_away();
+                self.stage = Stage::Closing { cut };
                 self.handler = None;
                 self.core.poller.close();
                 self.stop(now)
@@ -265,6 +266,19 @@ impl<H: Handler> Dispatcher<H> {
                 Err(Stopped)
             }
             Stage::Draining | Stage::Closing { .. } => Ok(deadline),
+        }
+    }
+
+    /// Ends the connections that still wait to be accepted; says how many.
+    fn turn_away(&self) -> u64 {
+        let Some(listener) = self.core.listener.lock().clone() else { return 0 };
+        let mut waiting = 0;
+        loop {
+            match listener.accept() {
+                Accepted::Stream(_) => waiting += 1,
+                Accepted::Gone => {}
+                Accepted::Nobody | Accepted::Ended | Accepted::Short(_) => return waiting,
+            }
         }
     }
 

@@ -95,7 +95,7 @@ pub struct BoundReader {
 #[non_exhaustive]
 pub struct ReaderReport {
     /// Connections that were cut off, because the time was over before all that was sent on them had been handled. Those that
-    /// still waited to be accepted are not counted.
+    /// still waited to be accepted count too.
     pub cut: u64,
     /// The figures at the end.
     pub metrics: ReaderMetrics,

@@ -42,7 +42,10 @@ impl FrameClock {
             (self.frame, self.since) = (frame, Some(now));
         }
         let payload = match position {
-            Position::InPayload { len } => Duration::from_secs(len / pace.min_rate.max(1)),
+            Position::InPayload { len } => {
+                let nanos = u128::from(len) * 1_000_000_000 / u128::from(pace.min_rate.max(1));
+                u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos)
+            }
             Position::BetweenFrames | Position::InPrefix => Duration::ZERO,
         };
         self.since?.checked_add(pace.idle_timeout)?.checked_add(payload)

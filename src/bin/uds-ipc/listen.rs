@@ -134,7 +134,7 @@ fn wait(reader: &Reader, stops: &Receiver<Stop>, figures: Option<Duration>) -> S
 fn tell(event: &ReaderEvent) {
     match event {
         ReaderEvent::Closed { peer, cause, .. } => match cause {
-            CloseCause::EndOfStream | CloseCause::Idle | CloseCause::Stopped | CloseCause::Cut => {}
+            CloseCause::EndOfStream | CloseCause::Idle | CloseCause::Stopped => {}
             fault => say::problem(format_args!("{peer}: {}", say::chain(fault))),
         },
         ReaderEvent::Refused { peer, cause, .. } => say::problem(format_args!("{peer}: {cause}")),
