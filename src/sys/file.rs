@@ -154,17 +154,18 @@ pub(super) fn clear(path: &Path, address: &Address) -> Result<bool, BindError> {
 /// Connects, to see whether anybody accepts. Linux tells a full backlog from nobody; the others refuse in both cases, so there only
 /// a refusal that lasts is believed.
 fn probe(address: &Address) -> io::Result<Stream> {
-    const TRIES: u32 = if cfg!(any(target_os = "linux", target_os = "android")) { 1 } else { 20 };
+    const MORE_TRIES: u32 = if cfg!(any(target_os = "linux", target_os = "android")) { 0 } else { 20 };
 
-    let mut probed = Stream::connect(address, None);
-    for _ in 1..TRIES {
-        if !matches!(&probed, Err(error) if error.kind() == ErrorKind::ConnectionRefused) {
-            break;
+    let mut tries_left = MORE_TRIES;
+    loop {
+        match Stream::connect(address, None) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused && tries_left > 0 => {
+                tries_left -= 1;
+                thread::park_timeout(LOCK_PACE);
+            }
+            probed => return probed,
         }
-        thread::park_timeout(LOCK_PACE);
-        probed = Stream::connect(address, None);
     }
-    probed
 }
 
 /// Removes a socket file that nobody accepts on. Says whether there was one.
