@@ -144,7 +144,8 @@
 //! ```
 //!
 //! So `"a"` is `01 61`, and 300 bytes begin with `ac 02`. It is that of Protocol Buffers' length-delimited streams, and byte for byte that of the
-//! Go library. A length of zero is no message and keeps a connection alive.
+//! Go library. A length of zero is no message: it keeps a connection alive, and asks the reader for a receipt. That is one varint on the same
+//! socket: how many messages of this connection its handler has dealt with. A reader sends none unasked.
 //!
 //! # Platforms
 //!

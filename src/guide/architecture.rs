@@ -55,5 +55,8 @@
 //! The dispatcher is a thread that runs nothing of the user's: it keeps the times, adds threads where all have been held up for five milliseconds, and brings the reader to
 //! its end. To close a connection it forbids the peer to send (`shutdown` of the receiving side) and lets a thread read what is still there.
 //!
+//! A peer that asks, with an empty frame, is told at the end of a batch how many of its messages were dealt with. That never blocks: what does not fit waits until there is
+//! room, and one number serves all requests before it.
+//!
 //! Messages are slices of the read buffer, without a copy. Only one that is spread over two reads gets memory of its own, which grows with the bytes that
 //! came; the rest of a long one is read straight into it.

@@ -78,6 +78,8 @@ pub(super) struct Inner {
     pub(super) accepting: Accepting,
     /// The system was short of something when last asked.
     pub(super) is_short: bool,
+    /// No connection is taken in any more.
+    pub(super) is_closed: bool,
     pub(super) life: Life,
     /// When to look at which connection. Each has one; what it says may be long past, or too early, but never too late.
     pub(super) times: BinaryHeap<Reverse<(Instant, u64)>>,
@@ -156,6 +158,7 @@ impl Inner {
             last_number: 0,
             accepting: Accepting::Open,
             is_short: false,
+            is_closed: false,
             life: Life::Running,
             times: BinaryHeap::new(),
             starved: Vec::new(),
@@ -189,6 +192,10 @@ impl Core {
     /// Takes a new connection in. `Err` with the peer when its user has enough.
     pub(super) fn admit(&self, stream: Stream, credentials: Credentials, now: Instant) -> Result<(), Peer> {
         let mut inner = self.inner.lock();
+        if inner.is_closed {
+            // The time to stop is over: it ends like the others that were left.
+            return Ok(());
+        }
         inner.last_number += 1;
         let peer = Peer { connection: inner.last_number, credentials };
         if inner.connections_of(credentials.uid) >= self.settings.max_connections_per_user {

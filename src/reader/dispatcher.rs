@@ -242,6 +242,7 @@ impl<H: Handler> Dispatcher<H> {
                 if is_over || (inner.accepting == Accepting::Ended && inner.entries.is_empty()) =>
             {
                 let left = mem::take(&mut inner.entries);
+                inner.is_closed = true;
                 drop(inner);
                 if !left.is_empty() {
                     self.core.is_cut.store(true, Ordering::Relaxed);

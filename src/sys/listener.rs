@@ -147,8 +147,9 @@ impl Listener {
             Err(error) => error,
         };
         match error.raw_os_error() {
-            // After `end` nobody can come any more. Linux says EINVAL then.
-            Some(libc::EAGAIN | libc::EINVAL) if self.has_ended.load(Ordering::Acquire) => Accepted::Ended,
+            // After `end` nobody can come any more. Linux says EINVAL then, for which a listener has no other reason.
+            Some(libc::EINVAL) => Accepted::Ended,
+            Some(libc::EAGAIN) if self.has_ended.load(Ordering::Acquire) => Accepted::Ended,
             Some(libc::EAGAIN) => Accepted::Nobody,
             Some(libc::ECONNABORTED | libc::EPROTO | libc::EPERM) => Accepted::Gone,
             // EMFILE, ENFILE, ENOBUFS, ENOMEM; and whatever else there may be is worth another try too.
