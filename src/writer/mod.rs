@@ -7,6 +7,8 @@ mod counters;
 mod outbox;
 mod queue;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod slot;
 mod state;
 mod worker;
