@@ -84,14 +84,15 @@ impl fmt::Display for WriterEvent {
             Self::Connecting { address } => write!(f, "connecting to {address}"),
             Self::Connected { address, reader } => write!(f, "connected to {address} ({reader})"),
             Self::ConnectFailed { address, cause, retry_in } => {
-                write!(f, "no connection to {address}: {}; next try in {retry_in:?}", Chain(cause))
+                write!(f, "no connection to {address}: {}; next try {}", Chain(cause), Soon(*retry_in))
             }
             Self::Lost { address, cause, unread, retry_in } => {
                 let unread = if *unread { ", with messages unread" } else { "" };
                 write!(
                     f,
-                    "lost the connection to {address}{unread}: {}; next try in {retry_in:?}",
-                    Chain(cause)
+                    "lost the connection to {address}{unread}: {}; next try {}",
+                    Chain(cause),
+                    Soon(*retry_in)
                 )
             }
             Self::GivenUp { address, len } => {
@@ -112,7 +113,7 @@ impl fmt::Display for WriterEvent {
 #[non_exhaustive]
 pub enum ConnectError {
     /// The system's word, such as "connection refused" where no reader runs.
-    #[error("cannot connect")]
+    #[error("the system refuses it")]
     Io(#[source] io::Error),
     /// The reader did not accept within the connect timeout: its backlog is full.
     #[error("the reader does not accept: its backlog is full")]
@@ -255,6 +256,15 @@ impl fmt::Display for ReaderEvent {
     }
 }
 
+/// A wait, in words.
+struct Soon(Duration);
+
+impl fmt::Display for Soon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_zero() { f.write_str("at once") } else { write!(f, "in {} ms", self.0.as_millis()) }
+    }
+}
+
 /// An error with all its causes.
 struct Chain<'a>(&'a dyn Error);
 
@@ -305,8 +315,8 @@ pub enum CloseCause {
     /// All the memory for half messages was taken, and this connection's had waited longest.
     #[error("the memory for half messages was exhausted, and this one was the slowest")]
     NoMemory,
-    /// The end of a batch failed, and the peer asks for receipts: it will send the batch again.
-    #[error("the end of a batch failed: the peer will send it again")]
+    /// The end of a batch failed, and the peer asks for receipts: it gets none, so that it can send the batch again.
+    #[error("the end of a batch failed, and the peer asks for receipts")]
     NotStored,
     /// Reading failed.
     #[error("reading failed")]
@@ -392,7 +402,7 @@ mod tests {
         let lost = WriterEvent::Lost { address, cause, unread: true, retry_in };
         assert_eq!(
             lost.to_string(),
-            "lost the connection to /run/a.sock, with messages unread: writing failed: broken pipe; next try in 10ms"
+            "lost the connection to /run/a.sock, with messages unread: writing failed: broken pipe; next try in 10 ms"
         );
         let credentials = Credentials { uid: 7, gid: 8, pid: Some(9) };
         let peer = Peer { connection: 3, credentials };

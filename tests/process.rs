@@ -173,3 +173,50 @@ fn a_forked_child_neither_sends_nor_removes_the_socket() {
     assert_eq!(report.metrics.received.messages, 2);
     assert!(!path.exists());
 }
+
+/// A reader that dies may lose its connections before its listening socket: a writer that is back at once must not write into that.
+#[test]
+fn a_reader_killed_while_idle_costs_nothing_and_is_not_said_to() {
+    let Some(place) = stage() else {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("s");
+        let reader =
+            Reaped::start(play("a_reader_killed_while_idle_costs_nothing_and_is_not_said_to", place.path()));
+        wait_until("the reader is there", || path.exists());
+        let writer = Writer::new(&path).unwrap();
+        wait_until("the first message is handled", || {
+            let _ = writer.try_send("one");
+            place.path().join("handled").exists()
+        });
+        writer.flush(PATIENCE).unwrap();
+        // Only a connection that has lasted a second is made again at once.
+        thread::park_timeout(Duration::from_millis(1100));
+        wait_until("everything is handled", || {
+            std::fs::metadata(place.path().join("handled")).unwrap().len() == writer.metrics().sent.messages
+        });
+        drop(reader);
+        wait_until("the loss is noticed", || !writer.is_connected());
+        writer.try_send("for the next reader").unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let next =
+            Reader::builder(&path).bind().unwrap().start(move |message| tell.send(message.to_vec())).unwrap();
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), b"for the next reader");
+        let report = writer.shutdown(PATIENCE).unwrap();
+        assert_eq!((report.left.messages, report.metrics.lost_with_unread), (0, 0));
+        let _ = next.shutdown(PATIENCE).unwrap();
+        return;
+    };
+    let handled = std::sync::Mutex::new(std::fs::File::create(place.join("being made")).unwrap());
+    let reader = Reader::builder(place.join("s"))
+        .bind()
+        .unwrap()
+        .start(move |_| {
+            handled.lock().unwrap().write_all(b".")?;
+            let (from, to) = (place.join("being made"), place.join("handled"));
+            if from.exists() { std::fs::rename(from, to) } else { Ok(()) }
+        })
+        .unwrap();
+    // Until it is killed.
+    thread::park_timeout(2 * PATIENCE);
+    drop(reader);
+}

@@ -214,7 +214,12 @@ impl ReaderBuilder {
         SettingError::check("max_held_size", held, held >= message, "at least max_message_len")?;
         let idle = self.idle_timeout;
         SettingError::check("idle_timeout", idle, !idle.is_zero(), "more than nothing")?;
-        SettingError::check("socket_mode", self.mode, self.mode <= 0o777, "permission bits, up to 0o777")
+        SettingError::check(
+            "socket_mode",
+            self.mode,
+            self.mode <= 0o777,
+            "permission bits up to 0o777, in octal: 0o660, not 660",
+        )
     }
 }
 

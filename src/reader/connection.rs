@@ -90,7 +90,12 @@ impl Connection {
                 let Serving { decoder, clock, receipts, .. } = &mut *serving;
                 let now = now();
                 let deadline = clock.deadline(now, core.settings.pace, decoder.position(), decoder.frames());
-                let rest = Rest { deadline, half_since: clock.since(), owes: receipts.next().is_some() };
+                let rest = Rest {
+                    deadline,
+                    half_since: clock.since(),
+                    owes: receipts.next().is_some(),
+                    is_stored: !receipts.must_close(),
+                };
                 drop(serving);
                 core.end_turn(number, &outcome, rest, now);
             }
@@ -164,7 +169,7 @@ impl Connection {
         }
         self.end_batch(core, handler, &mut batch, &mut serving.receipts);
         self.report(core, batch, serving);
-        if serving.receipts.must_close() { Outcome::Close(CloseCause::NotStored) } else { outcome }
+        outcome
     }
 
     /// Tells the handler that the batch is over; then, if the peer has asked, tells the peer how far it was dealt with.

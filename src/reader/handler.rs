@@ -52,7 +52,8 @@ pub trait Handler: Send + Sync + 'static {
     /// file or gives up its lock.
     ///
     /// # Errors
-    /// Whatever went wrong.
+    /// Whatever went wrong: the batch was not stored. The connection goes on, unless its peer has ever sent an empty frame. Such a peer asks for
+    /// receipts (or keeps its connection alive): it gets none for this batch, and its connection is read to the end and closed.
     fn batch_end(&self, peer: &Peer) -> Result<(), Self::Error> {
         let _ = peer;
         Ok(())

@@ -202,7 +202,8 @@ impl BoundReader {
 
     /// Begins to accept, and gives every message to `handler`, on the reader's threads.
     ///
-    /// The slice is valid for the call only. For more than the message itself see [`Handler`] and
+    /// The slice is valid for the call only. A closure that cannot fail must name an error all the same:
+    /// `Ok::<(), std::convert::Infallible>(())`. For more than the message itself see [`Handler`] and
     /// [`start_handler`](Self::start_handler).
     ///
     /// # Errors

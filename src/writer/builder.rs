@@ -150,7 +150,7 @@ impl WriterBuilder {
         self
     }
 
-    /// Sends an empty frame when nothing else was sent for this long: never unless set. A reader hangs up on a silent
+    /// Sends an empty frame, which also asks the reader for a receipt, when nothing else was sent for this long: never unless set. A reader hangs up on a silent
     /// writer after its idle timeout (10 s by default), which costs nothing but a reconnection.
     pub fn keepalive(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.keepalive = interval.into();
@@ -210,6 +210,7 @@ impl WriterBuilder {
             observer: self.observer,
             options,
             stream: None,
+            has_written: false,
             outage: Outage::Untold,
         };
         let thread = thread::Builder::new()

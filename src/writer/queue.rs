@@ -334,6 +334,11 @@ impl Queue {
         self.next
     }
 
+    /// Whether more than the open block waits to be written.
+    pub(super) fn has_block(&self) -> bool {
+        self.outbox.front().is_some() || !self.sealed.1.is_empty()
+    }
+
     /// Accepted and not ended.
     pub(super) fn held(&self) -> Tally {
         self.held

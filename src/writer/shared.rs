@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::counters::Counters;
 use super::queue::{Attention, Queue, Refusal, Wake};
-use super::state::{Deadline, earlier};
+use super::state::{Deadline, Pending, earlier};
 use crate::address::Address;
 use crate::error::{FlushError, SendError};
 use crate::metrics::Tally;
@@ -72,6 +72,17 @@ pub(super) enum Patience {
 impl Inner {
     pub(super) fn new(queue: Queue) -> Self {
         Self { queue, life: Life::Running, waiting: 0 }
+    }
+
+    /// What waits to be written, and whether somebody waits for it.
+    pub(super) fn pending(&self) -> Pending {
+        if self.queue.held().messages == 0 {
+            Pending::Nothing
+        } else if self.waiting == 0 && !self.queue.has_block() {
+            Pending::Few
+        } else {
+            Pending::Due
+        }
     }
 
     pub(super) fn end(&self) -> Option<End> {
@@ -148,10 +159,10 @@ impl Shared {
     /// Waits for some progress; false when the time is over.
     fn wait(&self, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> bool {
         // A lingering thread would let us wait for nothing.
+        inner.waiting += 1;
         if inner.queue.held().messages > 0 && inner.queue.rouse() == Wake::Yes {
             self.waker.wake();
         }
-        inner.waiting += 1;
         let in_time = if let Some(deadline) = deadline {
             !self.progress.wait_until(inner, deadline).timed_out()
         } else {

@@ -20,7 +20,7 @@ use super::block::OWN_BLOCK_SIZE;
 use super::counters::Counters;
 use super::outbox::Ending;
 use super::queue::{Limits, Overflow, Queue};
-use super::state::{State, Step, Timing, WaitFor};
+use super::state::{Pending, State, Step, Timing, WaitFor};
 use crate::backoff::Backoff;
 use crate::frame::{self, Parsed};
 use crate::metrics::widen;
@@ -211,7 +211,12 @@ impl World {
         if self.queue.held().messages == 0 {
             self.refused_at = None;
         }
-        match self.state.step(self.now, self.queue.held().messages > 0) {
+        let pending = match self.queue.held().messages {
+            0 => Pending::Nothing,
+            _ if self.queue.has_block() => Pending::Due,
+            _ => Pending::Few,
+        };
+        match self.state.step(self.now, pending) {
             Step::Connect if !self.is_reader_up => drop(self.state.on_connect_failed(self.now)),
             Step::Connect if self.is_backlog_full => drop(self.state.on_backlog_full(self.now)),
             Step::Connect => {
@@ -229,7 +234,7 @@ impl World {
             }
             Step::KeepAlive => self.state.on_written(self.now),
             Step::Wait(..) if self.socket.as_ref().is_some_and(|socket| socket.is_shut) => {
-                self.lose(Ending::Peer)
+                self.lose(Ending::Peer);
             }
             Step::Wait(WaitFor::Room, until) => {
                 let end = self.refused_at.expect("a write was refused") + self.setting.timing.write_timeout;
@@ -255,7 +260,7 @@ impl World {
             waiting > 0 && waiting <= outbox.remaining_len(),
             "a write of nothing, or of more than there is"
         );
-        let room = self.setting.socket_size - socket.bytes.len();
+        let room = self.setting.socket_size.saturating_sub(socket.bytes.len());
         let taken = if socket.is_shut || no_memory { 0 } else { waiting.min(room).min(most) };
         let mut left = taken;
         for slice in &slices[..filled] {
@@ -449,12 +454,11 @@ fn shrink(setting: Setting, seed: u64, mut acts: Vec<Act>) -> Vec<Act> {
 #[expect(clippy::print_stderr, reason = "a failure must say how to see it again")]
 fn no_simulated_history_breaks_a_promise() {
     let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
-    let seeds = match number("UDS_IPC_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => {
-            let first = fastrand::u64(..u64::MAX / 2);
-            first..first + number("UDS_IPC_HISTORIES").unwrap_or(HISTORIES)
-        }
+    let seeds = if let Some(seed) = number("UDS_IPC_SEED") {
+        seed..seed + 1
+    } else {
+        let first = fastrand::u64(..u64::MAX / 2);
+        first..first + number("UDS_IPC_HISTORIES").unwrap_or(HISTORIES)
     };
     for seed in seeds {
         let (setting, acts) = history(seed);

@@ -14,6 +14,10 @@ use crate::backoff::Backoff;
 /// How long a connection must have lived to count as good. A write into a dying connection's buffer succeeds too.
 const PROVEN_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a connection that was made at once after a loss is only watched. A process that dies may lose its connections before its
+/// listening socket: a connect then still succeeds, and what is written goes down with it.
+const SETTLES_FOR: Duration = Duration::from_millis(20);
+
 /// How often a connect is tried while the reader's backlog is full: there is nothing to wait on.
 const FULL_BACKLOG_PACE: Duration = Duration::from_millis(5);
 
@@ -47,6 +51,7 @@ enum Link {
     Down {
         retry_at: Deadline,
         backlog_full_since: Deadline,
+        why: Why,
     },
     Up {
         since: Instant,
@@ -55,9 +60,20 @@ enum Link {
     },
 }
 
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// There was one a moment ago.
+    Lost,
+    /// It has not been tried yet, or nobody was there.
+    NotMade,
+}
+
 /// What the connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
+    /// To be sure that its reader is no dying one.
+    Settling { until: Deadline },
     /// Room in the kernel, `since` then; without a sign of it, look again at `look_at`.
     Blocked { since: Instant, look_at: Deadline, room: Room },
     /// A message that came just after the last batch.
@@ -100,6 +116,16 @@ pub(super) enum WaitFor {
     Message,
 }
 
+/// What waits to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pending {
+    Nothing,
+    /// A few messages, for which nobody waits: they may gather for as long as the thread lingers.
+    Few,
+    /// Enough for a write, or somebody waits for it.
+    Due,
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     phase: Phase,
@@ -113,23 +139,28 @@ impl State {
         let retry_at = now.checked_add(backoff.next_wait());
         Self {
             phase: Phase::Running,
-            link: Link::Down { retry_at, backlog_full_since: None },
+            link: Link::Down { retry_at, backlog_full_since: None, why: Why::NotMade },
             backoff,
             timing,
         }
     }
 
-    /// What to do at `now`, when something is `pending` or not.
-    pub(super) fn step(&mut self, now: Instant, pending: bool) -> Step {
+    /// What to do at `now`, with what is `pending`.
+    pub(super) fn step(&mut self, now: Instant, pending: Pending) -> Step {
         let deadline = match self.phase {
             Phase::Running => None,
-            Phase::Draining { deadline } if !pending || has_come(deadline, now) => return Step::Exit,
+            Phase::Draining { deadline } if pending == Pending::Nothing || has_come(deadline, now) => {
+                return Step::Exit;
+            }
             Phase::Draining { deadline } => deadline,
         };
         match self.link {
             Link::Down { retry_at, .. } if has_come(retry_at, now) => Step::Connect,
             Link::Down { retry_at, .. } => Step::Wait(WaitFor::Time, earlier(retry_at, deadline)),
-            Link::Up { since, last_write, flow: Flow::Blocked { .. } } if !pending => {
+            Link::Up { flow: Flow::Settling { until }, .. } if !has_come(until, now) => {
+                Step::Wait(WaitFor::Time, earlier(until, deadline))
+            }
+            Link::Up { since, last_write, flow: Flow::Blocked { .. } } if pending == Pending::Nothing => {
                 // What it was blocked for was dropped to make room.
                 self.link = Link::Up { since, last_write, flow: Flow::Idle };
                 self.step(now, pending)
@@ -148,12 +179,16 @@ impl State {
                     Step::Wait(wait_for, earlier(earlier(look_at, end), deadline))
                 }
             }
-            Link::Up { .. } if pending => Step::Write,
             Link::Up { since, last_write, flow: Flow::Lingering { until } } if has_come(until, now) => {
                 self.link = Link::Up { since, last_write, flow: Flow::Idle };
                 self.step(now, pending)
             }
-            Link::Up { flow: Flow::Lingering { until }, .. } => Step::Wait(WaitFor::Block, until),
+            Link::Up { flow: Flow::Lingering { until }, .. }
+                if pending != Pending::Due && self.phase == Phase::Running =>
+            {
+                Step::Wait(WaitFor::Block, until)
+            }
+            Link::Up { .. } if pending != Pending::Nothing => Step::Write,
             Link::Up { last_write, .. } => {
                 let next = self.timing.keepalive.and_then(|interval| last_write.checked_add(interval));
                 if has_come(next, now) { Step::KeepAlive } else { Step::Wait(WaitFor::Message, next) }
@@ -162,28 +197,36 @@ impl State {
     }
 
     pub(super) fn on_connected(&mut self, now: Instant) {
-        self.link = Link::Up { since: now, last_write: now, flow: Flow::Idle };
+        let flow = match self.link {
+            Link::Down { why: Why::Lost, .. } => Flow::Settling { until: now.checked_add(SETTLES_FOR) },
+            Link::Down { why: Why::NotMade, .. } | Link::Up { .. } => Flow::Idle,
+        };
+        self.link = Link::Up { since: now, last_write: now, flow };
     }
 
     /// The connect failed; says how long until the next.
     pub(super) fn on_connect_failed(&mut self, now: Instant) -> Duration {
+        self.down(now, Why::NotMade)
+    }
+
+    fn down(&mut self, now: Instant, why: Why) -> Duration {
         let wait = self.backoff.next_wait();
-        self.link = Link::Down { retry_at: now.checked_add(wait), backlog_full_since: None };
+        self.link = Link::Down { retry_at: now.checked_add(wait), backlog_full_since: None, why };
         wait
     }
 
     /// The reader is there, and its backlog is full. It is tried again soon, until the connect timeout has passed: then
     /// this counts as a failed connect, and the wait until the next is returned.
     pub(super) fn on_backlog_full(&mut self, now: Instant) -> Option<Duration> {
-        let since = match self.link {
-            Link::Down { backlog_full_since: Some(since), .. } => since,
-            Link::Down { .. } | Link::Up { .. } => now,
+        let (since, why) = match self.link {
+            Link::Down { backlog_full_since, why, .. } => (backlog_full_since.unwrap_or(now), why),
+            Link::Up { .. } => (now, Why::NotMade),
         };
         if has_come(since.checked_add(self.timing.connect_timeout), now) {
             return Some(self.on_connect_failed(now));
         }
         let retry_at = now.checked_add(FULL_BACKLOG_PACE);
-        self.link = Link::Down { retry_at, backlog_full_since: Some(since) };
+        self.link = Link::Down { retry_at, backlog_full_since: Some(since), why };
         None
     }
 
@@ -214,7 +257,7 @@ impl State {
         if let Link::Up { since, last_write, flow } = self.link {
             let blocked_since = match flow {
                 Flow::Blocked { since, .. } => since,
-                Flow::Lingering { .. } | Flow::Idle => now,
+                Flow::Settling { .. } | Flow::Lingering { .. } | Flow::Idle => now,
             };
             self.link =
                 Link::Up { since, last_write, flow: Flow::Blocked { since: blocked_since, look_at, room } };
@@ -235,7 +278,7 @@ impl State {
                 self.backoff.reset();
             }
         }
-        self.on_connect_failed(now)
+        self.down(now, Why::Lost)
     }
 
     /// Ends once nothing is pending, at the latest at `deadline`. A second call can only bring the end nearer.
@@ -305,25 +348,25 @@ mod tests {
             state.drain(Some(drained));
             state
         };
-        let past = |step: fn(Instant) -> State| draining(step(start)).step(drained, true);
+        let past = |step: fn(Instant) -> State| draining(step(start)).step(drained, Pending::Due);
         let mut table = String::new();
         for (row, steps) in [
             (
                 "running",
                 [
-                    state(start).step(start, true),
-                    waiting(start).step(start, true),
-                    up(start).step(start, true),
-                    up(start).step(start, false),
+                    state(start).step(start, Pending::Due),
+                    waiting(start).step(start, Pending::Due),
+                    up(start).step(start, Pending::Due),
+                    up(start).step(start, Pending::Nothing),
                 ],
             ),
             (
                 "draining",
                 [
-                    draining(state(start)).step(start, true),
-                    draining(waiting(start)).step(start, true),
-                    draining(up(start)).step(start, true),
-                    draining(up(start)).step(start, false),
+                    draining(state(start)).step(start, Pending::Due),
+                    draining(waiting(start)).step(start, Pending::Due),
+                    draining(up(start)).step(start, Pending::Due),
+                    draining(up(start)).step(start, Pending::Nothing),
                 ],
             ),
             ("past the deadline", [past(state), past(waiting), past(up), past(up)]),
@@ -352,11 +395,15 @@ mod tests {
         let mut state = waiting(start);
         state.drain(Some(start + Duration::from_millis(3)));
         assert_eq!(
-            state.step(start, true),
+            state.step(start, Pending::Due),
             Step::Wait(WaitFor::Time, Some(start + Duration::from_millis(3)))
         );
         state.drain(Some(start + SECOND));
-        assert_eq!(state.step(start + Duration::from_millis(3), true), Step::Exit, "it cannot be put off");
+        assert_eq!(
+            state.step(start + Duration::from_millis(3), Pending::Due),
+            Step::Exit,
+            "it cannot be put off"
+        );
     }
 
     #[test]
@@ -372,24 +419,41 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_made_at_once_after_a_loss_is_only_watched_for_a_moment() {
+        let start = Instant::now();
+        let mut state = up(start);
+        assert_eq!(state.step(start, Pending::Due), Step::Write, "the first one is trusted");
+        assert_eq!(state.on_lost(start + SECOND), Duration::ZERO);
+        state.on_connected(start + SECOND);
+        let settled = start + SECOND + SETTLES_FOR;
+        assert_eq!(state.step(start + SECOND, Pending::Due), Step::Wait(WaitFor::Time, Some(settled)));
+        assert_eq!(state.step(settled, Pending::Due), Step::Write);
+        // Where a try has failed in between, the dying one is gone.
+        state.on_lost(settled);
+        state.on_connect_failed(settled);
+        state.on_connected(settled);
+        assert_eq!(state.step(settled, Pending::Due), Step::Write);
+    }
+
+    #[test]
     fn every_byte_restarts_the_write_timeout() {
         let start = Instant::now();
         let mut state = up(start);
         state.on_blocked(start);
         let room = |at| Step::Wait(WaitFor::Room, Some(at));
-        assert_eq!(state.step(start, true), room(start + FULL_SOCKET_PACE));
+        assert_eq!(state.step(start, Pending::Due), room(start + FULL_SOCKET_PACE));
         state.on_room(start + SECOND / 2);
-        assert_eq!(state.step(start + SECOND / 2, true), Step::Write);
+        assert_eq!(state.step(start + SECOND / 2, Pending::Due), Step::Write);
         // The socket said there was room, and then took nothing: no reason to wait longer.
         let late = start + SECOND * 99 / 100;
         state.on_blocked(late);
-        assert_eq!(state.step(late, true), room(start + SECOND));
+        assert_eq!(state.step(late, Pending::Due), room(start + SECOND));
         state.on_written(late);
         state.on_blocked(late);
         let end = late + SECOND;
-        assert_eq!(state.step(end, true), Step::Write, "a last look");
+        assert_eq!(state.step(end, Pending::Due), Step::Write, "a last look");
         state.on_blocked(end);
-        assert_eq!(state.step(end, true), Step::TimeOut);
+        assert_eq!(state.step(end, Pending::Due), Step::TimeOut);
     }
 
     #[test]
@@ -397,10 +461,10 @@ mod tests {
         let start = Instant::now();
         let mut state = up(start);
         state.on_blocked(start);
-        assert_eq!(state.step(start + FULL_SOCKET_PACE, true), Step::Write);
+        assert_eq!(state.step(start + FULL_SOCKET_PACE, Pending::Due), Step::Write);
         state.on_written(start + FULL_SOCKET_PACE);
         state.on_blocked(start + FULL_SOCKET_PACE);
-        assert_ne!(state.step(start + SECOND, true), Step::TimeOut, "a byte was taken in between");
+        assert_ne!(state.step(start + SECOND, Pending::Due), Step::TimeOut, "a byte was taken in between");
     }
 
     #[test]
@@ -408,7 +472,7 @@ mod tests {
         let start = Instant::now();
         let mut state = up(start);
         state.on_blocked(start);
-        assert_eq!(state.step(start + 2 * SECOND, false), Step::Wait(WaitFor::Message, None));
+        assert_eq!(state.step(start + 2 * SECOND, Pending::Nothing), Step::Wait(WaitFor::Message, None));
     }
 
     #[test]
@@ -416,10 +480,10 @@ mod tests {
         let start = Instant::now();
         let mut state = up(start);
         state.on_no_memory(start);
-        assert_eq!(state.step(start, true), Step::Wait(WaitFor::Time, Some(start + NO_MEMORY_PACE)));
-        assert_eq!(state.step(start + NO_MEMORY_PACE, true), Step::Write);
+        assert_eq!(state.step(start, Pending::Due), Step::Wait(WaitFor::Time, Some(start + NO_MEMORY_PACE)));
+        assert_eq!(state.step(start + NO_MEMORY_PACE, Pending::Due), Step::Write);
         state.on_no_memory(start + SECOND);
-        assert_eq!(state.step(start + SECOND, true), Step::TimeOut, "not for ever");
+        assert_eq!(state.step(start + SECOND, Pending::Due), Step::TimeOut, "not for ever");
     }
 
     #[test]
@@ -427,8 +491,11 @@ mod tests {
         let start = Instant::now();
         let mut state = state(start);
         assert_eq!(state.on_backlog_full(start), None);
-        assert_eq!(state.step(start, true), Step::Wait(WaitFor::Time, Some(start + FULL_BACKLOG_PACE)));
-        assert_eq!(state.step(start + FULL_BACKLOG_PACE, true), Step::Connect);
+        assert_eq!(
+            state.step(start, Pending::Due),
+            Step::Wait(WaitFor::Time, Some(start + FULL_BACKLOG_PACE))
+        );
+        assert_eq!(state.step(start + FULL_BACKLOG_PACE, Pending::Due), Step::Connect);
         assert_eq!(state.on_backlog_full(start + SECOND / 2), None);
         assert_eq!(state.on_backlog_full(start + SECOND), Some(Duration::from_millis(10)));
         assert_eq!(state.on_backlog_full(start + SECOND), None, "the next try has its own time");
@@ -440,16 +507,18 @@ mod tests {
         let mut state = up(start);
         state.on_written(start);
         let end = start + TIMING.linger;
-        assert_eq!(state.step(start, false), Step::Wait(WaitFor::Block, Some(end)));
-        assert_eq!(state.step(end, true), Step::Write);
+        assert_eq!(state.step(start, Pending::Nothing), Step::Wait(WaitFor::Block, Some(end)));
+        assert_eq!(state.step(start, Pending::Few), Step::Wait(WaitFor::Block, Some(end)), "let them gather");
+        assert_eq!(state.step(start, Pending::Due), Step::Write);
+        assert_eq!(state.step(end, Pending::Few), Step::Write);
         state.on_written(end);
-        assert_eq!(state.step(end, false), Step::Wait(WaitFor::Block, Some(end + TIMING.linger)));
-        assert_eq!(state.step(end + TIMING.linger, false), Step::Wait(WaitFor::Message, None));
+        assert_eq!(state.step(end, Pending::Nothing), Step::Wait(WaitFor::Block, Some(end + TIMING.linger)));
+        assert_eq!(state.step(end + TIMING.linger, Pending::Nothing), Step::Wait(WaitFor::Message, None));
         let mut eager =
             State::new(start, Backoff::new(SECOND, SECOND, 1), Timing { linger: Duration::ZERO, ..TIMING });
         eager.on_connected(start);
         eager.on_written(start);
-        assert_eq!(eager.step(start, false), Step::Wait(WaitFor::Message, None));
+        assert_eq!(eager.step(start, Pending::Nothing), Step::Wait(WaitFor::Message, None));
     }
 
     #[test]
@@ -458,11 +527,14 @@ mod tests {
         let timing = Timing { keepalive: Some(3 * SECOND), linger: Duration::ZERO, ..TIMING };
         let mut state = State::new(start, Backoff::new(SECOND, SECOND, 1), timing);
         state.on_connected(start);
-        assert_eq!(state.step(start, false), Step::Wait(WaitFor::Message, Some(start + 3 * SECOND)));
-        assert_eq!(state.step(start + 3 * SECOND, false), Step::KeepAlive);
+        assert_eq!(
+            state.step(start, Pending::Nothing),
+            Step::Wait(WaitFor::Message, Some(start + 3 * SECOND))
+        );
+        assert_eq!(state.step(start + 3 * SECOND, Pending::Nothing), Step::KeepAlive);
         state.on_written(start + 3 * SECOND);
         assert_eq!(
-            state.step(start + 4 * SECOND, false),
+            state.step(start + 4 * SECOND, Pending::Nothing),
             Step::Wait(WaitFor::Message, Some(start + 6 * SECOND))
         );
     }
@@ -471,7 +543,7 @@ mod tests {
         /// Whatever happens, a wait has an end that has not come, draining ends, and nothing overflows.
         #[test]
         fn no_history_leads_to_a_wait_without_sense(
-            events in prop::collection::vec((0u8..9, 0u64..3_000, any::<bool>()), 1..80),
+            events in prop::collection::vec((0u8..9, 0u64..3_000, 0u8..3), 1..80),
             write_timeout in prop_oneof![Just(Duration::MAX), Just(SECOND)],
         ) {
             let mut now = Instant::now();
@@ -495,6 +567,7 @@ mod tests {
                         draining_until = earlier(draining_until, Some(deadline));
                     }
                 }
+                let pending = [Pending::Nothing, Pending::Few, Pending::Due][usize::from(pending)];
                 match state.step(now, pending) {
                     Step::Wait(_, Some(until)) => {
                         prop_assert!(until > now);

@@ -22,6 +22,8 @@ pub(super) struct Worker {
     pub(super) observer: Observer<WriterEvent>,
     pub(super) options: Options,
     pub(super) stream: Option<Stream>,
+    /// Whether the kernel took anything on this connection: else there was nothing to be left unread.
+    pub(super) has_written: bool,
     pub(super) outage: Outage,
 }
 
@@ -80,7 +82,7 @@ impl Worker {
             Life::Draining(deadline) => self.state.drain(deadline),
             Life::Ended(_) | Life::Gone(_) => return None,
         }
-        let step = self.state.step(now, inner.queue.held().messages > 0);
+        let step = self.state.step(now, inner.pending());
         let outbox = if step == Step::Write { inner.queue.begin_write() } else { Outbox::default() };
         inner.queue.set_attention(match step {
             Step::Wait(WaitFor::Message, _) => Attention::Asleep,
@@ -120,6 +122,7 @@ impl Worker {
             return self.tell_failure(ConnectError::WrongPeer { expected, found: reader.uid }, retry_in);
         }
         self.stream = Some(stream);
+        self.has_written = false;
         self.state.on_connected(now());
         self.outage = Outage::Untold;
         self.shared.counters.connects.add(1);
@@ -161,6 +164,7 @@ impl Worker {
         drop(inner);
         match sent {
             Ok(Sent::Some(_)) => {
+                self.has_written = true;
                 self.shared.counters.writes.add(1);
                 self.state.on_written(now);
             }
@@ -202,7 +206,8 @@ impl Worker {
         let Some(stream) = self.stream.take() else { return };
         // The error may have come with the write already.
         let is_reset = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionReset;
-        let unread = stream.lost_unread() || matches!(&cause, LostCause::Failed(error) if is_reset(error));
+        let is_told = matches!(&cause, LostCause::Failed(error) if is_reset(error)) || stream.lost_unread();
+        let unread = self.has_written && is_told;
         drop(stream);
         self.shared.counters.set_connected(false);
         if unread {
