@@ -173,7 +173,7 @@ fn a_slow_reader_is_no_dead_reader() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, events) = writer_with(&place.socket(), |builder| {
-        builder.send_buffer_size(4096).write_timeout(Duration::from_millis(400))
+        builder.send_buffer_size(4096).write_timeout(Duration::from_secs(1))
     });
     let message = vec![3; 300_000];
     writer.try_send(message.clone()).unwrap();
@@ -182,7 +182,7 @@ fn a_slow_reader_is_no_dead_reader() {
     let mut buffer = vec![0; 20_000];
     while bytes.len() < frame(&message).len() {
         // Each pause is shorter than the write timeout, all of them together are longer.
-        thread::park_timeout(Duration::from_millis(40));
+        thread::park_timeout(Duration::from_millis(100));
         let len = stream.read(&mut buffer).unwrap();
         bytes.extend_from_slice(&buffer[..len]);
     }
@@ -197,14 +197,14 @@ fn a_reader_that_reads_steadily_but_never_empties_its_buffer_is_no_dead_reader()
     let raw = RawReader::bind(&place.socket());
     // With the default buffer Linux says that there is room only when three quarters of it are free.
     let (writer, events) =
-        writer_with(&place.socket(), |builder| builder.write_timeout(Duration::from_millis(300)));
+        writer_with(&place.socket(), |builder| builder.write_timeout(Duration::from_secs(1)));
     let message = vec![3; 2_000_000];
     writer.try_send(message.clone()).unwrap();
     let mut stream = raw.accept();
     let mut bytes = Vec::new();
     let mut buffer = [0; 8 * 1024];
-    for _ in 0..50 {
-        thread::park_timeout(Duration::from_millis(20));
+    for _ in 0..60 {
+        thread::park_timeout(Duration::from_millis(25));
         let len = stream.read(&mut buffer).unwrap();
         bytes.extend_from_slice(&buffer[..len]);
     }
