@@ -43,8 +43,12 @@
 //!
 //! Control (shutdown, flush) travels beside the queue, never through it: a full queue delays nothing.
 //!
+//! A connection that was made at once after a loss is only watched for 20 ms before it is written to: a process that dies may lose its connections before its listening
+//! socket. A full socket is written to again every 50 ms, since Linux reports room only when three quarters of the buffer are free.
+//!
 //! After a batch the thread lingers for 200 µs, in which no sender has to wake it; it sleeps for good when that brought nothing. A sleeping thread is woken through an
-//! eventfd, and so is a lingering one when a whole block is ready for it.
+//! eventfd, and so is a lingering one when a whole block is ready for it, or somebody waits; a few messages gather
+//! meanwhile.
 //!
 //! # The reader
 //!

@@ -143,7 +143,8 @@ impl WriterBuilder {
     }
 
     /// How long the thread stays after a batch without having to be woken: 200 µs unless set. A wake costs the sender a system call,
-    /// some microseconds; a message that comes while the thread lingers waits up to this long. Zero wakes it for every message that finds
+    /// some microseconds; a message that comes while the thread lingers waits up to this long. Until then few messages gather, and go out
+    /// together. Zero wakes it for every message that finds
     /// it idle.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
