@@ -131,6 +131,13 @@ pub enum FlushError {
         /// How many of the messages that this flush waited for were left.
         left: u64,
     },
+    /// A connection was lost, and nobody knows whether the reader had these messages first. Told once for each loss, also for one before the
+    /// call; never by a writer that delivers at least once, which sends them again.
+    #[error("a connection was lost before the reader had these messages, as far as is known")]
+    Lost,
+    /// This system does not tell what the reader has read: only Linux does.
+    #[error("this system does not tell what a reader has read: ask for Written or Handled")]
+    Unsupported,
     /// It was called from inside the writer's own observer, for which it would have to wait.
     #[error("flush was called from inside this writer's own observer: call it from another thread")]
     InCallback,

@@ -1,12 +1,9 @@
 //! What happens on the threads of a writer or reader, told to whoever asked to be told.
-//! Values, and the one place that calls an observer.
+//! Values.
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -67,6 +64,15 @@ pub enum WriterEvent {
         /// Its length, in bytes. A reader with a lower limit is the usual cause.
         len: u64,
     },
+    /// The reader gives no receipt, for the write timeout now. Messages are kept, and no more are taken once the queue is full. Told only at
+    /// least once; once for a connection, and again after an answer.
+    #[non_exhaustive]
+    NoReceipt {
+        /// Where it leads.
+        address: Address,
+        /// How long it was waited for. A reader that knows no receipts is one cause, a handler that blocks is another.
+        waited: Duration,
+    },
     /// The writer's thread ends.
     #[non_exhaustive]
     Stopped {
@@ -100,6 +106,9 @@ impl fmt::Display for WriterEvent {
                     f,
                     "gave up a message of {len} bytes to {address}: three connections ended in the middle of it"
                 )
+            }
+            Self::NoReceipt { address, waited } => {
+                write!(f, "no receipt from {address} for {waited:?}: messages are kept")
             }
             Self::Stopped { address, left } => {
                 write!(f, "stopped writing to {address}, with {} messages left", left.messages)
@@ -155,6 +164,36 @@ pub enum LostCause {
     /// The reader took no byte for the write timeout.
     #[error("the reader took no byte for {0:?}")]
     WriteTimeout(Duration),
+    /// The reader's receipt cannot be true: whatever is there is no reader of this kind.
+    #[error("the reader's receipt cannot be true")]
+    BadReceipt(#[source] BadReceipt),
+}
+
+/// What is wrong with a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BadReceipt {
+    /// It covers more than was written on its connection.
+    #[error("it covers {count} messages, and {written} were written")]
+    #[non_exhaustive]
+    TooHigh {
+        /// How many messages it covers.
+        count: u64,
+        /// How many were written.
+        written: u64,
+    },
+    /// It covers less than one before it.
+    #[error("it covers {count} messages, and one before it {before}")]
+    #[non_exhaustive]
+    Fell {
+        /// How many messages it covers.
+        count: u64,
+        /// How many the one before it covered.
+        before: u64,
+    },
+    /// It is no 64-bit varint.
+    #[error("it is no varint")]
+    Invalid,
 }
 
 /// What a reader tells its observer: transitions only, never one a message.
@@ -336,58 +375,6 @@ pub enum RefuseCause {
         /// The reader's `max_connections_per_user`.
         limit: usize,
     },
-}
-
-/// The user's function for events, kept from doing harm.
-pub(crate) struct Observer<E>(Option<Callback<E>>);
-
-type Callback<E> = Arc<dyn Fn(&E) + Send + Sync>;
-
-impl<E> Observer<E> {
-    pub(crate) fn none() -> Self {
-        Self(None)
-    }
-
-    pub(crate) fn new(observer: impl Fn(&E) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(observer)))
-    }
-
-    /// Tells the event to the observer, if there is one; calls `panicked` if that panics.
-    pub(crate) fn tell(&self, event: impl FnOnce() -> E, panicked: impl FnOnce()) {
-        let Some(observer) = &self.0 else { return };
-        let event = event();
-        if guarded(|| observer(&event)).is_err() {
-            panicked();
-        }
-    }
-}
-
-impl<E> Clone for Observer<E> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<E> fmt::Debug for Observer<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Observer(..)" } else { "Observer(none)" })
-    }
-}
-
-/// Runs what may panic; returns what it panicked with, where that is text.
-pub(crate) fn guarded<T>(act: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| {
-        let message = panic_message(&*panic);
-        // To drop what somebody panicked with can panic too.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
-        message
-    })
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic without text").to_owned()
 }
 
 #[cfg(test)]

@@ -160,6 +160,7 @@ mod frame;
 pub mod guide;
 mod message;
 mod metrics;
+mod observer;
 mod peer;
 mod pool;
 mod reader;
@@ -170,13 +171,13 @@ mod writer;
 
 pub use address::{Address, AddressError, MAX_PATH_LEN, runtime_path};
 pub use error::{BindError, FlushError, SendError, SettingError, ShutdownError, StartError};
-pub use event::{CloseCause, ConnectError, LostCause, ReaderEvent, RefuseCause, WriterEvent};
+pub use event::{BadReceipt, CloseCause, ConnectError, LostCause, ReaderEvent, RefuseCause, WriterEvent};
 pub use message::Message;
 pub use metrics::{Dropped, Failed, ProtocolErrors, ReaderMetrics, Tally, WriterMetrics};
 pub use peer::{Credentials, Peer};
 pub use reader::{BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
 pub use socket_file::{create_socket_dir, remove_stale_socket};
-pub use writer::{Overflow, WriteSlot, Writer, WriterBuilder, WriterReport};
+pub use writer::{Delivery, Level, Overflow, WriteSlot, Writer, WriterBuilder, WriterReport};
 
 /// The README's program runs as a test.
 #[cfg(doctest)]

@@ -55,16 +55,21 @@ pub(crate) fn widen(len: usize) -> u64 {
 /// The figures of a [`Writer`](crate::Writer) at one moment. All but `queued` and `connected` only grow.
 ///
 /// At rest the books balance, in messages and in bytes:
-/// `accepted = sent + dropped.oldest + failed.given_up + failed.left + queued`. Every attempt to send ends as accepted or
+/// `accepted = sent + dropped.oldest + failed.given_up + failed.left + queued`, and with delivery at least once `confirmed` stands in the place
+/// of `sent`. Every attempt to send ends as accepted or
 /// as one of the refusals in [`Dropped`]. An empty message is accepted, sends nothing, and is in no figure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriterMetrics {
     /// What the queue took.
     pub accepted: Tally,
-    /// Messages of which the kernel took the last byte. Not: read, handled, kept.
+    /// Messages of which the kernel took the last byte. Not: read, handled, kept. Each counts once.
     pub sent: Tally,
-    /// What waits, or is being written: accepted, and not yet ended one way or the other.
+    /// Messages that the reader's receipts cover: its handler has dealt with them. Counted with delivery at least once.
+    pub confirmed: Tally,
+    /// Messages that were sent again, as often as they were: the connection had ended before a receipt covered them.
+    pub resent: Tally,
+    /// What waits to be sent, or for a receipt: accepted, and not yet ended one way or the other.
     pub queued: Tally,
     /// What was refused, or made room.
     pub dropped: Dropped,

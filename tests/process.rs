@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use uds_ipc::{Reader, ShutdownError, Writer};
+use uds_ipc::{Level, Reader, ShutdownError, Writer};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SIGPIPE: i32 = 13;
@@ -188,7 +188,7 @@ fn a_reader_killed_while_idle_costs_nothing_and_is_not_said_to() {
             let _ = writer.try_send("one");
             place.path().join("handled").exists()
         });
-        writer.flush(PATIENCE).unwrap();
+        writer.flush(Level::Written, PATIENCE).unwrap();
         // Only a connection that has lasted a second is made again at once.
         thread::park_timeout(Duration::from_millis(1100));
         wait_until("everything is handled", || {

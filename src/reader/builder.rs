@@ -9,8 +9,9 @@ use super::core::{PeerCheck, Settings};
 use super::state::Pace;
 use crate::address::{Address, AddressError};
 use crate::error::{BindError, SettingError};
-use crate::event::{Observer, ReaderEvent};
+use crate::event::ReaderEvent;
 use crate::metrics::widen;
+use crate::observer::Observer;
 use crate::peer::Peer;
 use crate::sys::{Listener, ListenerOptions};
 

@@ -13,8 +13,9 @@ use super::decoder::{Decoder, Frame, Malformed};
 use super::handler::Handler;
 use super::receipts::Receipts;
 use super::state::{Closing, FrameClock, end_cause};
-use crate::event::{CloseCause, ReaderEvent, RefuseCause, guarded};
+use crate::event::{CloseCause, ReaderEvent, RefuseCause};
 use crate::metrics::{Tally, widen};
+use crate::observer::guarded;
 use crate::peer::Peer;
 use crate::sys::{Received, Sent, Stream};
 

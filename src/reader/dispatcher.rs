@@ -68,7 +68,7 @@ impl<H: Handler> Dispatcher<H> {
                 Err(Stopped) => return,
             }
             let timeout = next.map(|at| at.saturating_duration_since(now));
-            if sys::wait(&self.core.waker, None, false, timeout).woken {
+            if sys::wait(&self.core.waker, None, sys::Wanted::default(), timeout).woken {
                 self.core.waker.reset();
             }
         }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::core::{Accepting, Core, ERRANDS, FILE, LISTENER};
 use super::handler::Handler;
-use crate::event::{ReaderEvent, RefuseCause, guarded};
+use crate::event::{ReaderEvent, RefuseCause};
+use crate::observer::guarded;
 use crate::sys::{Accepted, FileWatch, Interest, Ready};
 
 /// How many connections are accepted before others have their turn.

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use nix::libc;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::credentials;
+use super::{credentials, unread};
 use crate::address::Address;
 use crate::peer::Credentials;
 
@@ -107,6 +107,14 @@ impl Stream {
     /// After the connection was lost: whether the peer left bytes unread. Only Linux tells.
     pub(crate) fn lost_unread(&self) -> bool {
         matches!(self.0.take_error(), Ok(Some(error)) if error.kind() == io::ErrorKind::ConnectionReset)
+    }
+
+    /// Whether [`Stream::unread`] and [`Stream::lost_unread`] can tell.
+    pub(crate) const TELLS_UNREAD: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+    /// How many of the bytes that were sent the peer has not read: this many at most, and none when it is 0.
+    pub(crate) fn unread(&self) -> Option<u64> {
+        unread::unread(&self.0)
     }
 
     pub(crate) fn peer(&self) -> io::Result<Credentials> {

@@ -9,13 +9,25 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::{Stream, Waker};
 
+/// What to wait for at a socket, besides its end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    /// It takes bytes.
+    pub(crate) room: bool,
+    /// It has bytes, or the peer will send no more.
+    pub(crate) bytes: bool,
+}
+
 /// What ended a wait. More than one can be true; none is when the time did.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Readiness {
     /// The waker was used.
     pub(crate) woken: bool,
     /// The socket takes bytes again.
     pub(crate) room: bool,
+    /// The socket has bytes, or the peer will send no more.
+    pub(crate) bytes: bool,
     /// The peer has closed the socket.
     pub(crate) hangup: bool,
 }
@@ -23,15 +35,16 @@ pub(crate) struct Readiness {
 /// How often to look where waiting is impossible.
 const BLIND: Duration = Duration::from_millis(5);
 
-/// Waits until `waker` is used, `stream` is closed by its peer, `stream` has room (if that is asked for), or
-/// `timeout` is over.
+/// Waits until `waker` is used, `stream` is closed by its peer, `stream` has what is `wanted`, or `timeout` is over.
 pub(crate) fn wait(
     waker: &Waker,
     stream: Option<&Stream>,
-    for_room: bool,
+    wanted: Wanted,
     timeout: Option<Duration>,
 ) -> Readiness {
-    let events = if for_room { PollFlags::POLLOUT } else { PollFlags::empty() };
+    let mut events = PollFlags::empty();
+    events.set(PollFlags::POLLOUT, wanted.room);
+    events.set(PollFlags::POLLIN, wanted.bytes);
     let waker = PollFd::new(waker.as_fd(), PollFlags::POLLIN);
     let mut both;
     let mut alone;
@@ -57,6 +70,7 @@ pub(crate) fn wait(
     Readiness {
         woken: !waker.is_empty(),
         room: stream.contains(PollFlags::POLLOUT),
+        bytes: stream.contains(PollFlags::POLLIN),
         hangup: stream.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL),
     }
 }

@@ -1,12 +1,17 @@
-//! A run of whole frames in memory, and how much of it the kernel has taken.
+//! A run of whole frames in memory, and how far it has come: taken by the kernel, and settled.
 //! Pure: no I/O, no threads, no clock.
-
-use std::io::IoSlice;
+//!
+//! ```text
+//! settled ≤ whole ≤ taken
+//!    │        │       └ how far the kernel has taken it on this connection
+//!    │        └ where the first frame begins of which the kernel lacks a byte
+//!    └ where the first message begins that may have to be sent again
+//! ```
 
 use bytes::Bytes;
 
 use crate::frame::{self, Parsed, Prefix};
-use crate::metrics::{Tally, widen};
+use crate::metrics::Tally;
 
 /// Up to here small messages share a block. Writes of 128 to 256 KiB were the fastest, and a write carries several.
 pub(super) const BLOCK_SIZE: usize = 128 * 1024;
@@ -14,17 +19,22 @@ pub(super) const BLOCK_SIZE: usize = 128 * 1024;
 /// From this length on an owned message becomes a block of its own instead of being copied.
 pub(super) const OWN_BLOCK_SIZE: usize = 32 * 1024;
 
-/// A run of whole frames: either many small ones, or one that keeps its owner's buffer.
+/// A frame without a message: the writer asks for a receipt with it.
+pub(super) const EMPTY_FRAME: &[u8] = &[0];
+
+/// A run of whole frames: either many small ones, or one that keeps its owner's buffer. It may end with the question for a receipt.
 #[derive(Debug)]
 pub(super) struct Block {
     body: Body,
+    asks: bool,
     /// The place of the block's first remaining message in the order of all that were accepted.
     first: u64,
-    /// The messages that remain in it.
+    /// The messages that remain: those from `settled` on.
     tally: Tally,
-    /// Where the first frame begins of which the kernel lacks a byte.
+    /// Those of them that the kernel has taken whole.
+    whole_tally: Tally,
     settled: usize,
-    /// How far this connection has taken the block: `settled`, or somewhere in the frame that begins there.
+    whole: usize,
     taken: usize,
 }
 
@@ -40,6 +50,11 @@ impl Block {
         Self::new(Body::Copied(Vec::new()), first, Tally::default())
     }
 
+    /// A block without messages, that only asks for a receipt of those before number `first`.
+    pub(super) fn question(first: u64) -> Self {
+        Self { asks: true, ..Self::empty(first) }
+    }
+
     /// A block of one message, which is not copied.
     pub(super) fn owned(payload: Bytes, first: u64) -> Self {
         let tally = Tally::one(payload.len());
@@ -47,24 +62,37 @@ impl Block {
     }
 
     fn new(body: Body, first: u64, tally: Tally) -> Self {
-        Self { body, first, tally, settled: 0, taken: 0 }
+        let whole_tally = Tally::default();
+        Self { body, asks: false, first, tally, whole_tally, settled: 0, whole: 0, taken: 0 }
     }
 
     /// Empties a used block, keeping its memory. `None` where there is none worth keeping.
-    pub(super) fn recycle(mut self: Box<Self>) -> Option<Box<Self>> {
-        let Body::Copied(frames) = &mut self.body else { return None };
+    pub(super) fn recycle(self: Box<Self>) -> Option<Box<Self>> {
+        let mut used = self;
+        let Body::Copied(frames) = &mut used.body else { return None };
         frames.clear();
-        (self.tally, self.settled, self.taken) = (Tally::default(), 0, 0);
-        Some(self)
+        let body = Body::Copied(std::mem::take(frames));
+        *used = Self::new(body, 0, Tally::default());
+        Some(used)
     }
 
     pub(super) fn set_first(&mut self, first: u64) {
         self.first = first;
     }
 
+    /// Lets the block end with a question for a receipt.
+    pub(super) fn ask(&mut self) {
+        self.asks = true;
+    }
+
+    /// Whether it does.
+    pub(super) fn asks(&self) -> bool {
+        self.asks
+    }
+
     /// Whether a frame of a message this long still belongs into this block.
     pub(super) fn has_room(&self, message_len: usize, block_size: usize) -> bool {
-        self.is_empty() || self.wire_len() + frame::MAX_PREFIX_LEN + message_len <= block_size
+        self.is_empty() || self.frames_len() + frame::MAX_PREFIX_LEN + message_len <= block_size
     }
 
     /// Adds a copy of `message` as a frame. Only for a block made by [`Block::empty`].
@@ -89,6 +117,12 @@ impl Block {
         self.tally
     }
 
+    /// Those of them that the kernel has taken whole.
+    pub(super) fn whole_tally(&self) -> Tally {
+        self.whole_tally
+    }
+
+    /// Whether no message remains.
     pub(super) fn is_empty(&self) -> bool {
         self.tally.messages == 0
     }
@@ -98,16 +132,25 @@ impl Block {
         self.first
     }
 
+    /// The number of the first message of which the kernel lacks a byte.
+    pub(super) fn first_unwritten(&self) -> u64 {
+        self.first + self.whole_tally.messages
+    }
+
     /// The number of the message after the last.
     pub(super) fn end(&self) -> u64 {
         self.first + self.tally.messages
     }
 
-    fn wire_len(&self) -> usize {
+    fn frames_len(&self) -> usize {
         match &self.body {
             Body::Copied(frames) => frames.len(),
             Body::Owned { prefix, payload } => prefix.as_slice().len() + payload.len(),
         }
+    }
+
+    fn wire_len(&self) -> usize {
+        self.frames_len() + usize::from(self.asks)
     }
 
     /// The bytes that the kernel has yet to take.
@@ -115,8 +158,8 @@ impl Block {
         self.wire_len() - self.taken
     }
 
-    /// The bytes that the kernel has yet to take, in one or two slices.
-    pub(super) fn slices(&self) -> impl Iterator<Item = IoSlice<'_>> {
+    /// The bytes that the kernel has yet to take, in up to three slices.
+    pub(super) fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let (head, tail) = match &self.body {
             Body::Copied(frames) => (frames.get(self.taken..), None),
             Body::Owned { prefix, payload } => {
@@ -125,94 +168,168 @@ impl Block {
                 (prefix.get(self.taken..), payload.get(in_payload..))
             }
         };
-        head.into_iter().chain(tail).filter(|slice| !slice.is_empty()).map(IoSlice::new)
+        let question = (self.remaining_len() > 0 && self.asks).then_some(EMPTY_FRAME);
+        head.into_iter().chain(tail).chain(question).filter(|slice| !slice.is_empty())
     }
 
     /// Notes that the kernel took the next `len` bytes; says which messages it has now taken whole.
     pub(super) fn advance(&mut self, len: usize) -> Tally {
         self.taken += len;
         debug_assert!(self.taken <= self.wire_len(), "the kernel cannot take more than it was given");
-        let before = self.tally;
-        if self.taken >= self.wire_len() {
-            self.settled = self.taken;
-            self.first += self.tally.messages;
-            self.tally = Tally::default();
+        let before = self.whole_tally;
+        let frames_len = self.frames_len();
+        if self.taken >= frames_len {
+            self.whole = frames_len;
+            self.whole_tally = self.tally;
         } else {
             while let Some((frame_len, message_len)) =
-                self.front().filter(|(len, _)| self.settled + len <= self.taken)
+                self.frame_at(self.whole).filter(|(len, _)| self.whole + len <= self.taken)
             {
-                self.remove_front(frame_len, message_len);
+                self.whole += frame_len;
+                self.whole_tally += Tally::one(message_len);
+            }
+        }
+        self.whole_tally - before
+    }
+
+    /// Likewise; says beside it which of these messages have numbers below `sent_to`.
+    pub(super) fn advance_past(&mut self, len: usize, sent_to: u64) -> (Tally, Tally) {
+        let (mut at, from) = (self.whole, self.first_unwritten());
+        let whole = self.advance(len);
+        if from >= sent_to {
+            return (whole, Tally::default());
+        }
+        if self.first_unwritten() <= sent_to {
+            return (whole, whole);
+        }
+        let mut again = Tally::default();
+        while from + again.messages < sent_to {
+            let Some((frame_len, message_len)) = self.frame_at(at) else { break };
+            at += frame_len;
+            again += Tally::one(message_len);
+        }
+        (whole, again)
+    }
+
+    /// The first `messages` that remain, of those that the kernel took whole, need not be sent again; says which that were.
+    pub(super) fn settle(&mut self, messages: u64) -> Tally {
+        debug_assert!(messages <= self.whole_tally.messages, "the kernel has not taken these");
+        let before = self.tally;
+        if messages >= self.whole_tally.messages {
+            self.settled = self.whole;
+            self.first += self.whole_tally.messages;
+            self.tally -= self.whole_tally;
+            self.whole_tally = Tally::default();
+        } else {
+            for _ in 0..messages {
+                let Some((frame_len, message_len)) = self.frame_at(self.settled) else { break };
+                self.settled += frame_len;
+                self.first += 1;
+                self.tally -= Tally::one(message_len);
+                self.whole_tally -= Tally::one(message_len);
             }
         }
         before - self.tally
     }
 
-    /// The connection is gone, and what it took of an unfinished frame with it.
+    /// The connection is gone: whatever it took that is not settled is to be sent again.
     pub(super) fn rewind(&mut self) {
-        self.taken = self.settled;
+        (self.whole, self.taken) = (self.settled, self.settled);
+        self.whole_tally = Tally::default();
     }
 
-    /// Whether the kernel took a part of the first remaining frame.
+    /// Whether the kernel took a part of a frame, and not all of it.
     pub(super) fn is_cut(&self) -> bool {
+        self.cut().is_some()
+    }
+
+    /// The message that the kernel took a part of.
+    pub(super) fn cut(&self) -> Option<Tally> {
+        if self.taken <= self.whole || self.whole >= self.frames_len() {
+            return None;
+        }
+        self.frame_at(self.whole).map(|(_, message_len)| Tally::one(message_len))
+    }
+
+    /// Whether the kernel took any byte of what is not settled.
+    pub(super) fn is_begun(&self) -> bool {
         self.taken > self.settled
     }
 
-    /// The first message that remains.
-    pub(super) fn front_tally(&self) -> Option<Tally> {
-        self.front().map(|(_, message_len)| Tally::one(message_len))
+    /// Of the first message that remains: the length of its frame.
+    pub(super) fn front_frame_len(&self) -> Option<usize> {
+        self.frame_at(self.settled).map(|(frame_len, _)| frame_len)
     }
 
-    /// Removes the first message. It must not be cut.
+    /// Removes the first message of a block that is not begun.
     pub(super) fn evict(&mut self) -> Option<Tally> {
-        debug_assert!(!self.is_cut(), "the peer has the beginning of this frame");
-        let (frame_len, message_len) = self.front()?;
-        self.remove_front(frame_len, message_len);
-        self.taken = self.settled;
+        debug_assert!(!self.is_begun(), "the peer has the beginning of this block");
+        let (frame_len, message_len) = self.frame_at(self.settled)?;
+        self.settled += frame_len;
+        self.first += 1;
+        self.tally -= Tally::one(message_len);
+        self.rewind();
         Some(Tally::one(message_len))
     }
 
-    /// Splits off the first message, which is cut, so that those behind it can be evicted.
-    pub(super) fn split_cut(&mut self) -> Option<Self> {
-        let (frame_len, message_len) = self.front()?;
-        if self.tally.messages == 1 {
-            return None;
-        }
-        let Body::Copied(frames) = &self.body else { return None };
-        let frame = frames.get(self.settled..self.settled + frame_len)?.to_vec();
-        let cut = Self {
-            body: Body::Copied(frame),
-            first: self.first,
-            tally: Tally::one(message_len),
-            settled: 0,
-            taken: self.taken - self.settled,
+    /// Splits off the messages that are begun, so that those behind them can be evicted. `None` when there are none behind them.
+    pub(super) fn split_begun(&mut self) -> Option<Self> {
+        let (cut_len, cut) = match self.frame_at(self.whole) {
+            Some((frame_len, message_len)) if self.is_cut() => (frame_len, Tally::one(message_len)),
+            _ => (0, Tally::default()),
         };
-        self.remove_front(frame_len, message_len);
-        self.taken = self.settled;
-        Some(cut)
+        self.split(self.whole + cut_len, self.whole_tally + cut)
     }
 
-    /// The lengths of the first remaining frame and of its message. No index of the frames is kept: they are walked
-    /// only after a partial write.
-    fn front(&self) -> Option<(usize, usize)> {
-        if self.is_empty() {
+    /// Splits off the messages before number `number`, in a block that is not begun. `None` when there are none before it.
+    pub(super) fn split_before(&mut self, number: u64) -> Option<Self> {
+        let (mut end, mut before) = (self.settled, Tally::default());
+        while self.first + before.messages < number {
+            let (frame_len, message_len) = self.frame_at(end)?;
+            end += frame_len;
+            before += Tally::one(message_len);
+        }
+        self.split(end, before)
+    }
+
+    /// Splits off what stands before `end`, which is that many messages.
+    fn split(&mut self, end: usize, messages: Tally) -> Option<Self> {
+        let Body::Copied(frames) = &self.body else { return None };
+        if end == self.settled || end >= frames.len() {
             return None;
         }
+        let split = Self {
+            body: Body::Copied(frames.get(self.settled..end)?.to_vec()),
+            asks: self.asks,
+            first: self.first,
+            tally: messages,
+            whole_tally: self.whole_tally,
+            settled: 0,
+            whole: self.whole - self.settled,
+            taken: self.taken - self.settled,
+        };
+        self.settled = end;
+        self.first += messages.messages;
+        self.tally -= messages;
+        self.rewind();
+        Some(split)
+    }
+
+    /// The lengths of the frame that begins at `at`, and of its message. No index of the frames is kept: they are walked
+    /// only after a partial write, or for a receipt that covers a part.
+    fn frame_at(&self, at: usize) -> Option<(usize, usize)> {
         match &self.body {
-            Body::Copied(frames) => match frame::parse_prefix(frames.get(self.settled..)?) {
+            Body::Copied(frames) => match frame::parse_prefix(frames.get(at..)?) {
                 Parsed::Length { payload_len, prefix_len } => {
                     let message_len = usize::try_from(payload_len).ok()?;
                     Some((prefix_len.get() + message_len, message_len))
                 }
                 Parsed::Incomplete | Parsed::Invalid => None,
             },
-            Body::Owned { prefix, payload } => Some((prefix.as_slice().len() + payload.len(), payload.len())),
+            Body::Owned { prefix, payload } => {
+                (at == 0).then(|| (prefix.as_slice().len() + payload.len(), payload.len()))
+            }
         }
-    }
-
-    fn remove_front(&mut self, frame_len: usize, message_len: usize) {
-        self.settled += frame_len;
-        self.first += 1;
-        self.tally -= Tally { messages: 1, bytes: widen(message_len) };
     }
 }
 
@@ -226,6 +343,7 @@ fn grow(frames: &mut Vec<u8>, needed: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::widen;
     use proptest::prelude::*;
 
     fn block_of(messages: &[Vec<u8>]) -> Block {
@@ -237,34 +355,60 @@ mod tests {
     }
 
     fn remaining(block: &Block) -> Vec<u8> {
-        block.slices().flat_map(|slice| slice.to_vec()).collect()
+        block.slices().flatten().copied().collect()
     }
 
     #[test]
     fn an_owned_message_goes_out_as_prefix_and_payload() {
         let mut block = Block::owned(Bytes::from(vec![7; 300]), 5);
-        assert_eq!(block.slices().map(|slice| slice.len()).collect::<Vec<_>>(), [2, 300]);
+        assert_eq!(block.slices().map(<[u8]>::len).collect::<Vec<_>>(), [2, 300]);
         assert_eq!(block.advance(1), Tally::default());
-        assert_eq!(block.slices().map(|slice| slice.len()).collect::<Vec<_>>(), [1, 300]);
+        assert_eq!(block.slices().map(<[u8]>::len).collect::<Vec<_>>(), [1, 300]);
         block.advance(101);
-        assert_eq!(block.slices().map(|slice| slice.len()).collect::<Vec<_>>(), [200]);
+        assert_eq!(block.slices().map(<[u8]>::len).collect::<Vec<_>>(), [200]);
         assert!(block.is_cut());
         block.rewind();
         assert_eq!(block.remaining_len(), 302);
         assert_eq!(block.advance(302), Tally::one(300));
+        assert_eq!((block.first(), block.first_unwritten()), (5, 6));
+        assert_eq!(block.settle(1), Tally::one(300));
         assert_eq!((block.first(), block.is_empty()), (6, true));
     }
 
     #[test]
-    fn the_cut_message_is_split_off_with_what_the_kernel_took() {
+    fn what_is_begun_is_split_off_with_what_the_kernel_took() {
         let mut block = block_of(&[vec![1; 10], vec![2; 20], vec![3; 30]]);
+        block.ask();
         assert_eq!(block.advance(11 + 5), Tally::one(10));
-        let cut = block.split_cut().unwrap();
-        assert_eq!((cut.first(), cut.tally(), cut.remaining_len()), (1, Tally::one(20), 16));
-        assert_eq!((block.first(), block.tally(), block.is_cut()), (2, Tally::one(30), false));
+        let begun = block.split_begun().unwrap();
+        assert_eq!((begun.first(), begun.tally().messages, begun.first_unwritten()), (0, 2, 1));
+        assert_eq!((begun.remaining_len(), begun.asks(), begun.is_cut()), (17, true, true));
+        assert_eq!((block.first(), block.tally(), block.is_begun()), (2, Tally::one(30), false));
         assert_eq!(block.evict(), Some(Tally::one(30)));
         assert!(block.is_empty());
         assert_eq!(block.evict(), None);
+    }
+
+    #[test]
+    fn the_question_comes_last_and_is_no_message() {
+        let mut block = block_of(&[vec![1; 2]]);
+        block.ask();
+        assert_eq!(remaining(&block), [2, 1, 1, 0]);
+        assert_eq!(block.advance(3), Tally::one(2));
+        assert_eq!((block.is_cut(), block.is_begun(), remaining(&block)), (false, true, vec![0]));
+        assert_eq!(block.advance(1), Tally::default());
+        assert_eq!(block.remaining_len(), 0);
+        block.rewind();
+        assert_eq!(remaining(&block), [2, 1, 1, 0]);
+    }
+
+    #[test]
+    fn what_was_sent_before_is_told_apart() {
+        let mut block = block_of(&[vec![1; 1], vec![2; 10], vec![3; 100]]);
+        assert_eq!(block.advance_past(13, 1), (Tally::one(1) + Tally::one(10), Tally::one(1)));
+        block.rewind();
+        assert_eq!(block.advance_past(2, 2), (Tally::one(1), Tally::one(1)));
+        assert_eq!(block.advance_past(112, 2), (Tally::one(10) + Tally::one(100), Tally::one(10)));
     }
 
     proptest! {
@@ -281,22 +425,32 @@ mod tests {
                 Some(*at)
             }).collect();
             let mut taken = 0;
-            let mut settled = Tally::default();
+            // How many frames have been settled, and how many are whole beyond.
+            let (mut settled, mut whole_tally) = (0, Tally::default());
             for cut in cuts {
                 let take = cut.min(whole.len() - taken);
                 taken += take;
-                settled += block.advance(take);
+                whole_tally += block.advance(take);
                 let done = ends.iter().filter(|end| **end <= taken).count();
-                prop_assert_eq!(settled.messages, widen(done));
-                prop_assert_eq!(block.first(), widen(done));
-                prop_assert_eq!(settled.bytes, lens[..done].iter().map(|len| widen(*len)).sum::<u64>());
-                let frame = done.checked_sub(1).map_or(0, |last| ends[last]);
-                prop_assert_eq!(block.is_cut(), taken > frame);
+                let bytes = |from: usize| lens[from..done].iter().map(|len| widen(*len)).sum::<u64>();
+                prop_assert_eq!(whole_tally, Tally { messages: widen(done - settled), bytes: bytes(settled) });
+                prop_assert_eq!((block.first(), block.first_unwritten()), (widen(settled), widen(done)));
+                let start = |frame: usize| frame.checked_sub(1).map_or(0, |last| ends[last]);
+                prop_assert_eq!(block.is_cut(), taken > start(done));
                 prop_assert_eq!(remaining(&block), &whole[taken..]);
+                if cut % 2 == 0 {
+                    let part = cut / 7 % (done - settled + 1);
+                    let tally = block.settle(widen(part));
+                    prop_assert_eq!(tally.messages, widen(part));
+                    settled += part;
+                    whole_tally -= tally;
+                    prop_assert_eq!(whole_tally.bytes, bytes(settled));
+                }
                 if cut % 3 == 0 {
                     block.rewind();
-                    taken = frame;
-                    prop_assert_eq!(remaining(&block), &whole[frame..]);
+                    taken = start(settled);
+                    whole_tally = Tally::default();
+                    prop_assert_eq!(remaining(&block), &whole[taken..]);
                 }
             }
         }

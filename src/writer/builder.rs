@@ -9,15 +9,18 @@ use parking_lot::{Condvar, Mutex};
 
 use super::Writer;
 use super::counters::Counters;
-use super::queue::{Limits, Overflow, Queue};
+use super::limits::{Limits, Overflow};
+use super::outbox::Delivery;
+use super::queue::Queue;
 use super::shared::{Inner, Shared};
 use super::state::{State, Timing};
 use super::worker::{Options, Outage, Worker};
 use crate::address::{Address, AddressError};
 use crate::backoff::Backoff;
 use crate::error::{SettingError, StartError};
-use crate::event::{Observer, WriterEvent};
+use crate::event::WriterEvent;
 use crate::metrics::widen;
+use crate::observer::Observer;
 use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::Waker;
@@ -46,6 +49,7 @@ pub struct WriterBuilder {
     queue_capacity: usize,
     queue_size: usize,
     overflow: Overflow,
+    delivery: Delivery,
     max_message_len: usize,
     write_timeout: Duration,
     connect_timeout: Duration,
@@ -65,6 +69,7 @@ impl WriterBuilder {
             queue_capacity: 10_000,
             queue_size: 64 * 1024 * 1024,
             overflow: Overflow::Refuse,
+            delivery: Delivery::AtMostOnce,
             max_message_len: 10 * 1024 * 1024,
             write_timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
@@ -95,6 +100,13 @@ impl WriterBuilder {
     /// What happens when the queue is full: the new message is refused unless set.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
+        self
+    }
+
+    /// What is promised of a message whose reader dies: at most once unless set. At least once, every message counts against
+    /// `queue_capacity` and `queue_size` until a receipt covers it, and [`shutdown`](crate::Writer::shutdown) waits for the receipts.
+    pub fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
         self
     }
 
@@ -186,9 +198,10 @@ impl WriterBuilder {
         let shared = Arc::new(Shared {
             address: address.clone(),
             max_message_len,
+            delivery: self.delivery,
             buffers: Pool::new(16, 4096),
             scope: Scope::new(),
-            inner: Mutex::new(Inner::new(Queue::new(limits, Arc::clone(&counters)))),
+            inner: Mutex::new(Inner::new(Queue::new(limits, self.delivery, Arc::clone(&counters)))),
             counters,
             progress: Condvar::new(),
             waker: Waker::new().map_err(system)?,
@@ -203,15 +216,18 @@ impl WriterBuilder {
             send_buffer_size: self.send_buffer_size,
             expect_peer_uid: self.expect_peer_uid,
             write_timeout: self.write_timeout,
+            delivery: self.delivery,
         };
         let backoff = Backoff::new(self.backoff_min, self.backoff_max, fastrand::u64(..));
         let worker = Worker {
             shared: Arc::clone(&shared),
-            state: State::new(now(), backoff, timing),
+            state: State::new(now(), backoff, timing, self.delivery),
             observer: self.observer,
             options,
             stream: None,
             has_written: false,
+            was_reset: false,
+            refused: None,
             outage: Outage::Untold,
         };
         let thread = thread::Builder::new()

@@ -10,6 +10,8 @@ pub(super) struct Counters {
     pub(super) accepted: TallyCounter,
     pub(super) queued: TallyCounter,
     pub(super) sent: TallyCounter,
+    pub(super) confirmed: TallyCounter,
+    pub(super) resent: TallyCounter,
     pub(super) dropped_full: TallyCounter,
     pub(super) dropped_too_large: TallyCounter,
     pub(super) dropped_closed: TallyCounter,
@@ -36,6 +38,8 @@ impl Counters {
         WriterMetrics {
             accepted: self.accepted.value(),
             sent: self.sent.value(),
+            confirmed: self.confirmed.value(),
+            resent: self.resent.value(),
             queued: self.queued.value(),
             dropped: Dropped {
                 full: self.dropped_full.value(),

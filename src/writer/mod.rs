@@ -1,16 +1,20 @@
 //! The sending end.
 //! Thin: what sends is the queue, what decides is the state, what waits is the worker.
 
+mod attention;
 mod block;
 mod builder;
 mod counters;
+mod deadline;
+mod flush;
+mod ledger;
+mod limits;
 mod outbox;
 mod queue;
 mod shared;
-#[cfg(test)]
-mod simulation;
 mod slot;
 mod state;
+mod step;
 mod worker;
 
 use std::ffi::OsStr;
@@ -24,15 +28,17 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 pub use builder::WriterBuilder;
-pub use queue::Overflow;
+pub use flush::Level;
+pub use limits::Overflow;
+pub use outbox::Delivery;
 pub use slot::WriteSlot;
 
 use crate::address::Address;
 use crate::error::{FlushError, SendError, ShutdownError, StartError};
 use crate::message::Message;
 use crate::metrics::{Tally, WriterMetrics};
+use attention::Wake;
 use block::OWN_BLOCK_SIZE;
-use queue::Wake;
 use shared::{Patience, Shared, deadline};
 
 /// How long a writer that is dropped without a shutdown still drains.
@@ -77,7 +83,7 @@ pub struct Writer {
 #[non_exhaustive]
 #[must_use = "it says whether anything was left unsent"]
 pub struct WriterReport {
-    /// What was accepted, and not sent when the time was over. It counts as failed.
+    /// What was accepted, and not sent (with delivery at least once: not confirmed) when the time was over. It counts as failed.
     pub left: Tally,
     /// The figures at the end.
     pub metrics: WriterMetrics,
@@ -207,17 +213,33 @@ impl Writer {
         Ok(WriteSlot::new(&self.shared, len))
     }
 
-    /// Waits until all that was accepted before the call has been written, that is until the kernel has it.
+    /// Waits until all that was accepted before the call has come to `level`: the kernel has it, the reader has read it, or
+    /// its handler has dealt with it.
     ///
     /// A message that was given up, or dropped to make room, is not waited for.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use uds_ipc::{Level, Reader, Writer};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("telemetry.sock");
+    /// # let reader = Reader::builder(&path).bind()?.start(|_| Ok::<(), std::io::Error>(()))?;
+    /// # let writer = Writer::new(&path)?;
+    /// writer.try_send("the last words before a step that may fail")?;
+    /// writer.flush(Level::Handled, Duration::from_secs(5))?;
+    /// assert_eq!(reader.metrics().received.messages, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
-    /// When `timeout` is over first, when the writer ends first and leaves messages behind, and inside the writer's own observer.
-    pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
-        self.shared.flush(deadline(timeout))
+    /// When `timeout` is over first, or the writer ends first and leaves messages behind; when a connection was lost of which nobody knows
+    /// whether its reader had them, with delivery at most once; where the system does not tell; and inside the writer's own observer.
+    pub fn flush(&self, level: Level, timeout: Duration) -> Result<(), FlushError> {
+        self.shared.flush(level, deadline(timeout))
     }
 
-    /// Refuses new messages, sends what is queued, and ends the thread; at the latest when `timeout` is over.
+    /// Refuses new messages, sends what is queued, and ends the thread; at the latest when `timeout` is over. With delivery at least once
+    /// it also waits for the receipts.
     ///
     /// It connects anew where that is needed, as long as there is time. What is left then counts as failed. Further calls,
     /// from any thread, wait for the same end, or bring it nearer by a shorter timeout.

@@ -1,4 +1,4 @@
-//! The blocks that the kernel has not taken whole: being written, or kept to be sent again.
+//! What is on its way: the blocks that the kernel has not taken whole, and those that no receipt covers yet.
 //! Pure: no I/O, no threads, no clock. This is the retry buffer; there is no second one.
 
 use std::collections::VecDeque;
@@ -10,11 +10,33 @@ use crate::metrics::Tally;
 /// How many connections in a row may end in the middle of one message before it is given up.
 const MOST_CUTS: u32 = 3;
 
-/// Blocks in the order in which they were accepted.
+/// What the writer promises of a message whose reader dies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// A message is done with once the kernel has taken its last byte. A reader that is killed loses what lay in its socket's buffer;
+    /// nothing arrives twice.
+    #[default]
+    AtMostOnce,
+    /// A message is kept until the reader says that its handler has dealt with it, and is sent again after a loss: nothing is lost, and some
+    /// messages may arrive twice. It needs a reader that gives receipts, as the one of this crate does.
+    AtLeastOnce,
+}
+
+/// Blocks in the order in which they were accepted: first those that wait for a receipt, then those that wait for the kernel.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
+    delivery: Delivery,
     blocks: VecDeque<Box<Block>>,
+    /// The first block of which the kernel lacks a byte.
+    next: usize,
     remaining_len: usize,
+    /// All messages in it.
+    tally: Tally,
+    /// Those that the kernel has taken whole, and no receipt covers.
+    whole_tally: Tally,
+    /// All messages with a lower number were taken whole at least once.
+    sent_to: u64,
     suspect: Option<Suspect>,
 }
 
@@ -30,11 +52,34 @@ struct Suspect {
 pub(super) enum Ending {
     /// The peer ended it.
     Peer,
-    /// Our own write timeout did: that says nothing about the message.
-    Timeout,
+    /// We did: that says nothing about the message.
+    Ours,
+}
+
+/// How much of it one write may take along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Portion {
+    All,
+    /// The first message but for its last byte: whether the reader hangs up on it is to be seen.
+    Taste,
+}
+
+/// What a write came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// The messages that the kernel has now taken whole.
+    pub(super) whole: Tally,
+    /// Those of them that it had taken before, on another connection.
+    pub(super) again: Tally,
+    /// After how many of them the last question for a receipt stood, if there was one.
+    pub(super) asked_after: Option<u64>,
 }
 
 impl Outbox {
+    pub(super) fn new(delivery: Delivery) -> Self {
+        Self { delivery, ..Self::default() }
+    }
+
     /// The bytes that the kernel has yet to take.
     pub(super) fn remaining_len(&self) -> usize {
         self.remaining_len
@@ -42,106 +87,197 @@ impl Outbox {
 
     /// The number of the oldest message in it.
     pub(super) fn front(&self) -> Option<u64> {
-        self.blocks.front().map(|block| block.first())
+        // A question alone is no message.
+        self.blocks.iter().find(|block| !block.is_empty()).map(|block| block.first())
+    }
+
+    /// The number of the oldest message of which the kernel lacks a byte.
+    pub(super) fn first_unwritten(&self) -> Option<u64> {
+        let unwritten = self.blocks.iter().skip(self.next);
+        unwritten
+            .map(|block| (block.first_unwritten(), block.end()))
+            .find(|(at, end)| at < end)
+            .map(|(at, _)| at)
     }
 
     /// The messages in it.
     pub(super) fn tally(&self) -> Tally {
-        self.blocks.iter().fold(Tally::default(), |sum, block| sum + block.tally())
+        self.tally
     }
 
-    /// The message that the peer has a part of, if there is one.
-    pub(super) fn cut(&self) -> Tally {
-        self.blocks
-            .front()
-            .filter(|block| block.is_cut())
-            .and_then(|block| block.front_tally())
-            .unwrap_or_default()
+    /// The messages that the peer has, or has a part of.
+    pub(super) fn begun(&self) -> Tally {
+        self.whole_tally + self.blocks.get(self.next).and_then(|block| block.cut()).unwrap_or_default()
     }
 
     pub(super) fn push(&mut self, block: Box<Block>) {
         self.remaining_len += block.remaining_len();
+        self.tally += block.tally();
         self.blocks.push_back(block);
     }
 
-    /// Puts the blocks of `later` behind its own.
+    /// Puts the blocks of `later`, of which nothing is begun, behind its own.
     pub(super) fn append(&mut self, mut later: Self) {
         self.remaining_len += later.remaining_len;
+        self.tally += later.tally;
         self.blocks.append(&mut later.blocks);
     }
 
     /// Fills `slices` with what to write next; says how many it filled.
-    pub(super) fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    pub(super) fn fill<'a>(&'a self, portion: Portion, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut most = match portion {
+            Portion::All => usize::MAX,
+            Portion::Taste => self.taste_len(),
+        };
         let mut filled = 0;
-        for (slice, place) in self.blocks.iter().flat_map(|block| block.slices()).zip(slices) {
-            *place = slice;
+        let waiting = self.blocks.iter().skip(self.next).flat_map(|block| block.slices());
+        for (slice, place) in waiting.zip(slices) {
+            let slice = slice.get(..most).unwrap_or(slice);
+            if slice.is_empty() {
+                break;
+            }
+            most -= slice.len();
+            *place = IoSlice::new(slice);
             filled += 1;
         }
         filled
     }
 
-    /// Notes that the kernel took the next `len` bytes; says which messages it has now taken whole, and hands the
-    /// finished blocks to `recycle`.
-    pub(super) fn advance(&mut self, mut len: usize, mut recycle: impl FnMut(Box<Block>)) -> Tally {
+    /// The length of the first frame but for its last byte.
+    fn taste_len(&self) -> usize {
+        let next = self.blocks.get(self.next).filter(|block| !block.is_begun());
+        next.and_then(|block| block.front_frame_len()).map_or(usize::MAX, |len| len - 1)
+    }
+
+    /// Notes that the kernel took the next `len` bytes; hands the blocks that are done with to `recycle`.
+    pub(super) fn advance(&mut self, mut len: usize, mut recycle: impl FnMut(Box<Block>)) -> Taken {
         debug_assert!(len <= self.remaining_len, "the kernel cannot take more than it was given");
         self.remaining_len -= len;
-        let mut settled = Tally::default();
-        while let Some(block) = self.blocks.front_mut() {
+        let mut taken = Taken::default();
+        while let Some(block) = self.blocks.get_mut(self.next) {
             let part = len.min(block.remaining_len());
-            settled += block.advance(part);
+            let (whole, again) = block.advance_past(part, self.sent_to);
             len -= part;
-            if !block.is_empty() {
+            taken.whole += whole;
+            taken.again += again;
+            self.sent_to = self.sent_to.max(block.first_unwritten());
+            if self.delivery == Delivery::AtMostOnce {
+                self.tally -= block.settle(whole.messages);
+            } else {
+                self.whole_tally += whole;
+            }
+            if block.remaining_len() > 0 {
                 break;
             }
-            if let Some(done) = self.blocks.pop_front() {
+            if block.asks() {
+                taken.asked_after = Some(taken.whole.messages);
+            }
+            if !block.is_empty() {
+                self.next += 1;
+            } else if let Some(done) = self.blocks.remove(self.next) {
                 recycle(done);
             }
         }
-        settled
+        taken
     }
 
-    /// The connection is over. What it had begun is to be sent again from the start of its frame; a message in the
+    /// A receipt covers the next `messages`; hands the blocks that are done with to `recycle`, and says what was in them.
+    pub(super) fn confirm(&mut self, mut messages: u64, mut recycle: impl FnMut(Box<Block>)) -> Tally {
+        debug_assert!(messages <= self.whole_tally.messages, "the kernel has not taken these");
+        let mut confirmed = Tally::default();
+        while let Some(block) = self.blocks.front_mut().filter(|_| messages > 0) {
+            let part = messages.min(block.whole_tally().messages);
+            if part == 0 {
+                break;
+            }
+            messages -= part;
+            confirmed += block.settle(part);
+            if block.is_empty() {
+                // Its question may be unasked still: the answer is there.
+                self.remaining_len -= block.remaining_len();
+                self.next = self.next.saturating_sub(1);
+                if let Some(done) = self.blocks.pop_front() {
+                    recycle(done);
+                }
+            }
+        }
+        self.tally -= confirmed;
+        self.whole_tally -= confirmed;
+        confirmed
+    }
+
+    /// The connection is over. What is not settled is to be sent again, from the start of a frame; a message in the
     /// middle of which too many ended is removed and returned.
     pub(super) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
-        let Some(block) = self.blocks.front_mut() else {
-            self.suspect = None;
+        let cut =
+            self.blocks.get(self.next).filter(|block| block.is_cut()).map(|block| block.first_unwritten());
+        for block in self.blocks.iter_mut().take(self.next + 1) {
+            let before = block.remaining_len();
+            block.rewind();
+            self.remaining_len += block.remaining_len() - before;
+        }
+        self.next = 0;
+        self.whole_tally = Tally::default();
+        // A question about messages of that connection has no sense on another.
+        let questions = self.blocks.iter().filter(|block| block.is_empty()).count();
+        if questions > 0 {
+            self.blocks.retain(|block| !block.is_empty());
+            self.remaining_len -= questions;
+        }
+        let Some(number) = cut else {
+            if ending == Ending::Peer {
+                self.suspect = None;
+            }
             return None;
         };
-        let was_cut = block.is_cut();
-        let before = block.remaining_len();
-        block.rewind();
-        self.remaining_len += block.remaining_len() - before;
-        let number = block.first();
         let earlier =
             self.suspect.filter(|suspect| suspect.number == number).map_or(0, |suspect| suspect.cuts);
-        let cuts = match (ending, was_cut) {
-            (Ending::Peer, true) => earlier + 1,
-            (Ending::Peer, false) => 0,
-            (Ending::Timeout, _) => earlier,
-        };
+        let cuts = earlier + u32::from(ending == Ending::Peer);
         if cuts < MOST_CUTS {
             self.suspect = Some(Suspect { number, cuts });
             return None;
         }
         self.suspect = None;
-        self.evict()
+        self.remove(number)
+    }
+
+    /// Removes the message with this number, of which nothing is begun.
+    fn remove(&mut self, number: u64) -> Option<Tally> {
+        let at = self.blocks.iter().position(|block| (block.first()..block.end()).contains(&number))?;
+        let block = self.blocks.get_mut(at)?;
+        if let Some(before) = block.split_before(number) {
+            self.remaining_len += usize::from(before.asks());
+            self.blocks.insert(at, Box::new(before));
+            return self.evict_at(at + 1);
+        }
+        self.evict_at(at)
     }
 
     /// Removes the oldest message that the peer has no part of.
     pub(super) fn evict(&mut self) -> Option<Tally> {
-        let front = self.blocks.front_mut()?;
-        let mut at = 0;
-        if front.is_cut() {
-            at = 1;
-            if let Some(cut) = front.split_cut() {
-                self.blocks.push_front(Box::new(cut));
+        let mut at = self.next;
+        if let Some(block) = self.blocks.get_mut(at).filter(|block| block.is_begun()) {
+            if let Some(begun) = block.split_begun() {
+                // It has a question of its own, if the block had one.
+                self.remaining_len += usize::from(begun.asks());
+                self.next += usize::from(begun.remaining_len() == 0);
+                self.blocks.insert(at, Box::new(begun));
             }
+            at += 1;
         }
+        at += self.blocks.iter().skip(at).position(|block| !block.is_empty())?;
+        self.evict_at(at)
+    }
+
+    /// Removes the first message of the block at `at`, of which nothing is begun.
+    fn evict_at(&mut self, at: usize) -> Option<Tally> {
         let block = self.blocks.get_mut(at)?;
         let before = block.remaining_len();
         let evicted = block.evict();
         self.remaining_len -= before - block.remaining_len();
+        self.tally -= evicted.unwrap_or_default();
         if block.is_empty() {
+            self.remaining_len -= block.remaining_len();
             self.blocks.remove(at);
         }
         evicted
@@ -173,7 +309,7 @@ mod tests {
 
     fn contents(outbox: &Outbox) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 100];
-        let filled = outbox.fill(&mut slices);
+        let filled = outbox.fill(Portion::All, &mut slices);
         slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
     }
 
@@ -181,7 +317,7 @@ mod tests {
     fn a_message_that_three_connections_ended_in_is_given_up() {
         let mut outbox = outbox_of(&[200, 5]);
         for _ in 0..2 {
-            assert_eq!(outbox.advance(50, drop), Tally::default());
+            assert_eq!(outbox.advance(50, drop).whole, Tally::default());
             assert_eq!(outbox.rewind(Ending::Peer), None);
         }
         outbox.advance(50, drop);
@@ -197,14 +333,14 @@ mod tests {
             outbox.rewind(ending)
         };
         for _ in 0..10 {
-            assert_eq!(cut(50, Ending::Timeout), None);
+            assert_eq!(cut(50, Ending::Ours), None);
         }
         assert_eq!(cut(50, Ending::Peer), None);
         assert_eq!(cut(50, Ending::Peer), None);
         assert_eq!(cut(0, Ending::Peer), None, "this one ended before the message began");
         assert_eq!(cut(50, Ending::Peer), None);
         assert_eq!(cut(50, Ending::Peer), None);
-        assert_eq!(cut(50, Ending::Timeout), None);
+        assert_eq!(cut(50, Ending::Ours), None);
         assert_eq!(cut(50, Ending::Peer), Some(Tally::one(200)));
     }
 
@@ -221,7 +357,7 @@ mod tests {
         assert_eq!(outbox.evict(), Some(Tally::one(30)));
         assert_eq!(outbox.evict(), None);
         assert_eq!(outbox.remaining_len(), 7);
-        assert_eq!(outbox.advance(7, drop), Tally::one(10));
+        assert_eq!(outbox.advance(7, drop).whole, Tally::one(10));
         assert!(outbox.front().is_none());
     }
 
@@ -240,7 +376,7 @@ mod tests {
                 prop_assert_eq!(waiting.len(), outbox.remaining_len());
                 let len = len.min(waiting.len());
                 taken.extend_from_slice(&waiting[..len]);
-                ended += outbox.advance(len, drop);
+                ended += outbox.advance(len, drop).whole;
                 frame_start = last_frame_start(&taken, frame_start);
                 match then {
                     0 => {

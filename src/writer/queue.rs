@@ -7,39 +7,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::block::{BLOCK_SIZE, Block, OWN_BLOCK_SIZE};
+use super::attention::{Attention, Wake};
+use super::block::{BLOCK_SIZE, Block};
 use super::counters::Counters;
-use super::outbox::{Ending, Outbox};
+use super::limits::{Limits, Overflow, slots};
+use super::outbox::{Delivery, Ending, Outbox, Taken};
 use crate::metrics::{Tally, widen};
 
 /// How much one write takes along. More brings nothing.
 pub(super) const WRITE_SIZE: usize = 256 * 1024;
 
-/// The channel allocates all its slots at once: a user's bounds beyond any memory must not.
-const MOST_SLOTS: u64 = 64 * 1024;
-
 /// Used blocks that are kept for the next ones.
 const MOST_SPARE: usize = 8;
-
-/// What happens to a message for which there is no room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Overflow {
-    /// It is refused: the newest is dropped, and its sender is told.
-    #[default]
-    Refuse,
-    /// The oldest messages are dropped to make room for it. Only what is being written at that very moment stays, so
-    /// that a queue of a few messages may still refuse.
-    DropOldest,
-}
-
-/// How much may be accepted and not ended.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) messages: u64,
-    pub(super) bytes: u64,
-    pub(super) overflow: Overflow,
-}
 
 /// Why a message was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,28 +27,10 @@ pub(super) enum Refusal {
     Closed,
 }
 
-/// What the writer's thread is doing, as far as a producer must know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Attention {
-    /// It will look at the queue by itself.
-    Awake,
-    /// It will look soon; only a full block is worth the system call that wakes it.
-    Lingering,
-    /// It must be woken.
-    Asleep,
-}
-
-/// Whether the caller has to wake the writer's thread, once the lock is free again.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wake {
-    No,
-    Yes,
-}
-
 #[derive(Debug)]
 pub(super) struct Queue {
     limits: Limits,
+    delivery: Delivery,
     block_messages: u64,
     block_size: usize,
     open: Box<Block>,
@@ -81,14 +42,14 @@ pub(super) struct Queue {
     next: u64,
     /// The number of the first message in the sealed blocks or the open one; `next` when there is none.
     waiting_from: u64,
-    /// The number of the first message in the outbox that the thread holds while it writes.
-    writing_from: Option<u64>,
+    /// The outbox is away: the thread is writing from it.
+    writing: Option<Writing>,
+    /// Somebody wants a receipt for all messages below this number.
+    ask_for: Option<u64>,
     accepted: Tally,
     /// Accepted and not ended, wherever it is: what the bounds are about, with `reserved`.
     held: Tally,
     reserved: Tally,
-    /// What is away to be written, and so cannot make room.
-    away: Tally,
     /// Room has become free, and those who wait for it have not been told.
     freed: bool,
     attention: Attention,
@@ -96,25 +57,46 @@ pub(super) struct Queue {
     counters: Arc<Counters>,
 }
 
+/// How far the messages have come, in their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fronts {
+    /// The oldest that has not ended: all with lower numbers have.
+    pub(super) unsettled: u64,
+    /// The oldest of which the kernel lacks a byte: it has all with lower numbers, or they have ended.
+    pub(super) unwritten: u64,
+}
+
+/// What must be known of the outbox while it is away.
+#[derive(Clone, Copy, Debug)]
+struct Writing {
+    /// The number of its oldest message.
+    front: Option<u64>,
+    /// The number of its oldest message of which the kernel lacks a byte.
+    unwritten: Option<u64>,
+    /// What is in it, and so cannot make room.
+    tally: Tally,
+}
+
 impl Queue {
-    pub(super) fn new(limits: Limits, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(limits: Limits, delivery: Delivery, counters: Arc<Counters>) -> Self {
         Self {
             limits,
+            delivery,
             // A lingering thread is woken by a sealed block; that must happen well before the queue is full.
             block_messages: (limits.messages / 4).max(1),
             block_size: usize::try_from(limits.bytes / 4)
                 .map_or(BLOCK_SIZE, |quarter| quarter.min(BLOCK_SIZE)),
             open: Box::new(Block::empty(0)),
             sealed: bounded(slots(limits)),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(delivery),
             spare: Vec::new(),
             next: 0,
             waiting_from: 0,
-            writing_from: None,
+            writing: None,
+            ask_for: None,
             accepted: Tally::default(),
             held: Tally::default(),
             reserved: Tally::default(),
-            away: Tally::default(),
             freed: false,
             attention: Attention::Awake,
             closed: false,
@@ -204,9 +186,9 @@ impl Queue {
         held.messages < self.limits.messages && held.bytes.saturating_add(widen(len)) <= self.limits.bytes
     }
 
-    /// What cannot make room: it is being written, or the peer has a part of it.
+    /// What cannot make room: it is being written, or the peer has at least a part of it.
     fn pinned(&self) -> Tally {
-        self.away + self.outbox.cut()
+        self.writing.map_or_else(|| self.outbox.begun(), |writing| writing.tally)
     }
 
     #[inline]
@@ -231,10 +213,7 @@ impl Queue {
 
     /// Claims the thread's attention for somebody who waits.
     pub(super) fn rouse(&mut self) -> Wake {
-        match mem::replace(&mut self.attention, Attention::Awake) {
-            Attention::Awake => Wake::No,
-            Attention::Lingering | Attention::Asleep => Wake::Yes,
-        }
+        self.attention.rouse()
     }
 
     /// Makes the open block a sealed one, unless it is empty. Refused when the channel has no slot.
@@ -283,7 +262,7 @@ impl Queue {
 
     /// Moves the oldest block to the outbox: a sealed one, or else the open one.
     fn move_block(&mut self) -> bool {
-        let block = match self.sealed.1.try_recv() {
+        let mut block = match self.sealed.1.try_recv() {
             Ok(block) => block,
             Err(_) if self.open.is_empty() => return false,
             Err(_) => {
@@ -292,28 +271,59 @@ impl Queue {
             }
         };
         self.waiting_from = block.end();
+        if self.delivery == Delivery::AtLeastOnce {
+            block.ask();
+        }
         self.outbox.push(block);
         true
+    }
+
+    /// Asks for a receipt of all that was accepted so far.
+    pub(super) fn ask(&mut self) {
+        self.ask_for = Some(self.next);
     }
 
     /// Hands the thread what to write next; [`Queue::end_write`] takes it back.
     pub(super) fn begin_write(&mut self) -> Outbox {
         while self.outbox.remaining_len() < WRITE_SIZE && self.move_block() {}
-        self.writing_from = self.outbox.front();
-        self.away = self.outbox.tally();
+        if self.ask_for.is_some_and(|end| end <= self.waiting_from) {
+            self.ask_for = None;
+            self.outbox.push(Box::new(Block::question(self.waiting_from)));
+        }
+        self.writing = Some(Writing {
+            front: self.outbox.front(),
+            unwritten: self.outbox.first_unwritten(),
+            tally: self.outbox.tally(),
+        });
         mem::take(&mut self.outbox)
     }
 
     /// Takes the outbox back, after the kernel took the next `len` bytes of it.
-    pub(super) fn end_write(&mut self, mut outbox: Outbox, len: usize) {
-        let sent = outbox.advance(len, |block| self.recycle(block));
+    pub(super) fn end_write(&mut self, mut outbox: Outbox, len: usize) -> Taken {
+        let taken = outbox.advance(len, |block| self.recycle(block));
         // Whatever was evicted meanwhile came from blocks behind these.
         outbox.append(mem::take(&mut self.outbox));
         self.outbox = outbox;
-        self.writing_from = None;
-        self.away = Tally::default();
-        self.counters.sent.add(sent);
-        self.note_ended(sent);
+        self.writing = None;
+        self.counters.sent.add(taken.whole - taken.again);
+        self.counters.resent.add(taken.again);
+        match self.delivery {
+            Delivery::AtMostOnce => self.note_ended(taken.whole),
+            // Those who wait for a level below the end.
+            Delivery::AtLeastOnce => self.freed = true,
+        }
+        taken
+    }
+
+    /// A receipt covers the next `messages` of those that were written.
+    pub(super) fn confirm(&mut self, messages: u64) {
+        if self.delivery == Delivery::AtLeastOnce {
+            let mut outbox = mem::take(&mut self.outbox);
+            let confirmed = outbox.confirm(messages, |block| self.recycle(block));
+            self.outbox = outbox;
+            self.counters.confirmed.add(confirmed);
+            self.note_ended(confirmed);
+        }
     }
 
     /// The connection is over; returns a message that is given up because of it.
@@ -324,9 +334,14 @@ impl Queue {
         Some(given_up)
     }
 
-    /// The number of the oldest message that has not ended: all with a lower one have.
-    pub(super) fn front(&self) -> u64 {
-        self.writing_from.or_else(|| self.outbox.front()).unwrap_or(self.waiting_from)
+    /// How far the messages have come.
+    pub(super) fn fronts(&self) -> Fronts {
+        let (front, unwritten) =
+            self.writing.map_or((None, None), |writing| (writing.front, writing.unwritten));
+        Fronts {
+            unsettled: front.or_else(|| self.outbox.front()).unwrap_or(self.waiting_from),
+            unwritten: unwritten.or_else(|| self.outbox.first_unwritten()).unwrap_or(self.waiting_from),
+        }
     }
 
     /// The number of the next message to be accepted.
@@ -334,9 +349,14 @@ impl Queue {
         self.next
     }
 
+    /// Whether anything waits to be written.
+    pub(super) fn is_unwritten(&self) -> bool {
+        self.has_block() || self.waiting_from < self.next
+    }
+
     /// Whether more than the open block waits to be written.
     pub(super) fn has_block(&self) -> bool {
-        self.outbox.front().is_some() || !self.sealed.1.is_empty()
+        self.outbox.remaining_len() > 0 || !self.sealed.1.is_empty() || self.ask_for.is_some()
     }
 
     /// Accepted and not ended.
@@ -355,41 +375,35 @@ impl Queue {
 
     /// Whether the outbox is away, being written from.
     pub(super) fn is_writing(&self) -> bool {
-        self.writing_from.is_some()
+        self.writing.is_some()
     }
 
     /// Gives up everything that is left.
     pub(super) fn discard(&mut self) -> Tally {
         let left = self.held;
         while self.move_block() {}
-        self.outbox = Outbox::default();
+        self.outbox = Outbox::new(self.delivery);
         self.counters.left.add(left);
         self.note_ended(left);
         left
     }
 }
 
-/// How many sealed blocks there can be within the bounds. Each is full in bytes or messages, of which there can be few, or stands next to
-/// a message with a block of its own.
-fn slots(limits: Limits) -> usize {
-    let by_bytes = 2 * (limits.bytes / widen(OWN_BLOCK_SIZE)) + 8;
-    usize::try_from(by_bytes.min(limits.messages.saturating_add(2)).min(MOST_SLOTS)).unwrap_or(usize::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::outbox::Portion;
     use super::*;
     use proptest::prelude::*;
     use std::collections::VecDeque;
     use std::io::IoSlice;
 
     fn queue(messages: u64, bytes: u64, overflow: Overflow) -> Queue {
-        Queue::new(Limits { messages, bytes, overflow }, Arc::default())
+        Queue::new(Limits { messages, bytes, overflow }, Delivery::AtMostOnce, Arc::default())
     }
 
     fn stream(outbox: &Outbox) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 64];
-        let filled = outbox.fill(&mut slices);
+        let filled = outbox.fill(Portion::All, &mut slices);
         slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
     }
 
@@ -406,14 +420,6 @@ mod tests {
         assert_eq!(queue.push(b"d"), Ok(Wake::No));
         assert_eq!(queue.push(b"e"), Ok(Wake::Yes), "a quarter of the capacity is a full block");
         assert_eq!(queue.push(b"f"), Ok(Wake::No), "it has been woken");
-    }
-
-    #[test]
-    fn a_huge_capacity_allocates_no_slots_for_it() {
-        let limits = |messages, bytes| Limits { messages, bytes, overflow: Overflow::Refuse };
-        assert_eq!(slots(limits(u64::MAX, u64::MAX)), 65_536);
-        assert_eq!(slots(limits(10_000, 64 << 20)), 4_104);
-        assert_eq!(slots(limits(1, 1)), 3);
     }
 
     #[test]
@@ -447,9 +453,9 @@ mod tests {
         let mut queue = queue(1, 100, Overflow::DropOldest);
         let nothing = queue.begin_write();
         assert!(queue.push(b"a").is_ok() && queue.push(b"b").is_ok());
-        assert_eq!((queue.front(), queue.end()), (1, 2));
+        assert_eq!((queue.fronts().unsettled, queue.end()), (1, 2));
         queue.end_write(nothing, 0);
-        assert_eq!(queue.front(), 1);
+        assert_eq!(queue.fronts().unsettled, 1);
     }
 
     /// What a producer, the thread or a connection may do.
@@ -475,7 +481,7 @@ mod tests {
             1 => Just(Act::DropSlot),
             4 => Just(Act::BeginWrite),
             4 => prop_oneof![0usize..20, 0usize..300_000].prop_map(Act::EndWrite),
-            1 => prop_oneof![Just(Act::Lose(Ending::Peer)), Just(Act::Lose(Ending::Timeout))],
+            1 => prop_oneof![Just(Act::Lose(Ending::Peer)), Just(Act::Lose(Ending::Ours))],
         ]
     }
 
@@ -541,8 +547,8 @@ mod tests {
                     metrics.accepted,
                     metrics.sent + metrics.dropped.oldest + metrics.failed.total() + metrics.queued
                 );
-                prop_assert!(queue.front() <= queue.end());
-                prop_assert_eq!(queue.front() == queue.end(), held.messages == 0);
+                prop_assert!(queue.fronts().unsettled <= queue.end());
+                prop_assert_eq!(queue.fronts().unsettled == queue.end(), held.messages == 0);
             }
             // In the end everything goes out.
             if let Some(outbox) = away.take() {

@@ -6,15 +6,20 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::attention::{Attention, Wake};
 use super::counters::Counters;
-use super::queue::{Attention, Queue, Refusal, Wake};
-use super::state::{Deadline, Pending, earlier};
+use super::deadline::{Deadline, earlier};
+use super::flush::{Flush, Level, Told, Verdict};
+use super::ledger::Ledger;
+use super::outbox::Delivery;
+use super::queue::{Fronts, Queue, Refusal};
+use super::step::Pending;
 use crate::address::Address;
 use crate::error::{FlushError, SendError};
 use crate::metrics::Tally;
 use crate::pool::Pool;
 use crate::reentry::Scope;
-use crate::sys::Waker;
+use crate::sys::{Stream, Waker};
 
 /// How long a caller whose time is over still waits for a write that is under way. It is non-blocking, so it ends soon.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
@@ -23,6 +28,7 @@ const WRITE_GRACE: Duration = Duration::from_secs(1);
 pub(super) struct Shared {
     pub(super) address: Address,
     pub(super) max_message_len: usize,
+    pub(super) delivery: Delivery,
     pub(super) counters: Arc<Counters>,
     pub(super) buffers: Pool,
     pub(super) scope: Scope,
@@ -37,8 +43,12 @@ pub(super) struct Shared {
 pub(super) struct Inner {
     pub(super) queue: Queue,
     pub(super) life: Life,
+    pub(super) ledger: Ledger,
     /// How many threads wait for progress.
     waiting: usize,
+    /// How many of them wait until the peer has read.
+    watching_reads: usize,
+    told: Told,
 }
 
 /// How far the writer's life has come.
@@ -58,8 +68,7 @@ pub(super) enum Life {
 pub(super) struct End {
     /// What was left in the queue.
     pub(super) left: Tally,
-    /// The number of the first message that was left.
-    front: u64,
+    fronts: Fronts,
 }
 
 /// Whether a sender waits for room.
@@ -71,18 +80,44 @@ pub(super) enum Patience {
 
 impl Inner {
     pub(super) fn new(queue: Queue) -> Self {
-        Self { queue, life: Life::Running, waiting: 0 }
+        Self {
+            queue,
+            life: Life::Running,
+            ledger: Ledger::default(),
+            waiting: 0,
+            watching_reads: 0,
+            told: Told::default(),
+        }
     }
 
-    /// What waits to be written, and whether somebody waits for it.
+    /// What waits to be written or confirmed, and whether somebody waits for it.
     pub(super) fn pending(&self) -> Pending {
-        if self.queue.held().messages == 0 {
+        let is_unwritten = self.queue.is_unwritten();
+        // A question alone does not delay an end.
+        if self.queue.held().messages == 0 && !(is_unwritten && matches!(self.life, Life::Running)) {
             Pending::Nothing
+        } else if !is_unwritten {
+            Pending::Unconfirmed
         } else if self.waiting == 0 && !self.queue.has_block() {
             Pending::Few
         } else {
             Pending::Due
         }
+    }
+
+    /// Whether somebody waits until the peer has read.
+    pub(super) fn watches_reads(&self) -> bool {
+        self.watching_reads > 0
+    }
+
+    /// How it stands with a flush.
+    fn look(&mut self, flush: &mut Flush) -> Verdict {
+        let fronts = self.end().map_or_else(|| self.queue.fronts(), |end| end.fronts);
+        let verdict = flush.look(fronts, &self.ledger, &mut self.told);
+        if flush.take_question() {
+            self.queue.ask();
+        }
+        verdict
     }
 
     pub(super) fn end(&self) -> Option<End> {
@@ -95,8 +130,8 @@ impl Inner {
     /// Ends the queue with whatever is left in it.
     pub(super) fn finish(&mut self) -> End {
         self.queue.close();
-        let front = self.queue.front();
-        let end = End { left: self.queue.discard(), front };
+        let fronts = self.queue.fronts();
+        let end = End { left: self.queue.discard(), fronts };
         self.life = Life::Ended(end);
         end
     }
@@ -158,9 +193,10 @@ impl Shared {
 
     /// Waits for some progress; false when the time is over.
     fn wait(&self, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> bool {
-        // A lingering thread would let us wait for nothing.
+        // A lingering thread would let us wait for nothing, and a sleeping one does not look what was read.
         inner.waiting += 1;
-        if inner.queue.held().messages > 0 && inner.queue.rouse() == Wake::Yes {
+        let is_worth_it = inner.queue.is_unwritten() || inner.watches_reads();
+        if is_worth_it && inner.queue.rouse() == Wake::Yes {
             self.waker.wake();
         }
         let in_time = if let Some(deadline) = deadline {
@@ -180,27 +216,30 @@ impl Shared {
         }
     }
 
-    /// Waits until all that was accepted so far has ended.
-    pub(super) fn flush(&self, deadline: Deadline) -> Result<(), FlushError> {
+    /// Waits until all that was accepted so far has come to `level`.
+    pub(super) fn flush(&self, level: Level, deadline: Deadline) -> Result<(), FlushError> {
         if self.scope.is_current() {
             return Err(FlushError::InCallback);
         }
-        let mut inner = self.inner.lock();
-        let target = inner.queue.end();
-        loop {
-            if let Some(end) = inner.end() {
-                let left = target.saturating_sub(end.front);
-                return if left == 0 { Ok(()) } else { Err(FlushError::Stopped { left }) };
-            }
-            let left = target.saturating_sub(inner.queue.front());
-            if left == 0 {
-                return Ok(());
-            }
-            if !self.wait(&mut inner, deadline) && inner.end().is_none() {
-                let left = target.saturating_sub(inner.queue.front());
-                return if left == 0 { Ok(()) } else { Err(FlushError::Timeout { left }) };
-            }
+        if level == Level::Read && !Stream::TELLS_UNREAD {
+            return Err(FlushError::Unsupported);
         }
+        let watches = usize::from(level == Level::Read);
+        let mut inner = self.inner.lock();
+        let mut flush = Flush::new(level, self.delivery, inner.queue.end(), &mut inner.told);
+        inner.watching_reads += watches;
+        let mut in_time = true;
+        let flushed = loop {
+            match (inner.look(&mut flush), inner.end()) {
+                (Verdict::Reached, _) => break Ok(()),
+                (Verdict::Lost, _) => break Err(FlushError::Lost),
+                (Verdict::Left(left), Some(_)) => break Err(FlushError::Stopped { left }),
+                (Verdict::Left(left), None) if !in_time => break Err(FlushError::Timeout { left }),
+                (Verdict::Left(_), None) => in_time = self.wait(&mut inner, deadline),
+            }
+        };
+        inner.watching_reads -= watches;
+        flushed
     }
 
     /// Asks the thread to end, at the latest at `deadline`.

@@ -4,8 +4,8 @@ use std::fmt;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 
+use super::attention::Wake;
 use super::block::OWN_BLOCK_SIZE;
-use super::queue::Wake;
 use super::shared::{Patience, Shared};
 use crate::error::SendError;
 use crate::message::without_slack;

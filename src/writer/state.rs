@@ -1,14 +1,17 @@
 //! What the writer's thread does next.
 //! Pure: `now` comes in, a step comes out. No I/O, no threads, no clock.
 //!
-//! | | down, retry due | down, waiting | up, pending | up, nothing |
-//! | --- | --- | --- | --- | --- |
-//! | running | connect | wait until the retry | write | wait for a message |
-//! | draining | connect | wait until the retry or the deadline | write | exit |
-//! | draining, past the deadline | exit | exit | exit | exit |
+//! | | down, retry due | down, waiting | up, pending | up, unconfirmed | up, nothing |
+//! | --- | --- | --- | --- | --- | --- |
+//! | running | connect | wait until the retry | write | wait for a message or a receipt | wait for a message |
+//! | draining | connect | wait until the retry or the deadline | write | wait for a receipt or the deadline | exit |
+//! | draining, past the deadline | exit | exit | exit | exit | exit |
 
 use std::time::{Duration, Instant};
 
+use super::deadline::{Deadline, earlier, has_come};
+use super::outbox::{Delivery, Ending, Portion};
+use super::step::{Pending, Step, WaitFor};
 use crate::backoff::Backoff;
 
 /// How long a connection must have lived to count as good. A write into a dying connection's buffer succeeds too.
@@ -28,8 +31,8 @@ const NO_MEMORY_PACE: Duration = Duration::from_millis(5);
 /// of the buffer are free, and takes bytes long before: a slow reader would look like a dead one.
 const FULL_SOCKET_PACE: Duration = Duration::from_millis(50);
 
-/// A moment to end at. `None` is too far off to have a name.
-pub(super) type Deadline = Option<Instant>;
+/// How often to look how much the peer has read, while somebody waits for it: nothing tells.
+const READ_PACE: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
@@ -53,11 +56,24 @@ enum Link {
         backlog_full_since: Deadline,
         why: Why,
     },
-    Up {
-        since: Instant,
-        last_write: Instant,
-        flow: Flow,
-    },
+    Up(Up),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+struct Up {
+    since: Instant,
+    last_write: Instant,
+    has_written: bool,
+    /// A receipt covered something.
+    is_confirmed: bool,
+    /// The reader's answer is due since then.
+    asked: Option<Instant>,
+    /// Its silence was reported.
+    silence_told: bool,
+    /// The first message goes out but for its last byte.
+    taste_due: bool,
+    flow: Flow,
 }
 
 /// Why there is no connection.
@@ -72,7 +88,7 @@ enum Why {
 /// What the connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
-    /// To be sure that its reader is no dying one.
+    /// To be sure that its reader is no dying one, or does not hang up on the taste that it got.
     Settling { until: Deadline },
     /// Room in the kernel, `since` then; without a sign of it, look again at `look_at`.
     Blocked { since: Instant, look_at: Deadline, room: Room },
@@ -80,6 +96,8 @@ enum Flow {
     Lingering { until: Deadline },
     /// A message.
     Idle,
+    /// The peer takes nothing more; the last receipts may still come.
+    Refused { until: Deadline },
 }
 
 /// Whether the kernel tells when there is room again.
@@ -89,59 +107,30 @@ enum Room {
     IsNotTold,
 }
 
-/// What to do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Connect,
-    Write,
-    /// Sends an empty frame.
-    KeepAlive,
-    /// Waits for what is named, for a call, or until the time, where there is one.
-    Wait(WaitFor, Deadline),
-    /// Gives the connection up: its peer has not taken a byte for too long.
-    TimeOut,
-    Exit,
-}
-
-/// What a wait is for, besides its end and a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WaitFor {
-    /// Only the time.
-    Time,
-    /// Room in the kernel.
-    Room,
-    /// A sealed block.
-    Block,
-    /// A message.
-    Message,
-}
-
-/// What waits to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pending {
-    Nothing,
-    /// A few messages, for which nobody waits: they may gather for as long as the thread lingers.
-    Few,
-    /// Enough for a write, or somebody waits for it.
-    Due,
-}
-
 #[derive(Debug)]
 pub(super) struct State {
     phase: Phase,
     link: Link,
     backoff: Backoff,
     timing: Timing,
+    delivery: Delivery,
+    /// The reader hung up on what was written before any receipt: perhaps it will not have the first message.
+    doubts: bool,
+    /// Somebody waits until the peer has read.
+    watches_reads: bool,
 }
 
 impl State {
-    pub(super) fn new(now: Instant, mut backoff: Backoff, timing: Timing) -> Self {
+    pub(super) fn new(now: Instant, mut backoff: Backoff, timing: Timing, delivery: Delivery) -> Self {
         let retry_at = now.checked_add(backoff.next_wait());
         Self {
             phase: Phase::Running,
             link: Link::Down { retry_at, backlog_full_since: None, why: Why::NotMade },
             backoff,
             timing,
+            delivery,
+            doubts: false,
+            watches_reads: false,
         }
     }
 
@@ -157,51 +146,77 @@ impl State {
         match self.link {
             Link::Down { retry_at, .. } if has_come(retry_at, now) => Step::Connect,
             Link::Down { retry_at, .. } => Step::Wait(WaitFor::Time, earlier(retry_at, deadline)),
-            Link::Up { flow: Flow::Settling { until }, .. } if !has_come(until, now) => {
-                Step::Wait(WaitFor::Time, earlier(until, deadline))
-            }
-            Link::Up { since, last_write, flow: Flow::Blocked { .. } } if pending == Pending::Nothing => {
-                // What it was blocked for was dropped to make room.
-                self.link = Link::Up { since, last_write, flow: Flow::Idle };
-                self.step(now, pending)
-            }
-            // A last look comes before the end.
-            Link::Up { flow: Flow::Blocked { look_at, .. }, .. } if has_come(look_at, now) => Step::Write,
-            Link::Up { flow: Flow::Blocked { since, look_at, room }, .. } => {
-                let end = since.checked_add(self.timing.write_timeout);
-                let wait_for = match room {
-                    Room::IsTold => WaitFor::Room,
-                    Room::IsNotTold => WaitFor::Time,
-                };
-                if has_come(end, now) {
-                    Step::TimeOut
-                } else {
-                    Step::Wait(wait_for, earlier(earlier(look_at, end), deadline))
-                }
-            }
-            Link::Up { since, last_write, flow: Flow::Lingering { until } } if has_come(until, now) => {
-                self.link = Link::Up { since, last_write, flow: Flow::Idle };
-                self.step(now, pending)
-            }
-            Link::Up { flow: Flow::Lingering { until }, .. }
-                if pending != Pending::Due && self.phase == Phase::Running =>
-            {
-                Step::Wait(WaitFor::Block, until)
-            }
-            Link::Up { .. } if pending != Pending::Nothing => Step::Write,
-            Link::Up { last_write, .. } => {
-                let next = self.timing.keepalive.and_then(|interval| last_write.checked_add(interval));
-                if has_come(next, now) { Step::KeepAlive } else { Step::Wait(WaitFor::Message, next) }
+            Link::Up(mut up) => {
+                let step = self.step_up(&mut up, now, pending);
+                self.link = Link::Up(up);
+                let Step::Wait(what, until) = step else { return step };
+                let look = if self.watches_reads { now.checked_add(READ_PACE) } else { None };
+                Step::Wait(what, earlier(earlier(until, look), deadline))
             }
         }
     }
 
+    fn step_up(&self, up: &mut Up, now: Instant, pending: Pending) -> Step {
+        let is_silent_at = up.asked.filter(|_| !up.silence_told);
+        let is_silent_at = is_silent_at.and_then(|asked| asked.checked_add(self.timing.write_timeout));
+        if has_come(is_silent_at, now) {
+            up.silence_told = true;
+            return Step::TellSilence;
+        }
+        let wait = |what, until| Step::Wait(what, earlier(until, is_silent_at));
+        let write = Step::Write(if up.taste_due { Portion::Taste } else { Portion::All });
+        match up.flow {
+            Flow::Refused { until } if has_come(until, now) => return Step::TimeOut,
+            Flow::Refused { until } => return wait(WaitFor::Time, until),
+            Flow::Settling { until } if !has_come(until, now) => return wait(WaitFor::Time, until),
+            Flow::Blocked { since, look_at, room } if pending.is_unwritten() => {
+                let end = since.checked_add(self.timing.write_timeout);
+                let what = match room {
+                    Room::IsTold => WaitFor::Room,
+                    Room::IsNotTold => WaitFor::Time,
+                };
+                // A last look comes before the end.
+                return if has_come(look_at, now) {
+                    write
+                } else if has_come(end, now) {
+                    Step::TimeOut
+                } else {
+                    wait(what, earlier(look_at, end))
+                };
+            }
+            Flow::Lingering { until } if !has_come(until, now) => {
+                let is_worth_it = match self.phase {
+                    Phase::Running => pending == Pending::Due,
+                    Phase::Draining { .. } => pending.is_unwritten(),
+                };
+                return if is_worth_it { write } else { wait(WaitFor::Block, until) };
+            }
+            // What it was blocked for was dropped to make room.
+            Flow::Blocked { .. } | Flow::Settling { .. } | Flow::Lingering { .. } | Flow::Idle => {}
+        }
+        if pending.is_unwritten() {
+            return write;
+        }
+        up.flow = Flow::Idle;
+        let next = self.timing.keepalive.and_then(|interval| up.last_write.checked_add(interval));
+        if has_come(next, now) { Step::KeepAlive } else { wait(WaitFor::Message, next) }
+    }
+
     pub(super) fn on_connected(&mut self, now: Instant) {
         let flow = match self.link {
-            Link::Down { why: Why::Lost, .. } => Flow::Settling { until: now.checked_add(SETTLES_FOR) },
-            Link::Down { why: Why::NotMade, .. } | Link::Up { .. } => Flow::Idle,
+            Link::Down { why: Why::NotMade, .. } | Link::Up(_) if !self.doubts => Flow::Idle,
+            Link::Down { .. } | Link::Up(_) => Flow::Settling { until: now.checked_add(SETTLES_FOR) },
         };
-        self.link = Link::Up { since: now, last_write: now, flow };
+        self.link = Link::Up(Up {
+            since: now,
+            last_write: now,
+            has_written: false,
+            is_confirmed: false,
+            asked: None,
+            silence_told: false,
+            taste_due: self.doubts,
+            flow,
+        });
     }
 
     /// The connect failed; says how long until the next.
@@ -220,7 +235,7 @@ impl State {
     pub(super) fn on_backlog_full(&mut self, now: Instant) -> Option<Duration> {
         let (since, why) = match self.link {
             Link::Down { backlog_full_since, why, .. } => (backlog_full_since.unwrap_or(now), why),
-            Link::Up { .. } => (now, Why::NotMade),
+            Link::Up(_) => (now, Why::NotMade),
         };
         if has_come(since.checked_add(self.timing.connect_timeout), now) {
             return Some(self.on_connect_failed(now));
@@ -232,13 +247,44 @@ impl State {
 
     /// The kernel took something.
     pub(super) fn on_written(&mut self, now: Instant) {
-        if let Link::Up { since, .. } = self.link {
-            let flow = if self.timing.linger.is_zero() {
+        if let Link::Up(up) = &mut self.link {
+            up.flow = if up.taste_due {
+                Flow::Settling { until: now.checked_add(SETTLES_FOR) }
+            } else if self.timing.linger.is_zero() {
                 Flow::Idle
             } else {
                 Flow::Lingering { until: now.checked_add(self.timing.linger) }
             };
-            self.link = Link::Up { since, last_write: now, flow };
+            up.taste_due = false;
+            up.has_written = true;
+            up.last_write = now;
+        }
+    }
+
+    /// An empty frame went out, to keep the connection alive.
+    pub(super) fn on_kept_alive(&mut self, now: Instant) {
+        if let Link::Up(up) = &mut self.link {
+            up.last_write = now;
+        }
+    }
+
+    /// A question for a receipt went out.
+    pub(super) fn on_asked(&mut self, now: Instant) {
+        if let (Link::Up(up), Delivery::AtLeastOnce) = (&mut self.link, self.delivery) {
+            up.asked.get_or_insert(now);
+        }
+    }
+
+    /// A receipt came. `covers` something new or not, and another answer `is_due` or not.
+    pub(super) fn on_receipt(&mut self, now: Instant, covers: bool, is_due: bool) {
+        if let Link::Up(up) = &mut self.link {
+            up.asked = up.asked.filter(|_| is_due).map(|_| now);
+            up.silence_told = false;
+            up.is_confirmed |= covers;
+        }
+        if covers {
+            self.backoff.reset();
+            self.doubts = false;
         }
     }
 
@@ -254,31 +300,50 @@ impl State {
     }
 
     fn block(&mut self, now: Instant, look_at: Deadline, room: Room) {
-        if let Link::Up { since, last_write, flow } = self.link {
-            let blocked_since = match flow {
+        if let Link::Up(up) = &mut self.link {
+            let since = match up.flow {
                 Flow::Blocked { since, .. } => since,
-                Flow::Settling { .. } | Flow::Lingering { .. } | Flow::Idle => now,
+                Flow::Settling { .. } | Flow::Lingering { .. } | Flow::Idle | Flow::Refused { .. } => now,
             };
-            self.link =
-                Link::Up { since, last_write, flow: Flow::Blocked { since: blocked_since, look_at, room } };
+            up.flow = Flow::Blocked { since, look_at, room };
         }
     }
 
     /// The socket says that there is room again. The write timeout runs on until a byte is taken.
     pub(super) fn on_room(&mut self, now: Instant) {
-        if let Link::Up { flow: Flow::Blocked { look_at, .. }, .. } = &mut self.link {
+        if let Link::Up(Up { flow: Flow::Blocked { look_at, .. }, .. }) = &mut self.link {
             *look_at = Some(now);
         }
     }
 
+    /// The peer takes nothing more on this connection, and owes a receipt.
+    pub(super) fn on_refused(&mut self, now: Instant) {
+        if let Link::Up(up) = &mut self.link {
+            up.flow = Flow::Refused { until: now.checked_add(self.timing.write_timeout) };
+        }
+    }
+
     /// The connection is gone; says how long until the next try.
-    pub(super) fn on_lost(&mut self, now: Instant) -> Duration {
-        if let Link::Up { since, .. } = self.link {
-            if now.saturating_duration_since(since) >= PROVEN_AFTER {
+    pub(super) fn on_lost(&mut self, now: Instant, ending: Ending) -> Duration {
+        if let Link::Up(up) = self.link {
+            if now.saturating_duration_since(up.since) >= PROVEN_AFTER {
                 self.backoff.reset();
+            }
+            if (ending, self.delivery, up.has_written) == (Ending::Peer, Delivery::AtLeastOnce, true) {
+                self.doubts = !up.is_confirmed;
             }
         }
         self.down(now, Why::Lost)
+    }
+
+    /// Whether somebody waits until the peer has read.
+    pub(super) fn watch_reads(&mut self, watches: bool) {
+        self.watches_reads = watches;
+    }
+
+    /// Whether it does.
+    pub(super) fn watches_reads(&self) -> bool {
+        self.watches_reads
     }
 
     /// Ends once nothing is pending, at the latest at `deadline`. A second call can only bring the end nearer.
@@ -288,19 +353,6 @@ impl State {
             Phase::Draining { deadline: earlier_call } => earlier(earlier_call, deadline),
         };
         self.phase = Phase::Draining { deadline };
-    }
-}
-
-/// Whether `at` is past.
-fn has_come(at: Deadline, now: Instant) -> bool {
-    at.is_some_and(|at| now >= at)
-}
-
-/// The earlier of two deadlines.
-pub(super) fn earlier(a: Deadline, b: Deadline) -> Deadline {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (one, None) | (None, one) => one,
     }
 }
 
@@ -322,9 +374,14 @@ mod tests {
         keepalive: None,
     };
 
+    const WRITE: Step = Step::Write(Portion::All);
+
     fn state(start: Instant) -> State {
-        let backoff = Backoff::new(Duration::from_millis(10), SECOND, 1);
-        State::new(start, backoff, TIMING)
+        state_with(start, TIMING, Delivery::AtMostOnce)
+    }
+
+    fn state_with(start: Instant, timing: Timing, delivery: Delivery) -> State {
+        State::new(start, Backoff::new(Duration::from_millis(10), SECOND, 1), timing, delivery)
     }
 
     fn up(start: Instant) -> State {
@@ -357,6 +414,7 @@ mod tests {
                     state(start).step(start, Pending::Due),
                     waiting(start).step(start, Pending::Due),
                     up(start).step(start, Pending::Due),
+                    up(start).step(start, Pending::Unconfirmed),
                     up(start).step(start, Pending::Nothing),
                 ],
             ),
@@ -366,16 +424,18 @@ mod tests {
                     draining(state(start)).step(start, Pending::Due),
                     draining(waiting(start)).step(start, Pending::Due),
                     draining(up(start)).step(start, Pending::Due),
+                    draining(up(start)).step(start, Pending::Unconfirmed),
                     draining(up(start)).step(start, Pending::Nothing),
                 ],
             ),
-            ("past the deadline", [past(state), past(waiting), past(up), past(up)]),
+            ("past the deadline", [past(state), past(waiting), past(up), past(up), past(up)]),
         ] {
             let words = steps.map(|step| match step {
                 Step::Connect => "connect",
-                Step::Write => "write",
+                Step::Write(_) => "write",
                 Step::Wait(WaitFor::Time, Some(_)) => "wait until retry",
                 Step::Wait(WaitFor::Message, None) => "wait for a message",
+                Step::Wait(WaitFor::Message, Some(at)) if at == drained => "wait until the deadline",
                 Step::Exit => "exit",
                 other => panic!("{other:?} is not in the table"),
             });
@@ -383,9 +443,9 @@ mod tests {
         }
         assert_eq!(
             table,
-            "running: connect, wait until retry, write, wait for a message\n\
-             draining: connect, wait until retry, write, exit\n\
-             past the deadline: exit, exit, exit, exit\n"
+            "running: connect, wait until retry, write, wait for a message, wait for a message\n\
+             draining: connect, wait until retry, write, wait until the deadline, exit\n\
+             past the deadline: exit, exit, exit, exit, exit\n"
         );
     }
 
@@ -410,11 +470,14 @@ mod tests {
     fn only_a_connection_that_lived_for_a_second_makes_the_next_try_an_early_one() {
         let start = Instant::now();
         let mut state = up(start);
-        assert_eq!(state.on_lost(start + SECOND / 2), Duration::from_millis(10));
+        assert_eq!(state.on_lost(start + SECOND / 2, Ending::Peer), Duration::from_millis(10));
         state.on_connected(start);
-        assert!(state.on_lost(start + SECOND / 2) > Duration::from_millis(10), "backoff grows on every loss");
+        assert!(
+            state.on_lost(start + SECOND / 2, Ending::Peer) > Duration::from_millis(10),
+            "backoff grows on every loss"
+        );
         state.on_connected(start);
-        assert_eq!(state.on_lost(start + SECOND), Duration::ZERO);
+        assert_eq!(state.on_lost(start + SECOND, Ending::Peer), Duration::ZERO);
         assert_eq!(state.on_connect_failed(start + SECOND), Duration::from_millis(10));
     }
 
@@ -422,17 +485,17 @@ mod tests {
     fn a_connection_made_at_once_after_a_loss_is_only_watched_for_a_moment() {
         let start = Instant::now();
         let mut state = up(start);
-        assert_eq!(state.step(start, Pending::Due), Step::Write, "the first one is trusted");
-        assert_eq!(state.on_lost(start + SECOND), Duration::ZERO);
+        assert_eq!(state.step(start, Pending::Due), WRITE, "the first one is trusted");
+        assert_eq!(state.on_lost(start + SECOND, Ending::Peer), Duration::ZERO);
         state.on_connected(start + SECOND);
         let settled = start + SECOND + SETTLES_FOR;
         assert_eq!(state.step(start + SECOND, Pending::Due), Step::Wait(WaitFor::Time, Some(settled)));
-        assert_eq!(state.step(settled, Pending::Due), Step::Write);
+        assert_eq!(state.step(settled, Pending::Due), WRITE);
         // Where a try has failed in between, the dying one is gone.
-        state.on_lost(settled);
+        state.on_lost(settled, Ending::Peer);
         state.on_connect_failed(settled);
         state.on_connected(settled);
-        assert_eq!(state.step(settled, Pending::Due), Step::Write);
+        assert_eq!(state.step(settled, Pending::Due), WRITE);
     }
 
     #[test]
@@ -443,7 +506,7 @@ mod tests {
         let room = |at| Step::Wait(WaitFor::Room, Some(at));
         assert_eq!(state.step(start, Pending::Due), room(start + FULL_SOCKET_PACE));
         state.on_room(start + SECOND / 2);
-        assert_eq!(state.step(start + SECOND / 2, Pending::Due), Step::Write);
+        assert_eq!(state.step(start + SECOND / 2, Pending::Due), WRITE);
         // The socket said there was room, and then took nothing: no reason to wait longer.
         let late = start + SECOND * 99 / 100;
         state.on_blocked(late);
@@ -451,7 +514,7 @@ mod tests {
         state.on_written(late);
         state.on_blocked(late);
         let end = late + SECOND;
-        assert_eq!(state.step(end, Pending::Due), Step::Write, "a last look");
+        assert_eq!(state.step(end, Pending::Due), WRITE, "a last look");
         state.on_blocked(end);
         assert_eq!(state.step(end, Pending::Due), Step::TimeOut);
     }
@@ -461,7 +524,7 @@ mod tests {
         let start = Instant::now();
         let mut state = up(start);
         state.on_blocked(start);
-        assert_eq!(state.step(start + FULL_SOCKET_PACE, Pending::Due), Step::Write);
+        assert_eq!(state.step(start + FULL_SOCKET_PACE, Pending::Due), WRITE);
         state.on_written(start + FULL_SOCKET_PACE);
         state.on_blocked(start + FULL_SOCKET_PACE);
         assert_ne!(state.step(start + SECOND, Pending::Due), Step::TimeOut, "a byte was taken in between");
@@ -481,7 +544,7 @@ mod tests {
         let mut state = up(start);
         state.on_no_memory(start);
         assert_eq!(state.step(start, Pending::Due), Step::Wait(WaitFor::Time, Some(start + NO_MEMORY_PACE)));
-        assert_eq!(state.step(start + NO_MEMORY_PACE, Pending::Due), Step::Write);
+        assert_eq!(state.step(start + NO_MEMORY_PACE, Pending::Due), WRITE);
         state.on_no_memory(start + SECOND);
         assert_eq!(state.step(start + SECOND, Pending::Due), Step::TimeOut, "not for ever");
     }
@@ -509,13 +572,12 @@ mod tests {
         let end = start + TIMING.linger;
         assert_eq!(state.step(start, Pending::Nothing), Step::Wait(WaitFor::Block, Some(end)));
         assert_eq!(state.step(start, Pending::Few), Step::Wait(WaitFor::Block, Some(end)), "let them gather");
-        assert_eq!(state.step(start, Pending::Due), Step::Write);
-        assert_eq!(state.step(end, Pending::Few), Step::Write);
+        assert_eq!(state.step(start, Pending::Due), WRITE);
+        assert_eq!(state.step(end, Pending::Few), WRITE);
         state.on_written(end);
         assert_eq!(state.step(end, Pending::Nothing), Step::Wait(WaitFor::Block, Some(end + TIMING.linger)));
         assert_eq!(state.step(end + TIMING.linger, Pending::Nothing), Step::Wait(WaitFor::Message, None));
-        let mut eager =
-            State::new(start, Backoff::new(SECOND, SECOND, 1), Timing { linger: Duration::ZERO, ..TIMING });
+        let mut eager = state_with(start, Timing { linger: Duration::ZERO, ..TIMING }, Delivery::AtMostOnce);
         eager.on_connected(start);
         eager.on_written(start);
         assert_eq!(eager.step(start, Pending::Nothing), Step::Wait(WaitFor::Message, None));
@@ -525,17 +587,107 @@ mod tests {
     fn an_idle_connection_is_kept_alive_at_its_interval() {
         let start = Instant::now();
         let timing = Timing { keepalive: Some(3 * SECOND), linger: Duration::ZERO, ..TIMING };
-        let mut state = State::new(start, Backoff::new(SECOND, SECOND, 1), timing);
+        let mut state = state_with(start, timing, Delivery::AtMostOnce);
         state.on_connected(start);
         assert_eq!(
             state.step(start, Pending::Nothing),
             Step::Wait(WaitFor::Message, Some(start + 3 * SECOND))
         );
         assert_eq!(state.step(start + 3 * SECOND, Pending::Nothing), Step::KeepAlive);
-        state.on_written(start + 3 * SECOND);
+        state.on_kept_alive(start + 3 * SECOND);
         assert_eq!(
             state.step(start + 4 * SECOND, Pending::Nothing),
             Step::Wait(WaitFor::Message, Some(start + 6 * SECOND))
+        );
+    }
+
+    #[test]
+    fn a_receipt_that_covers_something_makes_the_next_try_an_early_one() {
+        let start = Instant::now();
+        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
+        let mut wait_after = |covers| {
+            state.on_connected(start);
+            state.on_written(start);
+            state.on_receipt(start, covers, false);
+            state.on_lost(start, Ending::Peer)
+        };
+        assert_eq!(wait_after(false), Duration::from_millis(10));
+        assert!(
+            wait_after(false) > Duration::from_millis(10),
+            "an answer that covers nothing proves nothing"
+        );
+        assert_eq!(wait_after(true), Duration::ZERO);
+    }
+
+    #[test]
+    fn silence_is_told_once_and_again_after_an_answer() {
+        let start = Instant::now();
+        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
+        state.on_connected(start);
+        state.on_asked(start);
+        state.on_asked(start + SECOND / 2);
+        let wait = |until| Step::Wait(WaitFor::Message, until);
+        assert_eq!(state.step(start, Pending::Unconfirmed), wait(Some(start + SECOND)));
+        assert_eq!(state.step(start + SECOND, Pending::Unconfirmed), Step::TellSilence);
+        assert_eq!(state.step(start + SECOND, Pending::Unconfirmed), wait(None));
+        state.on_receipt(start + SECOND, true, true);
+        assert_eq!(state.step(start + SECOND, Pending::Unconfirmed), wait(Some(start + 2 * SECOND)));
+        assert_eq!(state.step(start + 2 * SECOND, Pending::Unconfirmed), Step::TellSilence);
+        state.on_receipt(start + 2 * SECOND, true, false);
+        assert_eq!(state.step(start + 9 * SECOND, Pending::Nothing), wait(None), "nothing is owed");
+    }
+
+    #[test]
+    fn at_most_once_nobody_cares_for_silence() {
+        let start = Instant::now();
+        let mut state = up(start);
+        state.on_asked(start);
+        assert_eq!(state.step(start + 9 * SECOND, Pending::Nothing), Step::Wait(WaitFor::Message, None));
+    }
+
+    #[test]
+    fn after_a_connection_without_a_receipt_the_reader_gets_a_taste_first() {
+        let start = Instant::now();
+        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
+        state.on_connected(start);
+        assert_eq!(state.step(start, Pending::Due), WRITE, "the first one is trusted");
+        state.on_written(start);
+        state.on_lost(start, Ending::Peer);
+        state.on_connect_failed(start);
+        state.on_connected(start);
+        let tasted = start + SETTLES_FOR;
+        assert_eq!(state.step(start, Pending::Due), Step::Wait(WaitFor::Time, Some(tasted)));
+        assert_eq!(state.step(tasted, Pending::Due), Step::Write(Portion::Taste));
+        state.on_written(tasted);
+        let settled = tasted + SETTLES_FOR;
+        assert_eq!(state.step(tasted, Pending::Due), Step::Wait(WaitFor::Time, Some(settled)));
+        assert_eq!(state.step(settled, Pending::Due), WRITE);
+        // With a receipt, all is well again.
+        state.on_written(settled);
+        state.on_receipt(settled, true, false);
+        state.on_lost(settled, Ending::Peer);
+        state.on_connected(settled);
+        assert_eq!(state.step(settled + SETTLES_FOR, Pending::Due), WRITE);
+    }
+
+    #[test]
+    fn a_connection_that_takes_no_more_is_kept_for_its_last_receipts_but_not_for_ever() {
+        let start = Instant::now();
+        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
+        state.on_connected(start);
+        state.on_refused(start);
+        assert_eq!(state.step(start, Pending::Due), Step::Wait(WaitFor::Time, Some(start + SECOND)));
+        assert_eq!(state.step(start + SECOND, Pending::Due), Step::TimeOut);
+    }
+
+    #[test]
+    fn while_somebody_waits_for_the_peer_to_read_it_is_looked_at_again_and_again() {
+        let start = Instant::now();
+        let mut state = up(start);
+        state.watch_reads(true);
+        assert_eq!(
+            state.step(start, Pending::Nothing),
+            Step::Wait(WaitFor::Message, Some(start + READ_PACE))
         );
     }
 
@@ -543,12 +695,14 @@ mod tests {
         /// Whatever happens, a wait has an end that has not come, draining ends, and nothing overflows.
         #[test]
         fn no_history_leads_to_a_wait_without_sense(
-            events in prop::collection::vec((0u8..9, 0u64..3_000, 0u8..3), 1..80),
+            events in prop::collection::vec((0u8..13, 0u64..3_000, 0u8..4), 1..80),
+            keeps in any::<bool>(),
             write_timeout in prop_oneof![Just(Duration::MAX), Just(SECOND)],
         ) {
             let mut now = Instant::now();
             let timing = Timing { write_timeout, ..TIMING };
-            let mut state = State::new(now, Backoff::new(Duration::from_millis(10), SECOND, 1), timing);
+            let delivery = if keeps { Delivery::AtLeastOnce } else { Delivery::AtMostOnce };
+            let mut state = state_with(now, timing, delivery);
             let mut draining_until = None;
             for (event, millis, pending) in events {
                 now += Duration::from_millis(millis);
@@ -560,20 +714,25 @@ mod tests {
                     4 => state.on_blocked(now),
                     5 => state.on_no_memory(now),
                     6 => state.on_room(now),
-                    7 => drop(state.on_lost(now)),
+                    7 => drop(state.on_lost(now, Ending::Peer)),
+                    8 => state.on_asked(now),
+                    9 => state.on_receipt(now, millis % 2 == 0, millis % 3 == 0),
+                    10 => state.on_refused(now),
+                    11 => state.watch_reads(millis % 2 == 0),
                     _ => {
                         let deadline = now + Duration::from_millis(millis);
                         state.drain(Some(deadline));
                         draining_until = earlier(draining_until, Some(deadline));
                     }
                 }
-                let pending = [Pending::Nothing, Pending::Few, Pending::Due][usize::from(pending)];
+                let pending = [Pending::Nothing, Pending::Unconfirmed, Pending::Few, Pending::Due][usize::from(pending)];
                 match state.step(now, pending) {
                     Step::Wait(_, Some(until)) => {
                         prop_assert!(until > now);
                         prop_assert!(draining_until.is_none_or(|deadline| until <= deadline));
                     }
                     Step::Wait(_, None) => prop_assert!(draining_until.is_none()),
+                    Step::Write(_) => prop_assert!(pending.is_unwritten()),
                     Step::Exit => prop_assert!(draining_until.is_some()),
                     _ => prop_assert!(!has_come(draining_until, now)),
                 }

@@ -1,20 +1,27 @@
 //! The writer's thread: it connects, writes, waits and ends as `State` says.
 //! Only here the clock is read and anything blocks; it decides nothing itself.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::outbox::{Ending, Outbox};
-use super::queue::Attention;
+use super::attention::Attention;
+use super::block::EMPTY_FRAME;
+use super::deadline::Deadline;
+use super::outbox::{Delivery, Ending, Outbox, Portion};
 use super::shared::{Life, Shared};
-use super::state::{Deadline, State, Step, WaitFor};
-use crate::event::{ConnectError, LostCause, Observer, WriterEvent, guarded};
+use super::state::State;
+use super::step::{Step, WaitFor};
+use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
-use crate::sys::{self, Sent, Stream};
+use crate::observer::{Observer, guarded};
+use crate::sys::{self, Received, Sent, Stream};
 
 /// The pieces of one write. A quarter of a MiB is seldom more, and the kernel takes 1,024.
 const MOST_SLICES: usize = 64;
+
+/// How much of the receipts is read at a time: they are a few bytes each.
+const RECEIPTS_SIZE: usize = 256;
 
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
@@ -24,6 +31,10 @@ pub(super) struct Worker {
     pub(super) stream: Option<Stream>,
     /// Whether the kernel took anything on this connection: else there was nothing to be left unread.
     pub(super) has_written: bool,
+    /// The kernel has said, while something else was asked of it, that the peer left bytes unread.
+    pub(super) was_reset: bool,
+    /// The peer takes nothing more, and owes a receipt: why the connection is lost once that has come.
+    pub(super) refused: Option<io::Error>,
     pub(super) outage: Outage,
 }
 
@@ -33,6 +44,7 @@ pub(super) struct Options {
     pub(super) send_buffer_size: Option<usize>,
     pub(super) expect_peer_uid: Option<u32>,
     pub(super) write_timeout: std::time::Duration,
+    pub(super) delivery: Delivery,
 }
 
 /// What was told about the time without a connection.
@@ -52,10 +64,11 @@ impl Worker {
         let left = loop {
             match self.next_step() {
                 Some((Step::Connect, _)) => self.connect(),
-                Some((Step::Write, outbox)) => self.write(outbox),
+                Some((Step::Write(portion), outbox)) => self.write(outbox, portion),
                 Some((Step::KeepAlive, _)) => self.keep_alive(),
                 Some((Step::Wait(what, until), _)) => self.wait(what, until),
-                Some((Step::TimeOut, _)) => self.lost(LostCause::WriteTimeout(self.options.write_timeout)),
+                Some((Step::TimeOut, _)) => self.time_out(),
+                Some((Step::TellSilence, _)) => self.tell_silence(),
                 Some((Step::Exit, _)) | None => break self.finish(),
             }
         };
@@ -82,15 +95,18 @@ impl Worker {
             Life::Draining(deadline) => self.state.drain(deadline),
             Life::Ended(_) | Life::Gone(_) => return None,
         }
+        self.state.watch_reads(inner.watches_reads());
         let step = self.state.step(now, inner.pending());
-        let outbox = if step == Step::Write { inner.queue.begin_write() } else { Outbox::default() };
+        let is_write = matches!(step, Step::Write(_));
+        let outbox = if is_write { inner.queue.begin_write() } else { Outbox::default() };
         inner.queue.set_attention(match step {
             Step::Wait(WaitFor::Message, _) => Attention::Asleep,
             Step::Wait(WaitFor::Block, _) => Attention::Lingering,
             Step::Wait(WaitFor::Time | WaitFor::Room, _)
             | Step::Connect
-            | Step::Write
+            | Step::Write(_)
             | Step::KeepAlive
+            | Step::TellSilence
             | Step::TimeOut
             | Step::Exit => Attention::Awake,
         });
@@ -106,7 +122,7 @@ impl Worker {
             .and_then(|stream| stream.peer().map(|reader| (stream, reader)));
         let (stream, reader) = match connected {
             Ok(connected) => connected,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if let Some(retry_in) = self.state.on_backlog_full(now()) {
                     self.tell_failure(ConnectError::BacklogFull, retry_in);
                 }
@@ -122,11 +138,16 @@ impl Worker {
             return self.tell_failure(ConnectError::WrongPeer { expected, found: reader.uid }, retry_in);
         }
         self.stream = Some(stream);
-        self.has_written = false;
+        (self.has_written, self.was_reset) = (false, false);
         self.state.on_connected(now());
+        self.shared.inner.lock().ledger.on_connected();
         self.outage = Outage::Untold;
         self.shared.counters.connects.add(1);
         self.shared.counters.set_connected(true);
+        if self.options.delivery == Delivery::AtLeastOnce {
+            // Also before the first message: a reader that hangs up in the middle of a batch then tells how far it got.
+            self.ask();
+        }
         self.tell(|address| WriterEvent::Connected { address, reader });
     }
 
@@ -136,7 +157,7 @@ impl Worker {
         }
         let told = match &cause {
             ConnectError::Io(error) => ConnectError::Io(
-                error.raw_os_error().map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error),
+                error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error),
             ),
             ConnectError::BacklogFull => ConnectError::BacklogFull,
             ConnectError::WrongPeer { expected, found } => {
@@ -147,19 +168,21 @@ impl Worker {
         self.tell(|address| WriterEvent::ConnectFailed { address, cause, retry_in });
     }
 
-    fn write(&mut self, outbox: Outbox) {
+    fn write(&mut self, outbox: Outbox, portion: Portion) {
         let sent = self.stream.as_ref().map_or(Ok(Sent::Blocked), |stream| {
             let mut slices = [IoSlice::new(&[]); MOST_SLICES];
-            let filled = outbox.fill(&mut slices);
+            let filled = outbox.fill(portion, &mut slices);
             stream.send(slices.get(..filled).unwrap_or_default())
         });
         let now = now();
-        let taken = match sent {
+        let len = match sent {
             Ok(Sent::Some(len)) => len,
             _ => 0,
         };
         let mut inner = self.shared.inner.lock();
-        inner.queue.end_write(outbox, taken);
+        let taken = inner.queue.end_write(outbox, len);
+        inner.ledger.on_written(len, &taken);
+        let is_owed = inner.ledger.is_owed();
         self.shared.tell(&inner);
         drop(inner);
         match sent {
@@ -167,22 +190,40 @@ impl Worker {
                 self.has_written = true;
                 self.shared.counters.writes.add(1);
                 self.state.on_written(now);
+                if taken.asked_after.is_some() {
+                    self.state.on_asked(now);
+                }
             }
             Ok(Sent::Blocked) => self.state.on_blocked(now),
             Ok(Sent::NoMemory) => self.state.on_no_memory(now),
-            Err(error) => self.lost(LostCause::Failed(error)),
+            Err(error) if is_owed => {
+                // A reader that stops as planned takes nothing more, and still says how far it got.
+                self.state.on_refused(now);
+                self.refused = Some(error);
+            }
+            Err(error) => return self.lost(LostCause::Failed(error)),
         }
+        if is_owed {
+            self.receive();
+        }
+        self.look_what_was_read();
     }
 
     fn keep_alive(&mut self) {
-        const EMPTY_FRAME: &[u8] = &[0];
+        let now = now();
+        self.state.on_kept_alive(now);
+        self.ask();
+    }
 
+    /// Sends an empty frame by itself, between two frames. A full socket has no need of it.
+    fn ask(&mut self) {
         let Some(stream) = &self.stream else { return };
-        // A reader of ours answers each with a receipt of a few bytes. Nobody waits for them here, but they must not pile up.
-        let _ = stream.receive(&mut [0; 256]);
         match stream.send(&[IoSlice::new(EMPTY_FRAME)]) {
-            // A full socket is alive already.
-            Ok(_) => self.state.on_written(now()),
+            Ok(Sent::Some(_)) => {
+                self.state.on_asked(now());
+                self.shared.inner.lock().ledger.on_asked();
+            }
+            Ok(Sent::Blocked | Sent::NoMemory) => {}
             Err(error) => self.lost(LostCause::Failed(error)),
         }
     }
@@ -190,40 +231,119 @@ impl Worker {
     fn wait(&mut self, what: WaitFor, until: Deadline) {
         let timeout = until.map(|until| until.saturating_duration_since(now()));
         let stream = self.stream.as_ref();
-        let ready = sys::wait(&self.shared.waker, stream, what == WaitFor::Room, timeout);
+        let for_receipt = self.shared.inner.lock().ledger.is_owed();
+        let interest = sys::Wanted { room: what == WaitFor::Room, bytes: for_receipt };
+        let ready = sys::wait(&self.shared.waker, stream, interest, timeout);
         if ready.woken {
             self.shared.waker.reset();
         }
         if ready.hangup {
-            self.lost(LostCause::Closed);
-        } else if ready.room {
+            let cause = self.refused.take().map_or(LostCause::Closed, LostCause::Failed);
+            return self.lost(cause);
+        }
+        if ready.room {
             self.state.on_room(now());
+        }
+        if ready.bytes {
+            self.receive();
+        }
+        self.look_what_was_read();
+    }
+
+    fn time_out(&mut self) {
+        let timeout = LostCause::WriteTimeout(self.options.write_timeout);
+        let cause = self.refused.take().map_or(timeout, LostCause::Failed);
+        self.lost(cause);
+    }
+
+    fn tell_silence(&self) {
+        let waited = self.options.write_timeout;
+        self.tell(|address| WriterEvent::NoReceipt { address, waited });
+    }
+
+    /// Takes the receipts that are there.
+    fn receive(&mut self) {
+        if let Err(bad) = self.take_receipts() {
+            self.lost(LostCause::BadReceipt(bad));
+        } else if self.refused.is_some() && !self.shared.inner.lock().ledger.is_owed() {
+            // That was the last.
+            if let Some(error) = self.refused.take() {
+                self.lost(LostCause::Failed(error));
+            }
         }
     }
 
-    /// The connection is gone: whatever the kernel has not taken whole goes out on the next.
+    fn take_receipts(&mut self) -> Result<(), BadReceipt> {
+        let mut buffer = [0; RECEIPTS_SIZE];
+        loop {
+            let Some(stream) = &self.stream else { return Ok(()) };
+            let received = stream.receive(&mut buffer);
+            let mut inner = self.shared.inner.lock();
+            match received {
+                Ok(Received::Some(len)) => {
+                    let covered = inner.ledger.on_receipt(buffer.get(..len).unwrap_or_default())?;
+                    let is_owed = inner.ledger.is_owed();
+                    if inner.end().is_none() {
+                        inner.queue.confirm(covered);
+                    }
+                    self.shared.tell(&inner);
+                    drop(inner);
+                    self.state.on_receipt(now(), covered > 0, is_owed);
+                    if len < RECEIPTS_SIZE {
+                        return Ok(());
+                    }
+                }
+                Ok(Received::Nothing) => return Ok(()),
+                Ok(Received::End) => {
+                    inner.ledger.on_deaf();
+                    return Ok(());
+                }
+                Err(error) => {
+                    inner.ledger.on_deaf();
+                    self.was_reset |= error.kind() == io::ErrorKind::ConnectionReset;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Notes how far the peer has read, if somebody waits for that.
+    fn look_what_was_read(&self) {
+        let Some(stream) = self.stream.as_ref().filter(|_| self.state.watches_reads()) else { return };
+        if let Some(unread) = stream.unread() {
+            let mut inner = self.shared.inner.lock();
+            inner.ledger.on_unread(unread);
+            self.shared.tell(&inner);
+        }
+    }
+
+    /// The connection is gone: whatever is not settled goes out on the next.
     fn lost(&mut self, cause: LostCause) {
+        if !matches!(cause, LostCause::BadReceipt(_)) {
+            // What a dying peer said last still counts. What it got wrong does not matter any more.
+            let _ = self.take_receipts();
+        }
         let Some(stream) = self.stream.take() else { return };
-        // The error may have come with the write already.
-        let is_reset = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionReset;
-        let is_told = matches!(&cause, LostCause::Failed(error) if is_reset(error)) || stream.lost_unread();
-        let unread = self.has_written && is_told;
+        self.refused = None;
+        // The error may have come with a write or a read already.
+        let is_reset = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionReset;
+        let is_told = matches!(&cause, LostCause::Failed(error) if is_reset(error)) || self.was_reset;
+        let unread = self.has_written && (stream.lost_unread() || is_told);
         drop(stream);
         self.shared.counters.set_connected(false);
         if unread {
             self.shared.counters.lost_with_unread.add(1);
         }
         let ending = match cause {
-            LostCause::WriteTimeout(_) => Ending::Timeout,
+            LostCause::WriteTimeout(_) | LostCause::BadReceipt(_) => Ending::Ours,
             LostCause::Closed | LostCause::Failed(_) => Ending::Peer,
         };
         let mut inner = self.shared.inner.lock();
+        inner.ledger.on_lost(ending == Ending::Peer && !unread && Stream::TELLS_UNREAD);
         let given_up = inner.queue.rewind(ending);
-        if given_up.is_some() {
-            self.shared.tell(&inner);
-        }
+        self.shared.tell(&inner);
         drop(inner);
-        let retry_in = self.state.on_lost(now());
+        let retry_in = self.state.on_lost(now(), ending);
         self.tell(|address| WriterEvent::Lost { address, cause, unread, retry_in });
         if let Some(Tally { bytes: len, .. }) = given_up {
             self.tell(|address| WriterEvent::GivenUp { address, len });

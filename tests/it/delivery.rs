@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use uds_ipc::Writer;
+use uds_ipc::{Level, Writer};
 
 use crate::support::{
     Collector, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, frame, numbered, read_messages,
@@ -114,7 +114,7 @@ fn a_reader_that_closes_idle_connections_loses_and_repeats_nothing() {
     let messages = numbered(20);
     for (number, message) in messages.iter().enumerate() {
         writer.send_timeout(message, PATIENCE).unwrap();
-        writer.flush(PATIENCE).unwrap();
+        writer.flush(Level::Written, PATIENCE).unwrap();
         let lost = || events.count(|event| event.starts_with("Lost"));
         // Every other message comes when the connection has just been closed for silence.
         if number % 2 == 0 {
@@ -135,7 +135,7 @@ fn a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connection
         builder.send_buffer_size(4096).backoff_min(Duration::from_millis(1))
     });
     writer.try_send("before").unwrap();
-    writer.flush(PATIENCE).unwrap();
+    writer.flush(Level::Written, PATIENCE).unwrap();
     collector.wait_for(1);
     // Far more than the kernel holds, so that the reader hangs up in the middle of it.
     writer.try_send(vec![1; 1_000_000]).unwrap();
@@ -155,7 +155,7 @@ fn a_writer_whose_peer_died_with_bytes_unread_says_so() {
     let raw = RawReader::bind(&place.socket());
     let (writer, events) = writer_with(&place.socket(), |builder| builder);
     writer.try_send("never read").unwrap();
-    writer.flush(PATIENCE).unwrap();
+    writer.flush(Level::Written, PATIENCE).unwrap();
     drop(raw.accept());
     if cfg!(target_os = "linux") {
         events.wait_for("unread: true");

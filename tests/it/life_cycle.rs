@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use uds_ipc::{FlushError, SendError, ShutdownError, Writer, WriterBuilder};
+use uds_ipc::{FlushError, Level, SendError, ShutdownError, Writer, WriterBuilder};
 
 use crate::support::{
     Collector, Notes, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, numbered, read_messages,
@@ -27,9 +27,9 @@ fn flush_returns_once_all_before_it_is_written() {
         writer.try_send(message).unwrap();
     }
     let mut stream = raw.accept();
-    writer.flush(PATIENCE).unwrap();
+    writer.flush(Level::Written, PATIENCE).unwrap();
     assert_eq!(writer.metrics().sent.messages, 1_000);
-    writer.flush(Duration::ZERO).unwrap();
+    writer.flush(Level::Written, Duration::ZERO).unwrap();
     drop(writer);
     assert_eq!(read_messages(&mut stream, 1_000), numbered(1_000));
 }
@@ -42,12 +42,12 @@ fn flush_says_how_many_were_not_there_in_time() {
         writer.try_send(message).unwrap();
     }
     assert_eq!(
-        writer.flush(SHORT).unwrap_err().to_string(),
+        writer.flush(Level::Written, SHORT).unwrap_err().to_string(),
         "the time was over, and 7 messages were not there yet"
     );
-    assert!(matches!(writer.flush(Duration::ZERO), Err(FlushError::Timeout { left: 7, .. })));
+    assert!(matches!(writer.flush(Level::Written, Duration::ZERO), Err(FlushError::Timeout { left: 7, .. })));
     let collector = Collector::start(&place.socket());
-    writer.flush(PATIENCE).unwrap();
+    writer.flush(Level::Written, PATIENCE).unwrap();
     finish(&writer);
     collector.stop();
 }
@@ -60,11 +60,11 @@ fn a_shutdown_ends_a_flush_that_waits_for_nobody() {
     let writer = Arc::new(writer);
     let flushing = {
         let writer = Arc::clone(&writer);
-        thread::spawn(move || writer.flush(Duration::MAX))
+        thread::spawn(move || writer.flush(Level::Written, Duration::MAX))
     };
     let _ = writer.shutdown(SHORT).unwrap();
     assert!(matches!(flushing.join().unwrap(), Err(FlushError::Stopped { left: 1, .. })));
-    assert!(matches!(writer.flush(PATIENCE), Err(FlushError::Stopped { left: 1, .. })));
+    assert!(matches!(writer.flush(Level::Written, PATIENCE), Err(FlushError::Stopped { left: 1, .. })));
 }
 
 #[test]
@@ -234,7 +234,12 @@ fn calls_from_inside_the_observer_are_errors_not_deadlocks() {
             let sent = writer.try_send("from inside").is_ok();
             // With the queue full it would wait for the thread that it runs on.
             let waited = writer.send_timeout("from inside", Duration::MAX).is_ok();
-            notes.add((sent, waited, writer.flush(PATIENCE), writer.shutdown(PATIENCE).map(|_| ())));
+            notes.add((
+                sent,
+                waited,
+                writer.flush(Level::Written, PATIENCE),
+                writer.shutdown(PATIENCE).map(|_| ()),
+            ));
         },
     );
     drop(raw.accept());
@@ -312,7 +317,7 @@ fn what_an_observer_or_handler_holds_does_not_hold_up_shutdown_when_it_is_droppe
         .start()
         .unwrap();
     writer.try_send("one").unwrap();
-    writer.flush(PATIENCE).unwrap();
+    writer.flush(Level::Written, PATIENCE).unwrap();
     let writer = Arc::new(writer);
     let reader = Arc::new(reader);
     let (stopping, also_stopping) = (Arc::clone(&writer), Arc::clone(&reader));
@@ -368,7 +373,7 @@ fn a_send_that_races_with_a_shutdown_is_in_the_books_either_way() {
                     })
                 })
                 .collect();
-            writer.flush(PATIENCE).unwrap();
+            writer.flush(Level::Written, PATIENCE).unwrap();
             let report = writer.shutdown(PATIENCE).unwrap();
             let accepted: u64 = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
             (accepted, report.left.messages)

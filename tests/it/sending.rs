@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use uds_ipc::{Overflow, SendError, Writer};
+use uds_ipc::{Level, Overflow, SendError, Writer};
 
 use crate::support::{
     Collector, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, frame, numbered, read_messages,
@@ -210,7 +210,7 @@ fn a_write_slot_that_is_dropped_sends_nothing_and_frees_its_room() {
     assert!(matches!(writer.try_send("three"), Err(SendError::Full(()))));
     drop(one);
     writer.try_send("three").unwrap();
-    writer.flush(PATIENCE).unwrap();
+    writer.flush(Level::Written, PATIENCE).unwrap();
     let mut rest = &mut two[..];
     write!(rest, "two").unwrap();
     let left = rest.len();
@@ -418,7 +418,7 @@ fn a_flush_ends_when_what_it_waits_for_was_dropped_to_make_room() {
     }
     let flushing = {
         let writer = Arc::clone(&writer);
-        thread::spawn(move || writer.flush(Duration::MAX))
+        thread::spawn(move || writer.flush(Level::Written, Duration::MAX))
     };
     wait_until("all ten are gone", || {
         writer.try_send("newer").unwrap();

@@ -8,6 +8,8 @@ pub(crate) fn of_writer(metrics: &WriterMetrics) -> Value {
     json!({
         "accepted": tally(metrics.accepted),
         "sent": tally(metrics.sent),
+        "confirmed": tally(metrics.confirmed),
+        "resent": tally(metrics.resent),
         "queued": tally(metrics.queued),
         "dropped": dropped(&metrics.dropped),
         "failed": failed(&metrics.failed),

@@ -1,0 +1,197 @@
+//! What the connection has come to: how much of what was written on it the reader has read, and dealt with.
+//! Pure: bytes come in. No I/O, no threads, no clock. A peer that says what cannot be is found out here.
+
+use integer_encoding::VarInt;
+
+use super::outbox::Taken;
+use crate::event::BadReceipt;
+use crate::frame::MAX_PREFIX_LEN;
+use crate::metrics::widen;
+
+/// The books of one connection after the other.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// The number of the connection; 0 before the first.
+    connection: u64,
+    written: Place,
+    /// How many of the bytes the peer has read, at least.
+    read: u64,
+    /// How many of the messages the peer's handler has dealt with, as its receipts say.
+    handled: u64,
+    /// How many messages stood before the last question that the kernel took.
+    asked_after: u64,
+    /// No answer to it has come.
+    is_owed: bool,
+    /// The peer has closed its sending side: no receipt will come.
+    is_deaf: bool,
+    /// The beginning of a receipt.
+    begun: Vec<u8>,
+    before: Before,
+    /// Connections that ended before the peer had read all that was written.
+    lost_unread: u64,
+    /// Connections that ended before a receipt covered all that was written.
+    lost_unhandled: u64,
+}
+
+/// A place in what was written on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place {
+    messages: u64,
+    bytes: u64,
+}
+
+/// What became of the connection before this one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Before {
+    connection: u64,
+    read: u64,
+    handled: u64,
+}
+
+/// A place on a certain connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    connection: u64,
+    place: Place,
+}
+
+/// How far something that was written must have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beyond {
+    Read,
+    Handled,
+}
+
+/// Whether what stands before a mark has come so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    Yes,
+    /// So many messages may not have.
+    NotYet(u64),
+    /// Its connection ended before; nobody knows.
+    Never,
+}
+
+impl Ledger {
+    pub(super) fn on_connected(&mut self) {
+        let before = std::mem::take(self);
+        *self = Self {
+            connection: before.connection + 1,
+            before: before.before,
+            lost_unread: before.lost_unread,
+            lost_unhandled: before.lost_unhandled,
+            ..Self::default()
+        };
+    }
+
+    /// The kernel took `len` bytes.
+    pub(super) fn on_written(&mut self, len: usize, taken: &Taken) {
+        if let Some(messages) = taken.asked_after {
+            self.asked_after = self.written.messages + messages;
+            self.is_owed = true;
+        }
+        self.written.messages += taken.whole.messages;
+        self.written.bytes += widen(len);
+    }
+
+    /// An empty frame was sent by itself.
+    pub(super) fn on_asked(&mut self) {
+        self.on_written(1, &Taken { asked_after: Some(0), ..Taken::default() });
+    }
+
+    /// The kernel holds at most that many bytes that the peer has not read.
+    pub(super) fn on_unread(&mut self, len: u64) {
+        self.read = self.read.max(self.written.bytes.saturating_sub(len));
+    }
+
+    /// No receipt will come any more.
+    pub(super) fn on_deaf(&mut self) {
+        self.is_deaf = true;
+    }
+
+    /// Whether a receipt is to come.
+    pub(super) fn is_owed(&self) -> bool {
+        self.is_owed && !self.is_deaf
+    }
+
+    /// The peer sent these bytes; says how many more messages they cover.
+    pub(super) fn on_receipt(&mut self, bytes: &[u8]) -> Result<u64, BadReceipt> {
+        let before = self.handled;
+        for byte in bytes {
+            self.begun.push(*byte);
+            let Some((count, _)) = u64::decode_var(&self.begun) else {
+                // Ten bytes, or a last one, that are no number: more would not make it one.
+                if *byte < 0x80 || self.begun.len() >= MAX_PREFIX_LEN {
+                    return Err(BadReceipt::Invalid);
+                }
+                continue;
+            };
+            self.begun.clear();
+            let (written, handled) = (self.written.messages, self.handled);
+            if count > written {
+                return Err(BadReceipt::TooHigh { count, written });
+            }
+            if count < handled {
+                return Err(BadReceipt::Fell { count, before: handled });
+            }
+            self.handled = count;
+            self.is_owed &= count < self.asked_after;
+        }
+        Ok(self.handled - before)
+    }
+
+    /// The connection is over. Whether the peer `has_read` everything that was written is known where it closed in order.
+    pub(super) fn on_lost(&mut self, has_read: bool) {
+        if has_read {
+            self.read = self.written.bytes;
+        }
+        self.lost_unread += u64::from(self.read < self.written.bytes);
+        self.lost_unhandled += u64::from(self.handled < self.written.messages);
+        self.before = Before { connection: self.connection, read: self.read, handled: self.handled };
+        (self.is_owed, self.is_deaf) = (false, true);
+    }
+
+    /// How many connections ended too early for `beyond`.
+    pub(super) fn lost(&self, beyond: Beyond) -> u64 {
+        match beyond {
+            Beyond::Read => self.lost_unread,
+            Beyond::Handled => self.lost_unhandled,
+        }
+    }
+
+    /// The place behind all that was written so far. What a lost connection left open is told by [`Ledger::lost`].
+    pub(super) fn mark(&self) -> Mark {
+        let place = if self.is_over() { Place::default() } else { self.written };
+        Mark { connection: self.connection, place }
+    }
+
+    /// Whether the last question stands behind the mark, so that its answer covers all before it.
+    pub(super) fn is_asked(&self, mark: Mark) -> bool {
+        mark.connection == self.connection && self.asked_after >= mark.place.messages
+    }
+
+    pub(super) fn reached(&self, beyond: Beyond, mark: Mark) -> Reached {
+        let (read, handled) = if mark.connection == self.connection {
+            (self.read, self.handled)
+        } else if mark.connection == self.before.connection {
+            (self.before.read, self.before.handled)
+        } else {
+            return Reached::Never;
+        };
+        let has_come = match beyond {
+            Beyond::Read => read >= mark.place.bytes,
+            Beyond::Handled => handled >= mark.place.messages,
+        };
+        if has_come {
+            Reached::Yes
+        } else if mark.connection == self.connection && !self.is_over() {
+            Reached::NotYet(mark.place.messages - handled.min(mark.place.messages))
+        } else {
+            Reached::Never
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.before.connection == self.connection && self.connection > 0
+    }
+}

@@ -1,0 +1,48 @@
+//! How much a writer's queue holds, and what happens to what does not fit.
+//! Values.
+
+use super::block::OWN_BLOCK_SIZE;
+use crate::metrics::widen;
+
+/// The channel allocates all its slots at once: a user's bounds beyond any memory must not.
+const MOST_SLOTS: u64 = 64 * 1024;
+
+/// What happens to a message for which there is no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// It is refused: the newest is dropped, and its sender is told.
+    #[default]
+    Refuse,
+    /// The oldest messages are dropped to make room for it. Only what is being written at that very moment stays, so
+    /// that a queue of a few messages may still refuse.
+    DropOldest,
+}
+
+/// How much may be accepted and not ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    pub(super) overflow: Overflow,
+}
+
+/// How many sealed blocks there can be within the bounds. Each is full in bytes or messages, of which there can be few, or stands next to
+/// a message with a block of its own.
+pub(super) fn slots(limits: Limits) -> usize {
+    let by_bytes = 2 * (limits.bytes / widen(OWN_BLOCK_SIZE)) + 8;
+    usize::try_from(by_bytes.min(limits.messages.saturating_add(2)).min(MOST_SLOTS)).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_huge_capacity_allocates_no_slots_for_it() {
+        let limits = |messages, bytes| Limits { messages, bytes, overflow: Overflow::Refuse };
+        assert_eq!(slots(limits(u64::MAX, u64::MAX)), 65_536);
+        assert_eq!(slots(limits(10_000, 64 << 20)), 4_104);
+        assert_eq!(slots(limits(1, 1)), 3);
+    }
+}

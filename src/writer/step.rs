@@ -1,0 +1,55 @@
+//! The words in which the state is asked, and answers.
+//! Values.
+
+use super::deadline::Deadline;
+use super::outbox::Portion;
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Connect,
+    Write(Portion),
+    /// Sends an empty frame.
+    KeepAlive,
+    /// Waits for what is named, for a receipt that is due, for a call, or until the time, where there is one.
+    Wait(WaitFor, Deadline),
+    /// Reports that no receipt comes.
+    TellSilence,
+    /// Gives the connection up: its peer has not taken a byte for too long, or takes none any more.
+    TimeOut,
+    Exit,
+}
+
+/// What a wait is for, besides its end and a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitFor {
+    /// Only the time.
+    Time,
+    /// Room in the kernel.
+    Room,
+    /// A sealed block.
+    Block,
+    /// A message.
+    Message,
+}
+
+/// What waits to be written, or confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pending {
+    Nothing,
+    /// All is written, and not all is covered by a receipt.
+    Unconfirmed,
+    /// A few messages, for which nobody waits: they may gather for as long as the thread lingers.
+    Few,
+    /// Enough for a write, or somebody waits for it.
+    Due,
+}
+
+impl Pending {
+    pub(super) fn is_unwritten(self) -> bool {
+        match self {
+            Self::Nothing | Self::Unconfirmed => false,
+            Self::Few | Self::Due => true,
+        }
+    }
+}
