@@ -175,22 +175,19 @@ impl Connection {
 
     /// Tells the handler that the batch is over; then, if the peer has asked, tells the peer how far it was dealt with.
     fn end_batch<H: Handler>(&self, core: &Core, handler: &H, batch: &mut Batch, receipts: &mut Receipts) {
-        if batch.tally.messages > 0 {
-            match guarded(|| handler.batch_end(&self.peer).map_err(Into::into)) {
-                Ok(Ok(())) => receipts.on_handled(batch.tally.messages),
+        let stored = batch.tally.messages == 0
+            || match guarded(|| handler.batch_end(&self.peer).map_err(Into::into)) {
+                Ok(Ok(())) => true,
                 Ok(Err(error)) => {
-                    receipts.on_not_stored();
                     batch.note_error(core, error);
+                    false
                 }
                 Err(panic) => {
-                    receipts.on_not_stored();
                     batch.note_panic(core, panic);
+                    false
                 }
-            }
-        }
-        if batch.asks {
-            receipts.on_request();
-        }
+            };
+        receipts.on_batch_end(batch.tally.messages, stored, batch.asks);
         while !receipts.must_close() {
             let Some(bytes) = receipts.next() else { break };
             match self.stream.send(&[IoSlice::new(bytes)]) {

@@ -9,6 +9,8 @@ mod decoder;
 mod dispatcher;
 mod handler;
 mod receipts;
+#[cfg(test)]
+mod simulated;
 mod state;
 mod worker;
 
@@ -25,6 +27,8 @@ use parking_lot::{Condvar, Mutex};
 
 pub use builder::ReaderBuilder;
 pub use handler::Handler;
+#[cfg(test)]
+pub(crate) use simulated::{SimulatedBatch, SimulatedConnection};
 
 use self::connection::READ_SIZE;
 use self::core::{Core, ERRANDS, FILE, Inner, LISTENER, Life, Settings};

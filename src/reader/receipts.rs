@@ -35,19 +35,16 @@ struct Begun {
 }
 
 impl Receipts {
-    /// The peer asks.
-    pub(super) fn on_request(&mut self) {
-        self.request = Request::Due;
-    }
-
-    /// So many more messages have been dealt with: the calls returned, and the end of their batch too.
-    pub(super) fn on_handled(&mut self, messages: u64) {
-        self.handled += messages;
-    }
-
-    /// The end of a batch failed.
-    pub(super) fn on_not_stored(&mut self) {
-        self.not_stored = true;
+    /// A batch is over: so many messages, `stored` or not by the handler's word at its end; the peer `asks` or not.
+    pub(super) fn on_batch_end(&mut self, messages: u64, stored: bool, asks: bool) {
+        if stored {
+            self.handled += messages;
+        } else {
+            self.not_stored = true;
+        }
+        if asks {
+            self.request = Request::Due;
+        }
     }
 
     /// Whether the connection must end because of that: a peer that asks for receipts then sends the batch again. One that does not
@@ -89,21 +86,21 @@ mod tests {
     #[test]
     fn nothing_is_sent_unasked() {
         let mut receipts = Receipts::default();
-        receipts.on_handled(5);
+        receipts.on_batch_end(5, true, false);
         assert_eq!(receipts.next(), None);
-        receipts.on_request();
+        receipts.on_batch_end(0, true, true);
         assert_eq!(receipts.next(), Some(&[5][..]));
         receipts.on_sent(1);
-        receipts.on_handled(1);
+        receipts.on_batch_end(1, true, false);
         assert_eq!(receipts.next(), None);
     }
 
     #[test]
     fn what_was_not_stored_ends_only_the_connection_of_a_peer_that_asks() {
         let mut receipts = Receipts::default();
-        receipts.on_not_stored();
+        receipts.on_batch_end(1, false, false);
         assert!(!receipts.must_close());
-        receipts.on_request();
+        receipts.on_batch_end(0, true, true);
         assert!(receipts.must_close());
     }
 
@@ -111,9 +108,9 @@ mod tests {
     fn one_answer_serves_all_requests_before_it() {
         let mut receipts = Receipts::default();
         for _ in 0..1_000_000 {
-            receipts.on_request();
+            receipts.on_batch_end(0, true, true);
         }
-        receipts.on_handled(300);
+        receipts.on_batch_end(300, true, false);
         assert_eq!(receipts.next(), Some(&[0xac, 0x02][..]));
         receipts.on_sent(2);
         assert_eq!(receipts.next(), None);
@@ -122,15 +119,15 @@ mod tests {
     #[test]
     fn an_answer_that_was_begun_is_completed_before_the_next() {
         let mut receipts = Receipts::default();
-        receipts.on_request();
-        receipts.on_handled(300);
+        receipts.on_batch_end(0, true, true);
+        receipts.on_batch_end(300, true, false);
         assert_eq!(receipts.next().map(<[u8]>::len), Some(2));
         receipts.on_sent(0);
-        receipts.on_handled(1);
+        receipts.on_batch_end(1, true, false);
         assert_eq!(receipts.next(), Some(&[0xad, 0x02][..]), "nothing went out, so the newest number may");
         receipts.on_sent(1);
-        receipts.on_handled(1000);
-        receipts.on_request();
+        receipts.on_batch_end(1000, true, false);
+        receipts.on_batch_end(0, true, true);
         assert_eq!(receipts.next(), Some(&[0x02][..]));
         receipts.on_sent(1);
         assert_eq!(receipts.next(), Some(&[0x95, 0x0a][..]));
@@ -149,11 +146,11 @@ mod tests {
             for (step, messages, len) in steps {
                 match step {
                     0 => {
-                        receipts.on_request();
+                        receipts.on_batch_end(0, true, true);
                         at_request = Some(handled);
                     }
                     1 => {
-                        receipts.on_handled(messages);
+                        receipts.on_batch_end(messages, true, false);
                         handled += messages;
                     }
                     _ => {

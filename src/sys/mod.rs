@@ -17,5 +17,5 @@ pub(crate) use file::{create_socket_dir, remove_stale_socket};
 pub(crate) use listener::{Accepted, FileWatch, Listener, ListenerOptions};
 pub(crate) use poller::{Interest, Poller, Ready};
 pub(crate) use socket::{Received, Sent, Stream};
-pub(crate) use wait::{Wanted, wait};
+pub(crate) use wait::{Readiness, Wanted, wait};
 pub(crate) use waker::Waker;

@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::Writer;
 use super::counters::Counters;
+use super::kernel::System;
 use super::limits::{Limits, Overflow};
 use super::outbox::Delivery;
 use super::queue::Queue;
@@ -216,10 +217,10 @@ impl WriterBuilder {
             send_buffer_size: self.send_buffer_size,
             expect_peer_uid: self.expect_peer_uid,
             write_timeout: self.write_timeout,
-            delivery: self.delivery,
         };
         let backoff = Backoff::new(self.backoff_min, self.backoff_max, fastrand::u64(..));
         let worker = Worker {
+            kernel: System,
             shared: Arc::clone(&shared),
             state: State::new(now(), backoff, timing, self.delivery),
             observer: self.observer,

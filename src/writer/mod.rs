@@ -7,11 +7,14 @@ mod builder;
 mod counters;
 mod deadline;
 mod flush;
+mod kernel;
 mod ledger;
 mod limits;
 mod outbox;
 mod queue;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod slot;
 mod state;
 mod step;

@@ -37,6 +37,9 @@ pub(super) struct Outbox {
     whole_tally: Tally,
     /// All messages with a lower number were taken whole at least once.
     sent_to: u64,
+    /// A receipt on this connection covered something.
+    is_confirmed: bool,
+    doubts: bool,
     suspect: Option<Suspect>,
 }
 
@@ -108,6 +111,11 @@ impl Outbox {
     /// The messages that the peer has, or has a part of.
     pub(super) fn begun(&self) -> Tally {
         self.whole_tally + self.blocks.get(self.next).and_then(|block| block.cut()).unwrap_or_default()
+    }
+
+    /// Whether the reader hung up on what was written before any receipt: perhaps it will not have one of these messages.
+    pub(super) fn doubts(&self) -> bool {
+        self.doubts
     }
 
     pub(super) fn push(&mut self, block: Box<Block>) {
@@ -203,6 +211,8 @@ impl Outbox {
         }
         self.tally -= confirmed;
         self.whole_tally -= confirmed;
+        self.is_confirmed = true;
+        self.doubts = false;
         confirmed
     }
 
@@ -211,6 +221,7 @@ impl Outbox {
     pub(super) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
         let cut =
             self.blocks.get(self.next).filter(|block| block.is_cut()).map(|block| block.first_unwritten());
+        let begun = self.blocks.iter().take(self.next + 1).filter(|block| block.is_begun()).count();
         for block in self.blocks.iter_mut().take(self.next + 1) {
             let before = block.remaining_len();
             block.rewind();
@@ -224,6 +235,13 @@ impl Outbox {
             self.blocks.retain(|block| !block.is_empty());
             self.remaining_len -= questions;
         }
+        if (ending, self.delivery) == (Ending::Peer, Delivery::AtLeastOnce) && begun > 0 {
+            self.doubts = !self.is_confirmed;
+            if self.doubts {
+                self.spread(begun);
+            }
+        }
+        self.is_confirmed = false;
         let Some(number) = cut else {
             if ending == Ending::Peer {
                 self.suspect = None;
@@ -239,6 +257,21 @@ impl Outbox {
         }
         self.suspect = None;
         self.remove(number)
+    }
+
+    /// Gives each message of the first `blocks` a block, and so a question, of its own: a reader that hangs up on one of them can then say
+    /// how far it got.
+    fn spread(&mut self, blocks: usize) {
+        let mut at = 0;
+        for _ in 0..blocks {
+            while let Some(block) = self.blocks.get_mut(at) {
+                let Some(first) = block.split_before(block.first() + 1) else { break };
+                self.remaining_len += usize::from(first.asks());
+                self.blocks.insert(at, Box::new(first));
+                at += 1;
+            }
+            at += 1;
+        }
     }
 
     /// Removes the message with this number, of which nothing is begun.

@@ -334,6 +334,11 @@ impl Queue {
         Some(given_up)
     }
 
+    /// Whether the reader is to get a taste first.
+    pub(super) fn doubts(&self) -> bool {
+        self.outbox.doubts()
+    }
+
     /// How far the messages have come.
     pub(super) fn fronts(&self) -> Fronts {
         let (front, unwritten) =

@@ -110,8 +110,17 @@ impl Inner {
         self.watching_reads > 0
     }
 
+    pub(super) fn begin_flush(&mut self, level: Level, delivery: Delivery) -> Flush {
+        self.watching_reads += usize::from(level == Level::Read);
+        Flush::new(level, delivery, self.queue.end(), &mut self.told)
+    }
+
+    pub(super) fn end_flush(&mut self, level: Level) {
+        self.watching_reads -= usize::from(level == Level::Read);
+    }
+
     /// How it stands with a flush.
-    fn look(&mut self, flush: &mut Flush) -> Verdict {
+    pub(super) fn look(&mut self, flush: &mut Flush) -> Verdict {
         let fronts = self.end().map_or_else(|| self.queue.fronts(), |end| end.fronts);
         let verdict = flush.look(fronts, &self.ledger, &mut self.told);
         if flush.take_question() {
@@ -224,10 +233,8 @@ impl Shared {
         if level == Level::Read && !Stream::TELLS_UNREAD {
             return Err(FlushError::Unsupported);
         }
-        let watches = usize::from(level == Level::Read);
         let mut inner = self.inner.lock();
-        let mut flush = Flush::new(level, self.delivery, inner.queue.end(), &mut inner.told);
-        inner.watching_reads += watches;
+        let mut flush = inner.begin_flush(level, self.delivery);
         let mut in_time = true;
         let flushed = loop {
             match (inner.look(&mut flush), inner.end()) {
@@ -238,7 +245,7 @@ impl Shared {
                 (Verdict::Left(_), None) => in_time = self.wait(&mut inner, deadline),
             }
         };
-        inner.watching_reads -= watches;
+        inner.end_flush(level);
         flushed
     }
 

@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use super::deadline::{Deadline, earlier, has_come};
-use super::outbox::{Delivery, Ending, Portion};
+use super::outbox::{Delivery, Portion};
 use super::step::{Pending, Step, WaitFor};
 use crate::backoff::Backoff;
 
@@ -60,13 +60,9 @@ enum Link {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Up {
     since: Instant,
     last_write: Instant,
-    has_written: bool,
-    /// A receipt covered something.
-    is_confirmed: bool,
     /// The reader's answer is due since then.
     asked: Option<Instant>,
     /// Its silence was reported.
@@ -114,8 +110,6 @@ pub(super) struct State {
     backoff: Backoff,
     timing: Timing,
     delivery: Delivery,
-    /// The reader hung up on what was written before any receipt: perhaps it will not have the first message.
-    doubts: bool,
     /// Somebody waits until the peer has read.
     watches_reads: bool,
 }
@@ -129,7 +123,6 @@ impl State {
             backoff,
             timing,
             delivery,
-            doubts: false,
             watches_reads: false,
         }
     }
@@ -202,19 +195,18 @@ impl State {
         if has_come(next, now) { Step::KeepAlive } else { wait(WaitFor::Message, next) }
     }
 
-    pub(super) fn on_connected(&mut self, now: Instant) {
+    /// There is a connection. Where one `doubts` whether the reader will have the first message, it gets a taste of it.
+    pub(super) fn on_connected(&mut self, now: Instant, doubts: bool) {
         let flow = match self.link {
-            Link::Down { why: Why::NotMade, .. } | Link::Up(_) if !self.doubts => Flow::Idle,
-            Link::Down { .. } | Link::Up(_) => Flow::Settling { until: now.checked_add(SETTLES_FOR) },
+            Link::Down { why: Why::Lost, .. } => Flow::Settling { until: now.checked_add(SETTLES_FOR) },
+            Link::Down { why: Why::NotMade, .. } | Link::Up(_) => Flow::Idle,
         };
         self.link = Link::Up(Up {
             since: now,
             last_write: now,
-            has_written: false,
-            is_confirmed: false,
             asked: None,
             silence_told: false,
-            taste_due: self.doubts,
+            taste_due: doubts,
             flow,
         });
     }
@@ -256,7 +248,6 @@ impl State {
                 Flow::Lingering { until: now.checked_add(self.timing.linger) }
             };
             up.taste_due = false;
-            up.has_written = true;
             up.last_write = now;
         }
     }
@@ -280,11 +271,9 @@ impl State {
         if let Link::Up(up) = &mut self.link {
             up.asked = up.asked.filter(|_| is_due).map(|_| now);
             up.silence_told = false;
-            up.is_confirmed |= covers;
         }
         if covers {
             self.backoff.reset();
-            self.doubts = false;
         }
     }
 
@@ -324,13 +313,10 @@ impl State {
     }
 
     /// The connection is gone; says how long until the next try.
-    pub(super) fn on_lost(&mut self, now: Instant, ending: Ending) -> Duration {
+    pub(super) fn on_lost(&mut self, now: Instant) -> Duration {
         if let Link::Up(up) = self.link {
             if now.saturating_duration_since(up.since) >= PROVEN_AFTER {
                 self.backoff.reset();
-            }
-            if (ending, self.delivery, up.has_written) == (Ending::Peer, Delivery::AtLeastOnce, true) {
-                self.doubts = !up.is_confirmed;
             }
         }
         self.down(now, Why::Lost)
@@ -386,7 +372,7 @@ mod tests {
 
     fn up(start: Instant) -> State {
         let mut state = state(start);
-        state.on_connected(start);
+        state.on_connected(start, false);
         state
     }
 
@@ -470,14 +456,11 @@ mod tests {
     fn only_a_connection_that_lived_for_a_second_makes_the_next_try_an_early_one() {
         let start = Instant::now();
         let mut state = up(start);
-        assert_eq!(state.on_lost(start + SECOND / 2, Ending::Peer), Duration::from_millis(10));
-        state.on_connected(start);
-        assert!(
-            state.on_lost(start + SECOND / 2, Ending::Peer) > Duration::from_millis(10),
-            "backoff grows on every loss"
-        );
-        state.on_connected(start);
-        assert_eq!(state.on_lost(start + SECOND, Ending::Peer), Duration::ZERO);
+        assert_eq!(state.on_lost(start + SECOND / 2), Duration::from_millis(10));
+        state.on_connected(start, false);
+        assert!(state.on_lost(start + SECOND / 2) > Duration::from_millis(10), "backoff grows on every loss");
+        state.on_connected(start, false);
+        assert_eq!(state.on_lost(start + SECOND), Duration::ZERO);
         assert_eq!(state.on_connect_failed(start + SECOND), Duration::from_millis(10));
     }
 
@@ -486,15 +469,15 @@ mod tests {
         let start = Instant::now();
         let mut state = up(start);
         assert_eq!(state.step(start, Pending::Due), WRITE, "the first one is trusted");
-        assert_eq!(state.on_lost(start + SECOND, Ending::Peer), Duration::ZERO);
-        state.on_connected(start + SECOND);
+        assert_eq!(state.on_lost(start + SECOND), Duration::ZERO);
+        state.on_connected(start + SECOND, false);
         let settled = start + SECOND + SETTLES_FOR;
         assert_eq!(state.step(start + SECOND, Pending::Due), Step::Wait(WaitFor::Time, Some(settled)));
         assert_eq!(state.step(settled, Pending::Due), WRITE);
         // Where a try has failed in between, the dying one is gone.
-        state.on_lost(settled, Ending::Peer);
+        state.on_lost(settled);
         state.on_connect_failed(settled);
-        state.on_connected(settled);
+        state.on_connected(settled, false);
         assert_eq!(state.step(settled, Pending::Due), WRITE);
     }
 
@@ -578,7 +561,7 @@ mod tests {
         assert_eq!(state.step(end, Pending::Nothing), Step::Wait(WaitFor::Block, Some(end + TIMING.linger)));
         assert_eq!(state.step(end + TIMING.linger, Pending::Nothing), Step::Wait(WaitFor::Message, None));
         let mut eager = state_with(start, Timing { linger: Duration::ZERO, ..TIMING }, Delivery::AtMostOnce);
-        eager.on_connected(start);
+        eager.on_connected(start, false);
         eager.on_written(start);
         assert_eq!(eager.step(start, Pending::Nothing), Step::Wait(WaitFor::Message, None));
     }
@@ -588,7 +571,7 @@ mod tests {
         let start = Instant::now();
         let timing = Timing { keepalive: Some(3 * SECOND), linger: Duration::ZERO, ..TIMING };
         let mut state = state_with(start, timing, Delivery::AtMostOnce);
-        state.on_connected(start);
+        state.on_connected(start, false);
         assert_eq!(
             state.step(start, Pending::Nothing),
             Step::Wait(WaitFor::Message, Some(start + 3 * SECOND))
@@ -606,10 +589,10 @@ mod tests {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
         let mut wait_after = |covers| {
-            state.on_connected(start);
+            state.on_connected(start, false);
             state.on_written(start);
             state.on_receipt(start, covers, false);
-            state.on_lost(start, Ending::Peer)
+            state.on_lost(start)
         };
         assert_eq!(wait_after(false), Duration::from_millis(10));
         assert!(
@@ -623,7 +606,7 @@ mod tests {
     fn silence_is_told_once_and_again_after_an_answer() {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
-        state.on_connected(start);
+        state.on_connected(start, false);
         state.on_asked(start);
         state.on_asked(start + SECOND / 2);
         let wait = |until| Step::Wait(WaitFor::Message, until);
@@ -646,35 +629,22 @@ mod tests {
     }
 
     #[test]
-    fn after_a_connection_without_a_receipt_the_reader_gets_a_taste_first() {
+    fn a_doubtful_reader_gets_a_taste_and_time_to_hang_up_on_it() {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
-        state.on_connected(start);
-        assert_eq!(state.step(start, Pending::Due), WRITE, "the first one is trusted");
+        state.on_connected(start, true);
+        assert_eq!(state.step(start, Pending::Due), Step::Write(Portion::Taste));
         state.on_written(start);
-        state.on_lost(start, Ending::Peer);
-        state.on_connect_failed(start);
-        state.on_connected(start);
-        let tasted = start + SETTLES_FOR;
-        assert_eq!(state.step(start, Pending::Due), Step::Wait(WaitFor::Time, Some(tasted)));
-        assert_eq!(state.step(tasted, Pending::Due), Step::Write(Portion::Taste));
-        state.on_written(tasted);
-        let settled = tasted + SETTLES_FOR;
-        assert_eq!(state.step(tasted, Pending::Due), Step::Wait(WaitFor::Time, Some(settled)));
+        let settled = start + SETTLES_FOR;
+        assert_eq!(state.step(start, Pending::Due), Step::Wait(WaitFor::Time, Some(settled)));
         assert_eq!(state.step(settled, Pending::Due), WRITE);
-        // With a receipt, all is well again.
-        state.on_written(settled);
-        state.on_receipt(settled, true, false);
-        state.on_lost(settled, Ending::Peer);
-        state.on_connected(settled);
-        assert_eq!(state.step(settled + SETTLES_FOR, Pending::Due), WRITE);
     }
 
     #[test]
     fn a_connection_that_takes_no_more_is_kept_for_its_last_receipts_but_not_for_ever() {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
-        state.on_connected(start);
+        state.on_connected(start, false);
         state.on_refused(start);
         assert_eq!(state.step(start, Pending::Due), Step::Wait(WaitFor::Time, Some(start + SECOND)));
         assert_eq!(state.step(start + SECOND, Pending::Due), Step::TimeOut);
@@ -707,14 +677,14 @@ mod tests {
             for (event, millis, pending) in events {
                 now += Duration::from_millis(millis);
                 match event {
-                    0 => state.on_connected(now),
+                    0 => state.on_connected(now, millis % 5 == 0),
                     1 => drop(state.on_connect_failed(now)),
                     2 => drop(state.on_backlog_full(now)),
                     3 => state.on_written(now),
                     4 => state.on_blocked(now),
                     5 => state.on_no_memory(now),
                     6 => state.on_room(now),
-                    7 => drop(state.on_lost(now, Ending::Peer)),
+                    7 => drop(state.on_lost(now)),
                     8 => state.on_asked(now),
                     9 => state.on_receipt(now, millis % 2 == 0, millis % 3 == 0),
                     10 => state.on_refused(now),

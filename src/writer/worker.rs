@@ -1,21 +1,21 @@
 //! The writer's thread: it connects, writes, waits and ends as `State` says.
-//! Only here the clock is read and anything blocks; it decides nothing itself.
+//! Only here anything blocks; it decides nothing itself.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::attention::Attention;
 use super::block::EMPTY_FRAME;
 use super::deadline::Deadline;
-use super::outbox::{Delivery, Ending, Outbox, Portion};
+use super::kernel::{Kernel, Socket};
+use super::outbox::{Ending, Outbox, Portion};
 use super::shared::{Life, Shared};
 use super::state::State;
 use super::step::{Step, WaitFor};
 use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::{Observer, guarded};
-use crate::sys::{self, Received, Sent, Stream};
+use crate::sys::{Received, Sent, Wanted};
 
 /// The pieces of one write. A quarter of a MiB is seldom more, and the kernel takes 1,024.
 const MOST_SLICES: usize = 64;
@@ -23,13 +23,14 @@ const MOST_SLICES: usize = 64;
 /// How much of the receipts is read at a time: they are a few bytes each.
 const RECEIPTS_SIZE: usize = 256;
 
-pub(super) struct Worker {
+pub(super) struct Worker<K: Kernel> {
+    pub(super) kernel: K,
     pub(super) shared: Arc<Shared>,
     pub(super) state: State,
     pub(super) observer: Observer<WriterEvent>,
     pub(super) options: Options,
-    pub(super) stream: Option<Stream>,
-    /// Whether the kernel took anything on this connection: else there was nothing to be left unread.
+    pub(super) stream: Option<K::Socket>,
+    /// Whether the kernel took anything of a message on this connection: else there was nothing to be left unread.
     pub(super) has_written: bool,
     /// The kernel has said, while something else was asked of it, that the peer left bytes unread.
     pub(super) was_reset: bool,
@@ -38,13 +39,20 @@ pub(super) struct Worker {
     pub(super) outage: Outage,
 }
 
+/// What a peer has left of a connection.
+struct Leftover {
+    /// It died before it had read all that was sent.
+    unread: bool,
+    /// It had read all for certain.
+    has_read: bool,
+}
+
 /// How connections are made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
     pub(super) send_buffer_size: Option<usize>,
     pub(super) expect_peer_uid: Option<u32>,
     pub(super) write_timeout: std::time::Duration,
-    pub(super) delivery: Delivery,
 }
 
 /// What was told about the time without a connection.
@@ -58,22 +66,11 @@ pub(super) enum Outage {
     Failing(ConnectError),
 }
 
-impl Worker {
+impl<K: Kernel> Worker<K> {
     pub(super) fn run(mut self) {
         self.shared.scope.enter();
-        let left = loop {
-            match self.next_step() {
-                Some((Step::Connect, _)) => self.connect(),
-                Some((Step::Write(portion), outbox)) => self.write(outbox, portion),
-                Some((Step::KeepAlive, _)) => self.keep_alive(),
-                Some((Step::Wait(what, until), _)) => self.wait(what, until),
-                Some((Step::TimeOut, _)) => self.time_out(),
-                Some((Step::TellSilence, _)) => self.tell_silence(),
-                Some((Step::Exit, _)) | None => break self.finish(),
-            }
-        };
-        self.stream = None;
-        self.shared.counters.set_connected(false);
+        while self.take_step() {}
+        let left = self.finish();
         self.tell(|address| WriterEvent::Stopped { address, left });
         // What the user's closure holds goes before the end is told: nobody is to wait for it beyond a timeout.
         let observer = std::mem::replace(&mut self.observer, Observer::none());
@@ -85,10 +82,24 @@ impl Worker {
         self.shared.tell(&inner);
     }
 
+    /// Does what is next. False when there is nothing left to do.
+    pub(super) fn take_step(&mut self) -> bool {
+        match self.next_step() {
+            Some((Step::Connect, _)) => self.connect(),
+            Some((Step::Write(portion), outbox)) => self.write(outbox, portion),
+            Some((Step::KeepAlive, _)) => self.keep_alive(),
+            Some((Step::Wait(what, until), _)) => self.wait(what, until),
+            Some((Step::TimeOut, _)) => self.time_out(),
+            Some((Step::TellSilence, _)) => self.tell_silence(),
+            Some((Step::Exit, _)) | None => return false,
+        }
+        true
+    }
+
     /// Asks the state under the lock, so that no message and no call slips in between the look and the sleep. With
     /// `Step::Write` comes what to write; `None` when somebody else has ended the queue.
     fn next_step(&mut self) -> Option<(Step, Outbox)> {
-        let now = now();
+        let now = self.kernel.now();
         let mut inner = self.shared.inner.lock();
         match inner.life {
             Life::Running => {}
@@ -118,36 +129,37 @@ impl Worker {
             self.outage = Outage::Connecting;
             self.tell(|address| WriterEvent::Connecting { address });
         }
-        let connected = Stream::connect(&self.shared.address, self.options.send_buffer_size)
+        let connected = self
+            .kernel
+            .connect(&self.shared.address, self.options.send_buffer_size)
             .and_then(|stream| stream.peer().map(|reader| (stream, reader)));
         let (stream, reader) = match connected {
             Ok(connected) => connected,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if let Some(retry_in) = self.state.on_backlog_full(now()) {
+                if let Some(retry_in) = self.state.on_backlog_full(self.kernel.now()) {
                     self.tell_failure(ConnectError::BacklogFull, retry_in);
                 }
                 return;
             }
             Err(error) => {
-                let retry_in = self.state.on_connect_failed(now());
+                let retry_in = self.state.on_connect_failed(self.kernel.now());
                 return self.tell_failure(ConnectError::Io(error), retry_in);
             }
         };
         if let Some(expected) = self.options.expect_peer_uid.filter(|expected| *expected != reader.uid) {
-            let retry_in = self.state.on_connect_failed(now());
+            let retry_in = self.state.on_connect_failed(self.kernel.now());
             return self.tell_failure(ConnectError::WrongPeer { expected, found: reader.uid }, retry_in);
         }
         self.stream = Some(stream);
         (self.has_written, self.was_reset) = (false, false);
-        self.state.on_connected(now());
-        self.shared.inner.lock().ledger.on_connected();
+        let mut inner = self.shared.inner.lock();
+        inner.ledger.on_connected();
+        let doubts = inner.queue.doubts();
+        drop(inner);
+        self.state.on_connected(self.kernel.now(), doubts);
         self.outage = Outage::Untold;
         self.shared.counters.connects.add(1);
         self.shared.counters.set_connected(true);
-        if self.options.delivery == Delivery::AtLeastOnce {
-            // Also before the first message: a reader that hangs up in the middle of a batch then tells how far it got.
-            self.ask();
-        }
         self.tell(|address| WriterEvent::Connected { address, reader });
     }
 
@@ -169,12 +181,13 @@ impl Worker {
     }
 
     fn write(&mut self, outbox: Outbox, portion: Portion) {
+        let has_messages = outbox.tally().messages > 0;
         let sent = self.stream.as_ref().map_or(Ok(Sent::Blocked), |stream| {
             let mut slices = [IoSlice::new(&[]); MOST_SLICES];
             let filled = outbox.fill(portion, &mut slices);
             stream.send(slices.get(..filled).unwrap_or_default())
         });
-        let now = now();
+        let now = self.kernel.now();
         let len = match sent {
             Ok(Sent::Some(len)) => len,
             _ => 0,
@@ -185,9 +198,10 @@ impl Worker {
         let is_owed = inner.ledger.is_owed();
         self.shared.tell(&inner);
         drop(inner);
+        self.was_reset |= sent.as_ref().err().is_some_and(is_reset);
         match sent {
             Ok(Sent::Some(_)) => {
-                self.has_written = true;
+                self.has_written |= has_messages;
                 self.shared.counters.writes.add(1);
                 self.state.on_written(now);
                 if taken.asked_after.is_some() {
@@ -210,7 +224,7 @@ impl Worker {
     }
 
     fn keep_alive(&mut self) {
-        let now = now();
+        let now = self.kernel.now();
         self.state.on_kept_alive(now);
         self.ask();
     }
@@ -220,20 +234,23 @@ impl Worker {
         let Some(stream) = &self.stream else { return };
         match stream.send(&[IoSlice::new(EMPTY_FRAME)]) {
             Ok(Sent::Some(_)) => {
-                self.state.on_asked(now());
+                self.state.on_asked(self.kernel.now());
                 self.shared.inner.lock().ledger.on_asked();
             }
             Ok(Sent::Blocked | Sent::NoMemory) => {}
-            Err(error) => self.lost(LostCause::Failed(error)),
+            Err(error) => {
+                self.was_reset |= is_reset(&error);
+                self.lost(LostCause::Failed(error));
+            }
         }
     }
 
     fn wait(&mut self, what: WaitFor, until: Deadline) {
-        let timeout = until.map(|until| until.saturating_duration_since(now()));
+        let timeout = until.map(|until| until.saturating_duration_since(self.kernel.now()));
         let stream = self.stream.as_ref();
         let for_receipt = self.shared.inner.lock().ledger.is_owed();
-        let interest = sys::Wanted { room: what == WaitFor::Room, bytes: for_receipt };
-        let ready = sys::wait(&self.shared.waker, stream, interest, timeout);
+        let wanted = Wanted { room: what == WaitFor::Room, bytes: for_receipt };
+        let ready = self.kernel.wait(&self.shared.waker, stream, wanted, timeout);
         if ready.woken {
             self.shared.waker.reset();
         }
@@ -242,7 +259,7 @@ impl Worker {
             return self.lost(cause);
         }
         if ready.room {
-            self.state.on_room(now());
+            self.state.on_room(self.kernel.now());
         }
         if ready.bytes {
             self.receive();
@@ -288,7 +305,7 @@ impl Worker {
                     }
                     self.shared.tell(&inner);
                     drop(inner);
-                    self.state.on_receipt(now(), covered > 0, is_owed);
+                    self.state.on_receipt(self.kernel.now(), covered > 0, is_owed);
                     if len < RECEIPTS_SIZE {
                         return Ok(());
                     }
@@ -300,7 +317,7 @@ impl Worker {
                 }
                 Err(error) => {
                     inner.ledger.on_deaf();
-                    self.was_reset |= error.kind() == io::ErrorKind::ConnectionReset;
+                    self.was_reset |= is_reset(&error);
                     return Ok(());
                 }
             }
@@ -308,9 +325,12 @@ impl Worker {
     }
 
     /// Notes how far the peer has read, if somebody waits for that.
-    fn look_what_was_read(&self) {
+    fn look_what_was_read(&mut self) {
         let Some(stream) = self.stream.as_ref().filter(|_| self.state.watches_reads()) else { return };
-        if let Some(unread) = stream.unread() {
+        let unread = stream.unread();
+        // In this order: a peer that has died has nothing left to read, and has not read it.
+        self.was_reset |= stream.lost_unread();
+        if let (Some(unread), false) = (unread, self.was_reset) {
             let mut inner = self.shared.inner.lock();
             inner.ledger.on_unread(unread);
             self.shared.tell(&inner);
@@ -323,38 +343,42 @@ impl Worker {
             // What a dying peer said last still counts. What it got wrong does not matter any more.
             let _ = self.take_receipts();
         }
-        let Some(stream) = self.stream.take() else { return };
-        self.refused = None;
-        // The error may have come with a write or a read already.
-        let is_reset = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionReset;
-        let is_told = matches!(&cause, LostCause::Failed(error) if is_reset(error)) || self.was_reset;
-        let unread = self.has_written && (stream.lost_unread() || is_told);
-        drop(stream);
-        self.shared.counters.set_connected(false);
-        if unread {
-            self.shared.counters.lost_with_unread.add(1);
-        }
+        let Some(Leftover { unread, has_read }) = self.close() else { return };
         let ending = match cause {
             LostCause::WriteTimeout(_) | LostCause::BadReceipt(_) => Ending::Ours,
             LostCause::Closed | LostCause::Failed(_) => Ending::Peer,
         };
         let mut inner = self.shared.inner.lock();
-        inner.ledger.on_lost(ending == Ending::Peer && !unread && Stream::TELLS_UNREAD);
+        inner.ledger.on_lost(has_read);
         let given_up = inner.queue.rewind(ending);
         self.shared.tell(&inner);
         drop(inner);
-        let retry_in = self.state.on_lost(now(), ending);
+        let retry_in = self.state.on_lost(self.kernel.now());
         self.tell(|address| WriterEvent::Lost { address, cause, unread, retry_in });
         if let Some(Tally { bytes: len, .. }) = given_up {
             self.tell(|address| WriterEvent::GivenUp { address, len });
         }
     }
 
-    /// Ends the queue, if nobody has.
-    fn finish(&self) -> Tally {
+    /// Closes the connection, if there is one, and says what the peer has left of it.
+    fn close(&mut self) -> Option<Leftover> {
+        let stream = self.stream.take()?;
+        self.refused = None;
+        // In this order: what a peer leaves unread when it closes is not counted any more, but told then.
+        let is_drained = stream.unread() == Some(0);
+        let unread = (stream.lost_unread() || self.was_reset) && self.has_written;
+        self.shared.counters.set_connected(false);
+        self.shared.counters.lost_with_unread.add(u64::from(unread));
+        Some(Leftover { unread, has_read: is_drained && !unread })
+    }
+
+    /// Ends the queue, if nobody has, and closes.
+    pub(super) fn finish(&mut self) -> Tally {
         let mut inner = self.shared.inner.lock();
         let end = inner.end().unwrap_or_else(|| inner.finish());
         self.shared.tell(&inner);
+        drop(inner);
+        self.close();
         end.left
     }
 
@@ -364,7 +388,7 @@ impl Worker {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
-fn now() -> Instant {
-    Instant::now()
+/// The peer has closed without having read everything.
+fn is_reset(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionReset
 }

@@ -1,0 +1,72 @@
+//! The reader's machines as the writer's simulation meets them: a connection of theirs, without threads and sockets.
+
+use super::decoder::{Decoder, Frame};
+use super::receipts::Receipts;
+use crate::pool::Pool;
+
+/// One connection of a reader.
+#[derive(Debug)]
+pub(crate) struct SimulatedConnection {
+    decoder: Decoder,
+    receipts: Receipts,
+    pool: Pool,
+}
+
+/// What a run of bytes brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SimulatedBatch {
+    pub(crate) messages: u64,
+    pub(crate) asks: bool,
+    /// It cannot go on: a message too long, or no frame at all.
+    pub(crate) is_malformed: bool,
+}
+
+impl SimulatedConnection {
+    pub(crate) fn new(max_message_len: usize) -> Self {
+        Self {
+            decoder: Decoder::new(max_message_len),
+            receipts: Receipts::default(),
+            pool: Pool::new(2, 4096),
+        }
+    }
+
+    /// Decodes `bytes`, and gives each message to `handle`.
+    pub(crate) fn take(&mut self, mut bytes: &[u8], mut handle: impl FnMut(&[u8])) -> SimulatedBatch {
+        let mut batch = SimulatedBatch::default();
+        loop {
+            match self.decoder.next(&mut bytes, &self.pool) {
+                Ok(Some(Frame::Message(message))) => {
+                    batch.messages += 1;
+                    handle(message);
+                }
+                Ok(Some(Frame::Empty)) => batch.asks = true,
+                Ok(None) => break,
+                Err(_) => {
+                    batch.is_malformed = true;
+                    break;
+                }
+            }
+        }
+        self.decoder.reclaim(&self.pool);
+        batch
+    }
+
+    /// Ends the batch; says whether the connection must end because it was not `stored`.
+    pub(crate) fn end_batch(&mut self, batch: SimulatedBatch, stored: bool) -> bool {
+        self.receipts.on_batch_end(batch.messages, stored || batch.messages == 0, batch.asks);
+        self.receipts.must_close()
+    }
+
+    /// Up to `most` bytes of the receipts that are due.
+    pub(crate) fn answer(&mut self, most: usize) -> Vec<u8> {
+        let mut answer = Vec::new();
+        while answer.len() < most && !self.receipts.must_close() {
+            let Some(due) = self.receipts.next() else { break };
+            let part = due.get(..most - answer.len()).unwrap_or(due);
+            answer.extend_from_slice(part);
+            let len = part.len();
+            self.receipts.on_sent(len);
+        }
+        answer
+    }
+}

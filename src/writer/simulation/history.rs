@@ -1,0 +1,150 @@
+//! What happens in a history: made from a seed, so that it can be seen again.
+
+use std::time::Duration;
+
+use super::super::block::OWN_BLOCK_SIZE;
+use super::super::flush::Level;
+use super::super::limits::{Limits, Overflow};
+use super::super::outbox::Delivery;
+use super::super::state::Timing;
+
+/// Acts in a history.
+const ACTS: usize = 150;
+
+/// What somebody does.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Act {
+    /// A producer sends a message of that length.
+    Send(usize),
+    SendOwned(usize),
+    /// So many short ones, for receipts of more than a byte.
+    SendMany(usize),
+    Reserve(usize),
+    Commit,
+    DropSlot,
+    Flush(Level),
+    /// The thread takes its next step; the kernel takes at most so many bytes.
+    Thread(usize),
+    /// Likewise, and while it writes a producer sends that many messages.
+    ThreadAndSends(usize, usize),
+    NoMemory,
+    /// The reader reads at most so many bytes, which is a batch.
+    Read(usize),
+    /// It reads, and cannot store the batch.
+    ReadAndFail(usize),
+    /// It reads, and is killed before the end of the batch.
+    ReadAndDie(usize),
+    /// It reads what is left of the connections that the writer gave up.
+    ReadOld,
+    /// It sends at most so many bytes of the receipts that are due.
+    Answer(usize),
+    Lie(Lie),
+    /// It closes its sending side.
+    CloseSending,
+    /// It forbids further sending, and reads later.
+    ForbidSending,
+    /// It closes the connection as when it was idle: what was sent is read first.
+    CloseIdle,
+    /// It hangs up, with whatever it has not read.
+    HangUp,
+    /// It stops as planned.
+    Stop,
+    Kill,
+    Start,
+    BacklogFills,
+    Pass(u64),
+    Shutdown(u64),
+}
+
+/// What a receipt says that cannot be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lie {
+    TooHigh,
+    Fell,
+    NoVarint,
+}
+
+/// When the reader sends the receipts that are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answers {
+    AtOnce,
+    /// Only when an act says so.
+    Late,
+    /// It knows no receipts.
+    Never,
+}
+
+/// What holds for a whole history.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    pub(super) delivery: Delivery,
+    pub(super) answers: Answers,
+    pub(super) limits: Limits,
+    pub(super) timing: Timing,
+    pub(super) socket_size: usize,
+    /// Longer messages make the reader hang up.
+    pub(super) reader_limit: usize,
+}
+
+pub(super) fn history(seed: u64) -> (Setting, Vec<Act>) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let setting = Setting {
+        delivery: if random.u8(0..3) == 0 { Delivery::AtMostOnce } else { Delivery::AtLeastOnce },
+        answers: match random.u8(0..8) {
+            0..4 => Answers::AtOnce,
+            4..7 => Answers::Late,
+            _ => Answers::Never,
+        },
+        limits: Limits {
+            messages: if random.u8(0..4) == 0 { random.u64(100..1_000) } else { random.u64(1..60) },
+            bytes: random.u64(50_000..300_000),
+            overflow: if random.bool() { Overflow::Refuse } else { Overflow::DropOldest },
+        },
+        timing: Timing {
+            write_timeout: Duration::from_millis(random.u64(1..2_000)),
+            connect_timeout: Duration::from_millis(random.u64(1..2_000)),
+            linger: Duration::from_micros(random.u64(0..2) * 200),
+            keepalive: random.bool().then(|| Duration::from_millis(random.u64(1..1_000))),
+        },
+        socket_size: random.usize(1..5_000),
+        reader_limit: if random.u8(0..4) == 0 { 300 } else { usize::MAX },
+    };
+    let acts = (0..ACTS).map(|_| act(&mut random)).collect();
+    (setting, acts)
+}
+
+fn act(random: &mut fastrand::Rng) -> Act {
+    let len = |random: &mut fastrand::Rng| match random.u8(0..10) {
+        0 => random.usize(30_000..40_000),
+        1..4 => random.usize(120..400),
+        _ => random.usize(4..20),
+    };
+    match random.u8(0..100) {
+        0..22 => Act::Send(len(random)),
+        22..25 => Act::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
+        25 if random.u8(0..4) == 0 => Act::SendMany(random.usize(1..200)),
+        25 => Act::Reserve(len(random)),
+        26 => Act::Commit,
+        27 => Act::DropSlot,
+        28..30 => Act::Flush([Level::Written, Level::Read, Level::Handled][random.usize(..3)]),
+        30..52 => Act::Thread(random.usize(1..6_000)),
+        52..58 => Act::ThreadAndSends(random.usize(1..6_000), random.usize(1..6)),
+        58 => Act::NoMemory,
+        59..70 => Act::Read(random.usize(1..6_000)),
+        70 => Act::ReadAndFail(random.usize(1..6_000)),
+        71 => Act::ReadAndDie(random.usize(1..6_000)),
+        72 => Act::ReadOld,
+        73..79 => Act::Answer(random.usize(1..4)),
+        79 => Act::Lie([Lie::TooHigh, Lie::Fell, Lie::NoVarint][random.usize(..3)]),
+        80 => [Act::CloseSending, Act::ForbidSending][random.usize(..2)],
+        81 => Act::CloseIdle,
+        82 => Act::HangUp,
+        83 => Act::Stop,
+        84 => Act::Kill,
+        85..90 => Act::Start,
+        90 => Act::BacklogFills,
+        91..98 => Act::Pass(random.u64(0..500)),
+        _ if random.u8(0..10) == 0 => Act::Shutdown(random.u64(0..3_000)),
+        _ => Act::Pass(1),
+    }
+}
