@@ -165,7 +165,8 @@ impl Ended {
     #[track_caller]
     fn assert_books_balance(&self) -> &Self {
         for unit in ["messages", "bytes"] {
-            let ends = ["sent", "queued", "dropped/oldest", "failed/given_up", "failed/left"];
+            let done = if self.figure("confirmed/messages") > 0 { "confirmed" } else { "sent" };
+            let ends = [done, "queued", "dropped/oldest", "failed/given_up", "failed/left"];
             let ended: u64 = ends.iter().map(|end| self.figure(&format!("{end}/{unit}"))).sum();
             assert_eq!(self.figure(&format!("accepted/{unit}")), ended, "{self:?}");
         }
@@ -201,6 +202,17 @@ fn lines_arrive_byte_for_byte() {
     let count = u64::try_from(full.len()).unwrap();
     assert_eq!((sent.figure("sent/messages"), received.figure("received/messages")), (count, count));
     assert_eq!(sent.figure("sent/bytes"), received.figure("received/bytes"));
+}
+
+#[test]
+fn lines_are_confirmed_where_that_is_asked_for() {
+    let place = Place::new();
+    let listener = place.listen(&[]);
+    let sent = place.send(b"one\ntwo\n", &["--at-least-once"]).end();
+    sent.assert_code(0).assert_books_balance();
+    assert_eq!((sent.figure("confirmed/messages"), sent.figure("resent/messages")), (2, 0));
+    assert_eq!(place.printed(), b"one\ntwo\n", "what is confirmed is printed");
+    listener.stop().assert_code(0);
 }
 
 #[test]

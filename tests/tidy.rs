@@ -208,3 +208,21 @@ fn the_picture_of_the_architecture_names_every_file() {
         assert!(is_covered || page.contains(file), "the picture lacks {}", source.name);
     }
 }
+
+/// The page on delivery says of each row which tests show it: they must be there.
+#[test]
+fn every_row_of_the_delivery_table_names_its_tests() {
+    let page = fs::read_to_string(root().join("src/guide/delivery.rs")).unwrap();
+    let mut files = Vec::new();
+    files_below(&root().join("tests"), &mut files);
+    let tests: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("//! | ")).skip(2).collect();
+    assert!(rows.len() > 10, "the table is gone");
+    for row in rows {
+        let shown_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let names: Vec<_> = shown_by.split(", ").map(|name| name.trim_matches('`')).collect();
+        for name in names {
+            assert!(tests.contains(&format!("fn {name}()")), "there is no test {name}");
+        }
+    }
+}

@@ -1,32 +1,106 @@
-//! What is promised of messages: at most once, in order, and nothing lost that could be kept.
+//! What is promised of messages: at most once or at least once, in order, and nothing lost that could be kept.
 //!
 //! # The rules
 //!
 //! * A message is *accepted* when `try_send` says so, *sent* when the kernel has taken its last byte, *received* when the handler
-//!   was called with it. [`WriterMetrics`](crate::WriterMetrics) and [`ReaderMetrics`](crate::ReaderMetrics) count each.
-//! * What was not sent is kept, and goes out on the next connection from the start of its frame. What was sent is never
-//!   sent again. So nothing arrives twice, and no half message is ever completed by other bytes.
+//!   was called with it, *confirmed* when the reader has told the writer that it was dealt with. [`WriterMetrics`](crate::WriterMetrics) and
+//!   [`ReaderMetrics`](crate::ReaderMetrics) count each.
+//! * What was not sent is kept, and goes out on the next connection from the start of its frame. No half message is ever completed by
+//!   other bytes, or delivered.
+//! * At most once, the default: what was sent is never sent again. So nothing arrives twice.
+//! * At least once ([`Delivery::AtLeastOnce`](crate::Delivery::AtLeastOnce)): what is not confirmed when its connection ends is sent again, oldest first. So a
+//!   reader may be killed at any moment and nothing is lost; some messages may arrive twice, never on one connection.
 //! * Messages of one thread arrive in order, as long as they travel on one connection. After a write timeout the reader may
 //!   handle the rest of the old connection beside the new one.
 //!
-//! # What can be lost
+//! # What can be lost, and what can come twice
 //!
-//! | event | lost |
-//! | --- | --- |
-//! | the reader is stopped with [`shutdown`](crate::Reader::shutdown) | nothing (Linux); elsewhere up to a socket buffer of a writer that is sending |
-//! | the reader closes a connection for its silence | nothing, likewise |
-//! | the reader is away | nothing, until the queue is full |
-//! | the reader is killed, or crashes | what lay in its socket's buffer, and what it had read and not handled |
-//! | the reader hangs, and reads nothing | nothing, until the queue is full |
-//! | the writer is stopped with [`shutdown`](crate::Writer::shutdown) | nothing, if it ends in time: the report says what was left |
-//! | the writer's process is killed | what it had not sent; a half message is discarded |
-//! | the reader hangs up on a peer that broke the rules: a message too long, a frame too slow, no memory for it | what lay in its socket's buffer |
-//! | three connections in a row end in the middle of one message | that message |
+//! | event | at most once: lost | at least once: lost | at least once: repeated | shown by the tests |
+//! | --- | --- | --- | --- | --- |
+//! | the reader is stopped with [`shutdown`](crate::Reader::shutdown) | nothing (Linux) | nothing | nothing, if the handler keeps up with the write timeout | `a_reader_stopped_as_planned_thirty_times_loses_nothing_and_repeats_nothing`, `a_planned_stop_at_least_once_repeats_nothing` |
+//! | the reader closes a connection for its silence | nothing (Linux) | nothing | nothing, likewise | `connections_closed_for_silence_cost_nothing` |
+//! | the reader is away | nothing, until the queue is full | likewise | nothing | `a_shutdown_while_the_reader_is_away_reconnects_and_drains` |
+//! | the reader is killed, or crashes | what lay in its socket's buffer, and what it had read and not handled | nothing | what was handled and not confirmed | `a_reader_killed_thirty_times_loses_nothing_at_least_once`, `a_writer_whose_peer_died_with_bytes_unread_says_so` |
+//! | the reader hangs, and reads nothing | nothing, until the queue is full | likewise | what had been sent, at each write timeout | `a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout`, `a_peer_that_never_reads_costs_bounded_memory_and_no_time` |
+//! | the handler hangs, or the reader knows no receipts | nothing, until the queue is full | likewise: the event [`NoReceipt`](crate::WriterEvent::NoReceipt) tells | nothing | `a_peer_that_never_answers_costs_bounded_memory_and_no_time` |
+//! | a batch cannot be stored ([`batch_end`](crate::Handler::batch_end) fails) | that batch | nothing | that batch | `a_batch_that_is_not_stored_comes_again_until_it_is` |
+//! | the writer is stopped with [`shutdown`](crate::Writer::shutdown) | nothing, if it ends in time: the report says what was left | likewise | nothing | `what_was_left_at_the_end_is_counted_as_failed`, `a_peer_that_never_answers_costs_bounded_memory_and_no_time` |
+//! | the writer's process is killed | what it had not sent | likewise | nothing | `a_killed_writer_has_sent_what_it_counted` |
+//! | the machine loses power | what was in memory on its way | what the handler had not made durable | nothing | `both_ends_killed_at_once_keep_what_was_confirmed` |
+//! | a message is too long for the reader, which hangs up on it | what lay in its socket's buffer | that message, once three connections in a row have ended in the middle of it | what was on its way | `a_message_above_the_readers_limit_is_given_up_at_least_once`, `a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connections` |
+//! | the reader's receipt cannot be true | | nothing | what was not confirmed before | `a_receipt_that_cannot_be_true_ends_the_connection` |
+//!
+//! Losing power is shown by killing both processes at once: what is in the memory of either is gone then too. Whether a file is on the disk is
+//! the handler's to see to, before `batch_end` returns: only then does the receipt go out.
+//!
+//! All of it is also run through simulated histories of everything that can go wrong, by the hundred thousand; see [the architecture](super::architecture).
+//!
+//! # What a killed reader costs at most once
 //!
 //! The socket's buffer is the price of speed: with the default `send_buffer_size` of 212,992, which Linux doubles, it holds up to 425,984 bytes, and because messages are written in
 //! blocks they fill nearly all of it. With 256 KiB that was measured as 23,824 messages of 20 bytes, 2,592 of 200 or 128 of 4 KiB. A smaller
 //! [`send_buffer_size`](crate::WriterBuilder::send_buffer_size) loses fewer and costs throughput. On Linux the writer notices when a
 //! peer has died with bytes unread: [`Lost`](crate::WriterEvent::Lost) says `unread`, and `lost_with_unread` counts it.
+//!
+//! # At least once
+//!
+//! ```
+//! use std::fs::File;
+//! use std::io::{self, Write};
+//! use std::sync::Mutex;
+//! use std::time::Duration;
+//! use uds_ipc::{Delivery, Handler, Level, Peer, Reader, Writer};
+//!
+//! /// Keeps messages in a file. What its `batch_end` has written down is confirmed; what it could not write comes again.
+//! struct Store(Mutex<(File, Vec<u8>)>);
+//!
+//! impl Handler for Store {
+//!     type Error = io::Error;
+//!
+//!     fn message(&self, message: &[u8], _: &Peer) -> io::Result<()> {
+//!         self.0.lock().unwrap().1.extend_from_slice(message);
+//!         Ok(())
+//!     }
+//!
+//!     fn batch_end(&self, _: &Peer) -> io::Result<()> {
+//!         let (file, batch) = &mut *self.0.lock().unwrap();
+//!         let written = file.write_all(batch).and_then(|()| file.sync_data());
+//!         batch.clear();
+//!         written
+//!     }
+//! }
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("audit.sock");
+//! # let file = directory.path().join("audit.log");
+//! let store = Store(Mutex::new((File::create(&file)?, Vec::new())));
+//! let reader = Reader::builder(&path).bind()?.start_handler(store)?;
+//!
+//! let writer = Writer::builder(&path).delivery(Delivery::AtLeastOnce).start()?;
+//! writer.try_send("somebody logged in\n")?;
+//! writer.flush(Level::Handled, Duration::from_secs(5))?;
+//! assert_eq!(std::fs::read(&file)?, b"somebody logged in\n");
+//!
+//! let report = writer.shutdown(Duration::from_secs(5))?;
+//! assert_eq!((report.left.messages, report.metrics.confirmed.messages), (0, 1));
+//! reader.shutdown(Duration::from_secs(5))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A message takes its room in the queue until it is confirmed, so that the queue must be large enough for what is on its way: with the
+//! default bounds that is no matter for throughput, unless the handler is slow to end its batches. A receiver that must not see a message twice
+//! puts a number into it, and remembers the last; within a connection numbers only grow.
+//!
+//! With several connections side by side a handler that gathers batches keeps them apart by [`Peer::connection`](crate::Peer::connection): a batch is one
+//! connection's. (The store above may write down another's messages early, which does no harm.)
+//!
+//! The reader hangs up on a message that is too long for it. So that one such message does not block the queue for ever, a connection that follows one without any
+//! receipt begins with a taste: the first message but for its last byte. If three in a row end at that, the message is given up.
+//!
+//! # Asking how far it got
+//!
+//! [`flush`](crate::Writer::flush) waits until everything before it is [`Written`, `Read` or `Handled`](crate::Level); in either mode. A receipt for it is only asked for at the level
+//! `Handled`. At most once a connection may be lost before: then nobody knows, and the call says [`Lost`](crate::FlushError::Lost).
 //!
 //! # Keeping more
 //!
@@ -53,7 +127,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Where the newest matters more than the oldest, [`Overflow::DropOldest`](crate::Overflow::DropOldest) makes room by dropping from the front.
+//! Where the newest matters more than the oldest, [`Overflow::DropOldest`](crate::Overflow::DropOldest) makes room by dropping from the front; at least once only what no
+//! reader has yet.
 //!
 //! # Ends
 //!

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, bounded, select, unbounded};
 use parking_lot::Mutex;
-use uds_ipc::{Address, Writer, WriterEvent, WriterMetrics, WriterReport};
+use uds_ipc::{Address, Delivery, Writer, WriterEvent, WriterMetrics, WriterReport};
 
 use crate::frames::FrameError;
 use crate::input::{Input, Shape};
@@ -53,6 +53,10 @@ pub(crate) struct Options {
     /// Takes varint frames instead of lines: an unsigned LEB128 length, then the payload
     #[arg(long)]
     frames: bool,
+
+    /// Keeps each message until the listener has dealt with it, and sends it again after a loss
+    #[arg(long)]
+    at_least_once: bool,
 }
 
 /// Why no more is read.
@@ -68,7 +72,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     })?;
     let progress = Progress::new();
     let above = progress.clone();
+    let delivery = if options.at_least_once { Delivery::AtLeastOnce } else { Delivery::AtMostOnce };
     let writer = Writer::builder(&options.address)
+        .delivery(delivery)
         .max_message_len(values::MAX_MESSAGE_LEN)
         // A listener whose output somebody pages through takes its time. On a further connection lines would overtake.
         .write_timeout(Duration::MAX)
@@ -91,7 +97,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let _idle = matches!(end, End::Signal).then(|| busy.try_lock_for(options.timeout));
     let report = drain(&writer, &stops, options.timeout.saturating_sub(began.elapsed()))?;
     drop(following);
-    Ok(conclude(&end, &report))
+    Ok(conclude(&end, &report, delivery))
 }
 
 /// Sends what is left. The first signal ends the wait if it comes only now.
@@ -114,8 +120,8 @@ fn drain(writer: &Writer, stops: &Receiver<()>, timeout: Duration) -> Result<Wri
 }
 
 /// Says what went wrong, once for each cause, and the figures.
-fn conclude(end: &End, report: &WriterReport) -> ExitCode {
-    let mut problems = problems(&report.metrics);
+fn conclude(end: &End, report: &WriterReport, delivery: Delivery) -> ExitCode {
+    let mut problems = problems(&report.metrics, delivery);
     let mut code = ExitCode::SUCCESS;
     if let End::Input(Err(error)) = end {
         problems.push(say::chain(error));
@@ -133,9 +139,15 @@ fn conclude(end: &End, report: &WriterReport) -> ExitCode {
     code
 }
 
-fn problems(metrics: &WriterMetrics) -> Vec<String> {
+fn problems(metrics: &WriterMetrics, delivery: Delivery) -> Vec<String> {
+    // At least once they are sent again.
+    let (left, lost) = if delivery == Delivery::AtMostOnce {
+        ("messages left unsent when the time was over", metrics.lost_with_unread)
+    } else {
+        ("messages left unconfirmed when the time was over", 0)
+    };
     let causes = [
-        ("messages left unsent when the time was over", metrics.failed.left.messages),
+        (left, metrics.failed.left.messages),
         (
             "messages given up, because connections ended in the middle of them",
             metrics.failed.given_up.messages,
@@ -145,7 +157,7 @@ fn problems(metrics: &WriterMetrics) -> Vec<String> {
             "messages for which there was no room in time, and whatever follows them",
             metrics.dropped.closed.messages,
         ),
-        ("connections lost with sent messages that the reader had not read", metrics.lost_with_unread),
+        ("connections lost with sent messages that the reader had not read", lost),
     ];
     let said = causes.into_iter().filter(|(_, count)| *count > 0);
     said.map(|(cause, count)| format!("{cause}: {count}")).collect()

@@ -96,7 +96,7 @@ pub(super) fn history(seed: u64) -> (Setting, Vec<Act>) {
             _ => Answers::Never,
         },
         limits: Limits {
-            messages: if random.u8(0..4) == 0 { random.u64(100..1_000) } else { random.u64(1..60) },
+            messages: if random.u8(0..3) == 0 { random.u64(100..1_000) } else { random.u64(1..60) },
             bytes: random.u64(50_000..300_000),
             overflow: if random.bool() { Overflow::Refuse } else { Overflow::DropOldest },
         },
@@ -122,7 +122,7 @@ fn act(random: &mut fastrand::Rng) -> Act {
     match random.u8(0..100) {
         0..22 => Act::Send(len(random)),
         22..25 => Act::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
-        25 if random.u8(0..4) == 0 => Act::SendMany(random.usize(1..200)),
+        25 if random.bool() => Act::SendMany(random.usize(1..300)),
         25 => Act::Reserve(len(random)),
         26 => Act::Commit,
         27 => Act::DropSlot,

@@ -63,6 +63,8 @@ pub(super) struct Connection {
     is_shut: bool,
     /// The reader has closed its sending side.
     is_mute: bool,
+    /// The writer knows that.
+    mute_told: bool,
     /// The reader has closed it.
     is_gone: bool,
     /// It had not read everything then.
@@ -94,6 +96,8 @@ pub(super) struct Net {
     /// Taken whole, and not to be read any more.
     pub(super) lost: u64,
     pub(super) resets: u64,
+    /// Receipts that could not be true.
+    pub(super) lies: u64,
     /// Connections that the reader ended in the middle of a message.
     pub(super) cuts: u64,
     /// How long the writer wanted to wait, when it last did.
@@ -118,6 +122,7 @@ impl Connection {
             has_messages: false,
             is_shut: false,
             is_mute: false,
+            mute_told: false,
             is_gone: false,
             was_reset: false,
             reset_untold: false,
@@ -159,6 +164,7 @@ impl Net {
             stored: 0,
             lost: 0,
             resets: 0,
+            lies: 0,
             cuts: 0,
             last_wait: None,
             has_waited: false,
@@ -289,6 +295,7 @@ impl Net {
         if connection.last_answer.is_some_and(|byte| byte >= 0x80) {
             return;
         }
+        self.lies += 1;
         match lie {
             Lie::TooHigh => connection.send_answer(&(u64::MAX / 3).encode_var_vec()),
             Lie::Fell => connection.send_answer(&0u64.encode_var_vec()),
@@ -418,6 +425,7 @@ impl Net {
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
             let is_over = connection.is_gone || connection.is_mute;
+            connection.mute_told |= is_over;
             return Ok(if is_over { Received::End } else { Received::Nothing });
         }
         let len = connection.to_writer.len().min(buffer.len());
@@ -429,6 +437,10 @@ impl Net {
 
     fn readiness(&mut self, connected: bool, wanted: Wanted, timeout: Option<Duration>) -> Readiness {
         let connection = self.connection.as_ref().filter(|_| connected);
+        assert!(
+            !(wanted.bytes && connection.is_some_and(|connection| connection.mute_told)),
+            "a wait for a receipt from a peer that will send none: it would never sleep"
+        );
         let ready = connection.map_or(Readiness::default(), |connection| Readiness {
             woken: false,
             hangup: connection.is_gone,

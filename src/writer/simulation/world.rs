@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use super::history::{Act, Setting};
 use super::net::{BatchEnd, Fate, Net, SimulatedKernel, message};
 use crate::address::Address;
 use crate::backoff::Backoff;
+use crate::event::{LostCause, WriterEvent};
 use crate::metrics::{WriterMetrics, widen};
 use crate::observer::Observer;
 use crate::pool::Pool;
@@ -32,6 +34,8 @@ pub(super) struct World {
     shared: Arc<Shared>,
     worker: Worker<SimulatedKernel>,
     has_exited: bool,
+    /// Receipts that the writer did not believe.
+    unbelieved: Arc<AtomicU64>,
     reserved: Vec<usize>,
     flushes: Vec<(Level, u64, Flush)>,
     /// Messages that some call of flush was told not to be sure of.
@@ -59,11 +63,17 @@ impl World {
         });
         let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1), seed);
         let now = net.borrow().now;
+        let unbelieved = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&unbelieved);
         let worker = Worker {
             kernel: SimulatedKernel(Rc::clone(&net)),
             shared: Arc::clone(&shared),
             state: State::new(now, backoff, setting.timing, setting.delivery),
-            observer: Observer::none(),
+            observer: Observer::new(move |event| {
+                if let WriterEvent::Lost { cause: LostCause::BadReceipt(_), .. } = event {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+            }),
             options: Options {
                 send_buffer_size: None,
                 expect_peer_uid: None,
@@ -76,7 +86,7 @@ impl World {
             outage: Outage::Untold,
         };
         let (reserved, flushes, doubtful) = (Vec::new(), Vec::new(), Vec::new());
-        Self { setting, net, shared, worker, has_exited: false, reserved, flushes, doubtful }
+        Self { setting, net, shared, worker, has_exited: false, unbelieved, reserved, flushes, doubtful }
     }
 
     pub(super) fn act(&mut self, act: Act) {
@@ -233,6 +243,7 @@ impl World {
         assert!(metrics.failed.given_up.messages * 3 <= net.cuts, "given up too early");
         assert!(metrics.confirmed.messages <= net.stored, "confirmed and not stored");
         assert_eq!(metrics.lost_with_unread, net.resets, "connections lost with unread data");
+        assert!(self.unbelieved.load(Ordering::Relaxed) <= net.lies, "an honest receipt is not believed");
         if self.setting.delivery == Delivery::AtMostOnce {
             assert_eq!(net.taken_again.messages, 0, "nothing goes out twice");
             assert_eq!(
