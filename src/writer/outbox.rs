@@ -221,7 +221,7 @@ impl Outbox {
     pub(super) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
         let cut =
             self.blocks.get(self.next).filter(|block| block.is_cut()).map(|block| block.first_unwritten());
-        let begun = self.blocks.iter().take(self.next + 1).filter(|block| block.is_begun()).count();
+        let is_begun = self.blocks.front().is_some_and(|block| block.is_begun());
         for block in self.blocks.iter_mut().take(self.next + 1) {
             let before = block.remaining_len();
             block.rewind();
@@ -235,10 +235,10 @@ impl Outbox {
             self.blocks.retain(|block| !block.is_empty());
             self.remaining_len -= questions;
         }
-        if (ending, self.delivery) == (Ending::Peer, Delivery::AtLeastOnce) && begun > 0 {
+        if (ending, self.delivery) == (Ending::Peer, Delivery::AtLeastOnce) && is_begun {
             self.doubts = !self.is_confirmed;
             if self.doubts {
-                self.spread(begun);
+                self.spread();
             }
         }
         self.is_confirmed = false;
@@ -259,19 +259,18 @@ impl Outbox {
         self.remove(number)
     }
 
-    /// Gives each message of the first `blocks` a block, and so a question, of its own: a reader that hangs up on one of them can then say
-    /// how far it got.
-    fn spread(&mut self, blocks: usize) {
-        let mut at = 0;
-        for _ in 0..blocks {
-            while let Some(block) = self.blocks.get_mut(at) {
-                let Some(first) = block.split_before(block.first() + 1) else { break };
-                self.remaining_len += usize::from(first.asks());
-                self.blocks.insert(at, Box::new(first));
-                at += 1;
-            }
-            at += 1;
+    /// Gives each message of the first block a block, and so a question, of its own: a reader that hangs up on one of them can then say how
+    /// far it got. In later blocks it can anyway, since a question stands before them.
+    fn spread(&mut self) {
+        let Some(mut rest) = self.blocks.pop_front() else { return };
+        let mut singles = VecDeque::new();
+        while let Some(single) = rest.split_before(rest.first() + 1) {
+            self.remaining_len += usize::from(single.asks());
+            singles.push_back(Box::new(single));
         }
+        singles.push_back(rest);
+        singles.append(&mut self.blocks);
+        self.blocks = singles;
     }
 
     /// Removes the message with this number, of which nothing is begun.
