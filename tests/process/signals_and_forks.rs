@@ -1,19 +1,9 @@
-//! What concerns a whole process: its signals and its forks. Each case is a process of its own, started by a test of the same
-//! name from this very program.
+//! What a process does to the objects in it: its signals, its forks, its death.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    reason = "a test fails where something is not as it must be, and its patience has an end"
-)]
-
-use std::env;
 use std::io::{IoSlice, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -21,49 +11,9 @@ use std::time::{Duration, Instant};
 
 use uds_ipc::{Level, Reader, ShutdownError, Writer};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::stage::{PATIENCE, Role, stage, wait_for_cue, wait_until};
+
 const SIGPIPE: i32 = 13;
-
-/// Runs `role` in a process of its own: this program again, told to run only the test of that name.
-fn play(role: &str, place: &Path) -> Command {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", role, "--nocapture", "--test-threads=1"]).env("UDS_IPC_PLACE", place);
-    command.stdout(Stdio::null());
-    command
-}
-
-/// Where a role plays; `None` in the test that starts it.
-fn stage() -> Option<PathBuf> {
-    env::var_os("UDS_IPC_PLACE").map(PathBuf::from)
-}
-
-/// A child that does not outlive its test.
-struct Reaped(Child);
-
-impl Reaped {
-    fn start(mut command: Command) -> Self {
-        Self(command.spawn().expect("a process"))
-    }
-
-    fn end(mut self) -> ExitStatus {
-        self.0.wait().unwrap()
-    }
-}
-
-impl Drop for Reaped {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
-        thread::park_timeout(Duration::from_micros(200));
-    }
-}
 
 /// A process whose SIGPIPE is at its default, as in a C host, is ended by what std's `write_vectored` does: the measure for
 /// the next test.
@@ -71,8 +21,9 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 fn a_write_into_a_closed_socket_can_end_a_process() {
     let Some(_) = stage() else {
         let place = tempfile::tempdir().unwrap();
-        let role = play("a_write_into_a_closed_socket_can_end_a_process", place.path());
-        assert_eq!(Reaped::start(role).end().signal(), Some(SIGPIPE));
+        let role =
+            Role::start("signals_and_forks::a_write_into_a_closed_socket_can_end_a_process", place.path());
+        assert_eq!(role.end().signal(), Some(SIGPIPE));
         return;
     };
     sigpipe::reset();
@@ -85,8 +36,11 @@ fn a_write_into_a_closed_socket_can_end_a_process() {
 fn a_writer_never_ends_a_process_whose_sigpipe_is_at_its_default() {
     let Some(place) = stage() else {
         let place = tempfile::tempdir().unwrap();
-        let role = play("a_writer_never_ends_a_process_whose_sigpipe_is_at_its_default", place.path());
-        assert!(Reaped::start(role).end().success());
+        let role = Role::start(
+            "signals_and_forks::a_writer_never_ends_a_process_whose_sigpipe_is_at_its_default",
+            place.path(),
+        );
+        assert!(role.end().success());
         return;
     };
     sigpipe::reset();
@@ -124,8 +78,11 @@ fn a_writer_never_ends_a_process_whose_sigpipe_is_at_its_default() {
 fn a_forked_child_neither_sends_nor_removes_the_socket() {
     let Some(place) = stage() else {
         let place = tempfile::tempdir().unwrap();
-        let role = play("a_forked_child_neither_sends_nor_removes_the_socket", place.path());
-        assert!(Reaped::start(role).end().success());
+        let role = Role::start(
+            "signals_and_forks::a_forked_child_neither_sends_nor_removes_the_socket",
+            place.path(),
+        );
+        assert!(role.end().success());
         return;
     };
     let path = place.join("s");
@@ -180,8 +137,8 @@ fn a_reader_killed_while_idle_costs_nothing_and_is_not_said_to() {
     let Some(place) = stage() else {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("s");
-        let reader =
-            Reaped::start(play("a_reader_killed_while_idle_costs_nothing_and_is_not_said_to", place.path()));
+        let name = "signals_and_forks::a_reader_killed_while_idle_costs_nothing_and_is_not_said_to";
+        let reader = Role::start(name, place.path());
         wait_until("the reader is there", || path.exists());
         let writer = Writer::new(&path).unwrap();
         wait_until("the first message is handled", || {
@@ -194,7 +151,7 @@ fn a_reader_killed_while_idle_costs_nothing_and_is_not_said_to() {
         wait_until("everything is handled", || {
             std::fs::metadata(place.path().join("handled")).unwrap().len() == writer.metrics().sent.messages
         });
-        drop(reader);
+        reader.kill();
         wait_until("the loss is noticed", || !writer.is_connected());
         writer.try_send("for the next reader").unwrap();
         let (tell, told) = std::sync::mpsc::channel();
@@ -216,7 +173,7 @@ fn a_reader_killed_while_idle_costs_nothing_and_is_not_said_to() {
             if from.exists() { std::fs::rename(from, to) } else { Ok(()) }
         })
         .unwrap();
-    // Until it is killed.
-    thread::park_timeout(2 * PATIENCE);
+    // It is killed before.
+    wait_for_cue();
     drop(reader);
 }

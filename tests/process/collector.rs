@@ -1,0 +1,115 @@
+//! A reader in a process of its own: what it has received lies in a file before a receipt says so, and survives its death.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use uds_ipc::{Handler, Peer, Reader};
+
+use crate::load::{number_of, u64_at};
+use crate::stage::{PATIENCE, part, wait_for_cue};
+
+/// Of one message: its connection, its number, whether it was whole.
+const RECORD_LEN: usize = 24;
+
+thread_local! {
+    /// The records of the batch, which comes from one thread.
+    static BATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Keeper {
+    file: File,
+    /// How long a batch takes on its way to the file, and from there to its receipt: a death is to come in between.
+    lag: Duration,
+}
+
+impl Handler for Keeper {
+    type Error = io::Error;
+
+    fn message(&self, message: &[u8], peer: &Peer) -> io::Result<()> {
+        let number = number_of(message);
+        BATCH.with_borrow_mut(|batch| {
+            for value in [peer.connection, number.unwrap_or(0), u64::from(number.is_some())] {
+                batch.extend(value.to_le_bytes());
+            }
+        });
+        Ok(())
+    }
+
+    fn batch_end(&self, _: &Peer) -> io::Result<()> {
+        BATCH.with_borrow_mut(|batch| {
+            thread::park_timeout(self.lag);
+            let kept = (&self.file).write_all(batch);
+            batch.clear();
+            thread::park_timeout(self.lag);
+            kept
+        })
+    }
+}
+
+/// Where process number `process` keeps its records. Each has a file of its own, since a death may tear the last record.
+fn file_of(place: &Path, process: usize) -> PathBuf {
+    place.join(format!("records of {process}"))
+}
+
+/// How many messages process number `process` has kept so far.
+pub(crate) fn kept_by(place: &Path, process: usize) -> usize {
+    fs::metadata(file_of(place, process)).map_or(0, |file| usize::try_from(file.len()).unwrap() / RECORD_LEN)
+}
+
+/// The role: receives until the cue, then stops as planned. Its part is the number of the process; every other one is slow to store.
+pub(crate) fn collect(place: &Path, idle_timeout: Duration) {
+    let process = part().parse().unwrap();
+    let file = File::options().create_new(true).append(true).open(file_of(place, process)).unwrap();
+    let lag = if process % 2 == 0 { Duration::ZERO } else { Duration::from_millis(1) };
+    let bound = Reader::builder(place.join("s")).idle_timeout(idle_timeout).bind().unwrap();
+    let reader = bound.start_handler(Keeper { file, lag }).unwrap();
+    wait_for_cue();
+    let report = reader.shutdown(PATIENCE).unwrap();
+    assert_eq!(
+        (report.cut, report.metrics.handler_errors, report.metrics.protocol_errors.total()),
+        (0, 0, 0)
+    );
+}
+
+/// The numbers that each process received, in the order in which it did. Fails where a message was not whole, or not in order on its
+/// connection.
+#[track_caller]
+pub(crate) fn received_by(place: &Path, processes: usize) -> Vec<Vec<u64>> {
+    let read = |process| {
+        let mut last_of = HashMap::new();
+        let records = fs::read(file_of(place, process)).unwrap();
+        let records = records.chunks_exact(RECORD_LEN).map(|record| {
+            let (connection, number) = (u64_at(record, 0), u64_at(record, 8));
+            assert_eq!(u64_at(record, 16), 1, "process {process} got a message that is not whole");
+            let last = last_of.insert(connection, number);
+            assert!(
+                last < Some(number),
+                "process {process}, connection {connection}: {number} after {last:?}"
+            );
+            number
+        });
+        records.collect()
+    };
+    (0..processes).map(read).collect()
+}
+
+/// Fails unless just the `expected` numbers came, each at least once; says how many came again.
+#[track_caller]
+pub(crate) fn repeats(mut received: Vec<u64>, expected: Range<u64>) -> u64 {
+    let all = received.len();
+    received.sort_unstable();
+    received.dedup();
+    let repeats = all - received.len();
+    let mut received = received.into_iter();
+    for number in expected {
+        assert_eq!(received.next(), Some(number), "what was sent has come");
+    }
+    assert_eq!(received.next(), None, "nothing has come that was not sent");
+    repeats.try_into().unwrap()
+}

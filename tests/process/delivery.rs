@@ -1,0 +1,198 @@
+//! What arrives when a process is killed, or stopped as planned, under load.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use uds_ipc::{Delivery, Handler, Level, Peer, Reader, Writer, WriterBuilder};
+
+use crate::collector::{collect, kept_by, received_by, repeats};
+use crate::load::{Load, number_of, u64_at};
+use crate::stage::{PATIENCE, Role, moments, part, stage, wait_for_cue, wait_until};
+
+/// How often a reader is ended while its writer goes on sending. One more lives to the end.
+const ENDS: usize = 30;
+
+/// A writer that is back soon after its reader.
+fn eager(path: &Path) -> WriterBuilder {
+    Writer::builder(path).backoff_min(Duration::from_millis(1)).backoff_max(Duration::from_millis(5))
+}
+
+/// Ends one reader after the other by `end`, in the midst of receiving. Returns the last, which runs.
+fn outlive_readers(name: &str, place: &Path, writer: &Writer, mut end: impl FnMut(Role)) -> Role {
+    let mut moments = moments();
+    for process in 0..ENDS {
+        let reader = Role::start_part(name, place, &process.to_string());
+        let enough = moments.usize(1..2000);
+        wait_until("the reader has kept some", || kept_by(place, process) >= enough);
+        // The file grows batch by batch: to be out of step with that, go by the writer's figure for a while.
+        let enough = writer.metrics().sent.messages + moments.u64(0..2000);
+        wait_until("the writer has sent some more", || writer.metrics().sent.messages >= enough);
+        end(reader);
+    }
+    Role::start_part(name, place, &ENDS.to_string())
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the figure is of interest")]
+fn a_reader_killed_thirty_times_loses_nothing_at_least_once() {
+    const NAME: &str = "delivery::a_reader_killed_thirty_times_loses_nothing_at_least_once";
+    if let Some(place) = stage() {
+        return collect(&place, Duration::MAX);
+    }
+    let place = tempfile::tempdir().unwrap();
+    let writer = eager(&place.path().join("s")).delivery(Delivery::AtLeastOnce).start().unwrap();
+    let writer = Arc::new(writer);
+    let load = Load::start(&writer);
+    let last = outlive_readers(NAME, place.path(), &writer, Role::kill);
+    let sent = load.stop();
+    writer.flush(Level::Handled, PATIENCE).unwrap();
+    let report = writer.shutdown(PATIENCE).unwrap();
+    assert!(last.end().success());
+
+    let metrics = report.metrics;
+    assert_eq!(report.left.messages, 0, "{metrics:#?}");
+    assert_eq!(metrics.accepted.messages, sent);
+    assert_eq!((metrics.confirmed, metrics.sent), (metrics.accepted, metrics.accepted));
+    assert_eq!(metrics.failed.total().messages + metrics.queued.messages, 0, "{metrics:#?}");
+    assert!(metrics.connects > ENDS.try_into().unwrap(), "each reader had a connection");
+    let repeats = repeats(received_by(place.path(), ENDS + 1).concat(), 0..sent);
+    assert!(repeats <= metrics.resent.messages, "nothing came twice that was not sent twice");
+    println!("{sent} messages, {} sent again, {repeats} came again", metrics.resent.messages);
+}
+
+/// Elsewhere the kernel throws away what was queued when a reader stops.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_reader_stopped_as_planned_thirty_times_loses_nothing_and_repeats_nothing() {
+    const NAME: &str = "delivery::a_reader_stopped_as_planned_thirty_times_loses_nothing_and_repeats_nothing";
+    if let Some(place) = stage() {
+        return collect(&place, Duration::MAX);
+    }
+    let place = tempfile::tempdir().unwrap();
+    let writer = Arc::new(eager(&place.path().join("s")).start().unwrap());
+    let load = Load::start(&writer);
+    let last = outlive_readers(NAME, place.path(), &writer, |reader| assert!(reader.end().success()));
+    let sent = load.stop();
+    let report = writer.shutdown(PATIENCE).unwrap();
+    // It reads what the kernel still holds before it ends.
+    assert!(last.end().success());
+
+    let metrics = report.metrics;
+    assert_eq!(report.left.messages, 0, "{metrics:#?}");
+    assert_eq!((metrics.accepted.messages, metrics.sent), (sent, metrics.accepted));
+    assert_eq!(metrics.failed.total().messages + metrics.queued.messages, 0, "{metrics:#?}");
+    assert_eq!((metrics.resent.messages, metrics.lost_with_unread), (0, 0));
+    assert!(metrics.connects > ENDS.try_into().unwrap(), "each reader had a connection");
+    let received = received_by(place.path(), ENDS + 1);
+    assert_eq!(repeats(received.concat(), 0..sent), 0);
+    // A reader has handled everything when it ends, and only then the next one starts.
+    let ranges = received.iter().map(|numbers| (numbers.iter().min(), numbers.iter().max()));
+    let ranges: Vec<_> = ranges.filter(|(first, _)| first.is_some()).collect();
+    assert!(ranges.is_sorted_by(|(_, last), (first, _)| last < first), "{ranges:?}");
+}
+
+/// The messages of each connection, by number; those that are not whole; how many connections have ended.
+#[derive(Default)]
+struct Witness {
+    numbers: Mutex<Vec<(u64, u64)>>,
+    broken: AtomicU64,
+    closed: AtomicU64,
+    /// Nothing is handled meanwhile, so that the kernel's buffer fills up.
+    is_held_up: AtomicBool,
+}
+
+impl Handler for Witness {
+    type Error = std::convert::Infallible;
+
+    fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error> {
+        wait_until("the handler may go on", || !self.is_held_up.load(Ordering::Relaxed));
+        match number_of(message) {
+            Some(number) => self.numbers.lock().unwrap().push((peer.connection, number)),
+            None => drop(self.broken.fetch_add(1, Ordering::Relaxed)),
+        }
+        Ok(())
+    }
+
+    fn closed(&self, _: &Peer) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What waits in a writer's queue when the kernel takes no more.
+const FULL: u64 = 10_000;
+
+/// Sends without end, and notes the figures of what it has sent and what waits where its death leaves them.
+fn send_and_publish(place: &Path) {
+    let delivery = if part().ends_with("once") { Delivery::AtMostOnce } else { Delivery::AtLeastOnce };
+    let published = File::create(place.join(part())).unwrap();
+    // It is to have a single connection, whatever holds it up.
+    let writer = eager(&place.join("s")).delivery(delivery).write_timeout(PATIENCE).start().unwrap();
+    let writer = Arc::new(writer);
+    let _load = Load::start(&writer);
+    let cue = thread::spawn(wait_for_cue);
+    while !cue.is_finished() {
+        let metrics = writer.metrics();
+        let figures = [metrics.sent.messages, metrics.queued.messages].map(u64::to_le_bytes).concat();
+        published.write_all_at(&figures, 0).unwrap();
+        thread::park_timeout(Duration::from_micros(20));
+    }
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the figure is of interest")]
+fn a_killed_writer_has_sent_what_it_counted() {
+    const NAME: &str = "delivery::a_killed_writer_has_sent_what_it_counted";
+    if let Some(place) = stage() {
+        return send_and_publish(&place);
+    }
+    let place = tempfile::tempdir().unwrap();
+    let witness = Arc::new(Witness::default());
+    let bound = Reader::builder(place.path().join("s")).bind().unwrap();
+    let reader = bound.start_handler(Arc::clone(&witness)).unwrap();
+    let mut moments = moments();
+    let mut counted = Vec::new();
+    for kill in 1..=16 {
+        // A reader that is held up makes writes end inside a message.
+        let is_held_up = kill % 4 < 2;
+        witness.is_held_up.store(is_held_up, Ordering::Relaxed);
+        let part = format!("{kill} {}", if kill % 2 == 0 { "once" } else { "again" });
+        let writer = Role::start_part(NAME, place.path(), &part);
+        let published = || {
+            let figures = fs::read(place.path().join(&part)).unwrap_or_default();
+            if figures.is_empty() { (0, 0) } else { (u64_at(&figures, 0), u64_at(&figures, 8)) }
+        };
+        let (enough, waiting) = if is_held_up { (1, FULL) } else { (moments.u64(1..20_000), 0) };
+        wait_until("the writer has sent some", || {
+            let (sent, queued) = published();
+            sent >= enough && queued >= waiting
+        });
+        writer.kill();
+        counted.push(published().0);
+        witness.is_held_up.store(false, Ordering::Relaxed);
+        wait_until("the connection has ended", || witness.closed.load(Ordering::Relaxed) == kill);
+    }
+    let metrics = reader.shutdown(PATIENCE).unwrap().metrics;
+    assert_eq!((metrics.connections, metrics.panics), (16, 0));
+    let half = metrics.protocol_errors.truncated;
+    assert_eq!(metrics.protocol_errors.total(), half, "{metrics:#?}");
+    assert_eq!(witness.broken.load(Ordering::Relaxed), 0, "no half message is delivered");
+
+    let numbers = witness.numbers.lock().unwrap();
+    let mut arrived = 0;
+    for (counted, connection) in counted.into_iter().zip(1..) {
+        let of_it = numbers.iter().filter(|(of, _)| *of == connection).map(|(_, number)| *number);
+        let mut came = 0;
+        for number in of_it {
+            assert_eq!(number, came, "all in order, none twice");
+            came += 1;
+        }
+        assert!(came >= counted, "connection {connection}: {counted} counted as sent, {came} came");
+        arrived += came;
+    }
+    println!("{arrived} messages of 16 killed writers, {half} halves discarded");
+}

@@ -1,0 +1,20 @@
+//! What concerns whole processes: their signals and forks, and what arrives when they are killed, stopped, or silent. Each role is a
+//! process of its own, started by a test of the same name from this very program.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails where something is not as it must be, and its patience has an end"
+)]
+
+mod collector;
+mod delivery;
+// Elsewhere the kernel throws away what was queued when a reader hangs up.
+#[cfg(target_os = "linux")]
+mod idle;
+mod load;
+mod mute_peers;
+mod signals_and_forks;
+mod stage;

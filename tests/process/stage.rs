@@ -1,0 +1,104 @@
+//! How a test plays a role in another process: this program again, told to run only the test of that name.
+
+use std::env;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Only a failure waits this long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A timeout that a test means to see the end of.
+pub(crate) const SHORT: Duration = Duration::from_millis(50);
+
+const PLACE: &str = "UDS_IPC_PLACE";
+const PART: &str = "UDS_IPC_PART";
+const SEED: &str = "UDS_IPC_SEED";
+
+/// Where a role plays; `None` in the test that starts it.
+pub(crate) fn stage() -> Option<PathBuf> {
+    let place = PathBuf::from(env::var_os(PLACE)?);
+    fs::write(mark(&place), "").unwrap();
+    Some(place)
+}
+
+/// Which part of its role a process plays, where there are several.
+pub(crate) fn part() -> String {
+    env::var(PART).expect("a part")
+}
+
+/// Waits, in a role, until the test lets it end. The end of the test itself is a cue too.
+pub(crate) fn wait_for_cue() {
+    let _ = io::stdin().read_to_end(&mut Vec::new());
+}
+
+/// Shows that a role was entered: a program that is asked for a test that it does not have succeeds at once.
+fn mark(place: &Path) -> PathBuf {
+    place.join("entered")
+}
+
+/// A process that plays a role. It does not outlive its test.
+pub(crate) struct Role {
+    child: Child,
+    place: PathBuf,
+}
+
+impl Role {
+    /// Runs the test `name`, with its module, in a process of its own.
+    pub(crate) fn start(name: &str, place: &Path) -> Self {
+        Self::start_part(name, place, "")
+    }
+
+    pub(crate) fn start_part(name: &str, place: &Path, part: &str) -> Self {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(PLACE, place).env(PART, part);
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        Self { child: command.spawn().expect("a process"), place: place.to_owned() }
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Gives the cue to end, and waits for that.
+    pub(crate) fn end(mut self) -> ExitStatus {
+        drop(self.child.stdin.take());
+        wait_until("the role has ended", || self.has_ended());
+        assert!(mark(&self.place).exists(), "there is no such role");
+        self.child.wait().unwrap()
+    }
+
+    /// Ends it in the middle of whatever it does.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        // That is SIGKILL.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `is_so`; fails with `what` when patience is over.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::park_timeout(Duration::from_micros(200));
+    }
+}
+
+/// The moments at which things happen: other ones each time, unless a seed is given.
+#[expect(clippy::print_stdout, reason = "a failed test shows its seed")]
+pub(crate) fn moments() -> fastrand::Rng {
+    let seed = env::var(SEED).map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
+    println!("{SEED}={seed}");
+    fastrand::Rng::with_seed(seed)
+}
