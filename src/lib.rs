@@ -169,6 +169,14 @@ mod socket_file;
 mod sys;
 mod writer;
 
+/// For the fuzz targets only: there in no other build.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::reader::fuzzing::decode;
+    pub use crate::writer::fuzzing::take_receipts;
+}
+
 pub use address::{Address, AddressError, MAX_PATH_LEN, runtime_path};
 pub use error::{BindError, FlushError, SendError, SettingError, ShutdownError, StartError};
 pub use event::{BadReceipt, CloseCause, ConnectError, LostCause, ReaderEvent, RefuseCause, WriterEvent};

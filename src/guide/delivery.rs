@@ -95,7 +95,8 @@
 //! connection's. (The store above may write down another's messages early, which does no harm.)
 //!
 //! The reader hangs up on a message that is too long for it. So that one such message does not block the queue for ever, a connection that follows one without any
-//! receipt begins with a taste: the first message but for its last byte. If three in a row end at that, the message is given up.
+//! receipt begins with a taste: the length of the first message, and nothing more for 20 ms. If three in a row read just that and hang up, the message is given up. A
+//! reader that is killed in those 20 ms, three times in a row, looks the same.
 //!
 //! # Asking how far it got
 //!

@@ -7,6 +7,8 @@ mod core;
 mod counters;
 mod decoder;
 mod dispatcher;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handler;
 mod receipts;
 #[cfg(test)]

@@ -256,9 +256,9 @@ impl Block {
         self.taken > self.settled
     }
 
-    /// Of the first message that remains: the length of its frame.
-    pub(super) fn front_frame_len(&self) -> Option<usize> {
-        self.frame_at(self.settled).map(|(frame_len, _)| frame_len)
+    /// Of the first message that remains: the length of its prefix.
+    pub(super) fn front_prefix_len(&self) -> Option<usize> {
+        self.frame_at(self.settled).map(|(frame_len, message_len)| frame_len - message_len)
     }
 
     /// Removes the first message of a block that is not begun.

@@ -7,6 +7,8 @@ mod builder;
 mod counters;
 mod deadline;
 mod flush;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod kernel;
 mod ledger;
 mod limits;

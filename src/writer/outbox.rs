@@ -53,8 +53,10 @@ struct Suspect {
 /// Why a connection is over, as far as it matters to the message that it ended in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// The peer ended it.
+    /// The peer ended it, and had read all that was sent.
     Peer,
+    /// The peer ended it without having read all, as when it is killed.
+    Died,
     /// We did: that says nothing about the message.
     Ours,
 }
@@ -63,7 +65,7 @@ pub(super) enum Ending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Portion {
     All,
-    /// The first message but for its last byte: whether the reader hangs up on it is to be seen.
+    /// The prefix of the first message: whether the reader hangs up on it is to be seen.
     Taste,
 }
 
@@ -151,10 +153,9 @@ impl Outbox {
         filled
     }
 
-    /// The length of the first frame but for its last byte.
     fn taste_len(&self) -> usize {
         let next = self.blocks.get(self.next).filter(|block| !block.is_begun());
-        next.and_then(|block| block.front_frame_len()).map_or(usize::MAX, |len| len - 1)
+        next.and_then(|block| block.front_prefix_len()).unwrap_or(usize::MAX)
     }
 
     /// Notes that the kernel took the next `len` bytes; hands the blocks that are done with to `recycle`.
@@ -235,22 +236,28 @@ impl Outbox {
             self.blocks.retain(|block| !block.is_empty());
             self.remaining_len -= questions;
         }
-        if (ending, self.delivery) == (Ending::Peer, Delivery::AtLeastOnce) && is_begun {
+        let is_ours = ending == Ending::Ours;
+        if self.delivery == Delivery::AtLeastOnce && is_begun && !is_ours {
             self.doubts = !self.is_confirmed;
             if self.doubts {
                 self.spread();
             }
         }
         self.is_confirmed = false;
+        // Which message a full buffer cuts is chance, and the same chance each time where the same bytes go out again. At least once it is
+        // to blame only if it was tasted: it came first, and the peer read what there was of it.
+        let is_chance = self.delivery == Delivery::AtLeastOnce
+            && (ending == Ending::Died || cut.is_some_and(|number| self.front() != Some(number)));
+        if is_ours || is_chance {
+            return None;
+        }
         let Some(number) = cut else {
-            if ending == Ending::Peer {
-                self.suspect = None;
-            }
+            self.suspect = None;
             return None;
         };
         let earlier =
             self.suspect.filter(|suspect| suspect.number == number).map_or(0, |suspect| suspect.cuts);
-        let cuts = earlier + u32::from(ending == Ending::Peer);
+        let cuts = earlier + 1;
         if cuts < MOST_CUTS {
             self.suspect = Some(Suspect { number, cuts });
             return None;

@@ -286,6 +286,8 @@ impl Shared {
                         continue;
                     }
                     let end = inner.finish();
+                    // Whatever still hangs on the thread, nothing is written any more.
+                    self.counters.set_connected(false);
                     self.tell(&inner);
                     return (end, false);
                 }

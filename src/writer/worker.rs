@@ -346,6 +346,7 @@ impl<K: Kernel> Worker<K> {
         let Some(Leftover { unread, has_read }) = self.close() else { return };
         let ending = match cause {
             LostCause::WriteTimeout(_) | LostCause::BadReceipt(_) => Ending::Ours,
+            LostCause::Closed | LostCause::Failed(_) if unread => Ending::Died,
             LostCause::Closed | LostCause::Failed(_) => Ending::Peer,
         };
         let mut inner = self.shared.inner.lock();

@@ -77,26 +77,26 @@ pub(crate) fn collect(place: &Path, idle_timeout: Duration) {
     );
 }
 
-/// The numbers that each process received, in the order in which it did. Fails where a message was not whole, or not in order on its
-/// connection.
+/// The numbers that each process received, in the order in which it did.
 #[track_caller]
 pub(crate) fn received_by(place: &Path, processes: usize) -> Vec<Vec<u64>> {
-    let read = |process| {
-        let mut last_of = HashMap::new();
-        let records = fs::read(file_of(place, process)).unwrap();
-        let records = records.chunks_exact(RECORD_LEN).map(|record| {
-            let (connection, number) = (u64_at(record, 0), u64_at(record, 8));
-            assert_eq!(u64_at(record, 16), 1, "process {process} got a message that is not whole");
-            let last = last_of.insert(connection, number);
-            assert!(
-                last < Some(number),
-                "process {process}, connection {connection}: {number} after {last:?}"
-            );
-            number
-        });
-        records.collect()
-    };
-    (0..processes).map(read).collect()
+    (0..processes).map(|process| records_of(place, process)).collect()
+}
+
+/// The numbers that one process received, in the order in which it did. Fails where a message was not whole, or not in order on its
+/// connection.
+#[track_caller]
+pub(crate) fn records_of(place: &Path, process: usize) -> Vec<u64> {
+    let mut last_of = HashMap::new();
+    let records = fs::read(file_of(place, process)).unwrap();
+    let records = records.chunks_exact(RECORD_LEN).map(|record| {
+        let (connection, number) = (u64_at(record, 0), u64_at(record, 8));
+        assert_eq!(u64_at(record, 16), 1, "process {process} got a message that is not whole");
+        let last = last_of.insert(connection, number);
+        assert!(last < Some(number), "process {process}, connection {connection}: {number} after {last:?}");
+        number
+    });
+    records.collect()
 }
 
 /// Fails unless just the `expected` numbers came, each at least once; says how many came again.

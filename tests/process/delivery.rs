@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use uds_ipc::{Delivery, Handler, Level, Peer, Reader, Writer, WriterBuilder};
 
-use crate::collector::{collect, kept_by, received_by, repeats};
-use crate::load::{Load, number_of, u64_at};
-use crate::stage::{PATIENCE, Role, moments, part, stage, wait_for_cue, wait_until};
+use crate::collector::{collect, kept_by, received_by, records_of, repeats};
+use crate::load::{Load, message, number_of, u64_at};
+use crate::stage::{PATIENCE, Role, SHORT, moments, part, stage, wait_for_cue, wait_until};
 
 /// How often a reader is ended while its writer goes on sending. One more lives to the end.
 const ENDS: usize = 30;
@@ -63,6 +63,40 @@ fn a_reader_killed_thirty_times_loses_nothing_at_least_once() {
     let repeats = repeats(received_by(place.path(), ENDS + 1).concat(), 0..sent);
     assert!(repeats <= metrics.resent.messages, "nothing came twice that was not sent twice");
     println!("{sent} messages, {} sent again, {repeats} came again", metrics.resent.messages);
+}
+
+/// The kernel's buffer is full each time, at the same message: that is not to blame.
+#[test]
+fn a_reader_killed_again_and_again_before_it_reads_costs_no_message_at_least_once() {
+    const NAME: &str =
+        "delivery::a_reader_killed_again_and_again_before_it_reads_costs_no_message_at_least_once";
+    const KILLS: usize = 6;
+    if let Some(place) = stage() {
+        if part() == KILLS.to_string() {
+            return collect(&place, Duration::MAX);
+        }
+        let _bound = Reader::builder(place.join("s")).bind().unwrap();
+        return wait_for_cue();
+    }
+    let place = tempfile::tempdir().unwrap();
+    let writer = eager(&place.path().join("s")).delivery(Delivery::AtLeastOnce).write_timeout(PATIENCE);
+    let writer = writer.start().unwrap();
+    for number in 0..10_000 {
+        writer.try_send(&message(number)).unwrap();
+    }
+    for process in 0..KILLS {
+        let before = writer.metrics();
+        let reader = Role::start_part(NAME, place.path(), &process.to_string());
+        wait_until("the writer is connected", || writer.metrics().connects > before.connects);
+        // There is no room for all of them, so that this takes until the kernel's buffer is full.
+        assert!(writer.flush(Level::Written, 2 * SHORT).is_err());
+        reader.kill();
+        wait_until("the writer has noticed", || !writer.is_connected());
+    }
+    let last = Role::start_part(NAME, place.path(), &KILLS.to_string());
+    let report = writer.shutdown(PATIENCE).unwrap();
+    assert!(last.end().success());
+    assert_eq!((report.metrics.confirmed, report.left.messages), (report.metrics.accepted, 0), "{report:#?}");
 }
 
 /// Elsewhere the kernel throws away what was queued when a reader stops.
@@ -195,4 +229,45 @@ fn a_killed_writer_has_sent_what_it_counted() {
         arrived += came;
     }
     println!("{arrived} messages of 16 killed writers, {half} halves discarded");
+}
+
+/// What a machine that loses power leaves, as far as a process can show it: nothing of what was in memory.
+#[test]
+fn both_ends_killed_at_once_keep_what_was_confirmed() {
+    const NAME: &str = "delivery::both_ends_killed_at_once_keep_what_was_confirmed";
+    if let Some(place) = stage() {
+        if part() != "writer" {
+            return collect(&place, Duration::MAX);
+        }
+        let published = File::create(place.join("confirmed")).unwrap();
+        let writer = Arc::new(eager(&place.join("s")).delivery(Delivery::AtLeastOnce).start().unwrap());
+        let _load = Load::start(&writer);
+        let cue = thread::spawn(wait_for_cue);
+        while !cue.is_finished() {
+            let confirmed = writer.metrics().confirmed.messages;
+            published.write_all_at(&confirmed.to_le_bytes(), 0).unwrap();
+        }
+        return;
+    }
+    let mut moments = moments();
+    for round in 0..8 {
+        let place = tempfile::tempdir().unwrap();
+        let reader = Role::start_part(NAME, place.path(), &round.to_string());
+        let writer = Role::start_part(NAME, place.path(), "writer");
+        let confirmed = || {
+            let figure = fs::read(place.path().join("confirmed")).unwrap_or_default();
+            if figure.is_empty() { 0 } else { u64_at(&figure, 0) }
+        };
+        let enough = moments.u64(1..20_000);
+        wait_until("some are confirmed", || confirmed() >= enough);
+        let (first, second) = if moments.bool() { (reader, writer) } else { (writer, reader) };
+        first.kill();
+        second.kill();
+        let mut kept = records_of(place.path(), round);
+        kept.sort_unstable();
+        kept.dedup();
+        let confirmed = confirmed();
+        let is_kept = (0..confirmed).eq(kept.into_iter().take_while(|number| *number < confirmed));
+        assert!(is_kept, "{confirmed} messages were confirmed, and are not all in the file");
+    }
 }

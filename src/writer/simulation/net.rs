@@ -467,7 +467,9 @@ impl Net {
     fn on_dropped(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         self.refused_at = None;
-        self.cuts += u64::from(connection.is_shut && !connection.half.is_empty());
+        // At least once only a peer that has read what it had of the message is known to have refused it.
+        let refuses = self.setting.delivery == Delivery::AtMostOnce || !connection.was_reset;
+        self.cuts += u64::from(connection.is_shut && !connection.half.is_empty() && refuses);
         self.resets += u64::from(connection.was_reset && connection.has_messages);
         if !connection.is_gone {
             connection.to_writer.clear();
