@@ -15,7 +15,7 @@ pub fn take_receipts(written: u64, pieces: &[&[u8]]) -> Option<u64> {
     for piece in pieces {
         covered += ledger.on_receipt(piece).ok()?;
         assert!(covered <= written, "{covered} of {written} messages are said to be covered");
-        assert_eq!(ledger.is_owed(), covered < written);
+        assert!(ledger.is_owed() || covered == written, "the answer is not complete");
     }
     Some(covered)
 }
