@@ -34,6 +34,9 @@ const FULL_SOCKET_PACE: Duration = Duration::from_millis(50);
 /// How often to look how much the peer has read, while somebody waits for it: nothing tells.
 const READ_PACE: Duration = Duration::from_millis(1);
 
+/// How often the write timeout may double.
+const MOST_DOUBLINGS: u32 = 6;
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
     pub(super) write_timeout: Duration,
@@ -110,6 +113,9 @@ pub(super) struct State {
     backoff: Backoff,
     timing: Timing,
     delivery: Delivery,
+    /// How many connections in a row have timed out without a receipt. At least once each makes the next wait longer: a handler that needs
+    /// longer for a batch than we wait would get the same messages again and again, and none would ever be confirmed.
+    timeouts: u32,
     /// Somebody waits until the peer has read.
     watches_reads: bool,
 }
@@ -123,6 +129,7 @@ impl State {
             backoff,
             timing,
             delivery,
+            timeouts: 0,
             watches_reads: false,
         }
     }
@@ -142,6 +149,9 @@ impl State {
             Link::Up(mut up) => {
                 let step = self.step_up(&mut up, now, pending);
                 self.link = Link::Up(up);
+                if matches!(step, Step::TimeOut { .. }) && self.delivery == Delivery::AtLeastOnce {
+                    self.timeouts += 1;
+                }
                 let Step::Wait(what, until) = step else { return step };
                 let look = if self.watches_reads { now.checked_add(READ_PACE) } else { None };
                 Step::Wait(what, earlier(earlier(until, look), deadline))
@@ -159,11 +169,14 @@ impl State {
         let wait = |what, until| Step::Wait(what, earlier(until, is_silent_at));
         let write = Step::Write(if up.taste_due { Portion::Taste } else { Portion::All });
         match up.flow {
-            Flow::Refused { until } if has_come(until, now) => return Step::TimeOut,
+            Flow::Refused { until } if has_come(until, now) => {
+                return Step::TimeOut { after: self.timing.write_timeout };
+            }
             Flow::Refused { until } => return wait(WaitFor::Time, until),
             Flow::Settling { until } if !has_come(until, now) => return wait(WaitFor::Time, until),
             Flow::Blocked { since, look_at, room } if pending.is_unwritten() => {
-                let end = since.checked_add(self.timing.write_timeout);
+                let after = self.timing.write_timeout.saturating_mul(1 << self.timeouts.min(MOST_DOUBLINGS));
+                let end = since.checked_add(after);
                 let what = match room {
                     Room::IsTold => WaitFor::Room,
                     Room::IsNotTold => WaitFor::Time,
@@ -172,7 +185,7 @@ impl State {
                 return if has_come(look_at, now) {
                     write
                 } else if has_come(end, now) {
-                    Step::TimeOut
+                    Step::TimeOut { after }
                 } else {
                     wait(what, earlier(look_at, end))
                 };
@@ -274,6 +287,7 @@ impl State {
         }
         if covers {
             self.backoff.reset();
+            self.timeouts = 0;
         }
     }
 
@@ -499,7 +513,7 @@ mod tests {
         let end = late + SECOND;
         assert_eq!(state.step(end, Pending::Due), WRITE, "a last look");
         state.on_blocked(end);
-        assert_eq!(state.step(end, Pending::Due), Step::TimeOut);
+        assert_eq!(state.step(end, Pending::Due), Step::TimeOut { after: SECOND });
     }
 
     #[test]
@@ -510,7 +524,11 @@ mod tests {
         assert_eq!(state.step(start + FULL_SOCKET_PACE, Pending::Due), WRITE);
         state.on_written(start + FULL_SOCKET_PACE);
         state.on_blocked(start + FULL_SOCKET_PACE);
-        assert_ne!(state.step(start + SECOND, Pending::Due), Step::TimeOut, "a byte was taken in between");
+        assert_ne!(
+            state.step(start + SECOND, Pending::Due),
+            Step::TimeOut { after: SECOND },
+            "a byte was taken in between"
+        );
     }
 
     #[test]
@@ -529,7 +547,7 @@ mod tests {
         assert_eq!(state.step(start, Pending::Due), Step::Wait(WaitFor::Time, Some(start + NO_MEMORY_PACE)));
         assert_eq!(state.step(start + NO_MEMORY_PACE, Pending::Due), WRITE);
         state.on_no_memory(start + SECOND);
-        assert_eq!(state.step(start + SECOND, Pending::Due), Step::TimeOut, "not for ever");
+        assert_eq!(state.step(start + SECOND, Pending::Due), Step::TimeOut { after: SECOND }, "not for ever");
     }
 
     #[test]
@@ -647,7 +665,29 @@ mod tests {
         state.on_connected(start, false);
         state.on_refused(start);
         assert_eq!(state.step(start, Pending::Due), Step::Wait(WaitFor::Time, Some(start + SECOND)));
-        assert_eq!(state.step(start + SECOND, Pending::Due), Step::TimeOut);
+        assert_eq!(state.step(start + SECOND, Pending::Due), Step::TimeOut { after: SECOND });
+    }
+
+    #[test]
+    fn at_least_once_each_timeout_without_a_receipt_doubles_the_next() {
+        let start = Instant::now();
+        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
+        let mut time_out = |confirmed: bool| {
+            state.on_connected(start, false);
+            state.on_receipt(start, confirmed, false);
+            state.on_blocked(start);
+            state.on_room(start + 100 * SECOND);
+            let mut until = start;
+            loop {
+                match state.step(until, Pending::Due) {
+                    Step::Wait(_, Some(at)) => until = at,
+                    Step::TimeOut { after } => return after,
+                    _ => state.on_blocked(until),
+                }
+            }
+        };
+        assert_eq!([time_out(false), time_out(false), time_out(false)], [SECOND, 2 * SECOND, 4 * SECOND]);
+        assert_eq!([time_out(true), time_out(false)], [SECOND, 2 * SECOND]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The words in which the state is asked, and answers.
 //! Values.
 
+use std::time::Duration;
+
 use super::deadline::Deadline;
 use super::outbox::Portion;
 
@@ -16,7 +18,9 @@ pub(super) enum Step {
     /// Reports that no receipt comes.
     TellSilence,
     /// Gives the connection up: its peer has not taken a byte for too long, or takes none any more.
-    TimeOut,
+    TimeOut {
+        after: Duration,
+    },
     Exit,
 }
 

@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::attention::Attention;
 use super::block::EMPTY_FRAME;
@@ -52,7 +53,7 @@ struct Leftover {
 pub(super) struct Options {
     pub(super) send_buffer_size: Option<usize>,
     pub(super) expect_peer_uid: Option<u32>,
-    pub(super) write_timeout: std::time::Duration,
+    pub(super) write_timeout: Duration,
 }
 
 /// What was told about the time without a connection.
@@ -89,7 +90,7 @@ impl<K: Kernel> Worker<K> {
             Some((Step::Write(portion), outbox)) => self.write(outbox, portion),
             Some((Step::KeepAlive, _)) => self.keep_alive(),
             Some((Step::Wait(what, until), _)) => self.wait(what, until),
-            Some((Step::TimeOut, _)) => self.time_out(),
+            Some((Step::TimeOut { after }, _)) => self.time_out(after),
             Some((Step::TellSilence, _)) => self.tell_silence(),
             Some((Step::Exit, _)) | None => return false,
         }
@@ -118,7 +119,7 @@ impl<K: Kernel> Worker<K> {
             | Step::Write(_)
             | Step::KeepAlive
             | Step::TellSilence
-            | Step::TimeOut
+            | Step::TimeOut { .. }
             | Step::Exit => Attention::Awake,
         });
         Some((step, outbox))
@@ -163,7 +164,7 @@ impl<K: Kernel> Worker<K> {
         self.tell(|address| WriterEvent::Connected { address, reader });
     }
 
-    fn tell_failure(&mut self, cause: ConnectError, retry_in: std::time::Duration) {
+    fn tell_failure(&mut self, cause: ConnectError, retry_in: Duration) {
         if matches!(&self.outage, Outage::Failing(told) if told.is_like(&cause)) {
             return;
         }
@@ -267,8 +268,8 @@ impl<K: Kernel> Worker<K> {
         self.look_what_was_read();
     }
 
-    fn time_out(&mut self) {
-        let timeout = LostCause::WriteTimeout(self.options.write_timeout);
+    fn time_out(&mut self, after: Duration) {
+        let timeout = LostCause::WriteTimeout(after);
         let cause = self.refused.take().map_or(timeout, LostCause::Failed);
         self.lost(cause);
     }

@@ -450,7 +450,12 @@ impl Net {
                 && (!connection.to_writer.is_empty() || connection.is_gone || connection.is_mute),
         });
         if wanted.room && !ready.hangup {
-            let end = self.refused_at.expect("a write was refused") + self.setting.timing.write_timeout;
+            let longest = match self.setting.delivery {
+                Delivery::AtMostOnce => self.setting.timing.write_timeout,
+                // It doubles with each connection that times out, up to here.
+                Delivery::AtLeastOnce => self.setting.timing.write_timeout * 64,
+            };
+            let end = self.refused_at.expect("a write was refused") + longest;
             assert!(
                 timeout.is_some_and(|timeout| self.now + timeout <= end),
                 "a peer that takes nothing is waited for too long"
