@@ -25,6 +25,9 @@ pub(super) const READ_SIZE: usize = 256 * 1024;
 /// How many reads a connection has before others have their turn.
 const READS_PER_TURN: usize = 4;
 
+/// How long a turn may go on when its peer waits for a receipt: that comes at the turn's end.
+const PROMPT: Duration = Duration::from_millis(100);
+
 /// How long a handler must go without an error for the next one to be news.
 const NEWS_AFTER: Duration = Duration::from_secs(1);
 
@@ -149,7 +152,12 @@ impl Connection {
         buffer.resize(READ_SIZE, 0);
         let mut batch = Batch::default();
         let mut outcome = Outcome::Again;
+        let start = now();
         for _ in 0..READS_PER_TURN {
+            if batch.asks && now().saturating_duration_since(start) > PROMPT {
+                outcome = Outcome::Again;
+                break;
+            }
             if core.is_starving() && closing.is_none() {
                 outcome = Outcome::Starve;
                 break;

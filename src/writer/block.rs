@@ -19,6 +19,9 @@ pub(super) const BLOCK_SIZE: usize = 128 * 1024;
 /// From this length on an owned message becomes a block of its own instead of being copied.
 pub(super) const OWN_BLOCK_SIZE: usize = 32 * 1024;
 
+/// Up to here a block is worth the copy that puts it to another.
+const SMALL: usize = 4 * 1024;
+
 /// A frame without a message: the writer asks for a receipt with it.
 pub(super) const EMPTY_FRAME: &[u8] = &[0];
 
@@ -230,6 +233,23 @@ impl Block {
             }
         }
         before - self.tally
+    }
+
+    /// Takes the messages of `next` over, which come next, if both blocks are written to their ends and it is small.
+    pub(super) fn absorb(&mut self, next: &Self) -> bool {
+        let fits = next.frames_len() <= SMALL && self.frames_len() + next.frames_len() <= BLOCK_SIZE;
+        let are_written = self.remaining_len() == 0 && next.remaining_len() == 0;
+        if !(fits && are_written && self.end() == next.first()) {
+            return false;
+        }
+        let asks = self.asks || next.asks;
+        let (Body::Copied(frames), Body::Copied(more)) = (&mut self.body, &next.body) else { return false };
+        frames.extend_from_slice(more.get(next.settled..).unwrap_or_default());
+        self.asks = asks;
+        self.tally += next.tally;
+        self.whole_tally += next.whole_tally;
+        (self.whole, self.taken) = (self.frames_len(), self.wire_len());
+        true
     }
 
     /// The connection is gone: whatever it took that is not settled is to be sent again.

@@ -228,6 +228,7 @@ impl WriterBuilder {
             observer: self.observer,
             options,
             stream: None,
+            reader: None,
             has_written: false,
             was_reset: false,
             refused: None,

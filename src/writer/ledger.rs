@@ -99,9 +99,12 @@ impl Ledger {
         self.on_written(1, &Taken { asked_after: Some(0), ..Taken::default() });
     }
 
-    /// The kernel holds at most that many bytes that the peer has not read.
-    pub(super) fn on_unread(&mut self, len: u64) {
-        self.read = self.read.max(self.written.bytes.saturating_sub(len));
+    /// The kernel holds at most that many bytes that the peer has not read. Says whether that is news.
+    pub(super) fn on_unread(&mut self, len: u64) -> bool {
+        let read = self.written.bytes.saturating_sub(len);
+        let is_more = read > self.read;
+        self.read = self.read.max(read);
+        is_more
     }
 
     /// No receipt will come any more.
@@ -114,9 +117,14 @@ impl Ledger {
         self.is_owed && !self.is_deaf
     }
 
-    /// The peer sent these bytes; says how many more messages they cover.
-    pub(super) fn on_receipt(&mut self, bytes: &[u8]) -> Result<u64, BadReceipt> {
+    /// The peer sent these bytes; says how many more messages they cover, up to the first that cannot be true.
+    pub(super) fn on_receipts(&mut self, bytes: &[u8]) -> (u64, Result<(), BadReceipt>) {
         let before = self.handled;
+        let believed = self.believe(bytes);
+        (self.handled - before, believed)
+    }
+
+    fn believe(&mut self, bytes: &[u8]) -> Result<(), BadReceipt> {
         for byte in bytes {
             self.begun.push(*byte);
             let Some((count, _)) = u64::decode_var(&self.begun) else {
@@ -137,7 +145,7 @@ impl Ledger {
             self.handled = count;
             self.is_owed &= count < self.asked_after;
         }
-        Ok(self.handled - before)
+        Ok(())
     }
 
     /// The connection is over. Whether the peer `has_read` everything that was written is known where it closed in order.

@@ -10,6 +10,9 @@ use crate::metrics::Tally;
 /// How many connections in a row may end in the middle of one message before it is given up.
 const MOST_CUTS: u32 = 3;
 
+/// How many messages get a block of their own when one of them is in doubt.
+const MOST_SINGLES: usize = 256;
+
 /// What the writer promises of a message whose reader dies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -120,6 +123,14 @@ impl Outbox {
         self.doubts
     }
 
+    /// The reader is another one, or was away: what cut the message before says nothing of this one. At most once that does not matter,
+    /// where such a message could only block what is behind it.
+    pub(super) fn forget_suspect(&mut self) {
+        if self.delivery == Delivery::AtLeastOnce {
+            self.suspect = None;
+        }
+    }
+
     pub(super) fn push(&mut self, block: Box<Block>) {
         self.remaining_len += block.remaining_len();
         self.tally += block.tally();
@@ -183,11 +194,25 @@ impl Outbox {
             }
             if !block.is_empty() {
                 self.next += 1;
+                self.merge_last(&mut recycle);
             } else if let Some(done) = self.blocks.remove(self.next) {
                 recycle(done);
             }
         }
         taken
+    }
+
+    /// Puts what was written last to what was written before it, if it is little: one message a block, each with memory of its own, would take
+    /// far more than their bytes until they are confirmed.
+    fn merge_last(&mut self, recycle: &mut impl FnMut(Box<Block>)) {
+        let Some(before) = self.next.checked_sub(2) else { return };
+        let Some(last) = self.blocks.remove(before + 1) else { return };
+        if self.blocks.get_mut(before).is_some_and(|block| block.absorb(&last)) {
+            self.next -= 1;
+            recycle(last);
+        } else {
+            self.blocks.insert(before + 1, last);
+        }
     }
 
     /// A receipt covers the next `messages`; hands the blocks that are done with to `recycle`, and says what was in them.
@@ -266,12 +291,13 @@ impl Outbox {
         self.remove(number)
     }
 
-    /// Gives each message of the first block a block, and so a question, of its own: a reader that hangs up on one of them can then say how
+    /// Gives the first messages of the first block a block each, and so a question, of their own: a reader that hangs up on one of them can then say how
     /// far it got. In later blocks it can anyway, since a question stands before them.
     fn spread(&mut self) {
         let Some(mut rest) = self.blocks.pop_front() else { return };
         let mut singles = VecDeque::new();
-        while let Some(single) = rest.split_before(rest.first() + 1) {
+        while singles.len() < MOST_SINGLES {
+            let Some(single) = rest.split_before(rest.first() + 1) else { break };
             self.remaining_len += usize::from(single.asks());
             singles.push_back(Box::new(single));
         }

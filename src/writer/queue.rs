@@ -278,9 +278,10 @@ impl Queue {
         true
     }
 
-    /// Asks for a receipt of all that was accepted so far.
+    /// Asks for a receipt of all that was accepted so far. A question that waits already is not put off: who wants more asks again, once
+    /// that is written.
     pub(super) fn ask(&mut self) {
-        self.ask_for = Some(self.next);
+        self.ask_for.get_or_insert(self.next);
     }
 
     /// Hands the thread what to write next; [`Queue::end_write`] takes it back.
@@ -332,6 +333,11 @@ impl Queue {
         self.counters.given_up.add(given_up);
         self.note_ended(given_up);
         Some(given_up)
+    }
+
+    /// The reader is another one, or was away.
+    pub(super) fn forget_suspect(&mut self) {
+        self.outbox.forget_suspect();
     }
 
     /// Whether the reader is to get a taste first.

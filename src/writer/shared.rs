@@ -21,8 +21,8 @@ use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Stream, Waker};
 
-/// How long a caller whose time is over still waits for a write that is under way. It is non-blocking, so it ends soon.
-const WRITE_GRACE: Duration = Duration::from_secs(1);
+/// How often a caller whose time is over looks whether a write that is under way has ended. It is non-blocking, so it ends soon.
+const WRITE_GRACE: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(super) struct Shared {

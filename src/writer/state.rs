@@ -89,6 +89,8 @@ enum Why {
 enum Flow {
     /// To be sure that its reader is no dying one, or does not hang up on the taste that it got.
     Settling { until: Deadline },
+    /// The reader to read its taste.
+    Tasting { until: Deadline },
     /// Room in the kernel, `since` then; without a sign of it, look again at `look_at`.
     Blocked { since: Instant, look_at: Deadline, room: Room },
     /// A message that came just after the last batch.
@@ -153,7 +155,7 @@ impl State {
                     self.timeouts += 1;
                 }
                 let Step::Wait(what, until) = step else { return step };
-                let look = if self.watches_reads { now.checked_add(READ_PACE) } else { None };
+                let look = if self.looks_at_reads() { now.checked_add(READ_PACE) } else { None };
                 Step::Wait(what, earlier(earlier(until, look), deadline))
             }
         }
@@ -174,6 +176,7 @@ impl State {
             }
             Flow::Refused { until } => return wait(WaitFor::Time, until),
             Flow::Settling { until } if !has_come(until, now) => return wait(WaitFor::Time, until),
+            Flow::Tasting { until } if !has_come(until, now) => return wait(WaitFor::Time, until),
             Flow::Blocked { since, look_at, room } if pending.is_unwritten() => {
                 let after = self.timing.write_timeout.saturating_mul(1 << self.timeouts.min(MOST_DOUBLINGS));
                 let end = since.checked_add(after);
@@ -198,7 +201,11 @@ impl State {
                 return if is_worth_it { write } else { wait(WaitFor::Block, until) };
             }
             // What it was blocked for was dropped to make room.
-            Flow::Blocked { .. } | Flow::Settling { .. } | Flow::Lingering { .. } | Flow::Idle => {}
+            Flow::Blocked { .. }
+            | Flow::Settling { .. }
+            | Flow::Tasting { .. }
+            | Flow::Lingering { .. }
+            | Flow::Idle => {}
         }
         if pending.is_unwritten() {
             return write;
@@ -254,7 +261,7 @@ impl State {
     pub(super) fn on_written(&mut self, now: Instant) {
         if let Link::Up(up) = &mut self.link {
             up.flow = if up.taste_due {
-                Flow::Settling { until: now.checked_add(SETTLES_FOR) }
+                Flow::Tasting { until: now.checked_add(self.timing.write_timeout) }
             } else if self.timing.linger.is_zero() {
                 Flow::Idle
             } else {
@@ -284,9 +291,16 @@ impl State {
         if let Link::Up(up) = &mut self.link {
             up.asked = up.asked.filter(|_| is_due).map(|_| now);
             up.silence_told = false;
+            if let (Flow::Blocked { since, .. }, true) = (&mut up.flow, covers) {
+                // Whoever gives receipts is alive.
+                *since = now;
+            }
         }
         if covers {
             self.backoff.reset();
+        }
+        if !is_due {
+            // It has caught up.
             self.timeouts = 0;
         }
     }
@@ -306,7 +320,11 @@ impl State {
         if let Link::Up(up) = &mut self.link {
             let since = match up.flow {
                 Flow::Blocked { since, .. } => since,
-                Flow::Settling { .. } | Flow::Lingering { .. } | Flow::Idle | Flow::Refused { .. } => now,
+                Flow::Settling { .. }
+                | Flow::Tasting { .. }
+                | Flow::Lingering { .. }
+                | Flow::Idle
+                | Flow::Refused { .. } => now,
             };
             up.flow = Flow::Blocked { since, look_at, room };
         }
@@ -341,9 +359,18 @@ impl State {
         self.watches_reads = watches;
     }
 
-    /// Whether it does.
-    pub(super) fn watches_reads(&self) -> bool {
-        self.watches_reads
+    /// Whether it matters how much the peer has read.
+    pub(super) fn looks_at_reads(&self) -> bool {
+        self.watches_reads || matches!(self.link, Link::Up(Up { flow: Flow::Tasting { .. }, .. }))
+    }
+
+    /// The reader has read its taste, or nobody can tell. If it does not want the message it hangs up now.
+    pub(super) fn on_taste_read(&mut self, now: Instant) {
+        if let Link::Up(up) = &mut self.link {
+            if matches!(up.flow, Flow::Tasting { .. }) {
+                up.flow = Flow::Settling { until: now.checked_add(SETTLES_FOR) };
+            }
+        }
     }
 
     /// Ends once nothing is pending, at the latest at `deadline`. A second call can only bring the end nearer.
@@ -653,9 +680,21 @@ mod tests {
         state.on_connected(start, true);
         assert_eq!(state.step(start, Pending::Due), Step::Write(Portion::Taste));
         state.on_written(start);
-        let settled = start + SETTLES_FOR;
-        assert_eq!(state.step(start, Pending::Due), Step::Wait(WaitFor::Time, Some(settled)));
+        assert!(state.looks_at_reads());
+        assert_eq!(state.step(start, Pending::Due), Step::Wait(WaitFor::Time, Some(start + READ_PACE)));
+        state.on_taste_read(start + SECOND / 2);
+        let settled = start + SECOND / 2 + SETTLES_FOR;
+        assert_eq!(state.step(start + SECOND / 2, Pending::Due), Step::Wait(WaitFor::Time, Some(settled)));
         assert_eq!(state.step(settled, Pending::Due), WRITE);
+    }
+
+    #[test]
+    fn a_taste_that_is_never_read_is_not_waited_for_longer_than_the_write_timeout() {
+        let start = Instant::now();
+        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
+        state.on_connected(start, true);
+        state.on_written(start);
+        assert_eq!(state.step(start + SECOND, Pending::Due), WRITE);
     }
 
     #[test]
@@ -674,7 +713,7 @@ mod tests {
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
         let mut time_out = |confirmed: bool| {
             state.on_connected(start, false);
-            state.on_receipt(start, confirmed, false);
+            state.on_receipt(start, confirmed, !confirmed);
             state.on_blocked(start);
             state.on_room(start + 100 * SECOND);
             let mut until = start;

@@ -16,6 +16,7 @@ use super::step::{Step, WaitFor};
 use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::{Observer, guarded};
+use crate::peer::Credentials;
 use crate::sys::{Received, Sent, Wanted};
 
 /// The pieces of one write. A quarter of a MiB is seldom more, and the kernel takes 1,024.
@@ -31,6 +32,8 @@ pub(super) struct Worker<K: Kernel> {
     pub(super) observer: Observer<WriterEvent>,
     pub(super) options: Options,
     pub(super) stream: Option<K::Socket>,
+    /// Who listened when it was made; kept beyond its end.
+    pub(super) reader: Option<Credentials>,
     /// Whether the kernel took anything of a message on this connection: else there was nothing to be left unread.
     pub(super) has_written: bool,
     /// The kernel has said, while something else was asked of it, that the peer left bytes unread.
@@ -143,6 +146,8 @@ impl<K: Kernel> Worker<K> {
                 return;
             }
             Err(error) => {
+                // One that refuses a message is still there.
+                self.shared.inner.lock().queue.forget_suspect();
                 let retry_in = self.state.on_connect_failed(self.kernel.now());
                 return self.tell_failure(ConnectError::Io(error), retry_in);
             }
@@ -154,6 +159,9 @@ impl<K: Kernel> Worker<K> {
         self.stream = Some(stream);
         (self.has_written, self.was_reset) = (false, false);
         let mut inner = self.shared.inner.lock();
+        if self.reader.replace(reader) != Some(reader) {
+            inner.queue.forget_suspect();
+        }
         inner.ledger.on_connected();
         let doubts = inner.queue.doubts();
         drop(inner);
@@ -269,8 +277,8 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn time_out(&mut self, after: Duration) {
-        let timeout = LostCause::WriteTimeout(after);
-        let cause = self.refused.take().map_or(timeout, LostCause::Failed);
+        // A peer that refused bytes has had its time to say how far it got.
+        let cause = self.refused.take().map_or(LostCause::WriteTimeout(after), LostCause::Failed);
         self.lost(cause);
     }
 
@@ -299,14 +307,15 @@ impl<K: Kernel> Worker<K> {
             let mut inner = self.shared.inner.lock();
             match received {
                 Ok(Received::Some(len)) => {
-                    let covered = inner.ledger.on_receipt(buffer.get(..len).unwrap_or_default())?;
+                    let (covered, believed) = inner.ledger.on_receipts(buffer.get(..len).unwrap_or_default());
                     let is_owed = inner.ledger.is_owed();
-                    if inner.end().is_none() {
+                    if inner.end().is_none() && covered > 0 {
                         inner.queue.confirm(covered);
                     }
                     self.shared.tell(&inner);
                     drop(inner);
                     self.state.on_receipt(self.kernel.now(), covered > 0, is_owed);
+                    believed?;
                     if len < RECEIPTS_SIZE {
                         return Ok(());
                     }
@@ -327,14 +336,19 @@ impl<K: Kernel> Worker<K> {
 
     /// Notes how far the peer has read, if somebody waits for that.
     fn look_what_was_read(&mut self) {
-        let Some(stream) = self.stream.as_ref().filter(|_| self.state.watches_reads()) else { return };
+        let Some(stream) = self.stream.as_ref().filter(|_| self.state.looks_at_reads()) else { return };
         let unread = stream.unread();
         // In this order: a peer that has died has nothing left to read, and has not read it.
         self.was_reset |= stream.lost_unread();
+        if unread.is_none_or(|unread| unread == 0) && !self.was_reset {
+            self.state.on_taste_read(self.kernel.now());
+        }
         if let (Some(unread), false) = (unread, self.was_reset) {
             let mut inner = self.shared.inner.lock();
-            inner.ledger.on_unread(unread);
-            self.shared.tell(&inner);
+            // Only news: whoever is told looks, and has the thread look again.
+            if inner.ledger.on_unread(unread) {
+                self.shared.tell(&inner);
+            }
         }
     }
 

@@ -80,6 +80,7 @@ impl World {
                 write_timeout: setting.timing.write_timeout,
             },
             stream: None,
+            reader: None,
             has_written: false,
             was_reset: false,
             refused: None,
