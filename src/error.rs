@@ -131,8 +131,8 @@ pub enum FlushError {
         /// How many of the messages that this flush waited for were left.
         left: u64,
     },
-    /// A connection was lost, and nobody knows whether the reader had these messages first. Told once for each loss, also for one before the
-    /// call; never by a writer that delivers at least once, which sends them again.
+    /// A connection ended, and nobody knows whether the reader had these messages first. Told of each loss to all calls that wait then, or else to the
+    /// next one; never by a writer that delivers at least once, which sends them again.
     #[error("a connection was lost before the reader had these messages, as far as is known")]
     Lost,
     /// This system does not tell what the reader has read: only Linux does.

@@ -22,7 +22,7 @@
 //! | the reader is away | nothing, until the queue is full | likewise | nothing | `a_shutdown_while_the_reader_is_away_reconnects_and_drains` |
 //! | the reader is killed, or crashes | what lay in its socket's buffer, and what it had read and not handled | nothing | what was handled and not confirmed | `a_reader_killed_thirty_times_loses_nothing_at_least_once`, `a_writer_whose_peer_died_with_bytes_unread_says_so` |
 //! | the reader hangs, and reads nothing | nothing, until the queue is full | likewise | what had been sent, at each write timeout | `a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout`, `a_peer_that_never_reads_costs_bounded_memory_and_no_time` |
-//! | the handler hangs, or the reader knows no receipts | nothing, until the queue is full | likewise: the event [`NoReceipt`](crate::WriterEvent::NoReceipt) tells | nothing | `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
+//! | the handler hangs, or the reader knows no receipts | nothing, until the queue is full | likewise: the event [`NoReceipt`](crate::WriterEvent::NoReceipt) tells | what had been sent, at each write timeout of a socket that is full | `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
 //! | a batch cannot be stored ([`batch_end`](crate::Handler::batch_end) fails) | that batch | nothing | that batch | `a_batch_that_is_not_stored_comes_again_until_it_is` |
 //! | the writer is stopped with [`shutdown`](crate::Writer::shutdown) | nothing, if it ends in time: the report says what was left | likewise | nothing | `what_was_left_at_the_end_is_counted_as_failed`, `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
 //! | the writer's process is killed | what it had not sent | likewise | nothing | `a_killed_writer_has_sent_what_it_counted` |
@@ -96,12 +96,17 @@
 //!
 //! The reader hangs up on a message that is too long for it. So that one such message does not block the queue for ever, a connection that follows one without any
 //! receipt begins with a taste: the length of the first message, and nothing more for 20 ms. If three in a row read just that and hang up, the message is given up. A
-//! reader that is killed in those 20 ms, three times in a row, looks the same.
+//! reader that ends in those 20 ms three times in a row, and each time is the same process or one behind the same socket of systemd's, looks the same.
+//!
+//! A handler that needs longer for a batch than the write timeout lets the socket fill up, so that the connection is given up and what it had not confirmed is sent again. Each
+//! time the next timeout is twice as long, up to 64 times, until the reader has caught up; so it does, with repeats. A longer
+//! [`write_timeout`](crate::WriterBuilder::write_timeout) spares them.
 //!
 //! # Asking how far it got
 //!
 //! [`flush`](crate::Writer::flush) waits until everything before it is [`Written`, `Read` or `Handled`](crate::Level); in either mode. A receipt for it is only asked for at the level
-//! `Handled`. At most once a connection may be lost before: then nobody knows, and the call says [`Lost`](crate::FlushError::Lost).
+//! `Handled`. At most once a connection may end before that is known of what was written on it, also one that the reader closes for its silence: then the call says
+//! [`Lost`](crate::FlushError::Lost), and so do all that wait at that time. A loss that no call was waiting for is told to the next one, of whatever thread.
 //!
 //! # Keeping more
 //!
