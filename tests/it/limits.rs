@@ -1,7 +1,5 @@
 //! The reader's bounds: silence and slowness, connections, users, memory, threads, descriptors.
 
-#![expect(clippy::unwrap_used, reason = "a helper may fail as a test may")]
-
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -11,8 +9,8 @@ use std::time::{Duration, Instant};
 use uds_ipc::{BindError, Reader, ReaderBuilder, ReaderEvent};
 
 use crate::support::{
-    Child, Collector, Notes, PATIENCE, Place, SHORT, Scripted, connect, frame, is_closed, let_pass, returns,
-    send_and_close, wait_until,
+    Child, Collector, Notes, PATIENCE, Place, SHORT, Scripted, connect, frame, is_closed, let_pass, memory,
+    returns, send_and_close, wait_until,
 };
 
 #[expect(clippy::disallowed_methods, reason = "these tests are about time")]
@@ -271,13 +269,6 @@ fn a_flood_of_connections_leaves_neighbours_alone_and_no_descriptor_behind() {
     wait_until("the descriptors are closed", || descriptors() <= before + 1);
     drop(neighbour);
     child.finish();
-}
-
-/// A figure of a process in KiB, as Linux tells it.
-fn memory(process: u32, figure: &str) -> usize {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with(figure)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 #[test]

@@ -8,8 +8,10 @@
     reason = "a test fails where something is not as it must be, and its patience has an end"
 )]
 
+mod at_least_once;
 mod connecting;
 mod delivery;
+mod flush_levels;
 mod framing;
 mod life_cycle;
 mod limits;

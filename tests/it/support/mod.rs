@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fmt::Debug;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tempfile::TempDir;
-use uds_ipc::{Handler, Peer, Reader, ReaderBuilder, ReaderEvent, Writer, WriterBuilder, WriterEvent};
+use uds_ipc::{
+    Handler, Peer, Reader, ReaderBuilder, ReaderEvent, Tally, Writer, WriterBuilder, WriterEvent,
+    WriterMetrics,
+};
 
 /// Only a failure waits this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -66,15 +70,20 @@ pub(crate) fn returns<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + S
     thread.join().expect("no panic")
 }
 
+/// A number as it stands on the wire.
+pub(crate) fn varint(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 {
+        bytes.push(u8::try_from(number & 0x7f).unwrap() | 0x80);
+        number >>= 7;
+    }
+    bytes.push(u8::try_from(number).unwrap());
+    bytes
+}
+
 /// A message as it stands on the wire.
 pub(crate) fn frame(message: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::new();
-    let mut len = message.len();
-    while len >= 0x80 {
-        frame.push(u8::try_from(len & 0x7f).unwrap() | 0x80);
-        len >>= 7;
-    }
-    frame.push(u8::try_from(len).unwrap());
+    let mut frame = varint(message.len());
     frame.extend_from_slice(message);
     frame
 }
@@ -121,9 +130,108 @@ impl RawReader {
         stream
     }
 
+    /// Likewise, and takes the frames apart that come on it.
+    pub(crate) fn meet(&self) -> RawPeer {
+        RawPeer { stream: self.accept(), rest: Vec::new(), messages: Vec::new(), questions: Vec::new() }
+    }
+
+    /// Hangs up on whoever waits, without a look.
+    pub(crate) fn turn_away(&self) {
+        self.listener.set_nonblocking(true).unwrap();
+        drop(self.listener.accept());
+    }
+
     pub(crate) fn nobody_waits(&self) -> bool {
         self.listener.set_nonblocking(true).unwrap();
         self.listener.accept().is_err()
+    }
+}
+
+/// The reader's end of one connection: takes its frames apart, and answers questions only with what a test tells it to.
+pub(crate) struct RawPeer {
+    pub(crate) stream: UnixStream,
+    /// The beginning of a frame.
+    rest: Vec<u8>,
+    pub(crate) messages: Vec<Vec<u8>>,
+    /// How many messages stood before each empty frame.
+    pub(crate) questions: Vec<usize>,
+}
+
+impl RawPeer {
+    /// Takes what is there, or waits for it; false at the end of the stream.
+    fn read(&mut self) -> bool {
+        let mut buffer = vec![0; 64 * 1024];
+        let len = match self.stream.read(&mut buffer) {
+            Ok(0) => return false,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return false,
+            read => read.expect("bytes, or an end"),
+        };
+        self.rest.extend_from_slice(&buffer[..len]);
+        let (frames, rest) = unframe(&self.rest);
+        self.rest = rest;
+        for frame in frames {
+            if frame.is_empty() {
+                self.questions.push(self.messages.len());
+            } else {
+                self.messages.push(frame);
+            }
+        }
+        true
+    }
+
+    #[track_caller]
+    fn read_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        while !is_so(self) {
+            let count = self.messages.len();
+            assert!(self.read(), "the stream ended after {count} messages, not when {what}");
+        }
+    }
+
+    /// Reads until there are `count` messages.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, count: usize) {
+        self.read_until(&format!("there were {count}"), |peer| peer.messages.len() >= count);
+    }
+
+    /// Reads until a question stands behind `count` messages.
+    #[track_caller]
+    pub(crate) fn wait_for_question(&mut self, count: usize) {
+        self.read_until(&format!("asked after {count}"), |peer| {
+            peer.questions.last().is_some_and(|before| *before >= count)
+        });
+    }
+
+    /// Reads until `count` questions were asked.
+    #[track_caller]
+    pub(crate) fn wait_for_questions(&mut self, count: usize) {
+        self.read_until(&format!("asked {count} times"), |peer| peer.questions.len() >= count);
+    }
+
+    /// Reads the first bytes of a message.
+    #[track_caller]
+    pub(crate) fn wait_for_a_beginning(&mut self) {
+        self.read_until("a message began", |peer| !(peer.rest.is_empty() && peer.messages.is_empty()));
+    }
+
+    /// Reads until it has a part of a message.
+    #[track_caller]
+    pub(crate) fn wait_for_a_part(&mut self) {
+        self.read_until("half a message was there", |peer| !peer.rest.is_empty());
+    }
+
+    pub(crate) fn read_to_end(&mut self) {
+        while self.read() {}
+    }
+
+    /// Gives a receipt for the first `count` messages.
+    #[track_caller]
+    pub(crate) fn answer(&mut self, count: usize) {
+        self.say(&varint(count));
+    }
+
+    #[track_caller]
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the writer is there");
     }
 }
 
@@ -278,26 +386,30 @@ pub(crate) fn writer_with(
     (set(builder).start().expect("a writer"), events)
 }
 
+/// Sends messages, and waits for room where there is none.
+#[track_caller]
+pub(crate) fn send_all(writer: &Writer, messages: &[Vec<u8>]) {
+    for message in messages {
+        writer.send_timeout(message, PATIENCE).unwrap();
+    }
+}
+
 /// The equation that must hold at rest: every message that was accepted has ended one way, or waits.
 #[track_caller]
 pub(crate) fn assert_balanced(writer: &Writer) {
-    let metrics = writer.metrics();
-    assert_eq!(
-        metrics.accepted.messages,
-        metrics.sent.messages
-            + metrics.dropped.oldest.messages
-            + metrics.failed.total().messages
-            + metrics.queued.messages,
-        "{metrics:#?}"
-    );
-    assert_eq!(
-        metrics.accepted.bytes,
-        metrics.sent.bytes
-            + metrics.dropped.oldest.bytes
-            + metrics.failed.total().bytes
-            + metrics.queued.bytes,
-        "{metrics:#?}"
-    );
+    assert_sum(&writer.metrics(), |metrics| metrics.sent);
+}
+
+/// Likewise with delivery at least once, where only a receipt ends a message well.
+#[track_caller]
+pub(crate) fn assert_balanced_by_receipts(writer: &Writer) {
+    assert_sum(&writer.metrics(), |metrics| metrics.confirmed);
+}
+
+#[track_caller]
+fn assert_sum(metrics: &WriterMetrics, ended_well: impl Fn(&WriterMetrics) -> Tally) {
+    let ended = ended_well(metrics) + metrics.dropped.oldest + metrics.failed.total();
+    assert_eq!(metrics.accepted, ended + metrics.queued, "{metrics:#?}");
 }
 
 /// Shuts a writer down and checks that everything went out.
@@ -307,6 +419,46 @@ pub(crate) fn finish(writer: &Writer) {
     assert_eq!(report.left.messages, 0, "{:#?}", report.metrics);
     assert_eq!(report.metrics.queued.messages, 0);
     assert_balanced(writer);
+}
+
+/// Likewise, and that receipts cover it.
+#[track_caller]
+pub(crate) fn finish_with_receipts(writer: &Writer) {
+    let report = writer.shutdown(PATIENCE).expect("not in a callback");
+    assert_eq!(report.left.messages, 0, "{:#?}", report.metrics);
+    assert_eq!(report.metrics.queued.messages, 0);
+    assert_balanced_by_receipts(writer);
+}
+
+/// The thread that a writer's observer runs on, to see whether it rests. Only Linux tells.
+#[derive(Clone)]
+pub(crate) struct WatchedThread(Notes<PathBuf>);
+
+impl WatchedThread {
+    pub(crate) fn new() -> Self {
+        Self(Notes::new())
+    }
+
+    /// To be called on the thread.
+    pub(crate) fn note(&self) {
+        let _ = fs::read_link("/proc/thread-self").map(|thread| self.0.add(thread));
+    }
+
+    /// Waits until the thread does not run at all for a while.
+    #[track_caller]
+    pub(crate) fn wait_for_rest(&self) {
+        let Some(thread) = self.0.all().pop() else { return skip("no /proc/thread-self") };
+        let file = Path::new("/proc").join(thread).join("schedstat");
+        let has_run = || fs::read_to_string(&file).ok();
+        if has_run().is_none() {
+            return skip("no schedstat");
+        }
+        wait_until("the thread rests", || {
+            let before = has_run();
+            let_pass(SHORT);
+            has_run() == before
+        });
+    }
 }
 
 /// Numbered messages, to see gaps, repeats and order.
@@ -502,6 +654,13 @@ impl Drop for Child {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A figure of a process in KiB, as Linux tells it.
+pub(crate) fn memory(process: u32, figure: &str) -> usize {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(figure)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// Runs a Python program, for what the standard library of Rust has no call for. `None`, said aloud, where there is no Python.

@@ -1,0 +1,636 @@
+//! The three levels of a flush, with readers that read, answer, block, die or are not there, in either delivery.
+
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use uds_ipc::{Delivery, FlushError, Level, Overflow, SendError, Writer, WriterBuilder, WriterEvent};
+
+use crate::support::{
+    Collector, Gate, Notes, Over, PATIENCE, Place, RawReader, SHORT, Scripted, assert_balanced,
+    assert_balanced_by_receipts, finish, finish_with_receipts, let_pass, numbered, returns, send_all, skip,
+    wait_until, writer_with,
+};
+
+const DELIVERIES: [Delivery; 2] = [Delivery::AtMostOnce, Delivery::AtLeastOnce];
+
+/// Whether the system tells what the peer has read.
+const TELLS_READ: bool = cfg!(target_os = "linux");
+
+/// The levels that it knows.
+const LEVELS: &[Level] = if TELLS_READ {
+    &[Level::Written, Level::Read, Level::Handled]
+} else {
+    &[Level::Written, Level::Handled]
+};
+
+/// Those of them that need the reader.
+const BEYOND_WRITTEN: &[Level] = if TELLS_READ { &[Level::Read, Level::Handled] } else { &[Level::Handled] };
+
+fn writer_of(delivery: Delivery, place: &Place) -> (Writer, Notes<String>) {
+    set_writer_of(delivery, place, |builder| builder)
+}
+
+fn set_writer_of(
+    delivery: Delivery,
+    place: &Place,
+    set: impl FnOnce(WriterBuilder) -> WriterBuilder,
+) -> (Writer, Notes<String>) {
+    let waits = Duration::from_millis(1)..Duration::from_millis(10);
+    writer_with(&place.socket(), |builder| {
+        set(builder.delivery(delivery).backoff_min(waits.start).backoff_max(waits.end))
+    })
+}
+
+fn is_timeout(flushed: Result<(), FlushError>, messages: u64) -> bool {
+    matches!(flushed, Err(FlushError::Timeout { left, .. }) if left == messages)
+}
+
+#[track_caller]
+fn finish_either(writer: &Writer, delivery: Delivery) {
+    match delivery {
+        Delivery::AtLeastOnce => finish_with_receipts(writer),
+        Delivery::AtMostOnce | _ => finish(writer),
+    }
+}
+
+/// Ends without waiting; the books balance all the same.
+#[track_caller]
+fn stop_either(writer: &Writer, delivery: Delivery) {
+    let _ = writer.shutdown(Duration::ZERO).unwrap();
+    match delivery {
+        Delivery::AtLeastOnce => assert_balanced_by_receipts(writer),
+        Delivery::AtMostOnce | _ => assert_balanced(writer),
+    }
+}
+
+fn lost(events: &Notes<String>) -> usize {
+    events.count(|event| event.starts_with("Lost"))
+}
+
+#[test]
+fn each_level_is_reached_with_a_reader() {
+    for delivery in DELIVERIES {
+        for level in LEVELS {
+            let place = Place::new();
+            let collector = Collector::start(&place.socket());
+            let (writer, _) = writer_of(delivery, &place);
+            for round in 1..=3 {
+                send_all(&writer, &numbered(1_000));
+                writer.flush(*level, PATIENCE).unwrap();
+                assert_eq!(writer.metrics().sent.messages, 1_000 * round);
+                if *level == Level::Handled {
+                    assert_eq!(u64::try_from(collector.messages.len()).unwrap(), 1_000 * round);
+                }
+                // What is reached stays reached.
+                writer.flush(*level, Duration::ZERO).unwrap();
+            }
+            finish_either(&writer, delivery);
+            assert_eq!(collector.stop().len(), 3_000);
+        }
+    }
+}
+
+#[test]
+fn handled_in_the_delivery_at_least_once_is_confirmed() {
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    let (writer, _) = writer_of(Delivery::AtLeastOnce, &place);
+    send_all(&writer, &numbered(1_000));
+    writer.flush(Level::Handled, PATIENCE).unwrap();
+    assert_eq!((writer.metrics().confirmed.messages, writer.metrics().queued.messages), (1_000, 0));
+    finish_with_receipts(&writer);
+    collector.stop();
+}
+
+#[test]
+fn read_waits_until_the_peer_has_taken_the_last_byte() {
+    if !TELLS_READ {
+        return skip("only Linux tells what was read");
+    }
+    for delivery in DELIVERIES {
+        let place = Place::new();
+        let raw = RawReader::bind(&place.socket());
+        let (writer, _) = writer_of(delivery, &place);
+        send_all(&writer, &numbered(3));
+        writer.flush(Level::Written, PATIENCE).unwrap();
+        let mut peer = raw.meet();
+        assert!(is_timeout(writer.flush(Level::Read, SHORT), 3));
+        thread::scope(|scope| {
+            let flushing = scope.spawn(|| writer.flush(Level::Read, PATIENCE));
+            peer.wait_for(3);
+            if delivery == Delivery::AtLeastOnce {
+                peer.wait_for_question(3);
+            }
+            flushing.join().unwrap().unwrap();
+        });
+        stop_either(&writer, delivery);
+    }
+}
+
+#[test]
+fn what_the_peer_has_read_is_not_left() {
+    if !TELLS_READ {
+        return skip("only Linux tells what was read");
+    }
+    for delivery in DELIVERIES {
+        let place = Place::new();
+        let raw = RawReader::bind(&place.socket());
+        let (writer, _) = writer_of(delivery, &place);
+        send_all(&writer, &numbered(3));
+        let mut peer = raw.meet();
+        peer.wait_for(3);
+        writer.flush(Level::Read, PATIENCE).unwrap();
+        send_all(&writer, &numbered(1));
+        let flushed = writer.flush(Level::Read, SHORT);
+        assert!(is_timeout(flushed, 1), "{delivery:?}: {flushed:?}");
+        stop_either(&writer, delivery);
+    }
+}
+
+#[test]
+fn what_a_peer_throws_away_when_it_closes_was_not_read() {
+    if !TELLS_READ {
+        return skip("only Linux tells what was read");
+    }
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (silence, gate) = (Notes::new(), Gate::new());
+    let (writer, _) = set_writer_of(Delivery::AtLeastOnce, &place, |builder| {
+        let (silence, gate) = (silence.clone(), gate.clone());
+        builder.write_timeout(SHORT).on_event(move |event| {
+            if matches!(event, WriterEvent::NoReceipt { .. }) {
+                silence.add(());
+                gate.pass();
+            }
+        })
+    });
+    send_all(&writer, &numbered(3));
+    let mut peer = raw.meet();
+    // The observer holds the thread up, so that it next looks at the connection when it writes.
+    silence.wait_for_len(1);
+    thread::scope(|scope| {
+        let flushing = scope.spawn(|| writer.flush(Level::Read, PATIENCE));
+        let_pass(SHORT);
+        send_all(&writer, &numbered(1));
+        // An answer, for which there is still something to hear from it.
+        peer.answer(0);
+        drop(peer);
+        gate.open();
+        let mut peer = raw.meet();
+        let_pass(SHORT);
+        assert!(!flushing.is_finished(), "nobody has read anything");
+        peer.wait_for_question(4);
+        assert_eq!(flushing.join().unwrap(), Ok(()));
+        peer.answer(4);
+        finish_with_receipts(&writer);
+    });
+}
+
+#[test]
+fn read_needs_no_receipt_and_asks_for_none() {
+    if !TELLS_READ {
+        return skip("only Linux tells what was read");
+    }
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, _) = writer_of(Delivery::AtMostOnce, &place);
+    send_all(&writer, &numbered(3));
+    let mut peer = raw.meet();
+    peer.wait_for(3);
+    writer.flush(Level::Read, PATIENCE).unwrap();
+    finish(&writer);
+    peer.read_to_end();
+    assert!(peer.questions.is_empty(), "{:?}", peer.questions);
+}
+
+#[test]
+fn handled_waits_for_a_handler_that_blocks() {
+    for delivery in DELIVERIES {
+        let place = Place::new();
+        let reader = Scripted::start(&place.socket());
+        let (writer, _) = writer_of(delivery, &place);
+        writer.try_send("block").unwrap();
+        writer.try_send("behind it").unwrap();
+        reader.wait_for("block", 1);
+        assert!(is_timeout(writer.flush(Level::Handled, SHORT), 2));
+        thread::scope(|scope| {
+            let flushing = scope.spawn(|| writer.flush(Level::Handled, PATIENCE));
+            reader.gate.open();
+            flushing.join().unwrap().unwrap();
+        });
+        assert_eq!(reader.count("behind it"), 1);
+        finish_either(&writer, delivery);
+    }
+}
+
+#[test]
+fn each_level_is_reached_while_another_thread_goes_on_sending() {
+    for delivery in DELIVERIES {
+        let place = Place::new();
+        let reader = Scripted::start(&place.socket());
+        let (writer, _) = writer_of(delivery, &place);
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    writer.send_timeout("of the stream", PATIENCE).unwrap();
+                }
+            });
+            let _over = Over(&over);
+            reader.wait_for("of the stream", 1_000);
+            for round in 0..10 {
+                for level in LEVELS {
+                    let mine = format!("mine {round} {level:?}");
+                    writer.send_timeout(&mine, PATIENCE).unwrap();
+                    writer.flush(*level, PATIENCE).unwrap();
+                    assert!(*level != Level::Handled || reader.count(&mine) == 1);
+                }
+            }
+        });
+        finish_either(&writer, delivery);
+    }
+}
+
+#[test]
+fn a_peer_that_never_answers_is_waited_for_until_the_time_is_over() {
+    for delivery in DELIVERIES {
+        let place = Place::new();
+        let raw = RawReader::bind(&place.socket());
+        let (writer, events) = set_writer_of(delivery, &place, |builder| builder.write_timeout(SHORT));
+        send_all(&writer, &numbered(5));
+        let mut peer = raw.meet();
+        peer.wait_for(5);
+        for _ in 0..3 {
+            assert!(is_timeout(writer.flush(Level::Handled, SHORT), 5));
+        }
+        peer.wait_for_question(5);
+        peer.stream.shutdown(Shutdown::Write).unwrap();
+        assert!(is_timeout(writer.flush(Level::Handled, SHORT), 5), "and one that cannot answer");
+        writer.flush(Level::Written, Duration::ZERO).unwrap();
+        assert_eq!(lost(&events), 0, "{:?}", events.all());
+        stop_either(&writer, delivery);
+    }
+}
+
+#[test]
+fn a_late_answer_is_for_the_next_flush() {
+    for delivery in DELIVERIES {
+        let place = Place::new();
+        let raw = RawReader::bind(&place.socket());
+        let (writer, _) = writer_of(delivery, &place);
+        send_all(&writer, &numbered(5));
+        let mut peer = raw.meet();
+        peer.wait_for(5);
+        assert!(is_timeout(writer.flush(Level::Handled, SHORT), 5));
+        peer.wait_for_question(5);
+        peer.answer(3);
+        wait_until("two are left", || is_timeout(writer.flush(Level::Handled, Duration::ZERO), 2));
+        peer.answer(5);
+        writer.flush(Level::Handled, PATIENCE).unwrap();
+        finish_either(&writer, delivery);
+    }
+}
+
+#[test]
+fn a_loss_is_told_to_one_flush_at_most_once() {
+    for level in BEYOND_WRITTEN {
+        let place = Place::new();
+        let raw = RawReader::bind(&place.socket());
+        let (writer, events) = writer_of(Delivery::AtMostOnce, &place);
+        for round in 1..=2 {
+            send_all(&writer, &numbered(3));
+            let peer = raw.meet();
+            writer.flush(Level::Written, PATIENCE).unwrap();
+            // It leaves them unread and unanswered.
+            drop(peer);
+            wait_until("the loss is told", || lost(&events) == round);
+            assert_eq!(writer.flush(*level, PATIENCE), Err(FlushError::Lost), "{level:?}");
+            assert_eq!(writer.flush(*level, PATIENCE), Ok(()), "{level:?}");
+        }
+        // The next connection is as good as any.
+        send_all(&writer, &numbered(3));
+        let mut peer = raw.meet();
+        peer.wait_for(3);
+        thread::scope(|scope| {
+            let flushing = scope.spawn(|| writer.flush(*level, PATIENCE));
+            if *level == Level::Handled {
+                peer.wait_for_question(3);
+                peer.answer(3);
+            }
+            assert_eq!(flushing.join().unwrap(), Ok(()));
+        });
+        finish(&writer);
+    }
+}
+
+#[test]
+fn a_loss_during_the_flush_is_told_at_most_once() {
+    for level in BEYOND_WRITTEN {
+        let place = Place::new();
+        let raw = RawReader::bind(&place.socket());
+        let (writer, _) = writer_of(Delivery::AtMostOnce, &place);
+        send_all(&writer, &numbered(3));
+        let mut peer = raw.meet();
+        writer.flush(Level::Written, PATIENCE).unwrap();
+        thread::scope(|scope| {
+            let flushing = scope.spawn(|| writer.flush(*level, PATIENCE));
+            if *level == Level::Handled {
+                peer.wait_for_question(3);
+                peer.answer(2);
+            }
+            drop(peer);
+            assert_eq!(flushing.join().unwrap(), Err(FlushError::Lost), "{level:?}");
+        });
+        assert_eq!(writer.flush(*level, Duration::ZERO), Ok(()), "{level:?}");
+        finish(&writer);
+    }
+}
+
+#[test]
+fn a_loss_before_any_of_it_was_read_or_answered_is_no_failure_of_what_is_sent_again_whole() {
+    for level in BEYOND_WRITTEN {
+        let place = Place::new();
+        let raw = RawReader::bind(&place.socket());
+        let (writer, events) =
+            set_writer_of(Delivery::AtMostOnce, &place, |builder| builder.send_buffer_size(4096));
+        let message = vec![7; 1_000_000];
+        writer.try_send(message.clone()).unwrap();
+        thread::scope(|scope| {
+            let flushing = scope.spawn(|| writer.flush(*level, PATIENCE));
+            let mut peer = raw.meet();
+            peer.wait_for_a_part();
+            peer.stream.shutdown(Shutdown::Read).unwrap();
+            peer.read_to_end();
+            drop(peer);
+            wait_until("the loss is told", || lost(&events) == 1);
+            let mut peer = raw.meet();
+            peer.wait_for(1);
+            assert!(peer.messages[0] == message);
+            if *level == Level::Handled {
+                peer.wait_for_question(1);
+                peer.answer(1);
+            }
+            assert_eq!(flushing.join().unwrap(), Ok(()), "{level:?}");
+        });
+        finish(&writer);
+    }
+}
+
+#[test]
+fn a_loss_with_delivery_at_least_once_is_made_good_on_the_next_connection() {
+    for level in BEYOND_WRITTEN {
+        let place = Place::new();
+        let raw = RawReader::bind(&place.socket());
+        let (writer, _) = writer_of(Delivery::AtLeastOnce, &place);
+        send_all(&writer, &numbered(3));
+        let peer = raw.meet();
+        writer.flush(Level::Written, PATIENCE).unwrap();
+        thread::scope(|scope| {
+            let flushing = scope.spawn(|| writer.flush(*level, PATIENCE));
+            drop(peer);
+            let mut peer = raw.meet();
+            peer.wait_for_question(3);
+            assert_eq!(peer.messages, numbered(3));
+            if *level == Level::Handled {
+                peer.answer(3);
+            }
+            assert_eq!(flushing.join().unwrap(), Ok(()), "{level:?}");
+            peer.answer(3);
+            finish_with_receipts(&writer);
+        });
+    }
+}
+
+#[test]
+fn a_reader_that_stops_as_planned_makes_no_flush_fail() {
+    for delivery in DELIVERIES {
+        let place = Place::new();
+        let reader = Scripted::start(&place.socket());
+        let (writer, _) = set_writer_of(delivery, &place, |builder| builder.write_timeout(PATIENCE));
+        send_all(&writer, &[b"block".to_vec(), b"behind it".to_vec()]);
+        reader.wait_for("block", 1);
+        writer.flush(Level::Written, PATIENCE).unwrap();
+        let writes = writer.metrics().writes;
+        thread::scope(|scope| {
+            let flushing = scope.spawn(|| writer.flush(Level::Handled, PATIENCE));
+            // At most once it asks only now, which must come before the stop.
+            let has_asked = || delivery == Delivery::AtLeastOnce || writer.metrics().writes > writes;
+            wait_until("it has asked", has_asked);
+            let stopping = scope.spawn(|| reader.reader.shutdown(PATIENCE).unwrap());
+            wait_until("it stops", || std::os::unix::net::UnixStream::connect(place.socket()).is_err());
+            reader.gate.open();
+            assert_eq!(stopping.join().unwrap().cut, 0);
+            assert_eq!(flushing.join().unwrap(), Ok(()), "{delivery:?}");
+        });
+        assert_eq!(reader.count("behind it"), 1);
+        finish_either(&writer, delivery);
+    }
+}
+
+#[test]
+fn a_message_that_was_dropped_to_make_room_is_not_waited_for() {
+    for delivery in DELIVERIES {
+        for level in LEVELS {
+            let place = Place::new();
+            let (writer, _) = set_writer_of(delivery, &place, |builder| {
+                builder.queue_capacity(2).overflow(Overflow::DropOldest)
+            });
+            send_all(&writer, &numbered(2));
+            thread::scope(|scope| {
+                let flushing = scope.spawn(|| writer.flush(*level, PATIENCE));
+                // Both are gone; those in their place are not meant by the first flush, if that came first.
+                send_all(&writer, &numbered(2));
+                let collector = Collector::start(&place.socket());
+                assert_eq!(flushing.join().unwrap(), Ok(()));
+                assert_eq!(writer.flush(*level, PATIENCE), Ok(()));
+                finish_either(&writer, delivery);
+                assert_eq!(collector.stop(), numbered(2));
+            });
+        }
+    }
+}
+
+#[test]
+fn a_message_that_was_given_up_is_not_waited_for() {
+    for delivery in DELIVERIES {
+        let place = Place::new();
+        let collector = Collector::start_with(&place.socket(), |builder| builder.max_message_len(1000));
+        let (writer, events) = writer_of(delivery, &place);
+        writer.try_send(vec![1; 1_000_000]).unwrap();
+        assert_eq!(writer.flush(Level::Handled, PATIENCE), Ok(()));
+        events.wait_for("GivenUp");
+        finish_either(&writer, delivery);
+        assert!(collector.stop().is_empty());
+    }
+}
+
+#[test]
+fn before_any_connection_nothing_is_reached() {
+    for delivery in DELIVERIES {
+        for level in LEVELS {
+            let place = Place::new();
+            let (writer, _) = writer_of(delivery, &place);
+            send_all(&writer, &numbered(7));
+            assert!(is_timeout(writer.flush(*level, SHORT), 7), "{level:?}");
+            assert!(is_timeout(writer.flush(*level, Duration::ZERO), 7), "{level:?}");
+            let collector = Collector::start(&place.socket());
+            writer.flush(*level, PATIENCE).unwrap();
+            finish_either(&writer, delivery);
+            assert_eq!(collector.stop(), numbered(7));
+        }
+    }
+}
+
+#[test]
+fn a_writer_with_nothing_to_send_is_flushed_at_once() {
+    for delivery in DELIVERIES {
+        let place = Place::new();
+        let (writer, events) = writer_of(delivery, &place);
+        let flush_all = |when: &str| {
+            for level in LEVELS {
+                assert_eq!(writer.flush(*level, Duration::ZERO), Ok(()), "{level:?} {when}");
+            }
+        };
+        flush_all("before the first connection");
+        let raw = RawReader::bind(&place.socket());
+        let peer = raw.meet();
+        events.wait_for("Connected");
+        flush_all("with a connection");
+        drop(peer);
+        events.wait_for("Lost");
+        flush_all("when the peer is gone");
+        drop(raw);
+        std::fs::remove_file(place.socket()).unwrap();
+        let collector = Collector::start(&place.socket());
+        send_all(&writer, &numbered(10));
+        writer.flush(Level::Handled, PATIENCE).unwrap();
+        flush_all("when all is handled");
+        let losses = lost(&events);
+        assert_eq!(collector.stop(), numbered(10));
+        wait_until("the loss is told", || lost(&events) > losses);
+        flush_all("when the reader has stopped");
+        finish_either(&writer, delivery);
+        flush_all("after the shutdown");
+    }
+}
+
+#[test]
+fn a_shutdown_ends_a_flush_and_says_what_was_left() {
+    for delivery in DELIVERIES {
+        for level in LEVELS {
+            let place = Place::new();
+            let (writer, _) = writer_of(delivery, &place);
+            send_all(&writer, &numbered(3));
+            thread::scope(|scope| {
+                let flushing = scope.spawn(|| writer.flush(*level, Duration::MAX));
+                let report = writer.shutdown(SHORT).unwrap();
+                assert_eq!(report.left.messages, 3);
+                assert!(
+                    matches!(flushing.join().unwrap(), Err(FlushError::Stopped { left: 3, .. })),
+                    "{level:?}"
+                );
+            });
+            stop_either(&writer, delivery);
+        }
+    }
+}
+
+#[test]
+fn a_shutdown_that_waits_for_the_receipts_lets_a_flush_reach_its_end() {
+    let place = Place::new();
+    let reader = Scripted::start(&place.socket());
+    let (writer, _) = writer_of(Delivery::AtLeastOnce, &place);
+    send_all(&writer, &[b"block".to_vec(), b"behind it".to_vec()]);
+    reader.wait_for("block", 1);
+    thread::scope(|scope| {
+        let flushing: Vec<_> =
+            LEVELS.iter().map(|level| scope.spawn(|| writer.flush(*level, PATIENCE))).collect();
+        let stopping = scope.spawn(|| writer.shutdown(PATIENCE).unwrap());
+        wait_until("the shutdown has begun", || matches!(writer.reserve(1), Err(SendError::Closed(()))));
+        reader.gate.open();
+        assert_eq!(stopping.join().unwrap().left.messages, 0);
+        for flushing in flushing {
+            assert_eq!(flushing.join().unwrap(), Ok(()));
+        }
+    });
+    assert_balanced_by_receipts(&writer);
+}
+
+#[test]
+fn flush_inside_the_observer_is_an_error_at_every_level() {
+    let place = Place::new();
+    let later = Arc::new(Mutex::new(None::<Arc<Writer>>));
+    let (inside, results) = (Arc::clone(&later), Notes::new());
+    let notes = results.clone();
+    let (writer, _) = writer_with(&place.socket(), |builder| {
+        builder.on_event(move |_| {
+            let writer = inside.lock().clone();
+            if let Some(writer) = writer {
+                for level in LEVELS {
+                    notes.add(writer.flush(*level, PATIENCE));
+                }
+            }
+        })
+    });
+    *later.lock() = Some(Arc::new(writer));
+    let raw = RawReader::bind(&place.socket());
+    drop(raw.meet());
+    results.wait_for_len(LEVELS.len());
+    assert!(results.all().iter().all(|result| *result == Err(FlushError::InCallback)), "{:?}", results.all());
+    let writer = later.lock().take().unwrap();
+    let _ = returns("a shutdown from outside", move || writer.shutdown(SHORT));
+}
+
+#[test]
+fn flushes_of_several_threads_at_several_levels_all_return() {
+    for delivery in DELIVERIES {
+        let place = Place::new();
+        let collector = Collector::start(&place.socket());
+        let (writer, _) = writer_of(delivery, &place);
+        thread::scope(|scope| {
+            for level in LEVELS.iter().chain(LEVELS) {
+                let (writer, collector) = (&writer, &collector);
+                scope.spawn(move || {
+                    for round in 0..50 {
+                        let mine = format!("{:?} {round}", thread::current().id()).into_bytes();
+                        writer.send_timeout(&mine, PATIENCE).unwrap();
+                        writer.flush(*level, PATIENCE).unwrap();
+                        let has_come = || collector.messages.count(|message| *message == mine) == 1;
+                        assert!(*level != Level::Handled || has_come());
+                    }
+                });
+            }
+        });
+        finish_either(&writer, delivery);
+        assert_eq!(collector.stop().len(), 2 * 50 * LEVELS.len());
+    }
+}
+
+#[test]
+fn flushes_of_several_threads_all_hear_of_a_loss_that_they_waited_through() {
+    for level in BEYOND_WRITTEN {
+        let place = Place::new();
+        let raw = RawReader::bind(&place.socket());
+        let (writer, _) = writer_of(Delivery::AtMostOnce, &place);
+        send_all(&writer, &numbered(3));
+        let mut peer = raw.meet();
+        writer.flush(Level::Written, PATIENCE).unwrap();
+        thread::scope(|scope| {
+            let patient = scope.spawn(|| writer.flush(*level, PATIENCE));
+            let hasty: Vec<_> = (0..3).map(|_| scope.spawn(|| writer.flush(*level, SHORT))).collect();
+            for flushing in hasty {
+                assert!(is_timeout(flushing.join().unwrap(), 3));
+            }
+            if *level == Level::Handled {
+                peer.wait_for_question(3);
+            }
+            drop(peer);
+            assert_eq!(patient.join().unwrap(), Err(FlushError::Lost));
+        });
+        finish(&writer);
+    }
+}
