@@ -17,18 +17,18 @@
 //!
 //! | event | at most once: lost | at least once: lost | at least once: repeated | shown by the tests |
 //! | --- | --- | --- | --- | --- |
-//! | the reader is stopped with [`shutdown`](crate::Reader::shutdown) | nothing (Linux) | nothing | nothing, if the handler keeps up with the write timeout | `a_reader_stopped_as_planned_thirty_times_loses_nothing_and_repeats_nothing`, `a_planned_stop_at_least_once_repeats_nothing` |
+//! | the reader is stopped with [`shutdown`](crate::Reader::shutdown) | nothing (Linux) | nothing | what it had read of the block under way, up to 128 KiB, if the writer was sending | `a_reader_stopped_as_planned_thirty_times_loses_nothing_and_repeats_nothing`, `a_planned_stop_of_the_reader_repeats_nothing`, `a_planned_stop_of_a_reader_that_falls_behind_repeats_no_more_than_a_block` |
 //! | the reader closes a connection for its silence | nothing (Linux) | nothing | nothing, likewise | `connections_closed_for_silence_cost_nothing` |
 //! | the reader is away | nothing, until the queue is full | likewise | nothing | `a_shutdown_while_the_reader_is_away_reconnects_and_drains` |
 //! | the reader is killed, or crashes | what lay in its socket's buffer, and what it had read and not handled | nothing | what was handled and not confirmed | `a_reader_killed_thirty_times_loses_nothing_at_least_once`, `a_writer_whose_peer_died_with_bytes_unread_says_so` |
 //! | the reader hangs, and reads nothing | nothing, until the queue is full | likewise | what had been sent, at each write timeout | `a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout`, `a_peer_that_never_reads_costs_bounded_memory_and_no_time` |
 //! | the handler hangs, or the reader knows no receipts | nothing, until the queue is full | likewise: the event [`NoReceipt`](crate::WriterEvent::NoReceipt) tells | what had been sent, at each write timeout of a socket that is full | `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
-//! | a batch cannot be stored ([`batch_end`](crate::Handler::batch_end) fails) | that batch | nothing | that batch | `a_batch_that_is_not_stored_comes_again_until_it_is` |
+//! | a batch cannot be stored ([`batch_end`](crate::Handler::batch_end) fails) | that batch | nothing | that batch | `a_batch_comes_again_until_it_is_stored` |
 //! | the writer is stopped with [`shutdown`](crate::Writer::shutdown) | nothing, if it ends in time: the report says what was left | likewise | nothing | `what_was_left_at_the_end_is_counted_as_failed`, `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
 //! | the writer's process is killed | what it had not sent | likewise | nothing | `a_killed_writer_has_sent_what_it_counted` |
 //! | the machine loses power | what was in memory on its way | what the handler had not made durable | nothing | `both_ends_killed_at_once_keep_what_was_confirmed` |
-//! | a message is too long for the reader, which hangs up on it | what lay in its socket's buffer | that message, once three connections in a row have ended in the middle of it | what was on its way | `a_message_above_the_readers_limit_is_given_up_at_least_once`, `a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connections` |
-//! | the reader's receipt cannot be true | | nothing | what was not confirmed before | `a_receipt_that_cannot_be_true_ends_the_connection` |
+//! | a message is too long for the reader, which hangs up on it | what lay in its socket's buffer | that message, once three connections in a row have ended in the middle of it | what was on its way | `a_small_message_that_the_reader_refuses_for_ever_is_given_up_also_behind_others`, `a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connections` |
+//! | the reader's receipt cannot be true | | nothing | what was not confirmed before | `a_receipt_that_cannot_be_true_ends_the_connection_and_the_rest_is_sent_again` |
 //!
 //! Losing power is shown by killing both processes at once: what is in the memory of either is gone then too. Whether a file is on the disk is
 //! the handler's to see to, before `batch_end` returns: only then does the receipt go out.

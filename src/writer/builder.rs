@@ -229,7 +229,6 @@ impl WriterBuilder {
             options,
             stream: None,
             reader: None,
-            has_written: false,
             was_reset: false,
             refused: None,
             outage: Outage::Untold,

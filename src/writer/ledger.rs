@@ -16,6 +16,8 @@ pub(super) struct Ledger {
     written: Place,
     /// How many of the bytes the peer has read, at least.
     read: u64,
+    /// How many of the messages, at least: known when it has read all.
+    read_messages: u64,
     /// How many of the messages the peer's handler has dealt with, as its receipts say.
     handled: u64,
     /// How many messages stood before the last question that the kernel took.
@@ -45,6 +47,7 @@ struct Place {
 struct Before {
     connection: u64,
     read: u64,
+    read_messages: u64,
     handled: u64,
 }
 
@@ -104,7 +107,15 @@ impl Ledger {
         let read = self.written.bytes.saturating_sub(len);
         let is_more = read > self.read;
         self.read = self.read.max(read);
+        if self.read == self.written.bytes {
+            self.read_messages = self.written.messages;
+        }
         is_more
+    }
+
+    /// Whether messages were written that no receipt covers.
+    pub(super) fn has_unhandled(&self) -> bool {
+        self.handled < self.written.messages
     }
 
     /// No receipt will come any more.
@@ -151,11 +162,11 @@ impl Ledger {
     /// The connection is over. Whether the peer `has_read` everything that was written is known where it closed in order.
     pub(super) fn on_lost(&mut self, has_read: bool) {
         if has_read {
-            self.read = self.written.bytes;
+            self.on_unread(0);
         }
-        self.lost_unread += u64::from(self.read < self.written.bytes);
-        self.lost_unhandled += u64::from(self.handled < self.written.messages);
-        self.before = Before { connection: self.connection, read: self.read, handled: self.handled };
+        self.lost_unread += u64::from(self.read_messages.max(self.handled) < self.written.messages);
+        self.lost_unhandled += u64::from(self.has_unhandled());
+        self.before = self.now();
         (self.is_owed, self.is_deaf) = (false, true);
     }
 
@@ -179,24 +190,31 @@ impl Ledger {
     }
 
     pub(super) fn reached(&self, beyond: Beyond, mark: Mark) -> Reached {
-        let (read, handled) = if mark.connection == self.connection {
-            (self.read, self.handled)
+        let Before { read, read_messages, handled, .. } = if mark.connection == self.connection {
+            self.now()
         } else if mark.connection == self.before.connection {
-            (self.before.read, self.before.handled)
+            self.before
         } else {
             return Reached::Never;
         };
-        let has_come = match beyond {
-            Beyond::Read => read >= mark.place.bytes,
-            Beyond::Handled => handled >= mark.place.messages,
+        let come = match beyond {
+            Beyond::Read if read >= mark.place.bytes => mark.place.messages,
+            // What was handled was read.
+            Beyond::Read => read_messages.max(handled),
+            Beyond::Handled => handled,
         };
-        if has_come {
+        if come >= mark.place.messages {
             Reached::Yes
         } else if mark.connection == self.connection && !self.is_over() {
-            Reached::NotYet(mark.place.messages - handled.min(mark.place.messages))
+            Reached::NotYet(mark.place.messages - come)
         } else {
             Reached::Never
         }
+    }
+
+    fn now(&self) -> Before {
+        let Self { connection, read, read_messages, handled, .. } = *self;
+        Before { connection, read, read_messages, handled }
     }
 
     fn is_over(&self) -> bool {

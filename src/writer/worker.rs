@@ -34,8 +34,6 @@ pub(super) struct Worker<K: Kernel> {
     pub(super) stream: Option<K::Socket>,
     /// Who listened when it was made; kept beyond its end.
     pub(super) reader: Option<Credentials>,
-    /// Whether the kernel took anything of a message on this connection: else there was nothing to be left unread.
-    pub(super) has_written: bool,
     /// The kernel has said, while something else was asked of it, that the peer left bytes unread.
     pub(super) was_reset: bool,
     /// The peer takes nothing more, and owes a receipt: why the connection is lost once that has come.
@@ -45,7 +43,9 @@ pub(super) struct Worker<K: Kernel> {
 
 /// What a peer has left of a connection.
 struct Leftover {
-    /// It died before it had read all that was sent.
+    /// It closed before it had read all that was sent.
+    was_reset: bool,
+    /// And there were messages in that, as far as is known.
     unread: bool,
     /// It had read all for certain.
     has_read: bool,
@@ -157,7 +157,7 @@ impl<K: Kernel> Worker<K> {
             return self.tell_failure(ConnectError::WrongPeer { expected, found: reader.uid }, retry_in);
         }
         self.stream = Some(stream);
-        (self.has_written, self.was_reset) = (false, false);
+        self.was_reset = false;
         let mut inner = self.shared.inner.lock();
         if self.reader.replace(reader) != Some(reader) {
             inner.queue.forget_suspect();
@@ -190,7 +190,6 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn write(&mut self, outbox: Outbox, portion: Portion) {
-        let has_messages = outbox.tally().messages > 0;
         let sent = self.stream.as_ref().map_or(Ok(Sent::Blocked), |stream| {
             let mut slices = [IoSlice::new(&[]); MOST_SLICES];
             let filled = outbox.fill(portion, &mut slices);
@@ -207,10 +206,8 @@ impl<K: Kernel> Worker<K> {
         let is_owed = inner.ledger.is_owed();
         self.shared.tell(&inner);
         drop(inner);
-        self.was_reset |= sent.as_ref().err().is_some_and(is_reset);
         match sent {
             Ok(Sent::Some(_)) => {
-                self.has_written |= has_messages;
                 self.shared.counters.writes.add(1);
                 self.state.on_written(now);
                 if taken.asked_after.is_some() {
@@ -219,12 +216,7 @@ impl<K: Kernel> Worker<K> {
             }
             Ok(Sent::Blocked) => self.state.on_blocked(now),
             Ok(Sent::NoMemory) => self.state.on_no_memory(now),
-            Err(error) if is_owed => {
-                // A reader that stops as planned takes nothing more, and still says how far it got.
-                self.state.on_refused(now);
-                self.refused = Some(error);
-            }
-            Err(error) => return self.lost(LostCause::Failed(error)),
+            Err(error) => return self.refused(error),
         }
         if is_owed {
             self.receive();
@@ -247,10 +239,19 @@ impl<K: Kernel> Worker<K> {
                 self.shared.inner.lock().ledger.on_asked();
             }
             Ok(Sent::Blocked | Sent::NoMemory) => {}
-            Err(error) => {
-                self.was_reset |= is_reset(&error);
-                self.lost(LostCause::Failed(error));
-            }
+            Err(error) => self.refused(error),
+        }
+    }
+
+    /// The peer takes nothing more. One that stops as planned still says how far it got.
+    fn refused(&mut self, error: io::Error) {
+        self.was_reset |= is_reset(&error);
+        if self.shared.inner.lock().ledger.is_owed() {
+            self.state.on_refused(self.kernel.now());
+            self.refused = Some(error);
+            self.receive();
+        } else {
+            self.lost(LostCause::Failed(error));
         }
     }
 
@@ -358,10 +359,10 @@ impl<K: Kernel> Worker<K> {
             // What a dying peer said last still counts. What it got wrong does not matter any more.
             let _ = self.take_receipts();
         }
-        let Some(Leftover { unread, has_read }) = self.close() else { return };
+        let Some(Leftover { was_reset, unread, has_read }) = self.close() else { return };
         let ending = match cause {
             LostCause::WriteTimeout(_) | LostCause::BadReceipt(_) => Ending::Ours,
-            LostCause::Closed | LostCause::Failed(_) if unread => Ending::Died,
+            LostCause::Closed | LostCause::Failed(_) if was_reset => Ending::Died,
             LostCause::Closed | LostCause::Failed(_) => Ending::Peer,
         };
         let mut inner = self.shared.inner.lock();
@@ -382,10 +383,12 @@ impl<K: Kernel> Worker<K> {
         self.refused = None;
         // In this order: what a peer leaves unread when it closes is not counted any more, but told then.
         let is_drained = stream.unread() == Some(0);
-        let unread = (stream.lost_unread() || self.was_reset) && self.has_written;
+        let was_reset = stream.lost_unread() || self.was_reset;
+        // A question that nobody read is no message.
+        let unread = was_reset && self.shared.inner.lock().ledger.has_unhandled();
         self.shared.counters.set_connected(false);
         self.shared.counters.lost_with_unread.add(u64::from(unread));
-        Some(Leftover { unread, has_read: is_drained && !unread })
+        Some(Leftover { was_reset, unread, has_read: is_drained && !was_reset })
     }
 
     /// Ends the queue, if nobody has, and closes.

@@ -58,7 +58,8 @@ pub(super) struct Connection {
     last: Option<usize>,
     /// The last byte of a receipt that the reader has sent.
     last_answer: Option<u8>,
-    has_messages: bool,
+    /// The reader closed it with whole messages unread.
+    has_lost: bool,
     /// The reader forbids to send.
     is_shut: bool,
     /// The reader has closed its sending side.
@@ -95,7 +96,9 @@ pub(super) struct Net {
     pub(super) stored: u64,
     /// Taken whole, and not to be read any more.
     pub(super) lost: u64,
+    /// Connections that the reader closed with something unread, and those of them with whole messages unread.
     pub(super) resets: u64,
+    pub(super) losses: u64,
     /// Receipts that could not be true.
     pub(super) lies: u64,
     /// Connections that the reader ended in the middle of a message.
@@ -119,7 +122,7 @@ impl Connection {
             drained_len: 0,
             last: None,
             last_answer: None,
-            has_messages: false,
+            has_lost: false,
             is_shut: false,
             is_mute: false,
             mute_told: false,
@@ -164,6 +167,7 @@ impl Net {
             stored: 0,
             lost: 0,
             resets: 0,
+            losses: 0,
             lies: 0,
             cuts: 0,
             last_wait: None,
@@ -259,6 +263,7 @@ impl Net {
     /// The connection is over for the reader: what it has not read of it is lost.
     fn lose(&mut self, connection: &mut Connection) {
         self.lost += widen(connection.in_flight.len());
+        connection.has_lost = !connection.in_flight.is_empty();
         connection.in_flight.clear();
         connection.close();
     }
@@ -410,11 +415,9 @@ impl Net {
                 let again = std::mem::replace(&mut fate.taken, true);
                 *(if again { &mut self.taken_again } else { &mut self.taken }) += Tally::one(len);
                 connection.in_flight.push_back((number, half_from + widen(at)));
-                connection.has_messages = true;
             }
         }
         connection.half.drain(..at);
-        connection.has_messages |= !connection.half.is_empty();
         Ok(Sent::Some(len))
     }
 
@@ -475,7 +478,8 @@ impl Net {
         // At least once only a peer that has read what it had of the message is known to have refused it.
         let refuses = self.setting.delivery == Delivery::AtMostOnce || !connection.was_reset;
         self.cuts += u64::from(connection.is_shut && !connection.half.is_empty() && refuses);
-        self.resets += u64::from(connection.was_reset && connection.has_messages);
+        self.resets += u64::from(connection.was_reset);
+        self.losses += u64::from(connection.was_reset && connection.has_lost);
         if !connection.is_gone {
             connection.to_writer.clear();
             self.old.push(connection);

@@ -81,7 +81,6 @@ impl World {
             },
             stream: None,
             reader: None,
-            has_written: false,
             was_reset: false,
             refused: None,
             outage: Outage::Untold,
@@ -243,7 +242,8 @@ impl World {
         assert_eq!(metrics.resent, net.taken_again, "resent is what it took again");
         assert!(metrics.failed.given_up.messages * 3 <= net.cuts, "given up too early");
         assert!(metrics.confirmed.messages <= net.stored, "confirmed and not stored");
-        assert_eq!(metrics.lost_with_unread, net.resets, "connections lost with unread data");
+        let told = metrics.lost_with_unread;
+        assert!(net.losses <= told && told <= net.resets, "connections lost with unread data: {told}");
         assert!(self.unbelieved.load(Ordering::Relaxed) <= net.lies, "an honest receipt is not believed");
         if self.setting.delivery == Delivery::AtMostOnce {
             assert_eq!(net.taken_again.messages, 0, "nothing goes out twice");
