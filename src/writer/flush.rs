@@ -16,7 +16,7 @@ pub enum Level {
     /// The reader has taken them from the kernel. It works with any reader, on Linux only.
     Read,
     /// The reader's handler has dealt with them, as a receipt says. It needs a reader of this crate, whatever the
-    /// [`Delivery`](crate::Delivery) of this writer.
+    /// [`Delivery`] of this writer.
     Handled,
 }
 

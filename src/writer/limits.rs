@@ -27,6 +27,13 @@ pub(super) struct Limits {
     pub(super) overflow: Overflow,
 }
 
+/// Why a message was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Full,
+    Closed,
+}
+
 /// How many sealed blocks there can be within the bounds. Each is full in bytes or messages, of which there can be few, or stands next to
 /// a message with a block of its own.
 pub(super) fn slots(limits: Limits) -> usize {

@@ -14,6 +14,7 @@ mod ledger;
 mod limits;
 mod outbox;
 mod queue;
+mod receiving;
 mod shared;
 #[cfg(test)]
 mod simulation;

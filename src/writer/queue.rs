@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::attention::{Attention, Wake};
 use super::block::{BLOCK_SIZE, Block};
 use super::counters::Counters;
-use super::limits::{Limits, Overflow, slots};
+use super::limits::{Limits, Overflow, Refusal, slots};
 use super::outbox::{Delivery, Ending, Outbox, Taken};
 use crate::metrics::{Tally, widen};
 
@@ -19,13 +19,6 @@ pub(super) const WRITE_SIZE: usize = 256 * 1024;
 
 /// Used blocks that are kept for the next ones.
 const MOST_SPARE: usize = 8;
-
-/// Why a message was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    Full,
-    Closed,
-}
 
 #[derive(Debug)]
 pub(super) struct Queue {

@@ -175,8 +175,9 @@ impl State {
                 return Step::TimeOut { after: self.timing.write_timeout };
             }
             Flow::Refused { until } => return wait(WaitFor::Time, until),
-            Flow::Settling { until } if !has_come(until, now) => return wait(WaitFor::Time, until),
-            Flow::Tasting { until } if !has_come(until, now) => return wait(WaitFor::Time, until),
+            Flow::Settling { until } | Flow::Tasting { until } if !has_come(until, now) => {
+                return wait(WaitFor::Time, until);
+            }
             Flow::Blocked { since, look_at, room } if pending.is_unwritten() => {
                 let after = self.timing.write_timeout.saturating_mul(1 << self.timeouts.min(MOST_DOUBLINGS));
                 let end = since.checked_add(after);

@@ -13,17 +13,14 @@ use super::outbox::{Ending, Outbox, Portion};
 use super::shared::{Life, Shared};
 use super::state::State;
 use super::step::{Step, WaitFor};
-use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
+use crate::event::{ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::{Observer, guarded};
 use crate::peer::Credentials;
-use crate::sys::{Received, Sent, Wanted};
+use crate::sys::{Sent, Wanted};
 
 /// The pieces of one write. A quarter of a MiB is seldom more, and the kernel takes 1,024.
 const MOST_SLICES: usize = 64;
-
-/// How much of the receipts is read at a time: they are a few bytes each.
-const RECEIPTS_SIZE: usize = 256;
 
 pub(super) struct Worker<K: Kernel> {
     pub(super) kernel: K,
@@ -288,73 +285,8 @@ impl<K: Kernel> Worker<K> {
         self.tell(|address| WriterEvent::NoReceipt { address, waited });
     }
 
-    /// Takes the receipts that are there.
-    fn receive(&mut self) {
-        if let Err(bad) = self.take_receipts() {
-            self.lost(LostCause::BadReceipt(bad));
-        } else if self.refused.is_some() && !self.shared.inner.lock().ledger.is_owed() {
-            // That was the last.
-            if let Some(error) = self.refused.take() {
-                self.lost(LostCause::Failed(error));
-            }
-        }
-    }
-
-    fn take_receipts(&mut self) -> Result<(), BadReceipt> {
-        let mut buffer = [0; RECEIPTS_SIZE];
-        loop {
-            let Some(stream) = &self.stream else { return Ok(()) };
-            let received = stream.receive(&mut buffer);
-            let mut inner = self.shared.inner.lock();
-            match received {
-                Ok(Received::Some(len)) => {
-                    let (covered, believed) = inner.ledger.on_receipts(buffer.get(..len).unwrap_or_default());
-                    let is_owed = inner.ledger.is_owed();
-                    if inner.end().is_none() && covered > 0 {
-                        inner.queue.confirm(covered);
-                    }
-                    self.shared.tell(&inner);
-                    drop(inner);
-                    self.state.on_receipt(self.kernel.now(), covered > 0, is_owed);
-                    believed?;
-                    if len < RECEIPTS_SIZE {
-                        return Ok(());
-                    }
-                }
-                Ok(Received::Nothing) => return Ok(()),
-                Ok(Received::End) => {
-                    inner.ledger.on_deaf();
-                    return Ok(());
-                }
-                Err(error) => {
-                    inner.ledger.on_deaf();
-                    self.was_reset |= is_reset(&error);
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    /// Notes how far the peer has read, if somebody waits for that.
-    fn look_what_was_read(&mut self) {
-        let Some(stream) = self.stream.as_ref().filter(|_| self.state.looks_at_reads()) else { return };
-        let unread = stream.unread();
-        // In this order: a peer that has died has nothing left to read, and has not read it.
-        self.was_reset |= stream.lost_unread();
-        if unread.is_none_or(|unread| unread == 0) && !self.was_reset {
-            self.state.on_taste_read(self.kernel.now());
-        }
-        if let (Some(unread), false) = (unread, self.was_reset) {
-            let mut inner = self.shared.inner.lock();
-            // Only news: whoever is told looks, and has the thread look again.
-            if inner.ledger.on_unread(unread) {
-                self.shared.tell(&inner);
-            }
-        }
-    }
-
     /// The connection is gone: whatever is not settled goes out on the next.
-    fn lost(&mut self, cause: LostCause) {
+    pub(super) fn lost(&mut self, cause: LostCause) {
         if !matches!(cause, LostCause::BadReceipt(_)) {
             // What a dying peer said last still counts. What it got wrong does not matter any more.
             let _ = self.take_receipts();
@@ -408,6 +340,6 @@ impl<K: Kernel> Worker<K> {
 }
 
 /// The peer has closed without having read everything.
-fn is_reset(error: &io::Error) -> bool {
+pub(super) fn is_reset(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ConnectionReset
 }

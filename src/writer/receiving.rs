@@ -1,0 +1,76 @@
+//! The other half of the writer's thread: what the reader tells, by its receipts and by what it has read.
+
+use super::kernel::{Kernel, Socket};
+use super::worker::{Worker, is_reset};
+use crate::event::{BadReceipt, LostCause};
+use crate::sys::Received;
+
+/// How much of the receipts is read at a time: they are a few bytes each.
+const RECEIPTS_SIZE: usize = 256;
+
+impl<K: Kernel> Worker<K> {
+    /// Takes the receipts that are there.
+    pub(super) fn receive(&mut self) {
+        if let Err(bad) = self.take_receipts() {
+            self.lost(LostCause::BadReceipt(bad));
+        } else if self.refused.is_some() && !self.shared.inner.lock().ledger.is_owed() {
+            // That was the last.
+            if let Some(error) = self.refused.take() {
+                self.lost(LostCause::Failed(error));
+            }
+        }
+    }
+
+    pub(super) fn take_receipts(&mut self) -> Result<(), BadReceipt> {
+        let mut buffer = [0; RECEIPTS_SIZE];
+        loop {
+            let Some(stream) = &self.stream else { return Ok(()) };
+            let received = stream.receive(&mut buffer);
+            let mut inner = self.shared.inner.lock();
+            match received {
+                Ok(Received::Some(len)) => {
+                    let (covered, believed) = inner.ledger.on_receipts(buffer.get(..len).unwrap_or_default());
+                    let is_owed = inner.ledger.is_owed();
+                    if inner.end().is_none() && covered > 0 {
+                        inner.queue.confirm(covered);
+                    }
+                    self.shared.tell(&inner);
+                    drop(inner);
+                    self.state.on_receipt(self.kernel.now(), covered > 0, is_owed);
+                    believed?;
+                    if len < RECEIPTS_SIZE {
+                        return Ok(());
+                    }
+                }
+                Ok(Received::Nothing) => return Ok(()),
+                Ok(Received::End) => {
+                    inner.ledger.on_deaf();
+                    return Ok(());
+                }
+                Err(error) => {
+                    inner.ledger.on_deaf();
+                    self.was_reset |= is_reset(&error);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Notes how far the peer has read, if somebody waits for that.
+    pub(super) fn look_what_was_read(&mut self) {
+        let Some(stream) = self.stream.as_ref().filter(|_| self.state.looks_at_reads()) else { return };
+        let unread = stream.unread();
+        // In this order: a peer that has died has nothing left to read, and has not read it.
+        self.was_reset |= stream.lost_unread();
+        if unread.is_none_or(|unread| unread == 0) && !self.was_reset {
+            self.state.on_taste_read(self.kernel.now());
+        }
+        if let (Some(unread), false) = (unread, self.was_reset) {
+            let mut inner = self.shared.inner.lock();
+            // Only news: whoever is told looks, and has the thread look again.
+            if inner.ledger.on_unread(unread) {
+                self.shared.tell(&inner);
+            }
+        }
+    }
+}
