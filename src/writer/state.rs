@@ -161,6 +161,10 @@ impl State {
         }
     }
 
+    fn write_timeout(&self) -> Duration {
+        self.timing.write_timeout.saturating_mul(1 << self.timeouts.min(MOST_DOUBLINGS))
+    }
+
     fn step_up(&self, up: &mut Up, now: Instant, pending: Pending) -> Step {
         let is_silent_at = up.asked.filter(|_| !up.silence_told);
         let is_silent_at = is_silent_at.and_then(|asked| asked.checked_add(self.timing.write_timeout));
@@ -172,14 +176,14 @@ impl State {
         let write = Step::Write(if up.taste_due { Portion::Taste } else { Portion::All });
         match up.flow {
             Flow::Refused { until } if has_come(until, now) => {
-                return Step::TimeOut { after: self.timing.write_timeout };
+                return Step::TimeOut { after: self.write_timeout() };
             }
             Flow::Refused { until } => return wait(WaitFor::Time, until),
             Flow::Settling { until } | Flow::Tasting { until } if !has_come(until, now) => {
                 return wait(WaitFor::Time, until);
             }
             Flow::Blocked { since, look_at, room } if pending.is_unwritten() => {
-                let after = self.timing.write_timeout.saturating_mul(1 << self.timeouts.min(MOST_DOUBLINGS));
+                let after = self.write_timeout();
                 let end = since.checked_add(after);
                 let what = match room {
                     Room::IsTold => WaitFor::Room,
@@ -340,8 +344,9 @@ impl State {
 
     /// The peer takes nothing more on this connection, and owes a receipt.
     pub(super) fn on_refused(&mut self, now: Instant) {
+        let until = now.checked_add(self.write_timeout());
         if let Link::Up(up) = &mut self.link {
-            up.flow = Flow::Refused { until: now.checked_add(self.timing.write_timeout) };
+            up.flow = Flow::Refused { until };
         }
     }
 
