@@ -42,7 +42,8 @@ impl Handler for Printer {
             let mut output = io::stdout().lock();
             let printed = output.write_all(batch).and_then(|()| output.flush());
             batch.clear();
-            printed // An error is counted and told as an event; the connection goes on.
+            // An error is counted and told. A writer that delivers at least once is hung up on, and sends the batch again.
+            printed
         })
     }
 }

@@ -51,7 +51,7 @@ pub enum WriterEvent {
         /// How it ended.
         cause: LostCause,
         /// The reader had not read all that the kernel held for it: up to a socket buffer of messages that were counted as sent
-        /// were not received. Only Linux tells.
+        /// were not received. At least once they are sent again. Only Linux tells.
         unread: bool,
         /// How long until the next try.
         retry_in: Duration,
@@ -108,7 +108,10 @@ impl fmt::Display for WriterEvent {
                 )
             }
             Self::NoReceipt { address, waited } => {
-                write!(f, "no receipt from {address} for {waited:?}: messages are kept")
+                write!(
+                    f,
+                    "no receipt from {address} for {waited:?}: its handler is slow, or it gives none; messages are kept"
+                )
             }
             Self::Stopped { address, left } => {
                 write!(f, "stopped writing to {address}, with {} messages left", left.messages)

@@ -105,11 +105,12 @@
 //!
 //! # What is guaranteed
 //!
-//! * Nothing is delivered twice, and no half message ever.
+//! * At most once, the default: nothing is delivered twice. With [`Delivery::AtLeastOnce`] a reader may be killed at any moment and nothing is lost, and
+//!   some messages may come twice. Half a message never comes.
 //! * Messages of one thread arrive in order on one connection. A reader that takes nothing for the write timeout gets a new connection, which it may
 //!   handle beside the rest of the old one: a longer [`write_timeout`](WriterBuilder::write_timeout) suits readers that pause.
 //! * Nothing is lost while the reader is away, stops as planned or closes an idle connection, up to the bounds of the queue.
-//! * A reader that is killed loses what it had read and not handled, and what lay in its socket's buffer: up to 425,984 bytes with the default settings; on Linux
+//! * At most once, a reader that is killed loses what it had read and not handled, and what lay in its socket's buffer: up to 425,984 bytes with the default settings; on Linux
 //!   the writer notices and counts it.
 //! * Memory is bounded at both ends, whatever the other does.
 //! * [`Writer::shutdown`] and [`Reader::shutdown`] end in time, whatever the other end or a handler does.
@@ -132,7 +133,9 @@
 //! | the time for a shutdown is over | the rest is given up | [`Stopped`](WriterEvent::Stopped) | `failed.left` |
 //! | a peer sends no frames, or too long ones | it is hung up on | [`Closed`](ReaderEvent::Closed) | `protocol_errors` |
 //! | a peer is silent for ten seconds | its connection is closed | [`Closed`](ReaderEvent::Closed) | `open` |
-//! | the handler fails or panics | the connection goes on (after a failed end of a batch, only that of a peer that sends no empty frames) | [`HandlerFailed`](ReaderEvent::HandlerFailed), [`HandlerPanicked`](ReaderEvent::HandlerPanicked), sparingly | `handler_errors`, `panics` |
+//! | the reader gives no receipt for a second, at least once | messages are kept | [`NoReceipt`](WriterEvent::NoReceipt) | `queued` |
+//! | the end of a batch fails | a peer that asks for receipts is hung up on, and sends it again | [`Closed`](ReaderEvent::Closed) | `handler_errors` |
+//! | the handler fails or panics for a message | the connection goes on | [`HandlerFailed`](ReaderEvent::HandlerFailed), [`HandlerPanicked`](ReaderEvent::HandlerPanicked), sparingly | `handler_errors`, `panics` |
 //! | no descriptors are left | open connections go on, accepting pauses for 100 ms | [`AcceptPaused`](ReaderEvent::AcceptPaused) | `accept_pauses` |
 //! | the socket's file is removed or replaced | connections go on, new writers do not come | [`Displaced`](ReaderEvent::Displaced) | none |
 //!

@@ -110,7 +110,7 @@ impl Dropped {
     }
 }
 
-/// What a writer accepted and could not send, by cause.
+/// What a writer accepted and could not send (at least once: or see confirmed), by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Failed {

@@ -94,12 +94,7 @@ impl Connection {
                 let Serving { decoder, clock, receipts, .. } = &mut *serving;
                 let now = now();
                 let deadline = clock.deadline(now, core.settings.pace, decoder.position(), decoder.frames());
-                let rest = Rest {
-                    deadline,
-                    half_since: clock.since(),
-                    owes: receipts.next().is_some(),
-                    is_stored: !receipts.must_close(),
-                };
+                let rest = Rest { deadline, half_since: clock.since(), owes: receipts.next().is_some() };
                 drop(serving);
                 core.end_turn(number, &outcome, rest, now);
             }
@@ -178,6 +173,10 @@ impl Connection {
         }
         self.end_batch(core, handler, &mut batch, &mut serving.receipts);
         self.report(core, batch, serving);
+        if serving.receipts.must_close() {
+            // What follows would be handled before the batch that comes again, and none of it can be confirmed.
+            return Outcome::Close(CloseCause::NotStored);
+        }
         outcome
     }
 

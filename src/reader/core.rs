@@ -110,8 +110,6 @@ pub(super) struct Rest {
     pub(super) half_since: Option<Instant>,
     /// A receipt waits until there is room for it.
     pub(super) owes: bool,
-    /// Everything was kept, or nobody asks.
-    pub(super) is_stored: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,7 +212,7 @@ impl Core {
             connection: Arc::clone(&connection),
             is_served: false,
             closing,
-            rest: Rest { deadline, half_since: None, owes: false, is_stored: true },
+            rest: Rest { deadline, half_since: None, owes: false },
         };
         inner.entries.insert(number, entry);
         self.counters.connections.add(1);
@@ -333,10 +331,6 @@ impl Core {
         if rest.deadline.is_some_and(|deadline| deadline <= now) && entry.closing.is_none() {
             // Its time ran out while it was being served, when nobody looked.
             entry.closing = Some(Closing::Overdue);
-        }
-        if !rest.is_stored && entry.closing.is_none() {
-            // As at every end of ours: no more may be sent, and what was is read, for the sake of those who do not send it again.
-            entry.closing = Some(Closing::NotStored);
         }
         let connection = Arc::clone(&entry.connection);
         // What was asked for meanwhile is looked at now; a receipt that is owed, when it can be sent.

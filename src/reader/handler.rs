@@ -20,7 +20,8 @@ use crate::peer::Peer;
 /// use std::sync::Mutex;
 /// use uds_ipc::{Handler, Peer};
 ///
-/// /// Takes its lock once a message, and goes to the disk once a batch.
+/// /// Takes its lock once a message, and hands them to the system once a batch. It does for messages that may be lost; for others see
+/// /// `guide::delivery`.
 /// struct Log(Mutex<BufWriter<File>>);
 ///
 /// impl Handler for Log {
@@ -45,7 +46,8 @@ pub trait Handler: Send + Sync + 'static {
     /// One message, valid for the call only. It is never empty.
     ///
     /// # Errors
-    /// Whatever went wrong. The connection goes on with the next message.
+    /// Whatever went wrong. It is counted and told, and the connection goes on with the next message: this one counts as dealt with all the
+    /// same, and does not come again. To have it again, remember the failure and return it from [`batch_end`](Self::batch_end).
     fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error>;
 
     /// The end of a batch: of what one turn at the connection brought, at least one message. Here a handler flushes its
@@ -53,7 +55,8 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// # Errors
     /// Whatever went wrong: the batch was not stored. The connection goes on, unless its peer has ever sent an empty frame. Such a peer asks for
-    /// receipts (or keeps its connection alive): it gets none for this batch, and its connection is read to the end and closed.
+    /// receipts (or keeps its connection alive): it gets none for this batch, and its connection is closed at once. A writer that delivers at least
+    /// once then sends the batch again, and what is behind it.
     fn batch_end(&self, peer: &Peer) -> Result<(), Self::Error> {
         let _ = peer;
         Ok(())

@@ -66,8 +66,6 @@ pub(super) enum Closing {
     Stop,
     /// The memory it holds is needed.
     NoMemory,
-    /// A batch could not be kept, and its peer asks for receipts.
-    NotStored,
 }
 
 /// Why a stream that has come to its end did so.
@@ -75,7 +73,6 @@ pub(super) fn end_cause(closing: Option<Closing>, position: Position) -> CloseCa
     match (closing, position) {
         (Some(Closing::Stop), _) => CloseCause::Stopped,
         (Some(Closing::NoMemory), _) => CloseCause::NoMemory,
-        (Some(Closing::NotStored), _) => CloseCause::NotStored,
         (Some(Closing::Overdue), Position::BetweenFrames) => CloseCause::Idle,
         (Some(Closing::Overdue), Position::InPrefix | Position::InPayload { .. }) => CloseCause::TooSlow,
         (None, Position::BetweenFrames) => CloseCause::EndOfStream,

@@ -84,7 +84,7 @@ impl WriterBuilder {
         }
     }
 
-    /// The most messages that may be accepted and not yet sent, whatever their length: 10,000 unless set, at least 1. What is being written
+    /// The most messages that may be accepted and not yet sent (at least once: confirmed), whatever their length: 10,000 unless set, at least 1. What is being written
     /// counts.
     pub fn queue_capacity(mut self, messages: usize) -> Self {
         self.queue_capacity = messages;

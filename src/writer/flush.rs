@@ -11,7 +11,8 @@ use super::queue::Fronts;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Level {
-    /// The kernel has them. It costs nothing, and says nothing of the reader.
+    /// The kernel has them. It says nothing of the reader. At least once it may become untrue again, since what is not confirmed is sent anew after
+    /// a loss; so may `Read`.
     Written,
     /// The reader has taken them from the kernel. It works with any reader, on Linux only.
     Read,

@@ -738,14 +738,18 @@ fn what_waits_for_a_receipt_costs_little_more_than_its_bytes() {
         let raw = RawReader::bind(&path);
         let (writer, _) = writer_with(&path, |builder| keeping(builder).write_timeout(PATIENCE));
         let mut peer = raw.meet();
-        let reading = thread::spawn(move || peer.wait_for_question(COUNT));
+        let reading = thread::spawn(move || {
+            peer.wait_for_question(COUNT);
+            // If it hung up, all of it would go out again.
+            peer
+        });
         Child::say("ready");
         for _ in 0..COUNT {
             writer.try_send("twenty bytes of text").unwrap();
             // Each is written by itself.
             writer.flush(Level::Written, PATIENCE).unwrap();
         }
-        reading.join().unwrap();
+        let _peer = reading.join().unwrap();
         Child::say("written");
         Child::wait_for_end();
         finish_with_left(&writer, COUNT.try_into().unwrap());

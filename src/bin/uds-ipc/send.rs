@@ -54,7 +54,7 @@ pub(crate) struct Options {
     #[arg(long)]
     frames: bool,
 
-    /// Keeps each message until the listener has dealt with it, and sends it again after a loss
+    /// Keeps each message until the listener has printed it, and sends it again after a loss: it may come twice
     #[arg(long)]
     at_least_once: bool,
 }
@@ -167,5 +167,8 @@ fn problems(metrics: &WriterMetrics, delivery: Delivery) -> Vec<String> {
 fn tell(event: &WriterEvent, progress: &Progress) {
     if let WriterEvent::ConnectFailed { address, cause, .. } = event {
         progress.problem(format_args!("waiting for a reader at {address}: {}", say::chain(cause)));
+    }
+    if let WriterEvent::NoReceipt { .. } = event {
+        progress.problem(format_args!("{event}"));
     }
 }

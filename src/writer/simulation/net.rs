@@ -230,7 +230,7 @@ impl Net {
             BatchEnd::Stored => self.end_batch(connection, batch, &numbers),
         };
         if must_close {
-            self.read_rest(connection, BatchEnd::NotStored);
+            self.lose(connection);
         } else if batch.is_malformed {
             self.answer_from(connection, usize::MAX, Answers::AtOnce);
             self.lose(connection);
