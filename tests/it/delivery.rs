@@ -109,8 +109,9 @@ fn a_reader_that_closes_idle_connections_loses_and_repeats_nothing() {
     let place = Place::new();
     let collector =
         Collector::start_with(&place.socket(), |builder| builder.idle_timeout(Duration::from_millis(20)));
-    let (writer, events) =
-        writer_with(&place.socket(), |builder| builder.backoff_min(Duration::from_millis(1)));
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        builder.backoff_min(Duration::from_millis(1)).backoff_max(Duration::from_millis(5))
+    });
     let messages = numbered(20);
     for (number, message) in messages.iter().enumerate() {
         writer.send_timeout(message, PATIENCE).unwrap();
