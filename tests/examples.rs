@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use tempfile::tempdir;
-use uds_ipc::{Reader, Writer};
+use uds_ipc::{Delivery, Reader, Writer};
 
 /// Only a failure takes this long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -168,19 +168,22 @@ fn a_reader_gets_the_bytes_that_python_sends() {
 
 #[test]
 fn python_receives_the_bytes_that_a_writer_sends() {
-    let directory = tempdir().unwrap();
-    let socket = directory.path().join("telemetry.sock");
-    let Some(mut script) = python("receive.py") else { return };
-    let receiver = Running::start(script.arg(&socket));
-    let writer = Writer::new(&socket).unwrap();
-    for message in messages() {
-        writer.try_send(message).unwrap();
+    for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
+        let directory = tempdir().unwrap();
+        let socket = directory.path().join("telemetry.sock");
+        let Some(mut script) = python("receive.py") else { return };
+        let receiver = Running::start(script.arg(&socket));
+        let writer = Writer::builder(&socket).delivery(delivery).start().unwrap();
+        for message in messages() {
+            writer.try_send(message).unwrap();
+        }
+        let report = writer.shutdown(PATIENCE).unwrap();
+        assert_eq!((report.left.messages, report.metrics.resent.messages), (0, 0));
+        let ended = receiver.end();
+        assert_eq!(ended.code, Some(0), "{}", ended.errors);
+        assert!(ended.output == lines(), "the output differs");
+        assert!(!socket.exists(), "the socket's file is left");
     }
-    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
-    let ended = receiver.end();
-    assert_eq!(ended.code, Some(0), "{}", ended.errors);
-    assert!(ended.output == lines(), "the output differs");
-    assert!(!socket.exists(), "the socket's file is left");
 }
 
 /// Messages of every length at which the wire format changes, and of every byte that is no line end.

@@ -1,19 +1,26 @@
 """Prints the messages of the first writer that connects, one a line: python3 receive.py SOCKET"""
+import contextlib
 import os
 import socket
 import sys
 
 
-def messages(stream):
+def frames(stream):
     length = shift = 0
     while byte := stream.read(1):
         length |= (byte[0] & 0x7F) << shift  # Seven bits of the length, the lowest first.
         shift += 7
         if byte[0] < 0x80:  # That was the last byte of the length.
-            message = stream.read(length)
-            if message and len(message) == length:  # Neither an empty frame nor a half one at the end.
-                yield message
+            frame = stream.read(length)
+            if len(frame) == length:  # Else it is a half one at the end.
+                yield frame
             length = shift = 0
+
+
+def varint(number):
+    if number < 0x80:
+        return bytes([number])
+    return bytes([number & 0x7F | 0x80]) + varint(number >> 7)
 
 
 with socket.socket(socket.AF_UNIX) as listener:
@@ -21,6 +28,13 @@ with socket.socket(socket.AF_UNIX) as listener:
     listener.listen()
     connection = listener.accept()[0]
 os.unlink(sys.argv[1])
+count = 0
 with connection, connection.makefile("rb") as stream:
-    for message in messages(stream):
-        sys.stdout.buffer.write(message + b"\n")
+    for frame in frames(stream):
+        if frame:
+            sys.stdout.buffer.write(frame + b"\n")
+            count += 1
+        else:  # An empty frame asks for a receipt: how many messages have been dealt with?
+            sys.stdout.buffer.flush()
+            with contextlib.suppress(BrokenPipeError):  # Who has gone needs none.
+                connection.sendall(varint(count))

@@ -35,11 +35,11 @@
 //! link:  Down{retry_at} ──connected──▶ Up{flow} ──lost──▶ Down{now + backoff}
 //! ```
 //!
-//! | | down, retry due | down, waiting | up, pending | up, nothing |
-//! | --- | --- | --- | --- | --- |
-//! | running | connect | wait until the retry | write | wait for a message |
-//! | draining | connect | wait until the retry or the deadline | write | exit |
-//! | draining, past the deadline | exit | exit | exit | exit |
+//! | | down, retry due | down, waiting | up, pending | up, unconfirmed | up, nothing |
+//! | --- | --- | --- | --- | --- | --- |
+//! | running | connect | wait until the retry | write | wait for a message or a receipt | wait for a message |
+//! | draining | connect | wait until the retry or the deadline | write | wait for a receipt or the deadline | exit |
+//! | draining, past the deadline | exit | exit | exit | exit | exit |
 //!
 //! Control (shutdown, flush) travels beside the queue, never through it: a full queue delays nothing.
 //!
@@ -49,6 +49,23 @@
 //! After a batch the thread lingers for 200 µs, in which no sender has to wake it; it sleeps for good when that brought nothing. A sleeping thread is woken through an
 //! eventfd, and so is a lingering one when a whole block is ready for it, or somebody waits; a few messages gather
 //! meanwhile.
+//!
+//! # At least once
+//!
+//! A block then ends with an empty frame, the question for a receipt, and stays in the outbox when the kernel has taken it, until a receipt covers it; small blocks that wait so
+//! are put together. After a loss all blocks are rewound, and go out again in order. The ledger keeps the books of one connection after the other: what was written, read and
+//! handled, and whether a receipt can be true. A call of `flush` looks at the queue and the ledger, and sleeps until either has changed.
+//!
+//! When a peer takes no more bytes and owes a receipt, the thread listens on for its last words before it gives the connection up. After a connection that its peer ended without any
+//! receipt, the messages of the first block get a question each, and the first goes out by its length alone, a taste: three peers in a row that read just that and hang up
+//! will not have that message. Which message a full buffer happens to cut means nothing: the same bytes go out again, and are cut at the same place.
+//!
+//! # How it is proved
+//!
+//! The thread runs on a small trait, `Kernel`: the clock, connecting, waiting, and the calls of a socket. In the simulation (`writer/simulation`) a number stands for the
+//! clock, runs of bytes for connections, and the reader's own decoder and receipts at the other end; producers, the reader and chance do what a seed tells them. After every step the
+//! bounds, the books, the order and the figures are checked against what the simulated kernel and reader know, and in the end everything must have arrived that the promises say. A
+//! failure is cut down to a short history. `.ci/faults` puts some thirty faults into the code, one at a time, and expects each to be found.
 //!
 //! # The reader
 //!
