@@ -55,6 +55,8 @@ pub(super) struct Core {
     pub(super) poller: Poller,
     /// Closed at the end, so that the address is free again.
     pub(super) listener: Mutex<Option<Arc<Listener>>>,
+    /// Held by the thread that accepts.
+    pub(super) accept_turn: Mutex<()>,
     /// Wakes the dispatcher.
     pub(super) waker: Waker,
     /// Calls a thread for the events of those that run no code of the user's.

@@ -251,6 +251,7 @@ impl BoundReader {
             scope: Scope::new(),
             poller: Poller::new()?,
             listener: Mutex::new(Some(Arc::clone(listener))),
+            accept_turn: Mutex::new(()),
             waker: Waker::new()?,
             errands: Waker::new()?,
             buffers: Pool::new(BUFFERS_KEPT, READ_SIZE),

@@ -66,6 +66,8 @@ impl<H: Handler> Worker<H> {
     fn accept(&self) {
         let Some(listener) = self.core.listener.lock().clone() else { return };
         let mut events = Vec::new();
+        // One thread at a time: at a stop another could find the backlog empty, and end it, while this one has yet to admit the last.
+        let turn = self.core.accept_turn.lock();
         for _ in 0..ACCEPTS_PER_TURN {
             if self.is_full() {
                 break;
@@ -101,6 +103,7 @@ impl<H: Handler> Worker<H> {
         if self.core.inner.lock().accepting == Accepting::Open {
             self.core.arm_listener();
         }
+        drop(turn);
         // Not kept while the user's code runs: its address is to be free when the reader has stopped.
         drop(listener);
         for event in events {
