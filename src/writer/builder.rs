@@ -107,7 +107,7 @@ impl WriterBuilder {
     /// What is promised of a message whose reader dies: at most once unless set. At least once, every message counts against
     /// `queue_capacity` and `queue_size` until a receipt covers it, and [`shutdown`](crate::Writer::shutdown) waits for the receipts. Then
     /// [`write_timeout`](Self::write_timeout) should be longer than the reader's handler may take for a batch, since what it has not confirmed when
-    /// the connection is given up is sent again; each time that happens the next one is twice as long, up to 64 times, until a receipt comes.
+    /// the connection is given up is sent again; each time that happens the next one is twice as long, up to 64 times, until the reader has caught up.
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
         self

@@ -66,13 +66,19 @@ enum Link {
 struct Up {
     since: Instant,
     last_write: Instant,
-    /// The reader's answer is due since then.
-    asked: Option<Instant>,
-    /// Its silence was reported.
-    silence_told: bool,
-    /// The first message goes out but for its last byte.
+    answer: Answer,
+    /// The first write is to be a taste.
     taste_due: bool,
     flow: Flow,
+}
+
+/// What the reader owes us, at least once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    NotDue,
+    DueSince(Instant),
+    /// Its silence was reported.
+    Missed,
 }
 
 /// Why there is no connection.
@@ -166,10 +172,12 @@ impl State {
     }
 
     fn step_up(&self, up: &mut Up, now: Instant, pending: Pending) -> Step {
-        let is_silent_at = up.asked.filter(|_| !up.silence_told);
-        let is_silent_at = is_silent_at.and_then(|asked| asked.checked_add(self.timing.write_timeout));
+        let is_silent_at = match up.answer {
+            Answer::DueSince(asked) => asked.checked_add(self.timing.write_timeout),
+            Answer::NotDue | Answer::Missed => None,
+        };
         if has_come(is_silent_at, now) {
-            up.silence_told = true;
+            up.answer = Answer::Missed;
             return Step::TellSilence;
         }
         let wait = |what, until| Step::Wait(what, earlier(until, is_silent_at));
@@ -226,14 +234,8 @@ impl State {
             Link::Down { why: Why::Lost, .. } => Flow::Settling { until: now.checked_add(SETTLES_FOR) },
             Link::Down { why: Why::NotMade, .. } | Link::Up(_) => Flow::Idle,
         };
-        self.link = Link::Up(Up {
-            since: now,
-            last_write: now,
-            asked: None,
-            silence_told: false,
-            taste_due: doubts,
-            flow,
-        });
+        self.link =
+            Link::Up(Up { since: now, last_write: now, answer: Answer::NotDue, taste_due: doubts, flow });
     }
 
     /// The connect failed; says how long until the next.
@@ -287,15 +289,18 @@ impl State {
     /// A question for a receipt went out.
     pub(super) fn on_asked(&mut self, now: Instant) {
         if let (Link::Up(up), Delivery::AtLeastOnce) = (&mut self.link, self.delivery) {
-            up.asked.get_or_insert(now);
+            if up.answer == Answer::NotDue {
+                up.answer = Answer::DueSince(now);
+            }
         }
     }
 
     /// A receipt came. `covers` something new or not, and another answer `is_due` or not.
     pub(super) fn on_receipt(&mut self, now: Instant, covers: bool, is_due: bool) {
         if let Link::Up(up) = &mut self.link {
-            up.asked = up.asked.filter(|_| is_due).map(|_| now);
-            up.silence_told = false;
+            if up.answer != Answer::NotDue {
+                up.answer = if is_due { Answer::DueSince(now) } else { Answer::NotDue };
+            }
             if let (Flow::Blocked { since, .. }, true) = (&mut up.flow, covers) {
                 // Whoever gives receipts is alive.
                 *since = now;

@@ -247,11 +247,11 @@ impl Net {
     }
 
     /// Reads to the end of what was sent, and closes.
-    fn read_rest(&mut self, connection: &mut Connection, end: BatchEnd) {
+    fn read_rest(&mut self, connection: &mut Connection) {
         if !connection.is_gone {
             connection.is_shut = true;
             if !connection.to_reader.is_empty() {
-                self.read_from(connection, usize::MAX, end);
+                self.read_from(connection, usize::MAX, BatchEnd::Stored);
             }
             if !connection.is_gone {
                 self.answer_from(connection, usize::MAX, Answers::Late);
@@ -270,7 +270,7 @@ impl Net {
 
     pub(super) fn read_old(&mut self) {
         for mut connection in std::mem::take(&mut self.old) {
-            self.read_rest(&mut connection, BatchEnd::Stored);
+            self.read_rest(&mut connection);
         }
     }
 
@@ -322,7 +322,7 @@ impl Net {
 
     pub(super) fn close_idle(&mut self) {
         if let Some(mut connection) = self.connection.take() {
-            self.read_rest(&mut connection, BatchEnd::Stored);
+            self.read_rest(&mut connection);
             self.connection = Some(connection);
         }
     }
