@@ -15,6 +15,8 @@ mod flush_levels;
 mod framing;
 mod life_cycle;
 mod limits;
+#[path = "../patience/mod.rs"]
+mod patience;
 mod receipts;
 mod receiving;
 mod sending;

@@ -11,6 +11,8 @@
 
 mod collector;
 mod delivery;
+#[path = "../patience/mod.rs"]
+mod patience;
 // Elsewhere the kernel throws away what was queued when a reader hangs up.
 #[cfg(target_os = "linux")]
 mod idle;

@@ -5,11 +5,9 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Only a failure waits this long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) use crate::patience::{PATIENCE, wait_until};
 
 /// A timeout that a test means to see the end of.
 pub(crate) const SHORT: Duration = Duration::from_millis(50);
@@ -82,16 +80,6 @@ impl Drop for Role {
         // That is SIGKILL.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Waits until `is_so`; fails with `what` when patience is over.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
-        thread::park_timeout(Duration::from_micros(200));
     }
 }
 

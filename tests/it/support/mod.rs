@@ -13,15 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(crate) use crate::patience::{PATIENCE, wait_until};
 use parking_lot::{Condvar, Mutex};
 use tempfile::TempDir;
 use uds_ipc::{
     Handler, Peer, Reader, ReaderBuilder, ReaderEvent, Tally, Writer, WriterBuilder, WriterEvent,
     WriterMetrics,
 };
-
-/// Only a failure waits this long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A timeout that a test means to see the end of.
 pub(crate) const SHORT: Duration = Duration::from_millis(50);
@@ -49,16 +47,6 @@ impl Place {
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
-    }
-}
-
-/// Waits until `is_so`; fails with `what` when patience is over.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
-        thread::park_timeout(Duration::from_micros(200));
     }
 }
 
