@@ -14,63 +14,102 @@
 )]
 
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::hint::black_box;
+use std::io::{BufRead, BufReader, ErrorKind, Lines, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-use uds_ipc::{Handler, Peer, Reader, Writer};
+use parking_lot::Mutex;
+use uds_ipc::{Handler, Level, Peer, Reader, Writer};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
-    // `cargo bench -- --test` only asks whether it runs.
-    let is_test = std::env::args().any(|argument| argument == "--test");
-    let (idle, busy, rounds, millis) = if is_test { (100, 20, 1, 50) } else { (9_900, 1_000, 11, 10_000) };
-    idle_connections(idle, rounds, if is_test { 10_000 } else { 2_000_000 });
-    busy_connections(busy, Duration::from_millis(millis));
-    blocked_connections(64, Duration::from_millis(millis / 2));
-}
-
-/// A reader that counts, and a place for its socket.
-struct Stage<H> {
-    directory: TempDir,
-    reader: Reader,
-    handler: Arc<H>,
-}
-
-impl<H: Handler> Stage<H> {
-    fn new(handler: H) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary folder");
-        let handler = Arc::new(handler);
-        let bound = Reader::builder(directory.path().join("s"))
-            .max_connections(20_000)
-            .idle_timeout(Duration::MAX)
-            .bind()
-            .expect("a socket");
-        let reader = bound.start_handler(Arc::clone(&handler)).expect("a reader");
-        Self { directory, reader, handler }
-    }
-
-    fn connect(&self) -> UnixStream {
-        let path = self.directory.path().join("s");
-        loop {
-            match UnixStream::connect(&path) {
-                Ok(stream) => return stream,
-                // Its backlog is full for a moment.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::yield_now(),
-                Err(error) => panic!("{error}: is the limit of descriptors high enough?"),
-            }
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if let [command, path] = arguments.as_slice() {
+        if command == "read" {
+            return read(Path::new(path));
         }
     }
+    // `cargo bench -- --test` only asks whether it runs.
+    let is_test = arguments.iter().any(|argument| argument == "--test");
+    let (idle, busy, rounds, millis) = if is_test { (100, 20, 1, 50) } else { (10_000, 1_000, 11, 10_000) };
+    idle_connections(idle, rounds, if is_test { 10_000 } else { 2_000_000 });
+    busy_connections(busy, rounds, Duration::from_millis(millis / 10));
+    blocked_connections(64, Duration::from_millis(millis));
+}
 
-    fn path(&self) -> std::path::PathBuf {
-        self.directory.path().join("s")
+fn start<H: Handler>(path: &Path, handler: Arc<H>) -> Reader {
+    let builder = Reader::builder(path).max_connections(20_000).idle_timeout(Duration::MAX);
+    builder.bind().expect("a socket").start_handler(handler).expect("a reader")
+}
+
+/// The other process: a reader that says on request how many connections and threads and how much memory it has.
+fn read(path: &Path) {
+    let reader = start(path, Arc::new(Nothing));
+    println!();
+    for _ in std::io::stdin().lines() {
+        let metrics = reader.metrics();
+        println!("{} {} {}", metrics.open, metrics.threads, memory());
+    }
+}
+
+/// The process that reads.
+struct ReaderProcess {
+    child: Child,
+    requests: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl ReaderProcess {
+    fn start(path: &Path) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args([OsStr::new("read"), path.as_os_str()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let requests = child.stdin.take().expect("its input");
+        let answers = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let mut process = Self { child, requests, answers };
+        process.answer();
+        process
+    }
+
+    fn answer(&mut self) -> String {
+        self.answers.next().expect("an answer").expect("an answer")
+    }
+
+    /// Its open connections, threads, and resident KiB.
+    fn figures(&mut self) -> [u64; 3] {
+        writeln!(self.requests).expect("it listens");
+        let numbers: Vec<u64> =
+            self.answer().split(' ').map(|number| number.parse().expect("a number")).collect();
+        numbers.try_into().expect("three numbers")
+    }
+
+    fn end(self) {
+        let Self { mut child, requests, .. } = self;
+        drop(requests);
+        child.wait().expect("its end");
+    }
+}
+
+fn connect(path: &Path) -> UnixStream {
+    loop {
+        match UnixStream::connect(path) {
+            Ok(stream) => return stream,
+            // Its backlog is full for a moment.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::yield_now(),
+            Err(error) => panic!("{error}: is the limit of descriptors high enough?"),
+        }
     }
 }
 
@@ -86,78 +125,106 @@ impl Handler for Nothing {
 
 /// A busy connection alone and beside many idle ones, in turns; the memory and the threads that those cost.
 fn idle_connections(idle: usize, rounds: usize, count: u32) {
-    let (alone, beside) = (Stage::new(Nothing), Stage::new(Nothing));
-    let before = (memory(), beside.reader.metrics().threads);
-    let streams: Vec<_> = (0..idle).map(|_| beside.connect()).collect();
-    while beside.reader.metrics().open < u64::try_from(idle).expect("a number") {
-        thread::yield_now();
+    let directory = tempfile::tempdir().expect("a folder");
+    let paths = ["alone", "beside"].map(|name| directory.path().join(name));
+    let mut readers = paths.each_ref().map(|path| ReaderProcess::start(path));
+    let writers = paths.each_ref().map(|path| Writer::new(path).expect("a writer"));
+    for (writer, path) in writers.iter().zip(&paths) {
+        // Its buffers have grown, and its threads have started, before anything is compared.
+        send(writer, count);
+        drop((0..idle).map(|_| connect(path)).collect::<Vec<_>>());
     }
-    let memory = (memory() - before.0) * 1024 / u64::try_from(idle).expect("a number");
-    let writers = [&alone, &beside].map(|stage| Writer::new(stage.path()).expect("a writer"));
+    let wait_for = |reader: &mut ReaderProcess, open: usize| {
+        while reader.figures()[0] != u64::try_from(open).expect("a number") {
+            thread::yield_now();
+        }
+    };
+    let [alone, beside] = &mut readers;
+    wait_for(alone, 1);
+    wait_for(beside, 1);
+    let [_, _, memory_before] = beside.figures();
+    let streams: Vec<_> = (0..idle).map(|_| connect(&paths[1])).collect();
+    wait_for(beside, idle + 1);
+    let [_, _, memory] = beside.figures();
+    let memory = (memory.saturating_sub(memory_before)) * 1024 / u64::try_from(idle).expect("a number");
     let mut rates = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
-        for (at, stage) in [&alone, &beside].into_iter().enumerate() {
-            rates[at].push(send(&writers[at], &stage.reader, count));
+        for (writer, rates) in writers.iter().zip(&mut rates) {
+            rates.push(send(writer, count));
         }
     }
     let [alone, with_idle] = rates.map(median);
+    let [threads_alone, threads] = readers.each_mut().map(|reader| reader.figures()[1]);
     println!(
-        "{idle} idle connections: {memory} bytes each, {} more threads; a busy one beside them at {:.2} of its speed alone",
-        beside.reader.metrics().threads - before.1,
+        "{idle} idle connections: {memory} bytes each, {threads} threads where it is {threads_alone} without; \
+         a busy one beside them at {:.2} of its speed alone",
         with_idle / alone
     );
-    drop(streams);
+    drop((writers, streams));
+    for reader in readers {
+        reader.end();
+    }
 }
 
 /// Sends messages of 100 bytes, and waits until the handler has had them. Returns how many that is a second.
-fn send(writer: &Writer, reader: &Reader, count: u32) -> f64 {
-    let end = reader.metrics().received.messages + u64::from(count);
+fn send(writer: &Writer, count: u32) -> f64 {
     let start = Instant::now();
     for _ in 0..count {
         if writer.try_send(&[7; 100]).is_err() {
             writer.send_timeout(&[7; 100], PATIENCE).expect("the reader reads");
         }
     }
-    while reader.metrics().received.messages < end {
-        thread::yield_now();
-    }
+    writer.flush(Level::Handled, PATIENCE).expect("the reader reads");
     f64::from(count) / start.elapsed().as_secs_f64()
 }
 
-/// Counts the messages of each connection.
+/// Counts the messages of each connection, and looks at every byte: so the reader is slower than who sends.
 struct Counts(Vec<AtomicU64>);
 
 impl Handler for Counts {
     type Error = Infallible;
 
-    fn message(&self, _: &[u8], peer: &Peer) -> Result<(), Infallible> {
+    fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Infallible> {
+        let hash = message
+            .iter()
+            .fold(0, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        black_box(hash);
         let at = usize::try_from(peer.connection).expect("a number");
         self.0[at].fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }
 
-/// Many connections on which there is always something to read: what each gets, and all together beside a single one.
-fn busy_connections(busy: usize, time: Duration) {
-    let mut sums = Vec::new();
-    for connections in [1, busy] {
-        let stage = Stage::new(Counts((0..=connections).map(|_| AtomicU64::new(0)).collect()));
-        let streams: Vec<_> = (0..connections).map(|_| stage.connect()).collect();
-        // Whole frames of 100 bytes, so that every write may start anywhere in them.
-        let frames = [&[100][..], &[7; 100]].concat().repeat(640);
-        let mut at = vec![0; connections];
-        for stream in &streams {
+/// Connections to one reader, and how much was written to each.
+struct Crowd {
+    reader: Reader,
+    handler: Arc<Counts>,
+    streams: Vec<(UnixStream, usize)>,
+}
+
+/// Whole frames of 100 bytes: a write may start at any of their bytes.
+const FRAME_LEN: usize = 101;
+
+impl Crowd {
+    fn new(path: &Path, connections: usize) -> Self {
+        let handler = Arc::new(Counts((0..=connections).map(|_| AtomicU64::new(0)).collect()));
+        let reader = start(path, Arc::clone(&handler));
+        let streams: Vec<_> = (0..connections).map(|_| (connect(path), 0)).collect();
+        for (stream, _) in &streams {
             stream.set_nonblocking(true).expect("a socket");
         }
-        let counted = |stage: &Stage<Counts>| -> Vec<u64> {
-            stage.handler.0.iter().skip(1).map(|count| count.load(Ordering::Relaxed)).collect()
-        };
+        Self { reader, handler, streams }
+    }
+
+    /// Writes what the connections take, each in its turn, for some time. Returns how many messages a second were handled.
+    fn send(&mut self, frames: &[u8], time: Duration) -> f64 {
+        let before = self.handled();
         let start = Instant::now();
         while start.elapsed() < time {
             let mut is_full = true;
-            for (mut stream, at) in streams.iter().zip(&mut at) {
-                if let Ok(len) = stream.write(&frames[*at..]) {
-                    *at = (*at + len) % frames.len();
+            for (stream, sent) in &mut self.streams {
+                if let Ok(len) = stream.write(&frames[*sent % frames.len()..]) {
+                    *sent += len;
                     is_full = false;
                 }
             }
@@ -165,21 +232,54 @@ fn busy_connections(busy: usize, time: Duration) {
                 thread::yield_now();
             }
         }
-        let counts = counted(&stage);
-        let sum = counts.iter().sum::<u64>();
-        sums.push(sum);
-        let (least, most) = (counts.iter().min().expect("one"), counts.iter().max().expect("one"));
-        println!("{connections} busy connections for {time:?}: {sum} messages, from {least} to {most} each");
+        let rate = per_second(self.handled() - before, start.elapsed());
+        // Nothing of it is left for the next turn, which is another crowd's.
+        let sent: usize = self.streams.iter().map(|(_, sent)| sent / FRAME_LEN).sum();
+        while self.handled() < u64::try_from(sent).expect("a number") {
+            thread::yield_now();
+        }
+        rate
     }
-    println!("all of them together: {:.2} of a single one", ratio(sums[1], sums[0]));
+
+    fn handled(&self) -> u64 {
+        self.reader.metrics().received.messages
+    }
+}
+
+/// Many connections on which there is always something to read: what each gets, and all together beside a single one, in turns.
+fn busy_connections(busy: usize, rounds: usize, time: Duration) {
+    let directory = tempfile::tempdir().expect("a folder");
+    let frames = [&[100][..], &[7; FRAME_LEN - 1]].concat().repeat(640);
+    let mut crowds =
+        [1, busy].map(|connections| Crowd::new(&directory.path().join(connections.to_string()), connections));
+    let mut rates = [Vec::new(), Vec::new()];
+    for _ in 0..rounds {
+        for (crowd, rates) in crowds.iter_mut().zip(&mut rates) {
+            rates.push(crowd.send(&frames, time));
+        }
+    }
+    let [alone, together] = rates.map(median);
+    let [_, crowd] = &crowds;
+    let counts = crowd.handler.0.iter().skip(1).map(|count| count.load(Ordering::Relaxed));
+    let (least, most) = (counts.clone().min().expect("one"), counts.max().expect("one"));
+    println!(
+        "{busy} busy connections for {:?}: from {least} to {most} messages each, together {:.2} of a single one's speed",
+        time * u32::try_from(rounds).expect("a number"),
+        together / alone
+    );
 }
 
 /// Blocks on some connections, and notes how long messages take on the others.
 struct Delays {
     start: Instant,
-    longest: AtomicU64,
-    sum: AtomicU64,
-    count: AtomicU64,
+    /// In µs.
+    delays: Mutex<Vec<u64>>,
+}
+
+impl Delays {
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).expect("a number")
+    }
 }
 
 impl Handler for Delays {
@@ -187,53 +287,49 @@ impl Handler for Delays {
 
     fn message(&self, message: &[u8], _: &Peer) -> Result<(), Infallible> {
         match message.try_into().map(u64::from_le_bytes) {
-            Ok(sent) => {
-                let now = u64::try_from(self.start.elapsed().as_micros()).expect("a number");
-                self.longest.fetch_max(now - sent, Ordering::Relaxed);
-                self.sum.fetch_add(now - sent, Ordering::Relaxed);
-                self.count.fetch_add(1, Ordering::Relaxed);
-            }
+            Ok(sent) => self.delays.lock().push(self.now() - sent),
             Err(_) => thread::park_timeout(Duration::from_secs(1)),
         }
         Ok(())
     }
 }
 
-/// As many connections whose handler blocks for a second now and then as others, on which a message comes each millisecond.
+/// As many connections whose handler blocks for a second every two seconds as others, on which a message comes each millisecond.
 fn blocked_connections(blocked: usize, time: Duration) {
-    let zero = || AtomicU64::new(0);
-    let stage = Stage::new(Delays { start: Instant::now(), longest: zero(), sum: zero(), count: zero() });
-    let streams = |count| (0..count).map(|_| stage.connect()).collect::<Vec<_>>();
-    let (blocking, others) = (streams(blocked), streams(blocked));
-    let is_over = AtomicBool::new(false);
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().join("s");
+    let handler = Arc::new(Delays { start: Instant::now(), delays: Mutex::new(Vec::new()) });
+    let reader = start(&path, Arc::clone(&handler));
+    let streams = || (0..blocked).map(|_| connect(&path)).collect::<Vec<_>>();
+    let (blocking, others) = (streams(), streams());
+    let end = Instant::now() + time;
+    let threads = AtomicU64::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
-            for (turn, mut stream) in blocking.iter().cycle().enumerate() {
-                if is_over.load(Ordering::Relaxed) {
+            for mut stream in blocking.iter().cycle() {
+                if Instant::now() >= end {
                     break;
                 }
                 stream.write_all(b"\x05block").expect("a reader");
-                // In two seconds each has had its turn.
-                let _ = turn;
-                thread::park_timeout(Duration::from_secs(2) / 64);
+                threads.fetch_max(reader.metrics().threads, Ordering::Relaxed);
+                thread::park_timeout(Duration::from_secs(2) / u32::try_from(blocked).expect("a number"));
             }
         });
-        while stage.handler.start.elapsed() < time {
-            let now = u64::try_from(stage.handler.start.elapsed().as_micros()).expect("a number");
+        while Instant::now() < end {
             for mut stream in &others {
-                stream.write_all(&[&[8], &now.to_le_bytes()[..]].concat()).expect("a reader");
+                stream.write_all(&[&[8], &handler.now().to_le_bytes()[..]].concat()).expect("a reader");
             }
             thread::park_timeout(Duration::from_millis(1));
         }
-        is_over.store(true, Ordering::Relaxed);
     });
-    let delays = &stage.handler;
-    let count = delays.count.load(Ordering::Relaxed).max(1);
+    let mut delays = handler.delays.lock().clone();
+    delays.sort_unstable();
     println!(
-        "{blocked} connections that block for a second, {blocked} others: {} µs in the mean, {} µs at most, {} threads",
-        delays.sum.load(Ordering::Relaxed) / count,
-        delays.longest.load(Ordering::Relaxed),
-        stage.reader.metrics().threads
+        "{blocked} connections that block for a second, {blocked} others: these wait {} µs (p50), {} µs (p99), {} µs at most, with {} threads",
+        delays[delays.len() / 2],
+        delays[delays.len() * 99 / 100],
+        delays[delays.len() - 1],
+        threads.into_inner()
     );
 }
 
@@ -242,9 +338,8 @@ fn median(mut rates: Vec<f64>) -> f64 {
     rates[rates.len() / 2]
 }
 
-fn ratio(one: u64, other: u64) -> f64 {
-    let float = |number: u64| f64::from(u32::try_from(number / 1_000).expect("a number"));
-    float(one) / float(other).max(1.0)
+fn per_second(count: u64, time: Duration) -> f64 {
+    f64::from(u32::try_from(count).expect("a number")) / time.as_secs_f64()
 }
 
 /// The resident memory of this process, in KiB; 0 where nobody tells.

@@ -19,6 +19,7 @@ mod limits;
 mod patience;
 mod receipts;
 mod receiving;
+mod scale;
 mod sending;
 mod socket_file;
 mod stopping;
