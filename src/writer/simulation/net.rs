@@ -106,7 +106,7 @@ pub(super) struct Net {
     /// How long the writer wanted to wait, when it last did.
     pub(super) last_wait: Option<Duration>,
     has_waited: bool,
-    /// When the kernel began to take nothing.
+    /// When the kernel began to take nothing, or the reader gave its last receipt since then.
     refused_at: Option<Instant>,
 }
 
@@ -435,6 +435,8 @@ impl Net {
         for (place, byte) in buffer.iter_mut().zip(connection.to_writer.drain(..len)) {
             *place = byte;
         }
+        // Whoever gives receipts is alive.
+        self.refused_at = self.refused_at.map(|_| self.now);
         Ok(Received::Some(len))
     }
 
