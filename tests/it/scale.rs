@@ -62,7 +62,7 @@ fn an_idle_connection_costs_less_than_two_kib_and_no_thread() {
     let (reader, _) = start(&place, 2 * IDLE, 64);
     // The reader's threads and buffers, and the vectors of this test, are there before anything is measured.
     let warm: Vec<_> = (0..50).map(|_| connect(&place.socket())).collect();
-    send_and_close(&place.socket(), &frame(&[7; 300_000]).repeat(4));
+    send_and_close(&place.socket(), &frame(&vec![7; 300_000]).repeat(4));
     wait_until("all is read", || reader.metrics().received.messages == 4);
     drop(warm);
     wait_until("all is closed", || reader.metrics().open == 0);
