@@ -1,4 +1,5 @@
-//! A collector as a daemon would have it: prints what it is sent, until SIGTERM or Ctrl-C.
+//! A collector as a daemon would have it: prints what it is sent, until SIGTERM or Ctrl-C. As a service of systemd it takes its socket from there,
+//! and tells it how it is: see examples/systemd.
 //!
 //! ```text
 //! cargo run --release --example collector -- /tmp/telemetry.sock
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use uds_ipc::systemd::Service;
 use uds_ipc::{Handler, Peer, Reader};
 
 thread_local! {
@@ -58,19 +60,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bind()?
         .start_handler(Printer)?;
     eprintln!("collector: listening at {}", reader.address());
+    // Elsewhere this does nothing.
+    let service = Service::start([reader]);
 
     signals.forever().next();
 
     // Handles all that was sent, and removes the socket's file. Writers keep what comes now for the next reader.
-    let report = reader.shutdown(Duration::from_secs(5))?;
-    let figures = report.metrics;
-    eprintln!(
-        "collector: {} messages over {} connections, {} handler errors, {} protocol errors, {} connections cut",
-        figures.received.messages,
-        figures.connections,
-        figures.handler_errors,
-        figures.protocol_errors.total(),
-        report.cut,
-    );
+    for report in service.shutdown(Duration::from_secs(5))? {
+        eprintln!("collector: {}, {} connections cut", report.metrics, report.cut);
+    }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::activation::ActivationError;
 use crate::address::{Address, AddressError};
 
 /// A setting that is out of its bounds.
@@ -172,6 +173,9 @@ pub enum BindError {
         /// Where.
         address: Address,
     },
+    /// The sockets that systemd passed to this process, or that were to be taken over, are not as they must be.
+    #[error("cannot take over a socket")]
+    Activation(#[from] ActivationError),
     /// What lies at the path is no stream socket. It was left as it is.
     #[error("{address} is {kind}, not a stream socket: remove it or choose another path")]
     #[non_exhaustive]

@@ -155,6 +155,7 @@
 //!
 //! Linux first; macOS and the BSDs are type-checked only, and differ where the docs of an item say so. Windows is not supported yet.
 
+mod activation;
 mod address;
 mod backoff;
 mod error;
@@ -170,6 +171,7 @@ mod reader;
 mod reentry;
 mod socket_file;
 mod sys;
+pub mod systemd;
 mod writer;
 
 /// For the fuzz targets only: there in no other build.
@@ -182,7 +184,9 @@ pub mod fuzzing {
 
 pub use address::{Address, AddressError, MAX_PATH_LEN, runtime_path};
 pub use error::{BindError, FlushError, SendError, SettingError, ShutdownError, StartError};
-pub use event::{BadReceipt, CloseCause, ConnectError, LostCause, ReaderEvent, RefuseCause, WriterEvent};
+pub use event::{
+    BadReceipt, CloseCause, ConnectError, LostCause, NotifyError, ReaderEvent, RefuseCause, WriterEvent,
+};
 pub use message::Message;
 pub use metrics::{Dropped, Failed, ProtocolErrors, ReaderMetrics, Tally, WriterMetrics};
 pub use peer::{Credentials, Peer};

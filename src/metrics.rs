@@ -1,6 +1,7 @@
 //! The figures of both ends.
 //! Values and counters: nothing here locks, waits or decides.
 
+use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -150,6 +151,25 @@ pub struct ReaderMetrics {
     pub accept_pauses: u64,
     /// Threads that serve connections now.
     pub threads: u64,
+}
+
+/// For a log or a status line: what has come, and whatever troubles there were.
+impl fmt::Display for ReaderMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { messages, bytes } = self.received;
+        write!(f, "{messages} messages ({bytes} bytes) received, {} connections open", self.open)?;
+        for (count, what) in [
+            (self.handler_errors, "handler errors"),
+            (self.panics, "panics"),
+            (self.protocol_errors.total(), "protocol errors"),
+            (self.refused_peers, "peers refused"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Connections that ended because of what the peer sent, or failed to send.

@@ -12,13 +12,15 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("lib", "address error event message metrics peer reader socket_file writer"),
     ("guide", ""),
     ("socket_file", "address error sys"),
+    ("systemd", "activation error event reader sys guide"),
     ("writer", "address backoff error event message metrics observer peer pool reentry sys frame"),
-    ("reader", "address error event frame metrics observer peer pool reentry sys"),
+    ("reader", "activation address error event frame metrics observer peer pool reentry sys"),
     // The system.
-    ("sys", "address error peer"),
+    ("sys", "activation address error peer"),
     // The leaves: values.
-    ("error", "address"),
+    ("error", "activation address"),
     ("event", "address metrics peer"),
+    ("activation", ""),
     ("address", ""),
     ("backoff", ""),
     ("frame", ""),
@@ -49,7 +51,11 @@ const PURE: &[&str] = &[
     "reader/decoder.rs",
     "reader/receipts.rs",
     "reader/state.rs",
+    "systemd/pulse.rs",
 ];
+
+/// The only files with unsafe code: one system call, and one variable of the environment, for which no safe form exists.
+const UNSAFE: &[&str] = &["sys/unread.rs", "sys/environment.rs"];
 
 const MOST_LINES: usize = 400;
 
@@ -164,10 +170,10 @@ fn every_file_is_short_and_says_what_it_is() {
 }
 
 #[test]
-fn the_library_has_no_stubs_and_unsafe_code_in_one_place_only() {
+fn the_library_has_no_stubs_and_unsafe_code_in_two_places_only() {
     for source in sources() {
         assert!(
-            !source.code.contains("unsafe ") || source.name == "sys/unread.rs",
+            !source.code.contains("unsafe ") || UNSAFE.contains(&source.name.as_str()),
             "{} is unsafe",
             source.name
         );

@@ -2,18 +2,22 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
 use std::time::Duration;
 
 use super::BoundReader;
 use super::core::{PeerCheck, Settings};
 use super::state::Pace;
-use crate::address::{Address, AddressError};
+use crate::activation::{self, Activation, ActivationError};
+use crate::address::{Address, AddressError, runtime_path};
 use crate::error::{BindError, SettingError};
 use crate::event::ReaderEvent;
 use crate::metrics::widen;
 use crate::observer::Observer;
 use crate::peer::Peer;
-use crate::sys::{Listener, ListenerOptions};
+use crate::sys::{self, Listener, ListenerOptions};
 
 /// The settings of a [`Reader`](crate::Reader), made by [`Reader::builder`](crate::Reader::builder).
 ///
@@ -54,14 +58,19 @@ pub struct ReaderBuilder {
     owner: Option<u32>,
     group: Option<u32>,
     recv_buffer_size: Option<usize>,
+    activation: Activation,
     peer_check: Option<PeerCheck>,
     observer: Observer<ReaderEvent>,
 }
 
 impl ReaderBuilder {
     pub(super) fn new(address: &OsStr) -> Self {
+        let name = Path::new(address);
+        let is_file_name =
+            name.components().eq([Component::Normal(address)]) && !address.as_bytes().starts_with(b"@");
+        let in_runtime_directory = if is_file_name { runtime_path(name) } else { None };
         Self {
-            address: Address::new(address),
+            address: Address::new(in_runtime_directory.as_deref().map_or(address, Path::as_os_str)),
             max_message_len: 10 * 1024 * 1024,
             idle_timeout: Duration::from_secs(10),
             min_rate: 64 * 1024,
@@ -73,6 +82,7 @@ impl ReaderBuilder {
             owner: None,
             group: None,
             recv_buffer_size: None,
+            activation: Activation::First,
             peer_check: None,
             observer: Observer::none(),
         }
@@ -153,6 +163,13 @@ impl ReaderBuilder {
         self
     }
 
+    /// Which of the sockets that systemd passed to this process is taken, in the place of making one: the first that fits, unless set.
+    /// Its unit decides its path, mode, owner and group. Where systemd passed none, the reader makes its own.
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
     /// Lets in only the peers for which `check` is true: all unless set. It runs before a byte of the peer is read, on one of the
     /// reader's threads; a panic is a no.
     pub fn peer_check(mut self, check: impl Fn(&Peer) -> bool + Send + Sync + 'static) -> Self {
@@ -169,14 +186,29 @@ impl ReaderBuilder {
     /// Makes the socket: from now on peers can connect, and wait until the reader is [started](BoundReader::start).
     ///
     /// A stale socket at the path is replaced; one on which somebody accepts, and anything that is no socket, is left alone. Of several that
-    /// bind the same path at once, exactly one succeeds.
+    /// bind the same path at once, exactly one succeeds. A bare file name is taken to be in the runtime directory that systemd made for the
+    /// service, where there is one: see [`runtime_path`].
+    ///
+    /// In a service with a socket unit nothing is made: the socket that systemd passed is taken, as [`activation`](Self::activation) says. Its
+    /// file is systemd's, and stays; who connects while no reader runs waits in it for the next. For that the first call takes the variables
+    /// `LISTEN_PID`, `LISTEN_PIDFDID`, `LISTEN_FDS` and `LISTEN_FDNAMES` out of the environment, so that children do not inherit them: make it
+    /// before threads are started that run C code, which may read the environment meanwhile. For another socket of the same service, see
+    /// [`take_socket`](crate::systemd::take_socket).
     ///
     /// # Errors
     /// When the address is none or in use, a setting is out of its bounds, something else lies at the path, anybody could replace the
-    /// socket, or the system refuses.
+    /// socket, what systemd passed is no socket that listens, or the system refuses.
     pub fn bind(self) -> Result<BoundReader, BindError> {
         self.check()?;
-        let address = self.address?;
+        let address = match self.address {
+            Ok(ref address) => address.clone(),
+            Err(error) => return Err(error.into()),
+        };
+        if self.activation != Activation::Never {
+            if let Some(socket) = sys::with_passed(|passed| activation::choose(passed, &self.activation))?? {
+                return self.listen_on(socket);
+            }
+        }
         let options = ListenerOptions {
             mode: self.mode,
             owner: self.owner,
@@ -184,20 +216,59 @@ impl ReaderBuilder {
             recv_buffer_size: self.recv_buffer_size,
         };
         let listener = Listener::bind(&address, &options)?;
-        let others = self.mode & 0o077;
-        let only_owner = address.path().is_some() && others == 0;
-        let a_share = if only_owner { self.max_connections } else { self.max_connections.div_ceil(2) };
+        let is_open_to_others = address.path().is_none() || self.mode & 0o077 != 0;
+        Ok(self.bound(address, listener, is_open_to_others))
+    }
+
+    /// Takes a Unix stream socket that listens already: one that was passed in some other way than systemd's. It is never shut down, and its
+    /// file not removed; mode, owner, group and buffer size are its own.
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixListener;
+    /// use uds_ipc::Reader;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("telemetry.sock");
+    /// let listener = UnixListener::bind(&path)?;
+    /// let bound = Reader::builder(&path).listen_on(listener)?;
+    /// assert_eq!(bound.address().path(), Some(path.as_path()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the address is none, a setting is out of its bounds, or the socket is of another kind or does not listen.
+    pub fn listen_on(self, socket: impl Into<OwnedFd>) -> Result<BoundReader, BindError> {
+        self.check()?;
+        let given = match self.address {
+            Ok(ref address) => address.clone(),
+            Err(error) => return Err(error.into()),
+        };
+        let socket = socket.into();
+        let number = socket.as_raw_fd();
+        let listener = Listener::adopt(socket).map_err(|kind| ActivationError::NotAListener {
+            number,
+            name: String::new(),
+            kind,
+        })?;
+        let address = listener.address().unwrap_or(given);
+        let is_open_to_others = listener.is_open_to_others();
+        Ok(self.bound(address, listener, is_open_to_others))
+    }
+
+    fn bound(self, address: Address, listener: Listener, is_open_to_others: bool) -> BoundReader {
+        let most = self.max_connections;
+        let a_share = if is_open_to_others { most.div_ceil(2) } else { most };
         let settings = Settings {
             max_message_len: self.max_message_len,
             pace: Pace { idle_timeout: self.idle_timeout, min_rate: self.min_rate },
-            max_connections: self.max_connections,
+            max_connections: most,
             max_connections_per_user: self.max_connections_per_user.unwrap_or(a_share),
             max_held_size: self.max_held_size,
             max_threads: self.max_threads,
             peer_check: self.peer_check,
             observer: self.observer,
         };
-        Ok(BoundReader::new(address, listener, settings))
+        BoundReader::new(address, listener, settings)
     }
 
     fn check(&self) -> Result<(), SettingError> {

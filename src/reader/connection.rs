@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::io::{self, IoSlice};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -35,6 +35,8 @@ const NEWS_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Connection {
     pub(super) stream: Stream,
     pub(super) peer: Peer,
+    /// Messages that the handler has had: written by the thread whose turn it is, and read by whoever wonders whether it hangs.
+    handled: AtomicU64,
     /// Only the thread whose turn it is looks at this: the lock is never waited for.
     serving: Mutex<Serving>,
 }
@@ -64,7 +66,11 @@ impl Connection {
             greeting: Greeting::Due,
             last_failure: None,
         };
-        Self { stream, peer, serving: Mutex::new(serving) }
+        Self { stream, peer, handled: AtomicU64::new(0), serving: Mutex::new(serving) }
+    }
+
+    pub(super) fn handled(&self) -> u64 {
+        self.handled.load(Ordering::Relaxed)
     }
 
     /// Has a turn, from the check of a new peer to the end of the stream.
@@ -296,6 +302,8 @@ impl Connection {
     #[inline]
     fn deliver<H: Handler>(&self, core: &Core, handler: &H, message: &[u8], batch: &mut Batch) {
         batch.tally += Tally::one(message.len());
+        // No other thread writes it, so that this needs no atomic addition.
+        self.handled.store(self.handled() + 1, Ordering::Relaxed);
         if let Err(error) = handler.message(message, &self.peer) {
             batch.note_error(core, error.into());
         }

@@ -14,6 +14,7 @@ mod receipts;
 #[cfg(test)]
 mod simulated;
 mod state;
+mod vitals;
 mod worker;
 
 use std::error::Error;
@@ -31,6 +32,8 @@ pub use builder::ReaderBuilder;
 pub use handler::Handler;
 #[cfg(test)]
 pub(crate) use simulated::{SimulatedBatch, SimulatedConnection};
+pub(crate) use state::Progress;
+pub(crate) use vitals::Vitals;
 
 use self::connection::READ_SIZE;
 use self::core::{Core, ERRANDS, FILE, Inner, LISTENER, Life, Settings};
@@ -123,12 +126,7 @@ impl Reader {
     /// # Errors
     /// Inside a callback of this reader's, for which it would have to wait; and in a forked child, which has no threads.
     pub fn shutdown(&self, timeout: Duration) -> Result<ReaderReport, ShutdownError> {
-        if self.process != process::id() {
-            return Err(ShutdownError::InForkedChild);
-        }
-        if self.core.scope.is_current() {
-            return Err(ShutdownError::InCallback);
-        }
+        self.may_wait()?;
         self.begin_stop(timeout);
         let mut inner = self.core.inner.lock();
         let cut = loop {
@@ -146,7 +144,15 @@ impl Reader {
         Ok(ReaderReport { cut, metrics: self.metrics() })
     }
 
-    fn begin_stop(&self, timeout: Duration) {
+    /// Whether this thread may wait for the end.
+    pub(crate) fn may_wait(&self) -> Result<(), ShutdownError> {
+        if self.process != process::id() {
+            return Err(ShutdownError::InForkedChild);
+        }
+        if self.core.scope.is_current() { Err(ShutdownError::InCallback) } else { Ok(()) }
+    }
+
+    pub(crate) fn begin_stop(&self, timeout: Duration) {
         #[expect(clippy::disallowed_methods, reason = "a timeout is counted from the call")]
         let deadline = Instant::now().checked_add(timeout);
         let mut inner = self.core.inner.lock();
@@ -165,6 +171,11 @@ impl Reader {
     #[must_use]
     pub fn metrics(&self) -> ReaderMetrics {
         self.core.counters.metrics()
+    }
+
+    /// What tells from outside how it is.
+    pub(crate) fn vitals(&self) -> Vitals {
+        Vitals(Arc::clone(&self.core))
     }
 
     /// Where the reader listens.

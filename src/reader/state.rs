@@ -90,6 +90,28 @@ pub(super) struct Crew {
     pub(super) turns: u64,
 }
 
+/// How far a reader has come, as seen from outside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    all_busy: bool,
+    turns: u64,
+    /// The messages of the connections that are being served.
+    handled: u64,
+}
+
+impl Progress {
+    pub(super) fn new(crew: &Crew, handled: u64) -> Self {
+        Self { all_busy: crew.threads > 0 && crew.all_busy(), turns: crew.turns, handled }
+    }
+
+    /// False if every thread is in a call of the user's, and none has returned from one since `before`.
+    pub(crate) fn has_moved_since(&self, before: &Self) -> bool {
+        let hangs =
+            self.all_busy && before.all_busy && (self.turns, self.handled) == (before.turns, before.handled);
+        !hangs
+    }
+}
+
 impl Crew {
     /// Whether a connection that becomes ready finds nobody.
     pub(super) fn all_busy(&self) -> bool {

@@ -36,7 +36,7 @@ impl FileIdentity {
 }
 
 /// What lies at a path, in words.
-fn kind_of(metadata: &Metadata) -> &'static str {
+pub(super) fn kind_of(metadata: &Metadata) -> &'static str {
     let kind = metadata.file_type();
     if kind.is_dir() {
         "a directory"

@@ -1,10 +1,12 @@
 //! A listening socket: bound, guarded, accepted from, ended.
 //! One that a service manager passed to us is never shut down, and its file never removed.
 
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +16,9 @@ use nix::sys::stat::{Mode, fchmod};
 use socket2::Socket;
 
 use super::file::{self, FileIdentity, PathLock};
+use super::passed;
 use super::socket::{Stream, new_socket, resume, sockaddr};
+use crate::activation::PassedKind;
 use crate::address::Address;
 use crate::error::BindError;
 
@@ -67,13 +71,21 @@ pub(crate) enum Accepted {
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: Socket,
-    file: Option<OwnFile>,
+    file: Option<SocketFile>,
     has_ended: AtomicBool,
+    owner: Owner,
 }
 
-/// The file that this listener made.
+/// Who made the socket and its file, and so is to end them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Us,
+    /// A service manager: who waits in its backlog is served by the next start.
+    Manager,
+}
+
 #[derive(Debug)]
-struct OwnFile {
+struct SocketFile {
     path: PathBuf,
     identity: FileIdentity,
 }
@@ -106,7 +118,7 @@ impl Listener {
             .and_then(|sockaddr| socket.bind(&sockaddr))
             .and_then(|()| socket.listen(BACKLOG));
         bound.map_err(|error| bind_error(error, address))?;
-        Ok(Self { socket, file: None, has_ended: AtomicBool::new(false) })
+        Ok(Self { socket, file: None, has_ended: AtomicBool::new(false), owner: Owner::Us })
     }
 
     fn bind_path(
@@ -124,8 +136,39 @@ impl Listener {
         Self::open_up(&socket, path, options).inspect_err(|_| {
             let _ = fs::remove_file(path);
         })?;
-        let file = Some(OwnFile { path: path.into(), identity });
-        Ok(Self { socket, file, has_ended: AtomicBool::new(false) })
+        let file = Some(SocketFile { path: path.into(), identity });
+        Ok(Self { socket, file, has_ended: AtomicBool::new(false), owner: Owner::Us })
+    }
+
+    /// Takes a socket that listens already, and stays somebody else's. `Err` when it is something else.
+    pub(crate) fn adopt(socket: impl Into<OwnedFd>) -> Result<Self, PassedKind> {
+        let socket = Socket::from(socket.into());
+        passed::fitness(&socket)?;
+        // It fails for no socket.
+        let _ = socket.set_nonblocking(true).and_then(|()| socket.set_cloexec(true));
+        let mut listener =
+            Self { socket, file: None, has_ended: AtomicBool::new(false), owner: Owner::Manager };
+        // In a service's own view of the file system it may be somewhere else, or nowhere.
+        let path = listener.address().and_then(|address| address.path().map(PathBuf::from));
+        listener.file =
+            path.and_then(|path| FileIdentity::at(&path).ok().map(|identity| SocketFile { path, identity }));
+        Ok(listener)
+    }
+
+    /// Where it listens, where that has a name.
+    pub(crate) fn address(&self) -> Option<Address> {
+        let address = self.socket.local_addr().ok()?;
+        if let Some(path) = address.as_pathname() {
+            return Address::new(path).ok();
+        }
+        let name = address.as_abstract_namespace()?;
+        Address::new(OsStr::from_bytes(&[b"@", name].concat())).ok()
+    }
+
+    /// Whether others than the owner of its file can connect.
+    pub(crate) fn is_open_to_others(&self) -> bool {
+        let file = self.file.as_ref().and_then(|file| fs::symlink_metadata(&file.path).ok());
+        file.is_none_or(|metadata| metadata.permissions().mode() & 0o077 != 0)
     }
 
     fn open_up(socket: &Socket, path: &Path, options: &ListenerOptions) -> Result<(), BindError> {
@@ -141,6 +184,9 @@ impl Listener {
 
     /// Takes the connection that has waited longest.
     pub(crate) fn accept(&self) -> Accepted {
+        if self.owner == Owner::Manager && self.has_ended.load(Ordering::Acquire) {
+            return Accepted::Ended;
+        }
         let accepted = resume(|| self.socket.accept()).and_then(|(socket, _)| Stream::accepted(socket));
         let error = match accepted {
             Ok(stream) => return Accepted::Stream(stream),
@@ -159,6 +205,10 @@ impl Listener {
 
     /// Turns newcomers away, where that can be told apart from those who wait already: they can still be accepted.
     pub(crate) fn end(&self) {
+        if self.owner == Owner::Manager {
+            self.has_ended.store(true, Ordering::Release);
+            return;
+        }
         let keeps_those_who_wait = cfg!(any(target_os = "linux", target_os = "android"));
         if keeps_those_who_wait {
             let _ = self.socket.shutdown(Shutdown::Read);
@@ -169,7 +219,7 @@ impl Listener {
         self.has_ended.store(true, Ordering::Release);
     }
 
-    /// Whether the file that this listener made is not at its path any more.
+    /// Whether the socket's file is not at its path any more.
     pub(crate) fn is_displaced(&self) -> bool {
         self.file
             .as_ref()
@@ -183,7 +233,7 @@ impl Listener {
 
     /// Removes the file that this listener made, if it is still there.
     pub(crate) fn remove_file(&self) {
-        if let Some(file) = &self.file {
+        if let (Some(file), Owner::Us) = (&self.file, self.owner) {
             file::remove_own(&file.path, file.identity);
         }
     }

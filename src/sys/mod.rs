@@ -5,8 +5,11 @@
 compile_error!("uds-ipc knows Unix only so far: Windows needs a `sys` of its own");
 
 mod credentials;
+mod environment;
 mod file;
 mod listener;
+mod notify;
+mod passed;
 mod poller;
 mod socket;
 mod unread;
@@ -15,6 +18,8 @@ mod waker;
 
 pub(crate) use file::{create_socket_dir, remove_stale_socket};
 pub(crate) use listener::{Accepted, FileWatch, Listener, ListenerOptions};
+pub(crate) use notify::NotifySocket;
+pub(crate) use passed::with_passed;
 pub(crate) use poller::{Interest, Poller, Ready};
 pub(crate) use socket::{Received, Sent, Stream};
 pub(crate) use wait::{Readiness, Wanted, wait};

@@ -1,5 +1,5 @@
 //! How much of what was sent the peer has not read.
-//! The one place with unsafe code: no safe wrapper of this call exists.
+//! Unsafe code: no safe wrapper of this call exists.
 
 use socket2::Socket;
 

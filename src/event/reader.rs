@@ -1,0 +1,209 @@
+//! What happens on a reader's threads.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+
+use thiserror::Error;
+
+use super::Chain;
+use crate::address::Address;
+use crate::peer::Peer;
+
+/// What a reader tells its observer: transitions only, never one a message.
+///
+/// The observer runs on one of the reader's threads, and may run on several at once. It holds up only what that thread serves; calls of
+/// `shutdown` on the same reader are refused. Its panics are caught and counted.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReaderEvent {
+    /// A peer connected and was let in.
+    #[non_exhaustive]
+    Opened {
+        /// Who.
+        peer: Peer,
+    },
+    /// A connection ended.
+    #[non_exhaustive]
+    Closed {
+        /// Whose.
+        peer: Peer,
+        /// Why.
+        cause: CloseCause,
+    },
+    /// A peer was turned away before a byte of it was read.
+    #[non_exhaustive]
+    Refused {
+        /// Who.
+        peer: Peer,
+        /// Why.
+        cause: RefuseCause,
+    },
+    /// The handler returned an error. Told for the first one on a connection, and again after it went without for a
+    /// second; all are counted.
+    #[non_exhaustive]
+    HandlerFailed {
+        /// Whose message it was.
+        peer: Peer,
+        /// What the handler returned.
+        error: Box<dyn Error + Send + Sync>,
+    },
+    /// The handler panicked. Told as sparingly as its errors.
+    #[non_exhaustive]
+    HandlerPanicked {
+        /// Whose message it was.
+        peer: Peer,
+        /// What it panicked with, where that is text.
+        message: String,
+    },
+    /// The system is short of something: no connection is accepted for a while. Those that are open go on.
+    #[non_exhaustive]
+    AcceptPaused {
+        /// Where it listens.
+        address: Address,
+        /// The system's word, such as "too many open files".
+        error: io::Error,
+    },
+    /// Connections are accepted again.
+    #[non_exhaustive]
+    AcceptResumed {
+        /// Where it listens.
+        address: Address,
+    },
+    /// A further thread was needed and could not be had.
+    #[non_exhaustive]
+    ThreadFailed {
+        /// Where it listens.
+        address: Address,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// The socket's file is gone or another is in its place: new writers do not find this reader any more.
+    #[non_exhaustive]
+    Displaced {
+        /// Where it was.
+        address: Address,
+    },
+    /// systemd could not be told how the [service](crate::systemd::Service) is. Told once, and again after something could be told.
+    #[non_exhaustive]
+    NotifyFailed {
+        /// Where it listens.
+        address: Address,
+        /// Why.
+        error: NotifyError,
+    },
+}
+
+/// For a log: what happened and why, in one line.
+impl fmt::Display for ReaderEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opened { peer } => write!(f, "{peer} opened"),
+            Self::Closed { peer, cause } => write!(f, "{peer} closed: {}", Chain(cause)),
+            Self::Refused { peer, cause } => write!(f, "{peer} refused: {cause}"),
+            Self::HandlerFailed { peer, error } => {
+                write!(f, "the handler failed on {peer}: {}", Chain(&**error))
+            }
+            Self::HandlerPanicked { peer, message } => write!(f, "the handler panicked on {peer}: {message}"),
+            Self::AcceptPaused { address, error } => write!(f, "accepting at {address} pauses: {error}"),
+            Self::AcceptResumed { address } => write!(f, "accepting at {address} goes on"),
+            Self::ThreadFailed { address, error } => {
+                write!(f, "no further thread could be had for {address}: {error}")
+            }
+            Self::Displaced { address } => {
+                write!(f, "the socket {address} is gone or replaced: new writers do not find this reader")
+            }
+            Self::NotifyFailed { address, error } => {
+                write!(f, "the service manager does not hear of {address}: {}", Chain(error))
+            }
+        }
+    }
+}
+
+/// Why a reader's connection ended.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CloseCause {
+    /// The peer closed it, between two frames.
+    #[error("the peer closed the connection")]
+    EndOfStream,
+    /// Nothing came for the idle timeout.
+    #[error("nothing came for the idle timeout")]
+    Idle,
+    /// The reader is stopping, and had read all there was.
+    #[error("the reader is stopping")]
+    Stopped,
+    /// The peer announced a message above the limit.
+    #[error(
+        "the peer announced a message of {len} bytes, above the limit of {limit}: raise max_message_len if it is wanted"
+    )]
+    TooLarge {
+        /// The length announced, in bytes.
+        len: u64,
+        /// The reader's `max_message_len`, in bytes.
+        limit: u64,
+    },
+    /// The peer sent a length prefix that is no 64-bit varint: it speaks something else.
+    #[error("the peer sent an invalid length prefix: it is not a stream of varint frames")]
+    InvalidPrefix,
+    /// The stream ended inside a frame. The half frame was discarded.
+    #[error("the stream ended inside a frame")]
+    Truncated,
+    /// The rest of a frame did not come in time. The half frame was discarded.
+    #[error("the rest of a frame did not come in time")]
+    TooSlow,
+    /// All the memory for half messages was taken, and this connection's had waited longest.
+    #[error("the memory for half messages was exhausted, and this one was the slowest")]
+    NoMemory,
+    /// The end of a batch failed, and the peer asks for receipts: it gets none, so that it can send the batch again.
+    #[error("the end of a batch failed, and the peer asks for receipts")]
+    NotStored,
+    /// Reading failed.
+    #[error("reading failed")]
+    Failed(#[source] io::Error),
+}
+
+/// Why a peer was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RefuseCause {
+    /// The peer check said no, or panicked.
+    #[error("the peer check refused it")]
+    Check,
+    /// Its user has as many connections as one user may have.
+    #[error("its user has the {limit} connections that one user may have")]
+    TooManyOfUser {
+        /// The reader's `max_connections_per_user`.
+        limit: usize,
+    },
+}
+
+/// Why the service manager could not be told something. It is never more than an event: the service goes on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NotifyError {
+    /// `NOTIFY_SOCKET` is no path and no `@name`, such as the `vsock:` of a virtual machine's manager.
+    #[error("NOTIFY_SOCKET is {address:?}, which is not supported: only a path or @name is")]
+    #[non_exhaustive]
+    Unsupported {
+        /// What it is.
+        address: OsString,
+    },
+    /// The manager's socket is not there, or does not take what is sent.
+    #[error("cannot notify the service manager at {address:?}")]
+    #[non_exhaustive]
+    Io {
+        /// The value of `NOTIFY_SOCKET`.
+        address: OsString,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The thread that would tell it was refused.
+    #[error("cannot start the thread that notifies the service manager")]
+    #[non_exhaustive]
+    Thread {
+        /// The system's word.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,199 @@
+//! What happens on a writer's thread.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::{Chain, Soon};
+use crate::address::Address;
+use crate::metrics::Tally;
+use crate::peer::Credentials;
+
+/// What a writer tells its observer: transitions only, never one a message.
+///
+/// The observer runs on the writer's own thread. While it runs nothing is written; it may send with `try_send`, and its calls
+/// of `flush` and `shutdown` on the same writer are refused. Its panics are caught and counted.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum WriterEvent {
+    /// The writer tries to connect: at its start, and after a loss. The tries that follow are not told.
+    #[non_exhaustive]
+    Connecting {
+        /// Where to.
+        address: Address,
+    },
+    /// There is a connection.
+    #[non_exhaustive]
+    Connected {
+        /// Where to.
+        address: Address,
+        /// The reader's process when it began to listen.
+        reader: Credentials,
+    },
+    /// Connecting failed. Told once, and again when the cause changes.
+    #[non_exhaustive]
+    ConnectFailed {
+        /// Where to.
+        address: Address,
+        /// Why.
+        cause: ConnectError,
+        /// How long until the next try. Later ones wait longer.
+        retry_in: Duration,
+    },
+    /// The connection is gone. What the kernel had not taken whole is kept, and sent on the next.
+    #[non_exhaustive]
+    Lost {
+        /// Where it led.
+        address: Address,
+        /// How it ended.
+        cause: LostCause,
+        /// The reader had not read all that the kernel held for it: up to a socket buffer of messages that were counted as sent
+        /// were not received. At least once they are sent again. Only Linux tells.
+        unread: bool,
+        /// How long until the next try.
+        retry_in: Duration,
+    },
+    /// A message was given up, because three connections in a row ended in the middle of it.
+    #[non_exhaustive]
+    GivenUp {
+        /// Where it was to go.
+        address: Address,
+        /// Its length, in bytes. A reader with a lower limit is the usual cause.
+        len: u64,
+    },
+    /// The reader gives no receipt, for the write timeout now. Messages are kept, and no more are taken once the queue is full. Told only at
+    /// least once; once for a connection, and again after an answer.
+    #[non_exhaustive]
+    NoReceipt {
+        /// Where it leads.
+        address: Address,
+        /// How long it was waited for. A reader that knows no receipts is one cause, a handler that blocks is another.
+        waited: Duration,
+    },
+    /// The writer's thread ends.
+    #[non_exhaustive]
+    Stopped {
+        /// Where it wrote to.
+        address: Address,
+        /// What was left in the queue.
+        left: Tally,
+    },
+}
+
+/// For a log: what happened and why, in one line.
+impl fmt::Display for WriterEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connecting { address } => write!(f, "connecting to {address}"),
+            Self::Connected { address, reader } => write!(f, "connected to {address} ({reader})"),
+            Self::ConnectFailed { address, cause, retry_in } => {
+                write!(f, "no connection to {address}: {}; next try {}", Chain(cause), Soon(*retry_in))
+            }
+            Self::Lost { address, cause, unread, retry_in } => {
+                let unread = if *unread { ", with messages unread" } else { "" };
+                write!(
+                    f,
+                    "lost the connection to {address}{unread}: {}; next try {}",
+                    Chain(cause),
+                    Soon(*retry_in)
+                )
+            }
+            Self::GivenUp { address, len } => {
+                write!(
+                    f,
+                    "gave up a message of {len} bytes to {address}: three connections ended in the middle of it"
+                )
+            }
+            Self::NoReceipt { address, waited } => {
+                write!(
+                    f,
+                    "no receipt from {address} for {waited:?}: its handler is slow, or it gives none; messages are kept"
+                )
+            }
+            Self::Stopped { address, left } => {
+                write!(f, "stopped writing to {address}, with {} messages left", left.messages)
+            }
+        }
+    }
+}
+
+/// Why a writer could not connect.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The system's word, such as "connection refused" where no reader runs.
+    #[error("the system refuses it")]
+    Io(#[source] io::Error),
+    /// The reader did not accept within the connect timeout: its backlog is full.
+    #[error("the reader does not accept: its backlog is full")]
+    BacklogFull,
+    /// Somebody else listens there than `expect_peer_uid` asks for. Nothing was sent to it.
+    #[error("the socket belongs to uid {found}, not to the expected uid {expected}")]
+    WrongPeer {
+        /// The uid that was asked for.
+        expected: u32,
+        /// The uid of the process that listens.
+        found: u32,
+    },
+}
+
+impl ConnectError {
+    /// Whether `other` has the same cause, so that it need not be told again.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Io(one), Self::Io(other)) => {
+                (one.kind(), one.raw_os_error()) == (other.kind(), other.raw_os_error())
+            }
+            (Self::BacklogFull, Self::BacklogFull) => true,
+            (Self::WrongPeer { found: one, .. }, Self::WrongPeer { found: other, .. }) => one == other,
+            _ => false,
+        }
+    }
+}
+
+/// How a connection of a writer ended.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LostCause {
+    /// The reader closed it while nothing was being written.
+    #[error("the reader closed the connection")]
+    Closed,
+    /// A write failed: usually "broken pipe", when the reader closed it meanwhile.
+    #[error("writing failed")]
+    Failed(#[source] io::Error),
+    /// The reader took no byte for the write timeout.
+    #[error("the reader took no byte for {0:?}")]
+    WriteTimeout(Duration),
+    /// The reader's receipt cannot be true: whatever is there is no reader of this kind.
+    #[error("the reader's receipt cannot be true")]
+    BadReceipt(#[source] BadReceipt),
+}
+
+/// What is wrong with a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BadReceipt {
+    /// It covers more than was written on its connection.
+    #[error("it covers {count} messages, and {written} were written")]
+    #[non_exhaustive]
+    TooHigh {
+        /// How many messages it covers.
+        count: u64,
+        /// How many were written.
+        written: u64,
+    },
+    /// It covers less than one before it.
+    #[error("it covers {count} messages, and one before it {before}")]
+    #[non_exhaustive]
+    Fell {
+        /// How many messages it covers.
+        count: u64,
+        /// How many the one before it covered.
+        before: u64,
+    },
+    /// It is no 64-bit varint.
+    #[error("it is no varint")]
+    Invalid,
+}

@@ -1,0 +1,122 @@
+//! When the manager is to hear of a service again.
+//! Pure: `now` comes in.
+
+use std::time::{Duration, Instant};
+
+/// How often the figures are told, if they have changed.
+const STATUS_PACE: Duration = Duration::from_secs(5);
+
+/// How often more time to stop is asked for, and for how long each time: two may be lost.
+const EXTEND_PACE: Duration = Duration::from_secs(2);
+pub(super) const EXTENSION: Duration = Duration::from_secs(6);
+
+/// How soon something that found no room is tried again.
+const RETRY_PACE: Duration = Duration::from_millis(10);
+
+#[derive(Debug)]
+pub(super) struct Pulse {
+    /// Half of what the manager waits for.
+    watchdog: Option<Duration>,
+    next_watchdog: Option<Instant>,
+    next_status: Option<Instant>,
+    /// While it stops.
+    next_extension: Option<Instant>,
+    is_stopping: bool,
+}
+
+/// What is due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) watchdog: bool,
+    pub(super) status: bool,
+    pub(super) extension: bool,
+}
+
+impl Pulse {
+    /// `watchdog` is how long the manager waits for a sign of life, if it does.
+    pub(super) fn new(now: Instant, watchdog: Option<Duration>) -> Self {
+        let watchdog = watchdog.map(|timeout| timeout / 2);
+        Self {
+            watchdog,
+            next_watchdog: watchdog.and_then(|interval| now.checked_add(interval)),
+            next_status: now.checked_add(STATUS_PACE),
+            next_extension: None,
+            is_stopping: false,
+        }
+    }
+
+    /// From now on more time is asked for.
+    pub(super) fn stop(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.is_stopping, true) {
+            self.next_extension = now.checked_add(EXTEND_PACE);
+        }
+    }
+
+    /// What is due at `now`: each counts as done with this.
+    pub(super) fn due(&mut self, now: Instant) -> Due {
+        let is_due = |next: &mut Option<Instant>, pace: Option<Duration>| {
+            let is_due = next.is_some_and(|next| next <= now);
+            if is_due {
+                *next = pace.and_then(|pace| now.checked_add(pace));
+            }
+            is_due
+        };
+        Due {
+            watchdog: is_due(&mut self.next_watchdog, self.watchdog),
+            status: is_due(&mut self.next_status, Some(STATUS_PACE)),
+            extension: is_due(&mut self.next_extension, Some(EXTEND_PACE)),
+        }
+    }
+
+    /// When to look again. `owes` is whether something found no room.
+    pub(super) fn next(&self, now: Instant, owes: bool) -> Option<Instant> {
+        let retry = if owes { now.checked_add(RETRY_PACE) } else { None };
+        [self.next_watchdog, self.next_status, self.next_extension, retry].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "any moment will do to count from")]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_sign_of_life_is_due_at_half_of_what_the_manager_waits_for() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(start, Some(SECOND));
+        assert_eq!(pulse.next(start, false), Some(start + SECOND / 2));
+        assert_eq!(pulse.due(start), Due::default());
+        let half = start + SECOND / 2;
+        assert_eq!(pulse.due(half), Due { watchdog: true, ..Due::default() });
+        assert_eq!(pulse.due(half), Due::default());
+        assert_eq!(pulse.next(half, false), Some(start + SECOND));
+    }
+
+    #[test]
+    fn without_a_watchdog_only_the_figures_are_told() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(start, None);
+        assert_eq!(pulse.next(start, false), Some(start + STATUS_PACE));
+        assert_eq!(pulse.due(start + STATUS_PACE), Due { status: true, ..Due::default() });
+        assert_eq!(pulse.next(start + STATUS_PACE, true), Some(start + STATUS_PACE + RETRY_PACE));
+    }
+
+    #[test]
+    fn more_time_is_asked_for_again_and_again_before_the_last_is_over() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(start, None);
+        pulse.stop(start);
+        let mut now = start;
+        for _ in 0..10 {
+            let next = pulse.next(now, false).unwrap();
+            assert!(next < now + EXTENSION / 2, "one may be lost");
+            assert!(pulse.due(next).extension);
+            now = next;
+        }
+        // Stopping twice changes nothing.
+        pulse.stop(now);
+        assert_eq!(pulse.next(now, false), Some(now + EXTEND_PACE).min(pulse.next_status));
+    }
+}
