@@ -32,7 +32,6 @@ pub use builder::ReaderBuilder;
 pub use handler::Handler;
 #[cfg(test)]
 pub(crate) use simulated::{SimulatedBatch, SimulatedConnection};
-pub(crate) use state::Progress;
 pub(crate) use vitals::Vitals;
 
 use self::connection::READ_SIZE;

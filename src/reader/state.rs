@@ -106,9 +106,13 @@ impl Progress {
 
     /// False if every thread is in a call of the user's, and none has returned from one since `before`.
     pub(crate) fn has_moved_since(&self, before: &Self) -> bool {
-        let hangs =
-            self.all_busy && before.all_busy && (self.turns, self.handled) == (before.turns, before.handled);
+        let hangs = self.all_busy && before.all_busy && !self.has_done_more_than(before);
         !hangs
+    }
+
+    /// Whether anything was handled since `before`: as it is all the time while there is much to drain.
+    pub(crate) fn has_done_more_than(&self, before: &Self) -> bool {
+        (self.turns, self.handled) != (before.turns, before.handled)
     }
 }
 

@@ -13,7 +13,7 @@ use super::notify::Notifier;
 use super::pulse::{EXTENSION, Pulse};
 use crate::error::ShutdownError;
 use crate::event::{NotifyError, ReaderEvent};
-use crate::reader::{Progress, Reader, ReaderReport, Vitals};
+use crate::reader::{Reader, ReaderReport, Vitals};
 
 /// How long a service that is dropped without a shutdown still reads what was sent.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 /// | `WATCHDOG=1` | at half of `WatchdogSec=`, as long as each reader makes progress: if all threads of one have been in a callback since the last time, and none has returned from one, it is not sent |
 /// | `RELOADING=1`, then `READY=1` | around [`reload`](Self::reload) |
 /// | `STOPPING=1` | by [`shutdown`](Self::shutdown), before anything else |
-/// | `EXTEND_TIMEOUT_USEC=` | every 2 s while the stop goes on and makes progress |
+/// | `EXTEND_TIMEOUT_USEC=` | at first for 6 s, then every 2 s for 6 s more, as long as messages are handled meanwhile |
 ///
 /// See [sd_notify(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html). Without `NOTIFY_SOCKET`, that is outside of a unit with
 /// `Type=notify`, nothing is sent and no thread is started. What cannot be sent is never fatal: it is the event
@@ -250,11 +250,17 @@ impl Manager {
             }
             let due = pulse.due(now);
             let mut states = Vec::new();
-            if due.watchdog && is_alive(&mut at_watchdog, progress()) {
-                states.push(NotifyState::Watchdog);
+            if due.watchdog {
+                let before = std::mem::replace(&mut at_watchdog, progress());
+                if at_watchdog.iter().zip(&before).all(|(now, before)| now.has_moved_since(before)) {
+                    states.push(NotifyState::Watchdog);
+                }
             }
-            if due.extension && is_alive(&mut at_extension, progress()) {
-                states.push(NotifyState::ExtendTimeoutUsec(extension()));
+            if due.extension {
+                let before = std::mem::replace(&mut at_extension, progress());
+                if at_extension.iter().zip(&before).any(|(now, before)| now.has_done_more_than(before)) {
+                    states.push(NotifyState::ExtendTimeoutUsec(extension()));
+                }
             }
             let new_status = Some(status(&self.readers)).filter(|new| due.status && *new != inner.status);
             if let Some(new) = &new_status {
@@ -273,13 +279,6 @@ impl Manager {
         let told = inner.notifier.mention(&text(&[NotifyState::Status(&last)]));
         self.report(told);
     }
-}
-
-/// Whether every reader has moved since `before`, which becomes `now`.
-fn is_alive(before: &mut Vec<Progress>, now: Vec<Progress>) -> bool {
-    let is_alive = before.iter().zip(&now).all(|(before, now)| now.has_moved_since(before));
-    *before = now;
-    is_alive
 }
 
 fn extension() -> u32 {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use uds_ipc::{Handler, Peer, Reader};
+use uds_ipc::{Handler, Peer, Reader, ReaderReport};
 
 use crate::load::{number_of, u64_at};
 use crate::stage::{PATIENCE, part, wait_for_cue};
@@ -53,7 +53,7 @@ impl Handler for Keeper {
 }
 
 /// Where process number `process` keeps its records. Each has a file of its own, since a death may tear the last record.
-fn file_of(place: &Path, process: usize) -> PathBuf {
+pub(crate) fn file_of(place: &Path, process: usize) -> PathBuf {
     place.join(format!("records of {process}"))
 }
 
@@ -62,15 +62,24 @@ pub(crate) fn kept_by(place: &Path, process: usize) -> usize {
     fs::metadata(file_of(place, process)).map_or(0, |file| usize::try_from(file.len()).unwrap() / RECORD_LEN)
 }
 
-/// The role: receives until the cue, then stops as planned. Its part is the number of the process; every other one is slow to store.
+/// The role: receives until the cue, then stops as planned. Its part is the number of the process.
 pub(crate) fn collect(place: &Path, idle_timeout: Duration) {
-    let process = part().parse().unwrap();
+    let reader = keep(place, part().parse().unwrap(), idle_timeout);
+    wait_for_cue();
+    let report = reader.shutdown(PATIENCE).unwrap();
+    assert_good(&report);
+}
+
+/// Receives as process number `process`; every other one is slow to store.
+pub(crate) fn keep(place: &Path, process: usize, idle_timeout: Duration) -> Reader {
     let file = File::options().create_new(true).append(true).open(file_of(place, process)).unwrap();
     let lag = if process % 2 == 0 { Duration::ZERO } else { Duration::from_millis(1) };
     let bound = Reader::builder(place.join("s")).idle_timeout(idle_timeout).bind().unwrap();
-    let reader = bound.start_handler(Keeper { file, lag }).unwrap();
-    wait_for_cue();
-    let report = reader.shutdown(PATIENCE).unwrap();
+    bound.start_handler(Keeper { file, lag }).unwrap()
+}
+
+/// Nothing went wrong.
+pub(crate) fn assert_good(report: &ReaderReport) {
     assert_eq!(
         (report.cut, report.metrics.handler_errors, report.metrics.protocol_errors.total()),
         (0, 0, 0)

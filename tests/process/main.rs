@@ -20,3 +20,5 @@ mod load;
 mod mute_peers;
 mod signals_and_forks;
 mod stage;
+#[cfg(target_os = "linux")]
+mod systemd;

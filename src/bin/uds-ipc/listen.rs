@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use crossbeam_channel::{Receiver, never, select, tick, unbounded};
+use uds_ipc::systemd::Service;
 use uds_ipc::{Address, CloseCause, Reader, ReaderBuilder, ReaderEvent};
 
 use crate::format::Format;
@@ -30,6 +31,9 @@ Once it accepts it says \"listening on ADDRESS\" on standard error. At SIGTERM o
 stops: what was sent already is still printed, for up to 10 s, and then the figures follow
 on standard error as one line of JSON. A second signal ends it at once. It also stops,
 without an error, when a message finds standard output closed.
+
+As a service it takes its socket from systemd, if that passes one, and tells systemd how
+it is: see examples/systemd.
 
 Examples:
   uds-ipc listen /run/collector/telemetry.sock > telemetry.log
@@ -82,15 +86,18 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     })?);
     let reader = builder(options).bind()?.start_handler(Printer(Arc::clone(&output)))?;
     say::line(format_args!("listening on {}", reader.address()));
+    // In a unit with `Type=notify`, systemd is told.
+    let service = Service::start([reader]);
 
-    let stop = wait(&reader, &stops, options.figures);
+    let stop = wait(&service, &stops, options.figures);
     // Without an output there is nothing to handle the rest for.
     let timeout = if matches!(stop, Stop::Signal) { STOP_TIMEOUT } else { Duration::ZERO };
-    let report = reader.shutdown(timeout)?;
-    let is_cut = report.cut > 0 && matches!(stop, Stop::Signal);
+    let reports = service.shutdown(timeout)?;
+    let cut: u64 = reports.iter().map(|report| report.cut).sum();
+    let is_cut = cut > 0 && matches!(stop, Stop::Signal);
     if is_cut {
         output.flush(FLUSH_TIMEOUT);
-        say::problem(format_args!("connections cut off when the time to stop was over: {}", report.cut));
+        say::problem(format_args!("connections cut off when the time to stop was over: {cut}"));
     }
     let failure = [stop].into_iter().chain(stops.try_iter()).find_map(|stop| match stop {
         Stop::Output(error) if error.kind() != io::ErrorKind::BrokenPipe => Some(error),
@@ -99,7 +106,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(error) = &failure {
         say::problem(format_args!("cannot write to standard output: {}", say::chain(error)));
     }
-    say::last(figures::of_reader(&report.metrics));
+    for report in &reports {
+        say::last(figures::of_reader(&report.metrics));
+    }
     Ok(if is_cut || failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -115,14 +124,20 @@ fn builder(options: &Options) -> ReaderBuilder {
 }
 
 /// Waits for the first reason to stop; prints the figures meanwhile.
-fn wait(reader: &Reader, stops: &Receiver<Stop>, figures: Option<Duration>) -> Stop {
+fn wait(service: &Service, stops: &Receiver<Stop>, figures: Option<Duration>) -> Stop {
     let ticks = figures.map_or_else(never, tick);
     loop {
         select! {
             // The output's sender lives as long as the reader.
             recv(stops) -> stop => return stop.unwrap_or(Stop::Signal),
-            recv(ticks) -> _ => say::line(figures::of_reader(&reader.metrics())),
+            recv(ticks) -> _ => tell_figures(service),
         }
+    }
+}
+
+fn tell_figures(service: &Service) {
+    for reader in service.readers() {
+        say::line(figures::of_reader(&reader.metrics()));
     }
 }
 
@@ -144,6 +159,9 @@ fn tell(event: &ReaderEvent) {
         ReaderEvent::AcceptResumed { .. } => say::problem("accepts connections again"),
         ReaderEvent::ThreadFailed { error, .. } => {
             say::problem(format_args!("cannot start a further thread: {}", say::chain(error)));
+        }
+        ReaderEvent::NotifyFailed { error, .. } => {
+            say::problem(format_args!("systemd is not told: {}", say::chain(error)));
         }
         ReaderEvent::Displaced { address, .. } => {
             say::problem(format_args!(

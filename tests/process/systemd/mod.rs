@@ -1,0 +1,7 @@
+//! Services of a real systemd: started, stopped, killed and watched by it.
+
+mod delivery;
+mod examples;
+mod life_cycle;
+mod machine;
+mod mistakes;
