@@ -68,6 +68,19 @@ pub(crate) enum Accepted {
     Ended,
 }
 
+/// What it means that an accept failed, on a listener that `had_ended` before or not.
+fn sort(error: io::Error, had_ended: bool) -> Accepted {
+    match error.raw_os_error() {
+        // After `end` nobody can come any more. Linux says EINVAL then, for which a listener has no other reason.
+        Some(libc::EINVAL) => Accepted::Ended,
+        Some(libc::EAGAIN) if had_ended => Accepted::Ended,
+        Some(libc::EAGAIN) => Accepted::Nobody,
+        Some(libc::ECONNABORTED | libc::EPROTO | libc::EPERM) => Accepted::Gone,
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM; and whatever else there may be is worth another try too.
+        _ => Accepted::Short(error),
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: Socket,
@@ -184,23 +197,13 @@ impl Listener {
 
     /// Takes the connection that has waited longest.
     pub(crate) fn accept(&self) -> Accepted {
-        if self.owner == Owner::Manager && self.has_ended.load(Ordering::Acquire) {
+        // Before the look: who came between a look that found nobody and the end is still there.
+        let had_ended = self.has_ended.load(Ordering::Acquire);
+        if had_ended && self.owner == Owner::Manager {
             return Accepted::Ended;
         }
         let accepted = resume(|| self.socket.accept()).and_then(|(socket, _)| Stream::accepted(socket));
-        let error = match accepted {
-            Ok(stream) => return Accepted::Stream(stream),
-            Err(error) => error,
-        };
-        match error.raw_os_error() {
-            // After `end` nobody can come any more. Linux says EINVAL then, for which a listener has no other reason.
-            Some(libc::EINVAL) => Accepted::Ended,
-            Some(libc::EAGAIN) if self.has_ended.load(Ordering::Acquire) => Accepted::Ended,
-            Some(libc::EAGAIN) => Accepted::Nobody,
-            Some(libc::ECONNABORTED | libc::EPROTO | libc::EPERM) => Accepted::Gone,
-            // EMFILE, ENFILE, ENOBUFS, ENOMEM; and whatever else there may be is worth another try too.
-            _ => Accepted::Short(error),
-        }
+        accepted.map_or_else(|error| sort(error, had_ended), Accepted::Stream)
     }
 
     /// Turns newcomers away, where that can be told apart from those who wait already: they can still be accepted.
@@ -294,5 +297,38 @@ impl FileWatch {
 impl AsFd for FileWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match *self {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_an_accept_that_failed_the_next_comes_at_once_unless_the_system_is_short_of_something() {
+        let sorted = |error| sort(io::Error::from_raw_os_error(error), false);
+        for error in [libc::ECONNABORTED, libc::EPROTO, libc::EPERM] {
+            assert!(matches!(sorted(error), Accepted::Gone), "{error}");
+        }
+        for error in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EACCES] {
+            let short = sorted(error);
+            assert!(
+                matches!(&short, Accepted::Short(cause) if cause.raw_os_error() == Some(error)),
+                "{short:?}"
+            );
+        }
+        assert!(matches!(sorted(libc::EAGAIN), Accepted::Nobody));
+        assert!(matches!(sorted(libc::EINVAL), Accepted::Ended));
+        assert!(matches!(sort(io::Error::from_raw_os_error(libc::EAGAIN), true), Accepted::Ended));
+    }
+
+    #[test]
+    fn an_interrupted_accept_is_called_again() {
+        let mut calls = 0;
+        let accepted = resume(|| {
+            calls += 1;
+            if calls < 3 { Err(ErrorKind::Interrupted.into()) } else { Ok(calls) }
+        });
+        assert_eq!(accepted.unwrap(), 3);
     }
 }
