@@ -167,6 +167,11 @@ mod tests {
         assert_eq!(after(0, Position::BetweenFrames, 0), Some(seconds(10)));
         assert_eq!(after(5, Position::BetweenFrames, 0), Some(seconds(15)));
         assert_eq!(after(6, Position::InPrefix, 1), Some(seconds(16)));
+        assert_eq!(
+            after(8, Position::InPrefix, 1),
+            Some(seconds(16)),
+            "one more byte of the length does not help"
+        );
         assert_eq!(after(9, IN_PAYLOAD, 1), Some(seconds(21)), "the frame began at 6");
         assert_eq!(after(20, IN_PAYLOAD, 1), Some(seconds(21)), "a byte now and then does not help");
         assert_eq!(after(20, IN_PAYLOAD, 2), Some(seconds(35)), "the next frame has its own time");

@@ -13,6 +13,7 @@ mod connecting;
 mod delivery;
 mod flush_levels;
 mod framing;
+mod hostile;
 mod life_cycle;
 mod limits;
 #[path = "../patience/mod.rs"]

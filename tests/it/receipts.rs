@@ -1,28 +1,17 @@
 //! Receipts, as a peer sees them that asks with empty frames: how many messages of its connection were dealt with.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use uds_ipc::{Handler, Peer, Reader};
 
-use crate::support::{Collector, PATIENCE, Place, connect, frame, is_closed, read_to_end, wait_until};
+use crate::support::{
+    Collector, PATIENCE, Place, connect, frame, is_closed, read_to_end, receipt, wait_until,
+};
 
 const ASK: &[u8] = &[0];
-
-fn receipt(stream: &mut impl Read) -> u64 {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).expect("a receipt");
-        number |= u64::from(byte[0] & 0x7f) << shift;
-        if byte[0] & 0x80 == 0 {
-            break;
-        }
-    }
-    number
-}
 
 #[test]
 fn an_empty_frame_is_answered_with_the_number_of_messages_so_far() {

@@ -6,9 +6,8 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{self, Command, Stdio};
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -17,8 +16,8 @@ use std::time::Duration;
 use uds_ipc::{Handler, Peer, Reader, ReaderEvent};
 
 use crate::support::{
-    Child, Collector, Gate, Notes, PATIENCE, Place, Scripted, connect, finish, frame, is_closed, let_pass,
-    numbered, send_and_close, skip, wait_until, writer,
+    Collector, Gate, Notes, PATIENCE, Place, Scripted, connect, finish, frame, is_closed, let_pass, numbered,
+    send_and_close, stranger, writer,
 };
 
 #[test]
@@ -326,41 +325,6 @@ fn credentials(uid: u32, gid: u32, pid: u32) -> String {
     } else {
         format!("Credentials {{ uid: {uid}, gid: {gid}, pid: None }}")
     }
-}
-
-const ONE_MESSAGE: &str = "
-import socket, sys
-print('up', flush=True)
-peer = socket.socket(socket.AF_UNIX)
-try:
-    peer.connect(sys.argv[1])
-    peer.send(b'\\x01a')
-    print('sent', flush=True)
-except PermissionError:
-    print('kept out', flush=True)
-sys.stdin.read()
-";
-
-/// A process of another user that sends one message, where that can be.
-fn stranger(place: &Place) -> Option<Child> {
-    // A folder that we make has our effective user.
-    if fs::metadata(place.path(".")).unwrap().uid() != 0 {
-        skip("only root can be somebody else");
-        return None;
-    }
-    fs::set_permissions(place.path("."), fs::Permissions::from_mode(0o755)).unwrap();
-    let mut command = Command::new("python3");
-    command.arg("-c").arg(ONE_MESSAGE).arg(place.socket()).uid(4_242).gid(4_343);
-    let child = Child::start(command.stderr(Stdio::null()));
-    let is_up = |child: &mut Child| {
-        wait_until("Python is up", || child.lines.has("up") || child.has_ended());
-        child.lines.has("up")
-    };
-    let child = child.ok().and_then(|mut child| is_up(&mut child).then_some(child));
-    if child.is_none() {
-        skip("no python3 for another user");
-    }
-    child
 }
 
 #[test]

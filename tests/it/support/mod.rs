@@ -5,7 +5,9 @@ use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use std::sync::Arc;
@@ -263,6 +265,21 @@ pub(crate) fn send_and_close(path: &Path, bytes: &[u8]) {
 #[track_caller]
 pub(crate) fn is_closed(stream: &mut UnixStream) -> bool {
     !matches!(stream.read(&mut [0]), Ok(1))
+}
+
+/// The next receipt.
+#[track_caller]
+pub(crate) fn receipt(stream: &mut impl Read) -> u64 {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a receipt");
+        number |= u64::from(byte[0] & 0x7f) << shift;
+        if byte[0] & 0x80 == 0 {
+            break;
+        }
+    }
+    number
 }
 
 /// What handlers and observers note down.
@@ -655,6 +672,59 @@ pub(crate) fn memory(process: u32, figure: &str) -> usize {
 pub(crate) fn python(program: &str, args: &[&OsStr]) -> Option<Child> {
     let child = Child::start(Command::new("python3").arg("-c").arg(program).args(args));
     child.inspect_err(|error| skip(&format!("no python3: {error}"))).ok()
+}
+
+/// That a process hardly runs for a while, though others may keep this one waiting.
+#[track_caller]
+pub(crate) fn assert_rests(process: u32) {
+    let (start, before) = (Instant::now(), cpu_time(process));
+    let_pass(Duration::from_millis(500));
+    let used = cpu_time(process).zip(before).map(|(now, before)| now.saturating_sub(before));
+    let time = start.elapsed();
+    assert!(used.is_none_or(|used| used <= time / 4), "it was at work for {used:?} of {time:?}");
+}
+
+/// The time for which a process has been at work so far, in hundredths of a second. Only Linux tells.
+fn cpu_time(process: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // Behind the program's name, which may have anything in it: for itself, and in the kernel.
+    let fields = stat.rsplit(')').next()?.split_whitespace().skip(11).take(2);
+    Some(10 * Duration::from_millis(fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()))
+}
+
+const ONE_MESSAGE: &str = "
+import socket, sys
+print('up', flush=True)
+peer = socket.socket(socket.AF_UNIX)
+try:
+    peer.connect(sys.argv[1])
+    peer.send(b'\\x01a')
+    print('sent', flush=True)
+except PermissionError:
+    print('kept out', flush=True)
+sys.stdin.read()
+";
+
+/// A process of another user that sends one message, where that can be.
+pub(crate) fn stranger(place: &Place) -> Option<Child> {
+    // A folder that we make has our effective user.
+    if fs::metadata(place.path(".")).unwrap().uid() != 0 {
+        skip("only root can be somebody else");
+        return None;
+    }
+    fs::set_permissions(place.path("."), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new("python3");
+    command.arg("-c").arg(ONE_MESSAGE).arg(place.socket()).uid(4_242).gid(4_343);
+    let child = Child::start(command.stderr(Stdio::null()));
+    let is_up = |child: &mut Child| {
+        wait_until("Python is up", || child.lines.has("up") || child.has_ended());
+        child.lines.has("up")
+    };
+    let child = child.ok().and_then(|mut child| is_up(&mut child).then_some(child));
+    if child.is_none() {
+        skip("no python3 for another user");
+    }
+    child
 }
 
 /// Lets `time` go by, as a silent connection of some other reader sees it.
