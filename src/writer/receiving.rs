@@ -8,6 +8,10 @@ use crate::sys::Received;
 /// How much of the receipts is read at a time: they are a few bytes each.
 const RECEIPTS_SIZE: usize = 256;
 
+/// How often it is read at a time. A reader that answers without end must not keep the thread from all else; an honest one
+/// never has so much to say.
+const MOST_READS: usize = 64;
+
 impl<K: Kernel> Worker<K> {
     /// Takes the receipts that are there.
     pub(super) fn receive(&mut self) {
@@ -23,7 +27,7 @@ impl<K: Kernel> Worker<K> {
 
     pub(super) fn take_receipts(&mut self) -> Result<(), BadReceipt> {
         let mut buffer = [0; RECEIPTS_SIZE];
-        loop {
+        for _ in 0..MOST_READS {
             let Some(stream) = &self.stream else { return Ok(()) };
             let received = stream.receive(&mut buffer);
             let mut inner = self.shared.inner.lock();
@@ -54,6 +58,7 @@ impl<K: Kernel> Worker<K> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Notes how far the peer has read, if somebody waits for that.

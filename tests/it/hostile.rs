@@ -14,8 +14,9 @@ use std::time::Duration;
 use uds_ipc::{Delivery, Handler, Peer, Reader, ReaderBuilder};
 
 use crate::support::{
-    Child, Collector, Over, PATIENCE, Place, Scripted, assert_rests, connect, finish_with_receipts, frame,
-    is_closed, let_pass, memory, python, receipt, skip, stranger, wait_until, writer_with,
+    Child, Collector, Over, PATIENCE, Place, RawReader, Scripted, assert_rests, connect,
+    finish_with_receipts, frame, is_closed, let_pass, memory, python, receipt, skip, stranger, wait_until,
+    writer_with,
 };
 
 /// 10 MiB, the longest message that there may be.
@@ -349,6 +350,36 @@ fn a_user_who_sends_empty_frames_for_ever_does_not_lock_the_others_out() {
         }
         assert_eq!(reader.reader.shutdown(PATIENCE).unwrap().cut, 0);
     });
+}
+
+#[test]
+fn a_reader_that_answers_without_end_does_not_hold_up_the_writer() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, _) = writer_with(&place.socket(), |builder| builder.delivery(Delivery::AtLeastOnce));
+    writer.try_send("first").unwrap();
+    let mut peer = raw.meet();
+    peer.wait_for_question(1);
+    let (is_enough, nothing_so_far) = (&AtomicBool::new(false), &vec![0; 1 << 16]);
+    thread::scope(|scope| {
+        let _over = Over(is_enough);
+        for _ in 0..2 {
+            let mut answers = peer.stream.try_clone().unwrap();
+            // None of them is wrong.
+            scope.spawn(move || {
+                while !is_enough.load(Ordering::SeqCst) && answers.write_all(nothing_so_far).is_ok() {}
+            });
+        }
+        let sending = scope.spawn(|| {
+            for count in 2..=1_000 {
+                writer.try_send("more").unwrap();
+                peer.wait_for(count);
+            }
+        });
+        wait_until("all have come, one by one", || sending.is_finished());
+    });
+    peer.answer(1_000);
+    finish_with_receipts(&writer);
 }
 
 /// How many descriptors of this process lead to a file whose name has `text` in it.
