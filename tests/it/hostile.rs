@@ -9,14 +9,13 @@ use std::path::Path;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uds_ipc::{Delivery, Handler, Peer, Reader, ReaderBuilder};
 
 use crate::support::{
-    Child, Collector, Over, PATIENCE, Place, RawReader, Scripted, assert_rests, connect,
-    finish_with_receipts, frame, is_closed, let_pass, memory, python, receipt, skip, stranger, wait_until,
-    writer_with,
+    Child, Collector, Gate, Over, PATIENCE, Place, RawReader, Scripted, assert_rests, connect,
+    finish_with_receipts, frame, is_closed, memory, python, receipt, skip, stranger, wait_until, writer_with,
 };
 
 /// 10 MiB, the longest message that there may be.
@@ -35,8 +34,13 @@ fn apart(name: &str, act: impl FnOnce(&Path)) {
         return Child::say("it has come to its end");
     }
     let place = Place::new();
-    let child = Child::start(&mut Child::test(&format!("hostile::{name}"), &place.socket(), SETUP)).unwrap();
-    let lines = child.lines.clone();
+    let mut command = Child::test(&format!("hostile::{name}"), &place.socket(), SETUP);
+    let mut child = Child::start(&mut command).unwrap();
+    let (lines, start) = (child.lines.clone(), Instant::now());
+    // Its patience is to end before ours, so that it says what it waited for.
+    while !child.has_ended() && start.elapsed() < PATIENCE + PATIENCE / 2 {
+        thread::park_timeout(Duration::from_millis(1));
+    }
     child.finish();
     lines.wait_for("it has come to its end");
 }
@@ -94,7 +98,7 @@ fn ten_mib_announced_on_each_of_a_thousand_connections_cost_next_to_nothing() {
     apart("ten_mib_announced_on_each_of_a_thousand_connections_cost_next_to_nothing", |path| {
         const PEERS: usize = 1_000;
         // A thread has a stack of 2 MiB.
-        let reader = Counting::start(path, |builder| builder.max_threads(2));
+        let reader = Counting::start(path, |builder| builder.max_threads(2).max_held_size(usize::MAX));
         let before = Memory::now();
         for round in 1..=3 {
             // One write of so little is one read: with the message the byte has come.
@@ -264,8 +268,10 @@ fn ten_thousand_connections_leave_nothing_behind_however_they_end() {
 #[cfg(target_os = "linux")]
 fn a_reader_that_can_do_nothing_more_for_its_peers_rests() {
     apart("a_reader_that_can_do_nothing_more_for_its_peers_rests", |path| {
-        let reader = Counting::start(path, |builder| builder.max_connections(4).idle_timeout(Duration::MAX));
-        let _silent = connect(path);
+        let reader = Counting::start(path, |builder| {
+            builder.max_connections(4).idle_timeout(Duration::MAX).max_threads(1)
+        });
+        let silent = connect(path);
         let mut half = connect(path);
         half.write_all(&[&frame(b"half"), LONGEST, b"x"].concat()).unwrap();
         let mut half_a_length = connect(path);
@@ -278,19 +284,23 @@ fn a_reader_that_can_do_nothing_more_for_its_peers_rests() {
             reader.wait_for(count);
         }
         // Nor for these.
-        let _waiting = [(); 5].map(|()| connect(path));
-        let_pass(Duration::from_millis(50));
+        let mut waiting = [(); 5].map(|()| connect(path));
         assert_rests(process::id());
         assert_eq!(reader.reader.metrics().open, 4);
+        // It is at once there for who can be helped, and for its end.
+        drop(silent);
+        waiting[0].write_all(&[&frame(b"at last"), ASK].concat()).unwrap();
+        assert_eq!(receipt(&mut waiting[0]), 1);
+        assert_eq!(reader.reader.shutdown(PATIENCE).unwrap().cut, 0);
     });
 }
 
 #[test]
 fn the_connection_limit_holds_however_many_come_and_go_at_once() {
-    const LIMIT: usize = 3;
+    const LIMIT: usize = 8;
 
-    #[derive(Default)]
     struct Gauge {
+        gate: Gate,
         open: AtomicUsize,
         most: AtomicUsize,
     }
@@ -299,6 +309,7 @@ fn the_connection_limit_holds_however_many_come_and_go_at_once() {
         type Error = io::Error;
 
         fn message(&self, _: &[u8], _: &Peer) -> Result<(), io::Error> {
+            self.gate.pass();
             Ok(())
         }
 
@@ -312,11 +323,23 @@ fn the_connection_limit_holds_however_many_come_and_go_at_once() {
     }
 
     let place = Place::new();
-    let gauge: &Gauge = Box::leak(Box::default());
-    let reader =
-        Reader::builder(place.socket()).max_connections(LIMIT).bind().unwrap().start_handler(gauge).unwrap();
+    let gauge: &Gauge = Box::leak(Box::new(Gauge {
+        gate: Gate::new(),
+        open: AtomicUsize::new(0),
+        most: AtomicUsize::new(0),
+    }));
+    let builder = Reader::builder(place.socket()).max_connections(LIMIT);
+    let reader = builder.bind().unwrap().start_handler(gauge).unwrap();
+    let blocked = [(); LIMIT].map(|()| {
+        let mut peer = connect(&place.socket());
+        peer.write_all(&frame(b"block")).unwrap();
+        peer
+    });
+    wait_until("there are many threads", || reader.metrics().threads >= 8);
+    gauge.gate.open();
+    drop(blocked);
     thread::scope(|scope| {
-        for _ in 0..8 {
+        for _ in 0..16 {
             scope.spawn(|| {
                 for _ in 0..250 {
                     let mut peer = connect(&place.socket());
@@ -328,13 +351,14 @@ fn the_connection_limit_holds_however_many_come_and_go_at_once() {
     });
     let metrics = reader.shutdown(PATIENCE).unwrap().metrics;
     assert_eq!(gauge.most.load(Ordering::SeqCst), LIMIT);
-    assert_eq!((metrics.connections, metrics.refused_peers), (2_000, 0));
+    assert_eq!((metrics.connections, metrics.refused_peers), (4_008, 0));
 }
 
 #[test]
 fn a_user_who_sends_empty_frames_for_ever_does_not_lock_the_others_out() {
     let place = Place::new();
-    let set = |builder: ReaderBuilder| builder.max_connections(4).socket_mode(0o666);
+    let set =
+        |builder: ReaderBuilder| builder.max_connections(4).socket_mode(0o666).idle_timeout(Duration::MAX);
     thread::scope(|scope| {
         // In here, since its end is the end of the others.
         let reader = Scripted::start_with(&place.socket(), set);

@@ -264,7 +264,11 @@ pub(crate) fn send_and_close(path: &Path, bytes: &[u8]) {
 /// Whether the other side has ended the connection. Waits for it.
 #[track_caller]
 pub(crate) fn is_closed(stream: &mut UnixStream) -> bool {
-    !matches!(stream.read(&mut [0]), Ok(1))
+    match stream.read(&mut [0]) {
+        Ok(len) => len == 0,
+        // Such as a reset; but not that nothing has come.
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    }
 }
 
 /// The next receipt.
