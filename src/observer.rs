@@ -24,7 +24,10 @@ impl<E> Observer<E> {
     pub(crate) fn tell(&self, event: impl FnOnce() -> E, panicked: impl FnOnce()) {
         let Some(observer) = &self.0 else { return };
         let event = event();
-        if guarded(|| observer(&event)).is_err() {
+        let told = guarded(|| observer(&event));
+        // There may be an error of the user's in it.
+        let dropped = guarded(|| drop(event));
+        if told.is_err() || dropped.is_err() {
             panicked();
         }
     }
@@ -46,8 +49,10 @@ impl<E> fmt::Debug for Observer<E> {
 pub(crate) fn guarded<T>(act: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(act)).map_err(|panic| {
         let message = panic_message(&*panic);
-        // To drop what somebody panicked with can panic too.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+        // To drop what somebody panicked with can panic too. What that panics with is kept for ever, or there would be no end to it.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            Box::leak(again);
+        }
         message
     })
 }

@@ -9,6 +9,8 @@
 )]
 
 mod at_least_once;
+mod callbacks_of_readers;
+mod callbacks_of_writers;
 mod connecting;
 mod delivery;
 mod flush_levels;

@@ -1,5 +1,7 @@
 //! What the tests share: a socket path each, raw peers, a collecting reader, recorded events, and patience.
 
+pub(crate) mod acts;
+
 use std::env;
 use std::ffi::OsStr;
 use std::fmt::Debug;
