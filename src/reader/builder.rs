@@ -8,7 +8,8 @@ use std::path::{Component, Path};
 use std::time::Duration;
 
 use super::BoundReader;
-use super::core::{PeerCheck, Settings};
+use super::callbacks::{Callbacks, PeerCheck};
+use super::core::Settings;
 use super::state::Pace;
 use crate::activation::{self, Activation, ActivationError};
 use crate::address::{Address, AddressError, runtime_path};
@@ -265,8 +266,7 @@ impl ReaderBuilder {
             max_connections_per_user: self.max_connections_per_user.unwrap_or(a_share),
             max_held_size: self.max_held_size,
             max_threads: self.max_threads,
-            peer_check: self.peer_check,
-            observer: self.observer,
+            callbacks: Callbacks::new(self.peer_check, self.observer),
         };
         BoundReader::new(address, listener, settings)
     }

@@ -110,11 +110,9 @@ impl Connection {
     /// Checks a new peer, and tells of it. False when it is turned away.
     fn greet<H: Handler>(&self, core: &Core, handler: &H) -> bool {
         let peer = self.peer;
-        let checked = core.settings.peer_check.as_ref().is_none_or(|check| {
-            guarded(|| check(&peer)).unwrap_or_else(|_| {
-                core.counters.panics.add(1);
-                false
-            })
+        let checked = core.settings.callbacks.check(&peer).unwrap_or_else(|_| {
+            core.counters.panics.add(1);
+            false
         });
         if checked {
             self.guard(core, || handler.opened(&peer));
@@ -175,6 +173,7 @@ impl Connection {
         }
         core.buffers.give(buffer);
         if core.is_cut.load(Ordering::Relaxed) {
+            core.let_go(batch.error);
             return Outcome::Cut;
         }
         self.end_batch(core, handler, &mut batch, &mut serving.receipts);
@@ -317,6 +316,7 @@ impl Connection {
         let now = now();
         let before = serving.last_failure.replace(now);
         if before.is_some_and(|before| now.saturating_duration_since(before) < NEWS_AFTER) {
+            core.let_go(batch.error);
             return;
         }
         if let Some(error) = batch.error {
@@ -352,7 +352,11 @@ type BoxError = Box<dyn Error + Send + Sync>;
 impl Batch {
     fn note_error(&mut self, core: &Core, error: BoxError) {
         core.counters.handler_errors.add(1);
-        self.error.get_or_insert(error);
+        if self.error.is_some() {
+            core.let_go(error);
+        } else {
+            self.error = Some(error);
+        }
     }
 
     fn note_panic(&mut self, core: &Core, message: String) {

@@ -3,19 +3,18 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::callbacks::Callbacks;
 use super::connection::Connection;
 use super::counters::Counters;
 use super::state::{Closing, Crew, Pace};
 use crate::address::Address;
 use crate::event::{CloseCause, ReaderEvent};
-use crate::observer::Observer;
 use crate::peer::{Credentials, Peer};
 use crate::pool::Pool;
 use crate::reentry::Scope;
@@ -26,9 +25,8 @@ pub(super) const LISTENER: u64 = 0;
 pub(super) const ERRANDS: u64 = Poller::MOST_KEY;
 pub(super) const FILE: u64 = Poller::MOST_KEY - 1;
 
-pub(super) type PeerCheck = Box<dyn Fn(&Peer) -> bool + Send + Sync>;
-
 /// What was set when the reader was built.
+#[derive(Debug)]
 pub(super) struct Settings {
     pub(super) max_message_len: usize,
     pub(super) pace: Pace,
@@ -36,14 +34,7 @@ pub(super) struct Settings {
     pub(super) max_connections_per_user: usize,
     pub(super) max_held_size: usize,
     pub(super) max_threads: usize,
-    pub(super) peer_check: Option<PeerCheck>,
-    pub(super) observer: Observer<ReaderEvent>,
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("max_message_len", &self.max_message_len).finish_non_exhaustive()
-    }
+    pub(super) callbacks: Callbacks,
 }
 
 #[derive(Debug)]
@@ -181,11 +172,6 @@ impl Inner {
 }
 
 impl Core {
-    /// Tells an event on the current thread, which must be one that runs callbacks.
-    pub(super) fn tell(&self, event: impl FnOnce() -> ReaderEvent) {
-        self.settings.observer.tell(event, || self.counters.panics.add(1));
-    }
-
     /// Has an event told by a thread that runs callbacks.
     pub(super) fn tell_later(&self, event: ReaderEvent) {
         self.inner.lock().errands.push(event);
@@ -377,19 +363,31 @@ impl Core {
         (self.inner.lock().crew.threads > 1).then_some(SURPLUS_STAYS)
     }
 
-    /// A thread that found nothing to do asks whether it may go. `always` when there is nothing any more.
-    pub(super) fn leave(&self, always: bool) -> bool {
+    /// A thread that found nothing to do asks whether it may go.
+    pub(super) fn may_leave(&self) -> bool {
         let mut inner = self.inner.lock();
-        if !always && !inner.crew.can_spare_one() {
-            return false;
+        let may = inner.crew.can_spare_one();
+        if may {
+            self.count_out(&mut inner);
         }
-        inner.crew.threads -= 1;
-        self.counters.threads.subtract(1);
-        let wake = inner.crew.threads == 0;
-        drop(inner);
-        if wake {
+        may
+    }
+
+    /// A thread goes because all do. It must have given up its handler: whoever waits for the last thread may want that back.
+    pub(super) fn leave(&self) {
+        let mut inner = self.inner.lock();
+        if inner.crew.threads == 1 {
+            // The others have gone, and no more are started.
+            MutexGuard::unlocked(&mut inner, || self.let_go(self.settings.callbacks.take()));
+        }
+        self.count_out(&mut inner);
+        if inner.crew.threads == 0 {
             self.waker.wake();
         }
-        true
+    }
+
+    fn count_out(&self, inner: &mut Inner) {
+        inner.crew.threads -= 1;
+        self.counters.threads.subtract(1);
     }
 }

@@ -2,6 +2,7 @@
 //! Thin: what decodes is the decoder, what decides is the state, what waits is the dispatcher and its threads.
 
 mod builder;
+mod callbacks;
 mod connection;
 mod core;
 mod counters;
@@ -120,7 +121,10 @@ impl Reader {
     /// A writer of this crate loses nothing by it: its next write fails, and what it has not sent it keeps for the next
     /// reader. (On macOS and the BSDs the last buffer of a writer that is sending can be lost.) Further calls, from any thread, wait for the same end, or bring it
     /// nearer by a shorter timeout. A handler that never returns is left behind in its thread; after its return nothing
-    /// more is given to it.
+    /// more is given to it. Two readers whose handlers shut each other down wait for each other, until the timeouts are over.
+    ///
+    /// The handler, the peer check and the observer are dropped when the reader's last thread ends: before this returns, unless a callback
+    /// has not.
     ///
     /// # Errors
     /// Inside a callback of this reader's, for which it would have to wait; and in a forked child, which has no threads.

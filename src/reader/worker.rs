@@ -31,14 +31,13 @@ impl<H: Handler> Worker<H> {
             let ready = self.core.poller.wait(self.core.patience());
             let key = match ready {
                 Ok(Ready::Socket(key)) => key,
-                Ok(Ready::Nothing) if !self.core.leave(false) => continue,
+                Ok(Ready::Nothing) if !self.core.may_leave() => continue,
                 Ok(Ready::Nothing) => return,
                 // A poller that cannot wait never will again: better no thread than one that spins.
                 Ok(Ready::Closed) | Err(_) => {
-                    let core = Arc::clone(&self.core);
-                    // The handler goes first: whoever waits for the last thread may want it back.
-                    drop(self);
-                    core.leave(true);
+                    let Self { core, handler, .. } = self;
+                    core.let_go(handler);
+                    core.leave();
                     return;
                 }
             };
@@ -50,7 +49,7 @@ impl<H: Handler> Worker<H> {
                 number => {
                     if let Some((connection, closing)) = self.core.begin_turn(number) {
                         let turn = || connection.turn(&self.core, &*self.handler, closing);
-                        // The calls are guarded one by one; what the user's errors do when they are dropped is not.
+                        // Everything of the user's is guarded one by one. What was overlooked costs this connection, not the thread.
                         if guarded(turn).is_err() {
                             self.core.counters.panics.add(1);
                             self.core.remove(number);

@@ -9,6 +9,7 @@
 )]
 
 mod at_least_once;
+mod callbacks_at_the_end;
 mod callbacks_of_readers;
 mod callbacks_of_writers;
 mod connecting;

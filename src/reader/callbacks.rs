@@ -1,0 +1,65 @@
+//! The user's functions beside the handler: the peer check and the observer.
+//! Calls them with no lock held, and gives them up when the reader ends.
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::core::Core;
+use crate::event::ReaderEvent;
+use crate::observer::{Observer, guarded};
+use crate::peer::Peer;
+
+pub(super) type PeerCheck = Box<dyn Fn(&Peer) -> bool + Send + Sync>;
+
+/// They may hold the reader itself: if they stayed with it, neither would ever go.
+pub(super) struct Callbacks(Mutex<Option<Arc<Functions>>>);
+
+struct Functions {
+    check: Option<PeerCheck>,
+    observer: Observer<ReaderEvent>,
+}
+
+impl Callbacks {
+    pub(super) fn new(check: Option<PeerCheck>, observer: Observer<ReaderEvent>) -> Self {
+        Self(Mutex::new(Some(Arc::new(Functions { check, observer }))))
+    }
+
+    /// Whether a peer is let in; an error when the check panics.
+    pub(super) fn check(&self, peer: &Peer) -> Result<bool, String> {
+        let functions = self.0.lock().clone();
+        match functions.as_ref().and_then(|functions| functions.check.as_ref()) {
+            Some(check) => guarded(|| check(peer)),
+            None => Ok(true),
+        }
+    }
+
+    /// Gives them up, by the last thread that could call them.
+    pub(super) fn take(&self) -> Option<impl Sized> {
+        self.0.lock().take()
+    }
+}
+
+impl Core {
+    /// Tells an event on the current thread, which must be one that runs callbacks.
+    pub(super) fn tell(&self, event: impl FnOnce() -> ReaderEvent) {
+        let functions = self.settings.callbacks.0.lock().clone();
+        if let Some(functions) = functions {
+            functions.observer.tell(event, || self.counters.panics.add(1));
+        }
+    }
+
+    /// Drops something of the user's, and survives what that does.
+    pub(super) fn let_go<T>(&self, user_value: T) {
+        if guarded(|| drop(user_value)).is_err() {
+            self.counters.panics.add(1);
+        }
+    }
+}
+
+impl fmt::Debug for Callbacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Callbacks(..)")
+    }
+}
