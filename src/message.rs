@@ -7,7 +7,8 @@ use bytes::Bytes;
 ///
 /// What is borrowed (`&[u8]`, `&str`, `&Vec<u8>`, `&String`, `&[u8; N]`, `&Bytes`) is copied into the queue. What is owned (`Vec<u8>`,
 /// `String`, [`Bytes`], `Box<[u8]>`) is copied while it is small, which is faster, and handed over without a copy from 32 KiB on. A [`Bytes`] that is a part of something larger keeps
-/// all of that in memory until it is sent.
+/// all of that in memory until it is sent. One with an owner
+/// ([`Bytes::from_owner`]) is given up on the writer's thread, or on that of a sender that makes room; its owner may call the writer then.
 ///
 /// This trait is sealed: the list above is all there is.
 pub trait Message: sealed::Sealed + Sized {

@@ -41,6 +41,7 @@ const PURE: &[&str] = &[
     "writer/block.rs",
     "writer/deadline.rs",
     "writer/flush.rs",
+    "writer/handed.rs",
     "writer/ledger.rs",
     "writer/limits.rs",
     "writer/step.rs",

@@ -8,8 +8,7 @@
 //!    └ where the first message begins that may have to be sent again
 //! ```
 
-use bytes::Bytes;
-
+use super::handed::Handed;
 use crate::frame::{self, Parsed, Prefix};
 use crate::metrics::Tally;
 
@@ -44,7 +43,7 @@ pub(super) struct Block {
 #[derive(Debug)]
 enum Body {
     Copied(Vec<u8>),
-    Owned { prefix: Prefix, payload: Bytes },
+    Owned { prefix: Prefix, payload: Handed },
 }
 
 impl Block {
@@ -59,7 +58,7 @@ impl Block {
     }
 
     /// A block of one message, which is not copied.
-    pub(super) fn owned(payload: Bytes, first: u64) -> Self {
+    pub(super) fn owned(payload: Handed, first: u64) -> Self {
         let tally = Tally::one(payload.len());
         Self::new(Body::Owned { prefix: Prefix::new(payload.len()), payload }, first, tally)
     }
@@ -364,6 +363,7 @@ fn grow(frames: &mut Vec<u8>, needed: usize) {
 mod tests {
     use super::*;
     use crate::metrics::widen;
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     fn block_of(messages: &[Vec<u8>]) -> Block {
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn an_owned_message_goes_out_as_prefix_and_payload() {
-        let mut block = Block::owned(Bytes::from(vec![7; 300]), 5);
+        let mut block = Block::owned(Bytes::from(vec![7; 300]).into(), 5);
         assert_eq!(block.slices().map(<[u8]>::len).collect::<Vec<_>>(), [2, 300]);
         assert_eq!(block.advance(1), Tally::default());
         assert_eq!(block.slices().map(<[u8]>::len).collect::<Vec<_>>(), [1, 300]);

@@ -198,16 +198,19 @@ impl WriterBuilder {
         let address = self.address?;
         let system = |source| StartError::System { address: address.clone(), source };
         let counters = Arc::new(Counters::default());
+        let queue = Queue::new(limits, self.delivery, Arc::clone(&counters));
+        let returned = queue.returns.receiver();
         let shared = Arc::new(Shared {
             address: address.clone(),
             max_message_len,
             delivery: self.delivery,
             buffers: Pool::new(16, 4096),
             scope: Scope::new(),
-            inner: Mutex::new(Inner::new(Queue::new(limits, self.delivery, Arc::clone(&counters)))),
+            inner: Mutex::new(Inner::new(queue)),
             counters,
             progress: Condvar::new(),
             waker: Waker::new().map_err(system)?,
+            returned,
         });
         let timing = Timing {
             write_timeout: self.write_timeout,

@@ -9,6 +9,7 @@ mod deadline;
 mod flush;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod handed;
 mod kernel;
 mod ledger;
 mod limits;

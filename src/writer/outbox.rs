@@ -362,7 +362,7 @@ mod tests {
         for (number, len) in lens.iter().enumerate() {
             let payload = vec![u8::try_from(number % 251).unwrap(); *len];
             if number % 3 == 0 {
-                outbox.push(Box::new(Block::owned(Bytes::from(payload), widen(number))));
+                outbox.push(Box::new(Block::owned(Bytes::from(payload).into(), widen(number))));
             } else {
                 let mut block = Block::empty(widen(number));
                 block.push(&payload);

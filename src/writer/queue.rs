@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::attention::{Attention, Wake};
 use super::block::{BLOCK_SIZE, Block};
 use super::counters::Counters;
+use super::handed::Returns;
 use super::limits::{Limits, Overflow, Refusal, slots};
 use super::outbox::{Delivery, Ending, Outbox, Taken};
 use crate::metrics::{Tally, widen};
@@ -29,6 +30,7 @@ pub(super) struct Queue {
     open: Box<Block>,
     sealed: (Sender<Box<Block>>, Receiver<Box<Block>>),
     outbox: Outbox,
+    pub(super) returns: Returns,
     #[expect(clippy::vec_box, reason = "blocks travel through the channel in their boxes")]
     spare: Vec<Box<Block>>,
     /// The number of the next message to be accepted: how many were, so far.
@@ -82,6 +84,7 @@ impl Queue {
             open: Box::new(Block::empty(0)),
             sealed: bounded(slots(limits)),
             outbox: Outbox::new(delivery),
+            returns: Returns::new(),
             spare: Vec::new(),
             next: 0,
             waiting_from: 0,
@@ -125,7 +128,7 @@ impl Queue {
             return Err(Refusal::Full);
         }
         self.seal()?;
-        let block = Box::new(Block::owned(message(), self.next));
+        let block = Box::new(Block::owned(self.returns.hand(message()), self.next));
         // There is a slot: only the holder of the lock fills them.
         let _ = self.sealed.0.try_send(block);
         self.note_accepted(len);
@@ -226,7 +229,6 @@ impl Queue {
         }
     }
 
-    #[expect(clippy::unnecessary_box_returns, reason = "it was boxed before")]
     fn fresh_block(&mut self) -> Box<Block> {
         let mut block = self.spare.pop().unwrap_or_else(|| Box::new(Block::empty(0)));
         block.set_first(self.next);

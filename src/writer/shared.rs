@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use crossbeam_channel::Receiver;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::attention::{Attention, Wake};
@@ -18,6 +20,7 @@ use super::step::Pending;
 use crate::address::Address;
 use crate::error::{FlushError, SendError};
 use crate::metrics::Tally;
+use crate::observer::guarded;
 use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Stream, Waker};
@@ -37,6 +40,8 @@ pub(super) struct Shared {
     /// Something ended, or everything: told to those who wait for room, for a flush or for the end.
     pub(super) progress: Condvar,
     pub(super) waker: Waker,
+    /// Buffers that were handed over and are done with.
+    pub(super) returned: Receiver<Bytes>,
 }
 
 /// What the lock protects. Control stands beside the queue, not in it: a full queue does not delay a shutdown.
@@ -169,14 +174,25 @@ impl Shared {
                 pushed = push(&mut inner.queue);
             }
         }
-        if inner.queue.take_freed() {
+        let is_freed = inner.queue.take_freed();
+        if is_freed {
             self.tell(&inner);
         }
         drop(inner);
-        if pushed? == Wake::Yes {
+        if pushed == Ok(Wake::Yes) {
             self.waker.wake();
         }
-        Ok(())
+        if is_freed {
+            self.let_go();
+        }
+        pushed.map(drop)
+    }
+
+    /// Drops the buffers that were handed over and are done with. What their owners do then is the user's, so no lock is held.
+    pub(super) fn let_go(&self) {
+        for buffer in self.returned.try_iter() {
+            let _ = guarded(|| drop(buffer));
+        }
     }
 
     /// Counts a refused message, and makes the error that gives it back.

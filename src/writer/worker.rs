@@ -94,6 +94,7 @@ impl<K: Kernel> Worker<K> {
             Some((Step::TellSilence, _)) => self.tell_silence(),
             Some((Step::Exit, _)) | None => return false,
         }
+        self.shared.let_go();
         true
     }
 
@@ -330,6 +331,7 @@ impl<K: Kernel> Worker<K> {
         self.shared.tell(&inner);
         drop(inner);
         self.close();
+        self.shared.let_go();
         end.left
     }
 

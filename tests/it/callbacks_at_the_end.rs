@@ -4,13 +4,17 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use uds_ipc::{Handler, Peer, Reader, ReaderEvent, ReaderReport, Writer, WriterEvent};
+use bytes::Bytes;
+use uds_ipc::{
+    Delivery, Handler, Overflow, Peer, Reader, ReaderEvent, ReaderReport, SendError, Writer, WriterEvent,
+};
 
-use crate::support::acts::{Act, Bomb, Cast, On, panic_quietly};
+use crate::support::acts::{Act, Bomb, Cast, On, panic_quietly, show};
 use crate::support::{
     Gate, Notes, PATIENCE, Place, SHORT, Scripted, connect, frame, returns, send_and_close, wait_until,
 };
@@ -344,4 +348,111 @@ fn an_error_of_the_handler_that_panics_when_it_is_shown_or_dropped_costs_nothing
     let metrics = reader.shutdown(PATIENCE).unwrap().metrics;
     assert_eq!((metrics.received.messages, metrics.connections, metrics.open), (6, 1, 0));
     assert!(metrics.handler_errors > 6, "those of the batches too");
+}
+
+/// A buffer of the user's that acts when it is given up, and is long enough not to be copied.
+struct ActsWhenGivenUp {
+    bytes: Vec<u8>,
+    _acts: ActsInDrop,
+}
+
+impl AsRef<[u8]> for ActsWhenGivenUp {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl ActsWhenGivenUp {
+    fn message(cast: &Arc<Cast>, act: Act) -> Bytes {
+        let acts = ActsInDrop { cast: Arc::clone(cast), act };
+        Bytes::from_owner(Self { bytes: vec![7; 100_000], _acts: acts })
+    }
+}
+
+/// The ways of a buffer out of the queue.
+#[derive(Clone, Copy, Debug)]
+enum GivenUp {
+    Sent,
+    Confirmed,
+    DroppedToMakeRoom,
+    /// Three connections ended in it.
+    Refused,
+    LeftAtTheEnd,
+}
+
+/// Has a writer give a buffer up, which does `act` then; says what that came to.
+fn give_up(way: GivenUp, act: Act) -> String {
+    let place = Place::new();
+    let cast = Cast::new();
+    let builder = Writer::builder(place.socket()).backoff_min(Duration::from_millis(1)).queue_capacity(4);
+    let builder = match way {
+        GivenUp::Confirmed => builder.delivery(Delivery::AtLeastOnce),
+        GivenUp::DroppedToMakeRoom => builder.overflow(Overflow::DropOldest),
+        GivenUp::Sent | GivenUp::Refused | GivenUp::LeftAtTheEnd => builder,
+    };
+    let max_len = if matches!(way, GivenUp::Refused) { 1_000 } else { 1_000_000 };
+    let start = |path: &Path| {
+        let bound = Reader::builder(path).max_message_len(max_len).bind().unwrap();
+        bound.start(|_| Ok::<(), io::Error>(())).unwrap()
+    };
+    cast.writer(On::Same).put(builder.start().unwrap());
+    cast.reader(On::Other).put(start(&place.path("other")));
+    cast.writer(On::Other).put(Writer::new(place.path("other")).unwrap());
+    cast.complete.open();
+    let writer = cast.writer(On::Same).get().unwrap();
+    writer.try_send(ActsWhenGivenUp::message(&cast, act)).unwrap();
+    match way {
+        GivenUp::Sent | GivenUp::Confirmed | GivenUp::Refused => {
+            cast.reader(On::Same).put(start(&place.socket()));
+        }
+        GivenUp::DroppedToMakeRoom => (0..4).for_each(|_| writer.try_send("newer").unwrap()),
+        GivenUp::LeftAtTheEnd => {
+            let stopping = Arc::clone(&writer);
+            let _ = returns("the shutdown", move || stopping.shutdown(Duration::ZERO).unwrap());
+        }
+    }
+    wait_until("it has acted", || cast.outcomes.len() == 1);
+    // It still sends to whom there is, or ends in time.
+    drop(cast.reader(On::Same).take());
+    if matches!(way, GivenUp::LeftAtTheEnd) {
+        assert_eq!(writer.try_send("after"), Err(SendError::Closed(())));
+    } else {
+        cast.reader(On::Same).put(start(&place.socket()));
+        writer.try_send("after").unwrap();
+    }
+    let report = returns("the shutdown", move || writer.shutdown(PATIENCE).unwrap());
+    assert_eq!(report.left.messages, u64::from(matches!(way, GivenUp::LeftAtTheEnd)));
+    for on in [On::Same, On::Other] {
+        drop((cast.writer(on).take(), cast.reader(on).take()));
+    }
+    cast.outcomes.all().remove(0)
+}
+
+#[test]
+fn a_buffer_may_do_anything_when_the_writer_gives_it_up() {
+    for way in [
+        GivenUp::Sent,
+        GivenUp::Confirmed,
+        GivenUp::DroppedToMakeRoom,
+        GivenUp::Refused,
+        GivenUp::LeftAtTheEnd,
+    ] {
+        // It is no thread of the writer's that drops to make room, but a sender's.
+        let is_inside = !matches!(way, GivenUp::DroppedToMakeRoom);
+        let is_closed = matches!(way, GivenUp::LeftAtTheEnd);
+        let sent = if is_closed { "Err(Closed(..))" } else { "Ok(())" };
+        for act in [Act::Panic, Act::PanicOnAndOn, Act::TrySend(On::Other), Act::ShutDownWriter(On::Other)] {
+            show(&format!("{way:?} {act:?}"));
+            give_up(way, act);
+        }
+        for act in [Act::TrySend(On::Same), Act::SendTimeout(On::Same), Act::Reserve(On::Same)] {
+            show(&format!("{way:?} {act:?}"));
+            assert_eq!(give_up(way, act), sent);
+        }
+        if is_inside {
+            show(&format!("{way:?} and shuts down"));
+            assert_eq!(give_up(way, Act::Flush(On::Same)), format!("{sent}, Err(InCallback)"));
+            assert_eq!(give_up(way, Act::ShutDownWriter(On::Same)), "Err(InCallback)");
+        }
+    }
 }

@@ -46,20 +46,19 @@ impl World {
     pub(super) fn new(setting: Setting, seed: u64) -> Self {
         let net = Rc::new(RefCell::new(Net::new(setting)));
         let counters = Arc::new(Counters::default());
+        let queue = Queue::new(setting.limits, setting.delivery, Arc::clone(&counters));
+        let returned = queue.returns.receiver();
         let shared = Arc::new(Shared {
             address: Address::new("/simulated").unwrap(),
             max_message_len: usize::MAX,
             delivery: setting.delivery,
-            inner: Mutex::new(Inner::new(Queue::new(
-                setting.limits,
-                setting.delivery,
-                Arc::clone(&counters),
-            ))),
+            inner: Mutex::new(Inner::new(queue)),
             counters,
             buffers: Pool::new(2, 4096),
             scope: Scope::new(),
             progress: Condvar::new(),
             waker: Waker::new().unwrap(),
+            returned,
         });
         let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1), seed);
         let now = net.borrow().now;
