@@ -79,7 +79,8 @@ pub enum ReaderEvent {
         /// The system's word.
         error: io::Error,
     },
-    /// The socket's file is gone or another is in its place: new writers do not find this reader any more.
+    /// The socket's file is gone, another is in its place, or a directory above it was renamed: new writers do not find this reader any more.
+    /// Only Linux tells.
     #[non_exhaustive]
     Displaced {
         /// Where it was.

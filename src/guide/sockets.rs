@@ -15,13 +15,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Binding replaces a stale socket, one on which nobody accepts. It refuses one on which somebody does, and whatever is no socket, and touches neither. Of several
+//! Binding replaces a stale socket, one on which nobody accepts (a dead datagram socket looks just like it). It refuses one on which somebody does, and whatever is no socket, and touches neither. Of several
 //! readers that start at once exactly one wins: they take turns by a lock file beside the socket, which is gone when they have started.
 //!
-//! A directory in which anybody could replace the socket (writable for all, without the sticky bit) is refused. [`create_socket_dir`](crate::create_socket_dir) makes one with mode 0750.
+//! Their looks are connections that end at once: a reader that has not started yet meets them when it does, as peers that send nothing.
 //!
-//! On stop the reader removes the file that it made, if it is still that one. A file that is removed or replaced under a running reader is told as
-//! [`Displaced`](crate::ReaderEvent::Displaced).
+//! # The directory
+//!
+//! Who may rename in the directory can put a socket of his own in the place of yours, and be sent what is yours.
+//!
+//! | the directory may be written to by | |
+//! | --- | --- |
+//! | all, without the sticky bit | refused |
+//! | all, with the sticky bit, like `/tmp` | allowed: nobody else can replace the socket, but anybody can take its name first, and then binding fails |
+//! | its group, or an owner that is somebody else | allowed: to give that right is to trust them with the socket. They cannot make a reader of root's touch any other file |
+//! | its owner, who binds | allowed, and best: [`create_socket_dir`](crate::create_socket_dir) makes one with mode 0750, and refuses one of another user |
+//!
+//! The directories above it are not looked at: keep those as safe.
+//!
+//! On stop the reader removes the file that it made, if it is still that one. When it is removed or replaced under a running reader, or a directory above it is
+//! renamed, Linux tells, and so does [`Displaced`](crate::ReaderEvent::Displaced). A file system that is mounted over it is not noticed. In a directory that was renamed
+//! the file stays behind.
 //!
 //! # Who it is
 //!

@@ -192,6 +192,30 @@ pub(super) fn remove_own(path: &Path, identity: FileIdentity) {
     }
 }
 
+/// Sets the mode of the file at `path` itself: whoever else may write to the directory could have put a link in its place.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    use std::fs::Permissions;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::PermissionsExt;
+
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
+    let mode = Permissions::from_mode(mode);
+    match fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), mode.clone()) {
+        // There is no /proc.
+        Err(error) if error.kind() == ErrorKind::NotFound => fs::set_permissions(path, mode),
+        set => set,
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    use nix::fcntl::AT_FDCWD;
+    use nix::sys::stat::{FchmodatFlags, fchmodat};
+
+    Ok(fchmodat(AT_FDCWD, path, super::listener::mode_bits(mode), FchmodatFlags::NoFollowSymlink)?)
+}
+
 /// Refuses a folder in which anybody could replace the socket.
 pub(super) fn check_directory(socket: &Path) -> Result<(), BindError> {
     const OTHERS_WRITE: u32 = 0o002;

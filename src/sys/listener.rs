@@ -2,7 +2,7 @@
 //! One that a service manager passed to us is never shut down, and its file never removed.
 
 use std::ffi::OsStr;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -45,7 +45,7 @@ fn bind_error(error: io::Error, address: &Address) -> BindError {
 
 /// The type of a mode differs between platforms, which is why one of the conversions is none.
 #[expect(clippy::useless_conversion, reason = "it is not useless on macOS and FreeBSD")]
-fn mode_bits(mode: u32) -> Mode {
+pub(super) fn mode_bits(mode: u32) -> Mode {
     Mode::from_bits_truncate(mode.try_into().unwrap_or(0o600))
 }
 
@@ -190,8 +190,7 @@ impl Listener {
                 .map_err(|source| doing("set the owner and group of", path, source))?;
         }
         // After the owner: changing it may take bits away.
-        fs::set_permissions(path, Permissions::from_mode(options.mode))
-            .map_err(|source| doing("set the mode of", path, source))?;
+        file::set_mode(path, options.mode).map_err(|source| doing("set the mode of", path, source))?;
         socket.listen(BACKLOG).map_err(|source| doing("listen on", path, source))
     }
 
@@ -262,6 +261,14 @@ impl FileWatch {
         // Unlinking a file that is open changes its link count, which is an attribute.
         let flags = AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF;
         inotify.add_watch(path, flags).ok()?;
+        // A directory that is renamed takes the file along, and so does a link on the way that leads elsewhere. What may not be watched is
+        // left out.
+        let flags =
+            AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_DONT_FOLLOW;
+        let real = path.parent().and_then(|directory| directory.canonicalize().ok());
+        for directory in path.ancestors().skip(1).chain(real.iter().flat_map(|real| real.ancestors())) {
+            let _ = inotify.add_watch(directory, flags);
+        }
         Some(Self(inotify))
     }
 

@@ -368,7 +368,7 @@ fn a_user_who_sends_empty_frames_for_ever_does_not_lock_the_others_out() {
         }
         reader.wait_for("<opened>", 2);
         assert!(is_closed(&mut connect(&place.socket())), "half of the connections is enough for one");
-        if let Some(stranger) = stranger(&place) {
+        if let Some(stranger) = stranger(&place, place.socket().as_os_str()) {
             reader.wait_for("a", 1);
             stranger.finish();
         }

@@ -27,4 +27,5 @@ mod scale;
 mod sending;
 mod socket_file;
 mod stopping;
+mod strangers;
 mod support;

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process;
@@ -335,7 +335,7 @@ fn the_peers_identity_is_known() {
     send_and_close(&place.socket(), &frame(b"a"));
     reader.events.wait_for("Opened { peer: Peer { connection: 1");
     reader.events.wait_for(&credentials(folder.uid(), folder.gid(), process::id()));
-    let Some(stranger) = stranger(&place) else { return };
+    let Some(stranger) = stranger(&place, place.socket().as_os_str()) else { return };
     reader.events.wait_for("Opened { peer: Peer { connection: 2");
     reader.events.wait_for(&credentials(4_242, 4_343, stranger.id()));
     reader.wait_for("a", 2);
@@ -346,7 +346,7 @@ fn the_peers_identity_is_known() {
 fn others_cannot_connect_unless_the_mode_lets_them() {
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
-    let Some(stranger) = stranger(&place) else { return };
+    let Some(stranger) = stranger(&place, place.socket().as_os_str()) else { return };
     stranger.lines.wait_for("kept out");
     stranger.finish();
     assert_eq!(reader.reader.shutdown(PATIENCE).unwrap().metrics.connections, 0);
@@ -452,6 +452,69 @@ fn a_socket_file_that_is_linked_and_chmodded_first_is_told_when_it_is_gone() {
         fs::set_permissions(socket, fs::Permissions::from_mode(0o640)).unwrap();
         fs::remove_file(socket).unwrap();
     });
+}
+
+/// Does `act` to the folder above a reader's socket: the reader must notice, once.
+#[track_caller]
+fn is_told_of_a_folder(act: impl FnOnce(&Place)) {
+    let place = Place::new();
+    fs::create_dir_all(place.path("above/folder")).unwrap();
+    symlink("above/folder", place.path("link")).unwrap();
+    let collector = Collector::start(&place.path("link/s"));
+    // What happens beside it does not matter.
+    fs::write(place.path("above/folder/file"), "").unwrap();
+    fs::rename(place.path("above/folder/file"), place.path("file")).unwrap();
+    let mut peer = connect(&place.path("link/s"));
+    peer.write_all(&frame(b"a")).unwrap();
+    collector.wait_for(1);
+    assert!(!collector.events.has("Displaced"));
+    act(&place);
+    if cfg!(target_os = "linux") {
+        collector.events.wait_for("Displaced");
+    }
+    peer.write_all(&frame(b"b")).unwrap();
+    collector.wait_for(2);
+    let events = collector.events.clone();
+    assert_eq!(collector.stop(), [b"a", b"b"]);
+    assert!(events.count(|event| event.starts_with("Displaced")) <= 1);
+}
+
+#[test]
+fn a_folder_of_a_socket_that_is_renamed_is_told() {
+    is_told_of_a_folder(|place| {
+        fs::rename(place.path("above/folder"), place.path("above/elsewhere")).unwrap();
+    });
+}
+
+#[test]
+fn a_folder_further_up_that_is_renamed_and_made_anew_is_told() {
+    is_told_of_a_folder(|place| {
+        fs::rename(place.path("above"), place.path("elsewhere")).unwrap();
+        fs::create_dir_all(place.path("above/folder")).unwrap();
+    });
+}
+
+#[test]
+fn a_link_on_the_way_to_a_socket_that_leads_elsewhere_is_told() {
+    is_told_of_a_folder(|place| {
+        fs::create_dir(place.path("another")).unwrap();
+        symlink("another", place.path("new link")).unwrap();
+        fs::rename(place.path("new link"), place.path("link")).unwrap();
+    });
+}
+
+#[test]
+fn a_folder_that_is_renamed_and_back_at_once_is_no_trouble_for_a_stop() {
+    let place = Place::new();
+    fs::create_dir(place.path("folder")).unwrap();
+    let collector = Collector::start(&place.path("folder/s"));
+    for _ in 0..20 {
+        fs::rename(place.path("folder"), place.path("elsewhere")).unwrap();
+        fs::rename(place.path("elsewhere"), place.path("folder")).unwrap();
+    }
+    drop(connect(&place.path("folder/s")));
+    collector.stop();
+    assert!(!place.path("folder/s").exists());
 }
 
 #[test]

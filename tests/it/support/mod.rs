@@ -698,21 +698,25 @@ fn cpu_time(process: u32) -> Option<Duration> {
     Some(10 * Duration::from_millis(fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()))
 }
 
+/// Sends one message of one byte, and says what became of it.
 const ONE_MESSAGE: &str = "
 import socket, sys
 print('up', flush=True)
 peer = socket.socket(socket.AF_UNIX)
+address = sys.argv[1]
 try:
-    peer.connect(sys.argv[1])
+    peer.connect('\\0' + address[1:] if address[0] == '@' else address)
     peer.send(b'\\x01a')
     print('sent', flush=True)
 except PermissionError:
     print('kept out', flush=True)
+except ConnectionError:
+    print('hung up on', flush=True)
 sys.stdin.read()
 ";
 
-/// A process of another user that sends one message, where that can be.
-pub(crate) fn stranger(place: &Place) -> Option<Child> {
+/// A process of another user, uid 4242 and gid 4343, that sends one message to `address`, where that can be.
+pub(crate) fn stranger(place: &Place, address: &OsStr) -> Option<Child> {
     // A folder that we make has our effective user.
     if fs::metadata(place.path(".")).unwrap().uid() != 0 {
         skip("only root can be somebody else");
@@ -720,7 +724,7 @@ pub(crate) fn stranger(place: &Place) -> Option<Child> {
     }
     fs::set_permissions(place.path("."), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new("python3");
-    command.arg("-c").arg(ONE_MESSAGE).arg(place.socket()).uid(4_242).gid(4_343);
+    command.arg("-c").arg(ONE_MESSAGE).arg(address).uid(4_242).gid(4_343);
     let child = Child::start(command.stderr(Stdio::null()));
     let is_up = |child: &mut Child| {
         wait_until("Python is up", || child.lines.has("up") || child.has_ended());
