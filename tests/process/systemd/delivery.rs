@@ -48,7 +48,7 @@ fn play(place: &Path, delivery: Delivery) {
 
 fn collect(place: &Path) {
     let mut signals = Signals::new([SIGTERM]).unwrap();
-    let process = (0..).take_while(|process| file_of(place, *process).exists()).count();
+    let process = (0..=ENDS).take_while(|process| file_of(place, *process).exists()).count();
     let service = Service::start([keep(place, process, Duration::MAX)]);
     signals.forever().next();
     for report in service.shutdown(PATIENCE).unwrap() {

@@ -48,7 +48,7 @@ fn the_first_message_starts_the_tool_and_arrives() {
     machine.install("uds-ipc", Path::new(env!("CARGO_BIN_EXE_uds-ipc")));
     machine.example_units(&["uds-ipc-listen.socket", "uds-ipc-listen.service"]);
     machine.run(&format!(
-        r#"
+        r"
         {INSTALL}
         systemctl start uds-ipc-listen.socket
         echo 'a line' | uds-ipc send /run/uds-ipc/telemetry.sock
@@ -57,7 +57,7 @@ fn the_first_message_starts_the_tool_and_arrives() {
         must is uds-ipc-listen.service ActiveState active
         systemctl stop uds-ipc-listen.service
         must is uds-ipc-listen.service Result success
-        "#
+        "
     ));
 }
 

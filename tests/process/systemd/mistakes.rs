@@ -1,5 +1,7 @@
 //! Units that are wrong: the service says what to change.
 
+use std::fmt::Write;
+
 use uds_ipc::Reader;
 
 use super::machine::Machine;
@@ -43,10 +45,12 @@ fn a_socket_of_another_kind_is_an_error_that_names_the_setting_to_change() {
         } else {
             format!("systemctl start --no-block {name}.service")
         };
-        script += &format!(
+        write!(
+            script,
             "systemctl start {name}.socket\n{start}\nwait_for [ -s /run/{name}.log ]\n\
              wait_for has_line /run/{name}.log 'descriptor 3 ('\nmust has_line /run/{name}.log '{advice}'\n"
-        );
+        )
+        .unwrap();
     }
     script += "must [ ! -e /run/own.sock ]\n";
     machine.run(&script);
