@@ -108,15 +108,16 @@ mod tests {
         let start = Instant::now();
         let mut pulse = Pulse::new(start, None);
         pulse.stop(start);
-        let mut now = start;
-        for _ in 0..10 {
-            let next = pulse.next(now, false).unwrap();
-            assert!(next < now + EXTENSION / 2, "one may be lost");
-            assert!(pulse.due(next).extension);
-            now = next;
+        let (mut now, mut last) = (start, start);
+        while now < start + 60 * SECOND {
+            now = pulse.next(now, false).unwrap();
+            if pulse.due(now).extension {
+                assert!(now < last + EXTENSION / 2, "two may be lost");
+                last = now;
+            }
+            // Stopping twice changes nothing.
+            pulse.stop(now);
         }
-        // Stopping twice changes nothing.
-        pulse.stop(now);
-        assert_eq!(pulse.next(now, false), Some(now + EXTEND_PACE).min(pulse.next_status));
+        assert!(last > start + 57 * SECOND);
     }
 }

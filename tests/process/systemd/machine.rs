@@ -17,7 +17,7 @@ const CANNOT: i32 = 77;
 const PRELUDE: &str = r#"
 at_end() {
     status=$?
-    if [ $status != 0 ]; then journalctl --no-pager --lines=60 --unit="x*"; fi
+    if [ $status != 0 ]; then journalctl --sync; systemctl --no-pager status "x*" "u*" "c*" "e*" || true; journalctl --no-pager --lines=60 --unit="[cuex]*"; fi
 }
 trap at_end EXIT
 # Waits until a command succeeds.
