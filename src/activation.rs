@@ -297,3 +297,208 @@ impl fmt::Display for Named<'_> {
         if self.0.is_empty() { Ok(()) } else { write!(f, " ({})", self.0) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// The process that the tests speak of, and its number as a process descriptor.
+    const THIS: u32 = 42;
+    const PIDFD_ID: u64 = 4711;
+
+    fn variables(pid: &str, count: &str, names: Option<&str>) -> Variables {
+        let names = names.map(OsString::from);
+        Variables { pid: Some(pid.into()), pidfd_id: None, count: Some(count.into()), names }
+    }
+
+    fn names_of(variables: &Variables) -> Result<Vec<String>, ActivationError> {
+        variables.names(THIS, || panic!("nothing asks for it"))
+    }
+
+    /// The variable that is to blame.
+    fn blamed(result: &Result<Vec<String>, ActivationError>) -> Option<&'static str> {
+        match result {
+            Err(ActivationError::Variable { variable, .. }) => Some(variable),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    #[test]
+    fn what_is_for_another_process_or_nobody_is_not_for_us() {
+        let fits = variables("42", "1", Some("a"));
+        for variables in [
+            Variables::default(),
+            Variables { pid: None, ..fits.clone() },
+            Variables { count: None, ..fits.clone() },
+            variables("41", "1", Some("a")),
+            variables("0", "1", None),
+            // Where it is not for us, what else it says is not looked at.
+            variables("41", "nonsense", None),
+            Variables { pidfd_id: Some("nonsense".into()), ..variables("41", "1", None) },
+        ] {
+            assert_eq!(names_of(&variables).unwrap(), [""; 0], "{variables:?}");
+        }
+        assert_eq!(names_of(&fits).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_variable_that_systemd_would_not_set_is_named() {
+        for pid in ["", "nonsense", "-1", "42 ", "42x", "4294967296"] {
+            assert_eq!(blamed(&names_of(&variables(pid, "1", None))), Some("LISTEN_PID"), "{pid:?}");
+        }
+        for count in
+            ["", "nonsense", "-1", "1.5", "1048577", "2147483647", "2147483648", "99999999999999999999"]
+        {
+            assert_eq!(blamed(&names_of(&variables("42", count, None))), Some("LISTEN_FDS"), "{count:?}");
+        }
+        let no_text = OsStr::from_bytes(b"\xff").to_owned();
+        let no_text = Variables { count: Some(no_text), ..variables("42", "1", None) };
+        assert_eq!(blamed(&names_of(&no_text)), Some("LISTEN_FDS"));
+        let error = names_of(&variables("42", "-1", None)).unwrap_err().to_string();
+        assert!(error.contains("LISTEN_FDS is \"-1\""), "{error}");
+    }
+
+    #[test]
+    fn names_are_as_many_as_descriptors() {
+        for (count, given, names) in [
+            ("0", None, &[][..]),
+            ("0", Some(""), &[]),
+            ("1", None, &["unknown"]),
+            ("3", None, &["unknown", "unknown", "unknown"]),
+            ("1", Some(""), &[""]),
+            ("1", Some("a.socket"), &["a.socket"]),
+            ("3", Some("a::a"), &["a", "", "a"]),
+            ("3", Some("::"), &["", "", ""]),
+        ] {
+            assert_eq!(names_of(&variables("42", count, given)).unwrap(), names, "{count} {given:?}");
+        }
+        for (count, given, how_many) in [(0, "a", 1), (1, "a:b", 2), (2, "a", 1), (2, "", 1), (1, ":", 2)] {
+            let error = names_of(&variables("42", &count.to_string(), Some(given))).unwrap_err();
+            assert!(
+                matches!(error, ActivationError::Names { names, descriptors } if (names, descriptors) == (how_many, count)),
+                "{count} {given:?}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_process_that_had_the_same_id_before_is_another() {
+        let meant_for = |id: &str| Variables { pidfd_id: Some(id.into()), ..variables("42", "1", None) };
+        for (meant, ours, is_for_us) in
+            [("4711", Some(PIDFD_ID), true), ("4712", Some(PIDFD_ID), false), ("4712", None, true)]
+        {
+            let names = meant_for(meant).names(THIS, || ours).unwrap();
+            assert_eq!(!names.is_empty(), is_for_us, "{meant} {ours:?}");
+        }
+        for nonsense in ["", "nonsense", "-1"] {
+            let names = meant_for(nonsense).names(THIS, || Some(PIDFD_ID));
+            assert_eq!(blamed(&names), Some("LISTEN_PIDFDID"), "{nonsense:?}");
+        }
+    }
+
+    /// Descriptors as they may be passed: an `l` is a listener, a `d` a datagram socket, an `f` a file, a `-` was taken; then its name. Any
+    /// socket will do for one that listens: nothing here looks at it.
+    fn passed(descriptors: &[&str]) -> Vec<Passed> {
+        let descriptors = descriptors.iter().map(|descriptor| descriptor.split_at(1)).zip(3..);
+        let passed = descriptors.map(|((kind, name), number)| {
+            let socket = || OwnedFd::from(UnixStream::pair().unwrap().0);
+            let what = match kind {
+                "l" => What::Listener(socket()),
+                "d" => What::Else(Some(socket()), PassedKind::Datagram),
+                "f" => What::Else(None, PassedKind::Other("a file")),
+                _ => What::Taken,
+            };
+            Passed { number, name: name.into(), what }
+        });
+        passed.collect()
+    }
+
+    /// The number of the descriptor that is chosen, or the error.
+    fn chosen(passed: &mut [Passed], wanted: &Activation) -> Result<Option<i32>, ActivationError> {
+        let was_taken: Vec<_> = passed.iter().map(|passed| matches!(passed.what, What::Taken)).collect();
+        let socket = choose(passed, wanted)?;
+        let taken = passed.iter().zip(was_taken).find_map(|(passed, was_taken)| {
+            (matches!(passed.what, What::Taken) && !was_taken).then_some(passed.number)
+        });
+        assert_eq!(socket.is_some(), taken.is_some(), "it is gone from where it was kept");
+        Ok(taken)
+    }
+
+    fn named(name: &str) -> Activation {
+        Activation::Named(name.into())
+    }
+
+    #[test]
+    fn the_first_that_listens_is_taken_and_then_the_next_and_then_none() {
+        for (descriptors, taken) in [
+            (&[][..], &[][..]),
+            (&["la"], &[3]),
+            (&["la", "lb"], &[3, 4]),
+            (&["da", "fb", "lc", "dd", "le"], &[5, 7]),
+            (&["-a", "lb"], &[4]),
+            // Another reader has found its own: what is left is for somebody else.
+            (&["-a", "db"], &[]),
+            (&["-a"], &[]),
+        ] {
+            let mut passed = passed(descriptors);
+            for number in taken {
+                assert_eq!(
+                    chosen(&mut passed, &Activation::First).unwrap(),
+                    Some(*number),
+                    "{descriptors:?}"
+                );
+            }
+            assert_eq!(chosen(&mut passed, &Activation::First).unwrap(), None, "{descriptors:?}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_listens_the_first_is_to_blame() {
+        for (descriptors, words) in
+            [(&["da"][..], "descriptor 3 (a) is a datagram"), (&["f", "db"], "descriptor 3 is a file: ")]
+        {
+            let error = chosen(&mut passed(descriptors), &Activation::First).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_the_only_thing_that_counts_for_who_asks_for_it() {
+        let mut passed = passed(&["la", "lb", "db", "l", "lb", "fc"]);
+        for (name, number) in [("b", 4), ("", 6), ("b", 7), ("a", 3)] {
+            assert_eq!(chosen(&mut passed, &named(name)).unwrap(), Some(number), "{name:?}");
+        }
+        for (name, words) in [
+            ("a", "the socket named \"a\" has been taken already"),
+            ("b", "descriptor 5 (b) is a datagram socket"),
+            ("c", "descriptor 8 (c) is a file"),
+            ("d", "FileDescriptorName=d"),
+        ] {
+            let error = chosen(&mut passed, &named(name)).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn without_any_descriptor_no_name_is_missed() {
+        assert_eq!(chosen(&mut [], &named("a")).unwrap(), None);
+    }
+
+    #[test]
+    fn who_wants_none_gets_none() {
+        let mut passed = passed(&["la"]);
+        assert_eq!(chosen(&mut passed, &Activation::Never).unwrap(), None);
+        assert!(matches!(passed[0].what, What::Listener(_)));
+    }
+
+    #[test]
+    fn a_socket_of_any_kind_is_taken_once_and_a_file_never() {
+        let mut passed = passed(&["la", "db", "fc"]);
+        let taken: Vec<_> = passed.iter_mut().map(|passed| passed.take().is_some()).collect();
+        assert_eq!(taken, [true, true, false]);
+        assert!(passed.iter_mut().all(|passed| passed.take().is_none()));
+        assert!(matches!(passed[2].what, What::Else(None, _)), "still known for what it is");
+    }
+}
