@@ -248,13 +248,23 @@ impl Core {
         if reopen {
             inner.accepting = Accepting::Open;
         }
-        let wake = inner.is_draining() && inner.entries.is_empty();
+        let is_draining = inner.is_draining();
+        let wake = is_draining && inner.entries.is_empty();
         drop(inner);
         if reopen {
-            self.arm_listener();
+            self.reopen_listener(is_draining);
         }
         if wake {
             self.waker.wake();
+        }
+    }
+
+    /// Has a thread accept again.
+    pub(super) fn reopen_listener(&self, is_draining: bool) {
+        self.arm_listener();
+        if is_draining {
+            // Where a listener that has ended does not become ready, this has a thread look.
+            self.errands.wake();
         }
     }
 

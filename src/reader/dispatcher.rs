@@ -111,10 +111,11 @@ impl<H: Handler> Dispatcher<H> {
                 next = earliest(next, Some(until));
             }
         }
+        let is_draining = inner.is_draining();
         drop(inner);
         self.close(overdue);
         if resume {
-            self.core.arm_listener();
+            self.core.reopen_listener(is_draining);
         }
         next
     }
@@ -231,9 +232,7 @@ impl<H: Handler> Dispatcher<H> {
                     listener.end();
                 }
                 if !is_full {
-                    self.core.arm_listener();
-                    // Where a listener that has ended does not become ready, this has a thread look.
-                    self.core.errands.wake();
+                    self.core.reopen_listener(true);
                 }
                 self.close(connections);
                 self.stop(now)

@@ -46,6 +46,8 @@ pub(super) fn kind_of(metadata: &Metadata) -> &'static str {
         "a named pipe"
     } else if kind.is_block_device() || kind.is_char_device() {
         "a device"
+    } else if kind.is_socket() {
+        "a socket of another kind"
     } else {
         "a regular file"
     }

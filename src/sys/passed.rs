@@ -1,6 +1,7 @@
 //! The descriptors that a service manager passed to this process: taken from it once, and kept until somebody wants them.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::process;
 
 use listenfd::ListenFd;
@@ -82,7 +83,7 @@ fn claim_socket(descriptors: &mut ListenFd, index: usize) -> Option<Socket> {
     })
 }
 
-/// What a descriptor is that is no socket of those kinds.
+/// What a descriptor is that is no socket of the usual kinds.
 fn file_kind(number: i32) -> PassedKind {
     // Follows the link to the file itself.
     let kind =
@@ -92,9 +93,10 @@ fn file_kind(number: i32) -> PassedKind {
 
 /// Whether connections can be accepted from `socket`, and if not, what it is.
 pub(crate) fn fitness(socket: &Socket) -> Result<(), PassedKind> {
-    let domain = socket.local_addr().map(|address| address.domain());
-    if !matches!(domain, Ok(Domain::UNIX)) {
-        return Err(PassedKind::Internet);
+    match socket.local_addr().map(|address| address.domain()) {
+        Ok(Domain::UNIX) => {}
+        Ok(Domain::IPV4 | Domain::IPV6) => return Err(PassedKind::Internet),
+        Ok(_) | Err(_) => return Err(file_kind(socket.as_raw_fd())),
     }
     match socket.r#type() {
         Ok(Type::STREAM) => {}

@@ -19,6 +19,7 @@ mod framing;
 mod hostile;
 mod life_cycle;
 mod limits;
+mod listen_on;
 #[path = "../patience/mod.rs"]
 mod patience;
 mod receipts;
