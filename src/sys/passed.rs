@@ -39,7 +39,10 @@ fn claim() -> Result<Option<Vec<Passed>>, ActivationError> {
     if variables.are_absent() {
         return Ok(None);
     }
-    let names = variables.names(process::id(), pidfd_id);
+    let names = variables.names(process::id(), pidfd_id).inspect_err(|_| {
+        // They are not inherited, even where they have no good names.
+        let _ = sd_notify::listen_fds();
+    });
     let claimed = names.and_then(|names| claim_named(&names));
     for name in Variables::NAMES {
         environment::remove(name);

@@ -9,6 +9,7 @@
     reason = "a test fails where something is not as it must be, and its patience has an end"
 )]
 
+mod activation;
 mod collector;
 mod delivery;
 #[path = "../patience/mod.rs"]

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -15,6 +15,19 @@ pub(crate) const SHORT: Duration = Duration::from_millis(50);
 const PLACE: &str = "UDS_IPC_PLACE";
 const PART: &str = "UDS_IPC_PART";
 const SEED: &str = "UDS_IPC_SEED";
+const SAID: &str = "UDS_IPC_SAID";
+
+/// What systemd says to a service by its environment.
+const SYSTEMD: [&str; 8] = [
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "RUNTIME_DIRECTORY",
+];
 
 /// Where a role plays; `None` in the test that starts it.
 pub(crate) fn stage() -> Option<PathBuf> {
@@ -38,6 +51,11 @@ fn mark(place: &Path) -> PathBuf {
     place.join("entered")
 }
 
+/// Where the words of a role lie that has no place to say them.
+fn said(place: &Path) -> PathBuf {
+    place.join("said")
+}
+
 /// A process that plays a role. It does not outlive its test.
 pub(crate) struct Role {
     child: Child,
@@ -54,7 +72,43 @@ impl Role {
         let mut command = Command::new(env::current_exe().unwrap());
         command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(PLACE, place).env(PART, part);
         command.stdin(Stdio::piped()).stdout(Stdio::null());
+        Self::spawn(command, place)
+    }
+
+    /// How a shell runs the test `name`, as [`Role::spawn`] then does: with `setup` before, which has the standard streams of the caller. What the
+    /// role says is kept for [`Role::succeed`].
+    pub(crate) fn command(name: &str, place: &Path, part: &str, setup: &str) -> Command {
+        let mut command = Command::new("sh");
+        let script = format!("set -e\n{setup}\nexec >\"${SAID}\" 2>&1\nexec \"$0\" \"$@\"");
+        command.arg("-c").arg(script).arg(env::current_exe().unwrap());
+        command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
+        command.env(PLACE, place).env(PART, part).env(SAID, said(place)).stdin(Stdio::piped());
+        // The test itself may run as a service.
+        for variable in SYSTEMD {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    pub(crate) fn spawn(mut command: Command, place: &Path) -> Self {
         Self { child: command.spawn().expect("a process"), place: place.to_owned() }
+    }
+
+    pub(crate) fn child(&self) -> &Child {
+        &self.child
+    }
+
+    /// Says a line to its standard input.
+    pub(crate) fn say(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").expect("it listens");
+    }
+
+    /// Likewise [`Role::end`], for one that was made by [`Role::command`] and is to have no fault.
+    #[track_caller]
+    pub(crate) fn succeed(self) {
+        let said = said(&self.place);
+        let status = self.end();
+        assert!(status.success(), "{status}: {}", fs::read_to_string(said).unwrap_or_default());
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
