@@ -21,6 +21,7 @@ mod worker;
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fmt;
+use std::mem;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -191,6 +192,9 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         if self.process != process::id() {
+            // The thread is not here, and one of the child's own may lie in its memory: a handle that is dropped would detach that one.
+            #[expect(clippy::mem_forget, reason = "the handle is of no thread")]
+            mem::forget(self.thread.get_mut().take());
             return;
         }
         if self.shutdown(DROP_TIMEOUT).is_err() {

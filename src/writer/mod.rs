@@ -26,6 +26,7 @@ mod worker;
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::mem;
 use std::process;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -294,6 +295,9 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         if self.process != process::id() {
+            // The thread is not here, and one of the child's own may lie in its memory: a handle that is dropped would detach that one.
+            #[expect(clippy::mem_forget, reason = "the handle is of no thread")]
+            mem::forget(self.thread.get_mut().take());
             return;
         }
         if self.shutdown(DROP_TIMEOUT) == Err(ShutdownError::InCallback) {

@@ -3,9 +3,10 @@
 use std::io::{IoSlice, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -129,6 +130,47 @@ fn a_forked_child_neither_sends_nor_removes_the_socket() {
     let report = reader.shutdown(PATIENCE).unwrap();
     assert_eq!(report.metrics.received.messages, 2);
     assert!(!path.exists());
+}
+
+/// The threads of a child lie in the memory of those that it does not have, and go by the same names in the C library.
+#[test]
+#[expect(clippy::exit, reason = "a forked child must not go on as a test")]
+fn a_forked_child_that_drops_both_keeps_its_own_threads() {
+    let Some(place) = stage() else {
+        let place = tempfile::tempdir().unwrap();
+        let name = "signals_and_forks::a_forked_child_that_drops_both_keeps_its_own_threads";
+        assert!(Role::start(name, place.path()).end().success());
+        return;
+    };
+    let path = place.join("s");
+    let reader = Reader::builder(&path).bind().unwrap().start(|_| Ok::<(), std::io::Error>(())).unwrap();
+    let writer = Writer::new(&path).unwrap();
+    match fork::fork().unwrap() {
+        fork::Fork::Child => {
+            let over = Arc::new(Barrier::new(9));
+            let own: Vec<_> = (0..8)
+                .map(|_| {
+                    let over = Arc::clone(&over);
+                    thread::spawn(move || over.wait())
+                })
+                .collect();
+            drop(writer);
+            drop(reader);
+            over.wait();
+            // To join a thread that was detached panics.
+            let joined =
+                own.into_iter().all(|thread| catch_unwind(AssertUnwindSafe(|| thread.join())).is_ok());
+            std::process::exit(i32::from(!joined));
+        }
+        fork::Fork::Parent(child) => {
+            let mut status = None;
+            wait_until("the child has ended", || {
+                status = fork::waitpid_nohang(child).unwrap();
+                status.is_some()
+            });
+            assert_eq!(status, Some(0), "its threads could be joined");
+        }
+    }
 }
 
 /// A reader that dies may lose its connections before its listening socket: a writer that is back at once must not write into that.
