@@ -3,7 +3,9 @@
 //! * [`architecture`]: what the crate is made of, for those who read or change it.
 //! * [`delivery`]: what is promised of messages, and how to lose fewer.
 //! * [`sockets`]: where a socket lies, and who may connect.
+//! * [`systemd`]: a collector as a service, with a socket of systemd's.
 
 pub mod architecture;
 pub mod delivery;
 pub mod sockets;
+pub mod systemd;

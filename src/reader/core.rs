@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::callbacks::Callbacks;
 use super::connection::Connection;
 use super::counters::Counters;
-use super::state::{Closing, Crew, Pace};
+use super::state::{Accepting, Closing, Crew, Pace};
 use crate::address::Address;
 use crate::event::{CloseCause, ReaderEvent};
 use crate::peer::{Credentials, Peer};
@@ -103,18 +103,6 @@ pub(super) struct Rest {
     pub(super) half_since: Option<Instant>,
     /// A receipt waits until there is room for it.
     pub(super) owes: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Accepting {
-    /// Armed, or being served.
-    Open,
-    /// As many connections as there may be: the rest waits in the backlog.
-    Full,
-    /// The system is short of something: again then.
-    Paused { until: Instant },
-    /// Nobody will come any more.
-    Ended,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -10,9 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
-use super::core::{Accepting, Core, Inner, Life};
+use super::core::{Core, Inner, Life};
 use super::handler::Handler;
-use super::state::Closing;
+use super::state::{Accepting, Closing};
 use super::worker::Worker;
 use crate::event::ReaderEvent;
 use crate::metrics::widen;

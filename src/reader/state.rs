@@ -90,6 +90,19 @@ pub(super) struct Crew {
     pub(super) turns: u64,
 }
 
+/// Whether connections are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepting {
+    /// The listener is armed, or being served.
+    Open,
+    /// As many connections as there may be: the rest waits in the backlog.
+    Full,
+    /// The system is short of something: again then.
+    Paused { until: Instant },
+    /// Nobody will come any more.
+    Ended,
+}
+
 /// How far a reader has come, as seen from outside.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {

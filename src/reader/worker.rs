@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::core::{Accepting, Core, ERRANDS, FILE, LISTENER};
+use super::core::{Core, ERRANDS, FILE, LISTENER};
 use super::handler::Handler;
+use super::state::Accepting;
 use crate::event::{ReaderEvent, RefuseCause};
 use crate::observer::guarded;
 use crate::sys::{Accepted, FileWatch, Interest, Ready};

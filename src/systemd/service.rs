@@ -1,6 +1,7 @@
 //! A service: its readers, and the thread that tells systemd how they are.
 
 use std::fmt;
+use std::mem;
 use std::process;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -184,7 +185,13 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        if self.process == process::id() && self.shutdown(DROP_TIMEOUT).is_err() {
+        if self.process != process::id() {
+            // As with a reader's: the handle is of no thread of this process.
+            #[expect(clippy::mem_forget, reason = "the handle is of no thread")]
+            mem::forget(self.thread.get_mut().take());
+            return;
+        }
+        if self.shutdown(DROP_TIMEOUT).is_err() {
             // A callback held the last reference: the readers end by themselves when they are dropped.
             if let Some(manager) = &self.manager {
                 manager.stop();
@@ -251,13 +258,13 @@ impl Manager {
             let due = pulse.due(now);
             let mut states = Vec::new();
             if due.watchdog {
-                let before = std::mem::replace(&mut at_watchdog, progress());
+                let before = mem::replace(&mut at_watchdog, progress());
                 if at_watchdog.iter().zip(&before).all(|(now, before)| now.has_moved_since(before)) {
                     states.push(NotifyState::Watchdog);
                 }
             }
             if due.extension {
-                let before = std::mem::replace(&mut at_extension, progress());
+                let before = mem::replace(&mut at_extension, progress());
                 if at_extension.iter().zip(&before).any(|(now, before)| now.has_done_more_than(before)) {
                     states.push(NotifyState::ExtendTimeoutUsec(extension()));
                 }
@@ -268,7 +275,7 @@ impl Manager {
             }
             let told =
                 if states.is_empty() { inner.notifier.pay() } else { inner.notifier.mention(&text(&states)) };
-            inner.status = new_status.unwrap_or(std::mem::take(&mut inner.status));
+            inner.status = new_status.unwrap_or(mem::take(&mut inner.status));
             self.report(told);
             match pulse.next(now, inner.notifier.owes()) {
                 Some(next) => drop(self.changed.wait_until(&mut inner, next)),

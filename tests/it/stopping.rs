@@ -355,6 +355,7 @@ fn a_shutdown_from_inside_a_callback_is_an_error_not_a_deadlock() {
     assert_eq!(inside.told.all(), [ShutdownError::InCallback; 4]);
     let reader = inside.reader.get().unwrap();
     assert_eq!(reader.shutdown(PATIENCE).unwrap().metrics.panics, 0);
+    assert_eq!(Arc::strong_count(&inside.reader), 1, "a reader that has stopped keeps nobody's callbacks");
 }
 
 #[test]
