@@ -276,7 +276,7 @@ impl<H: Handler> Dispatcher<H> {
         loop {
             match listener.accept() {
                 Accepted::Stream(_) => waiting += 1,
-                Accepted::Gone => {}
+                Accepted::Gone(_) => {}
                 Accepted::Nobody | Accepted::Ended | Accepted::Short(_) => return waiting,
             }
         }

@@ -65,7 +65,7 @@ impl<H: Handler> Worker<H> {
     /// Accepts those who wait, then lets the next thread accept before anything of the user's runs.
     fn accept(&self) {
         let Some(listener) = self.core.listener.lock().clone() else { return };
-        let mut events = Vec::new();
+        let (mut events, mut gone) = (Vec::new(), 0);
         // One thread at a time: at a stop another could find the backlog empty, and end it, while this one has yet to admit the last.
         let turn = self.core.accept_turn.lock();
         for _ in 0..ACCEPTS_PER_TURN {
@@ -84,7 +84,13 @@ impl<H: Handler> Worker<H> {
                             .push(ReaderEvent::Refused { peer, cause: RefuseCause::TooManyOfUser { limit } });
                     }
                 }
-                Accepted::Gone => {}
+                Accepted::Gone(error) => {
+                    gone += 1;
+                    // So many in a row were not peers' doing: whatever forbids it will not be over at once.
+                    if gone == ACCEPTS_PER_TURN {
+                        self.paused(error, &mut events);
+                    }
+                }
                 Accepted::Nobody => {
                     self.resumed(&mut events);
                     break;

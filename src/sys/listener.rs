@@ -61,7 +61,7 @@ pub(crate) enum Accepted {
     /// Nobody waits.
     Nobody,
     /// This one is gone already, or was no good: the next may be.
-    Gone,
+    Gone(io::Error),
     /// The system is short of something: descriptors or memory.
     Short(io::Error),
     /// The listener has ended, and all who waited were accepted.
@@ -75,7 +75,7 @@ fn sort(error: io::Error, had_ended: bool) -> Accepted {
         Some(libc::EINVAL) => Accepted::Ended,
         Some(libc::EAGAIN) if had_ended => Accepted::Ended,
         Some(libc::EAGAIN) => Accepted::Nobody,
-        Some(libc::ECONNABORTED | libc::EPROTO | libc::EPERM) => Accepted::Gone,
+        Some(libc::ECONNABORTED | libc::EPROTO | libc::EPERM) => Accepted::Gone(error),
         // EMFILE, ENFILE, ENOBUFS, ENOMEM; and whatever else there may be is worth another try too.
         _ => Accepted::Short(error),
     }
@@ -315,7 +315,7 @@ mod tests {
     fn after_an_accept_that_failed_the_next_comes_at_once_unless_the_system_is_short_of_something() {
         let sorted = |error| sort(io::Error::from_raw_os_error(error), false);
         for error in [libc::ECONNABORTED, libc::EPROTO, libc::EPERM] {
-            assert!(matches!(sorted(error), Accepted::Gone), "{error}");
+            assert!(matches!(sorted(error), Accepted::Gone(_)), "{error}");
         }
         for error in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EACCES] {
             let short = sorted(error);

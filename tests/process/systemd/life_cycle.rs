@@ -176,6 +176,46 @@ fn a_collector_that_hangs_is_restarted_by_the_watchdog_and_a_slow_one_is_not() {
 }
 
 #[test]
+fn a_service_that_may_not_accept_says_so_and_rests() {
+    const NAME: &str = "systemd::life_cycle::a_service_that_may_not_accept_says_so_and_rests";
+    if let Some(place) = stage() {
+        if let Some((path, _)) = part().split_once('=') {
+            return drop(UnixStream::connect(path).unwrap());
+        }
+        let mut signals = Signals::new([SIGTERM]).unwrap();
+        let note_event = note(&place, "events");
+        let builder = Reader::builder("/run/x.sock").on_event(move |event| {
+            note_event(event.to_string().as_bytes()).unwrap();
+        });
+        let reader = builder.bind().unwrap().start(|_| Ok::<(), std::io::Error>(()));
+        let service = Service::start([reader.unwrap()]);
+        return wait_for_stop(&mut signals, &service);
+    }
+    let machine = Machine::new(NAME);
+    machine.role(
+        "x.service",
+        "serve",
+        "SystemCallFilter=~accept accept4\nSystemCallErrorNumber=EPERM\nCPUAccounting=yes",
+    );
+    machine.run(
+        r#"
+        systemctl start x.service
+        role "/run/x.sock=" & peer=$!
+        wait_for has_line /box/place/events 'accepting at /run/x.sock pauses: Operation not permitted'
+        at_work() { systemctl show --property=CPUUsageNSec --value x.service; }
+        before=$(at_work)
+        sleep 2
+        must [ $(($(at_work) - before)) -lt 500000000 ]
+        # It is told once.
+        must [ "$(wc --lines </box/place/events)" = 1 ]
+        wait $peer
+        # A stop would wait for who waits to be accepted.
+        systemctl kill --kill-whom=main --signal=KILL x.service
+        "#,
+    );
+}
+
+#[test]
 fn a_stop_that_drains_for_long_is_waited_for_and_one_that_hangs_is_not() {
     const NAME: &str =
         "systemd::life_cycle::a_stop_that_drains_for_long_is_waited_for_and_one_that_hangs_is_not";
