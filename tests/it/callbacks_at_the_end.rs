@@ -10,13 +10,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use uds_ipc::{
     Delivery, Handler, Overflow, Peer, Reader, ReaderEvent, ReaderReport, SendError, Writer, WriterEvent,
 };
 
 use crate::support::acts::{Act, Bomb, Cast, On, panic_quietly, show};
 use crate::support::{
-    Gate, Notes, PATIENCE, Place, SHORT, Scripted, connect, frame, returns, send_and_close, wait_until,
+    Collector, Gate, Notes, PATIENCE, Place, SHORT, Scripted, connect, frame, returns, send_and_close,
+    wait_until,
 };
 
 #[test]
@@ -453,6 +455,54 @@ fn a_buffer_may_do_anything_when_the_writer_gives_it_up() {
             show(&format!("{way:?} and shuts down"));
             assert_eq!(give_up(way, Act::Flush(On::Same)), format!("{sent}, Err(InCallback)"));
             assert_eq!(give_up(way, Act::ShutDownWriter(On::Same)), "Err(InCallback)");
+        }
+    }
+}
+
+#[test]
+fn a_reader_may_be_dropped_at_the_end_of_a_thread_that_keeps_it_in_a_local() {
+    thread_local! {
+        static READER: Mutex<Option<Reader>> = const { Mutex::new(None) };
+    }
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    send_and_close(&place.socket(), &frame(b"a"));
+    let (reader, messages) = (collector.reader, collector.messages);
+    returns("the thread", move || READER.with(|kept| *kept.lock() = Some(reader)));
+    assert_eq!(messages.all(), [b"a"]);
+    assert!(place.files().is_empty());
+}
+
+/// What a handler keeps in its threads is dropped when these end, after the handler.
+#[test]
+fn what_a_handler_keeps_in_the_locals_of_its_threads_may_call_the_reader_when_it_is_dropped() {
+    thread_local! {
+        static KEPT: Mutex<Option<ActsInDrop>> = const { Mutex::new(None) };
+    }
+    for (act, wanted) in [
+        (Act::ShutDownReader(On::Same), "Err(InCallback)"),
+        (Act::ShutDownReader(On::Other), "Ok(0)"),
+        (Act::DropReader(On::Other), "the last dropped"),
+        (Act::TrySend(On::Same), "Ok(())"),
+    ] {
+        let place = Place::new();
+        let cast = Cast::new();
+        let in_handler = Arc::clone(&cast);
+        let handler = move |_: &[u8]| {
+            KEPT.with(|kept| *kept.lock() = Some(ActsInDrop { cast: Arc::clone(&in_handler), act }));
+            Ok::<(), io::Error>(())
+        };
+        cast.reader(On::Same).put(Reader::builder(place.socket()).bind().unwrap().start(handler).unwrap());
+        cast.reader(On::Other).put(Collector::start(&place.path("other")).reader);
+        cast.writer(On::Same).put(Writer::new(place.path("other")).unwrap());
+        cast.complete.open();
+        send_and_close(&place.socket(), &frame(b"a"));
+        let reader = cast.reader(On::Same).get().unwrap();
+        assert_eq!(returns("the shutdown", move || reader.shutdown(PATIENCE).unwrap().cut), 0);
+        cast.outcomes.wait_for_len(1);
+        assert_eq!(cast.outcomes.all(), [wanted]);
+        for on in [On::Same, On::Other] {
+            drop((cast.writer(on).take(), cast.reader(on).take()));
         }
     }
 }

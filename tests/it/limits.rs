@@ -1,15 +1,18 @@
 //! The reader's bounds: silence and slowness, connections, users, memory, threads, descriptors.
 
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use uds_ipc::{BindError, Reader, ReaderBuilder, ReaderEvent};
+use uds_ipc::{BindError, Reader, ReaderBuilder, ReaderEvent, StartError, Writer};
 
 use crate::support::{
-    Child, Collector, Notes, PATIENCE, Place, SHORT, Scripted, assert_rests, connect, frame, is_closed,
-    let_pass, memory, returns, send_and_close, wait_until,
+    Child, Collector, Gate, Notes, PATIENCE, Place, SHORT, Scripted, assert_rests, connect, frame, is_closed,
+    let_pass, memory, returns, send_and_close, skip, wait_until,
 };
 
 #[expect(clippy::disallowed_methods, reason = "these tests are about time")]
@@ -439,6 +442,105 @@ fn at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can() 
     });
     drop(peers);
     child.finish();
+}
+
+/// Threads that do nothing; each ends when its sender is dropped.
+type Idlers = Vec<(mpsc::Sender<()>, thread::JoinHandle<()>)>;
+
+/// Takes all the threads that this user may have.
+fn take_all_threads() -> Idlers {
+    let mut taken = Vec::new();
+    loop {
+        let (sender, receiver) = mpsc::channel::<()>();
+        assert!(taken.len() < 100, "there is no limit");
+        match thread::Builder::new().spawn(move || {
+            let _ = receiver.recv();
+        }) {
+            Ok(thread) => taken.push((sender, thread)),
+            Err(_) => return taken,
+        }
+    }
+}
+
+/// Ends some of them.
+fn give_back(taken: &mut Idlers, count: usize) {
+    for (sender, thread) in taken.split_off(taken.len() - count) {
+        drop(sender);
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn without_threads_a_start_fails_whole_and_a_running_reader_serves_on_until_it_can_grow() {
+    const NAME: &str =
+        "limits::without_threads_a_start_fails_whole_and_a_running_reader_serves_on_until_it_can_grow";
+    /// A user of this test alone, whose threads are counted.
+    const USER: u32 = 54_321;
+
+    if let Some(path) = Child::path() {
+        let mut taken = take_all_threads();
+        assert!(matches!(Writer::new(&path), Err(StartError::System { .. })));
+        // It needs two: without any, and with one only.
+        for _ in 0..2 {
+            let bound = Reader::builder(&path).bind().unwrap();
+            assert!(matches!(bound.start(|_| Ok::<(), String>(())), Err(StartError::System { .. })));
+            assert!(!path.exists());
+            give_back(&mut taken, 1);
+        }
+        let (messages, gate, events) = (Notes::new(), Gate::new(), Notes::new());
+        // The thread of the last try has to end, for which nobody waits.
+        let mut started = None;
+        wait_until("it starts", || {
+            let (notes, at_gate) = (messages.clone(), gate.clone());
+            let builder = Reader::builder(&path).on_event(events.observer::<ReaderEvent>());
+            let handler = move |message: &[u8]| {
+                notes.add(message.to_vec());
+                match message {
+                    b"slow" => thread::park_timeout(SHORT),
+                    b"block" => at_gate.pass(),
+                    _ => {}
+                }
+                Ok::<(), String>(())
+            };
+            started = builder.bind().unwrap().start(handler).ok();
+            started.is_some()
+        });
+        let reader = started.unwrap();
+        taken.extend(take_all_threads());
+        let mut peers = [(); 2].map(|()| connect(&path));
+        for peer in &mut peers {
+            peer.write_all(&frame(b"slow").repeat(4)).unwrap();
+        }
+        messages.wait_for_len(8);
+        events.wait_for("ThreadFailed");
+        give_back(&mut taken, 10);
+        peers[0].write_all(&frame(b"block")).unwrap();
+        messages.wait_for_len(9);
+        peers[1].write_all(&frame(b"beside it")).unwrap();
+        messages.wait_for_len(10);
+        gate.open();
+        assert_eq!(reader.shutdown(PATIENCE).unwrap().cut, 0);
+        assert_eq!(events.count(|event| event.starts_with("ThreadFailed")), 1, "told once an episode");
+        let threads = taken.len();
+        give_back(&mut taken, threads);
+        Child::say("good");
+        return;
+    }
+    let place = Place::new();
+    if fs::metadata(place.path(".")).unwrap().uid() != 0 {
+        return skip("only root can be somebody else");
+    }
+    chown(place.path("."), Some(USER), Some(USER)).unwrap();
+    let mut command = Child::test(NAME, &place.socket(), "ulimit -u 40 2>/dev/null || ulimit -p 40");
+    let mut child = match Child::start(command.uid(USER).gid(USER)) {
+        Ok(child) => child,
+        Err(error) => return skip(&format!("this program cannot be run by another user: {error}")),
+    };
+    wait_until("it ends", || child.has_ended());
+    if child.lines.len() == 0 {
+        return skip("this program cannot be run by another user");
+    }
+    child.lines.wait_for("good");
 }
 
 #[test]
