@@ -45,7 +45,9 @@ fn two_readers_whose_handlers_shut_each_other_down_both_end_at_their_deadlines()
         send_and_close(&place.path(&format!("{on:?}")), &frame(b"go"));
     }
     told.wait_for_len(4);
-    assert_eq!(told.all()[2..], ["Ok(1)", "Ok(1)"], "each was held up by the other's handler");
+    // Each was held up by the other's handler, until the first of the deadlines let one of them go.
+    let ends = &told.all()[2..];
+    assert!(ends[0] == "Ok(1)" && ["Ok(0)", "Ok(1)"].contains(&&*ends[1]), "{ends:?}");
     for on in [On::Same, On::Other] {
         let reader = cast.reader(on).take().unwrap();
         wait_until("its threads end", || reader.metrics().threads == 0);

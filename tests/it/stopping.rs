@@ -546,6 +546,7 @@ sys.stdin.read()
     holder.lines.wait_for("locked");
     let reader = reader.reader;
     assert_eq!(returns("the shutdown", move || reader.shutdown(PATIENCE).unwrap()).cut, 0);
+    assert!(place.socket().exists(), "better left behind than a successor's removed");
     holder.finish();
 }
 
