@@ -238,6 +238,9 @@ fn stop_one_that_keeps(act: Act, by: KeptBy, timeout: Duration) -> (ReaderReport
     cast.complete.open();
     send_and_close(&place.socket(), &frame(b"a"));
     let reader = cast.reader(On::Same).get().unwrap();
+    wait_until("its only peer has come and gone", || {
+        reader.metrics().received.messages == 1 && reader.metrics().open == 0
+    });
     let stopping = Arc::clone(&reader);
     let report = returns("the shutdown", move || stopping.shutdown(timeout).unwrap());
     assert_eq!((report.cut, report.metrics.received.messages), (0, 1));

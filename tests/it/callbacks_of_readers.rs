@@ -226,7 +226,12 @@ fn run(callback: Callback, act: Act) {
         let timeout = if act == Act::Block { SHORT } else { PATIENCE };
         let stopping = Arc::clone(&reader);
         let report = returns("the shutdown", move || stopping.shutdown(timeout).unwrap());
-        assert_eq!(report.cut, u64::from(act == Act::Block && has_connection(callback)));
+        if act == Act::Block {
+            // Others may not have had their turn yet.
+            assert!(report.cut >= u64::from(has_connection(callback)));
+        } else {
+            assert_eq!(report.cut, 0);
+        }
         cell.cast.gate.open();
         wait_until("its threads end", || reader.metrics().threads == 0);
         let panics = usize::from(PANICS.contains(&act));

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::process;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -474,9 +475,6 @@ fn give_back(taken: &mut Idlers, count: usize) {
 fn without_threads_a_start_fails_whole_and_a_running_reader_serves_on_until_it_can_grow() {
     const NAME: &str =
         "limits::without_threads_a_start_fails_whole_and_a_running_reader_serves_on_until_it_can_grow";
-    /// A user of this test alone, whose threads are counted.
-    const USER: u32 = 54_321;
-
     if let Some(path) = Child::path() {
         let mut taken = take_all_threads();
         assert!(matches!(Writer::new(&path), Err(StartError::System { .. })));
@@ -530,9 +528,11 @@ fn without_threads_a_start_fails_whole_and_a_running_reader_serves_on_until_it_c
     if fs::metadata(place.path(".")).unwrap().uid() != 0 {
         return skip("only root can be somebody else");
     }
-    chown(place.path("."), Some(USER), Some(USER)).unwrap();
+    // A user whose threads are no others than these.
+    let user = 100_000 + process::id();
+    chown(place.path("."), Some(user), Some(user)).unwrap();
     let mut command = Child::test(NAME, &place.socket(), "ulimit -u 40 2>/dev/null || ulimit -p 40");
-    let mut child = match Child::start(command.uid(USER).gid(USER)) {
+    let mut child = match Child::start(command.uid(user).gid(user)) {
         Ok(child) => child,
         Err(error) => return skip(&format!("this program cannot be run by another user: {error}")),
     };

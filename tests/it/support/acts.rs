@@ -172,10 +172,11 @@ impl Cast {
                 });
                 format!("{sent:?}")
             }),
-            // The reader's handler may be what it is called from, and then it can only time out.
             Act::Flush(on) => self.with_writer(on, |writer| {
                 let sent = writer.try_send(INSIDE);
-                format!("{sent:?}, {:?}", writer.flush(Level::Handled, SHORT))
+                // The same reader's handler may be what it is called from, and then it can only time out.
+                let timeout = if on == On::Same { SHORT } else { PATIENCE };
+                format!("{sent:?}, {:?}", writer.flush(Level::Handled, timeout))
             }),
             Act::ShutDownWriter(on) => self.with_writer(on, |writer| {
                 let report = writer.shutdown(PATIENCE);
