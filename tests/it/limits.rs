@@ -1,5 +1,6 @@
 //! The reader's bounds: silence and slowness, connections, users, memory, threads, descriptors.
 
+use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::net::UnixStream;
