@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::core::{Core, Outcome, Rest};
+use super::core::{Core, Rest};
 use super::decoder::{Decoder, Frame, Malformed};
 use super::handler::Handler;
 use super::receipts::Receipts;
-use super::state::{Closing, FrameClock, end_cause};
+use super::state::{Closing, FrameClock, Outcome, end_cause};
 use crate::event::{CloseCause, ReaderEvent, RefuseCause};
 use crate::metrics::{Tally, widen};
 use crate::observer::guarded;

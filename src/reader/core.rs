@@ -12,9 +12,9 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::callbacks::Callbacks;
 use super::connection::Connection;
 use super::counters::Counters;
-use super::state::{Accepting, Closing, Crew, Pace};
+use super::state::{Accepting, Closing, Crew, Outcome, Pace};
 use crate::address::Address;
-use crate::event::{CloseCause, ReaderEvent};
+use crate::event::ReaderEvent;
 use crate::peer::{Credentials, Peer};
 use crate::pool::Pool;
 use crate::reentry::Scope;
@@ -115,21 +115,6 @@ pub(super) enum Life {
     Stopped {
         cut: u64,
     },
-}
-
-/// How a turn at a connection ended.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// It has no more for now.
-    Park,
-    /// It has had its share, and there may be more.
-    Again,
-    /// There is no memory for more.
-    Starve,
-    Close(CloseCause),
-    Refuse,
-    /// The reader's time to stop was over in the middle of it.
-    Cut,
 }
 
 impl Inner {

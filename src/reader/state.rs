@@ -68,6 +68,21 @@ pub(super) enum Closing {
     NoMemory,
 }
 
+/// How a turn at a connection ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It has no more for now.
+    Park,
+    /// It has had its share, and there may be more.
+    Again,
+    /// There is no memory for more.
+    Starve,
+    Close(CloseCause),
+    Refuse,
+    /// The reader's time to stop was over in the middle of it.
+    Cut,
+}
+
 /// Why a stream that has come to its end did so.
 pub(super) fn end_cause(closing: Option<Closing>, position: Position) -> CloseCause {
     match (closing, position) {
