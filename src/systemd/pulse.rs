@@ -35,7 +35,8 @@ pub(super) struct Due {
 impl Pulse {
     /// `watchdog` is how long the manager waits for a sign of life, if it does.
     pub(super) fn new(now: Instant, watchdog: Option<Duration>) -> Self {
-        let watchdog = watchdog.map(|timeout| timeout / 2);
+        // None at all is no time to keep.
+        let watchdog = watchdog.filter(|timeout| !timeout.is_zero()).map(|timeout| timeout / 2);
         Self {
             watchdog,
             next_watchdog: watchdog.and_then(|interval| now.checked_add(interval)),
@@ -101,6 +102,16 @@ mod tests {
         assert_eq!(pulse.next(start, false), Some(start + STATUS_PACE));
         assert_eq!(pulse.due(start + STATUS_PACE), Due { status: true, ..Due::default() });
         assert_eq!(pulse.next(start + STATUS_PACE, true), Some(start + STATUS_PACE + RETRY_PACE));
+    }
+
+    #[test]
+    fn a_watchdog_without_time_is_none_and_one_with_all_time_is_never_due() {
+        let start = Instant::now();
+        for timeout in [Duration::ZERO, Duration::MAX, Duration::from_micros(u64::MAX)] {
+            let mut pulse = Pulse::new(start, Some(timeout));
+            assert_eq!(pulse.next(start, false), Some(start + STATUS_PACE), "{timeout:?}");
+            assert!(!pulse.due(start + STATUS_PACE).watchdog, "{timeout:?}");
+        }
     }
 
     #[test]
