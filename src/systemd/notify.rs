@@ -48,15 +48,15 @@ impl Notifier {
         self.pay()
     }
 
-    /// Tells what the next one will say better, if the manager has room.
-    pub(super) fn mention(&mut self, text: &str) -> Result<(), NotifyError> {
+    /// Tells what the next one will say better, if the manager has room. Says whether it had.
+    pub(super) fn mention(&mut self, text: &str) -> Result<bool, NotifyError> {
         self.pay()?;
-        if self.owed.is_empty() {
-            let sent = self.socket.send(text);
-            self.news(sent)
-        } else {
-            Ok(())
+        if self.owes() {
+            return Ok(false);
         }
+        let sent = self.socket.send(text);
+        let is_sent = sent.is_ok();
+        self.news(sent).map(|()| is_sent)
     }
 
     /// Tries again what is owed.
@@ -89,6 +89,79 @@ impl Notifier {
                 self.has_failed = false;
                 Ok(())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    /// A manager and the way to it.
+    fn pair() -> (tempfile::TempDir, UnixDatagram, Notifier) {
+        let place = tempfile::tempdir().unwrap();
+        let name = place.path().join("notify").into_os_string();
+        let manager = UnixDatagram::bind(&name).unwrap();
+        manager.set_nonblocking(true).unwrap();
+        let socket = NotifySocket::new(&name).unwrap().unwrap();
+        (place, manager, Notifier { socket, name, owed: VecDeque::new(), has_failed: false })
+    }
+
+    fn heard(manager: &UnixDatagram) -> Vec<String> {
+        let mut buffer = [0; 100];
+        let next =
+            || manager.recv(&mut buffer).ok().map(|len| String::from_utf8_lossy(&buffer[..len]).into());
+        std::iter::from_fn(next).collect()
+    }
+
+    /// Says something until the manager has no room. How often it had.
+    fn fill(notifier: &mut Notifier) -> usize {
+        let mut count = 0;
+        while notifier.mention("noise").unwrap() {
+            count += 1;
+            assert!(count < 100_000, "it has room for ever");
+        }
+        count
+    }
+
+    #[test]
+    fn what_is_owed_goes_out_in_order_and_before_what_is_mentioned() {
+        let (_place, manager, mut notifier) = pair();
+        let room = fill(&mut notifier);
+        assert!(!notifier.owes(), "what is only mentioned is forgotten");
+        let states: Vec<_> = (0..room + 2).map(|number| format!("state {number}")).collect();
+        for state in &states {
+            notifier.tell(state.clone()).unwrap();
+        }
+        assert_eq!(heard(&manager), vec!["noise"; room]);
+        assert!(!notifier.mention("lost").unwrap(), "there is room again, but not for all");
+        assert_eq!(heard(&manager), states[..room]);
+        assert!(notifier.mention("last").unwrap());
+        assert_eq!(heard(&manager), [&states[room..], &["last".to_owned()]].concat());
+        assert!(!notifier.owes());
+    }
+
+    #[test]
+    fn a_failure_is_news_once_until_something_was_sent() {
+        let (_place, manager, mut notifier) = pair();
+        let path = notifier.name.clone();
+        let mut manager = Some(manager);
+        for _ in 0..2 {
+            drop(manager.take());
+            assert!(
+                matches!(notifier.tell("one".into()), Err(NotifyError::Io { address, .. }) if address == path)
+            );
+            notifier.tell("two".into()).unwrap();
+            assert!(!notifier.mention("three").unwrap());
+            assert!(!notifier.owes(), "a manager that is not there is owed nothing");
+            std::fs::remove_file(&path).unwrap();
+            let next = UnixDatagram::bind(&path).unwrap();
+            next.set_nonblocking(true).unwrap();
+            assert!(notifier.mention("four").unwrap());
+            assert_eq!(heard(&next), ["four"]);
+            manager = Some(next);
         }
     }
 }

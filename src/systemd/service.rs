@@ -19,6 +19,9 @@ use crate::reader::{Reader, ReaderReport, Vitals};
 /// How long a service that is dropped without a shutdown still reads what was sent.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The most bytes of a status. systemd takes no notice of a datagram that is longer than 4096 bytes, whatever else it says.
+const LONGEST_STATUS: usize = 2048;
+
 /// The readers of one process, of which systemd is told: that they are ready, how they are, and that they stop.
 ///
 /// | what is sent | when |
@@ -157,6 +160,10 @@ impl Service {
     /// # Errors
     /// Inside a callback of one of the readers, and in a forked child; nothing has begun then.
     pub fn shutdown(&self, timeout: Duration) -> Result<Vec<ReaderReport>, ShutdownError> {
+        // Each reader says so too, but there may be none.
+        if self.process != process::id() {
+            return Err(ShutdownError::InForkedChild);
+        }
         for reader in &self.readers {
             reader.may_wait()?;
         }
@@ -273,9 +280,16 @@ impl Manager {
             if let Some(new) = &new_status {
                 states.push(NotifyState::Status(new));
             }
-            let told =
-                if states.is_empty() { inner.notifier.pay() } else { inner.notifier.mention(&text(&states)) };
-            inner.status = new_status.unwrap_or(mem::take(&mut inner.status));
+            let told = if states.is_empty() {
+                inner.notifier.pay()
+            } else {
+                inner.notifier.mention(&text(&states)).map(|is_sent| {
+                    // Otherwise it is still news the next time.
+                    if let Some(new) = new_status.filter(|_| is_sent) {
+                        inner.status = new;
+                    }
+                })
+            };
             self.report(told);
             match pulse.next(now, inner.notifier.owes()) {
                 Some(next) => drop(self.changed.wait_until(&mut inner, next)),
@@ -284,7 +298,7 @@ impl Manager {
         }
         let last = status(&self.readers);
         let told = inner.notifier.mention(&text(&[NotifyState::Status(&last)]));
-        self.report(told);
+        self.report(told.map(drop));
     }
 }
 
@@ -299,9 +313,15 @@ fn text(states: &[NotifyState<'_>]) -> String {
 
 /// The figures of the readers, in one line.
 fn status(readers: &[Vitals]) -> String {
-    let each: Vec<_> = readers.iter().map(Vitals::to_string).collect();
+    status_line(&readers.iter().map(Vitals::to_string).collect::<Vec<_>>())
+}
+
+fn status_line(readers: &[String]) -> String {
     // A path can have a line break in it, and what follows would be an assignment of its own.
-    each.join("; ").replace(['\n', '\r'], " ")
+    let mut line = readers.join("; ").replace(['\n', '\r'], " ");
+    let is_end = |end: &usize| line.is_char_boundary(*end);
+    line.truncate((0..=LONGEST_STATUS).rev().find(is_end).unwrap_or(0));
+    line
 }
 
 fn report(readers: &[Vitals], error: NotifyError) {
@@ -313,4 +333,22 @@ fn report(readers: &[Vitals], error: NotifyError) {
 #[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
 fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_one_line_that_the_manager_has_room_for() {
+        let readers = |count| vec!["/run/\u{e9}\n\rREADY=1: 0 messages".to_owned(); count];
+        assert_eq!(status_line(&readers(0)), "");
+        let one = "/run/\u{e9}  READY=1: 0 messages";
+        assert_eq!(status_line(&readers(2)), format!("{one}; {one}"));
+        // Wherever it is cut, no letter is.
+        for count in 1000..1004 {
+            let line = status_line(&[vec!["\u{e9}".repeat(count)], readers(100)].concat());
+            assert!((LONGEST_STATUS - 1..=LONGEST_STATUS).contains(&line.len()), "{}", line.len());
+        }
+    }
 }

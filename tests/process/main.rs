@@ -19,6 +19,7 @@ mod patience;
 mod idle;
 mod load;
 mod mute_peers;
+mod notify;
 mod signals_and_forks;
 mod stage;
 #[cfg(target_os = "linux")]

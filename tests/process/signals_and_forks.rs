@@ -4,15 +4,14 @@ use std::io::{IoSlice, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use uds_ipc::{Level, Reader, ShutdownError, Writer};
 
-use crate::stage::{PATIENCE, Role, stage, wait_for_cue, wait_until};
+use crate::stage::{PATIENCE, Role, in_forked_child, stage, wait_for_cue, wait_until};
 
 const SIGPIPE: i32 = 13;
 
@@ -75,7 +74,6 @@ fn a_writer_never_ends_a_process_whose_sigpipe_is_at_its_default() {
 
 /// A child made by fork has both objects and none of their threads.
 #[test]
-#[expect(clippy::exit, reason = "a forked child must not go on as a test")]
 fn a_forked_child_neither_sends_nor_removes_the_socket() {
     let Some(place) = stage() else {
         let place = tempfile::tempdir().unwrap();
@@ -100,30 +98,19 @@ fn a_forked_child_neither_sends_nor_removes_the_socket() {
     let writer = Writer::new(&path).unwrap();
     writer.try_send("before").unwrap();
     wait_until("the first message is there", || received.load(Ordering::Relaxed) == 1);
-    match fork::fork().unwrap() {
-        fork::Fork::Child => {
-            // Only fills the queue: here is no thread to send it.
-            let accepted = writer.try_send("from the child").is_ok()
-                && matches!(writer.shutdown(PATIENCE), Err(ShutdownError::InForkedChild))
-                && matches!(reader.shutdown(PATIENCE), Err(ShutdownError::InForkedChild));
-            drop(writer);
-            drop(reader);
-            std::process::exit(i32::from(!(accepted && path.exists())));
-        }
-        fork::Fork::Parent(child) => {
-            let start = Instant::now();
-            let mut status = None;
-            while status.is_none() && start.elapsed() < PATIENCE {
-                status = fork::waitpid_nohang(child).unwrap();
-                thread::park_timeout(Duration::from_micros(200));
-            }
-            if status.is_none() {
-                // It hangs, and must not outlive the test.
-                let _ = Command::new("kill").args(["-KILL", &child.to_string()]).status();
-            }
-            assert_eq!(status, Some(0), "the child's drops left the socket alone");
-        }
-    }
+    let mut both = Some((writer, reader));
+    let is_left_alone = in_forked_child(|| {
+        // A copy of the parent's, which has its own. It only fills the queue: here is no thread to send it.
+        let (writer, reader) = both.take().unwrap();
+        let accepted = writer.try_send("from the child").is_ok()
+            && matches!(writer.shutdown(PATIENCE), Err(ShutdownError::InForkedChild))
+            && matches!(reader.shutdown(PATIENCE), Err(ShutdownError::InForkedChild));
+        drop(writer);
+        drop(reader);
+        accepted && path.exists()
+    });
+    assert!(is_left_alone, "the child's drops left the socket alone");
+    let (writer, reader) = both.unwrap();
     writer.try_send("after").unwrap();
     let report = writer.shutdown(PATIENCE).unwrap();
     assert_eq!(report.left.messages, 0);

@@ -3,9 +3,11 @@
 use std::env;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 pub(crate) use crate::patience::{PATIENCE, wait_until};
 
@@ -44,6 +46,11 @@ pub(crate) fn part() -> String {
 /// Waits, in a role, until the test lets it end. The end of the test itself is a cue too.
 pub(crate) fn wait_for_cue() {
     let _ = io::stdin().read_to_end(&mut Vec::new());
+}
+
+/// In a role: what the test says to it, until that wants the end.
+pub(crate) fn lines() -> impl Iterator<Item = String> {
+    io::stdin().lines().map_while(Result::ok)
 }
 
 /// Shows that a role was entered: a program that is asked for a test that it does not have succeeds at once.
@@ -98,7 +105,7 @@ impl Role {
         &self.child
     }
 
-    /// Says a line to its standard input.
+    /// Says a line to it, as [`lines`] hears it.
     pub(crate) fn say(&mut self, line: &str) {
         writeln!(self.child.stdin.as_mut().unwrap(), "{line}").expect("it listens");
     }
@@ -134,6 +141,32 @@ impl Drop for Role {
         // That is SIGKILL.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Whether `act` says yes in a child made by fork.
+#[track_caller]
+#[expect(clippy::exit, reason = "a forked child must not go on as a test")]
+pub(crate) fn in_forked_child(act: impl FnOnce() -> bool) -> bool {
+    match fork::fork().unwrap() {
+        // A panic would end its only thread, and so the process, as if all were well.
+        fork::Fork::Child => {
+            let is_well = catch_unwind(AssertUnwindSafe(act)).unwrap_or(false);
+            std::process::exit(i32::from(!is_well))
+        }
+        fork::Fork::Parent(child) => {
+            let start = Instant::now();
+            let mut status = None;
+            while status.is_none() && start.elapsed() < PATIENCE {
+                status = fork::waitpid_nohang(child).unwrap();
+                thread::park_timeout(Duration::from_micros(200));
+            }
+            if status.is_none() {
+                // It hangs, and must not outlive the test.
+                let _ = Command::new("kill").args(["-KILL", &child.to_string()]).status();
+            }
+            status == Some(0)
+        }
     }
 }
 
