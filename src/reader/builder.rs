@@ -222,7 +222,8 @@ impl ReaderBuilder {
     }
 
     /// Takes a Unix stream socket that listens already: one that was passed in some other way than systemd's. It is never shut down, and its
-    /// file not removed; mode, owner, group and buffer size are its own.
+    /// file not removed; mode, owner, group and buffer size are its own, and its address too: the builder's stands only for one that has none.
+    /// It becomes non-blocking, and so do its copies, in other processes as well.
     ///
     /// ```
     /// use std::os::unix::net::UnixListener;

@@ -18,7 +18,7 @@ use crate::activation::Passed;
 use crate::sys;
 
 /// Takes a socket that systemd passed to this process and no reader has taken: one of another kind, say, such as the network socket of the
-/// same service. `None` when none of this name is left.
+/// same service. `None` when no socket of this name is left; a pipe or a file that was passed is not given out.
 ///
 /// ```
 /// let http = uds_ipc::systemd::take_socket("http")?;

@@ -27,7 +27,7 @@ const LONGEST_STATUS: usize = 2048;
 /// | what is sent | when |
 /// | --- | --- |
 /// | `READY=1` | by [`start`](Self::start): peers are served by now |
-/// | `STATUS=` | the readers' figures, at the start, at the end, and every 5 s if they have changed |
+/// | `STATUS=` | the readers' figures in one line of at most 2 KiB, at the start, at the end, and every 5 s if they have changed |
 /// | `WATCHDOG=1` | at half of `WatchdogSec=`, as long as each reader makes progress: if all threads of one have been in a callback since the last time, and none has returned from one, it is not sent |
 /// | `RELOADING=1`, then `READY=1` | around [`reload`](Self::reload) |
 /// | `STOPPING=1` | by [`shutdown`](Self::shutdown), before anything else |

@@ -223,7 +223,7 @@ fn a_service_is_ready_when_it_says_so_and_stops_before_it_has_stopped() {
     let Some(place) = stage() else {
         let mut scene =
             Scene::start("notify::a_service_is_ready_when_it_says_so_and_stops_before_it_has_stopped", "");
-        wait_until("the reader is bound", || scene.path("s").exists());
+        scene.wait_for_note("reads");
         let _here = scene.send(&["one"]);
         scene.wait_for_note("handles one");
         assert_eq!(scene.at_once(), None, "nobody has said that it is ready");
@@ -246,6 +246,7 @@ fn a_service_is_ready_when_it_says_so_and_stops_before_it_has_stopped() {
     };
     let play = Play::new(&place);
     let reader = play.reader();
+    play.notes.add("reads");
     assert_eq!(lines().next().unwrap(), "begin");
     let service = Service::start([reader]);
     assert_eq!(lines().next().unwrap(), "stop");
