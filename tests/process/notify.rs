@@ -36,13 +36,8 @@ impl Scene {
         let manager = UnixDatagram::bind(place.path().join("notify")).unwrap();
         let setup = format!("export NOTIFY_SOCKET=\"$PWD/notify\"; {setup}");
         let mut command = Role::command(name, place.path(), socket, &setup);
-        let role = Role::spawn(
-            {
-                command.current_dir(&place);
-                command
-            },
-            place.path(),
-        );
+        command.current_dir(&place);
+        let role = Role::spawn(command, place.path());
         Self { place, manager, role }
     }
 
@@ -407,7 +402,9 @@ fn a_stop_asks_for_more_time_as_long_as_it_comes_nearer_to_its_end() {
     let Some(place) = stage() else {
         let name = "notify::a_stop_asks_for_more_time_as_long_as_it_comes_nearer_to_its_end";
         let (mut slow, mut hangs) = (Scene::start(name, ""), Scene::start(name, ""));
-        let here = (slow.send_when_met(&vec!["be slow"; 20_000]), hangs.send_when_met(&["hang"]));
+        slow.meet();
+        hangs.meet();
+        let here = (slow.send(&vec!["be slow"; 20_000]), hangs.send(&["hang"]));
         slow.wait_for_note("handles be slow");
         hangs.wait_for_note("handles hang");
         for scene in [&mut hangs, &mut slow] {
@@ -426,14 +423,6 @@ fn a_stop_asks_for_more_time_as_long_as_it_comes_nearer_to_its_end() {
         return;
     };
     Play::new(&place).run();
-}
-
-impl Scene {
-    /// Listens to the start, then sends.
-    fn send_when_met(&self, messages: &[&str]) -> UnixStream {
-        self.meet();
-        self.send(messages)
-    }
 }
 
 /// How many threads of this process tell a manager. Only Linux shows their names.
