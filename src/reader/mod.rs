@@ -117,7 +117,8 @@ impl Reader {
         ReaderBuilder::new(address.as_ref())
     }
 
-    /// Stops: turns newcomers away, handles all that was sent, and ends; at the latest when `timeout` is over.
+    /// Stops: turns newcomers away, handles all that was sent, and ends; at the latest when `timeout` is over. On a socket that was taken over
+    /// newcomers are not turned away: they wait in it for the next reader.
     ///
     /// A writer of this crate loses nothing by it: its next write fails, and what it has not sent it keeps for the next
     /// reader. (On macOS and the BSDs the last buffer of a writer that is sending can be lost.) Further calls, from any thread, wait for the same end, or bring it
