@@ -6,6 +6,8 @@ use std::process;
 
 use listenfd::ListenFd;
 use nix::libc;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::AcceptConn;
 use parking_lot::Mutex;
 use socket2::{Domain, Socket, Type};
 
@@ -109,7 +111,7 @@ pub(crate) fn fitness(socket: &Socket) -> Result<(), PassedKind> {
     if socket.peer_addr().is_ok() {
         return Err(PassedKind::Connection);
     }
-    if socket.is_listener().unwrap_or(false) { Ok(()) } else { Err(PassedKind::NotListening) }
+    if getsockopt(socket, AcceptConn).unwrap_or(false) { Ok(()) } else { Err(PassedKind::NotListening) }
 }
 
 /// The number that tells this process from one that had the same process id before. `None` where the kernel has none (Linux before 6.9).
