@@ -129,10 +129,9 @@ fn idle_connections(idle: usize, rounds: usize, count: u32) {
     let paths = ["alone", "beside"].map(|name| directory.path().join(name));
     let mut readers = paths.each_ref().map(|path| ReaderProcess::start(path));
     let writers = paths.each_ref().map(|path| Writer::new(path).expect("a writer"));
-    for (writer, path) in writers.iter().zip(&paths) {
-        // Its buffers have grown, and its threads have started, before anything is compared.
+    // Its buffers have grown before anything is compared.
+    for writer in &writers {
         send(writer, count);
-        drop((0..idle).map(|_| connect(path)).collect::<Vec<_>>());
     }
     let wait_for = |reader: &mut ReaderProcess, open: usize| {
         while reader.figures()[0] != u64::try_from(open).expect("a number") {
@@ -140,13 +139,14 @@ fn idle_connections(idle: usize, rounds: usize, count: u32) {
         }
     };
     let [alone, beside] = &mut readers;
+    // Who is alone has had the same crowd, and the threads that it calls for.
+    drop((0..idle).map(|_| connect(&paths[0])).collect::<Vec<_>>());
     wait_for(alone, 1);
-    wait_for(beside, 1);
     let [_, _, memory_before] = beside.figures();
     let streams: Vec<_> = (0..idle).map(|_| connect(&paths[1])).collect();
     wait_for(beside, idle + 1);
     let [_, _, memory] = beside.figures();
-    let memory = (memory.saturating_sub(memory_before)) * 1024 / u64::try_from(idle).expect("a number");
+    let memory = memory.saturating_sub(memory_before) * 1024 / u64::try_from(idle).expect("a number");
     let mut rates = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
         for (writer, rates) in writers.iter().zip(&mut rates) {
@@ -211,7 +211,8 @@ impl Crowd {
         let reader = start(path, Arc::clone(&handler));
         let streams: Vec<_> = (0..connections).map(|_| (connect(path), 0)).collect();
         for (stream, _) in &streams {
-            stream.set_nonblocking(true).expect("a socket");
+            // A single one waits in its writes; of many each must have its turn.
+            stream.set_nonblocking(connections > 1).expect("a socket");
         }
         Self { reader, handler, streams }
     }
