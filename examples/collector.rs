@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::env;
 use std::error::Error;
 use std::io::{self, Write};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -50,7 +51,18 @@ impl Handler for Printer {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    // In words, with what to do: a main that returns its error shows it as code.
+    let mut cause: Option<&dyn Error> = Some(&*error);
+    while let Some(error) = cause {
+        eprintln!("collector: {error}");
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let address = env::args_os().nth(1).ok_or("usage: collector ADDRESS")?;
     // Before the socket is there: whoever sees it may signal us.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;

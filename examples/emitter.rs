@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The arguments are the address, the messages a second (100 unless given) and the seconds (10 unless given). It does
-//! not matter whether the collector is there before it, after it, or comes and goes meanwhile.
+//! not matter whether the collector is there before it, after it, or comes and goes meanwhile. SIGTERM and Ctrl-C end it early.
 
 #![expect(clippy::disallowed_methods, reason = "to keep a pace is to look at the clock and to sleep")]
 #![expect(clippy::print_stderr, reason = "this program's log is its standard error")]
@@ -13,9 +13,13 @@
 
 use std::env;
 use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use uds_ipc::Writer;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -28,9 +32,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     // From here on the writer connects, and connects anew, by itself.
     let writer = Writer::builder(address).on_event(|event| eprintln!("emitter: {event}")).start()?;
 
+    // What is queued would be lost if SIGTERM just ended the process.
+    let is_over = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        flag::register(signal, Arc::clone(&is_over))?;
+    }
+
     let mut due = Instant::now();
     let mut refused = 0_u64;
     for number in 0..u64::from(rate) * u64::from(seconds) {
+        if is_over.load(Ordering::Relaxed) {
+            break;
+        }
         // This stands for the daemon's work.
         thread::sleep(due.saturating_duration_since(Instant::now()));
         due += pause;

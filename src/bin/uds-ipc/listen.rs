@@ -2,6 +2,7 @@
 //! Waits and decides; the printing itself is the output's.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::io;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use crossbeam_channel::{Receiver, never, select, tick, unbounded};
 use uds_ipc::systemd::Service;
-use uds_ipc::{Address, CloseCause, Reader, ReaderBuilder, ReaderEvent};
+use uds_ipc::{CloseCause, Reader, ReaderBuilder, ReaderEvent};
 
 use crate::format::Format;
 use crate::output::{Output, Printer};
@@ -44,9 +45,9 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct Options {
-    /// Where to listen: the path of the socket, or @NAME
-    #[arg(value_parser = values::address())]
-    address: Address,
+    /// Where to listen: the path of the socket, or @NAME; a bare file name in the runtime directory of a service
+    #[arg(value_parser = values::own_address())]
+    address: OsString,
 
     /// How to print a message
     #[arg(long, value_enum, default_value_t = Format::Lines)]

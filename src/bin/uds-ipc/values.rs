@@ -14,6 +14,11 @@ pub(crate) fn address() -> impl TypedValueParser<Value = Address> {
     OsStringValueParser::new().try_map(|text: OsString| Address::new(text))
 }
 
+/// Likewise, as it stands: where to listen is for the library to say, which puts a bare file name into systemd's runtime directory.
+pub(crate) fn own_address() -> impl TypedValueParser<Value = OsString> {
+    OsStringValueParser::new().try_map(|text: OsString| Address::new(&text).map(|_| text))
+}
+
 /// A time in seconds, with decimals or without.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "it must be a number of seconds, such as 10 or 0.5")?;
