@@ -5,7 +5,6 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
@@ -82,10 +81,6 @@ impl Variables {
     pub(crate) fn read() -> Self {
         let [pid, pidfd_id, count, names] = Self::NAMES.map(env::var_os);
         Self { pid, pidfd_id, count, names }
-    }
-
-    pub(crate) fn are_absent(&self) -> bool {
-        [&self.pid, &self.pidfd_id, &self.count, &self.names].into_iter().all(Option::is_none)
     }
 
     /// The names of the descriptors that are for the process `this`: none when they are for another, or there are none.
@@ -177,7 +172,7 @@ pub(crate) fn choose(passed: &mut [Passed], wanted: &Activation) -> Result<Optio
 }
 
 /// Why no listening socket could be taken over.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum ActivationError {
     /// A variable of the protocol has a value that systemd does not set.
@@ -210,11 +205,9 @@ pub enum ActivationError {
     NotOpen {
         /// Its number.
         number: i32,
-        /// The system's word.
-        source: io::Error,
     },
     /// A descriptor is no Unix stream socket that listens.
-    #[error("descriptor {number}{} is {kind}", Named(name))]
+    #[error("descriptor {number}{} is {kind}: {}", Named(name), kind.advice())]
     #[non_exhaustive]
     NotAListener {
         /// Its number.
@@ -244,7 +237,7 @@ pub enum ActivationError {
     },
 }
 
-/// What a descriptor is, where it is no Unix stream socket that listens. As text it says what to change.
+/// What a descriptor is, where it is no Unix stream socket that listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PassedKind {
@@ -262,30 +255,31 @@ pub enum PassedKind {
     Other(&'static str),
 }
 
+impl PassedKind {
+    /// What to change, where systemd passed it.
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Datagram => "the socket unit needs ListenStream= in the place of ListenDatagram=",
+            Self::SeqPacket => "the socket unit needs ListenStream= in the place of ListenSequentialPacket=",
+            Self::Internet => {
+                "ListenStream= in the socket unit needs a path or @name, not an address or a port"
+            }
+            Self::Connection => "the socket unit needs Accept=no in the place of Accept=yes",
+            Self::NotListening | Self::Other(_) => "it must come from ListenStream= of a socket unit",
+        }
+    }
+}
+
 impl fmt::Display for PassedKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, advice) = match self {
-            Self::Datagram => {
-                ("a datagram socket", "the socket unit needs ListenStream= in the place of ListenDatagram=")
-            }
-            Self::SeqPacket => (
-                "a socket of packets",
-                "the socket unit needs ListenStream= in the place of ListenSequentialPacket=",
-            ),
-            Self::Internet => (
-                "a network socket",
-                "ListenStream= in the socket unit needs a path or @name, not an address or a port",
-            ),
-            Self::Connection => (
-                "a connection, not a socket that listens",
-                "the socket unit needs Accept=no in the place of Accept=yes",
-            ),
-            Self::NotListening => {
-                ("a socket that does not listen", "it must come from ListenStream= of a socket unit")
-            }
-            Self::Other(what) => (*what, "it must come from ListenStream= of a socket unit"),
-        };
-        write!(f, "{what}: {advice}")
+        f.write_str(match self {
+            Self::Datagram => "a datagram socket",
+            Self::SeqPacket => "a socket of packets",
+            Self::Internet => "a network socket",
+            Self::Connection => "a connection, not a socket that listens",
+            Self::NotListening => "a socket that does not listen",
+            Self::Other(what) => what,
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::activation::ActivationError;
+use crate::activation::{ActivationError, PassedKind};
 use crate::address::{Address, AddressError};
 
 /// A setting that is out of its bounds.
@@ -173,9 +173,16 @@ pub enum BindError {
         /// Where.
         address: Address,
     },
-    /// The sockets that systemd passed to this process, or that were to be taken over, are not as they must be.
+    /// The sockets that systemd passed to this process are not as they must be.
     #[error("cannot take over a socket")]
     Activation(#[from] ActivationError),
+    /// What was given to [`listen_on`](crate::ReaderBuilder::listen_on) is no Unix stream socket that listens.
+    #[error("what was given to listen on is {kind}: it must be a Unix stream socket that listens")]
+    #[non_exhaustive]
+    NotListening {
+        /// What it is.
+        kind: PassedKind,
+    },
     /// What lies at the path is no stream socket. It was left as it is.
     #[error("{address} is {kind}, not a stream socket: remove it or choose another path")]
     #[non_exhaustive]

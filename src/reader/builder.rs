@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::BoundReader;
 use super::callbacks::{Callbacks, PeerCheck};
 use super::core::Settings;
 use super::state::Pace;
-use crate::activation::{self, Activation, ActivationError};
+use crate::activation::{self, Activation};
 use crate::address::{Address, AddressError, runtime_path};
 use crate::error::{BindError, SettingError};
 use crate::event::ReaderEvent;
@@ -245,13 +245,7 @@ impl ReaderBuilder {
             Ok(ref address) => address.clone(),
             Err(error) => return Err(error.into()),
         };
-        let socket = socket.into();
-        let number = socket.as_raw_fd();
-        let listener = Listener::adopt(socket).map_err(|kind| ActivationError::NotAListener {
-            number,
-            name: String::new(),
-            kind,
-        })?;
+        let listener = Listener::adopt(socket).map_err(|kind| BindError::NotListening { kind })?;
         let address = listener.address().unwrap_or(given);
         let is_open_to_others = listener.is_open_to_others();
         Ok(self.bound(address, listener, is_open_to_others))

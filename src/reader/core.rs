@@ -346,31 +346,27 @@ impl Core {
         (self.inner.lock().crew.threads > 1).then_some(SURPLUS_STAYS)
     }
 
-    /// A thread that found nothing to do asks whether it may go.
+    /// A thread that found nothing to do asks whether it may go. Until it has, it counts as one at work.
     pub(super) fn may_leave(&self) -> bool {
         let mut inner = self.inner.lock();
         let may = inner.crew.can_spare_one();
-        if may {
-            self.count_out(&mut inner);
-        }
+        inner.crew.busy += usize::from(may);
         may
     }
 
-    /// A thread goes because all do. It must have given up its handler: whoever waits for the last thread may want that back.
-    pub(super) fn leave(&self) {
+    /// A thread goes, because it `may` or because all do. It must have given up its handler: whoever waits for the last thread may want
+    /// that back.
+    pub(super) fn leave(&self, may: bool) {
         let mut inner = self.inner.lock();
+        inner.crew.busy -= usize::from(may);
         if inner.crew.threads == 1 {
             // The others have gone, and no more are started.
             MutexGuard::unlocked(&mut inner, || self.let_go(self.settings.callbacks.take()));
         }
-        self.count_out(&mut inner);
+        inner.crew.threads -= 1;
+        self.counters.threads.subtract(1);
         if inner.crew.threads == 0 {
             self.waker.wake();
         }
-    }
-
-    fn count_out(&self, inner: &mut Inner) {
-        inner.crew.threads -= 1;
-        self.counters.threads.subtract(1);
     }
 }

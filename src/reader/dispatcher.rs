@@ -24,6 +24,9 @@ const WATCH: Duration = Duration::from_millis(5);
 /// How long to wait when the system refuses a thread.
 const SHORTAGE: Duration = Duration::from_millis(100);
 
+/// How many who wait may have gone, one after the other: more than that is not their doing.
+const MOST_GONE: u32 = 32;
+
 /// How long half messages may hold all the memory before the slowest is closed.
 const STARVATION: Duration = Duration::from_millis(100);
 
@@ -272,14 +275,15 @@ impl<H: Handler> Dispatcher<H> {
     /// Ends the connections that still wait to be accepted; says how many.
     fn turn_away(&self) -> u64 {
         let Some(listener) = self.core.listener.lock().clone() else { return 0 };
-        let mut waiting = 0;
-        loop {
+        let (mut waiting, mut gone) = (0, 0);
+        while gone < MOST_GONE {
             match listener.accept() {
-                Accepted::Stream(_) => waiting += 1,
-                Accepted::Gone(_) => {}
-                Accepted::Nobody | Accepted::Ended | Accepted::Short(_) => return waiting,
+                Accepted::Stream(_) => (waiting, gone) = (waiting + 1, 0),
+                Accepted::Gone(_) => gone += 1,
+                Accepted::Nobody | Accepted::Ended | Accepted::Short(_) => break,
             }
         }
+        waiting
     }
 
     fn mark_all(inner: &mut Inner) -> Closed {

@@ -33,12 +33,11 @@ impl<H: Handler> Worker<H> {
             let key = match ready {
                 Ok(Ready::Socket(key)) => key,
                 Ok(Ready::Nothing) if !self.core.may_leave() => continue,
-                Ok(Ready::Nothing) => return,
                 // A poller that cannot wait never will again: better no thread than one that spins.
-                Ok(Ready::Closed) | Err(_) => {
+                nothing @ (Ok(Ready::Nothing | Ready::Closed) | Err(_)) => {
                     let Self { core, handler, .. } = self;
                     core.let_go(handler);
-                    core.leave();
+                    core.leave(matches!(nothing, Ok(Ready::Nothing)));
                     return;
                 }
             };

@@ -194,28 +194,76 @@ pub(super) fn remove_own(path: &Path, identity: FileIdentity) {
     }
 }
 
-/// Sets the mode of the file at `path` itself: whoever else may write to the directory could have put a link in its place.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    use std::fs::Permissions;
-    use std::os::fd::AsRawFd;
-    use std::os::unix::fs::PermissionsExt;
+/// A socket's file, whatever else is put in its place meanwhile: whoever may write to the directory too could put a link or another file there,
+/// to have its owner or mode changed.
+pub(super) struct Pinned {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    file: File,
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    path: PathBuf,
+}
 
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
-    let mode = Permissions::from_mode(mode);
-    match fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), mode.clone()) {
-        // There is no /proc.
-        Err(error) if error.kind() == ErrorKind::NotFound => fs::set_permissions(path, mode),
-        set => set,
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl Pinned {
+    /// The socket at `path`.
+    pub(super) fn at(path: &Path, address: &Address) -> Result<Self, BindError> {
+        let open = || -> io::Result<(File, Metadata)> {
+            let flags = libc::O_PATH | libc::O_NOFOLLOW;
+            let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+            let metadata = file.metadata()?;
+            Ok((file, metadata))
+        };
+        let (file, metadata) = open().map_err(|source| doing("look at", path, source))?;
+        if metadata.file_type().is_socket() {
+            Ok(Self { file })
+        } else {
+            Err(BindError::NotASocket { address: address.clone(), kind: kind_of(&metadata) })
+        }
+    }
+
+    pub(super) fn identity(&self) -> io::Result<FileIdentity> {
+        Ok(FileIdentity::of(&self.file.metadata()?))
+    }
+
+    pub(super) fn set_owner(&self, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
+        use nix::fcntl::AtFlags;
+        use nix::unistd::{Gid, Uid, fchownat};
+
+        let (owner, group) = (owner.map(Uid::from_raw), group.map(Gid::from_raw));
+        Ok(fchownat(&self.file, "", owner, group, AtFlags::AT_EMPTY_PATH)?)
+    }
+
+    pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
+        use std::fs::Permissions;
+        use std::os::fd::AsRawFd;
+        use std::os::unix::fs::PermissionsExt;
+
+        // No call takes such a descriptor itself.
+        fs::set_permissions(format!("/proc/self/fd/{}", self.file.as_raw_fd()), Permissions::from_mode(mode))
     }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    use nix::fcntl::AT_FDCWD;
-    use nix::sys::stat::{FchmodatFlags, fchmodat};
+impl Pinned {
+    pub(super) fn at(path: &Path, _: &Address) -> Result<Self, BindError> {
+        Ok(Self { path: path.into() })
+    }
 
-    Ok(fchmodat(AT_FDCWD, path, super::listener::mode_bits(mode), FchmodatFlags::NoFollowSymlink)?)
+    pub(super) fn identity(&self) -> io::Result<FileIdentity> {
+        FileIdentity::at(&self.path)
+    }
+
+    pub(super) fn set_owner(&self, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
+        std::os::unix::fs::lchown(&self.path, owner, group)
+    }
+
+    pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
+        use nix::fcntl::AT_FDCWD;
+        use nix::sys::stat::{FchmodatFlags, fchmodat};
+
+        let mode = super::listener::mode_bits(mode);
+        Ok(fchmodat(AT_FDCWD, &self.path, mode, FchmodatFlags::NoFollowSymlink)?)
+    }
 }
 
 /// Refuses a folder in which anybody could replace the socket.
@@ -246,4 +294,32 @@ pub(crate) fn create_socket_dir(socket: &Path) -> Result<(), BindError> {
         return Err(BindError::UnsafeDirectory { directory: directory.into() });
     }
     check_directory(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn what_is_put_in_the_place_of_a_socket_keeps_its_mode() {
+        use std::os::unix::net::UnixListener;
+
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other) = (directory.path().join("s"), directory.path().join("of somebody else"));
+        let address = Address::new(&path).unwrap();
+        let _listener = UnixListener::bind(&path).unwrap();
+        fs::write(&other, "").unwrap();
+        let mode = |path: &Path| fs::symlink_metadata(path).unwrap().mode() & 0o777;
+        let before = mode(&other);
+
+        let pinned = Pinned::at(&path, &address).unwrap();
+        fs::rename(&other, &path).unwrap();
+        pinned.set_mode(0o600).unwrap();
+        assert_eq!(mode(&path), before);
+        assert!(matches!(Pinned::at(&path, &address), Err(BindError::NotASocket { .. })));
+        let group = fs::metadata(directory.path()).unwrap().gid();
+        pinned.set_owner(None, Some(group)).unwrap();
+        assert_ne!(pinned.identity().unwrap(), FileIdentity::at(&path).unwrap());
+    }
 }

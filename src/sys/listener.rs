@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, lchown};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +15,7 @@ use nix::libc;
 use nix::sys::stat::{Mode, fchmod};
 use socket2::Socket;
 
-use super::file::{self, FileIdentity, PathLock};
+use super::file::{self, FileIdentity, PathLock, Pinned};
 use super::passed;
 use super::socket::{Stream, new_socket, resume, sockaddr};
 use crate::activation::PassedKind;
@@ -68,12 +68,21 @@ pub(crate) enum Accepted {
     Ended,
 }
 
-/// What it means that an accept failed, on a listener that `had_ended` before or not.
-fn sort(error: io::Error, had_ended: bool) -> Accepted {
+/// How far the end of a listener had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Far,
+    Near,
+    /// Nobody came after a look that followed.
+    Here,
+}
+
+/// What it means that an accept failed.
+fn sort(error: io::Error, end: End) -> Accepted {
     match error.raw_os_error() {
-        // After `end` nobody can come any more. Linux says EINVAL then, for which a listener has no other reason.
-        Some(libc::EINVAL) => Accepted::Ended,
-        Some(libc::EAGAIN) if had_ended => Accepted::Ended,
+        // After `end` nobody can come any more, and Linux says EINVAL then. Before, somebody else who has the socket has shut it down.
+        Some(libc::EINVAL) if end != End::Far => Accepted::Ended,
+        Some(libc::EAGAIN) if end == End::Here => Accepted::Ended,
         Some(libc::EAGAIN) => Accepted::Nobody,
         Some(libc::ECONNABORTED | libc::EPROTO | libc::EPERM) => Accepted::Gone(error),
         // EMFILE, ENFILE, ENOBUFS, ENOMEM; and whatever else there may be is worth another try too.
@@ -85,6 +94,8 @@ fn sort(error: io::Error, had_ended: bool) -> Accepted {
 pub(crate) struct Listener {
     socket: Socket,
     file: Option<SocketFile>,
+    /// It is being ended, and has been.
+    is_ending: AtomicBool,
     has_ended: AtomicBool,
     owner: Owner,
 }
@@ -93,8 +104,8 @@ pub(crate) struct Listener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Us,
-    /// A service manager: who waits in its backlog is served by the next start.
-    Manager,
+    /// Somebody else, such as a service manager: who waits in its backlog is served by the next start.
+    Other,
 }
 
 #[derive(Debug)]
@@ -131,7 +142,13 @@ impl Listener {
             .and_then(|sockaddr| socket.bind(&sockaddr))
             .and_then(|()| socket.listen(BACKLOG));
         bound.map_err(|error| bind_error(error, address))?;
-        Ok(Self { socket, file: None, has_ended: AtomicBool::new(false), owner: Owner::Us })
+        Ok(Self {
+            socket,
+            file: None,
+            is_ending: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            owner: Owner::Us,
+        })
     }
 
     fn bind_path(
@@ -145,12 +162,21 @@ impl Listener {
         file::clear(path, address)?;
         let bound = sockaddr(address).and_then(|sockaddr| socket.bind(&sockaddr));
         bound.map_err(|error| bind_error(error, address))?;
-        let identity = FileIdentity::at(path).map_err(|source| doing("look at", path, source))?;
-        Self::open_up(&socket, path, options).inspect_err(|_| {
-            let _ = fs::remove_file(path);
+        let file = Pinned::at(path, address)?;
+        let identity = file.identity().map_err(|source| doing("look at", path, source))?;
+        Self::open_up(&socket, &file, path, options).inspect_err(|_| {
+            if FileIdentity::at(path).is_ok_and(|now| now == identity) {
+                let _ = fs::remove_file(path);
+            }
         })?;
         let file = Some(SocketFile { path: path.into(), identity });
-        Ok(Self { socket, file, has_ended: AtomicBool::new(false), owner: Owner::Us })
+        Ok(Self {
+            socket,
+            file,
+            is_ending: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            owner: Owner::Us,
+        })
     }
 
     /// Takes a socket that listens already, and stays somebody else's. `Err` when it is something else.
@@ -159,8 +185,13 @@ impl Listener {
         passed::fitness(&socket)?;
         // It fails for no socket.
         let _ = socket.set_nonblocking(true).and_then(|()| socket.set_cloexec(true));
-        let mut listener =
-            Self { socket, file: None, has_ended: AtomicBool::new(false), owner: Owner::Manager };
+        let mut listener = Self {
+            socket,
+            file: None,
+            is_ending: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            owner: Owner::Other,
+        };
         // In a service's own view of the file system it may be somewhere else, or nowhere.
         let path = listener.address().and_then(|address| address.path().map(PathBuf::from));
         listener.file =
@@ -184,13 +215,18 @@ impl Listener {
         file.is_none_or(|metadata| metadata.permissions().mode() & 0o077 != 0)
     }
 
-    fn open_up(socket: &Socket, path: &Path, options: &ListenerOptions) -> Result<(), BindError> {
+    fn open_up(
+        socket: &Socket,
+        file: &Pinned,
+        path: &Path,
+        options: &ListenerOptions,
+    ) -> Result<(), BindError> {
         if options.owner.is_some() || options.group.is_some() {
-            lchown(path, options.owner, options.group)
+            file.set_owner(options.owner, options.group)
                 .map_err(|source| doing("set the owner and group of", path, source))?;
         }
         // After the owner: changing it may take bits away.
-        file::set_mode(path, options.mode).map_err(|source| doing("set the mode of", path, source))?;
+        file.set_mode(options.mode).map_err(|source| doing("set the mode of", path, source))?;
         socket.listen(BACKLOG).map_err(|source| doing("listen on", path, source))
     }
 
@@ -198,16 +234,24 @@ impl Listener {
     pub(crate) fn accept(&self) -> Accepted {
         // Before the look: who came between a look that found nobody and the end is still there.
         let had_ended = self.has_ended.load(Ordering::Acquire);
-        if had_ended && self.owner == Owner::Manager {
+        if had_ended && self.owner == Owner::Other {
             return Accepted::Ended;
         }
         let accepted = resume(|| self.socket.accept()).and_then(|(socket, _)| Stream::accepted(socket));
-        accepted.map_or_else(|error| sort(error, had_ended), Accepted::Stream)
+        let end = if had_ended {
+            End::Here
+        } else if self.is_ending.load(Ordering::Acquire) {
+            End::Near
+        } else {
+            End::Far
+        };
+        accepted.map_or_else(|error| sort(error, end), Accepted::Stream)
     }
 
     /// Turns newcomers away, where that can be told apart from those who wait already: they can still be accepted.
     pub(crate) fn end(&self) {
-        if self.owner == Owner::Manager {
+        self.is_ending.store(true, Ordering::Release);
+        if self.owner == Owner::Other {
             self.has_ended.store(true, Ordering::Release);
             return;
         }
@@ -313,7 +357,7 @@ mod tests {
 
     #[test]
     fn after_an_accept_that_failed_the_next_comes_at_once_unless_the_system_is_short_of_something() {
-        let sorted = |error| sort(io::Error::from_raw_os_error(error), false);
+        let sorted = |error| sort(io::Error::from_raw_os_error(error), End::Far);
         for error in [libc::ECONNABORTED, libc::EPROTO, libc::EPERM] {
             assert!(matches!(sorted(error), Accepted::Gone(_)), "{error}");
         }
@@ -325,8 +369,10 @@ mod tests {
             );
         }
         assert!(matches!(sorted(libc::EAGAIN), Accepted::Nobody));
-        assert!(matches!(sorted(libc::EINVAL), Accepted::Ended));
-        assert!(matches!(sort(io::Error::from_raw_os_error(libc::EAGAIN), true), Accepted::Ended));
+        assert!(matches!(sorted(libc::EINVAL), Accepted::Short(_)), "somebody else shut it down");
+        assert!(matches!(sort(io::Error::from_raw_os_error(libc::EINVAL), End::Near), Accepted::Ended));
+        assert!(matches!(sort(io::Error::from_raw_os_error(libc::EAGAIN), End::Near), Accepted::Nobody));
+        assert!(matches!(sort(io::Error::from_raw_os_error(libc::EAGAIN), End::Here), Accepted::Ended));
     }
 
     #[test]

@@ -18,30 +18,21 @@ use crate::activation::{ActivationError, Passed, PassedKind, Variables, What};
 /// Where the descriptors begin: after the standard streams. See `sd_listen_fds(3)`.
 const FIRST: i32 = 3;
 
-/// What the environment said the first time that somebody asked.
-static PASSED: Mutex<Option<Vec<Passed>>> = Mutex::new(None);
+/// What the environment said the first time that somebody asked. An error stays one: the variables are gone after that, and to make a socket of
+/// one's own beside systemd's would hide it.
+static PASSED: Mutex<Option<Result<Vec<Passed>, ActivationError>>> = Mutex::new(None);
 
 /// Lets `choose` look at the descriptors, and take some.
 pub(crate) fn with_passed<T>(choose: impl FnOnce(&mut [Passed]) -> T) -> Result<T, ActivationError> {
-    let mut passed = PASSED.lock();
-    let passed = match &mut *passed {
-        Some(passed) => passed,
-        // The variables are gone after this, whatever they said.
-        none => none.insert(Vec::new()),
-    };
-    if let Some(fresh) = claim()? {
-        *passed = fresh;
+    match PASSED.lock().get_or_insert_with(claim) {
+        Ok(passed) => Ok(choose(passed)),
+        Err(error) => Err(error.clone()),
     }
-    Ok(choose(passed))
 }
 
-/// Takes over what the environment says is for us. `None` where it says nothing.
-fn claim() -> Result<Option<Vec<Passed>>, ActivationError> {
-    let variables = Variables::read();
-    if variables.are_absent() {
-        return Ok(None);
-    }
-    let names = variables.names(process::id(), pidfd_id).inspect_err(|_| {
+/// Takes over what the environment says is for us.
+fn claim() -> Result<Vec<Passed>, ActivationError> {
+    let names = Variables::read().names(process::id(), pidfd_id).inspect_err(|_| {
         // They are not inherited, even where they have no good names.
         let _ = sd_notify::listen_fds();
     });
@@ -49,7 +40,7 @@ fn claim() -> Result<Option<Vec<Passed>>, ActivationError> {
     for name in Variables::NAMES {
         environment::remove(name);
     }
-    claimed.map(Some)
+    claimed
 }
 
 fn claim_named(names: &[String]) -> Result<Vec<Passed>, ActivationError> {
@@ -57,10 +48,10 @@ fn claim_named(names: &[String]) -> Result<Vec<Passed>, ActivationError> {
         return Ok(Vec::new());
     }
     // Each is closed on exec from now on. It fails where one is not open at all, before anything is taken over.
-    if let Err(source) = sd_notify::listen_fds() {
+    if sd_notify::listen_fds().is_err() {
         let is_open = |number: &i32| fs::symlink_metadata(format!("/dev/fd/{number}")).is_ok();
         let number = (FIRST..).take(names.len()).find(|number| !is_open(number)).unwrap_or(FIRST);
-        return Err(ActivationError::NotOpen { number, source });
+        return Err(ActivationError::NotOpen { number });
     }
     // Its own idea, which systemd does not share.
     environment::remove("LISTEN_FDS_FIRST_FD");

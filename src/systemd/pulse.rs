@@ -15,7 +15,7 @@ const RETRY_PACE: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(super) struct Pulse {
-    /// Half of what the manager waits for.
+    /// How long the manager waits for a sign of life.
     watchdog: Option<Duration>,
     next_watchdog: Option<Instant>,
     next_status: Option<Instant>,
@@ -36,10 +36,10 @@ impl Pulse {
     /// `watchdog` is how long the manager waits for a sign of life, if it does.
     pub(super) fn new(now: Instant, watchdog: Option<Duration>) -> Self {
         // None at all is no time to keep.
-        let watchdog = watchdog.filter(|timeout| !timeout.is_zero()).map(|timeout| timeout / 2);
+        let watchdog = watchdog.filter(|timeout| !timeout.is_zero());
         Self {
             watchdog,
-            next_watchdog: watchdog.and_then(|interval| now.checked_add(interval)),
+            next_watchdog: watchdog.and_then(|timeout| now.checked_add(timeout / 2)),
             next_status: now.checked_add(STATUS_PACE),
             next_extension: None,
             is_stopping: false,
@@ -63,10 +63,15 @@ impl Pulse {
             is_due
         };
         Due {
-            watchdog: is_due(&mut self.next_watchdog, self.watchdog),
+            watchdog: is_due(&mut self.next_watchdog, self.watchdog.map(|timeout| timeout / 2)),
             status: is_due(&mut self.next_status, Some(STATUS_PACE)),
             extension: is_due(&mut self.next_extension, Some(EXTEND_PACE)),
         }
+    }
+
+    /// There was no sign of life, or no room for it: time is left for another look, and for some.
+    pub(super) fn look_again(&mut self, now: Instant) {
+        self.next_watchdog = self.watchdog.and_then(|timeout| now.checked_add(timeout / 8));
     }
 
     /// When to look again. `owes` is whether something found no room.
@@ -93,6 +98,9 @@ mod tests {
         assert_eq!(pulse.due(half), Due { watchdog: true, ..Due::default() });
         assert_eq!(pulse.due(half), Due::default());
         assert_eq!(pulse.next(half, false), Some(start + SECOND));
+        // Where there was none, it can still come in time.
+        pulse.look_again(half);
+        assert_eq!(pulse.next(half, false), Some(half + SECOND / 8));
     }
 
     #[test]

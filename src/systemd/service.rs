@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use sd_notify::NotifyState;
 
 use super::notify::Notifier;
@@ -28,7 +28,7 @@ const LONGEST_STATUS: usize = 2048;
 /// | --- | --- |
 /// | `READY=1` | by [`start`](Self::start): peers are served by now |
 /// | `STATUS=` | the readers' figures in one line of at most 2 KiB, at the start, at the end, and every 5 s if they have changed |
-/// | `WATCHDOG=1` | at half of `WatchdogSec=`, as long as each reader makes progress: if all threads of one have been in a callback since the last time, and none has returned from one, it is not sent |
+/// | `WATCHDOG=1` | at half of `WatchdogSec=`, as long as each reader makes progress: if all threads of one have been in a callback since the last look, and none has returned from one, it is not sent; an eighth later comes the next look |
 /// | `RELOADING=1`, then `READY=1` | around [`reload`](Self::reload) |
 /// | `STOPPING=1` | by [`shutdown`](Self::shutdown), before anything else |
 /// | `EXTEND_TIMEOUT_USEC=` | at first for 6 s, then every 2 s for 6 s more, as long as messages are handled meanwhile |
@@ -73,6 +73,8 @@ struct Manager {
 struct Inner {
     notifier: Notifier,
     phase: Phase,
+    /// How many reloads are under way.
+    reloads: usize,
     status: String,
 }
 
@@ -101,7 +103,7 @@ impl Service {
             }
         };
         let status = status(&vitals);
-        let inner = Inner { notifier, phase: Phase::Running, status: status.clone() };
+        let inner = Inner { notifier, phase: Phase::Running, reloads: 0, status: status.clone() };
         let manager =
             Arc::new(Manager { readers: vitals, inner: Mutex::new(inner), changed: Condvar::new() });
         manager.tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
@@ -139,14 +141,14 @@ impl Service {
         impl Drop for Ready<'_> {
             fn drop(&mut self) {
                 if let Some(manager) = self.0 {
-                    manager.tell_running(&[NotifyState::Ready]);
+                    manager.end_reload();
                 }
             }
         }
 
         let manager = self.manager.as_deref().filter(|_| self.process == process::id());
         if let (Some(manager), Ok(now)) = (manager, NotifyState::monotonic_usec_now()) {
-            manager.tell_running(&[NotifyState::Reloading, now]);
+            manager.begin_reload(now);
         }
         let _ready = Ready(manager);
         reload()
@@ -223,9 +225,23 @@ impl Manager {
         self.changed.notify_all();
     }
 
-    /// Likewise, unless the end was told already: after that nothing is ready again.
-    fn tell_running(&self, states: &[NotifyState<'_>]) {
+    fn begin_reload(&self, now: NotifyState<'_>) {
         let mut inner = self.inner.lock();
+        inner.reloads += 1;
+        self.tell_running(inner, &[NotifyState::Reloading, now]);
+    }
+
+    /// Ready with the last of those that are under way.
+    fn end_reload(&self) {
+        let mut inner = self.inner.lock();
+        inner.reloads = inner.reloads.saturating_sub(1);
+        if inner.reloads == 0 {
+            self.tell_running(inner, &[NotifyState::Ready]);
+        }
+    }
+
+    /// Tells a change, unless the end was told already: after that nothing is ready again.
+    fn tell_running(&self, mut inner: MutexGuard<'_, Inner>, states: &[NotifyState<'_>]) {
         let told = if inner.phase == Phase::Running { inner.notifier.tell(text(states)) } else { Ok(()) };
         drop(inner);
         self.report(told);
@@ -268,6 +284,8 @@ impl Manager {
                 let before = mem::replace(&mut at_watchdog, progress());
                 if at_watchdog.iter().zip(&before).all(|(now, before)| now.has_moved_since(before)) {
                     states.push(NotifyState::Watchdog);
+                } else {
+                    pulse.look_again(now);
                 }
             }
             if due.extension {
@@ -284,6 +302,9 @@ impl Manager {
                 inner.notifier.pay()
             } else {
                 inner.notifier.mention(&text(&states)).map(|is_sent| {
+                    if due.watchdog && !is_sent {
+                        pulse.look_again(now);
+                    }
                     // Otherwise it is still news the next time.
                     if let Some(new) = new_status.filter(|_| is_sent) {
                         inner.status = new;

@@ -10,7 +10,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
-use uds_ipc::systemd::{ActivationError, PassedKind};
+use uds_ipc::systemd::PassedKind;
 use uds_ipc::{AddressError, BindError, BoundReader, Reader, ReaderBuilder, ReaderEvent};
 
 use crate::support::{Collector, Notes, PATIENCE, Place, connect, frame, is_closed, returns, send_and_close};
@@ -191,7 +191,7 @@ fn the_share_of_one_user_follows_the_mode_of_a_given_socket() {
 fn what_does_not_listen_is_refused_and_said_to_be_what_it_is() {
     let place = Place::new();
     let kind_of = |socket: OwnedFd| match listen_on(socket) {
-        Err(BindError::Activation(ActivationError::NotAListener { kind, .. })) => kind,
+        Err(BindError::NotListening { kind, .. }) => kind,
         other => panic!("{other:?}"),
     };
     let unix = |kind: Type| Socket::new(Domain::UNIX, kind, None).unwrap();
@@ -226,7 +226,7 @@ fn a_socket_of_no_known_family_is_still_called_a_socket() {
     // ListenNetlink=, which a socket unit can have too.
     let netlink = Socket::new(Domain::from(nix::libc::AF_NETLINK), Type::DGRAM, None).unwrap();
     let error = listen_on(netlink).unwrap_err();
-    let reason = std::error::Error::source(&error).unwrap().to_string();
+    let reason = error.to_string();
     assert!(reason.contains("is a socket of another kind"), "{reason}");
 }
 
@@ -240,4 +240,18 @@ fn the_rest_of_the_settings_is_checked_for_a_given_socket_too() {
     let no_address = Reader::builder("").listen_on(copy());
     assert!(matches!(no_address, Err(BindError::Address(AddressError::Empty))), "{no_address:?}");
     assert!(listen_on(copy()).is_ok());
+}
+
+/// Whoever else has the socket can do that. It is no stop of ours.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_given_socket_that_somebody_else_shuts_down_is_trouble_with_accepting() {
+    let place = Place::new();
+    let listener = UnixListener::bind(place.socket()).unwrap();
+    // Linux does not tell those who wait on it already: it is noticed with the next look.
+    Socket::from(OwnedFd::from(listener.try_clone().unwrap())).shutdown(std::net::Shutdown::Read).unwrap();
+    let collector = start_plainly(&listener);
+    collector.events.wait_for("AcceptPaused");
+    assert_eq!(collector.reader.metrics().accept_pauses, 1);
+    assert_eq!(collector.reader.shutdown(PATIENCE).unwrap().cut, 0);
 }
