@@ -245,7 +245,28 @@ impl Listener {
         } else {
             End::Far
         };
-        accepted.map_or_else(|error| sort(error, end), Accepted::Stream)
+        let accepted = accepted.map_or_else(|error| sort(error, end), Accepted::Stream);
+        if matches!(accepted, Accepted::Nobody) && end == End::Far && self.is_shut() {
+            // Nobody can come, and the socket is ready all the same: it would be looked at again and again.
+            return Accepted::Short(io::Error::from_raw_os_error(libc::ESHUTDOWN));
+        }
+        accepted
+    }
+
+    /// Whether somebody else who has the socket too has shut it down.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn is_shut(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+        let mut looks = [PollFd::new(&self.socket, PollFlags::RDHUP)];
+        poll(&mut looks, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
+    /// There a listening socket cannot be shut down.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[expect(clippy::unused_self, reason = "where it can, it is asked")]
+    fn is_shut(&self) -> bool {
+        false
     }
 
     /// Turns newcomers away, where that can be told apart from those who wait already: they can still be accepted.

@@ -248,9 +248,8 @@ fn the_rest_of_the_settings_is_checked_for_a_given_socket_too() {
 fn a_given_socket_that_somebody_else_shuts_down_is_trouble_with_accepting() {
     let place = Place::new();
     let listener = UnixListener::bind(place.socket()).unwrap();
-    // Linux does not tell those who wait on it already: it is noticed with the next look.
-    Socket::from(OwnedFd::from(listener.try_clone().unwrap())).shutdown(std::net::Shutdown::Read).unwrap();
     let collector = start_plainly(&listener);
+    Socket::from(OwnedFd::from(listener)).shutdown(std::net::Shutdown::Read).unwrap();
     collector.events.wait_for("AcceptPaused");
     assert_eq!(collector.reader.metrics().accept_pauses, 1);
     assert_eq!(collector.reader.shutdown(PATIENCE).unwrap().cut, 0);
