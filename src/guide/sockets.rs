@@ -28,7 +28,7 @@
 //! | --- | --- |
 //! | all, without the sticky bit | refused |
 //! | all, with the sticky bit, like `/tmp` | allowed: nobody else can replace the socket, but anybody can take its name first, and then binding fails |
-//! | its group, or an owner that is somebody else | allowed: to give that right is to trust them with the socket. They cannot make a reader of root's touch any other file |
+//! | its group, or an owner that is somebody else | allowed: to give that right is to trust them with the socket. They cannot make a reader of root's touch anything but a socket there |
 //! | its owner, who binds | allowed, and best: [`create_socket_dir`](crate::create_socket_dir) makes one with mode 0750, and refuses one of another user |
 //!
 //! The directories above it are not looked at: keep those as safe.
