@@ -13,33 +13,31 @@
     reason = "a bench that fails should say where, and tells what it saw and when"
 )]
 
+mod common;
+
 use std::convert::Infallible;
-use std::ffi::OsStr;
 use std::fs;
 use std::hint::black_box;
-use std::io::{BufRead, BufReader, ErrorKind, Lines, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::ReaderProcess;
 use parking_lot::Mutex;
 use uds_ipc::{Handler, Level, Peer, Reader, Writer};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    if let [command, path] = arguments.as_slice() {
-        if command == "read" {
-            return read(Path::new(path));
-        }
+    if let Some((_, path)) = common::role() {
+        return read(&path);
     }
     // `cargo bench -- --test` only asks whether it runs.
-    let is_test = arguments.iter().any(|argument| argument == "--test");
+    let is_test = std::env::args().any(|argument| argument == "--test");
     let (idle, busy, rounds, millis) = if is_test { (100, 20, 1, 50) } else { (10_000, 1_000, 11, 10_000) };
     idle_connections(idle, rounds, if is_test { 10_000 } else { 2_000_000 });
     busy_connections(busy, rounds, Duration::from_millis(millis / 10));
@@ -54,52 +52,10 @@ fn start<H: Handler>(path: &Path, handler: Arc<H>) -> Reader {
 /// The other process: a reader that says on request how many connections and threads and how much memory it has.
 fn read(path: &Path) {
     let reader = start(path, Arc::new(Nothing));
-    println!();
-    for _ in std::io::stdin().lines() {
+    common::answer(|| {
         let metrics = reader.metrics();
-        println!("{} {} {}", metrics.open, metrics.threads, memory());
-    }
-}
-
-/// The process that reads.
-struct ReaderProcess {
-    child: Child,
-    requests: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
-}
-
-impl ReaderProcess {
-    fn start(path: &Path) -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args([OsStr::new("read"), path.as_os_str()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a process");
-        let requests = child.stdin.take().expect("its input");
-        let answers = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let mut process = Self { child, requests, answers };
-        process.answer();
-        process
-    }
-
-    fn answer(&mut self) -> String {
-        self.answers.next().expect("an answer").expect("an answer")
-    }
-
-    /// Its open connections, threads, and resident KiB.
-    fn figures(&mut self) -> [u64; 3] {
-        writeln!(self.requests).expect("it listens");
-        let numbers: Vec<u64> =
-            self.answer().split(' ').map(|number| number.parse().expect("a number")).collect();
-        numbers.try_into().expect("three numbers")
-    }
-
-    fn end(self) {
-        let Self { mut child, requests, .. } = self;
-        drop(requests);
-        child.wait().expect("its end");
-    }
+        [metrics.open, metrics.threads, memory()]
+    });
 }
 
 fn connect(path: &Path) -> UnixStream {
@@ -127,14 +83,14 @@ impl Handler for Nothing {
 fn idle_connections(idle: usize, rounds: usize, count: u32) {
     let directory = tempfile::tempdir().expect("a folder");
     let paths = ["alone", "beside"].map(|name| directory.path().join(name));
-    let mut readers = paths.each_ref().map(|path| ReaderProcess::start(path));
+    let mut readers = paths.each_ref().map(|path| ReaderProcess::start("read", path));
     let writers = paths.each_ref().map(|path| Writer::new(path).expect("a writer"));
     // Its buffers have grown before anything is compared.
     for writer in &writers {
         send(writer, count);
     }
     let wait_for = |reader: &mut ReaderProcess, open: usize| {
-        while reader.figures()[0] != u64::try_from(open).expect("a number") {
+        while reader.figures::<3>()[0] != u64::try_from(open).expect("a number") {
             thread::yield_now();
         }
     };
@@ -154,16 +110,13 @@ fn idle_connections(idle: usize, rounds: usize, count: u32) {
         }
     }
     let [alone, with_idle] = rates.map(median);
-    let [threads_alone, threads] = readers.each_mut().map(|reader| reader.figures()[1]);
+    let [threads_alone, threads] = readers.each_mut().map(|reader| reader.figures::<3>()[1]);
     println!(
         "{idle} idle connections: {memory} bytes each, {threads} threads where it is {threads_alone} without; \
          a busy one beside them at {:.2} of its speed alone",
         with_idle / alone
     );
     drop((writers, streams));
-    for reader in readers {
-        reader.end();
-    }
 }
 
 /// Sends messages of 100 bytes, and waits until the handler has had them. Returns how many that is a second.
