@@ -52,11 +52,6 @@ impl Block {
         Self::new(Body::Copied(Vec::new()), first, Tally::default())
     }
 
-    /// A block without messages, that only asks for a receipt of those before number `first`.
-    pub(super) fn question(first: u64) -> Self {
-        Self { asks: true, ..Self::empty(first) }
-    }
-
     /// A block of one message, which is not copied.
     pub(super) fn owned(payload: Handed, first: u64) -> Self {
         let tally = Tally::one(payload.len());

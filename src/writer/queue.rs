@@ -284,7 +284,10 @@ impl Queue {
         while self.outbox.remaining_len() < WRITE_SIZE && self.move_block() {}
         if self.ask_for.is_some_and(|end| end <= self.waiting_from) {
             self.ask_for = None;
-            self.outbox.push(Box::new(Block::question(self.waiting_from)));
+            let mut question = self.fresh_block();
+            question.set_first(self.waiting_from);
+            question.ask();
+            self.outbox.push(question);
         }
         self.writing = Some(Writing {
             front: self.outbox.front(),
