@@ -69,6 +69,7 @@ impl Connection {
         Self { stream, peer, handled: AtomicU64::new(0), serving: Mutex::new(serving) }
     }
 
+    #[inline]
     pub(super) fn handled(&self) -> u64 {
         self.handled.load(Ordering::Relaxed)
     }
