@@ -1,6 +1,7 @@
-//! The command-line tool: listens on a socket and prints what comes, or sends what it reads.
+//! The command-line tool: listens on a socket and prints what comes, sends what it reads, or measures how fast that is.
 //! Only the choice of the subcommand; each is a module of its own.
 
+mod bench;
 mod figures;
 mod format;
 mod frames;
@@ -22,6 +23,7 @@ Examples:
   uds-ipc listen /run/collector/telemetry.sock > telemetry.log
   uds-ipc send /run/collector/telemetry.sock < app.log
   tail -F app.log | uds-ipc send @telemetry
+  uds-ipc bench
 
 An ADDRESS is the path of a Unix socket, or on Linux @NAME in the abstract namespace.
 Exit codes: 0 all is well, 1 something failed or was left unsent, 2 wrong usage or input,
@@ -39,12 +41,17 @@ struct CommandLine {
 enum Command {
     Listen(listen::Options),
     Send(send::Options),
+    Bench(bench::Options),
+    #[command(name = bench::READER, hide = true)]
+    BenchReader(bench::reading::Options),
 }
 
 fn main() -> ExitCode {
     let ended = match CommandLine::parse().command {
         Command::Listen(options) => listen::run(&options),
         Command::Send(options) => send::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::BenchReader(options) => bench::reading::run(options),
     };
     ended.unwrap_or_else(|error| {
         say::problem(say::chain(&*error));

@@ -10,6 +10,11 @@ use uds_ipc::Address;
 /// The longest message unless set, in bytes: what both ends of the library take.
 pub(crate) const MAX_MESSAGE_LEN: usize = 10 * 1024 * 1024;
 
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// More threads than any machine has processors measure its scheduler.
+const MAX_PRODUCERS: usize = 1024;
+
 pub(crate) fn address() -> impl TypedValueParser<Value = Address> {
     OsStringValueParser::new().try_map(|text: OsString| Address::new(text))
 }
@@ -33,6 +38,24 @@ pub(crate) fn positive_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// How long to measure, in seconds.
+pub(crate) fn run_time(text: &str) -> Result<Duration, String> {
+    let time = positive_seconds(text)?;
+    if time <= A_DAY { Ok(time) } else { Err(format!("it must be at most a day, {}", A_DAY.as_secs())) }
+}
+
+/// The length of a message that the library takes and that is one.
+pub(crate) fn message_len(text: &str) -> Result<usize, String> {
+    let len = text.parse().ok().filter(|len| (1..=MAX_MESSAGE_LEN).contains(len));
+    len.ok_or_else(|| format!("it must be a number of bytes from 1 to {MAX_MESSAGE_LEN}"))
+}
+
+/// How many threads send.
+pub(crate) fn producers(text: &str) -> Result<usize, String> {
+    let producers = text.parse().ok().filter(|producers| (1..=MAX_PRODUCERS).contains(producers));
+    producers.ok_or_else(|| format!("it must be a number from 1 to {MAX_PRODUCERS}"))
+}
+
 /// Permission bits as chmod takes them.
 pub(crate) fn mode(text: &str) -> Result<u32, String> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
@@ -52,6 +75,17 @@ mod tests {
             assert!(seconds(bad).is_err(), "{bad}");
         }
         assert!(positive_seconds("0").is_err());
+    }
+
+    #[test]
+    fn a_bench_has_messages_and_somebody_to_send_them_and_an_end() {
+        assert_eq!((message_len("1"), message_len("10485760")), (Ok(1), Ok(MAX_MESSAGE_LEN)));
+        assert_eq!((run_time("0.5"), run_time("86400")), (Ok(Duration::from_millis(500)), Ok(A_DAY)));
+        assert!(run_time("0").is_err() && run_time("86401").is_err());
+        assert_eq!((producers("1"), producers("1024")), (Ok(1), Ok(1024)));
+        for bad in ["", "0", "-1", "x", "10485761", "1.5"] {
+            assert!(message_len(bad).is_err() && producers(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

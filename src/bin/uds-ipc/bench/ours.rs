@@ -1,0 +1,110 @@
+//! A writer and a reader of this crate, with their default settings.
+//! As fast as whoever reads the docs would have it, and no faster.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use uds_ipc::{Message, Reader as SocketReader, SendError, Writer};
+
+use super::answers::Answer;
+use super::cases::{Case, OWNED_SIZE};
+use super::failure::Failure;
+use super::processes::{PATIENCE, Present, Reader};
+use super::reading::{Counter, FILL};
+use super::sending::{Sender, share};
+
+/// How often a sender that finds no room looks whether there is still somebody to wait for.
+const LOOK: Duration = Duration::from_millis(100);
+
+pub(super) struct Ours {
+    writer: Writer,
+    payload: Bytes,
+    producers: usize,
+    present: Present,
+}
+
+impl Ours {
+    pub(super) fn new(reader: &Reader, case: Case, present: Present) -> Result<Self, Failure> {
+        let writer = Writer::new(reader.path())?;
+        Ok(Self { writer, payload: vec![FILL; case.size].into(), producers: case.producers, present })
+    }
+
+    fn send_each<M: Message>(&self, count: u64, message: impl Fn() -> M) -> Result<(), Failure> {
+        for _ in 0..count {
+            if self.writer.try_send(message()).is_err() {
+                send_late(&self.writer, &self.present, &message)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends what the queue has no room for now.
+pub(super) fn send_late<M: Message>(
+    writer: &Writer,
+    present: &Present,
+    message: impl Fn() -> M,
+) -> Result<(), Failure> {
+    let mut waited = Duration::ZERO;
+    while waited < PATIENCE {
+        match writer.send_timeout(message(), LOOK) {
+            Ok(()) => return Ok(()),
+            Err(SendError::Full(_)) => present.check()?,
+            Err(_) => break,
+        }
+        waited += LOOK;
+    }
+    Err(Failure::Silent)
+}
+
+impl Sender for Ours {
+    fn send(&mut self, count: u64) -> Result<(), Failure> {
+        share(count, self.producers, |count| {
+            if self.payload.len() < OWNED_SIZE {
+                self.send_each(count, || &self.payload[..])
+            } else {
+                self.send_each(count, || self.payload.clone())
+            }
+        })
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        finish(&self.writer)
+    }
+}
+
+/// Messages that took a second connection may have been lost with the first.
+pub(super) fn finish(writer: &Writer) -> Result<(), Failure> {
+    match writer.metrics().connects {
+        1 => Ok(()),
+        more => Err(Failure::Reconnected(more)),
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        // Nobody waits for what is left after a failure.
+        let _ = self.writer.shutdown(Duration::ZERO);
+    }
+}
+
+pub(super) fn receive(path: &Path, counter: &Arc<Counter>) -> Result<(), Box<dyn Error>> {
+    let counter = Arc::clone(counter);
+    serve(path, move |message| if counter.take(message) { counter.answer() } else { Ok(()) })
+}
+
+/// Gives every message to `handle` until the process ends.
+pub(super) fn serve(
+    path: &Path,
+    handle: impl Fn(&[u8]) -> std::io::Result<()> + Send + Sync + 'static,
+) -> Result<(), Box<dyn Error>> {
+    let _reader = SocketReader::builder(path).bind()?.start(handle)?;
+    Answer::Ready.say()?;
+    loop {
+        thread::park();
+    }
+}

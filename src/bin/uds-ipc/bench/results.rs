@@ -1,0 +1,81 @@
+//! All that a run came to.
+//! Values, put together from the rounds; how they are shown is elsewhere.
+
+use std::time::Duration;
+
+use super::cases::{Case, Plan};
+use super::machine::Machine;
+use super::numbers::{Spread, float_of};
+use super::paced::Paced;
+use super::throughput::{Measured, Round};
+
+#[derive(Debug)]
+pub(super) struct Results {
+    pub(super) machine: Machine,
+    pub(super) plan: Plan,
+    /// What was asked for.
+    pub(super) time: Duration,
+    pub(super) rows: Vec<Row>,
+    pub(super) paced: Vec<Paced>,
+    /// What the clock adds to each hand-off, in nanoseconds.
+    pub(super) timer: u64,
+}
+
+/// One case of the throughput. A ratio is made within each round, and then the median of these is taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub(super) case: Case,
+    pub(super) ours: Spread,
+    /// As many frames as the bytes of the raw socket would be.
+    pub(super) raw: Spread,
+    pub(super) handwritten: Spread,
+    pub(super) raw_ratio: Spread,
+    pub(super) handwritten_ratio: Spread,
+    pub(super) cpu_seconds_per_million: Spread,
+    pub(super) handwritten_cpu_seconds_per_million: Spread,
+}
+
+impl Row {
+    pub(super) fn of(measured: &Measured) -> Self {
+        let of = |figure: fn(&Round) -> f64| Spread::of(measured.rounds.iter().map(figure));
+        Self {
+            case: measured.case,
+            ours: of(|round| round.ours.messages_per_second),
+            raw: of(|round| round.raw.messages_per_second),
+            handwritten: of(|round| round.handwritten.messages_per_second),
+            raw_ratio: of(|round| round.ours.messages_per_second / round.raw.messages_per_second),
+            handwritten_ratio: of(|round| {
+                round.ours.messages_per_second / round.handwritten.messages_per_second
+            }),
+            cpu_seconds_per_million: of(|round| round.ours.cpu_seconds_per_million),
+            handwritten_cpu_seconds_per_million: of(|round| round.handwritten.cpu_seconds_per_million),
+        }
+    }
+
+    /// A speed in messages as one in their bytes, without the prefixes.
+    pub(super) fn bytes(&self, messages: Spread) -> Spread {
+        messages.times(float_of(self.case.size))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::throughput::Speed;
+
+    #[test]
+    fn ratios_are_made_within_a_round() {
+        let speed = |messages_per_second| Speed { messages_per_second, cpu_seconds_per_million: 1.0 };
+        // In the second round the machine was busy, for all of them.
+        let round = |ours, raw, handwritten| Round {
+            ours: speed(ours),
+            raw: speed(raw),
+            handwritten: speed(handwritten),
+        };
+        let rounds = vec![round(50.0, 100.0, 10.0), round(5.0, 10.0, 1.0), round(60.0, 100.0, 10.0)];
+        let row = Row::of(&Measured { case: Case { size: 16, producers: 1 }, rounds });
+        assert_eq!(row.raw_ratio, Spread { median: 0.5, lowest: 0.5, highest: 0.6 });
+        assert_eq!(row.handwritten_ratio, Spread { median: 5.0, lowest: 5.0, highest: 6.0 });
+        assert_eq!(row.bytes(row.ours), Spread { median: 800.0, lowest: 80.0, highest: 960.0 });
+    }
+}

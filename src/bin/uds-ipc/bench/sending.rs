@@ -1,0 +1,56 @@
+//! What the senders of all contenders share.
+//! The sending itself is theirs.
+
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+
+use socket2::SockRef;
+
+use super::failure::Failure;
+use super::numbers::widen;
+use super::processes::PATIENCE;
+
+/// `SO_SNDBUF` of all contenders, in bytes: the default of the crate.
+pub(super) const SEND_BUFFER_SIZE: usize = 212_992;
+
+pub(super) trait Sender {
+    /// Hands over so many messages, from all producers together.
+    fn send(&mut self, count: u64) -> Result<(), Failure>;
+
+    /// Says whether the turn was one: called when all has been received.
+    fn finish(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// A connection with the socket buffer of all.
+pub(super) fn connect(path: &Path) -> Result<UnixStream, Failure> {
+    let doing = || Failure::at("connect to the reader's process");
+    let stream = UnixStream::connect(path).map_err(doing())?;
+    SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_SIZE).map_err(doing())?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(doing())?;
+    Ok(stream)
+}
+
+/// Lets each producer send its share, on a thread of its own.
+pub(super) fn share(
+    count: u64,
+    producers: usize,
+    send: impl Fn(u64) -> Result<(), Failure> + Sync,
+) -> Result<(), Failure> {
+    let most = widen(producers);
+    thread::scope(|scope| {
+        let mut running = Vec::new();
+        for index in 0..most {
+            let share = count / most + u64::from(index < count % most);
+            let send = &send;
+            let named = thread::Builder::new().name("uds-ipc-producer".into());
+            running.push(
+                named.spawn_scoped(scope, move || send(share)).map_err(Failure::at("start a producer"))?,
+            );
+        }
+        // A producer does not panic; if it did, the answer would not come.
+        running.into_iter().try_for_each(|producer| producer.join().unwrap_or(Err(Failure::Silent)))
+    })
+}

@@ -1,0 +1,132 @@
+//! Messages a second of all contenders, in turns: one after the other in each round, so that what disturbs the machine
+//! disturbs all of them.
+//! The figures are put together elsewhere.
+
+use std::time::Duration;
+
+use super::cases::{Case, Contender, Plan};
+use super::clock;
+use super::failure::Failure;
+use super::handwritten::Handwritten;
+use super::numbers::{count, float, per_second, widen};
+use super::ours::Ours;
+use super::processes::{Present, Reader, Stage};
+use super::raw::Raw;
+use super::sending::Sender;
+
+/// A turn that took at least this long tells how many messages a longer one needs.
+const TELLING: Duration = Duration::from_millis(20);
+
+/// How many messages the first try of a calibration has.
+const FIRST_TRY: u64 = 100;
+
+/// What one turn came to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Speed {
+    pub(super) messages_per_second: f64,
+    /// Of both processes, user and system.
+    pub(super) cpu_seconds_per_million: f64,
+}
+
+/// The contenders of one round.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Round {
+    pub(super) ours: Speed,
+    pub(super) raw: Speed,
+    pub(super) handwritten: Speed,
+}
+
+/// All rounds of one case.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) case: Case,
+    pub(super) rounds: Vec<Round>,
+}
+
+/// How many messages each contender sends in a turn, so that all take about as long.
+#[derive(Debug)]
+struct Counts {
+    ours: u64,
+    raw: u64,
+    handwritten: u64,
+}
+
+/// Measures all cases. `step` is called after each turn of a case.
+pub(super) fn measure(stage: &Stage, plan: &Plan, step: impl Fn()) -> Result<Vec<Measured>, Failure> {
+    let mut all = Vec::new();
+    for &case in &plan.cases {
+        let calibrate = |contender| calibrate(stage, contender, case, plan.turn);
+        let counts = Counts {
+            ours: calibrate(Contender::Ours)?,
+            raw: calibrate(Contender::Raw)?,
+            handwritten: calibrate(Contender::Handwritten)?,
+        };
+        all.push((counts, Measured { case, rounds: Vec::new() }));
+        step();
+    }
+    for _ in 0..plan.rounds {
+        for (counts, measured) in &mut all {
+            let turn =
+                |contender, count| turn(stage, contender, measured.case, count).map(|(speed, _)| speed);
+            let round = Round {
+                ours: turn(Contender::Ours, counts.ours)?,
+                raw: turn(Contender::Raw, counts.raw)?,
+                handwritten: turn(Contender::Handwritten, counts.handwritten)?,
+            };
+            measured.rounds.push(round);
+            step();
+        }
+    }
+    Ok(all.into_iter().map(|(_, measured)| measured).collect())
+}
+
+/// How many messages take about `time`.
+fn calibrate(stage: &Stage, contender: Contender, case: Case, time: Duration) -> Result<u64, Failure> {
+    let mut tried = FIRST_TRY;
+    loop {
+        let (_, took) = turn(stage, contender, case, tried)?;
+        if took >= TELLING.min(time / 2) {
+            return Ok(count(per_second(tried, took) * time.as_secs_f64()));
+        }
+        tried *= 4;
+    }
+}
+
+/// One contender in one round: sends until the other process has received and touched everything.
+fn turn(stage: &Stage, contender: Contender, case: Case, count: u64) -> Result<(Speed, Duration), Failure> {
+    let warm_up = count / 10 + 1;
+    let unit = if contender == Contender::Raw { widen(case.frame_len()) } else { 1 };
+    let mut reader = stage.reader(contender, case.size, &[warm_up * unit, count * unit])?;
+    let mut sender = sender(contender, &reader, case, stage.present().clone())?;
+    sender.send(warm_up)?;
+    let used_before = processor_time(&mut reader)?;
+
+    let start = clock::now();
+    sender.send(count)?;
+    let used = processor_time(&mut reader)?.saturating_sub(used_before);
+    let took = clock::since(start);
+    sender.finish()?;
+    let speed = Speed {
+        messages_per_second: per_second(count, took),
+        cpu_seconds_per_million: used.as_secs_f64() / float(count) * 1e6,
+    };
+    Ok((speed, took))
+}
+
+/// Waits until the reader has received what it was to, and gives what both processes have used so far.
+fn processor_time(reader: &mut Reader) -> Result<Duration, Failure> {
+    Ok(reader.received()?.processor_time + clock::processor_time())
+}
+
+fn sender(
+    contender: Contender,
+    reader: &Reader,
+    case: Case,
+    present: Present,
+) -> Result<Box<dyn Sender>, Failure> {
+    Ok(match contender {
+        Contender::Raw => Box::new(Raw::new(reader, case, present)?),
+        Contender::Handwritten => Box::new(Handwritten::new(reader, case, present)?),
+        Contender::Ours | Contender::Stamped => Box::new(Ours::new(reader, case, present)?),
+    })
+}
