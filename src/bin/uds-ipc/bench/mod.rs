@@ -78,7 +78,7 @@ pub(crate) struct Options {
     producers: Vec<usize>,
 
     /// How long to measure, about: a little more goes into getting ready
-    #[arg(long, value_name = "SECONDS", default_value = "45", value_parser = values::run_time)]
+    #[arg(long, value_name = "SECONDS", default_value = "40", value_parser = values::run_time)]
     seconds: Duration,
 
     /// Prints one JSON object in the place of the tables

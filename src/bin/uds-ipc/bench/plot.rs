@@ -86,13 +86,13 @@ fn draw_to(svg: &mut String, results: &Results) -> Result<(), Box<dyn std::error
 
     let root = SVGBackend::with_string(svg, EXTENT).into_drawing_area();
     root.fill(&WHITE)?;
-    let title_area = root.titled("Throughput by size of message", ("sans-serif", 24))?;
-    let area = title_area.titled(&title(&results.machine), ("sans-serif", 14))?;
+    let title_area = root.titled("Throughput by size of message", ("sans-serif", 30))?;
+    let area = title_area.titled(&title(&results.machine), ("sans-serif", 17))?;
     let mut chart = ChartBuilder::on(&area)
         .margin(15)
-        .x_label_area_size(50)
-        .y_label_area_size(80)
-        .build_cartesian_2d((0..sizes.len()).into_segmented(), (lowest..highest).log_scale())?;
+        .x_label_area_size(55)
+        .y_label_area_size(95)
+        .build_cartesian_2d((0..sizes.len() - 1).into_segmented(), (lowest..highest).log_scale())?;
     let label = |value: &SegmentValue<usize>| match value {
         SegmentValue::CenterOf(index) => sizes.get(*index).map(|bytes| size(*bytes)).unwrap_or_default(),
         SegmentValue::Exact(_) | SegmentValue::Last => String::new(),
@@ -105,8 +105,8 @@ fn draw_to(svg: &mut String, results: &Results) -> Result<(), Box<dyn std::error
         .x_desc("size of a message")
         .y_label_formatter(&|bytes| format!("{}B/s", short(*bytes)))
         .y_desc("bytes of messages a second (logarithmic)")
-        .label_style(("sans-serif", 14))
-        .axis_desc_style(("sans-serif", 16))
+        .label_style(("sans-serif", 17))
+        .axis_desc_style(("sans-serif", 19))
         .draw()?;
     for Line { name, color, points } in &lines {
         let color = *color;
@@ -121,7 +121,7 @@ fn draw_to(svg: &mut String, results: &Results) -> Result<(), Box<dyn std::error
         .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE.mix(0.9))
         .border_style(BLACK)
-        .label_font(("sans-serif", 14))
+        .label_font(("sans-serif", 17))
         .draw()?;
     root.present()?;
     Ok(())

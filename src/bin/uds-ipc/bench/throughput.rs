@@ -43,52 +43,68 @@ pub(super) struct Measured {
     pub(super) rounds: Vec<Round>,
 }
 
-/// How many messages each contender sends in a turn, so that all take about as long.
+/// How many messages a contender sends in a turn of a case, so that all take about as long.
 #[derive(Debug)]
-struct Counts {
-    ours: u64,
-    raw: u64,
-    handwritten: u64,
+struct Turns<'a> {
+    stage: &'a Stage,
+    contender: Contender,
+    case: Case,
+    count: u64,
+    time: Duration,
 }
 
 /// Measures all cases. `step` is called after each turn of a case.
 pub(super) fn measure(stage: &Stage, plan: &Plan, step: impl Fn()) -> Result<Vec<Measured>, Failure> {
     let mut all = Vec::new();
     for &case in &plan.cases {
-        let calibrate = |contender| calibrate(stage, contender, case, plan.turn);
-        let counts = Counts {
-            ours: calibrate(Contender::Ours)?,
-            raw: calibrate(Contender::Raw)?,
-            handwritten: calibrate(Contender::Handwritten)?,
-        };
-        all.push((counts, Measured { case, rounds: Vec::new() }));
+        let calibrated = |contender| Turns::calibrated(stage, contender, case, plan.turn);
+        let (ours, raw) = (calibrated(Contender::Ours)?, calibrated(Contender::Raw)?);
+        let handwritten = calibrated(Contender::Handwritten)?;
+        all.push((ours, raw, handwritten, Measured { case, rounds: Vec::new() }));
         step();
     }
     for _ in 0..plan.rounds {
-        for (counts, measured) in &mut all {
-            let turn =
-                |contender, count| turn(stage, contender, measured.case, count).map(|(speed, _)| speed);
-            let round = Round {
-                ours: turn(Contender::Ours, counts.ours)?,
-                raw: turn(Contender::Raw, counts.raw)?,
-                handwritten: turn(Contender::Handwritten, counts.handwritten)?,
-            };
-            measured.rounds.push(round);
+        for (ours, raw, handwritten, measured) in &mut all {
+            let (ours, raw, handwritten) = (ours.next()?, raw.next()?, handwritten.next()?);
+            measured.rounds.push(Round { ours, raw, handwritten });
             step();
         }
     }
-    Ok(all.into_iter().map(|(_, measured)| measured).collect())
+    Ok(all.into_iter().map(|(.., measured)| measured).collect())
 }
 
-/// How many messages take about `time`.
-fn calibrate(stage: &Stage, contender: Contender, case: Case, time: Duration) -> Result<u64, Failure> {
-    let mut tried = FIRST_TRY;
-    loop {
-        let (_, took) = turn(stage, contender, case, tried)?;
-        if took >= TELLING.min(time / 2) {
-            return Ok(count(per_second(tried, took) * time.as_secs_f64()));
+impl<'a> Turns<'a> {
+    /// Finds out how many messages take about `time`.
+    fn calibrated(
+        stage: &'a Stage,
+        contender: Contender,
+        case: Case,
+        time: Duration,
+    ) -> Result<Self, Failure> {
+        let mut tried = FIRST_TRY;
+        let mut telling = Vec::new();
+        // Two, because the first may have stood still for reasons of the machine's.
+        while telling.len() < 2 {
+            let (speed, took) = turn(stage, contender, case, tried)?;
+            if took < TELLING.min(time / 2) {
+                let expected = count(speed.messages_per_second * TELLING.as_secs_f64() * 1.5);
+                tried = expected.clamp(tried * 2, tried * 10);
+                telling.clear();
+            } else {
+                telling.push(speed.messages_per_second);
+            }
         }
-        tried *= 4;
+        let best = telling.into_iter().fold(0.0, f64::max);
+        Ok(Self { stage, contender, case, count: count(best * time.as_secs_f64()), time })
+    }
+
+    fn next(&mut self) -> Result<Speed, Failure> {
+        let (speed, took) = turn(self.stage, self.contender, self.case, self.count)?;
+        if took < self.time / 2 {
+            // It was slow only while it was tried.
+            self.count = count(speed.messages_per_second * self.time.as_secs_f64());
+        }
+        Ok(speed)
     }
 }
 
