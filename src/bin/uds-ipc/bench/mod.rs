@@ -42,7 +42,7 @@ use results::{Results, Row};
 /// The hidden subcommand of the other process.
 pub(crate) const READER: &str = "bench-reader";
 
-const TEMPLATE: &str = "measuring {msg} [{bar:40}] {percent}%, {elapsed} of about {duration}";
+const TEMPLATE: &str = "measuring {msg} [{wide_bar}] {percent}%, {elapsed} of about {duration}";
 
 const DETAILS: &str = "\
 Three send the same messages to another process, by turns and in many rounds, so that what
@@ -81,7 +81,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", default_value = "40", value_parser = values::run_time)]
     seconds: Duration,
 
-    /// Prints one JSON object in the place of the tables
+    /// Prints one JSON object, in a line, in the place of the tables
     #[arg(long)]
     json: bool,
 
@@ -102,7 +102,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(picture) = picture {
         picture.write(&results)?;
     }
-    let text = if options.json { format!("{:#}\n", json::of(&results)) } else { report::of(&results) };
+    let text = if options.json { format!("{}\n", json::of(&results)) } else { report::of(&results) };
     io::stdout().write_all(text.as_bytes()).map_err(Failure::at("write to standard output"))?;
     Ok(ExitCode::SUCCESS)
 }

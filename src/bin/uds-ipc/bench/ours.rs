@@ -2,6 +2,7 @@
 //! As fast as whoever reads the docs would have it, and no faster.
 
 use std::error::Error;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -100,7 +101,7 @@ pub(super) fn receive(path: &Path, counter: &Arc<Counter>) -> Result<(), Box<dyn
 /// Gives every message to `handle` until the process ends.
 pub(super) fn serve(
     path: &Path,
-    handle: impl Fn(&[u8]) -> std::io::Result<()> + Send + Sync + 'static,
+    handle: impl Fn(&[u8]) -> io::Result<()> + Send + Sync + 'static,
 ) -> Result<(), Box<dyn Error>> {
     let _reader = SocketReader::builder(path).bind()?.start(handle)?;
     Answer::Ready.say()?;

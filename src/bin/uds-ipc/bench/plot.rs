@@ -1,6 +1,7 @@
 //! The picture of the throughput: an SVG with a line for each contender and number of producers.
 //! The file is opened before the run, so that one that cannot be written is found at once.
 
+use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -75,7 +76,7 @@ fn draw(results: &Results) -> Result<String, Failure> {
     Ok(svg)
 }
 
-fn draw_to(svg: &mut String, results: &Results) -> Result<(), Box<dyn std::error::Error>> {
+fn draw_to(svg: &mut String, results: &Results) -> Result<(), Box<dyn Error>> {
     let sizes = distinct(results.rows.iter().map(|row| row.case.size));
     let lines = lines(&results.rows, &sizes);
     let values =

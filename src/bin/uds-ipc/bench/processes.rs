@@ -2,6 +2,7 @@
 //! It is killed on every way out, a signal's too; a parent that is killed takes it along by closing its standard input.
 
 use std::env;
+use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -124,7 +126,7 @@ impl Stage {
         let name = contender.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         let path = self.directory.path().join("s");
         // A reader that was killed has left it.
-        let _ = std::fs::remove_file(&path);
+        let _ = fs::remove_file(&path);
         let mut command = Command::new(&self.program);
         command
             .arg(super::READER)
@@ -174,7 +176,7 @@ impl Reader {
             let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
             let count = loop {
                 match poll(&mut readable, timeout) {
-                    Err(nix::errno::Errno::EINTR) => {}
+                    Err(Errno::EINTR) => {}
                     other => break other.map_err(Failure::at(DOING))?,
                 }
             };

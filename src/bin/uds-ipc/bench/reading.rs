@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use super::answers::{Answer, Received, histogram};
 use super::cases::Contender;
+use super::numbers::widen;
 use super::{clock, handwritten, ours, raw, stamped};
 use crate::say;
 
@@ -87,7 +88,7 @@ impl Counter {
     /// Touches and counts what is no message, by its bytes.
     pub(super) fn take_bytes(&self, bytes: &[u8]) -> bool {
         self.check(is_filled(bytes.first(), bytes.last()));
-        self.add(super::numbers::widen(bytes.len()))
+        self.add(widen(bytes.len()))
     }
 
     #[inline]

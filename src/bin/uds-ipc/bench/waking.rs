@@ -1,6 +1,7 @@
 //! A bare channel whose receiver sleeps, and is woken by whoever sends.
 //! What handing over costs without a thread that lingers.
 
+use std::mem;
 use std::thread;
 
 use crossbeam_channel::{Sender, bounded};
@@ -34,7 +35,7 @@ impl Target for Waking {
     }
 
     fn try_send(&mut self, _: u64) -> bool {
-        self.channel.try_send(std::mem::take(&mut self.message)).is_ok()
+        self.channel.try_send(mem::take(&mut self.message)).is_ok()
     }
 
     fn send_late(&mut self) -> Result<(), Failure> {
