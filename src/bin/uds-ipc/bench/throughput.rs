@@ -100,8 +100,8 @@ impl<'a> Turns<'a> {
 
     fn next(&mut self) -> Result<Speed, Failure> {
         let (speed, took) = turn(self.stage, self.contender, self.case, self.count)?;
-        if took < self.time / 2 {
-            // It was slow only while it was tried.
+        if took < self.time / 2 || took > self.time * 2 {
+            // The machine was busier then than now, or the other way round.
             self.count = count(speed.messages_per_second * self.time.as_secs_f64());
         }
         Ok(speed)
