@@ -77,7 +77,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,4", value_parser = values::producers)]
     producers: Vec<usize>,
 
-    /// How long to measure, about: a little more goes into getting ready
+    /// How long to measure, about: getting ready comes on top, and a busy machine takes longer
     #[arg(long, value_name = "SECONDS", default_value = "40", value_parser = values::run_time)]
     seconds: Duration,
 

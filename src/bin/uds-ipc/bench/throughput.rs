@@ -17,8 +17,9 @@ use super::sending::Sender;
 /// A turn that took at least this long tells how many messages a longer one needs.
 const TELLING: Duration = Duration::from_millis(20);
 
-/// How many messages the first try of a calibration has.
-const FIRST_TRY: u64 = 100;
+/// How many bytes the first try of a calibration has, and how many messages at least.
+const FIRST_TRY_SIZE: u64 = 1024 * 1024;
+const FIRST_TRY: u64 = 10;
 
 /// What one turn came to.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +82,7 @@ impl<'a> Turns<'a> {
         case: Case,
         time: Duration,
     ) -> Result<Self, Failure> {
-        let mut tried = FIRST_TRY;
+        let mut tried = (FIRST_TRY_SIZE / widen(case.frame_len())).max(FIRST_TRY);
         let mut telling = Vec::new();
         // Two, because the first may have stood still for reasons of the machine's.
         while telling.len() < 2 {
@@ -101,8 +102,9 @@ impl<'a> Turns<'a> {
     fn next(&mut self) -> Result<Speed, Failure> {
         let (speed, took) = turn(self.stage, self.contender, self.case, self.count)?;
         if took < self.time / 2 || took > self.time * 2 {
-            // The machine was busier then than now, or the other way round.
-            self.count = count(speed.messages_per_second * self.time.as_secs_f64());
+            // The machine was busier then than now, or the other way round. In steps: it may only have stood still.
+            let expected = count(speed.messages_per_second * self.time.as_secs_f64());
+            self.count = expected.clamp(self.count.div_ceil(2), self.count * 4);
         }
         Ok(speed)
     }
