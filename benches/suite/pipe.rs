@@ -11,7 +11,7 @@ use uds_ipc::{Level, Writer, WriterBuilder};
 
 use crate::PATIENCE;
 use crate::common::ReaderProcess;
-use crate::messages::{Messages, Seen};
+use crate::messages::{Messages, Seen, to_u64};
 
 /// What `writers` writers send to one reader, each from `producers` threads.
 pub(crate) struct Pipe {
@@ -39,12 +39,19 @@ impl Pipe {
         let reader = ReaderProcess::start(role, &path);
         let writer = |path: &Path| build(Writer::builder(path)).start().expect("a writer");
         let writers = iter::repeat_with(|| writer(&path)).take(writers).collect();
-        Self { reader, writers, producers, sent: Seen::default(), _directory: directory }
+        let mut pipe = Self { reader, writers, producers, sent: Seen::default(), _directory: directory };
+        // All are connected before anything is measured.
+        pipe.send(&Messages::of(1), pipe.threads());
+        pipe
+    }
+
+    fn threads(&self) -> u64 {
+        self.producers * to_u64(self.writers.len())
     }
 
     /// Sends `count` messages, shared out among the threads. Returns how long it took until the handler had had all of them.
     pub(crate) fn send(&mut self, messages: &Messages, count: u64) -> Duration {
-        let threads = self.producers * u64::try_from(self.writers.len()).expect("a number");
+        let threads = self.threads();
         let shares: Vec<_> =
             (0..threads).map(|thread| count / threads + u64::from(thread < count % threads)).collect();
         let took = if let (&[share], [writer]) = (&shares[..], &self.writers[..]) {
