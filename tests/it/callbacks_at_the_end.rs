@@ -425,7 +425,8 @@ fn give_up(way: GivenUp, act: Act) -> String {
         assert_eq!(writer.try_send("after"), Err(SendError::Closed(())));
     } else {
         cast.reader(On::Same).put(start(&place.socket()));
-        writer.try_send("after").unwrap();
+        // What is being written at this moment makes no room.
+        writer.send_timeout("after", PATIENCE).unwrap();
     }
     let report = returns("the shutdown", move || writer.shutdown(PATIENCE).unwrap());
     assert_eq!(report.left.messages, u64::from(matches!(way, GivenUp::LeftAtTheEnd)));

@@ -122,7 +122,8 @@ fn act(random: &mut fastrand::Rng) -> Act {
     match random.u8(0..100) {
         0..22 => Act::Send(len(random)),
         22..25 => Act::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
-        25 if random.bool() => Act::SendMany(random.usize(1..300)),
+        // Receipts of more than a byte need many.
+        25 if random.u8(0..4) > 0 => Act::SendMany(random.usize(1..300)),
         25 => Act::Reserve(len(random)),
         26 => Act::Commit,
         27 => Act::DropSlot,
@@ -134,7 +135,7 @@ fn act(random: &mut fastrand::Rng) -> Act {
         70 => Act::ReadAndFail(random.usize(1..6_000)),
         71 => Act::ReadAndDie(random.usize(1..6_000)),
         72 => Act::ReadOld,
-        73..79 => Act::Answer(random.usize(1..4)),
+        73..79 => Act::Answer(if random.bool() { 1 } else { random.usize(1..4) }),
         79 => Act::Lie([Lie::TooHigh, Lie::Fell, Lie::NoVarint][random.usize(..3)]),
         80 => [Act::CloseSending, Act::ForbidSending][random.usize(..2)],
         81 => Act::CloseIdle,
