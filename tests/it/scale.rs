@@ -8,7 +8,6 @@ use std::os::unix::net::UnixStream;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use uds_ipc::{Handler, Peer, Reader};
@@ -72,9 +71,8 @@ fn an_idle_connection_costs_less_than_two_kib_and_no_thread() {
     wait_until("all are connected", || reader.metrics().open == u64::try_from(IDLE).unwrap());
     let grown = memory(process::id(), "VmRSS").saturating_sub(before);
     assert!(grown < 2 * IDLE, "{grown} KiB for {IDLE} connections");
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    let threads = reader.metrics().threads;
-    assert!(threads <= u64::try_from(processors).unwrap(), "{threads} threads");
+    // Those that were needed to accept so many at once leave when there is nothing to do.
+    wait_until("one thread is left", || reader.metrics().threads == 1);
     assert_eq!(reader.shutdown(PATIENCE).unwrap().cut, 0);
     Child::say("done");
 }
@@ -82,8 +80,8 @@ fn an_idle_connection_costs_less_than_two_kib_and_no_thread() {
 #[test]
 fn of_a_thousand_busy_connections_each_has_its_share() {
     const BUSY: usize = 1_000;
-    /// Several times what fits into a socket.
-    const LEAST: u64 = 300;
+    /// Several times what a turn brings, and so many times what fits into a socket.
+    const LEAST: u64 = 600;
     if Child::path().is_none() {
         return run_with_descriptors("scale::of_a_thousand_busy_connections_each_has_its_share");
     }
@@ -95,18 +93,15 @@ fn of_a_thousand_busy_connections_each_has_its_share() {
     for (stream, _) in &streams {
         stream.set_nonblocking(true).unwrap();
     }
-    let mut least = 0;
-    while least < LEAST {
+    while counts.all().into_iter().min() < Some(LEAST) {
         for (stream, sent) in &mut streams {
             // What does not fit goes out in the next round.
             *sent += stream.write(&frames[*sent % frames.len()..]).unwrap_or(0);
         }
-        let counts = counts.all();
-        least = counts.iter().copied().min().unwrap();
-        let most = counts.iter().copied().max().unwrap();
-        // One turn at a connection brings a MiB at most.
-        assert!(most <= 3 * least + 300, "from {least} to {most}");
     }
+    let counts = counts.all();
+    let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+    assert!(*most <= 3 * least, "from {least} to {most}");
     drop(streams);
     reader.shutdown(PATIENCE).unwrap();
     Child::say("done");
