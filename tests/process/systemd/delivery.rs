@@ -27,7 +27,9 @@ fn play(place: &Path, delivery: Delivery) {
         return collect(place);
     }
     let writer = Writer::builder("/run/x.sock").delivery(delivery).backoff_min(Duration::from_millis(1));
-    let writer = Arc::new(writer.backoff_max(Duration::from_millis(5)).start().unwrap());
+    // It waits in systemd's backlog meanwhile, however slow the machine: to give that connection up would leave half a message in it.
+    let writer = writer.backoff_max(Duration::from_millis(5)).write_timeout(PATIENCE);
+    let writer = Arc::new(writer.start().unwrap());
     let load = Load::start(&writer);
     while !place.join("enough").exists() {
         thread::park_timeout(Duration::from_millis(10));
