@@ -254,6 +254,7 @@ fn a_service_is_ready_when_it_says_so_and_stops_before_it_has_stopped() {
     let reader = play.reader();
     play.notes.add("reads");
     assert_eq!(lines().next().unwrap(), "begin");
+    wait_until("what was handled is counted", || reader.metrics().received.messages == 1);
     let service = Service::start([reader]);
     assert_eq!(lines().next().unwrap(), "stop");
     let reports = service.shutdown(PATIENCE).unwrap();
