@@ -94,7 +94,7 @@ fn sort(error: io::Error, end: End) -> Accepted {
 pub(crate) struct Listener {
     socket: Socket,
     file: Option<SocketFile>,
-    /// It is being ended, and has been.
+    /// Set before the socket is shut down, and after: what lies between is seen by accepts that run meanwhile.
     is_ending: AtomicBool,
     has_ended: AtomicBool,
     owner: Owner,
@@ -246,7 +246,10 @@ impl Listener {
             End::Far
         };
         let accepted = accepted.map_or_else(|error| sort(error, end), Accepted::Stream);
-        if matches!(accepted, Accepted::Nobody) && end == End::Far && self.is_shut() {
+        // In this order: our own end is said to be near before the socket is shut down.
+        let is_deaf =
+            matches!(accepted, Accepted::Nobody) && self.is_shut() && !self.is_ending.load(Ordering::Acquire);
+        if is_deaf {
             // Nobody can come, and the socket is ready all the same: it would be looked at again and again.
             return Accepted::Short(io::Error::from_raw_os_error(libc::ESHUTDOWN));
         }
