@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::process;
 use std::sync::mpsc;
 use std::thread;
@@ -13,8 +12,8 @@ use std::time::{Duration, Instant};
 use uds_ipc::{BindError, Reader, ReaderBuilder, ReaderEvent, StartError, Writer};
 
 use crate::support::{
-    Child, Collector, Gate, Notes, PATIENCE, Place, SHORT, Scripted, assert_rests, connect, frame, is_closed,
-    let_pass, memory, returns, send_and_close, skip, wait_until,
+    Child, Collector, Gate, Notes, PATIENCE, Place, SHORT, Scripted, assert_rests, connect, ended_as, frame,
+    is_closed, let_pass, memory, returns, send_and_close, skip, wait_until,
 };
 
 #[expect(clippy::disallowed_methods, reason = "these tests are about time")]
@@ -533,14 +532,7 @@ fn without_threads_a_start_fails_whole_and_a_running_reader_serves_on_until_it_c
     let user = 100_000 + process::id();
     chown(place.path("."), Some(user), Some(user)).unwrap();
     let mut command = Child::test(NAME, &place.socket(), "ulimit -u 40 2>/dev/null || ulimit -p 40");
-    let mut child = match Child::start(command.uid(user).gid(user)) {
-        Ok(child) => child,
-        Err(error) => return skip(&format!("this program cannot be run by another user: {error}")),
-    };
-    wait_until("it ends", || child.has_ended());
-    if child.lines.len() == 0 {
-        return skip("this program cannot be run by another user");
-    }
+    let Some(child) = ended_as(user, &mut command) else { return };
     child.lines.wait_for("good");
 }
 

@@ -8,7 +8,6 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Barrier;
@@ -22,8 +21,8 @@ use uds_ipc::{
 };
 
 use crate::support::{
-    Child, Collector, Over, PATIENCE, Place, connect, finish, frame, python, returns, send_and_close, skip,
-    wait_until, writer,
+    Child, Collector, Over, PATIENCE, Place, connect, ended_as, finish, frame, python, returns,
+    send_and_close, skip, wait_until, writer,
 };
 
 fn bind(path: impl AsRef<OsStr>) -> Result<BoundReader, BindError> {
@@ -282,14 +281,7 @@ fn a_live_socket_that_we_may_not_connect_to_is_in_use() {
     let _bound = bind(place.socket()).unwrap();
     chown(place.path("."), Some(4_242), Some(4_242)).unwrap();
     let mut command = Child::test(NAME, &place.socket(), "");
-    let mut child = match Child::start(command.uid(4_242).gid(4_242)) {
-        Ok(child) => child,
-        Err(error) => return skip(&format!("this program cannot be run by another user: {error}")),
-    };
-    wait_until("it ends", || child.has_ended());
-    if child.lines.len() == 0 {
-        return skip("this program cannot be run by another user");
-    }
+    let Some(child) = ended_as(4_242, &mut command) else { return };
     child.lines.wait_for("in use");
     assert!(place.socket().exists());
 }

@@ -5,7 +5,6 @@
 use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,8 +12,8 @@ use std::thread;
 use uds_ipc::{BindError, Peer, Reader, ReaderEvent, create_socket_dir, remove_stale_socket};
 
 use crate::support::{
-    Child, Collector, Gate, Notes, Over, PATIENCE, Place, Scripted, connect, finish, frame, skip, stranger,
-    wait_until, writer,
+    Child, Collector, Gate, Notes, Over, PATIENCE, Place, Scripted, connect, ended_as, finish, frame, skip,
+    stranger, writer,
 };
 
 fn is_root(place: &Place) -> bool {
@@ -168,14 +167,7 @@ fn an_owner_that_cannot_be_set_is_an_error_and_leaves_no_file() {
     }
     chown(place.path("."), Some(4_242), Some(4_242)).unwrap();
     let mut command = Child::test(NAME, &place.socket(), "");
-    let mut child = match Child::start(command.uid(4_242).gid(4_242)) {
-        Ok(child) => child,
-        Err(error) => return skip(&format!("this program cannot be run by another user: {error}")),
-    };
-    wait_until("it ends", || child.has_ended());
-    if child.lines.len() == 0 {
-        return skip("this program cannot be run by another user");
-    }
+    let Some(child) = ended_as(4_242, &mut command) else { return };
     child.lines.wait_for("good");
 }
 

@@ -737,6 +737,19 @@ pub(crate) fn stranger(place: &Place, address: &OsStr) -> Option<Child> {
     child
 }
 
+/// Runs a process of another user to its end. `None`, said aloud, where that cannot be.
+pub(crate) fn ended_as(user: u32, command: &mut Command) -> Option<Child> {
+    let child = Child::start(command.uid(user).gid(user));
+    let cannot = "this program cannot be run by another user";
+    let mut child = child.inspect_err(|error| skip(&format!("{cannot}: {error}"))).ok()?;
+    wait_until("it ends", || child.has_ended());
+    if child.lines.len() == 0 {
+        skip(cannot);
+        return None;
+    }
+    Some(child)
+}
+
 /// Lets `time` go by, as a silent connection of some other reader sees it.
 #[track_caller]
 pub(crate) fn let_pass(time: Duration) {
