@@ -27,6 +27,26 @@ impl Prefix {
     }
 }
 
+/// A length prefix of one or two bytes, as nearly all are, without a detour through memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ShortPrefix {
+    One(u8),
+    Two([u8; 2]),
+}
+
+impl ShortPrefix {
+    /// `None` where it takes more.
+    #[inline]
+    pub(crate) fn new(payload_len: usize) -> Option<Self> {
+        let [low, high] = u16::try_from(payload_len).ok()?.to_le_bytes();
+        match (low, high) {
+            (0..=0x7f, 0) => Some(Self::One(low)),
+            (_, 0..=0x3f) => Some(Self::Two([low | 0x80, high << 1 | low >> 7])),
+            _ => None,
+        }
+    }
+}
+
 /// What the first bytes of a frame say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
@@ -81,6 +101,11 @@ mod tests {
             (10 << 20, &[0x80, 0x80, 0x80, 0x05]),
         ] {
             assert_eq!(Prefix::new(len).as_slice(), hex);
+            match ShortPrefix::new(len) {
+                Some(ShortPrefix::One(byte)) => assert_eq!([byte], hex),
+                Some(ShortPrefix::Two(bytes)) => assert_eq!(bytes, hex),
+                None => assert!(hex.len() > 2),
+            }
             assert_eq!(parse_prefix(hex), parsed(u64::try_from(len).unwrap(), hex.len()));
         }
         assert_eq!(

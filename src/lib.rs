@@ -107,7 +107,7 @@
 //!
 //! * At most once, the default: nothing is delivered twice. With [`Delivery::AtLeastOnce`] a reader may be killed at any moment and nothing is lost, and
 //!   some messages may come twice. Half a message never comes.
-//! * Messages of one thread arrive in order on one connection. A reader that takes nothing for the write timeout gets a new connection, which it may
+//! * Messages of one thread arrive in order on one connection; those of different threads have no order. A reader that takes nothing for the write timeout gets a new connection, which it may
 //!   handle beside the rest of the old one: a longer [`write_timeout`](WriterBuilder::write_timeout) suits readers that pause.
 //! * Nothing is lost while the reader is away, stops as planned or closes an idle connection, up to the bounds of the queue.
 //! * At most once, a reader that is killed loses what it had read and not handled, and what lay in its socket's buffer: up to 425,984 bytes with the default settings; on Linux

@@ -6,7 +6,7 @@ use bytes::Bytes;
 /// Something that can be sent: any borrowed or owned run of bytes or text.
 ///
 /// What is borrowed (`&[u8]`, `&str`, `&Vec<u8>`, `&String`, `&[u8; N]`, `&Bytes`) is copied into the queue. What is owned (`Vec<u8>`,
-/// `String`, [`Bytes`], `Box<[u8]>`) is copied while it is small, which is faster, and handed over without a copy from 32 KiB on. A [`Bytes`] that is a part of something larger keeps
+/// `String`, [`Bytes`], `Box<[u8]>`) is copied while it is small, which is faster, and handed over without a copy from 8 KiB on. A [`Bytes`] that is a part of something larger keeps
 /// all of that in memory until it is sent. One with an owner
 /// ([`Bytes::from_owner`]) is given up on the writer's thread, or on that of a sender that makes room; its owner may call the writer then.
 ///

@@ -20,6 +20,14 @@ impl Tally {
     pub(crate) fn one(len: usize) -> Self {
         Self { messages: 1, bytes: widen(len) }
     }
+
+    /// By how much it is more than `other`, if it is.
+    pub(crate) fn beyond(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_sub(other.messages),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
 }
 
 impl Add for Tally {
@@ -213,6 +221,7 @@ impl Counter {
     }
 
     /// Publishes a number that is kept under somebody's lock: a plain store, where `add` would be a locked instruction.
+    #[inline]
     pub(crate) fn publish(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
     }
@@ -235,6 +244,7 @@ impl TallyCounter {
         self.bytes.add(more.bytes);
     }
 
+    #[inline]
     pub(crate) fn publish(&self, value: Tally) {
         self.messages.publish(value.messages);
         self.bytes.publish(value.bytes);

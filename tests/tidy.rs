@@ -47,7 +47,9 @@ const PURE: &[&str] = &[
     "writer/step.rs",
     "writer/attention.rs",
     "writer/outbox.rs",
-    "writer/queue.rs",
+    "writer/queue/mod.rs",
+    "writer/queue/room.rs",
+    "writer/queue/writing.rs",
     "writer/state.rs",
     "reader/decoder.rs",
     "reader/receipts.rs",
@@ -55,8 +57,9 @@ const PURE: &[&str] = &[
     "systemd/pulse.rs",
 ];
 
-/// The only files with unsafe code: one system call, and one variable of the environment, for which no safe form exists.
-const UNSAFE: &[&str] = &["sys/unread.rs", "sys/environment.rs"];
+/// The only files with unsafe code: one system call, and one variable of the environment, for which no safe form exists; and memory that two
+/// threads use without a lock, with the pointer to it.
+const UNSAFE: &[&str] = &["sys/unread.rs", "sys/environment.rs", "writer/lane.rs", "writer/local.rs"];
 
 const MOST_LINES: usize = 400;
 
@@ -171,7 +174,7 @@ fn every_file_is_short_and_says_what_it_is() {
 }
 
 #[test]
-fn the_library_has_no_stubs_and_unsafe_code_in_two_places_only() {
+fn the_library_has_no_stubs_and_unsafe_code_in_few_places_only() {
     for source in sources() {
         assert!(
             !source.code.contains("unsafe ") || UNSAFE.contains(&source.name.as_str()),

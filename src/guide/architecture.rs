@@ -13,17 +13,25 @@
 //! | layer | writer | reader | rule |
 //! | --- | --- | --- | --- |
 //! | what users hold | `writer/mod.rs`, `builder.rs`, `slot.rs` | `reader/mod.rs`, `builder.rs`, `handler.rs`; `systemd/`: what a service tells its manager, `service.rs` with `pulse.rs` and `notify.rs` | thin: docs, settings, checks |
-//! | shells | `worker.rs` and `receiving.rs`: the thread, with its view of the system in `kernel.rs`; `shared.rs`: the lock, and waiting for it | `dispatcher.rs`: times and threads; `worker.rs`: a thread; `connection.rs`: a turn at a connection; `core.rs`: the lock; `callbacks.rs`; `vitals.rs`: how it is; `counters.rs` in both | only here the clock is read and anything blocks |
-//! | machines | `state.rs` and its words in `step.rs`; `queue.rs`, `block.rs`, `outbox.rs`; `ledger.rs`: what receipts say; `flush.rs`; values in `limits.rs`, `attention.rs`, `deadline.rs`, `handed.rs` | `state.rs`, `decoder.rs`, `receipts.rs` | pure: bytes, counts and `now` come in, what is to be done comes out |
+//! | shells | `worker.rs` and `receiving.rs`: the thread, with its view of the system in `kernel.rs`; `shared.rs`: the lock, and waiting for it; `lane.rs`: memory that two threads use without a lock, and `local.rs`: which one is the current thread's | `dispatcher.rs`: times and threads; `worker.rs`: a thread; `connection.rs`: a turn at a connection; `core.rs`: the lock; `callbacks.rs`; `vitals.rs`: how it is; `counters.rs` in both | only here the clock is read and anything blocks |
+//! | machines | `state.rs` and its words in `step.rs`; `queue/`: `room.rs`, `lanes.rs`, `writing.rs`, with `block.rs` and `outbox.rs`; `ledger.rs`: what receipts say; `flush.rs`; values in `limits.rs`, `attention.rs`, `deadline.rs`, `handed.rs` | `state.rs`, `decoder.rs`, `receipts.rs` | pure: bytes, counts and `now` come in, what is to be done comes out |
 //! | system | `sys/` | the same | descriptors and `io::Error`, no policy; the seam for other platforms |
 //! | leaves | `frame.rs`, `address.rs`, `backoff.rs`, `pool.rs`, `metrics.rs`, `peer.rs`, `event/` (`writer.rs`, `reader.rs`), `observer.rs`, `error.rs`, `message.rs`, `reentry.rs` | the same, and `activation.rs` | values |
 //!
 //! # The writer
 //!
-//! A message is framed once, by its sender, at the end of the open block: a copy of its bytes under a lock that is held for some nanoseconds. A full block is
-//! sealed and pushed into a bounded crossbeam channel. The thread takes the sealed blocks, and the open one when there are no more, and hands them to the kernel with one
-//! vectored write. So neither the queue nor the kernel is paid for each message. A large owned message is a block of its own: prefix and payload as two slices, never
+//! A message is framed once, by its sender, at the end of its thread's lane: memory into which that thread alone writes, and which the queue reads without stopping it. How far
+//! the thread came is one word that it stores after each message; so a send is a copy and a few plain stores, without a lock and without a locked instruction. A full lane
+//! becomes a block as it is: its memory is sealed and pushed into a bounded crossbeam channel, and the lane gets other memory. The writer's thread takes the sealed blocks,
+//! copies together what stands in the lanes of threads that send little, and hands it all to the kernel with one vectored write. So neither the queue nor the kernel is paid for
+//! each message. A large owned message is a block of its own: prefix and payload as two slices, never
 //! copied. A used block is used again.
+//!
+//! What the bounds of the queue allow is leased to a lane in advance, a quarter of what is free at a time, and each lease ends when it is used up, when somebody else needs the room, when the
+//! writer's thread goes to sleep, and when the writer is shut down. Whoever ends it from outside does so under the queue's lock: it marks the lane as shut, has all processors pass a memory barrier
+//! (`membarrier(2)`; elsewhere each send has a barrier of its own), and takes what is there. A thread looks at the mark after each message, and if the lane was shut it settles with the queue, under the lock,
+//! whether that message was taken. Messages of different threads have no order among each other until they leave their lanes. Threads beyond the 64th, and those that are about to
+//! end, use the open block, under the lock.
 //!
 //! No index of the frames in a block is kept: after a partial write they are walked to find the first whose last byte the kernel did not take. From there the next
 //! connection goes on. That is the retry buffer; there is no second one.

@@ -12,6 +12,9 @@
 //!   reader may be killed at any moment and nothing is lost, if its handler stores before `batch_end` returns; some messages may arrive twice, never on one connection.
 //! * Messages of one thread arrive in order, as long as they travel on one connection. After a write timeout the reader may
 //!   handle the rest of the old connection beside the new one.
+//! * Messages of different threads have no order, not even when one was sent after the other: two that were sent within the
+//!   [`linger`](crate::WriterBuilder::linger) may change places. A task that moves from thread to thread is one of several threads here. Where that matters, number the
+//!   messages, or call [`flush`](crate::Writer::flush) before the other thread goes on.
 //!
 //! # What can be lost, and what can come twice
 //!

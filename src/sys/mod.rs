@@ -4,6 +4,7 @@
 #[cfg(not(unix))]
 compile_error!("uds-ipc knows Unix only so far: Windows needs a `sys` of its own");
 
+pub(crate) mod barrier;
 mod credentials;
 mod environment;
 mod file;

@@ -16,7 +16,10 @@ use crate::metrics::Tally;
 pub(super) const BLOCK_SIZE: usize = 128 * 1024;
 
 /// From this length on an owned message becomes a block of its own instead of being copied.
-pub(super) const OWN_BLOCK_SIZE: usize = 32 * 1024;
+pub(super) const OWN_BLOCK_SIZE: usize = 8 * 1024;
+
+/// Up to this length a borrowed message is copied into a block; a longer one gets memory of its own, so that it is not copied under a lock.
+pub(super) const MOST_COPIED: usize = 16 * 1024 - 1;
 
 /// Up to here a block is worth the copy that puts it to another.
 const SMALL: usize = 4 * 1024;
@@ -73,6 +76,21 @@ impl Block {
         Some(used)
     }
 
+    /// Takes the memory out of an empty block.
+    pub(super) fn take_memory(&mut self) -> Vec<u8> {
+        match &mut self.body {
+            Body::Copied(frames) => std::mem::take(frames),
+            Body::Owned { .. } => Vec::new(),
+        }
+    }
+
+    /// Fills an empty block: with the messages in `frames` from `start` on.
+    pub(super) fn fill(&mut self, frames: Vec<u8>, start: usize, tally: Tally) {
+        self.body = Body::Copied(frames);
+        self.tally = tally;
+        (self.settled, self.whole, self.taken) = (start, start, start);
+    }
+
     pub(super) fn set_first(&mut self, first: u64) {
         self.first = first;
     }
@@ -107,6 +125,17 @@ impl Block {
         }
         frames.extend_from_slice(message);
         self.tally += Tally::one(message.len());
+    }
+
+    /// Adds copies of whole frames. Only for a block made by [`Block::empty`].
+    pub(super) fn push_frames(&mut self, more: &[u8], tally: Tally) {
+        let Body::Copied(frames) = &mut self.body else { return };
+        let needed = frames.len() + more.len();
+        if needed > frames.capacity() {
+            grow(frames, needed);
+        }
+        frames.extend_from_slice(more);
+        self.tally += tally;
     }
 
     /// The messages that remain.

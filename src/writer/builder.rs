@@ -197,7 +197,7 @@ impl WriterBuilder {
         self.check_times()?;
         let address = self.address?;
         let system = |source| StartError::System { address: address.clone(), source };
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(self.delivery));
         let queue = Queue::new(limits, self.delivery, Arc::clone(&counters));
         let returned = queue.returns.receiver();
         let shared = Arc::new(Shared {

@@ -2,13 +2,21 @@
 //! Only counts; `WriterMetrics` is what users see of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use crate::metrics::{Counter, Dropped, Failed, TallyCounter, WriterMetrics};
+use super::lane::Lane;
+use super::outbox::Delivery;
+use crate::metrics::{Counter, Dropped, Failed, Tally, TallyCounter, WriterMetrics};
 
-#[derive(Debug, Default)]
+/// How many lanes there are at most. Threads beyond send under the queue's lock.
+const MOST_LANES: usize = 64;
+
+#[derive(Debug)]
 pub(super) struct Counters {
+    delivery: Delivery,
+    /// Under the lock, not in a lane.
     pub(super) accepted: TallyCounter,
-    pub(super) queued: TallyCounter,
+    lanes: [OnceLock<Arc<Lane>>; MOST_LANES],
     pub(super) sent: TallyCounter,
     pub(super) confirmed: TallyCounter,
     pub(super) resent: TallyCounter,
@@ -26,6 +34,38 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    pub(super) fn new(delivery: Delivery) -> Self {
+        Self {
+            delivery,
+            accepted: TallyCounter::default(),
+            lanes: [const { OnceLock::new() }; MOST_LANES],
+            sent: TallyCounter::default(),
+            confirmed: TallyCounter::default(),
+            resent: TallyCounter::default(),
+            dropped_full: TallyCounter::default(),
+            dropped_too_large: TallyCounter::default(),
+            dropped_closed: TallyCounter::default(),
+            dropped_oldest: TallyCounter::default(),
+            given_up: TallyCounter::default(),
+            left: TallyCounter::default(),
+            connects: Counter::default(),
+            lost_with_unread: Counter::default(),
+            writes: Counter::default(),
+            observer_panics: Counter::default(),
+            connected: AtomicBool::default(),
+        }
+    }
+
+    /// Adds up what is accepted in `lane`, for good. False when there are enough.
+    pub(super) fn add_lane(&self, lane: &Arc<Lane>) -> bool {
+        self.lanes.iter().any(|place| place.set(Arc::clone(lane)).is_ok())
+    }
+
+    fn accepted(&self) -> Tally {
+        let lanes = self.lanes.iter().map_while(OnceLock::get);
+        lanes.fold(self.accepted.value(), |sum, lane| sum + lane.accepted())
+    }
+
     pub(super) fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::Relaxed);
     }
@@ -35,19 +75,28 @@ impl Counters {
     }
 
     pub(super) fn metrics(&self) -> WriterMetrics {
+        // First: what ends meanwhile must not seem to be more than there was.
+        let accepted = self.accepted();
+        let (sent, confirmed) = (self.sent.value(), self.confirmed.value());
+        let dropped = Dropped {
+            full: self.dropped_full.value(),
+            too_large: self.dropped_too_large.value(),
+            closed: self.dropped_closed.value(),
+            oldest: self.dropped_oldest.value(),
+        };
+        let failed = Failed { given_up: self.given_up.value(), left: self.left.value() };
+        let done = match self.delivery {
+            Delivery::AtMostOnce => sent,
+            Delivery::AtLeastOnce => confirmed,
+        };
         WriterMetrics {
-            accepted: self.accepted.value(),
-            sent: self.sent.value(),
-            confirmed: self.confirmed.value(),
+            accepted,
+            sent,
+            confirmed,
             resent: self.resent.value(),
-            queued: self.queued.value(),
-            dropped: Dropped {
-                full: self.dropped_full.value(),
-                too_large: self.dropped_too_large.value(),
-                closed: self.dropped_closed.value(),
-                oldest: self.dropped_oldest.value(),
-            },
-            failed: Failed { given_up: self.given_up.value(), left: self.left.value() },
+            queued: accepted.beyond(done + dropped.oldest + failed.total()),
+            dropped,
+            failed,
             connects: self.connects.value(),
             lost_with_unread: self.lost_with_unread.value(),
             writes: self.writes.value(),

@@ -1,11 +1,12 @@
 //! How much a writer's queue holds, and what happens to what does not fit.
 //! Values.
 
-use super::block::OWN_BLOCK_SIZE;
-use crate::metrics::widen;
-
 /// The channel allocates all its slots at once: a user's bounds beyond any memory must not.
 const MOST_SLOTS: u64 = 64 * 1024;
+
+/// There is a slot for each two blocks of this size. Owned messages that are smaller find fewer slots than there is room in bytes: when those are
+/// taken, they are copied.
+const SLOT_SIZE: u64 = 32 * 1024;
 
 /// What happens to a message for which there is no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,10 +35,9 @@ pub(super) enum Refusal {
     Closed,
 }
 
-/// How many sealed blocks there can be within the bounds. Each is full in bytes or messages, of which there can be few, or stands next to
-/// a message with a block of its own.
+/// How many sealed blocks there can be.
 pub(super) fn slots(limits: Limits) -> usize {
-    let by_bytes = 2 * (limits.bytes / widen(OWN_BLOCK_SIZE)) + 8;
+    let by_bytes = 2 * (limits.bytes / SLOT_SIZE) + 8;
     usize::try_from(by_bytes.min(limits.messages.saturating_add(2)).min(MOST_SLOTS)).unwrap_or(usize::MAX)
 }
 

@@ -11,8 +11,10 @@ mod flush;
 pub mod fuzzing;
 mod handed;
 mod kernel;
+mod lane;
 mod ledger;
 mod limits;
+mod local;
 mod outbox;
 mod queue;
 mod receiving;
@@ -46,7 +48,7 @@ use crate::error::{FlushError, SendError, ShutdownError, StartError};
 use crate::message::Message;
 use crate::metrics::{Tally, WriterMetrics};
 use attention::Wake;
-use block::OWN_BLOCK_SIZE;
+use block::{MOST_COPIED, OWN_BLOCK_SIZE};
 use shared::{Patience, Shared, deadline};
 
 /// How long a writer that is dropped without a shutdown still drains.
@@ -55,7 +57,10 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 /// The sending end: takes messages at once, and sends them from a thread of its own.
 ///
 /// All methods take `&self`: share a writer between threads by reference or in an `Arc`. Messages of one thread arrive
-/// in the order in which it sent them, on one connection; see [`write_timeout`](WriterBuilder::write_timeout) for two.
+/// in the order in which it sent them, on one connection; see [`write_timeout`](WriterBuilder::write_timeout) for two. Those of different threads
+/// have no order among each other.
+///
+/// A thread that sends keeps up to 128 KiB of memory for it until it ends, or sends through another writer after this one is gone.
 ///
 /// Dropped, it sends what is queued for up to a second; [`shutdown`](Self::shutdown) says how long instead, and what was left. In a child made by
 /// `fork` without `exec` there is no thread to send: there a drop does nothing.
@@ -117,7 +122,7 @@ impl Writer {
 
     /// Puts a message into the queue. Never blocks: not on I/O, not for the reader, not for room.
     ///
-    /// What is borrowed is copied, what is owned is handed over, from 32 KiB on without a copy: see [`Message`]. Success means
+    /// What is borrowed is copied, what is owned is handed over, from 8 KiB on without a copy: see [`Message`]. Success means
     /// accepted, not sent: [`flush`](Self::flush) and the [`metrics`](Self::metrics) tell more. An empty message is accepted and sends nothing.
     ///
     /// It may be called from async tasks, from the writer's own observer and from a reader's handler.
@@ -149,10 +154,11 @@ impl Writer {
     fn send<M: Message>(&self, message: M, patience: Patience) -> Result<(), SendError<M::Returned>> {
         let bytes = message.bytes();
         let len = bytes.len();
-        if len == 0 || len >= OWN_BLOCK_SIZE || len > self.shared.max_message_len {
+        let is_copied = len < OWN_BLOCK_SIZE || (!M::OWNED && len <= MOST_COPIED);
+        if len == 0 || !is_copied || len > self.shared.max_message_len {
             return self.send_unusual(message, patience);
         }
-        let pushed = self.shared.push(patience, |queue| queue.push(bytes));
+        let pushed = self.shared.send(patience, bytes);
         pushed.map_err(|refusal| self.shared.refuse(refusal, Tally::one(len), message.give_back()))
     }
 
@@ -170,7 +176,7 @@ impl Writer {
             // A copy this long is not made under the lock: first room for it, then the copy, then its place.
             let pushed = self.shared.push(patience, |queue| queue.reserve(len)).and_then(|()| {
                 let mut copy = Some(Bytes::copy_from_slice(message.bytes()));
-                self.shared.push(Patience::None, |queue| {
+                self.shared.push_in_order(Patience::None, |queue| {
                     queue.unreserve(len);
                     queue.push_owned(len, || copy.take().unwrap_or_default())
                 })
@@ -180,7 +186,7 @@ impl Writer {
         }
         let mut message = Some(message);
         let mut give = || message.take().map(Message::into_bytes).unwrap_or_default();
-        let pushed = self.shared.push(patience, |queue| queue.push_owned(len, &mut give));
+        let pushed = self.shared.push_in_order(patience, |queue| queue.push_owned(len, &mut give));
         match (pushed, message) {
             (Err(refusal), Some(message)) => {
                 Err(self.shared.refuse(refusal, Tally::one(len), message.give_back()))

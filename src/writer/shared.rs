@@ -14,6 +14,7 @@ use super::deadline::{Deadline, earlier};
 use super::flush::{Flush, Level, Told, Verdict};
 use super::ledger::Ledger;
 use super::limits::Refusal;
+use super::local;
 use super::outbox::Delivery;
 use super::queue::{Fronts, Queue};
 use super::step::Pending;
@@ -118,6 +119,7 @@ impl Inner {
 
     pub(super) fn begin_flush(&mut self, level: Level, delivery: Delivery) -> Flush {
         self.watching_reads += usize::from(level == Level::Read);
+        self.queue.collect_all();
         Flush::new(level, delivery, self.queue.end(), &mut self.told)
     }
 
@@ -153,14 +155,72 @@ impl Inner {
 }
 
 impl Shared {
+    /// Accepts a copy of a message that is neither empty nor large.
+    #[inline]
+    pub(super) fn send(&self, patience: Patience, message: &[u8]) -> Result<(), Refusal> {
+        if local::push(self.scope, message) { Ok(()) } else { self.send_by_queue(patience, message) }
+    }
+
+    #[cold]
+    fn send_by_queue(&self, patience: Patience, message: &[u8]) -> Result<(), Refusal> {
+        let pushed = local::with(self.scope, |producer| {
+            self.push_on(patience, &mut |queue| queue.push_from(producer, message))
+        });
+        let pushed = pushed.unwrap_or_else(|| {
+            self.push_on(patience, &mut |queue| {
+                queue.collect_all();
+                queue.push(message)
+            })
+        });
+        self.after(pushed)
+    }
+
+    /// Like [`Shared::push`], behind all that the current thread has sent so far.
+    pub(super) fn push_in_order(
+        &self,
+        patience: Patience,
+        mut push: impl FnMut(&mut Queue) -> Result<Wake, Refusal>,
+    ) -> Result<(), Refusal> {
+        let pushed = local::with(self.scope, |producer| {
+            self.push_on(patience, &mut |queue| {
+                queue.settle(producer.as_mut());
+                push(queue)
+            })
+        });
+        let pushed = pushed.unwrap_or_else(|| {
+            self.push_on(patience, &mut |queue| {
+                queue.collect_all();
+                push(queue)
+            })
+        });
+        self.after(pushed)
+    }
+
     /// Runs `push` on the queue, again and again while there is no room and patience lasts, and wakes the thread if that
     /// is called for.
-    #[inline]
     pub(super) fn push(
         &self,
         patience: Patience,
         mut push: impl FnMut(&mut Queue) -> Result<Wake, Refusal>,
     ) -> Result<(), Refusal> {
+        let pushed = self.push_on(patience, &mut push);
+        self.after(pushed)
+    }
+
+    /// What is the user's runs only here, where the thread's lanes are free to be used.
+    fn after(&self, (pushed, is_freed): (Result<(), Refusal>, bool)) -> Result<(), Refusal> {
+        if is_freed {
+            self.let_go();
+        }
+        pushed
+    }
+
+    /// Says also whether something became free.
+    fn push_on(
+        &self,
+        patience: Patience,
+        push: &mut dyn FnMut(&mut Queue) -> Result<Wake, Refusal>,
+    ) -> (Result<(), Refusal>, bool) {
         let mut inner = self.inner.lock();
         let mut pushed = push(&mut inner.queue);
         if let (Patience::For(timeout), Err(Refusal::Full)) = (patience, pushed) {
@@ -174,18 +234,20 @@ impl Shared {
                 pushed = push(&mut inner.queue);
             }
         }
+        let wake = match pushed {
+            Ok(wake) => wake,
+            Err(Refusal::Full) => inner.queue.rouse_lingering(),
+            Err(Refusal::Closed) => Wake::No,
+        };
         let is_freed = inner.queue.take_freed();
         if is_freed {
             self.tell(&inner);
         }
         drop(inner);
-        if pushed == Ok(Wake::Yes) {
+        if wake == Wake::Yes {
             self.waker.wake();
         }
-        if is_freed {
-            self.let_go();
-        }
-        pushed.map(drop)
+        (pushed.map(drop), is_freed)
     }
 
     /// Drops the buffers that were handed over and are done with. What their owners do then is the user's, so no lock is held.

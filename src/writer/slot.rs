@@ -66,7 +66,7 @@ impl<'a> WriteSlot<'a> {
                 queue.check_open().map(|()| Wake::No)
             }),
             1..OWN_BLOCK_SIZE => {
-                let pushed = self.shared.push(Patience::None, |queue| {
+                let pushed = self.shared.push_in_order(Patience::None, |queue| {
                     queue.unreserve(reserved);
                     queue.push(&buffer)
                 });
@@ -75,7 +75,7 @@ impl<'a> WriteSlot<'a> {
             }
             len => {
                 let mut buffer = Some(without_slack(buffer));
-                self.shared.push(Patience::None, |queue| {
+                self.shared.push_in_order(Patience::None, |queue| {
                     queue.unreserve(reserved);
                     queue.push_owned(len, || buffer.take().unwrap_or_default().into())
                 })

@@ -17,7 +17,7 @@ use crate::event::{ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::{Observer, guarded};
 use crate::peer::Credentials;
-use crate::sys::{Sent, Wanted};
+use crate::sys::{Sent, Wanted, barrier};
 
 /// The pieces of one write. A quarter of a MiB is seldom more, and the kernel takes 1,024.
 const MOST_SLICES: usize = 64;
@@ -69,6 +69,7 @@ pub(super) enum Outage {
 
 impl<K: Kernel> Worker<K> {
     pub(super) fn run(mut self) {
+        barrier::prepare();
         self.shared.scope.enter();
         while self.take_step() {}
         let left = self.finish();
@@ -109,9 +110,29 @@ impl<K: Kernel> Worker<K> {
             Life::Ended(_) | Life::Gone(_) => return None,
         }
         self.state.watch_reads(inner.watches_reads());
-        let step = self.state.step(now, inner.pending());
+        let mut step = self.state.step(now, inner.pending());
+        // Who sends from now on must wake it; and who has sent just now did not.
+        if matches!(step, Step::Wait(WaitFor::Message, _)) && inner.queue.recall() {
+            step = self.state.step(now, inner.pending());
+        }
         let is_write = matches!(step, Step::Write(_));
+        if !is_write && inner.queue.take_freed() {
+            self.shared.tell(&inner);
+        }
         let outbox = if is_write { inner.queue.begin_write() } else { Outbox::default() };
+        // Little by little where it only lingers: what comes next may need them.
+        let surplus = match step {
+            Step::Wait(WaitFor::Message, _) => usize::MAX,
+            Step::Wait(WaitFor::Block, _) => 1,
+            Step::Wait(WaitFor::Time | WaitFor::Room, _)
+            | Step::Connect
+            | Step::Write(_)
+            | Step::KeepAlive
+            | Step::TellSilence
+            | Step::TimeOut { .. }
+            | Step::Exit => 0,
+        };
+        let surplus = inner.queue.surplus(surplus);
         inner.queue.set_attention(match step {
             Step::Wait(WaitFor::Message, _) => Attention::Asleep,
             Step::Wait(WaitFor::Block, _) => Attention::Lingering,
@@ -123,6 +144,8 @@ impl<K: Kernel> Worker<K> {
             | Step::TimeOut { .. }
             | Step::Exit => Attention::Awake,
         });
+        drop(inner);
+        drop(surplus);
         Some((step, outbox))
     }
 
@@ -202,7 +225,9 @@ impl<K: Kernel> Worker<K> {
         let taken = inner.queue.end_write(outbox, len);
         inner.ledger.on_written(len, &taken);
         let is_owed = inner.ledger.is_owed();
-        self.shared.tell(&inner);
+        if inner.queue.has_freed_much() && inner.queue.take_freed() {
+            self.shared.tell(&inner);
+        }
         drop(inner);
         match sent {
             Ok(Sent::Some(_)) => {

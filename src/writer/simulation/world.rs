@@ -45,7 +45,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(setting: Setting, seed: u64) -> Self {
         let net = Rc::new(RefCell::new(Net::new(setting)));
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(setting.delivery));
         let queue = Queue::new(setting.limits, setting.delivery, Arc::clone(&counters));
         let returned = queue.returns.receiver();
         let shared = Arc::new(Shared {
@@ -115,8 +115,8 @@ impl World {
             }
             Act::Flush(level) => {
                 let mut inner = self.shared.inner.lock();
-                let target = inner.queue.end();
                 let flush = inner.begin_flush(level, self.setting.delivery);
+                let target = widen(self.net.borrow().fates.len());
                 self.flushes.push((level, target, flush));
             }
             Act::Thread(most) => self.thread(most, 0, false),
@@ -224,7 +224,13 @@ impl World {
     /// What must hold after every step.
     pub(super) fn check(&self) {
         let (net, metrics) = (self.net.borrow(), self.metrics());
-        let held = self.shared.inner.lock().queue.held();
+        let inner = self.shared.inner.lock();
+        let held = inner.queue.held();
+        assert!(
+            !(inner.queue.is_asleep() && inner.queue.is_fresh()),
+            "nobody wakes the thread for what waits"
+        );
+        drop(inner);
         let reserved: usize = self.reserved.iter().sum();
         let limits = self.setting.limits;
         assert!(held.messages + widen(self.reserved.len()) <= limits.messages, "bound in messages");
@@ -306,7 +312,7 @@ fn has_come(fate: &Fate, level: Level) -> bool {
 fn send(shared: &Shared, net: &RefCell<Net>, len: usize) {
     let number = net.borrow().fates.len();
     let message = message(number, len);
-    if shared.push(Patience::None, |queue| queue.push(&message)).is_ok() {
+    if shared.send(Patience::None, &message).is_ok() {
         accepted(net, message.len());
     }
 }
@@ -315,7 +321,7 @@ fn send_owned(shared: &Shared, net: &RefCell<Net>, len: usize) {
     let number = net.borrow().fates.len();
     let message = message(number, len);
     let own = || Bytes::from(message.clone());
-    let pushed = shared.push(Patience::None, |queue| queue.push_owned(len, own).map(|_| Wake::No));
+    let pushed = shared.push_in_order(Patience::None, |queue| queue.push_owned(len, own).map(|_| Wake::No));
     if pushed.is_ok() {
         accepted(net, message.len());
     }

@@ -1,6 +1,10 @@
 //! What was accepted and has not ended: the open block, the sealed ones behind a bounded channel, and the outbox.
 //! Pure: no I/O, no waiting, no clock. One lock around the whole of it belongs to the caller.
 
+mod lanes;
+mod room;
+mod writing;
+
 use std::mem;
 use std::sync::Arc;
 
@@ -12,18 +16,19 @@ use super::block::{BLOCK_SIZE, Block};
 use super::counters::Counters;
 use super::handed::Returns;
 use super::limits::{Limits, Overflow, Refusal, slots};
-use super::outbox::{Delivery, Ending, Outbox, Taken};
-use crate::metrics::{Tally, widen};
+use super::outbox::{Delivery, Outbox};
+use crate::metrics::Tally;
+use lanes::Record;
+use room::Room;
+pub(super) use writing::Fronts;
+use writing::Writing;
 
-/// How much one write takes along. More brings nothing.
-pub(super) const WRITE_SIZE: usize = 256 * 1024;
-
-/// Used blocks that are kept for the next ones.
-const MOST_SPARE: usize = 8;
+/// Used blocks that are kept while there is nothing to do.
+const MOST_SPARE_AT_REST: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Queue {
-    limits: Limits,
+    overflow: Overflow,
     delivery: Delivery,
     block_messages: u64,
     block_size: usize,
@@ -42,40 +47,21 @@ pub(super) struct Queue {
     /// Somebody wants a receipt for all messages below this number.
     ask_for: Option<u64>,
     accepted: Tally,
-    /// Accepted and not ended, wherever it is: what the bounds are about, with `reserved`.
-    held: Tally,
-    reserved: Tally,
-    /// Room has become free, and those who wait for it have not been told.
+    room: Room,
+    lanes: Vec<Record>,
+    /// Something has become free, and those who wait have not been told.
     freed: bool,
+    /// How much, by what was written.
+    freed_by_writes: Tally,
     attention: Attention,
     closed: bool,
     counters: Arc<Counters>,
 }
 
-/// How far the messages have come, in their numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fronts {
-    /// The oldest that has not ended: all with lower numbers have.
-    pub(super) unsettled: u64,
-    /// The oldest of which the kernel lacks a byte: it has all with lower numbers, or they have ended.
-    pub(super) unwritten: u64,
-}
-
-/// What must be known of the outbox while it is away.
-#[derive(Clone, Copy, Debug)]
-struct Writing {
-    /// The number of its oldest message.
-    front: Option<u64>,
-    /// The number of its oldest message of which the kernel lacks a byte.
-    unwritten: Option<u64>,
-    /// What is in it, and so cannot make room.
-    tally: Tally,
-}
-
 impl Queue {
     pub(super) fn new(limits: Limits, delivery: Delivery, counters: Arc<Counters>) -> Self {
         Self {
-            limits,
+            overflow: limits.overflow,
             delivery,
             // A lingering thread is woken by a sealed block; that must happen well before the queue is full.
             block_messages: (limits.messages / 4).max(1),
@@ -91,9 +77,10 @@ impl Queue {
             writing: None,
             ask_for: None,
             accepted: Tally::default(),
-            held: Tally::default(),
-            reserved: Tally::default(),
+            room: Room::new(limits),
+            lanes: Vec::new(),
             freed: false,
+            freed_by_writes: Tally::default(),
             attention: Attention::Awake,
             closed: false,
             counters,
@@ -105,30 +92,29 @@ impl Queue {
     pub(super) fn push(&mut self, message: &[u8]) -> Result<Wake, Refusal> {
         self.make_room(message.len())?;
         let mut sealed = false;
-        if !self.open.has_room(message.len(), self.block_size)
-            || self.open.tally().messages >= self.block_messages
-        {
-            self.seal()?;
-            sealed = true;
+        if self.is_open_full(message.len()) {
+            // Without a free slot the block grows: there is room.
+            sealed = self.seal().is_ok();
         }
         self.open.push(message);
         self.note_accepted(message.len());
         Ok(self.wake(sealed))
     }
 
-    /// Accepts `message` without a copy. `message` is made only once there is room for it.
+    /// Accepts `message` without a copy, unless there are too many blocks. `message` is made only once there is room for it.
     pub(super) fn push_owned(
         &mut self,
         len: usize,
         message: impl FnOnce() -> Bytes,
     ) -> Result<Wake, Refusal> {
         self.make_room(len)?;
-        let (sender, _) = &self.sealed;
-        if sender.capacity().unwrap_or(0).saturating_sub(sender.len()) < 2 {
-            return Err(Refusal::Full);
+        let message = self.returns.hand(message());
+        if self.free_slots() < 2 || self.seal().is_err() {
+            self.open.push(&message);
+            self.note_accepted(len);
+            return Ok(self.rouse());
         }
-        self.seal()?;
-        let block = Box::new(Block::owned(self.returns.hand(message()), self.next));
+        let block = Box::new(Block::owned(message, self.next));
         // There is a slot: only the holder of the lock fills them.
         let _ = self.sealed.0.try_send(block);
         self.note_accepted(len);
@@ -139,18 +125,24 @@ impl Queue {
     /// Keeps room for a message of `len` bytes, which [`Queue::unreserve`] gives up again.
     pub(super) fn reserve(&mut self, len: usize) -> Result<Wake, Refusal> {
         self.make_room(len)?;
-        self.reserved += Tally::one(len);
+        self.room.reserved += Tally::one(len);
         Ok(Wake::No)
     }
 
     pub(super) fn unreserve(&mut self, len: usize) {
-        self.reserved -= Tally::one(len);
+        self.room.reserved -= Tally::one(len);
         self.freed = true;
     }
 
     /// Whether those who wait for room, or for an end, are to be told. Asking is telling.
     pub(super) fn take_freed(&mut self) -> bool {
+        self.freed_by_writes = Tally::default();
         mem::take(&mut self.freed)
+    }
+
+    /// Whether they are to be told while there is more to write. To wake a thread for each write would cost more than the write.
+    pub(super) fn has_freed_much(&self) -> bool {
+        self.room.is_much(self.freed_by_writes)
     }
 
     /// Whether messages are taken at all.
@@ -160,26 +152,19 @@ impl Queue {
 
     fn make_room(&mut self, len: usize) -> Result<(), Refusal> {
         self.check_open()?;
-        if self.fits(self.held, len) {
+        if self.room.fits(len) || (self.recall_for_room() && self.room.fits(len)) {
             return Ok(());
         }
         // Nothing is dropped for a message that would not fit all the same.
-        if self.limits.overflow == Overflow::Refuse || !self.fits(self.pinned(), len) {
+        if self.overflow == Overflow::Refuse || !self.room.fits_beside(self.pinned(), len) {
             return Err(Refusal::Full);
         }
-        while !self.fits(self.held, len) {
+        while !self.room.fits(len) {
             if !self.evict() {
                 return Err(Refusal::Full);
             }
         }
         Ok(())
-    }
-
-    /// Whether a message fits beside the reserved room and `held`.
-    #[inline]
-    fn fits(&self, held: Tally, len: usize) -> bool {
-        let held = held + self.reserved;
-        held.messages < self.limits.messages && held.bytes.saturating_add(widen(len)) <= self.limits.bytes
     }
 
     /// What cannot make room: it is being written, or the peer has at least a part of it.
@@ -191,15 +176,13 @@ impl Queue {
     fn note_accepted(&mut self, len: usize) {
         self.next += 1;
         self.accepted += Tally::one(len);
-        self.held += Tally::one(len);
+        self.room.held += Tally::one(len);
         self.counters.accepted.publish(self.accepted);
-        self.counters.queued.publish(self.held);
     }
 
     fn note_ended(&mut self, ended: Tally) {
-        self.held -= ended;
+        self.room.held -= ended;
         self.freed = true;
-        self.counters.queued.publish(self.held);
     }
 
     #[inline]
@@ -210,6 +193,22 @@ impl Queue {
     /// Claims the thread's attention for somebody who waits.
     pub(super) fn rouse(&mut self) -> Wake {
         self.attention.rouse()
+    }
+
+    /// Claims the attention of a thread that lets messages gather: there is no room for more.
+    pub(super) fn rouse_lingering(&mut self) -> Wake {
+        if self.attention == Attention::Lingering { self.rouse() } else { Wake::No }
+    }
+
+    /// Whether the open block is to be sealed before `len` bytes more.
+    fn is_open_full(&self, len: usize) -> bool {
+        !self.open.has_room(len, self.block_size) || self.open.tally().messages >= self.block_messages
+    }
+
+    /// How many blocks can be sealed.
+    fn free_slots(&self) -> usize {
+        let (sender, _) = &self.sealed;
+        sender.capacity().unwrap_or(0).saturating_sub(sender.len())
     }
 
     /// Makes the open block a sealed one, unless it is empty. Refused when the channel has no slot.
@@ -235,10 +234,16 @@ impl Queue {
         block
     }
 
+    /// Keeps a used block for the next one. At work there are never more than were in use at once.
     fn recycle(&mut self, block: Box<Block>) {
-        if self.spare.len() < MOST_SPARE {
-            self.spare.extend(block.recycle());
-        }
+        self.spare.extend(block.recycle());
+    }
+
+    /// Gives up to `most` blocks away that are not worth keeping at rest. To be dropped without the lock.
+    #[expect(clippy::vec_box, reason = "blocks travel in their boxes")]
+    pub(super) fn surplus(&mut self, most: usize) -> Vec<Box<Block>> {
+        let kept = self.spare.len().saturating_sub(most).max(MOST_SPARE_AT_REST);
+        if kept < self.spare.len() { self.spare.split_off(kept) } else { Vec::new() }
     }
 
     /// Drops the oldest message that is not being written. False when there is none.
@@ -255,104 +260,6 @@ impl Queue {
         }
     }
 
-    /// Moves the oldest block to the outbox: a sealed one, or else the open one.
-    fn move_block(&mut self) -> bool {
-        let mut block = match self.sealed.1.try_recv() {
-            Ok(block) => block,
-            Err(_) if self.open.is_empty() => return false,
-            Err(_) => {
-                let fresh = self.fresh_block();
-                mem::replace(&mut self.open, fresh)
-            }
-        };
-        self.waiting_from = block.end();
-        if self.delivery == Delivery::AtLeastOnce {
-            block.ask();
-        }
-        self.outbox.push(block);
-        true
-    }
-
-    /// Asks for a receipt of all that was accepted so far. A question that waits already is not put off: who wants more asks again, once
-    /// that is written.
-    pub(super) fn ask(&mut self) {
-        self.ask_for.get_or_insert(self.next);
-    }
-
-    /// Hands the thread what to write next; [`Queue::end_write`] takes it back.
-    pub(super) fn begin_write(&mut self) -> Outbox {
-        while self.outbox.remaining_len() < WRITE_SIZE && self.move_block() {}
-        if self.ask_for.is_some_and(|end| end <= self.waiting_from) {
-            self.ask_for = None;
-            let mut question = self.fresh_block();
-            question.set_first(self.waiting_from);
-            question.ask();
-            self.outbox.push(question);
-        }
-        self.writing = Some(Writing {
-            front: self.outbox.front(),
-            unwritten: self.outbox.first_unwritten(),
-            tally: self.outbox.tally(),
-        });
-        mem::take(&mut self.outbox)
-    }
-
-    /// Takes the outbox back, after the kernel took the next `len` bytes of it.
-    pub(super) fn end_write(&mut self, mut outbox: Outbox, len: usize) -> Taken {
-        let taken = outbox.advance(len, |block| self.recycle(block));
-        // Whatever was evicted meanwhile came from blocks behind these.
-        outbox.append(mem::take(&mut self.outbox));
-        self.outbox = outbox;
-        self.writing = None;
-        self.counters.sent.add(taken.whole - taken.again);
-        self.counters.resent.add(taken.again);
-        match self.delivery {
-            Delivery::AtMostOnce => self.note_ended(taken.whole),
-            // Those who wait for a level below the end.
-            Delivery::AtLeastOnce => self.freed = true,
-        }
-        taken
-    }
-
-    /// A receipt covers the next `messages` of those that were written.
-    pub(super) fn confirm(&mut self, messages: u64) {
-        if self.delivery == Delivery::AtLeastOnce {
-            let mut outbox = mem::take(&mut self.outbox);
-            let confirmed = outbox.confirm(messages, |block| self.recycle(block));
-            self.outbox = outbox;
-            self.counters.confirmed.add(confirmed);
-            self.note_ended(confirmed);
-        }
-    }
-
-    /// The connection is over; returns a message that is given up because of it.
-    pub(super) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
-        let given_up = self.outbox.rewind(ending)?;
-        self.counters.given_up.add(given_up);
-        self.note_ended(given_up);
-        Some(given_up)
-    }
-
-    /// The reader is another one, or was away.
-    pub(super) fn forget_suspect(&mut self) {
-        self.outbox.forget_suspect();
-    }
-
-    /// Whether the reader is to get a taste first.
-    pub(super) fn doubts(&self) -> bool {
-        self.outbox.doubts()
-    }
-
-    /// How far the messages have come.
-    pub(super) fn fronts(&self) -> Fronts {
-        let (front, unwritten) =
-            self.writing.map_or((None, None), |writing| (writing.front, writing.unwritten));
-        Fronts {
-            unsettled: front.or_else(|| self.outbox.front()).unwrap_or(self.waiting_from),
-            unwritten: unwritten.or_else(|| self.outbox.first_unwritten()).unwrap_or(self.waiting_from),
-        }
-    }
-
     /// The number of the next message to be accepted.
     pub(super) fn end(&self) -> u64 {
         self.next
@@ -360,7 +267,7 @@ impl Queue {
 
     /// Whether anything waits to be written.
     pub(super) fn is_unwritten(&self) -> bool {
-        self.has_block() || self.waiting_from < self.next
+        self.has_block() || self.waiting_from < self.next || self.is_fresh()
     }
 
     /// Whether more than the open block waits to be written.
@@ -370,7 +277,7 @@ impl Queue {
 
     /// Accepted and not ended.
     pub(super) fn held(&self) -> Tally {
-        self.held
+        self.room.held + self.in_lanes()
     }
 
     pub(super) fn set_attention(&mut self, attention: Attention) {
@@ -380,16 +287,12 @@ impl Queue {
     /// Refuses every message from now on.
     pub(super) fn close(&mut self) {
         self.closed = true;
-    }
-
-    /// Whether the outbox is away, being written from.
-    pub(super) fn is_writing(&self) -> bool {
-        self.writing.is_some()
+        self.recall();
     }
 
     /// Gives up everything that is left.
     pub(super) fn discard(&mut self) -> Tally {
-        let left = self.held;
+        let left = self.room.held;
         while self.move_block() {}
         self.outbox = Outbox::new(self.delivery);
         self.counters.left.add(left);
@@ -399,15 +302,29 @@ impl Queue {
 }
 
 #[cfg(test)]
+impl Queue {
+    /// Whether the thread was to be woken for any message, and has not been.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.attention == Attention::Asleep
+    }
+}
+
+#[cfg(test)]
 mod tests {
-    use super::super::outbox::Portion;
+    use super::super::lane::{Producer, Pushed};
+    use super::super::outbox::{Ending, Portion};
     use super::*;
+    use crate::metrics::widen;
     use proptest::prelude::*;
     use std::collections::VecDeque;
     use std::io::IoSlice;
 
     fn queue(messages: u64, bytes: u64, overflow: Overflow) -> Queue {
-        Queue::new(Limits { messages, bytes, overflow }, Delivery::AtMostOnce, Arc::default())
+        Queue::new(
+            Limits { messages, bytes, overflow },
+            Delivery::AtMostOnce,
+            Arc::new(Counters::new(Delivery::AtMostOnce)),
+        )
     }
 
     fn stream(outbox: &Outbox) -> Vec<u8> {
@@ -457,6 +374,127 @@ mod tests {
         assert_eq!(queue.held().messages, 41);
     }
 
+    /// Sends as a thread with a lane does. Says whether the lane took it by itself.
+    fn send(
+        queue: &mut Queue,
+        producer: &mut Option<Producer>,
+        message: &[u8],
+    ) -> (bool, Result<Wake, Refusal>) {
+        match producer.as_mut().map(|producer| producer.push(message)) {
+            Some(Pushed::Accepted) => (true, Ok(Wake::No)),
+            _ => (false, queue.push_from(producer, message)),
+        }
+    }
+
+    fn written(queue: &mut Queue) -> Vec<u8> {
+        let outbox = queue.begin_write();
+        let bytes = stream(&outbox);
+        queue.end_write(outbox, bytes.len());
+        bytes
+    }
+
+    #[test]
+    fn a_thread_has_the_queue_to_its_last_message() {
+        let mut queue = queue(1000, 1 << 20, Overflow::Refuse);
+        let mut producer = None;
+        let accepted = (0..2000).filter(|_| send(&mut queue, &mut producer, b"m").1.is_ok()).count();
+        assert_eq!(accepted, 1000);
+        assert_eq!(queue.held(), Tally { messages: 1000, bytes: 1000 });
+        assert_eq!(written(&mut queue).len(), 2000);
+        assert_eq!(queue.held(), Tally::default());
+    }
+
+    #[test]
+    fn what_is_promised_to_one_thread_is_there_for_another_in_need() {
+        let mut queue = queue(1000, 1 << 20, Overflow::Refuse);
+        let (mut one, mut other) = (None, None);
+        assert!(send(&mut queue, &mut one, b"1").1.is_ok());
+        assert!(queue.room.leased.messages > 100);
+        let accepted = (0..2000).filter(|_| send(&mut queue, &mut other, b"2").1.is_ok()).count();
+        assert_eq!(accepted, 999);
+        let (by_lane, refused) = send(&mut queue, &mut one, b"1");
+        assert_eq!((by_lane, refused), (false, Err(Refusal::Full)));
+        assert_eq!(written(&mut queue).iter().filter(|byte| **byte == b'1').count(), 1);
+    }
+
+    #[test]
+    fn a_message_that_comes_after_the_last_look_is_refused_as_closed_and_not_sent() {
+        let mut queue = queue(1000, 1 << 20, Overflow::Refuse);
+        let mut producer = None;
+        assert!(send(&mut queue, &mut producer, b"a").1.is_ok());
+        assert_eq!(send(&mut queue, &mut producer, b"b"), (true, Ok(Wake::No)));
+        queue.close();
+        assert_eq!(queue.held().messages, 2);
+        // It is in the lane, but does not count.
+        assert_eq!(producer.as_mut().unwrap().push(b"c"), Pushed::Unsettled);
+        queue.collect_all();
+        assert_eq!((queue.held().messages, queue.is_fresh()), (2, false));
+        assert_eq!(queue.push_from(&mut producer, b"c"), Err(Refusal::Closed));
+        assert_eq!(written(&mut queue), [1, b'a', 1, b'b']);
+        assert_eq!(queue.counters.metrics().accepted.messages, 2);
+    }
+
+    #[test]
+    fn a_message_that_was_just_taken_counts_once() {
+        let mut queue = queue(1000, 1 << 20, Overflow::Refuse);
+        let mut producer = None;
+        assert!(send(&mut queue, &mut producer, b"a").1.is_ok());
+        let lane = producer.as_mut().unwrap();
+        lane.shut();
+        assert_eq!(lane.push(b"b"), Pushed::Unsettled, "it was shut before, and not taken from");
+        assert!(queue.recall());
+        assert_eq!(queue.push_from(&mut producer, b"b"), Ok(Wake::No));
+        assert_eq!((queue.held().messages, queue.counters.metrics().accepted.messages), (2, 2));
+        assert_eq!(written(&mut queue), [1, b'a', 1, b'b']);
+    }
+
+    #[test]
+    fn a_lane_is_used_again_by_another_thread() {
+        let mut queue = queue(1000, 1 << 20, Overflow::Refuse);
+        for _ in 0..200 {
+            let mut producer = None;
+            assert!(send(&mut queue, &mut producer, b"a").1.is_ok());
+            assert!(send(&mut queue, &mut producer, b"b").0);
+        }
+        assert_eq!((queue.lanes.len(), queue.held().messages), (1, 400));
+        let mut producers: Vec<_> = (0..100).map(|_| None).collect();
+        for producer in &mut producers {
+            assert!(send(&mut queue, producer, b"c").1.is_ok(), "there are enough lanes, and other ways");
+        }
+        assert!(queue.lanes.len() < 100);
+        assert_eq!(written(&mut queue).len(), 1000);
+        assert_eq!(queue.counters.metrics().sent.messages, 500);
+    }
+
+    #[test]
+    fn a_full_lane_becomes_a_block_without_a_copy() {
+        let mut queue = queue(1_000_000, 1 << 30, Overflow::Refuse);
+        let mut producer = None;
+        while queue.sealed.1.len() < 2 {
+            assert!(send(&mut queue, &mut producer, &[7; 99]).1.is_ok());
+        }
+        let _what_came_before_it = queue.sealed.1.recv().unwrap();
+        let block = queue.sealed.1.recv().unwrap();
+        assert!(block.remaining_len() > 32 * 1024, "{}", block.remaining_len());
+        assert_eq!(u64::try_from(block.remaining_len()).unwrap(), block.tally().messages * 100);
+    }
+
+    #[test]
+    fn what_has_waited_for_one_write_goes_with_the_next() {
+        let mut queue = queue(100_000, 1 << 30, Overflow::Refuse);
+        let (mut quiet, mut busy) = (None, None);
+        assert!(send(&mut queue, &mut quiet, b"q").1.is_ok());
+        for _ in 0..2 {
+            let full = queue.sealed.1.len() + 3;
+            while queue.sealed.1.len() < full {
+                assert!(send(&mut queue, &mut busy, &[7; 999]).1.is_ok());
+            }
+            let outbox = queue.begin_write();
+            queue.end_write(outbox, 0);
+        }
+        assert!(!queue.lanes.first().unwrap().is_fresh(), "it has its place behind what was ready before");
+    }
+
     #[test]
     fn what_is_evicted_while_nothing_is_being_written_has_ended() {
         let mut queue = queue(1, 100, Overflow::DropOldest);
@@ -471,6 +509,10 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Act {
         Push(usize),
+        /// From one of two threads with lanes, as they would: into the lane if it takes it.
+        Send(usize, usize),
+        CollectAll,
+        Recall,
         PushOwned(usize),
         Reserve(usize),
         Commit,
@@ -481,9 +523,12 @@ mod tests {
     }
 
     fn any_act() -> impl Strategy<Value = Act> {
-        let len = || prop_oneof![3 => 1usize..10, 2 => 100usize..200, 1 => 20_000usize..60_000];
+        let len = || prop_oneof![3 => 3usize..10, 2 => 100usize..200, 1 => 20_000usize..60_000];
         prop_oneof![
-            8 => len().prop_map(Act::Push),
+            4 => len().prop_map(Act::Push),
+            12 => (0usize..2, prop_oneof![4 => 3usize..10, 2 => 100usize..200, 1 => 5_000usize..9_000]).prop_map(|(thread, len)| Act::Send(thread, len)),
+            1 => Just(Act::CollectAll),
+            1 => Just(Act::Recall),
             2 => len().prop_map(Act::PushOwned),
             1 => len().prop_map(Act::Reserve),
             1 => Just(Act::Commit),
@@ -498,8 +543,8 @@ mod tests {
         /// The bounds hold, the books balance, and what the kernel took is a run of whole messages in order, whatever comes.
         #[test]
         fn no_history_breaks_bounds_books_or_order(
-            acts in prop::collection::vec(any_act(), 1..120),
-            messages in 1u64..30, bytes in 60_000u64..200_000, drops_oldest in any::<bool>(),
+            acts in prop::collection::vec(any_act(), 1..200),
+            messages in prop_oneof![1u64..30, 100u64..300], bytes in 60_000u64..200_000, drops_oldest in any::<bool>(),
         ) {
             let overflow = if drops_oldest { Overflow::DropOldest } else { Overflow::Refuse };
             let mut queue = queue(messages, bytes, overflow);
@@ -507,15 +552,33 @@ mod tests {
             let mut away: Option<Outbox> = None;
             // What the reader got on the connections that ended, and on this one.
             let (mut before, mut current) = (Vec::new(), Vec::new());
-            let mut number = 0u8;
-            let mut message = |len: usize| {
-                number = number.wrapping_add(1);
-                vec![number; len]
+            // A message ends with its sender and its number among those of that sender.
+            let mut numbers = [0u16; 3];
+            let mut message = |sender: u8, len: usize| {
+                let number = &mut numbers[usize::from(sender)];
+                *number += 1;
+                let [high, low] = number.to_be_bytes();
+                let mut message = vec![0; len];
+                message[len - 3..].copy_from_slice(&[sender, high, low]);
+                message
             };
+            let mut producers: [Option<Producer>; 2] = [None, None];
             for act in acts {
                 match act {
-                    Act::Push(len) => drop(queue.push(&message(len))),
-                    Act::PushOwned(len) => drop(queue.push_owned(len, || message(len).into())),
+                    Act::Push(len) => drop(queue.push(&message(2, len))),
+                    Act::Send(thread, len) => {
+                        let (sender, message) = (&mut producers[thread], message(u8::try_from(thread).unwrap(), len));
+                        let by_lane = sender.as_mut().is_some_and(|lane| lane.push(&message) == Pushed::Accepted);
+                        if !by_lane {
+                            let _ = queue.push_from(sender, &message);
+                        }
+                    }
+                    Act::CollectAll => queue.collect_all(),
+                    Act::Recall => {
+                        queue.recall();
+                        prop_assert_eq!(queue.room.leased, Tally::default());
+                    }
+                    Act::PushOwned(len) => drop(queue.push_owned(len, || message(2, len).into())),
                     Act::Reserve(len) => {
                         if queue.reserve(len).is_ok() {
                             reserved.push_back(len);
@@ -524,7 +587,7 @@ mod tests {
                     Act::Commit => {
                         if let Some(len) = reserved.pop_front() {
                             queue.unreserve(len);
-                            prop_assert!(queue.push(&message(len)).is_ok(), "room that was reserved is there");
+                            prop_assert!(queue.push(&message(2, len)).is_ok(), "room that was reserved is there");
                         }
                     }
                     Act::DropSlot => {
@@ -557,7 +620,9 @@ mod tests {
                     metrics.sent + metrics.dropped.oldest + metrics.failed.total() + metrics.queued
                 );
                 prop_assert!(queue.fronts().unsettled <= queue.end());
-                prop_assert_eq!(queue.fronts().unsettled == queue.end(), held.messages == 0);
+                prop_assert_eq!(queue.fronts().unsettled == queue.end(), queue.room.held.messages == 0);
+                let promised = queue.room.held + queue.room.leased;
+                prop_assert!(promised.messages + widen(reserved.len()) <= messages && promised.bytes + widen(in_slots) <= bytes);
             }
             // In the end everything goes out.
             if let Some(outbox) = away.take() {
@@ -576,13 +641,16 @@ mod tests {
                 while let crate::frame::Parsed::Length { payload_len, prefix_len } = crate::frame::parse_prefix(rest) {
                     let end = prefix_len.get() + usize::try_from(payload_len).unwrap();
                     let Some(frame) = rest.get(..end) else { break };
-                    received.push(frame[end - 1]);
+                    received.push((frame[end - 3], u16::from_be_bytes([frame[end - 2], frame[end - 1]])));
                     rest = &rest[end..];
                 }
             }
             prop_assert_eq!(widen(received.len()), queue.counters.metrics().sent.messages);
-            let ascending = received.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) < 128 && pair[0] != pair[1]);
-            prop_assert!(ascending, "{received:?}");
+            for sender in 0..3 {
+                let of: Vec<_> = received.iter().filter(|(of, _)| *of == sender).collect();
+                let ascending = of.windows(2).all(|pair| pair[0] < pair[1]);
+                prop_assert!(ascending, "{of:?}");
+            }
         }
     }
 }

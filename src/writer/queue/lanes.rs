@@ -1,0 +1,344 @@
+//! How what threads put into their lanes comes into the queue.
+//! All of it happens under the queue's lock; the threads go on meanwhile.
+
+use std::mem;
+
+use super::super::attention::Wake;
+use super::super::block::BLOCK_SIZE;
+use super::super::lane::{Collector, Fresh, Mark, Producer, Pushed};
+use super::super::limits::Refusal;
+use super::Queue;
+use crate::frame::MAX_PREFIX_LEN;
+use crate::metrics::{Tally, widen};
+use crate::sys::barrier;
+
+/// From this length on a lane's content becomes a block as it is; below, a copy costs less than a block.
+const HAND_OVER_SIZE: usize = 32 * 1024;
+
+/// A lane's first memory.
+const FIRST_SIZE: usize = 4 * 1024;
+
+/// Leases of fewer messages are not worth their end.
+const LEAST_LEASE: u64 = 8;
+
+/// A lane, and what is promised to its thread.
+#[derive(Debug)]
+pub(super) struct Record {
+    collector: Collector,
+    /// What of the lease has not been taken yet.
+    lease: Option<Tally>,
+    /// Where the thread was when the last write began.
+    seen: Mark,
+}
+
+impl Record {
+    /// Whether something waits to be taken. Without a lease there may be something that does not count.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.lease.is_some() && self.collector.published() != self.collector.collected()
+    }
+
+    /// Whether something in it was there already when the last write began. Asking is looking.
+    fn has_waited(&mut self) -> bool {
+        let (collected, published) = (self.collector.collected(), self.collector.published());
+        let seen = mem::replace(&mut self.seen, published);
+        seen.tally.messages > collected.tally.messages && seen.tally.messages <= published.tally.messages
+    }
+}
+
+impl Queue {
+    /// Accepts a copy of `message` from a thread whose lane does not take it, and lets the lane take further ones. A thread without a lane may
+    /// get one.
+    pub(in super::super) fn push_from(
+        &mut self,
+        producer: &mut Option<Producer>,
+        message: &[u8],
+    ) -> Result<Wake, Refusal> {
+        if producer.is_none() {
+            *producer = self.open_lane();
+        }
+        let Some(producer) = producer else { return self.push(message) };
+        let Some(index) = self.index_of(producer) else { return self.push(message) };
+        if self.resolve(index, producer) {
+            return Ok(Wake::No);
+        }
+        let sealed = self.settle_at(index, producer);
+        self.make_room(message.len())?;
+        let wake = self.wake(sealed);
+        if self.lease(index, producer, message.len()) && producer.push(message) == Pushed::Accepted {
+            return Ok(wake);
+        }
+        Ok(wake.or(self.push(message)?))
+    }
+
+    /// Takes what the thread has put into its lane so far: what it sends next by another way comes behind that.
+    pub(in super::super) fn settle(&mut self, producer: Option<&mut Producer>) {
+        if let Some((producer, index)) = producer.and_then(|it| self.index_of(it).map(|index| (it, index))) {
+            self.settle_at(index, producer);
+        }
+    }
+
+    /// Takes what all threads have put into their lanes so far, as far as the caller can know of it.
+    pub(in super::super) fn collect_all(&mut self) {
+        self.collect(|_| true);
+    }
+
+    /// Ends all leases, and takes what is in the lanes: from now on every message comes to the queue. Says whether there was any.
+    pub(in super::super) fn recall(&mut self) -> bool {
+        let is_leased = |record: &Record| record.lease.is_some();
+        if !self.lanes.iter().any(is_leased) {
+            return false;
+        }
+        for record in self.lanes.iter().filter(|record| is_leased(record)) {
+            record.collector.shut();
+        }
+        barrier::heavy();
+        let before = self.next;
+        self.collect(|_| true);
+        for record in &mut self.lanes {
+            record.lease = None;
+        }
+        self.room.leased = Tally::default();
+        self.next > before
+    }
+
+    /// Ends the leases when there is no room beside them. Says whether there were any.
+    pub(super) fn recall_for_room(&mut self) -> bool {
+        let is_leased = self.room.leased != Tally::default();
+        self.recall();
+        is_leased
+    }
+
+    /// Takes what is in the lanes before a write: all of it when there is nothing else to write, and else only what has waited for one write
+    /// already. A thread that is at work will hand over a whole block soon, which costs no copy.
+    pub(super) fn gather(&mut self) {
+        let is_idle = self.outbox.remaining_len() == 0 && self.sealed.1.is_empty();
+        let before = self.next;
+        self.collect(|record| record.has_waited() || is_idle);
+        if self.next > before && !self.sealed.1.is_empty() {
+            // It takes its turn. If it can't, it goes when the open block goes.
+            let _ = self.seal();
+        }
+    }
+
+    /// The messages in the lanes that have not been taken.
+    pub(super) fn in_lanes(&self) -> Tally {
+        let fresh = self.lanes.iter().filter(|record| record.is_fresh());
+        fresh.fold(Tally::default(), |sum, record| sum + record.collector.fresh().tally)
+    }
+
+    /// Whether there are any.
+    pub(in super::super) fn is_fresh(&self) -> bool {
+        self.lanes.iter().any(Record::is_fresh)
+    }
+
+    fn open_lane(&mut self) -> Option<Producer> {
+        if let Some(producer) = self.lanes.iter_mut().find_map(|record| record.collector.give_to_thread()) {
+            return Some(producer);
+        }
+        let (mut collector, lane) = Collector::new();
+        if !self.counters.add_lane(&lane) {
+            return None;
+        }
+        let producer = collector.give_to_thread();
+        self.lanes.push(Record { collector, lease: None, seen: Mark::default() });
+        producer
+    }
+
+    fn index_of(&self, producer: &Producer) -> Option<usize> {
+        self.lanes.iter().position(|record| record.collector.is_of(producer))
+    }
+
+    /// Whether the thread's last message, of which it did not know whether it counts, was taken. If not, it is not in the lane any more.
+    fn resolve(&mut self, index: usize, producer: &mut Producer) -> bool {
+        self.lanes.get_mut(index).is_some_and(|record| record.collector.resolve(producer))
+    }
+
+    /// Takes what the thread has put into its lane, and ends its lease. Says whether a block was sealed for it.
+    fn settle_at(&mut self, index: usize, producer: &mut Producer) -> bool {
+        let mut lanes = mem::take(&mut self.lanes);
+        let sealed = lanes.get_mut(index).is_some_and(|record| {
+            let Record { collector, lease, seen } = record;
+            self.room.leased -= lease.take().unwrap_or_default();
+            *seen = Mark::default();
+            let (capacity, filled) = (collector.capacity(), collector.published().len);
+            // A thread that fills its memory is worth more.
+            let wanted = if filled > capacity / 2 { capacity.saturating_mul(4) } else { capacity };
+            let wanted = wanted.clamp(FIRST_SIZE, BLOCK_SIZE);
+            let fresh = collector.fresh();
+            let is_much = fresh.frames.len() >= HAND_OVER_SIZE;
+            if is_much && self.free_slots() >= 2 && self.seal().is_ok() {
+                return self.hand_over(collector, producer, wanted);
+            }
+            let sealed = !fresh.frames.is_empty() && self.append(&fresh);
+            if wanted > capacity {
+                drop(collector.replace(producer, Vec::with_capacity(wanted)));
+            } else {
+                collector.begin_anew(producer);
+            }
+            sealed
+        });
+        self.lanes = lanes;
+        sealed
+    }
+
+    /// Makes a lane's memory a block, and gives it other memory. The open block is empty, and there is a slot.
+    fn hand_over(&mut self, collector: &mut Collector, producer: &mut Producer, wanted: usize) -> bool {
+        let (from, tally) = (collector.collected().len, collector.fresh().tally);
+        let mut block = self.fresh_block();
+        let mut memory = block.take_memory();
+        memory.reserve_exact(wanted.saturating_sub(memory.len()));
+        let Some(frames) = collector.replace(producer, memory) else { return false };
+        block.fill(frames, from, tally);
+        let _ = self.sealed.0.try_send(block);
+        self.note_taken(tally);
+        self.open.set_first(self.next);
+        true
+    }
+
+    /// Leases room for at least one message of `len` bytes, if there is plenty.
+    fn lease(&mut self, index: usize, producer: &mut Producer, len: usize) -> bool {
+        let free = self.room.free();
+        let Some(record) = self.lanes.get_mut(index) else { return false };
+        // A quarter of what is left: others need room too, and the thread must hear of a queue that fills before it is full.
+        let messages = free.messages / 4;
+        let size = usize::try_from(free.bytes / 4).map_or(BLOCK_SIZE, |size| size.min(BLOCK_SIZE));
+        let needed = MAX_PREFIX_LEN + len;
+        if self.closed || messages < LEAST_LEASE || size < needed {
+            return false;
+        }
+        let mut capacity = record.collector.capacity();
+        if capacity < needed {
+            capacity = needed.next_power_of_two().clamp(FIRST_SIZE, BLOCK_SIZE);
+            drop(record.collector.replace(producer, Vec::with_capacity(capacity)));
+        }
+        let size = size.min(capacity);
+        record.collector.lease(producer, size, messages);
+        let lease = Tally { messages, bytes: widen(size) };
+        record.lease = Some(lease);
+        self.room.leased += lease;
+        true
+    }
+
+    /// Copies what is in the lanes that `wants` chooses.
+    fn collect(&mut self, mut wants: impl FnMut(&mut Record) -> bool) {
+        let mut lanes = mem::take(&mut self.lanes);
+        for record in lanes.iter_mut().filter(|record| record.is_fresh()) {
+            if !wants(record) {
+                continue;
+            }
+            let fresh = record.collector.fresh();
+            self.append(&fresh);
+            let Fresh { tally, end, .. } = fresh;
+            record.collector.note_collected(end);
+            if let Some(lease) = &mut record.lease {
+                *lease -= tally;
+                self.room.leased -= tally;
+            }
+        }
+        self.lanes = lanes;
+    }
+
+    /// Adds copies of messages to the open block. Says whether that made it seal one.
+    fn append(&mut self, fresh: &Fresh<'_>) -> bool {
+        // Without a free slot the open block grows: this is accepted.
+        let sealed = self.is_open_full(fresh.frames.len()) && self.seal().is_ok();
+        self.open.push_frames(fresh.frames, fresh.tally);
+        self.note_taken(fresh.tally);
+        sealed
+    }
+
+    /// Messages of the lanes have their places in the queue.
+    fn note_taken(&mut self, taken: Tally) {
+        self.next += taken.messages;
+        self.room.held += taken;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use parking_lot::Mutex;
+
+    use super::super::super::counters::Counters;
+    use super::super::super::limits::{Limits, Overflow};
+    use super::super::super::outbox::{Delivery, Portion};
+    use super::*;
+
+    const THREADS: u8 = 3;
+    const EACH: u32 = if cfg!(miri) { 150 } else { 30_000 };
+
+    /// Writes what is there, whole or in part.
+    fn write(queue: &Mutex<Queue>, written: &mut Vec<u8>, part: usize) {
+        let outbox = queue.lock().begin_write();
+        let mut slices = [IoSlice::new(&[]); 64];
+        let filled = outbox.fill(Portion::All, &mut slices);
+        let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+        let len = bytes.len() / part;
+        written.extend_from_slice(&bytes[..len]);
+        queue.lock().end_write(outbox, len);
+    }
+
+    /// Threads send as fast as they can while leases are ended under them, at every moment there is.
+    #[test]
+    fn every_message_of_every_thread_counts_once_and_in_order_whenever_leases_end() {
+        #[cfg(not(miri))]
+        barrier::prepare();
+        let limits = Limits { messages: 500, bytes: 1 << 20, overflow: Overflow::Refuse };
+        let counters = Arc::new(Counters::new(Delivery::AtMostOnce));
+        let queue = Mutex::new(Queue::new(limits, Delivery::AtMostOnce, Arc::clone(&counters)));
+        let (running, by_lane) = (AtomicUsize::new(usize::from(THREADS)), AtomicUsize::new(0));
+        let mut written = Vec::new();
+        thread::scope(|scope| {
+            for sender in 0..THREADS {
+                let (queue, running, by_lane) = (&queue, &running, &by_lane);
+                scope.spawn(move || {
+                    let mut producer: Option<Producer> = None;
+                    for number in 0..EACH {
+                        let [_, high, middle, low] = number.to_be_bytes();
+                        let message = [sender, high, middle, low];
+                        match producer.as_mut().map(|producer| producer.push(&message)) {
+                            Some(Pushed::Accepted) => {
+                                by_lane.fetch_add(1, Ordering::Relaxed);
+                            }
+                            _ => {
+                                while queue.lock().push_from(&mut producer, &message).is_err() {
+                                    thread::yield_now();
+                                }
+                            }
+                        }
+                    }
+                    running.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+            let mut turn = 0;
+            while running.load(Ordering::SeqCst) > 0 {
+                turn += 1;
+                match turn % 7 {
+                    0 => drop(queue.lock().recall()),
+                    1 => queue.lock().collect_all(),
+                    2 => write(&queue, &mut written, 3),
+                    _ => write(&queue, &mut written, 1),
+                }
+            }
+        });
+        queue.lock().close();
+        while queue.lock().held().messages > 0 {
+            write(&queue, &mut written, 1);
+        }
+        let mut next = [0; THREADS as usize];
+        for frame in written.chunks(5) {
+            let [4, sender, high, middle, low] = *frame else { panic!("{frame:?}") };
+            let expected = &mut next[usize::from(sender)];
+            assert_eq!(u32::from_be_bytes([0, high, middle, low]), *expected, "of thread {sender}");
+            *expected += 1;
+        }
+        assert_eq!(next, [EACH; THREADS as usize]);
+        assert!(by_lane.into_inner() > 0, "no lane was ever used");
+        assert_eq!(counters.metrics().accepted.messages, u64::from(THREADS) * u64::from(EACH));
+        assert_eq!(counters.metrics().sent, counters.metrics().accepted);
+    }
+}

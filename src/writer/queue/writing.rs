@@ -1,0 +1,140 @@
+//! What of the queue goes to the kernel, and what comes back of it.
+//! Pure: no I/O, no waiting, no clock.
+
+use std::mem;
+
+use super::super::outbox::{Delivery, Ending, Outbox, Taken};
+use super::Queue;
+use crate::metrics::Tally;
+
+/// How much one write takes along. More brings nothing.
+const WRITE_SIZE: usize = 256 * 1024;
+
+/// How far the messages have come, in their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Fronts {
+    /// The oldest that has not ended: all with lower numbers have.
+    pub(in super::super) unsettled: u64,
+    /// The oldest of which the kernel lacks a byte: it has all with lower numbers, or they have ended.
+    pub(in super::super) unwritten: u64,
+}
+
+/// What must be known of the outbox while it is away.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Writing {
+    /// The number of its oldest message.
+    pub(super) front: Option<u64>,
+    /// The number of its oldest message of which the kernel lacks a byte.
+    pub(super) unwritten: Option<u64>,
+    /// What is in it, and so cannot make room.
+    pub(super) tally: Tally,
+}
+
+impl Queue {
+    /// Moves the oldest block to the outbox: a sealed one, or else the open one.
+    pub(super) fn move_block(&mut self) -> bool {
+        let mut block = match self.sealed.1.try_recv() {
+            Ok(block) => block,
+            Err(_) if self.open.is_empty() => return false,
+            Err(_) => {
+                let fresh = self.fresh_block();
+                mem::replace(&mut self.open, fresh)
+            }
+        };
+        self.waiting_from = block.end();
+        if self.delivery == Delivery::AtLeastOnce {
+            block.ask();
+        }
+        self.outbox.push(block);
+        true
+    }
+
+    /// Asks for a receipt of all that was accepted so far. A question that waits already is not put off: who wants more asks again, once
+    /// that is written.
+    pub(in super::super) fn ask(&mut self) {
+        self.ask_for.get_or_insert(self.next);
+    }
+
+    /// Hands the thread what to write next; [`Queue::end_write`] takes it back.
+    pub(in super::super) fn begin_write(&mut self) -> Outbox {
+        if self.outbox.remaining_len() < WRITE_SIZE {
+            self.gather();
+        }
+        while self.outbox.remaining_len() < WRITE_SIZE && self.move_block() {}
+        if self.ask_for.is_some_and(|end| end <= self.waiting_from) {
+            self.ask_for = None;
+            let mut question = self.fresh_block();
+            question.set_first(self.waiting_from);
+            question.ask();
+            self.outbox.push(question);
+        }
+        self.writing = Some(Writing {
+            front: self.outbox.front(),
+            unwritten: self.outbox.first_unwritten(),
+            tally: self.outbox.tally(),
+        });
+        mem::take(&mut self.outbox)
+    }
+
+    /// Takes the outbox back, after the kernel took the next `len` bytes of it.
+    pub(in super::super) fn end_write(&mut self, mut outbox: Outbox, len: usize) -> Taken {
+        let taken = outbox.advance(len, |block| self.recycle(block));
+        // Whatever was evicted meanwhile came from blocks behind these.
+        outbox.append(mem::take(&mut self.outbox));
+        self.outbox = outbox;
+        self.writing = None;
+        self.freed_by_writes += taken.whole;
+        self.counters.sent.add(taken.whole - taken.again);
+        self.counters.resent.add(taken.again);
+        match self.delivery {
+            Delivery::AtMostOnce => self.note_ended(taken.whole),
+            // Those who wait for a level below the end.
+            Delivery::AtLeastOnce => self.freed = true,
+        }
+        taken
+    }
+
+    /// A receipt covers the next `messages` of those that were written.
+    pub(in super::super) fn confirm(&mut self, messages: u64) {
+        if self.delivery == Delivery::AtLeastOnce {
+            let mut outbox = mem::take(&mut self.outbox);
+            let confirmed = outbox.confirm(messages, |block| self.recycle(block));
+            self.outbox = outbox;
+            self.counters.confirmed.add(confirmed);
+            self.note_ended(confirmed);
+        }
+    }
+
+    /// The connection is over; returns a message that is given up because of it.
+    pub(in super::super) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
+        let given_up = self.outbox.rewind(ending)?;
+        self.counters.given_up.add(given_up);
+        self.note_ended(given_up);
+        Some(given_up)
+    }
+
+    /// The reader is another one, or was away.
+    pub(in super::super) fn forget_suspect(&mut self) {
+        self.outbox.forget_suspect();
+    }
+
+    /// Whether the reader is to get a taste first.
+    pub(in super::super) fn doubts(&self) -> bool {
+        self.outbox.doubts()
+    }
+
+    /// How far the messages have come.
+    pub(in super::super) fn fronts(&self) -> Fronts {
+        let (front, unwritten) =
+            self.writing.map_or((None, None), |writing| (writing.front, writing.unwritten));
+        Fronts {
+            unsettled: front.or_else(|| self.outbox.front()).unwrap_or(self.waiting_from),
+            unwritten: unwritten.or_else(|| self.outbox.first_unwritten()).unwrap_or(self.waiting_from),
+        }
+    }
+
+    /// Whether the outbox is away, being written from.
+    pub(in super::super) fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+}
