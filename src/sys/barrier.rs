@@ -64,6 +64,11 @@ mod tests {
 
     const ROUNDS: usize = 20_000;
 
+    /// In a cache line of its own.
+    #[derive(Default)]
+    #[repr(align(128))]
+    struct Apart(AtomicUsize);
+
     /// Waits until both have come this far. It spins, so that both go on at the same moment; and yields, for machines with one processor.
     fn meet(met: &AtomicUsize, round: usize) {
         met.fetch_add(1, Ordering::SeqCst);
@@ -79,9 +84,6 @@ mod tests {
     #[test]
     fn of_two_that_store_and_then_look_one_at_least_sees_the_other() {
         prepare();
-        #[derive(Default)]
-        #[repr(align(128))]
-        struct Apart(AtomicUsize);
         let (fast, slow, met, seen) =
             (Apart::default(), Apart::default(), Apart::default(), Apart::default());
         thread::scope(|scope| {

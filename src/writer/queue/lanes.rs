@@ -268,7 +268,7 @@ mod tests {
     use super::super::super::outbox::{Delivery, Portion};
     use super::*;
 
-    const THREADS: u8 = 3;
+    const THREADS: usize = 3;
     const EACH: u32 = if cfg!(miri) { 150 } else { 30_000 };
 
     /// Writes what is there, whole or in part.
@@ -290,10 +290,10 @@ mod tests {
         let limits = Limits { messages: 500, bytes: 1 << 20, overflow: Overflow::Refuse };
         let counters = Arc::new(Counters::new(Delivery::AtMostOnce));
         let queue = Mutex::new(Queue::new(limits, Delivery::AtMostOnce, Arc::clone(&counters)));
-        let (running, by_lane) = (AtomicUsize::new(usize::from(THREADS)), AtomicUsize::new(0));
+        let (running, by_lane) = (AtomicUsize::new(THREADS), AtomicUsize::new(0));
         let mut written = Vec::new();
         thread::scope(|scope| {
-            for sender in 0..THREADS {
+            for sender in (0..THREADS).map(|sender| u8::try_from(sender).unwrap()) {
                 let (queue, running, by_lane) = (&queue, &running, &by_lane);
                 scope.spawn(move || {
                     let mut producer: Option<Producer> = None;
@@ -329,16 +329,16 @@ mod tests {
         while queue.lock().held().messages > 0 {
             write(&queue, &mut written, 1);
         }
-        let mut next = [0; THREADS as usize];
+        let mut next = [0; THREADS];
         for frame in written.chunks(5) {
             let [4, sender, high, middle, low] = *frame else { panic!("{frame:?}") };
             let expected = &mut next[usize::from(sender)];
             assert_eq!(u32::from_be_bytes([0, high, middle, low]), *expected, "of thread {sender}");
             *expected += 1;
         }
-        assert_eq!(next, [EACH; THREADS as usize]);
+        assert_eq!(next, [EACH; THREADS]);
         assert!(by_lane.into_inner() > 0, "no lane was ever used");
-        assert_eq!(counters.metrics().accepted.messages, u64::from(THREADS) * u64::from(EACH));
+        assert_eq!(counters.metrics().accepted.messages, widen(THREADS) * u64::from(EACH));
         assert_eq!(counters.metrics().sent, counters.metrics().accepted);
     }
 }

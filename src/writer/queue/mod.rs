@@ -414,7 +414,7 @@ mod tests {
         assert_eq!(accepted, 999);
         let (by_lane, refused) = send(&mut queue, &mut one, b"1");
         assert_eq!((by_lane, refused), (false, Err(Refusal::Full)));
-        assert_eq!(written(&mut queue).iter().filter(|byte| **byte == b'1').count(), 1);
+        assert_eq!(written(&mut queue).chunks(2).filter(|frame| *frame == b"\x011").count(), 1);
     }
 
     #[test]
