@@ -4,9 +4,9 @@
 /// The channel allocates all its slots at once: a user's bounds beyond any memory must not.
 const MOST_SLOTS: u64 = 64 * 1024;
 
-/// There is a slot for each two blocks of this size. Owned messages that are smaller find fewer slots than there is room in bytes: when those are
-/// taken, they are copied.
-const SLOT_SIZE: u64 = 32 * 1024;
+/// There is a slot for each message of this size. When there are shorter ones, from 8 KiB on, or blocks are sealed that are not full, the slots may be taken
+/// before there is no more room: then owned messages are copied.
+const SLOT_SIZE: u64 = 10 * 1024;
 
 /// What happens to a message for which there is no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(super) enum Refusal {
 
 /// How many sealed blocks there can be.
 pub(super) fn slots(limits: Limits) -> usize {
-    let by_bytes = 2 * (limits.bytes / SLOT_SIZE) + 8;
+    let by_bytes = limits.bytes / SLOT_SIZE + 8;
     usize::try_from(by_bytes.min(limits.messages.saturating_add(2)).min(MOST_SLOTS)).unwrap_or(usize::MAX)
 }
 
@@ -49,7 +49,7 @@ mod tests {
     fn a_huge_capacity_allocates_no_slots_for_it() {
         let limits = |messages, bytes| Limits { messages, bytes, overflow: Overflow::Refuse };
         assert_eq!(slots(limits(u64::MAX, u64::MAX)), 65_536);
-        assert_eq!(slots(limits(10_000, 64 << 20)), 4_104);
+        assert_eq!(slots(limits(10_000, 64 << 20)), 6_561);
         assert_eq!(slots(limits(1, 1)), 3);
     }
 }
