@@ -13,7 +13,7 @@
 //! * Messages of one thread arrive in order, as long as they travel on one connection. After a write timeout the reader may
 //!   handle the rest of the old connection beside the new one.
 //! * Messages of different threads have no order, not even when one was sent after the other: two that were sent within the
-//!   [`linger`](crate::WriterBuilder::linger) may change places. A task that moves from thread to thread is one of several threads here. Where that matters, number the
+//!   [`linger`](crate::WriterBuilder::linger) may change places, and without a connection two within the time to the next try. A task that moves from thread to thread is one of several threads here. Where that matters, number the
 //!   messages, or call [`flush`](crate::Writer::flush) before the other thread goes on.
 //!
 //! # What can be lost, and what can come twice

@@ -3,8 +3,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
 
-/// Whether the kernel makes all threads of the process pass a barrier on request.
-static ON_REQUEST: AtomicBool = AtomicBool::new(false);
+use crossbeam_utils::CachePadded;
+
+/// Whether the kernel makes all threads of the process pass a barrier on request. Apart, since each send reads it.
+static ON_REQUEST: CachePadded<AtomicBool> = CachePadded::new(AtomicBool::new(false));
+
+/// Whether it once refused to, after it had agreed.
+#[cfg(target_os = "linux")]
+static IS_OVER: AtomicBool = AtomicBool::new(false);
 
 /// Asks the kernel for that service, once for the whole process; takes some milliseconds the first time. See membarrier(2). Without it, light
 /// barriers are real ones.
@@ -12,8 +18,8 @@ static ON_REQUEST: AtomicBool = AtomicBool::new(false);
 pub(crate) fn prepare() {
     use rustix::thread::{MembarrierCommand, membarrier};
 
-    if !ON_REQUEST.load(Ordering::Relaxed) && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
-    {
+    // Each time: it is no work the second time, and nobody says what a forked child inherits.
+    if !IS_OVER.load(Ordering::SeqCst) && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok() {
         ON_REQUEST.store(true, Ordering::SeqCst);
     }
 }
@@ -46,14 +52,23 @@ fn interrupt_all() {
         return;
     }
     if membarrier(MembarrierCommand::PrivateExpedited).is_err() {
-        // A filter of system calls that came later. Whoever is between its store and its load now is through before this thread runs again.
+        // A filter of system calls that came later. From now on light barriers are real ones; whoever passed one that was not has long had its
+        // store seen when this thread runs again.
+        IS_OVER.store(true, Ordering::SeqCst);
         ON_REQUEST.store(false, Ordering::SeqCst);
-        std::thread::yield_now();
+        settle();
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 fn interrupt_all() {}
+
+/// Stores reach the other processors within a microsecond.
+#[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "it happens once, and nothing tells when a store is seen")]
+fn settle() {
+    std::thread::sleep(std::time::Duration::from_millis(1));
+}
 
 #[cfg(test)]
 mod tests {

@@ -20,12 +20,6 @@ pub(super) enum Wake {
     Yes,
 }
 
-impl Wake {
-    pub(super) fn or(self, other: Self) -> Self {
-        if self == Self::Yes { self } else { other }
-    }
-}
-
 impl Attention {
     /// Claims it. Only the first who does has to wake the thread.
     pub(super) fn rouse(&mut self) -> Wake {

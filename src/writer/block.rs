@@ -70,6 +70,9 @@ impl Block {
     pub(super) fn recycle(self: Box<Self>) -> Option<Box<Self>> {
         let mut used = self;
         let Body::Copied(frames) = &mut used.body else { return None };
+        if frames.capacity() > BLOCK_SIZE {
+            return None;
+        }
         frames.clear();
         let body = Body::Copied(std::mem::take(frames));
         *used = Self::new(body, 0, Tally::default());
@@ -379,7 +382,13 @@ impl Block {
 /// Grows in few steps and to no more than a block: an idle writer keeps little, a busy one allocates rarely.
 #[cold]
 fn grow(frames: &mut Vec<u8>, needed: usize) {
-    let target = frames.capacity().saturating_mul(4).clamp(4096, BLOCK_SIZE).max(needed);
+    let capacity = frames.capacity();
+    let target = if needed <= BLOCK_SIZE {
+        capacity.saturating_mul(4).clamp(4096, BLOCK_SIZE).max(needed)
+    } else {
+        // Seldom: a block that could not be sealed.
+        needed.max(capacity + capacity / 2)
+    };
     frames.reserve_exact(target - frames.len());
 }
 

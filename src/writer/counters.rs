@@ -1,7 +1,7 @@
 //! The writer's figures while it runs.
 //! Only counts; `WriterMetrics` is what users see of it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 use super::lane::Lane;
@@ -9,7 +9,7 @@ use super::outbox::Delivery;
 use crate::metrics::{Counter, Dropped, Failed, Tally, TallyCounter, WriterMetrics};
 
 /// How many lanes there are at most. Threads beyond send under the queue's lock.
-const MOST_LANES: usize = 64;
+pub(super) const MOST_LANES: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Counters {
@@ -77,6 +77,7 @@ impl Counters {
     pub(super) fn metrics(&self) -> WriterMetrics {
         // First: what ends meanwhile must not seem to be more than there was.
         let accepted = self.accepted();
+        fence(Ordering::Acquire);
         let (sent, confirmed) = (self.sent.value(), self.confirmed.value());
         let dropped = Dropped {
             full: self.dropped_full.value(),

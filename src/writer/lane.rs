@@ -164,6 +164,11 @@ impl Producer {
         Pushed::Accepted
     }
 
+    /// Likewise, for a thread that may not know yet what became of its last message.
+    pub(super) fn push_if_settled(&mut self, message: &[u8]) -> Pushed {
+        if self.unsettled.is_some() { Pushed::Unsettled } else { self.push(message) }
+    }
+
     /// Whether the queue is gone.
     pub(super) fn is_alone(&self) -> bool {
         Arc::strong_count(&self.lane) == 1
@@ -199,7 +204,8 @@ impl Collector {
 
     /// The thread's side, if no thread has it.
     pub(super) fn give_to_thread(&mut self) -> Option<Producer> {
-        if !self.lane.is_free.swap(false, Ordering::Acquire) {
+        // A look first: this is asked of all lanes, and a look disturbs nobody.
+        if !self.lane.is_free.load(Ordering::Relaxed) || !self.lane.is_free.swap(false, Ordering::Acquire) {
             return None;
         }
         Some(Producer {

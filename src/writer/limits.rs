@@ -4,9 +4,9 @@
 /// The channel allocates all its slots at once: a user's bounds beyond any memory must not.
 const MOST_SLOTS: u64 = 64 * 1024;
 
-/// There is a slot for each message of this size. When there are shorter ones, from 8 KiB on, or blocks are sealed that are not full, the slots may be taken
-/// before there is no more room: then owned messages are copied.
-const SLOT_SIZE: u64 = 10 * 1024;
+/// There is a slot for each message of this size, from which on they have blocks of their own. When blocks are sealed in between that are not full, the slots
+/// may be taken before there is no more room: then owned messages are copied.
+const SLOT_SIZE: u64 = 8 * 1024;
 
 /// What happens to a message for which there is no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ mod tests {
     fn a_huge_capacity_allocates_no_slots_for_it() {
         let limits = |messages, bytes| Limits { messages, bytes, overflow: Overflow::Refuse };
         assert_eq!(slots(limits(u64::MAX, u64::MAX)), 65_536);
-        assert_eq!(slots(limits(10_000, 64 << 20)), 6_561);
+        assert_eq!(slots(limits(10_000, 64 << 20)), 8_200);
         assert_eq!(slots(limits(1, 1)), 3);
     }
 }

@@ -125,7 +125,7 @@ impl Writer {
     /// What is borrowed is copied, what is owned is handed over, from 8 KiB on without a copy: see [`Message`]. Success means
     /// accepted, not sent: [`flush`](Self::flush) and the [`metrics`](Self::metrics) tell more. An empty message is accepted and sends nothing.
     ///
-    /// It may be called from async tasks, from the writer's own observer and from a reader's handler.
+    /// It may be called from async tasks, from the writer's own observer and from a reader's handler; not from a signal handler.
     ///
     /// # Errors
     /// When the queue is full, the message is too large, or the writer was shut down. An owned message comes back in the

@@ -12,6 +12,7 @@ use super::attention::{Attention, Wake};
 use super::counters::Counters;
 use super::deadline::{Deadline, earlier};
 use super::flush::{Flush, Level, Told, Verdict};
+use super::lane::Pushed;
 use super::ledger::Ledger;
 use super::limits::Refusal;
 use super::local;
@@ -105,7 +106,7 @@ impl Inner {
             Pending::Nothing
         } else if !is_unwritten {
             Pending::Unconfirmed
-        } else if self.waiting == 0 && !self.queue.has_block() {
+        } else if self.waiting == 0 && !self.queue.has_block() && !self.queue.is_tight() {
             Pending::Few
         } else {
             Pending::Due
@@ -164,6 +165,10 @@ impl Shared {
     #[cold]
     fn send_by_queue(&self, patience: Patience, message: &[u8]) -> Result<(), Refusal> {
         let pushed = local::with(self.scope, |producer| {
+            // It may be another writer that the thread used last.
+            if producer.as_mut().map(|producer| producer.push_if_settled(message)) == Some(Pushed::Accepted) {
+                return (Ok(()), false);
+            }
             self.push_on(patience, &mut |queue| queue.push_from(producer, message))
         });
         let pushed = pushed.unwrap_or_else(|| {

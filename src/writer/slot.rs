@@ -54,8 +54,7 @@ impl<'a> WriteSlot<'a> {
     /// Sends the message. Never blocks.
     ///
     /// # Errors
-    /// When the writer was shut down since the slot was reserved; and when more than 65,536 blocks wait, which no bounds below
-    /// two GiB allow.
+    /// When the writer was shut down since the slot was reserved.
     pub fn commit(mut self) -> Result<(), SendError<()>> {
         let buffer = mem::take(&mut self.buffer);
         let Some(reserved) = self.reserved.take() else { return Ok(()) };

@@ -120,6 +120,17 @@ impl<K: Kernel> Worker<K> {
             self.shared.tell(&inner);
         }
         let outbox = if is_write { inner.queue.begin_write() } else { Outbox::default() };
+        match step {
+            // What is sent while nothing can be written has its place among what others send then.
+            Step::Connect | Step::Wait(WaitFor::Time, _) => inner.queue.collect_all(),
+            Step::Wait(WaitFor::Message, _) => inner.queue.shrink_lanes(),
+            Step::Wait(WaitFor::Block | WaitFor::Room, _)
+            | Step::Write(_)
+            | Step::KeepAlive
+            | Step::TellSilence
+            | Step::TimeOut { .. }
+            | Step::Exit => {}
+        }
         // Little by little where it only lingers: what comes next may need them.
         let surplus = match step {
             Step::Wait(WaitFor::Message, _) => usize::MAX,

@@ -3,11 +3,13 @@
 
 use std::mem;
 
-use super::super::attention::Wake;
+use super::super::attention::{Attention, Wake};
 use super::super::block::BLOCK_SIZE;
+use super::super::counters::MOST_LANES;
 use super::super::lane::{Collector, Fresh, Mark, Producer, Pushed};
 use super::super::limits::Refusal;
 use super::Queue;
+use super::writing::WRITE_SIZE;
 use crate::frame::MAX_PREFIX_LEN;
 use crate::metrics::{Tally, widen};
 use crate::sys::barrier;
@@ -18,8 +20,9 @@ const HAND_OVER_SIZE: usize = 32 * 1024;
 /// A lane's first memory.
 const FIRST_SIZE: usize = 4 * 1024;
 
-/// Leases of fewer messages are not worth their end.
+/// Smaller leases are not worth their end.
 const LEAST_LEASE: u64 = 8;
+const LEAST_SIZE: usize = 2 * 1024;
 
 /// A lane, and what is promised to its thread.
 #[derive(Debug)]
@@ -61,18 +64,23 @@ impl Queue {
         if self.resolve(index, producer) {
             return Ok(Wake::No);
         }
-        let sealed = self.settle_at(index, producer);
+        self.settle_at(index, producer);
         self.make_room(message.len())?;
-        let wake = self.wake(sealed);
-        if self.lease(index, producer, message.len()) && producer.push(message) == Pushed::Accepted {
-            return Ok(wake);
+        // Who sends so seldom that the thread sleeps in between would have a lease for each message, and each had to be ended.
+        let is_seldom = self.attention == Attention::Asleep;
+        if !is_seldom
+            && self.lease(index, producer, message.len())
+            && producer.push(message) == Pushed::Accepted
+        {
+            return Ok(self.wake());
         }
-        Ok(wake.or(self.push(message)?))
+        self.push(message)
     }
 
     /// Takes what the thread has put into its lane so far: what it sends next by another way comes behind that.
     pub(in super::super) fn settle(&mut self, producer: Option<&mut Producer>) {
         if let Some((producer, index)) = producer.and_then(|it| self.index_of(it).map(|index| (it, index))) {
+            self.resolve(index, producer);
             self.settle_at(index, producer);
         }
     }
@@ -113,10 +121,27 @@ impl Queue {
     pub(super) fn gather(&mut self) {
         let is_idle = self.outbox.remaining_len() == 0 && self.sealed.1.is_empty();
         let before = self.next;
-        self.collect(|record| record.has_waited() || is_idle);
+        let mut room = WRITE_SIZE;
+        self.collect(|record| {
+            let has_waited = record.has_waited();
+            let takes = (has_waited || is_idle) && room > 0;
+            if takes {
+                room = room.saturating_sub(record.collector.fresh().frames.len());
+            }
+            takes
+        });
         if self.next > before && !self.sealed.1.is_empty() {
             // It takes its turn. If it can't, it goes when the open block goes.
             let _ = self.seal();
+        }
+    }
+
+    /// Gives the memory of threads that have ended back, after a recall.
+    pub(in super::super) fn shrink_lanes(&mut self) {
+        for record in self.lanes.iter_mut().filter(|record| record.collector.capacity() > 0) {
+            if let Some(mut producer) = record.collector.give_to_thread() {
+                drop(record.collector.replace(&mut producer, Vec::new()));
+            }
         }
     }
 
@@ -134,6 +159,9 @@ impl Queue {
     fn open_lane(&mut self) -> Option<Producer> {
         if let Some(producer) = self.lanes.iter_mut().find_map(|record| record.collector.give_to_thread()) {
             return Some(producer);
+        }
+        if self.lanes.len() == MOST_LANES {
+            return None;
         }
         let (mut collector, lane) = Collector::new();
         if !self.counters.add_lane(&lane) {
@@ -153,10 +181,10 @@ impl Queue {
         self.lanes.get_mut(index).is_some_and(|record| record.collector.resolve(producer))
     }
 
-    /// Takes what the thread has put into its lane, and ends its lease. Says whether a block was sealed for it.
-    fn settle_at(&mut self, index: usize, producer: &mut Producer) -> bool {
+    /// Takes what the thread has put into its lane, and ends its lease.
+    fn settle_at(&mut self, index: usize, producer: &mut Producer) {
         let mut lanes = mem::take(&mut self.lanes);
-        let sealed = lanes.get_mut(index).is_some_and(|record| {
+        if let Some(record) = lanes.get_mut(index) {
             let Record { collector, lease, seen } = record;
             self.room.leased -= lease.take().unwrap_or_default();
             *seen = Mark::default();
@@ -167,32 +195,32 @@ impl Queue {
             let fresh = collector.fresh();
             let is_much = fresh.frames.len() >= HAND_OVER_SIZE;
             if is_much && self.free_slots() >= 2 && self.seal().is_ok() {
-                return self.hand_over(collector, producer, wanted);
-            }
-            let sealed = !fresh.frames.is_empty() && self.append(&fresh);
-            if wanted > capacity {
-                drop(collector.replace(producer, Vec::with_capacity(wanted)));
+                self.hand_over(collector, producer, wanted);
             } else {
-                collector.begin_anew(producer);
+                if !fresh.frames.is_empty() {
+                    self.append(&fresh);
+                }
+                if wanted > capacity {
+                    drop(collector.replace(producer, Vec::with_capacity(wanted)));
+                } else {
+                    collector.begin_anew(producer);
+                }
             }
-            sealed
-        });
+        }
         self.lanes = lanes;
-        sealed
     }
 
     /// Makes a lane's memory a block, and gives it other memory. The open block is empty, and there is a slot.
-    fn hand_over(&mut self, collector: &mut Collector, producer: &mut Producer, wanted: usize) -> bool {
+    fn hand_over(&mut self, collector: &mut Collector, producer: &mut Producer, wanted: usize) {
         let (from, tally) = (collector.collected().len, collector.fresh().tally);
         let mut block = self.fresh_block();
         let mut memory = block.take_memory();
         memory.reserve_exact(wanted.saturating_sub(memory.len()));
-        let Some(frames) = collector.replace(producer, memory) else { return false };
+        let Some(frames) = collector.replace(producer, memory) else { return };
         block.fill(frames, from, tally);
         let _ = self.sealed.0.try_send(block);
         self.note_taken(tally);
         self.open.set_first(self.next);
-        true
     }
 
     /// Leases room for at least one message of `len` bytes, if there is plenty.
@@ -200,10 +228,10 @@ impl Queue {
         let free = self.room.free();
         let Some(record) = self.lanes.get_mut(index) else { return false };
         // A quarter of what is left: others need room too, and the thread must hear of a queue that fills before it is full.
-        let messages = free.messages / 4;
         let size = usize::try_from(free.bytes / 4).map_or(BLOCK_SIZE, |size| size.min(BLOCK_SIZE));
         let needed = MAX_PREFIX_LEN + len;
-        if self.closed || messages < LEAST_LEASE || size < needed {
+        let is_little = free.messages / 4 < LEAST_LEASE || size < needed.max(LEAST_SIZE);
+        if self.closed || self.is_tight || is_little {
             return false;
         }
         let mut capacity = record.collector.capacity();
@@ -212,6 +240,8 @@ impl Queue {
             drop(record.collector.replace(producer, Vec::with_capacity(capacity)));
         }
         let size = size.min(capacity);
+        // Not many more than fit: there may be many threads.
+        let messages = (free.messages / 4).min(widen(2 * size / needed) + LEAST_LEASE);
         record.collector.lease(producer, size, messages);
         let lease = Tally { messages, bytes: widen(size) };
         record.lease = Some(lease);
@@ -238,13 +268,14 @@ impl Queue {
         self.lanes = lanes;
     }
 
-    /// Adds copies of messages to the open block. Says whether that made it seal one.
-    fn append(&mut self, fresh: &Fresh<'_>) -> bool {
-        // Without a free slot the open block grows: this is accepted.
-        let sealed = self.is_open_full(fresh.frames.len()) && self.seal().is_ok();
+    /// Adds copies of messages to the open block.
+    fn append(&mut self, fresh: &Fresh<'_>) {
+        if self.is_open_full(fresh.frames.len()) {
+            // Without a free slot the open block grows: this is accepted.
+            let _ = self.seal();
+        }
         self.open.push_frames(fresh.frames, fresh.tally);
         self.note_taken(fresh.tally);
-        sealed
     }
 
     /// Messages of the lanes have their places in the queue.

@@ -53,6 +53,8 @@ pub(super) struct Queue {
     freed: bool,
     /// How much, by what was written.
     freed_by_writes: Tally,
+    /// A message found no room, and nothing has ended since.
+    is_tight: bool,
     attention: Attention,
     closed: bool,
     counters: Arc<Counters>,
@@ -81,6 +83,7 @@ impl Queue {
             lanes: Vec::new(),
             freed: false,
             freed_by_writes: Tally::default(),
+            is_tight: false,
             attention: Attention::Awake,
             closed: false,
             counters,
@@ -91,14 +94,13 @@ impl Queue {
     #[inline]
     pub(super) fn push(&mut self, message: &[u8]) -> Result<Wake, Refusal> {
         self.make_room(message.len())?;
-        let mut sealed = false;
         if self.is_open_full(message.len()) {
             // Without a free slot the block grows: there is room.
-            sealed = self.seal().is_ok();
+            let _ = self.seal();
         }
         self.open.push(message);
         self.note_accepted(message.len());
-        Ok(self.wake(sealed))
+        Ok(self.wake())
     }
 
     /// Accepts `message` without a copy, unless there are too many blocks. `message` is made only once there is room for it.
@@ -112,14 +114,14 @@ impl Queue {
         if self.free_slots() < 2 || self.seal().is_err() {
             self.open.push(&message);
             self.note_accepted(len);
-            return Ok(self.rouse());
+            return Ok(self.wake());
         }
         let block = Box::new(Block::owned(message, self.next));
         // There is a slot: only the holder of the lock fills them.
         let _ = self.sealed.0.try_send(block);
         self.note_accepted(len);
         self.open.set_first(self.next);
-        Ok(self.wake(true))
+        Ok(self.wake())
     }
 
     /// Keeps room for a message of `len` bytes, which [`Queue::unreserve`] gives up again.
@@ -152,7 +154,12 @@ impl Queue {
 
     fn make_room(&mut self, len: usize) -> Result<(), Refusal> {
         self.check_open()?;
-        if self.room.fits(len) || (self.recall_for_room() && self.room.fits(len)) {
+        if self.room.fits(len) {
+            return Ok(());
+        }
+        // No leases for a while: they would have to be ended for the next message.
+        self.is_tight = true;
+        if self.recall_for_room() && self.room.fits(len) {
             return Ok(());
         }
         // Nothing is dropped for a message that would not fit all the same.
@@ -185,9 +192,9 @@ impl Queue {
         self.freed = true;
     }
 
-    #[inline]
-    fn wake(&mut self, sealed: bool) -> Wake {
-        if self.attention == Attention::Lingering && !sealed { Wake::No } else { self.rouse() }
+    /// Lingering, the thread is only woken for a whole block.
+    fn wake(&mut self) -> Wake {
+        if self.attention == Attention::Lingering && !self.has_block() { Wake::No } else { self.rouse() }
     }
 
     /// Claims the thread's attention for somebody who waits.
@@ -273,6 +280,11 @@ impl Queue {
     /// Whether more than the open block waits to be written.
     pub(super) fn has_block(&self) -> bool {
         self.outbox.remaining_len() > 0 || !self.sealed.1.is_empty() || self.ask_for.is_some()
+    }
+
+    /// Whether somebody needs room.
+    pub(super) fn is_tight(&self) -> bool {
+        self.is_tight
     }
 
     /// Accepted and not ended.

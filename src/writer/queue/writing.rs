@@ -8,7 +8,7 @@ use super::Queue;
 use crate::metrics::Tally;
 
 /// How much one write takes along. More brings nothing.
-const WRITE_SIZE: usize = 256 * 1024;
+pub(super) const WRITE_SIZE: usize = 256 * 1024;
 
 /// How far the messages have come, in their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +84,7 @@ impl Queue {
         self.outbox = outbox;
         self.writing = None;
         self.freed_by_writes += taken.whole;
+        self.is_tight &= taken.whole.messages == 0;
         self.counters.sent.add(taken.whole - taken.again);
         self.counters.resent.add(taken.again);
         match self.delivery {
@@ -101,6 +102,7 @@ impl Queue {
             let confirmed = outbox.confirm(messages, |block| self.recycle(block));
             self.outbox = outbox;
             self.counters.confirmed.add(confirmed);
+            self.is_tight &= confirmed.messages == 0;
             self.note_ended(confirmed);
         }
     }
