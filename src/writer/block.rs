@@ -393,6 +393,16 @@ fn grow(frames: &mut Vec<u8>, needed: usize) {
 }
 
 #[cfg(test)]
+impl Block {
+    pub(super) fn memory_len(&self) -> usize {
+        match &self.body {
+            Body::Copied(frames) => frames.capacity(),
+            Body::Owned { payload, .. } => payload.len(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::metrics::widen;

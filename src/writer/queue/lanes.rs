@@ -286,6 +286,13 @@ impl Queue {
 }
 
 #[cfg(test)]
+impl Record {
+    pub(super) fn has_memory(&self) -> bool {
+        self.collector.capacity() > 0
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::io::IoSlice;
     use std::sync::Arc;

@@ -492,6 +492,72 @@ mod tests {
     }
 
     #[test]
+    fn many_threads_that_send_a_little_leave_room_for_others() {
+        let mut queue = queue(10_000, 64 << 20, Overflow::Refuse);
+        let mut producers: Vec<_> = (0..64).map(|_| None).collect();
+        for producer in &mut producers {
+            assert!(send(&mut queue, producer, &[7; 100]).1.is_ok());
+        }
+        assert!(queue.room.leased.messages > 64, "they have leases");
+        assert!(queue.room.free().messages > 2_500, "{:?}", queue.room);
+    }
+
+    #[test]
+    fn who_finds_the_thread_asleep_gets_no_lease() {
+        let mut queue = queue(10_000, 64 << 20, Overflow::Refuse);
+        let mut producer = None;
+        queue.set_attention(Attention::Asleep);
+        assert_eq!(send(&mut queue, &mut producer, b"a"), (false, Ok(Wake::Yes)));
+        assert_eq!(queue.room.leased, Tally::default());
+        queue.set_attention(Attention::Lingering);
+        assert_eq!(send(&mut queue, &mut producer, b"b"), (false, Ok(Wake::No)));
+        assert_eq!(send(&mut queue, &mut producer, b"c"), (true, Ok(Wake::No)));
+    }
+
+    #[test]
+    fn after_a_lack_of_room_there_are_no_leases_until_something_has_ended() {
+        let mut queue = queue(200, 1 << 20, Overflow::DropOldest);
+        let mut producer = None;
+        for _ in 0..300 {
+            assert!(send(&mut queue, &mut producer, b"m").1.is_ok());
+        }
+        assert!(!send(&mut queue, &mut producer, b"m").0);
+        assert_eq!((queue.room.leased, queue.is_tight()), (Tally::default(), true));
+        assert_eq!(written(&mut queue).len(), 400);
+        assert!(!send(&mut queue, &mut producer, b"m").0 && send(&mut queue, &mut producer, b"m").0);
+    }
+
+    #[test]
+    fn the_memory_of_threads_that_have_ended_goes_back() {
+        let mut queue = queue(10_000, 64 << 20, Overflow::Refuse);
+        let (mut ended, mut alive) = (None, None);
+        for producer in [&mut ended, &mut alive] {
+            assert!((0..100).all(|_| send(&mut queue, producer, &[7; 100]).1.is_ok()));
+        }
+        ended = None;
+        assert!(queue.recall() && ended.is_none());
+        queue.shrink_lanes();
+        let kept = queue.lanes.iter().filter(|record| record.has_memory()).count();
+        assert_eq!((queue.lanes.len(), kept), (2, 1));
+        assert_eq!(written(&mut queue).len(), 200 * 101);
+    }
+
+    #[test]
+    fn a_block_that_could_not_be_sealed_is_not_kept() {
+        let mut queue = queue(10_000, 64 << 20, Overflow::Refuse);
+        while queue.free_slots() > 0 {
+            let _ = queue.sealed.0.try_send(Box::new(Block::empty(0)));
+        }
+        for _ in 0..100 {
+            assert!(queue.push(&[7; 8000]).is_ok());
+        }
+        assert!(queue.open.remaining_len() > 100 * 8000);
+        queue.sealed.1.try_iter().for_each(drop);
+        assert_eq!(written(&mut queue).len(), 100 * 8002);
+        assert!(queue.spare.iter().all(|block| block.memory_len() <= 128 * 1024));
+    }
+
+    #[test]
     fn what_has_waited_for_one_write_goes_with_the_next() {
         let mut queue = queue(100_000, 1 << 30, Overflow::Refuse);
         let (mut quiet, mut busy) = (None, None);

@@ -17,11 +17,14 @@ pub(super) const PACED_SIZE: usize = 100;
 /// From this length on the crate's writer is given owned messages.
 pub(super) const OWNED_SIZE: usize = 10 * 1024;
 
+/// How many bytes wait at most to be sent, of throughput: what a processor's cache holds. All contenders with a queue have the same bound.
+pub(super) const QUEUE_SIZE: usize = 4 * 1024 * 1024;
+
 /// What the throughput gets of the whole time; the paced messages have the rest.
 const THROUGHPUT_SHARE: f64 = 0.75;
 
 /// A turn below this is noise: first the rounds become fewer, and only then the turns shorter.
-const TURN: f64 = 0.15;
+const TURN: f64 = 0.06;
 
 const LEAST_ROUNDS: u64 = 7;
 const MOST_ROUNDS: u64 = 31;
@@ -47,6 +50,11 @@ pub(super) struct Case {
 }
 
 impl Case {
+    /// The bound of the queue in bytes: some messages must have room whatever their length.
+    pub(super) fn queue_size(self) -> usize {
+        QUEUE_SIZE.max(self.size.saturating_mul(8))
+    }
+
     /// The length of a frame: the message with its prefix.
     pub(super) fn frame_len(self) -> usize {
         self.size.required_space() + self.size

@@ -18,11 +18,8 @@ use super::processes::{Present, Reader};
 use super::reading::{Counter, FILL};
 use super::sending::{Sender, connect, share};
 
-/// The slots of the channel: as many messages as a writer's queue holds by default.
+/// The slots of the channel: as many messages as a writer's queue holds by default, and fewer of large ones, which have the same bound in bytes.
 pub(super) const SLOTS: usize = 10_000;
-
-/// With large messages there are fewer slots: no more bytes than a writer's queue holds by default.
-const SLOTS_SIZE: usize = 64 * 1024 * 1024;
 
 pub(super) struct Handwritten {
     channel: ChannelSender<Vec<u8>>,
@@ -34,7 +31,7 @@ pub(super) struct Handwritten {
 impl Handwritten {
     pub(super) fn new(reader: &Reader, case: Case, present: Present) -> Result<Self, Failure> {
         let stream = connect(reader.path())?;
-        let (channel, messages) = bounded(SLOTS.min(SLOTS_SIZE / case.size).max(1));
+        let (channel, messages) = bounded(SLOTS.min(case.queue_size() / case.size));
         let write = move || {
             // Whoever sends finds the channel closed.
             let _ = write_all(&messages, stream);

@@ -4,7 +4,7 @@
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::cases::{OWNED_SIZE, PACED_SIZE};
+use super::cases::{OWNED_SIZE, PACED_SIZE, QUEUE_SIZE};
 use super::handwritten::SLOTS;
 use super::machine::{BUILD, VERSION};
 use super::numbers::Spread;
@@ -31,6 +31,7 @@ pub(super) fn of(results: &Results) -> Value {
             "paced_size": PACED_SIZE,
             "owned_size": OWNED_SIZE,
             "send_buffer_size": SEND_BUFFER_SIZE,
+            "queue_size": QUEUE_SIZE,
             "handwritten_slots": SLOTS,
         },
         "throughput": results.rows.iter().map(throughput).collect::<Value>(),

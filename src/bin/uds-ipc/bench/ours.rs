@@ -1,4 +1,4 @@
-//! A writer and a reader of this crate, with their default settings.
+//! A writer and a reader of this crate, with their default settings but for the queue's size.
 //! As fast as whoever reads the docs would have it, and no faster.
 
 use std::error::Error;
@@ -30,7 +30,7 @@ pub(super) struct Ours {
 
 impl Ours {
     pub(super) fn new(reader: &Reader, case: Case, present: Present) -> Result<Self, Failure> {
-        let writer = Writer::new(reader.path())?;
+        let writer = Writer::builder(reader.path()).queue_size(case.queue_size()).start()?;
         Ok(Self { writer, payload: vec![FILL; case.size].into(), producers: case.producers, present })
     }
 
