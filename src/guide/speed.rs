@@ -1,12 +1,12 @@
 //! Where the time goes: the path of a message with what each step costs, the design that follows from it, and what to turn.
 //!
-//! All figures are from one machine with two processors (AMD EPYC of 2025, virtual, Linux 6.18), and vary by a quarter from run to run there. What counts are the ratios; to see your own,
+//! All figures are from one machine with two processors (AMD EPYC of 2025, virtual, Linux 6.18), and vary by a tenth from run to run there, and at times by more. What counts are the ratios; to see your own,
 //! run `uds-ipc bench`.
 //!
 //! # The path of 100 bytes
 //!
 //! With one sender that sends as fast as it can, a message of 100 bytes takes about 40 ns of processor time, on all threads of both processes together, and two processors carry
-//! about 40 million of them a second. The same bytes without frames, in blocks of 128 KiB between two processes, take 20 to 24 ns: those are the kernel's.
+//! 36 to 42 million of them a second. The same bytes without frames, in blocks of 128 KiB between two processes, take 20 to 24 ns: those are the kernel's.
 //!
 //! | step | ns | why it is so |
 //! | --- | --- | --- |
@@ -25,8 +25,10 @@
 //!
 //! * **No lock and no locked instruction in a send.** One of the latter is 5 ns on that machine; a lock is two. Each thread has a lane that it alone writes to. Before, a send cost 25 to 30 ns; with a channel of
 //!   `Vec<u8>` it is an allocation and several locked instructions, which makes 170 to 250 ns of processor time for the whole way.
-//! * **Nobody is woken for one message.** A system call that wakes a thread costs its caller 2 µs. After a batch the thread lingers for 200 µs, and senders need not wake it: at 10,000 messages a second a
-//!   send takes 50 ns, of which the clock that measures it is 30, and one that wakes 2,100. Below 5,000 a second each message finds the thread asleep and does wake it, unless the
+//!   The lock is still taken for the first message after the thread has slept, which wakes it; by owned messages from 8 KiB on, borrowed ones from 16 KiB on, and write slots; when the queue is nearly full, or
+//!   smaller than 32 messages; and by threads beyond the 64th. Where there is no `membarrier(2)`, a send has a barrier of its own, which costs as much as one locked instruction.
+//! * **Few threads are woken.** A system call that wakes a thread costs its caller 2 µs. After a batch the thread lingers for 200 µs, and senders need not wake it: at 10,000 messages a second a
+//!   send takes 50 ns, of which the clock that measures it is 30, and one that wakes 2,200. Below 5,000 a second each message finds the thread asleep and does wake it, unless the
 //!   [`linger`](crate::WriterBuilder::linger) is longer.
 //! * **Few, large calls.** 128 KiB a block and 256 KiB a call were the fastest that were tried (32 to 128, 128 and 256); a quarter of that lost a fifth.
 //! * **No allocation.** Blocks, read buffers and the buffers of write slots are used again. Up to 4 KiB a message asks for no heap memory at either end, in both modes of
@@ -43,11 +45,11 @@
 //!
 //! * **For throughput**: a [`queue_size`](crate::WriterBuilder::queue_size) that fits a processor's cache, from 1 to 4 MiB, when senders are faster than the reader for long: a queue of
 //!   64 MiB that is full holds memory that no cache has any more. At 1 KiB this is 1.3 times as fast. Owned messages from 8 KiB on. Handlers that do not wait. Messages of
-//!   different threads need no common lock: four senders together are about as fast as one.
+//!   different threads need no common lock: four senders together are nearly as fast as one.
 //! * **For latency**: a [`linger`](crate::WriterBuilder::linger) of zero. A message then wakes the thread, and is on its way for some 50 µs instead of up to 200 and more; its send costs 2 to 4 µs instead of 50 ns.
 //!   [`flush`](crate::Writer::flush) sends what waits at once.
 //! * **For memory**: a writer that has sent little keeps about 130 KiB of its own, most of it for its queue's slots: 16 bytes for each 8 KiB of [`queue_size`](crate::WriterBuilder::queue_size).
-//!   Each thread that sends keeps 4 KiB, and up to 128 KiB if it sends much. After much work eight blocks of 128 KiB stay, until the writer is dropped.
+//!   Each thread that sends keeps 4 KiB, and up to 128 KiB if it sends much. After much work nine blocks of 128 KiB stay besides, until the writer is dropped.
 //! * **For processors that sleep**: nothing. While nothing is sent, neither end wakes up: 0 times in 10 s (`cargo bench --bench idle`). With
 //!   [`keepalive`](crate::WriterBuilder::keepalive) it is once in that time.
 //! * **At least once** costs up to a fifth at 100 bytes: questions, receipts, and blocks that wait for them.

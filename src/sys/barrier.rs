@@ -12,6 +12,10 @@ static ON_REQUEST: CachePadded<AtomicBool> = CachePadded::new(AtomicBool::new(fa
 #[cfg(target_os = "linux")]
 static IS_OVER: AtomicBool = AtomicBool::new(false);
 
+/// And whether that is so long ago that all light barriers are real ones.
+#[cfg(target_os = "linux")]
+static IS_SETTLED: AtomicBool = AtomicBool::new(false);
+
 /// Asks the kernel for that service, once for the whole process; takes some milliseconds the first time. See membarrier(2). Without it, light
 /// barriers are real ones.
 #[cfg(target_os = "linux")]
@@ -49,6 +53,10 @@ fn interrupt_all() {
     use rustix::thread::{MembarrierCommand, membarrier};
 
     if !ON_REQUEST.load(Ordering::SeqCst) {
+        // Another thread may have found out only now.
+        if IS_OVER.load(Ordering::SeqCst) && !IS_SETTLED.load(Ordering::SeqCst) {
+            settle();
+        }
         return;
     }
     if membarrier(MembarrierCommand::PrivateExpedited).is_err() {
@@ -57,6 +65,7 @@ fn interrupt_all() {
         IS_OVER.store(true, Ordering::SeqCst);
         ON_REQUEST.store(false, Ordering::SeqCst);
         settle();
+        IS_SETTLED.store(true, Ordering::SeqCst);
     }
 }
 

@@ -270,7 +270,12 @@ impl Block {
         }
         let asks = self.asks || next.asks;
         let (Body::Copied(frames), Body::Copied(more)) = (&mut self.body, &next.body) else { return false };
-        frames.extend_from_slice(more.get(next.settled..).unwrap_or_default());
+        let more = more.get(next.settled..).unwrap_or_default();
+        let needed = frames.len() + more.len();
+        if needed > frames.capacity() {
+            grow(frames, needed);
+        }
+        frames.extend_from_slice(more);
         self.asks = asks;
         self.tally += next.tally;
         self.whole_tally += next.whole_tally;

@@ -120,17 +120,20 @@ impl<K: Kernel> Worker<K> {
             self.shared.tell(&inner);
         }
         let outbox = if is_write { inner.queue.begin_write() } else { Outbox::default() };
-        match step {
+        let unused = match step {
+            Step::Wait(WaitFor::Message, _) => inner.queue.take_unused_memory(),
             // What is sent while nothing can be written has its place among what others send then.
-            Step::Connect | Step::Wait(WaitFor::Time, _) => inner.queue.collect_all(),
-            Step::Wait(WaitFor::Message, _) => inner.queue.shrink_lanes(),
+            Step::Connect | Step::Wait(WaitFor::Time, _) => {
+                inner.queue.collect_all();
+                Vec::new()
+            }
             Step::Wait(WaitFor::Block | WaitFor::Room, _)
             | Step::Write(_)
             | Step::KeepAlive
             | Step::TellSilence
             | Step::TimeOut { .. }
-            | Step::Exit => {}
-        }
+            | Step::Exit => Vec::new(),
+        };
         // Little by little where it only lingers: what comes next may need them.
         let surplus = match step {
             Step::Wait(WaitFor::Message, _) => usize::MAX,
@@ -156,7 +159,7 @@ impl<K: Kernel> Worker<K> {
             | Step::Exit => Attention::Awake,
         });
         drop(inner);
-        drop(surplus);
+        drop((surplus, unused));
         Some((step, outbox))
     }
 

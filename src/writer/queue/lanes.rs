@@ -136,13 +136,15 @@ impl Queue {
         }
     }
 
-    /// Gives the memory of threads that have ended back, after a recall.
-    pub(in super::super) fn shrink_lanes(&mut self) {
-        for record in self.lanes.iter_mut().filter(|record| record.collector.capacity() > 0) {
-            if let Some(mut producer) = record.collector.give_to_thread() {
-                drop(record.collector.replace(&mut producer, Vec::new()));
-            }
-        }
+    /// Takes the memory of threads that have ended, after a recall. To be dropped without the lock.
+    pub(in super::super) fn take_unused_memory(&mut self) -> Vec<Vec<u8>> {
+        let lanes = self.lanes.iter_mut().filter(|record| record.collector.capacity() > 0);
+        let unused = lanes.filter_map(|record| {
+            let mut producer = record.collector.give_to_thread()?;
+            debug_assert!(record.lease.is_none(), "there may be messages in it");
+            record.collector.replace(&mut producer, Vec::new())
+        });
+        unused.collect()
     }
 
     /// The messages in the lanes that have not been taken.
@@ -200,7 +202,7 @@ impl Queue {
                 if !fresh.frames.is_empty() {
                     self.append(&fresh);
                 }
-                if wanted > capacity {
+                if wanted > capacity && capacity > 0 {
                     drop(collector.replace(producer, Vec::with_capacity(wanted)));
                 } else {
                     collector.begin_anew(producer);

@@ -53,7 +53,7 @@ pub(super) struct Queue {
     freed: bool,
     /// How much, by what was written.
     freed_by_writes: Tally,
-    /// A message found no room, and nothing has ended since.
+    /// A message found no room, and none has come since, but for what was evicted.
     is_tight: bool,
     attention: Attention,
     closed: bool,
@@ -134,6 +134,7 @@ impl Queue {
     pub(super) fn unreserve(&mut self, len: usize) {
         self.room.reserved -= Tally::one(len);
         self.freed = true;
+        self.is_tight = false;
     }
 
     /// Whether those who wait for room, or for an end, are to be told. Asking is telling.
@@ -204,7 +205,7 @@ impl Queue {
 
     /// Claims the attention of a thread that lets messages gather: there is no room for more.
     pub(super) fn rouse_lingering(&mut self) -> Wake {
-        if self.attention == Attention::Lingering { self.rouse() } else { Wake::No }
+        if self.attention == Attention::Lingering && self.is_unwritten() { self.rouse() } else { Wake::No }
     }
 
     /// Whether the open block is to be sealed before `len` bytes more.
@@ -536,7 +537,7 @@ mod tests {
         }
         ended = None;
         assert!(queue.recall() && ended.is_none());
-        queue.shrink_lanes();
+        assert_eq!(queue.take_unused_memory().len(), 1);
         let kept = queue.lanes.iter().filter(|record| record.has_memory()).count();
         assert_eq!((queue.lanes.len(), kept), (2, 1));
         assert_eq!(written(&mut queue).len(), 200 * 101);

@@ -84,11 +84,13 @@ impl Queue {
         self.outbox = outbox;
         self.writing = None;
         self.freed_by_writes += taken.whole;
-        self.is_tight &= taken.whole.messages == 0;
         self.counters.sent.add(taken.whole - taken.again);
         self.counters.resent.add(taken.again);
         match self.delivery {
-            Delivery::AtMostOnce => self.note_ended(taken.whole),
+            Delivery::AtMostOnce => {
+                self.is_tight &= taken.whole.messages == 0;
+                self.note_ended(taken.whole);
+            }
             // Those who wait for a level below the end.
             Delivery::AtLeastOnce => self.freed = true,
         }
@@ -111,6 +113,7 @@ impl Queue {
     pub(in super::super) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
         let given_up = self.outbox.rewind(ending)?;
         self.counters.given_up.add(given_up);
+        self.is_tight = false;
         self.note_ended(given_up);
         Some(given_up)
     }
