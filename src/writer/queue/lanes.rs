@@ -195,7 +195,8 @@ impl Queue {
             let wanted = if filled > capacity / 2 { capacity.saturating_mul(4) } else { capacity };
             let wanted = wanted.clamp(FIRST_SIZE, BLOCK_SIZE);
             let fresh = collector.fresh();
-            let is_much = fresh.frames.len() >= HAND_OVER_SIZE;
+            // At least half full, or the queue would hold far more memory than messages.
+            let is_much = fresh.frames.len() >= HAND_OVER_SIZE.max(capacity / 2);
             if is_much && self.free_slots() >= 2 && self.seal().is_ok() {
                 self.hand_over(collector, producer, wanted);
             } else {
