@@ -5,8 +5,9 @@
 //! cargo bench --bench memory
 //! ```
 //!
-//! Messages come as fast as they can, and wait for room where there is none. A block of 128 KiB is allocated when more of them are in use than the eight that a writer
-//! keeps: so what is seen depends on how full the queue gets. `tests/allocations.rs` shows that below that a message asks for nothing.
+//! Messages come as fast as they can, and wait for room where there is none. A block of 128 KiB is allocated when more of them are in use at once than ever
+//! before, since the thread last had nothing to do: so what is seen depends on how full the queue gets. `tests/allocations.rs` shows that below that a message asks
+//! for nothing.
 
 #![expect(
     clippy::expect_used,

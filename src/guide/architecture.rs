@@ -1,10 +1,10 @@
 //! What the crate is made of.
 //!
 //! ```text
-//! producers ──try_send──▶ queue ──blocks──▶ outbox ──vectored write──▶ kernel ──read──▶ decoder ──&[u8]──▶ handler
-//!    many threads           │    crossbeam    │ what is not settled yet         pooled     │ one connection
-//!                           │    channel      │ (the retry buffer)              buffers    │ at a time, in order
-//!                        Writer           writer thread                               reader threads
+//! producers ──try_send──▶ lanes ──▶ queue ──blocks──▶ outbox ──vectored write──▶ kernel ──read──▶ decoder ──&[u8]──▶ handler
+//!    many threads     one a thread,   │    crossbeam    │ what is not settled yet         pooled     │ one connection
+//!                     without a lock  │    channel      │ (the retry buffer)              buffers    │ at a time, in order
+//!                                  Writer           writer thread                               reader threads
 //! ```
 //!
 //! The two halves share the wire format, addresses and figures, and never name each other. Names point down only: a test

@@ -1,30 +1,35 @@
 //! Two memory barriers that work together: one that costs nothing, for what happens all the time, and one that pays for both.
 //! A thread that stores, passes `light` and loads, and another that does likewise with `heavy`, never both miss the other's store.
 
-use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
+use std::sync::atomic::{AtomicU8, Ordering, compiler_fence, fence};
 
 use crossbeam_utils::CachePadded;
 
-/// Whether the kernel makes all threads of the process pass a barrier on request. Apart, since each send reads it.
-static ON_REQUEST: CachePadded<AtomicBool> = CachePadded::new(AtomicBool::new(false));
+/// How the two go together now. Apart, since each send reads it.
+static STATE: CachePadded<AtomicU8> = CachePadded::new(AtomicU8::new(REAL));
 
-/// Whether it once refused to, after it had agreed.
+/// Light barriers are real ones.
+const REAL: u8 = 0;
+
+/// The kernel makes all threads of the process pass a barrier on request.
+const ON_REQUEST: u8 = 1;
+
+/// It has just begun to refuse that: the last light barriers may not have been real ones.
 #[cfg(target_os = "linux")]
-static IS_OVER: AtomicBool = AtomicBool::new(false);
+const REFUSED: u8 = 2;
 
-/// And whether that is so long ago that all light barriers are real ones.
+/// It refused long ago, and is not asked again.
 #[cfg(target_os = "linux")]
-static IS_SETTLED: AtomicBool = AtomicBool::new(false);
+const REAL_FOR_GOOD: u8 = 3;
 
-/// Asks the kernel for that service, once for the whole process; takes some milliseconds the first time. See membarrier(2). Without it, light
-/// barriers are real ones.
+/// Asks the kernel for that service, once for the whole process; takes some milliseconds the first time. See membarrier(2).
 #[cfg(target_os = "linux")]
 pub(crate) fn prepare() {
     use rustix::thread::{MembarrierCommand, membarrier};
 
     // Each time: it is no work the second time, and nobody says what a forked child inherits.
-    if !IS_OVER.load(Ordering::SeqCst) && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok() {
-        ON_REQUEST.store(true, Ordering::SeqCst);
+    if membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok() {
+        let _ = STATE.compare_exchange(REAL, ON_REQUEST, Ordering::SeqCst, Ordering::SeqCst);
     }
 }
 
@@ -34,7 +39,7 @@ pub(crate) fn prepare() {}
 /// The side that must be fast: only the compiler is kept from changing the order, if the kernel sees to the processor's.
 #[inline]
 pub(crate) fn light() {
-    if ON_REQUEST.load(Ordering::Acquire) {
+    if STATE.load(Ordering::Acquire) == ON_REQUEST {
         compiler_fence(Ordering::SeqCst);
     } else {
         fence(Ordering::SeqCst);
@@ -52,20 +57,15 @@ pub(crate) fn heavy() {
 fn interrupt_all() {
     use rustix::thread::{MembarrierCommand, membarrier};
 
-    if !ON_REQUEST.load(Ordering::SeqCst) {
-        // Another thread may have found out only now.
-        if IS_OVER.load(Ordering::SeqCst) && !IS_SETTLED.load(Ordering::SeqCst) {
+    match STATE.load(Ordering::SeqCst) {
+        ON_REQUEST if membarrier(MembarrierCommand::PrivateExpedited).is_ok() => {}
+        // A filter of system calls that came later. Whoever passed a light barrier that was none has long had its store seen after this.
+        ON_REQUEST | REFUSED => {
+            STATE.store(REFUSED, Ordering::SeqCst);
             settle();
+            STATE.store(REAL_FOR_GOOD, Ordering::SeqCst);
         }
-        return;
-    }
-    if membarrier(MembarrierCommand::PrivateExpedited).is_err() {
-        // A filter of system calls that came later. From now on light barriers are real ones; whoever passed one that was not has long had its
-        // store seen when this thread runs again.
-        IS_OVER.store(true, Ordering::SeqCst);
-        ON_REQUEST.store(false, Ordering::SeqCst);
-        settle();
-        IS_SETTLED.store(true, Ordering::SeqCst);
+        _ => {}
     }
 }
 

@@ -56,9 +56,12 @@ impl Counters {
         }
     }
 
-    /// Adds up what is accepted in `lane`, for good. False when there are enough.
-    pub(super) fn add_lane(&self, lane: &Arc<Lane>) -> bool {
-        self.lanes.iter().any(|place| place.set(Arc::clone(lane)).is_ok())
+    /// Adds up what is accepted in `lane`, for good. There are no more than [`MOST_LANES`].
+    pub(super) fn add_lane(&self, lane: Arc<Lane>) {
+        if let Some(place) = self.lanes.iter().find(|place| place.get().is_none()) {
+            // Only the holder of the queue's lock fills them.
+            let _ = place.set(lane);
+        }
     }
 
     fn accepted(&self) -> Tally {

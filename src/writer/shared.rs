@@ -171,13 +171,11 @@ impl Shared {
             }
             self.push_on(patience, &mut |queue| queue.push_from(producer, message))
         });
-        let pushed = pushed.unwrap_or_else(|| {
-            self.push_on(patience, &mut |queue| {
-                queue.collect_all();
-                queue.push(message)
-            })
-        });
-        self.after(pushed)
+        match pushed {
+            Some(pushed) => self.after(pushed),
+            // It is about to end.
+            None => self.push_in_order(patience, |queue| queue.push(message)),
+        }
     }
 
     /// Like [`Shared::push`], behind all that the current thread has sent so far.

@@ -120,33 +120,10 @@ impl<K: Kernel> Worker<K> {
             self.shared.tell(&inner);
         }
         let outbox = if is_write { inner.queue.begin_write() } else { Outbox::default() };
-        let unused = match step {
-            Step::Wait(WaitFor::Message, _) => inner.queue.take_unused_memory(),
+        if matches!(step, Step::Connect | Step::Wait(WaitFor::Time, _)) {
             // What is sent while nothing can be written has its place among what others send then.
-            Step::Connect | Step::Wait(WaitFor::Time, _) => {
-                inner.queue.collect_all();
-                Vec::new()
-            }
-            Step::Wait(WaitFor::Block | WaitFor::Room, _)
-            | Step::Write(_)
-            | Step::KeepAlive
-            | Step::TellSilence
-            | Step::TimeOut { .. }
-            | Step::Exit => Vec::new(),
-        };
-        // Little by little where it only lingers: what comes next may need them.
-        let surplus = match step {
-            Step::Wait(WaitFor::Message, _) => usize::MAX,
-            Step::Wait(WaitFor::Block, _) => 1,
-            Step::Wait(WaitFor::Time | WaitFor::Room, _)
-            | Step::Connect
-            | Step::Write(_)
-            | Step::KeepAlive
-            | Step::TellSilence
-            | Step::TimeOut { .. }
-            | Step::Exit => 0,
-        };
-        let surplus = inner.queue.surplus(surplus);
+            inner.queue.collect_all();
+        }
         inner.queue.set_attention(match step {
             Step::Wait(WaitFor::Message, _) => Attention::Asleep,
             Step::Wait(WaitFor::Block, _) => Attention::Lingering,
@@ -158,8 +135,9 @@ impl<K: Kernel> Worker<K> {
             | Step::TimeOut { .. }
             | Step::Exit => Attention::Awake,
         });
+        let unused = inner.queue.take_unused();
         drop(inner);
-        drop((surplus, unused));
+        drop(unused);
         Some((step, outbox))
     }
 

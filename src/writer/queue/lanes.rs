@@ -42,9 +42,8 @@ impl Record {
 
     /// Whether something in it was there already when the last write began. Asking is looking.
     fn has_waited(&mut self) -> bool {
-        let (collected, published) = (self.collector.collected(), self.collector.published());
-        let seen = mem::replace(&mut self.seen, published);
-        seen.tally.messages > collected.tally.messages && seen.tally.messages <= published.tally.messages
+        let seen = mem::replace(&mut self.seen, self.collector.published());
+        seen.tally.messages > self.collector.collected().tally.messages
     }
 }
 
@@ -109,13 +108,6 @@ impl Queue {
         self.next > before
     }
 
-    /// Ends the leases when there is no room beside them. Says whether there were any.
-    pub(super) fn recall_for_room(&mut self) -> bool {
-        let is_leased = self.room.leased != Tally::default();
-        self.recall();
-        is_leased
-    }
-
     /// Takes what is in the lanes before a write: all of it when there is nothing else to write, and else only what has waited for one write
     /// already. A thread that is at work will hand over a whole block soon, which costs no copy.
     pub(super) fn gather(&mut self) {
@@ -136,8 +128,8 @@ impl Queue {
         }
     }
 
-    /// Takes the memory of threads that have ended, after a recall. To be dropped without the lock.
-    pub(in super::super) fn take_unused_memory(&mut self) -> Vec<Vec<u8>> {
+    /// Takes the memory of threads that have ended, after a recall.
+    pub(super) fn take_unused_lanes(&mut self) -> Vec<Vec<u8>> {
         let lanes = self.lanes.iter_mut().filter(|record| record.collector.capacity() > 0);
         let unused = lanes.filter_map(|record| {
             let mut producer = record.collector.give_to_thread()?;
@@ -166,9 +158,7 @@ impl Queue {
             return None;
         }
         let (mut collector, lane) = Collector::new();
-        if !self.counters.add_lane(&lane) {
-            return None;
-        }
+        self.counters.add_lane(lane);
         let producer = collector.give_to_thread();
         self.lanes.push(Record { collector, lease: None, seen: Mark::default() });
         producer

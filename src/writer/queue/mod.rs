@@ -23,6 +23,14 @@ use room::Room;
 pub(super) use writing::Fronts;
 use writing::Writing;
 
+/// Memory that waits to be dropped.
+#[derive(Debug)]
+pub(super) struct Unused {
+    #[expect(clippy::vec_box, reason = "blocks travel in their boxes")]
+    _blocks: Vec<Box<Block>>,
+    _lanes: Vec<Vec<u8>>,
+}
+
 /// Used blocks that are kept while there is nothing to do.
 const MOST_SPARE_AT_REST: usize = 8;
 
@@ -160,7 +168,8 @@ impl Queue {
         }
         // No leases for a while: they would have to be ended for the next message.
         self.is_tight = true;
-        if self.recall_for_room() && self.room.fits(len) {
+        self.recall();
+        if self.room.fits(len) {
             return Ok(());
         }
         // Nothing is dropped for a message that would not fit all the same.
@@ -247,11 +256,16 @@ impl Queue {
         self.spare.extend(block.recycle());
     }
 
-    /// Gives up to `most` blocks away that are not worth keeping at rest. To be dropped without the lock.
-    #[expect(clippy::vec_box, reason = "blocks travel in their boxes")]
-    pub(super) fn surplus(&mut self, most: usize) -> Vec<Box<Block>> {
-        let kept = self.spare.len().saturating_sub(most).max(MOST_SPARE_AT_REST);
-        if kept < self.spare.len() { self.spare.split_off(kept) } else { Vec::new() }
+    /// Gives memory away that is not worth keeping while the thread does nothing: little by little where it only lingers, since what comes next may
+    /// need it. To be dropped without the lock.
+    pub(super) fn take_unused(&mut self) -> Unused {
+        let (most, lanes) = match self.attention {
+            Attention::Awake => (0, Vec::new()),
+            Attention::Lingering => (1, Vec::new()),
+            Attention::Asleep => (usize::MAX, self.take_unused_lanes()),
+        };
+        let kept = self.spare.len().saturating_sub(most).max(MOST_SPARE_AT_REST).min(self.spare.len());
+        Unused { _blocks: self.spare.split_off(kept), _lanes: lanes }
     }
 
     /// Drops the oldest message that is not being written. False when there is none.
@@ -537,7 +551,7 @@ mod tests {
         }
         ended = None;
         assert!(queue.recall() && ended.is_none());
-        assert_eq!(queue.take_unused_memory().len(), 1);
+        assert_eq!(queue.take_unused_lanes().len(), 1);
         let kept = queue.lanes.iter().filter(|record| record.has_memory()).count();
         assert_eq!((queue.lanes.len(), kept), (2, 1));
         assert_eq!(written(&mut queue).len(), 200 * 101);
