@@ -13,8 +13,8 @@
 //! | layer | writer | reader | rule |
 //! | --- | --- | --- | --- |
 //! | what users hold | `writer/mod.rs`, `builder.rs`, `slot.rs` | `reader/mod.rs`, `builder.rs`, `handler.rs`; `systemd/`: what a service tells its manager, `service.rs` with `pulse.rs` and `notify.rs` | thin: docs, settings, checks |
-//! | shells | `worker.rs` and `receiving.rs`: the thread, with its view of the system in `kernel.rs`; `shared.rs`: the lock, and waiting for it; `lane.rs`: memory that two threads use without a lock, and `local.rs`: which one is the current thread's | `dispatcher.rs`: times and threads; `worker.rs`: a thread; `connection.rs`: a turn at a connection; `core.rs`: the lock; `callbacks.rs`; `vitals.rs`: how it is; `counters.rs` in both | only here the clock is read and anything blocks |
-//! | machines | `state.rs` and its words in `step.rs`; `queue/`: `room.rs`, `lanes.rs`, `writing.rs`, with `block.rs` and `outbox.rs`; `ledger.rs`: what receipts say; `flush.rs`; values in `limits.rs`, `attention.rs`, `deadline.rs`, `handed.rs` | `state.rs`, `decoder.rs`, `receipts.rs` | pure: bytes, counts and `now` come in, what is to be done comes out |
+//! | shells | `worker.rs` and `receiving.rs`: the thread, with its view of the system in `kernel.rs`; `helping.rs`: a sender in its place; `shared.rs`: the lock, and waiting for it; `lane.rs`: memory that two threads use without a lock, and `local.rs`: which one is the current thread's | `dispatcher.rs`: times and threads; `worker.rs`: a thread; `connection.rs`: a turn at a connection; `core.rs`: the lock; `callbacks.rs`; `vitals.rs`: how it is; `counters.rs` in both | only here the clock is read and anything blocks |
+//! | machines | `state.rs` with its words in `step.rs` and `link.rs`; `queue/`: `room.rs`, `lanes.rs`, `writing.rs`, with `block.rs` and `outbox.rs`; `ledger.rs`: what receipts say; `flush.rs`; values in `limits.rs`, `attention.rs`, `deadline.rs`, `handed.rs` | `state.rs`, `decoder.rs`, `receipts.rs` | pure: bytes, counts and `now` come in, what is to be done comes out |
 //! | system | `sys/` | the same | descriptors and `io::Error`, no policy; the seam for other platforms |
 //! | leaves | `frame.rs`, `address.rs`, `backoff.rs`, `pool.rs`, `metrics.rs`, `peer.rs`, `event/` (`writer.rs`, `reader.rs`), `observer.rs`, `error.rs`, `message.rs`, `reentry.rs` | the same, and `activation.rs` | values |
 //!
@@ -27,7 +27,7 @@
 //! each message. A large owned message is a block of its own: prefix and payload as two slices, never
 //! copied. A used block is used again.
 //!
-//! What the bounds of the queue allow is leased to a lane in advance, a quarter of what is free at a time, and each lease ends when it is used up, when somebody else needs the room, when the
+//! What the bounds of the queue allow is leased to a lane in advance, up to a block at a time and an even share of what is free (a quarter where there are more than four lanes), and each lease ends when it is used up, when somebody else needs the room, when the
 //! writer's thread goes to sleep, and when the writer is shut down. Whoever ends it from outside does so under the queue's lock: it marks the lane as shut, has all processors pass a memory barrier
 //! (`membarrier(2)`; elsewhere each send has a barrier of its own), and takes what is there. A thread looks at the mark after each message, and if the lane was shut it settles with the queue, under the lock,
 //! whether that message was taken. Messages of different threads have no order among each other until they leave their lanes. Threads beyond the 64th, and those that are about to
@@ -58,6 +58,11 @@
 //! eventfd, and so is a lingering one when a whole block is ready for it, or somebody waits; a few messages gather
 //! meanwhile.
 //!
+//! Under load a thread that writes what another one has just copied fetches every byte from that one's processor, and two processors have three threads to run. So a sender who
+//! has to wait for room does not only wait: the thread lends it its place, and the sender writes what is next by itself, one call at a time, without blocking. The thread rests until that has not
+//! happened for a millisecond, or until it is needed: for a full socket, an error, a receipt that cannot be true, a flush, a stop. While several senders wait the thread writes, and so it does where most
+//! messages were handed over without a copy: then nobody's cache has them.
+//!
 //! # At least once
 //!
 //! A block then ends with an empty frame, the question for a receipt, and stays in the outbox when the kernel has taken it, until a receipt covers it; small blocks that wait so
@@ -80,6 +85,8 @@
 //! One poller (epoll, elsewhere kqueue), every connection armed for one event, every thread in the same loop: wait for one ready thing, deal with it, arm it
 //! again. An idle connection costs no buffer and no thread; a connection is served by one thread at a time. The listening socket is one of the ready things, so that whatever
 //! a user's function does on accepting holds up only that connection.
+//!
+//! A thread that has read 128 KiB and more in a turn looks for further work for 20 µs before it sleeps: to wake it would cost its peer more.
 //!
 //! The dispatcher is a thread that runs nothing of the user's: it keeps the times, adds threads where all have been held up for five milliseconds, and brings the reader to
 //! its end. To close a connection it forbids the peer to send (`shutdown` of the receiving side) and lets a thread read what is still there.

@@ -22,6 +22,9 @@ use crate::sys::{Received, Sent, Stream};
 /// How much one read takes. More brings nothing.
 pub(super) const READ_SIZE: usize = 256 * 1024;
 
+/// A peer that has sent so much at once is likely to send on.
+const HEAVY: u64 = 128 * 1024;
+
 /// How many reads a connection has before others have their turn.
 const READS_PER_TURN: usize = 4;
 
@@ -47,7 +50,16 @@ struct Serving {
     clock: FrameClock,
     receipts: Receipts,
     greeting: Greeting,
+    last_turn: Turn,
     last_failure: Option<Instant>,
+}
+
+/// How much a turn brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Light,
+    /// At least [`HEAVY`] bytes.
+    Heavy,
 }
 
 /// Whether the peer was let in.
@@ -64,6 +76,7 @@ impl Connection {
             clock: FrameClock::default(),
             receipts: Receipts::default(),
             greeting: Greeting::Due,
+            last_turn: Turn::Light,
             last_failure: None,
         };
         Self { stream, peer, handled: AtomicU64::new(0), serving: Mutex::new(serving) }
@@ -75,7 +88,7 @@ impl Connection {
     }
 
     /// Has a turn, from the check of a new peer to the end of the stream.
-    pub(super) fn turn<H: Handler>(&self, core: &Core, handler: &H, closing: Option<Closing>) {
+    pub(super) fn turn<H: Handler>(&self, core: &Core, handler: &H, closing: Option<Closing>) -> Turn {
         let mut serving = self.serving.lock();
         let outcome = if serving.greeting == Greeting::Due && !self.greet(core, handler) {
             Outcome::Refuse
@@ -86,7 +99,10 @@ impl Connection {
         let number = self.peer.connection;
         match outcome {
             // After a cut nothing more is called: the shutdown may have returned.
-            Outcome::Refuse | Outcome::Cut => core.remove(number),
+            Outcome::Refuse | Outcome::Cut => {
+                core.remove(number);
+                Turn::Light
+            }
             Outcome::Close(cause) => {
                 let held = serving.decoder.held();
                 drop(serving);
@@ -96,14 +112,17 @@ impl Connection {
                 core.note_held(held, 0);
                 // After the last call, so that a stop that waits for this connection waits for the handler too.
                 core.remove(number);
+                Turn::Light
             }
             Outcome::Park | Outcome::Again | Outcome::Starve => {
-                let Serving { decoder, clock, receipts, .. } = &mut *serving;
+                let Serving { decoder, clock, receipts, last_turn, .. } = &mut *serving;
                 let now = now();
                 let deadline = clock.deadline(now, core.settings.pace, decoder.position(), decoder.frames());
                 let rest = Rest { deadline, half_since: clock.since(), owes: receipts.next().is_some() };
+                let turn = *last_turn;
                 drop(serving);
                 core.end_turn(number, &outcome, rest, now);
+                turn
             }
         }
     }
@@ -173,6 +192,7 @@ impl Connection {
             break;
         }
         core.buffers.give(buffer);
+        serving.last_turn = if batch.tally.bytes < HEAVY { Turn::Light } else { Turn::Heavy };
         if core.is_cut.load(Ordering::Relaxed) {
             core.let_go(batch.error);
             return Outcome::Cut;

@@ -175,6 +175,7 @@ impl<H: Handler> Dispatcher<H> {
             core: Arc::clone(&self.core),
             handler: Arc::clone(handler),
             file: Arc::clone(&self.file),
+            processors: self.processors,
         };
         self.core.inner.lock().crew.threads += 1;
         self.core.counters.threads.add(1);

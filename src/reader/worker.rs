@@ -1,9 +1,13 @@
 //! The threads that run everything of the user's: each waits for one ready thing, deals with it, and waits again.
 //! They block here and in callbacks only; how many there are is the dispatcher's business.
 
+use std::hint;
+use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::connection::Turn;
 use super::core::{Core, ERRANDS, FILE, LISTENER};
 use super::handler::Handler;
 use super::state::Accepting;
@@ -14,6 +18,12 @@ use crate::sys::{Accepted, FileWatch, Interest, Ready};
 /// How many connections are accepted before others have their turn.
 const ACCEPTS_PER_TURN: usize = 32;
 
+/// How long a thread looks for more before it sleeps, after a heavy turn.
+const SPINS_FOR: Duration = Duration::from_micros(20);
+
+/// How long it rests between two looks, in pauses of the processor.
+const PAUSES: u32 = 20;
+
 /// How long to wait for descriptors or memory.
 const SHORTAGE: Duration = Duration::from_millis(100);
 
@@ -23,13 +33,15 @@ pub(super) struct Worker<H> {
     pub(super) core: Arc<Core>,
     pub(super) handler: Arc<H>,
     pub(super) file: Arc<Option<FileWatch>>,
+    pub(super) processors: usize,
 }
 
 impl<H: Handler> Worker<H> {
     pub(super) fn run(self) {
         self.core.scope.enter();
+        let mut turn = Turn::Light;
         loop {
-            let ready = self.core.poller.wait(self.core.patience());
+            let ready = self.wait(mem::replace(&mut turn, Turn::Light));
             let key = match ready {
                 Ok(Ready::Socket(key)) => key,
                 Ok(Ready::Nothing) if !self.core.may_leave() => continue,
@@ -48,17 +60,36 @@ impl<H: Handler> Worker<H> {
                 FILE => self.look_at_file(),
                 number => {
                     if let Some((connection, closing)) = self.core.begin_turn(number) {
-                        let turn = || connection.turn(&self.core, &*self.handler, closing);
+                        let run = || connection.turn(&self.core, &*self.handler, closing);
                         // Everything of the user's is guarded one by one. What was overlooked costs this connection, not the thread.
-                        if guarded(turn).is_err() {
+                        turn = guarded(run).unwrap_or_else(|_| {
                             self.core.counters.panics.add(1);
                             self.core.remove(number);
-                        }
+                            Turn::Light
+                        });
                     }
                 }
             }
             self.core.end_work();
         }
+    }
+
+    /// Waits for the next ready thing. After a heavy turn more is likely to come within a moment, and is looked for without sleeping: to wake a
+    /// thread costs its peer more than this costs us.
+    fn wait(&self, last: Turn) -> io::Result<Ready> {
+        if last == Turn::Heavy && self.processors > 1 {
+            let start = now();
+            while now().saturating_duration_since(start) < SPINS_FOR {
+                let ready = self.core.poller.wait(Some(Duration::ZERO))?;
+                if ready != Ready::Nothing {
+                    return Ok(ready);
+                }
+                for _ in 0..PAUSES {
+                    hint::spin_loop();
+                }
+            }
+        }
+        self.core.poller.wait(self.core.patience())
     }
 
     /// Accepts those who wait, then lets the next thread accept before anything of the user's runs.
@@ -126,12 +157,12 @@ impl<H: Handler> Worker<H> {
         is_full
     }
 
-    fn paused(&self, error: std::io::Error, events: &mut Vec<ReaderEvent>) {
+    fn paused(&self, error: io::Error, events: &mut Vec<ReaderEvent>) {
         let is_news = {
             let mut inner = self.core.inner.lock();
             inner.accepting =
                 now().checked_add(SHORTAGE).map_or(Accepting::Open, |until| Accepting::Paused { until });
-            !std::mem::replace(&mut inner.is_short, true)
+            !mem::replace(&mut inner.is_short, true)
         };
         self.core.waker.wake();
         if is_news {
@@ -141,7 +172,7 @@ impl<H: Handler> Worker<H> {
     }
 
     fn resumed(&self, events: &mut Vec<ReaderEvent>) {
-        if std::mem::replace(&mut self.core.inner.lock().is_short, false) {
+        if mem::replace(&mut self.core.inner.lock().is_short, false) {
             events.push(ReaderEvent::AcceptResumed { address: self.core.address.clone() });
         }
     }
@@ -150,7 +181,7 @@ impl<H: Handler> Worker<H> {
         self.core.errands.reset();
         let (events, is_ending) = {
             let mut inner = self.core.inner.lock();
-            (std::mem::take(&mut inner.errands), inner.is_draining() && inner.accepting == Accepting::Open)
+            (mem::take(&mut inner.errands), inner.is_draining() && inner.accepting == Accepting::Open)
         };
         let _ = self.core.poller.arm(&self.core.errands, ERRANDS, Interest::Read);
         if is_ending {

@@ -10,6 +10,8 @@ pub(super) enum Attention {
     Lingering,
     /// It must be woken.
     Asleep,
+    /// Senders who wait for room write in its stead; who waits for something else must wake it.
+    Lent,
 }
 
 /// Whether the caller has to wake the writer's thread, once the lock is free again.
@@ -25,7 +27,7 @@ impl Attention {
     pub(super) fn rouse(&mut self) -> Wake {
         match std::mem::replace(self, Self::Awake) {
             Self::Awake => Wake::No,
-            Self::Lingering | Self::Asleep => Wake::Yes,
+            Self::Lingering | Self::Asleep | Self::Lent => Wake::Yes,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The settings of a writer, with their defaults and bounds.
 
 use std::ffi::OsStr;
+use std::process;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use super::outbox::Delivery;
 use super::queue::Queue;
 use super::shared::{Inner, Shared};
 use super::state::{State, Timing};
-use super::worker::{Options, Outage, Worker};
+use super::worker::{Options, Outage, Worker, run};
 use crate::address::{Address, AddressError};
 use crate::backoff::Backoff;
 use crate::error::{SettingError, StartError};
@@ -206,9 +207,11 @@ impl WriterBuilder {
             delivery: self.delivery,
             buffers: Pool::new(16, 4096),
             scope: Scope::new(),
+            process: process::id(),
             inner: Mutex::new(Inner::new(queue)),
             counters,
             progress: Condvar::new(),
+            room: Condvar::new(),
             waker: Waker::new().map_err(system)?,
             returned,
         });
@@ -234,11 +237,12 @@ impl WriterBuilder {
             reader: None,
             was_reset: false,
             refused: None,
+            trouble: None,
             outage: Outage::Untold,
         };
         let thread = thread::Builder::new()
             .name("uds-ipc-writer".into())
-            .spawn(|| worker.run())
+            .spawn(|| run(Box::new(worker)))
             .map_err(|source| StartError::System { address, source })?;
         Ok(Writer::new_started(shared, thread))
     }

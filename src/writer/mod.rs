@@ -10,10 +10,12 @@ mod flush;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handed;
+mod helping;
 mod kernel;
 mod lane;
 mod ledger;
 mod limits;
+mod link;
 mod local;
 mod outbox;
 mod queue;
@@ -87,8 +89,6 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Writer {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// Where the thread was started: a fork copies this object, but not the thread.
-    process: u32,
 }
 
 /// What a writer's shutdown came to.
@@ -117,7 +117,7 @@ impl Writer {
     }
 
     fn new_started(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {
-        Self { shared, thread: Mutex::new(Some(thread)), process: process::id() }
+        Self { shared, thread: Mutex::new(Some(thread)) }
     }
 
     /// Puts a message into the queue. Never blocks: not on I/O, not for the reader, not for room.
@@ -137,8 +137,8 @@ impl Writer {
 
     /// Puts a message into the queue, and waits up to `timeout` for room; `Duration::MAX` is for ever.
     ///
-    /// It blocks its caller, but on no I/O. In the writer's own observer it does not wait, since nothing would change
-    /// meanwhile.
+    /// It never waits for the reader longer than that, and not on I/O; but while there is no room it may spend its time on writing what is queued, since what it
+    /// has just put there is in its processor's cache. In the writer's own observer it does not wait, since nothing would change meanwhile.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send); `Full` when there was no room in time.
@@ -261,7 +261,7 @@ impl Writer {
     /// # Errors
     /// Inside the writer's own observer, for which it would have to wait; and in a forked child, which has no threads.
     pub fn shutdown(&self, timeout: Duration) -> Result<WriterReport, ShutdownError> {
-        if self.process != process::id() {
+        if self.shared.process != process::id() {
             return Err(ShutdownError::InForkedChild);
         }
         if self.shared.scope.is_current() {
@@ -300,7 +300,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if self.process != process::id() {
+        if self.shared.process != process::id() {
             // The thread is not here, and one of the child's own may lie in its memory: a handle that is dropped would detach that one.
             #[expect(clippy::mem_forget, reason = "the handle is of no thread")]
             mem::forget(self.thread.get_mut().take());

@@ -38,7 +38,7 @@ impl<K: Kernel> Worker<K> {
                     if inner.end().is_none() && covered > 0 {
                         inner.queue.confirm(covered);
                     }
-                    self.shared.tell(&inner);
+                    self.shared.tell(&mut inner);
                     drop(inner);
                     self.state.on_receipt(self.kernel.now(), covered > 0, is_owed);
                     believed?;
@@ -74,7 +74,7 @@ impl<K: Kernel> Worker<K> {
             let mut inner = self.shared.inner.lock();
             // Only news: whoever is told looks, and has the thread look again.
             if inner.ledger.on_unread(unread) {
-                self.shared.tell(&inner);
+                self.shared.tell(&mut inner);
             }
         }
     }

@@ -10,8 +10,9 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::attention::{Attention, Wake};
 use super::counters::Counters;
-use super::deadline::{Deadline, earlier};
+use super::deadline::{Deadline, earlier, has_come};
 use super::flush::{Flush, Level, Told, Verdict};
+use super::helping::Post;
 use super::lane::Pushed;
 use super::ledger::Ledger;
 use super::limits::Refusal;
@@ -38,9 +39,13 @@ pub(super) struct Shared {
     pub(super) counters: Arc<Counters>,
     pub(super) buffers: Pool,
     pub(super) scope: Scope,
+    /// Where the thread was started: a fork copies what is shared, but not the thread.
+    pub(super) process: u32,
     pub(super) inner: Mutex<Inner>,
-    /// Something ended, or everything: told to those who wait for room, for a flush or for the end.
+    /// Something ended, or everything: told to those who wait for a flush or for the end.
     pub(super) progress: Condvar,
+    /// There is room, or the end: told to senders.
+    pub(super) room: Condvar,
     pub(super) waker: Waker,
     /// Buffers that were handed over and are done with.
     pub(super) returned: Receiver<Bytes>,
@@ -52,8 +57,13 @@ pub(super) struct Inner {
     pub(super) queue: Queue,
     pub(super) life: Life,
     pub(super) ledger: Ledger,
+    pub(super) post: Post,
     /// How many threads wait for progress.
-    waiting: usize,
+    pub(super) waiting: usize,
+    /// How many of them wait for room, and could write meanwhile.
+    pub(super) waiting_for_room: usize,
+    /// Not all of those have been told that there is some.
+    has_told_one: bool,
     /// How many of them wait until the peer has read.
     watching_reads: usize,
     told: Told,
@@ -93,6 +103,9 @@ impl Inner {
             life: Life::Running,
             ledger: Ledger::default(),
             waiting: 0,
+            waiting_for_room: 0,
+            has_told_one: false,
+            post: Post::Held,
             watching_reads: 0,
             told: Told::default(),
         }
@@ -232,7 +245,7 @@ impl Shared {
             // The thread itself would wait for itself.
             let mut in_time = !self.scope.is_current();
             while in_time && pushed == Err(Refusal::Full) {
-                in_time = self.wait(&mut inner, deadline);
+                in_time = self.wait_for_room(&mut inner, deadline);
                 // Also when time is over: there may be room since the last look.
                 pushed = push(&mut inner.queue);
             }
@@ -244,7 +257,7 @@ impl Shared {
         };
         let is_freed = inner.queue.take_freed();
         if is_freed {
-            self.tell(&inner);
+            self.tell(&mut inner);
         }
         drop(inner);
         if wake == Wake::Yes {
@@ -279,21 +292,41 @@ impl Shared {
     pub(super) fn release(&self, len: usize) {
         let mut inner = self.inner.lock();
         inner.queue.unreserve(len);
-        self.tell(&inner);
+        self.tell(&mut inner);
+    }
+
+    /// Makes room by writing in the thread's stead, or waits until there may be some; false when the time is over.
+    fn wait_for_room(&self, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> bool {
+        if let Some(now) = self.help(inner) {
+            return !has_come(deadline, now);
+        }
+        self.rouse(inner);
+        inner.waiting_for_room += 1;
+        let in_time = Self::wait_on(&self.room, inner, deadline);
+        inner.waiting_for_room -= 1;
+        in_time
     }
 
     /// Waits for some progress; false when the time is over.
     fn wait(&self, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> bool {
-        // A lingering thread would let us wait for nothing, and a sleeping one does not look what was read.
-        inner.waiting += 1;
+        self.rouse(inner);
+        Self::wait_on(&self.progress, inner, deadline)
+    }
+
+    /// A lingering thread would let us wait for nothing, and a sleeping one does not look what was read.
+    fn rouse(&self, inner: &mut Inner) {
         let is_worth_it = inner.queue.is_unwritten() || inner.watches_reads();
         if is_worth_it && inner.queue.rouse() == Wake::Yes {
             self.waker.wake();
         }
+    }
+
+    pub(super) fn wait_on(condvar: &Condvar, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> bool {
+        inner.waiting += 1;
         let in_time = if let Some(deadline) = deadline {
-            !self.progress.wait_until(inner, deadline).timed_out()
+            !condvar.wait_until(inner, deadline).timed_out()
         } else {
-            self.progress.wait(inner);
+            condvar.wait(inner);
             true
         };
         inner.waiting -= 1;
@@ -301,9 +334,32 @@ impl Shared {
     }
 
     /// Tells those who wait that something has changed.
-    pub(super) fn tell(&self, inner: &Inner) {
-        if inner.waiting > 0 {
+    pub(super) fn tell(&self, inner: &mut Inner) {
+        inner.has_told_one = false;
+        if inner.waiting_for_room > 0 {
+            self.room.notify_all();
+        }
+        if inner.waiting > inner.waiting_for_room {
             self.progress.notify_all();
+        }
+    }
+
+    /// Tells of room while more is being made: the sender who has waited longest. To wake all of them, who would fill it at once, costs more than to
+    /// fill it.
+    pub(super) fn tell_of_some_room(&self, inner: &mut Inner) {
+        if inner.waiting_for_room > 0 {
+            self.room.notify_one();
+            inner.has_told_one = true;
+        }
+        if inner.waiting > inner.waiting_for_room {
+            self.progress.notify_all();
+        }
+    }
+
+    /// Tells all, if anything has become free of which some do not know.
+    pub(super) fn tell_the_rest(&self, inner: &mut Inner) {
+        if inner.queue.take_freed() || inner.has_told_one {
+            self.tell(inner);
         }
     }
 
@@ -341,9 +397,9 @@ impl Shared {
             ended @ (Life::Ended(_) | Life::Gone(_)) => ended,
         };
         inner.queue.set_attention(Attention::Awake);
+        self.tell(&mut inner);
         drop(inner);
         self.waker.wake();
-        self.progress.notify_all();
     }
 
     /// Waits for the end that [`Shared::drain`] asked for. Past the deadline it ends the queue itself: the thread may be held up in
@@ -370,7 +426,7 @@ impl Shared {
                     let end = inner.finish();
                     // Whatever still hangs on the thread, nothing is written any more.
                     self.counters.set_connected(false);
-                    self.tell(&inner);
+                    self.tell(&mut inner);
                     return (end, false);
                 }
             }

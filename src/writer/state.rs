@@ -10,6 +10,7 @@
 use std::time::{Duration, Instant};
 
 use super::deadline::{Deadline, earlier, has_come};
+use super::link::{Answer, Flow, Link, Room, Up, Why};
 use super::outbox::{Delivery, Portion};
 use super::step::{Pending, Step, WaitFor};
 use crate::backoff::Backoff;
@@ -34,6 +35,9 @@ const FULL_SOCKET_PACE: Duration = Duration::from_millis(50);
 /// How often to look how much the peer has read, while somebody waits for it: nothing tells.
 const READ_PACE: Duration = Duration::from_millis(1);
 
+/// How long the thread waits for senders to write in its stead, after the last who did.
+const LENDS_FOR: Duration = Duration::from_millis(1);
+
 /// How often the write timeout may double.
 const MOST_DOUBLINGS: u32 = 6;
 
@@ -51,69 +55,6 @@ enum Phase {
     Draining { deadline: Deadline },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Link {
-    /// No connection; the next try is due at `retry_at`. `backlog_full_since` the reader is there and does not accept.
-    Down {
-        retry_at: Deadline,
-        backlog_full_since: Deadline,
-        why: Why,
-    },
-    Up(Up),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Up {
-    since: Instant,
-    last_write: Instant,
-    answer: Answer,
-    /// The first write is to be a taste.
-    taste_due: bool,
-    flow: Flow,
-}
-
-/// What the reader owes us, at least once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    NotDue,
-    DueSince(Instant),
-    /// Its silence was reported.
-    Missed,
-}
-
-/// Why there is no connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
-    /// There was one a moment ago.
-    Lost,
-    /// It has not been tried yet, or nobody was there.
-    NotMade,
-}
-
-/// What the connection is waiting for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
-    /// To be sure that its reader is no dying one, or does not hang up on the taste that it got.
-    Settling { until: Deadline },
-    /// The reader to read its taste.
-    Tasting { until: Deadline },
-    /// Room in the kernel, `since` then; without a sign of it, look again at `look_at`.
-    Blocked { since: Instant, look_at: Deadline, room: Room },
-    /// A message that came just after the last batch.
-    Lingering { until: Deadline },
-    /// A message.
-    Idle,
-    /// The peer takes nothing more; the last receipts may still come.
-    Refused { until: Deadline },
-}
-
-/// Whether the kernel tells when there is room again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
-    IsTold,
-    IsNotTold,
-}
-
 #[derive(Debug)]
 pub(super) struct State {
     phase: Phase,
@@ -126,6 +67,8 @@ pub(super) struct State {
     timeouts: u32,
     /// Somebody waits until the peer has read.
     watches_reads: bool,
+    /// Until when the writing is left to senders who wait for room.
+    lent_until: Deadline,
 }
 
 impl State {
@@ -139,6 +82,7 @@ impl State {
             delivery,
             timeouts: 0,
             watches_reads: false,
+            lent_until: None,
         }
     }
 
@@ -160,11 +104,36 @@ impl State {
                 if matches!(step, Step::TimeOut { .. }) && self.delivery == Delivery::AtLeastOnce {
                     self.timeouts += 1;
                 }
+                if let (Step::Write(Portion::All), Some(until)) = (step, self.lent_until) {
+                    if now < until && self.may_lend() {
+                        return Step::Lend(until);
+                    }
+                }
                 let Step::Wait(what, until) = step else { return step };
                 let look = if self.looks_at_reads() { now.checked_add(READ_PACE) } else { None };
                 Step::Wait(what, earlier(earlier(until, look), deadline))
             }
         }
+    }
+
+    /// Whether a write is next, and nothing besides it: somebody else may do it.
+    pub(super) fn may_help(&self, now: Instant, pending: Pending) -> bool {
+        let Link::Up(mut up) = self.link else { return false };
+        self.may_lend() && self.step_up(&mut up, now, pending) == Step::Write(Portion::All)
+    }
+
+    fn may_lend(&self) -> bool {
+        self.phase == Phase::Running && !self.looks_at_reads()
+    }
+
+    /// A sender who waits for room can write, or just has.
+    pub(super) fn lend(&mut self, now: Instant) {
+        self.lent_until = now.checked_add(LENDS_FOR);
+    }
+
+    /// The thread is needed.
+    pub(super) fn end_lending(&mut self) {
+        self.lent_until = None;
     }
 
     fn write_timeout(&self) -> Duration {

@@ -1,7 +1,7 @@
 //! The words in which the state is asked, and answers.
 //! Values.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::deadline::Deadline;
 use super::outbox::Portion;
@@ -11,6 +11,8 @@ use super::outbox::Portion;
 pub(super) enum Step {
     Connect,
     Write(Portion),
+    /// Leaves the writing to senders who wait for room, until then.
+    Lend(Instant),
     /// Sends an empty frame.
     KeepAlive,
     /// Waits for what is named, for a receipt that is due, for a call, or until the time, where there is one.

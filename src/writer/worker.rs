@@ -3,17 +3,18 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::attention::Attention;
 use super::block::EMPTY_FRAME;
 use super::deadline::Deadline;
-use super::kernel::{Kernel, Socket};
+use super::helping::lend;
+use super::kernel::{Kernel, Socket, System};
 use super::outbox::{Ending, Outbox, Portion};
 use super::shared::{Life, Shared};
 use super::state::State;
 use super::step::{Step, WaitFor};
-use crate::event::{ConnectError, LostCause, WriterEvent};
+use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::{Observer, guarded};
 use crate::peer::Credentials;
@@ -35,7 +36,27 @@ pub(super) struct Worker<K: Kernel> {
     pub(super) was_reset: bool,
     /// The peer takes nothing more, and owes a receipt: why the connection is lost once that has come.
     pub(super) refused: Option<io::Error>,
+    /// What a sender met who wrote in the thread's stead.
+    pub(super) trouble: Option<Trouble>,
     pub(super) outage: Outage,
+}
+
+/// What ends a connection.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The peer takes nothing more.
+    Refused(io::Error),
+    BadReceipt(BadReceipt),
+}
+
+/// How the thread goes on after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Next,
+    /// Until then others may write.
+    Lend(Instant),
+    /// There is nothing left to do.
+    End,
 }
 
 /// What a peer has left of a connection.
@@ -67,11 +88,22 @@ pub(super) enum Outage {
     Failing(ConnectError),
 }
 
+/// The thread.
+pub(super) fn run(mut worker: Box<Worker<System>>) {
+    barrier::prepare();
+    worker.shared.scope.enter();
+    loop {
+        worker = match worker.take_step() {
+            Turn::Next => worker,
+            Turn::Lend(until) => lend(worker, until),
+            Turn::End => return worker.end(),
+        };
+    }
+}
+
 impl<K: Kernel> Worker<K> {
-    pub(super) fn run(mut self) {
-        barrier::prepare();
-        self.shared.scope.enter();
-        while self.take_step() {}
+    /// Ends the thread.
+    fn end(mut self) {
         let left = self.finish();
         self.tell(|address| WriterEvent::Stopped { address, left });
         // What the user's closure holds goes before the end is told: nobody is to wait for it beyond a timeout.
@@ -81,22 +113,30 @@ impl<K: Kernel> Worker<K> {
         if let Life::Ended(end) = inner.life {
             inner.life = Life::Gone(end);
         }
-        self.shared.tell(&inner);
+        self.shared.tell(&mut inner);
     }
 
-    /// Does what is next. False when there is nothing left to do.
-    pub(super) fn take_step(&mut self) -> bool {
+    /// Does what is next.
+    pub(super) fn take_step(&mut self) -> Turn {
+        if let Some(trouble) = self.trouble.take() {
+            self.meet(trouble);
+            return Turn::Next;
+        }
         match self.next_step() {
             Some((Step::Connect, _)) => self.connect(),
-            Some((Step::Write(portion), outbox)) => self.write(outbox, portion),
+            Some((Step::Write(portion), outbox)) => match self.write(outbox, portion) {
+                Ok(_) => self.look_what_was_read(),
+                Err(trouble) => self.meet(trouble),
+            },
+            Some((Step::Lend(until), _)) => return Turn::Lend(until),
             Some((Step::KeepAlive, _)) => self.keep_alive(),
             Some((Step::Wait(what, until), _)) => self.wait(what, until),
             Some((Step::TimeOut { after }, _)) => self.time_out(after),
             Some((Step::TellSilence, _)) => self.tell_silence(),
-            Some((Step::Exit, _)) | None => return false,
+            Some((Step::Exit, _)) | None => return Turn::End,
         }
         self.shared.let_go();
-        true
+        Turn::Next
     }
 
     /// Asks the state under the lock, so that no message and no call slips in between the look and the sleep. With
@@ -116,8 +156,8 @@ impl<K: Kernel> Worker<K> {
             step = self.state.step(now, inner.pending());
         }
         let is_write = matches!(step, Step::Write(_));
-        if !is_write && inner.queue.take_freed() {
-            self.shared.tell(&inner);
+        if !is_write && !matches!(step, Step::Lend(_)) {
+            self.shared.tell_the_rest(&mut inner);
         }
         let outbox = if is_write { inner.queue.begin_write() } else { Outbox::default() };
         if matches!(step, Step::Connect | Step::Wait(WaitFor::Time, _)) {
@@ -130,6 +170,7 @@ impl<K: Kernel> Worker<K> {
             Step::Wait(WaitFor::Time | WaitFor::Room, _)
             | Step::Connect
             | Step::Write(_)
+            | Step::Lend(_)
             | Step::KeepAlive
             | Step::TellSilence
             | Step::TimeOut { .. }
@@ -202,7 +243,8 @@ impl<K: Kernel> Worker<K> {
         self.tell(|address| WriterEvent::ConnectFailed { address, cause, retry_in });
     }
 
-    fn write(&mut self, outbox: Outbox, portion: Portion) {
+    /// Writes once. Says whether the kernel took anything.
+    pub(super) fn write(&mut self, outbox: Outbox, portion: Portion) -> Result<bool, Trouble> {
         let sent = self.stream.as_ref().map_or(Ok(Sent::Blocked), |stream| {
             let mut slices = [IoSlice::new(&[]); MOST_SLICES];
             let filled = outbox.fill(portion, &mut slices);
@@ -218,7 +260,10 @@ impl<K: Kernel> Worker<K> {
         inner.ledger.on_written(len, &taken);
         let is_owed = inner.ledger.is_owed();
         if inner.queue.has_freed_much() && inner.queue.take_freed() {
-            self.shared.tell(&inner);
+            self.shared.tell_of_some_room(&mut inner);
+        }
+        if inner.waiting_for_room == 1 && inner.queue.is_of_copies() {
+            self.state.lend(now);
         }
         drop(inner);
         match sent {
@@ -231,12 +276,19 @@ impl<K: Kernel> Worker<K> {
             }
             Ok(Sent::Blocked) => self.state.on_blocked(now),
             Ok(Sent::NoMemory) => self.state.on_no_memory(now),
-            Err(error) => return self.refused(error),
+            Err(error) => return Err(Trouble::Refused(error)),
         }
         if is_owed {
-            self.receive();
+            self.take_receipts().map_err(Trouble::BadReceipt)?;
         }
-        self.look_what_was_read();
+        Ok(len > 0)
+    }
+
+    fn meet(&mut self, trouble: Trouble) {
+        match trouble {
+            Trouble::Refused(error) => self.refused(error),
+            Trouble::BadReceipt(bad) => self.lost(LostCause::BadReceipt(bad)),
+        }
     }
 
     fn keep_alive(&mut self) {
@@ -318,7 +370,7 @@ impl<K: Kernel> Worker<K> {
         let mut inner = self.shared.inner.lock();
         inner.ledger.on_lost(has_read);
         let given_up = inner.queue.rewind(ending);
-        self.shared.tell(&inner);
+        self.shared.tell(&mut inner);
         drop(inner);
         let retry_in = self.state.on_lost(self.kernel.now());
         self.tell(|address| WriterEvent::Lost { address, cause, unread, retry_in });
@@ -345,7 +397,7 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn finish(&mut self) -> Tally {
         let mut inner = self.shared.inner.lock();
         let end = inner.end().unwrap_or_else(|| inner.finish());
-        self.shared.tell(&inner);
+        self.shared.tell(&mut inner);
         drop(inner);
         self.close();
         self.shared.let_go();

@@ -219,11 +219,15 @@ impl Queue {
     /// Leases room for at least one message of `len` bytes, if there is plenty.
     fn lease(&mut self, index: usize, producer: &mut Producer, len: usize) -> bool {
         let free = self.room.free();
+        // Others need room too. What is left over of a lease is not lost to them, but costs a barrier.
+        let shares = (self.lanes.iter().filter(|record| record.lease.is_some()).count() + 1).min(4);
+        let shares = widen(shares);
         let Some(record) = self.lanes.get_mut(index) else { return false };
         // A quarter of what is left: others need room too, and the thread must hear of a queue that fills before it is full.
-        let size = usize::try_from(free.bytes / 4).map_or(BLOCK_SIZE, |size| size.min(BLOCK_SIZE));
+        let size =
+            usize::try_from(free.bytes / shares).map_or(self.block_size, |size| size.min(self.block_size));
         let needed = MAX_PREFIX_LEN + len;
-        let is_little = free.messages / 4 < LEAST_LEASE || size < needed.max(LEAST_SIZE);
+        let is_little = free.messages / shares < LEAST_LEASE || size < needed.max(LEAST_SIZE);
         if self.closed || self.is_tight || is_little {
             return false;
         }
@@ -234,7 +238,8 @@ impl Queue {
         }
         let size = size.min(capacity);
         // Not many more than fit: there may be many threads.
-        let messages = (free.messages / 4).min(widen(2 * size / needed) + LEAST_LEASE);
+        let messages =
+            (free.messages / shares).min(self.block_messages).min(widen(2 * size / needed) + LEAST_LEASE);
         record.collector.lease(producer, size, messages);
         let lease = Tally { messages, bytes: widen(size) };
         record.lease = Some(lease);

@@ -12,12 +12,12 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::attention::{Attention, Wake};
-use super::block::{BLOCK_SIZE, Block};
+use super::block::{BLOCK_SIZE, Block, OWN_BLOCK_SIZE};
 use super::counters::Counters;
 use super::handed::Returns;
 use super::limits::{Limits, Overflow, Refusal, slots};
 use super::outbox::{Delivery, Outbox};
-use crate::metrics::Tally;
+use crate::metrics::{Tally, widen};
 use lanes::Record;
 use room::Room;
 pub(super) use writing::Fronts;
@@ -202,9 +202,13 @@ impl Queue {
         self.freed = true;
     }
 
-    /// Lingering, the thread is only woken for a whole block.
+    /// Lingering, the thread is only woken for a whole block; and not at all where others write.
     fn wake(&mut self) -> Wake {
-        if self.attention == Attention::Lingering && !self.has_block() { Wake::No } else { self.rouse() }
+        match self.attention {
+            Attention::Lent => Wake::No,
+            Attention::Lingering if !self.has_block() => Wake::No,
+            Attention::Lingering | Attention::Asleep | Attention::Awake => self.rouse(),
+        }
     }
 
     /// Claims the thread's attention for somebody who waits.
@@ -260,7 +264,7 @@ impl Queue {
     /// need it. To be dropped without the lock.
     pub(super) fn take_unused(&mut self) -> Unused {
         let (most, lanes) = match self.attention {
-            Attention::Awake => (0, Vec::new()),
+            Attention::Awake | Attention::Lent => (0, Vec::new()),
             Attention::Lingering => (1, Vec::new()),
             Attention::Asleep => (usize::MAX, self.take_unused_lanes()),
         };
@@ -280,6 +284,12 @@ impl Queue {
                 return false;
             }
         }
+    }
+
+    /// Whether most of what is held was copied by its senders.
+    pub(super) fn is_of_copies(&self) -> bool {
+        let Tally { messages, bytes } = self.room.held;
+        bytes / widen(OWN_BLOCK_SIZE) < messages
     }
 
     /// The number of the next message to be accepted.

@@ -28,6 +28,10 @@ pub(super) enum Act {
     /// Likewise, and while it writes a producer sends that many messages.
     ThreadAndSends(usize, usize),
     NoMemory,
+    /// A producer waits for room, or has given that up.
+    WaitForRoom(bool),
+    /// It writes in the thread's stead, where it may; the kernel takes at most so many bytes.
+    Help(usize),
     /// The reader reads at most so many bytes, which is a batch.
     Read(usize),
     /// It reads, and cannot store the batch.
@@ -128,7 +132,9 @@ fn act(random: &mut fastrand::Rng) -> Act {
         26 => Act::Commit,
         27 => Act::DropSlot,
         28..30 => Act::Flush([Level::Written, Level::Read, Level::Handled][random.usize(..3)]),
-        30..52 => Act::Thread(random.usize(1..6_000)),
+        30..46 => Act::Thread(random.usize(1..6_000)),
+        46 => Act::WaitForRoom(random.u8(0..4) > 0),
+        47..52 => Act::Help(random.usize(1..6_000)),
         52..58 => Act::ThreadAndSends(random.usize(1..6_000), random.usize(1..6)),
         58 => Act::NoMemory,
         59..70 => Act::Read(random.usize(1..6_000)),

@@ -176,6 +176,12 @@ impl Net {
         }
     }
 
+    /// The writer waits for no descriptor, only for time.
+    pub(super) fn wait(&mut self, time: Duration) {
+        assert!(!time.is_zero(), "a wait that is over before it begins");
+        (self.last_wait, self.has_waited) = (Some(time), true);
+    }
+
     /// Whether the writer's last step was to wait, and nothing had come.
     pub(super) fn take_waited(&mut self) -> bool {
         std::mem::take(&mut self.has_waited)

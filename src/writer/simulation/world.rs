@@ -4,19 +4,19 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
-use super::super::attention::Wake;
+use super::super::attention::{Attention, Wake};
 use super::super::counters::Counters;
 use super::super::flush::{Flush, Level, Verdict};
 use super::super::outbox::Delivery;
 use super::super::queue::Queue;
 use super::super::shared::{Inner, Patience, Shared};
 use super::super::state::State;
-use super::super::worker::{Options, Outage, Worker};
+use super::super::worker::{Options, Outage, Turn, Worker};
 use super::history::{Act, Setting};
 use super::net::{BatchEnd, Fate, Net, SimulatedKernel, message};
 use crate::address::Address;
@@ -34,6 +34,8 @@ pub(super) struct World {
     shared: Arc<Shared>,
     worker: Worker<SimulatedKernel>,
     has_exited: bool,
+    /// The thread rests, and a sender may write.
+    is_lent: bool,
     /// Receipts that the writer did not believe.
     unbelieved: Arc<AtomicU64>,
     reserved: Vec<usize>,
@@ -56,7 +58,9 @@ impl World {
             counters,
             buffers: Pool::new(2, 4096),
             scope: Scope::new(),
+            process: std::process::id(),
             progress: Condvar::new(),
+            room: Condvar::new(),
             waker: Waker::new().unwrap(),
             returned,
         });
@@ -82,10 +86,22 @@ impl World {
             reader: None,
             was_reset: false,
             refused: None,
+            trouble: None,
             outage: Outage::Untold,
         };
         let (reserved, flushes, doubtful) = (Vec::new(), Vec::new(), Vec::new());
-        Self { setting, net, shared, worker, has_exited: false, unbelieved, reserved, flushes, doubtful }
+        Self {
+            setting,
+            net,
+            shared,
+            worker,
+            has_exited: false,
+            is_lent: false,
+            unbelieved,
+            reserved,
+            flushes,
+            doubtful,
+        }
     }
 
     pub(super) fn act(&mut self, act: Act) {
@@ -122,6 +138,11 @@ impl World {
             Act::Thread(most) => self.thread(most, 0, false),
             Act::ThreadAndSends(most, sends) => self.thread(most, sends, false),
             Act::NoMemory => self.thread(usize::MAX, 0, true),
+            Act::WaitForRoom(is_waiting) => {
+                let mut inner = self.shared.inner.lock();
+                (inner.waiting, inner.waiting_for_room) = (is_waiting.into(), is_waiting.into());
+            }
+            Act::Help(most) => self.help(most),
             Act::Shutdown(millis) => {
                 let now = self.net.borrow().now;
                 self.shared.drain(now.checked_add(Duration::from_millis(millis)));
@@ -169,12 +190,51 @@ impl World {
                 net.meanwhile = Some(Box::new(move || (0..sends).for_each(|_| send(&shared, &others, 8))));
             }
         }
-        if !self.worker.take_step() {
-            self.worker.finish();
-            self.has_exited = true;
+        self.is_lent = false;
+        match self.worker.take_step() {
+            Turn::Next => {}
+            Turn::Lend(until) => self.lend(until),
+            Turn::End => {
+                self.worker.finish();
+                self.has_exited = true;
+            }
         }
         let mut net = self.net.borrow_mut();
         (net.no_memory, net.meanwhile) = (false, None);
+    }
+
+    /// What [`lend`](super::super::helping::lend) does.
+    fn lend(&mut self, until: Instant) {
+        let mut inner = self.shared.inner.lock();
+        if inner.may_lend() {
+            inner.queue.set_attention(Attention::Lent);
+            self.is_lent = true;
+            let mut net = self.net.borrow_mut();
+            let rest = until.saturating_duration_since(net.now);
+            net.wait(rest);
+        } else {
+            self.worker.state.end_lending();
+        }
+    }
+
+    /// A sender who waits for room writes, if the thread lets it.
+    fn help(&mut self, most: usize) {
+        if !self.is_lent {
+            return;
+        }
+        self.net.borrow_mut().most = most;
+        // It does not wait meanwhile.
+        let waits = {
+            let mut inner = self.shared.inner.lock();
+            std::mem::take(&mut inner.waiting_for_room);
+            std::mem::take(&mut inner.waiting)
+        };
+        if self.worker.help().is_none() {
+            self.is_lent = false;
+            self.worker.state.end_lending();
+        }
+        let mut inner = self.shared.inner.lock();
+        (inner.waiting, inner.waiting_for_room) = (waits, waits);
     }
 
     /// Asks each call of flush whether it may return, and checks what it says.
@@ -263,6 +323,7 @@ impl World {
     /// With a reader that reads and answers, everything that can still go out does, and every call returns, in bounded time.
     pub(super) fn finish(&mut self) {
         self.net.borrow_mut().reform();
+        self.act(Act::WaitForRoom(false));
         let steps = self.net.borrow().fates.len() * 200 + 3_000;
         for _ in 0..steps {
             self.thread(usize::MAX, 0, false);

@@ -18,7 +18,7 @@ pub(super) const PACED_SIZE: usize = 100;
 pub(super) const OWNED_SIZE: usize = 10 * 1024;
 
 /// How many bytes wait at most to be sent, of throughput: what a processor's cache holds. All contenders with a queue have the same bound.
-pub(super) const QUEUE_SIZE: usize = 4 * 1024 * 1024;
+pub(super) const QUEUE_SIZE: usize = 2 * 1024 * 1024;
 
 /// What the throughput gets of the whole time; the paced messages have the rest.
 const THROUGHPUT_SHARE: f64 = 0.75;

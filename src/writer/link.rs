@@ -1,0 +1,69 @@
+//! What the writer's state knows of its connection.
+//! Values.
+
+use std::time::Instant;
+
+use super::deadline::Deadline;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// No connection; the next try is due at `retry_at`. `backlog_full_since` the reader is there and does not accept.
+    Down {
+        retry_at: Deadline,
+        backlog_full_since: Deadline,
+        why: Why,
+    },
+    Up(Up),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Up {
+    pub(super) since: Instant,
+    pub(super) last_write: Instant,
+    pub(super) answer: Answer,
+    /// The first write is to be a taste.
+    pub(super) taste_due: bool,
+    pub(super) flow: Flow,
+}
+
+/// What the reader owes us, at least once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    NotDue,
+    DueSince(Instant),
+    /// Its silence was reported.
+    Missed,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// There was one a moment ago.
+    Lost,
+    /// It has not been tried yet, or nobody was there.
+    NotMade,
+}
+
+/// What the connection is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// To be sure that its reader is no dying one, or does not hang up on the taste that it got.
+    Settling { until: Deadline },
+    /// The reader to read its taste.
+    Tasting { until: Deadline },
+    /// Room in the kernel, `since` then; without a sign of it, look again at `look_at`.
+    Blocked { since: Instant, look_at: Deadline, room: Room },
+    /// A message that came just after the last batch.
+    Lingering { until: Deadline },
+    /// A message.
+    Idle,
+    /// The peer takes nothing more; the last receipts may still come.
+    Refused { until: Deadline },
+}
+
+/// Whether the kernel tells when there is room again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    IsTold,
+    IsNotTold,
+}
