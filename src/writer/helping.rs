@@ -7,17 +7,15 @@
 use std::fmt;
 use std::mem;
 use std::process;
-use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::MutexGuard;
 
-use super::attention::{Attention, Wake};
+use super::attention::Wake;
 use super::kernel::{Kernel, System};
 use super::outbox::Portion;
 use super::shared::{Inner, Life, Shared};
 use super::worker::Worker;
-use crate::sys::{self, Wanted};
 
 /// Who has the worker.
 pub(super) enum Post {
@@ -30,7 +28,7 @@ pub(super) enum Post {
 }
 
 impl Post {
-    fn take_lent(&mut self) -> Option<Box<Worker<System>>> {
+    pub(super) fn take_lent(&mut self) -> Option<Box<Worker<System>>> {
         match mem::replace(self, Self::Helping) {
             Self::Lent(worker) => Some(worker),
             other @ (Self::Held | Self::Helping) => {
@@ -58,30 +56,6 @@ impl Inner {
     }
 }
 
-/// Rests, at the latest until then, while a sender writes.
-pub(super) fn lend(mut worker: Box<Worker<System>>, until: Instant) -> Box<Worker<System>> {
-    let shared = Arc::clone(&worker.shared);
-    let rest = until.saturating_duration_since(worker.kernel.now());
-    let mut inner = shared.inner.lock();
-    if !inner.may_lend() {
-        worker.state.end_lending();
-        return worker;
-    }
-    inner.queue.set_attention(Attention::Lent);
-    inner.post = Post::Lent(worker);
-    shared.tell(&mut inner);
-    drop(inner);
-    let ready = sys::wait(&shared.waker, None, Wanted::default(), Some(rest));
-    if ready.woken {
-        shared.waker.reset();
-    }
-    let mut worker = shared.take_back();
-    if ready.woken {
-        worker.state.end_lending();
-    }
-    worker
-}
-
 impl Shared {
     /// Writes once in the thread's stead, if that is what is next. Says when; `None` when it is not.
     pub(super) fn help(&self, inner: &mut MutexGuard<'_, Inner>) -> Option<Instant> {
@@ -98,19 +72,6 @@ impl Shared {
             self.waker.wake();
         }
         written_at
-    }
-
-    /// Ends the lending, once the sender who is at it has written.
-    fn take_back(&self) -> Box<Worker<System>> {
-        let mut inner = self.inner.lock();
-        inner.queue.set_attention(Attention::Awake);
-        loop {
-            if let Some(worker) = inner.post.take_lent() {
-                inner.post = Post::Held;
-                return worker;
-            }
-            Self::wait_on(&self.progress, &mut inner, None);
-        }
     }
 }
 

@@ -26,6 +26,8 @@ mod simulation;
 mod slot;
 mod state;
 mod step;
+mod thread;
+mod waiting;
 mod worker;
 
 use std::ffi::OsStr;

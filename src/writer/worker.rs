@@ -1,4 +1,4 @@
-//! The writer's thread: it connects, writes, waits and ends as `State` says.
+//! What the writer's thread does: it connects, writes, waits and ends as `State` says.
 //! Only here anything blocks; it decides nothing itself.
 
 use std::io::{self, IoSlice};
@@ -8,17 +8,16 @@ use std::time::{Duration, Instant};
 use super::attention::Attention;
 use super::block::EMPTY_FRAME;
 use super::deadline::Deadline;
-use super::helping::lend;
-use super::kernel::{Kernel, Socket, System};
+use super::kernel::{Kernel, Socket};
 use super::outbox::{Ending, Outbox, Portion};
 use super::shared::{Life, Shared};
 use super::state::State;
 use super::step::{Step, WaitFor};
 use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
-use crate::observer::{Observer, guarded};
+use crate::observer::Observer;
 use crate::peer::Credentials;
-use crate::sys::{Sent, Wanted, barrier};
+use crate::sys::{Sent, Wanted};
 
 /// The pieces of one write. A quarter of a MiB is seldom more, and the kernel takes 1,024.
 const MOST_SLICES: usize = 64;
@@ -88,34 +87,7 @@ pub(super) enum Outage {
     Failing(ConnectError),
 }
 
-/// The thread.
-pub(super) fn run(mut worker: Box<Worker<System>>) {
-    barrier::prepare();
-    worker.shared.scope.enter();
-    loop {
-        worker = match worker.take_step() {
-            Turn::Next => worker,
-            Turn::Lend(until) => lend(worker, until),
-            Turn::End => return worker.end(),
-        };
-    }
-}
-
 impl<K: Kernel> Worker<K> {
-    /// Ends the thread.
-    fn end(mut self) {
-        let left = self.finish();
-        self.tell(|address| WriterEvent::Stopped { address, left });
-        // What the user's closure holds goes before the end is told: nobody is to wait for it beyond a timeout.
-        let observer = std::mem::replace(&mut self.observer, Observer::none());
-        let _ = guarded(|| drop(observer));
-        let mut inner = self.shared.inner.lock();
-        if let Life::Ended(end) = inner.life {
-            inner.life = Life::Gone(end);
-        }
-        self.shared.tell(&mut inner);
-    }
-
     /// Does what is next.
     pub(super) fn take_step(&mut self) -> Turn {
         if let Some(trouble) = self.trouble.take() {
@@ -404,7 +376,7 @@ impl<K: Kernel> Worker<K> {
         end.left
     }
 
-    fn tell(&self, event: impl FnOnce(crate::address::Address) -> WriterEvent) {
+    pub(super) fn tell(&self, event: impl FnOnce(crate::address::Address) -> WriterEvent) {
         let counters = &self.shared.counters;
         self.observer.tell(|| event(self.shared.address.clone()), || counters.observer_panics.add(1));
     }

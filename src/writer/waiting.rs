@@ -1,0 +1,78 @@
+//! Waiting for the writer's thread, and telling those who wait.
+//! Blocks only where a caller asked to wait.
+
+use parking_lot::{Condvar, MutexGuard};
+
+use super::attention::Wake;
+use super::deadline::{Deadline, has_come};
+use super::shared::{Inner, Shared};
+
+impl Shared {
+    /// Makes room by writing in the thread's stead, or waits until there may be some; false when the time is over.
+    pub(super) fn wait_for_room(&self, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> bool {
+        if let Some(now) = self.help(inner) {
+            return !has_come(deadline, now);
+        }
+        self.rouse(inner);
+        inner.waiting_for_room += 1;
+        let in_time = Self::wait_on(&self.room, inner, deadline);
+        inner.waiting_for_room -= 1;
+        in_time
+    }
+
+    /// Waits for some progress; false when the time is over.
+    pub(super) fn wait(&self, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> bool {
+        self.rouse(inner);
+        Self::wait_on(&self.progress, inner, deadline)
+    }
+
+    /// A lingering thread would let us wait for nothing, and a sleeping one does not look what was read.
+    fn rouse(&self, inner: &mut Inner) {
+        let is_worth_it = inner.queue.is_unwritten() || inner.watches_reads();
+        if is_worth_it && inner.queue.rouse() == Wake::Yes {
+            self.waker.wake();
+        }
+    }
+
+    pub(super) fn wait_on(condvar: &Condvar, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> bool {
+        inner.waiting += 1;
+        let in_time = if let Some(deadline) = deadline {
+            !condvar.wait_until(inner, deadline).timed_out()
+        } else {
+            condvar.wait(inner);
+            true
+        };
+        inner.waiting -= 1;
+        in_time
+    }
+
+    /// Tells those who wait that something has changed.
+    pub(super) fn tell(&self, inner: &mut Inner) {
+        inner.has_told_one = false;
+        if inner.waiting_for_room > 0 {
+            self.room.notify_all();
+        }
+        if inner.waiting > inner.waiting_for_room {
+            self.progress.notify_all();
+        }
+    }
+
+    /// Tells of room while more is being made: the sender who has waited longest. To wake all of them, who would fill it at once, costs more than to
+    /// fill it.
+    pub(super) fn tell_of_some_room(&self, inner: &mut Inner) {
+        if inner.waiting_for_room > 0 {
+            self.room.notify_one();
+            inner.has_told_one = true;
+        }
+        if inner.waiting > inner.waiting_for_room {
+            self.progress.notify_all();
+        }
+    }
+
+    /// Tells all, if anything has become free of which some do not know.
+    pub(super) fn tell_the_rest(&self, inner: &mut Inner) {
+        if inner.queue.take_freed() || inner.has_told_one {
+            self.tell(inner);
+        }
+    }
+}
