@@ -65,7 +65,7 @@
 //!
 //! # At least once
 //!
-//! A block then ends with an empty frame, the question for a receipt, and stays in the outbox when the kernel has taken it, until a receipt covers it; small blocks that wait so
+//! Each connection begins with an empty frame, the question for a receipt, so that a reader that cannot store a batch knows from the first one on that it will come again. A block ends with such a question too, and stays in the outbox when the kernel has taken it, until a receipt covers it; small blocks that wait so
 //! are put together. After a loss all blocks are rewound, and go out again in order. The ledger keeps the books of one connection after the other: what was written, read and
 //! handled, and whether a receipt can be true. A call of `flush` looks at the queue and the ledger, and sleeps until either has changed.
 //!

@@ -103,7 +103,8 @@
 //! end its batches. With messages of 100 bytes the throughput was 0.9 to 1.3 of that without receipts (`cargo bench --bench receipts`).
 //!
 //! A receiver that must not see a message twice puts a number into each, one series for each writer, and remembers the last number that it *stored*: it moves on when
-//! `batch_end` succeeds, never in `message`. Within a connection numbers only grow. After a `batch_end` that failed nothing more of that connection is handled.
+//! `batch_end` succeeds, never in `message`. Within a connection numbers only grow. After a `batch_end` that failed nothing more of that connection is handled: a
+//! writer that delivers at least once says so with the first byte of each connection.
 //!
 //! How large a batch is depends on the load: at a low rate it is a message or two, and a `batch_end` that waits for the disk does so for each.
 //!
@@ -120,6 +121,9 @@
 //! [`flush`](crate::Writer::flush) waits until everything before it is [`Written`, `Read` or `Handled`](crate::Level); in either mode. A receipt for it is only asked for at the level
 //! `Handled`. At most once a connection may end before that is known of what was written on it, also one that the reader closes for its silence: then the call says
 //! [`Lost`](crate::FlushError::Lost), and so do all that wait at that time. A loss that no call was waiting for is told to the next one, of whatever thread.
+//!
+//! [`shutdown`](crate::Writer::shutdown) waits until all is written, and at least once until all is handled. [`shutdown_level`](crate::WriterBuilder::shutdown_level) makes it wait at most once too until all is read
+//! or handled; its report says whether that was `reached`.
 //!
 //! # Keeping more
 //!

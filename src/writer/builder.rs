@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::Writer;
 use super::counters::Counters;
+use super::flush::Level;
 use super::kernel::System;
 use super::limits::{Limits, Overflow};
 use super::outbox::Delivery;
@@ -26,7 +27,7 @@ use crate::metrics::widen;
 use crate::observer::Observer;
 use crate::pool::Pool;
 use crate::reentry::Scope;
-use crate::sys::Waker;
+use crate::sys::{Stream, Waker};
 
 /// The settings of a [`Writer`], made by [`Writer::builder`].
 ///
@@ -53,6 +54,7 @@ pub struct WriterBuilder {
     queue_size: usize,
     overflow: Overflow,
     delivery: Delivery,
+    shutdown_level: Level,
     max_message_len: usize,
     write_timeout: Duration,
     connect_timeout: Duration,
@@ -73,6 +75,7 @@ impl WriterBuilder {
             queue_size: 64 * 1024 * 1024,
             overflow: Overflow::Refuse,
             delivery: Delivery::AtMostOnce,
+            shutdown_level: Level::Written,
             max_message_len: 10 * 1024 * 1024,
             write_timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
@@ -112,6 +115,15 @@ impl WriterBuilder {
     /// the connection is given up is sent again; each time that happens the next one is twice as long, up to 64 times, until the reader has caught up.
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
+        self
+    }
+
+    /// How far messages must have come for [`shutdown`](crate::Writer::shutdown), and a drop, to end before their time: written unless set. At least once it makes no
+    /// difference: there they wait until all is handled.
+    ///
+    /// `Read` is for Linux only: elsewhere [`start`](Self::start) refuses it.
+    pub fn shutdown_level(mut self, level: Level) -> Self {
+        self.shutdown_level = level;
         self
     }
 
@@ -197,6 +209,7 @@ impl WriterBuilder {
     pub fn start(self) -> Result<Writer, StartError> {
         let Limited { limits, max_message_len } = self.limits()?;
         self.check_times()?;
+        self.check_level()?;
         let address = self.address?;
         let system = |source| StartError::System { address: address.clone(), source };
         let counters = Arc::new(Counters::new(self.delivery));
@@ -206,6 +219,7 @@ impl WriterBuilder {
             address: address.clone(),
             max_message_len,
             delivery: self.delivery,
+            shutdown_level: self.shutdown_level,
             buffers: Pool::new(16, 4096),
             scope: Scope::new(),
             process: process::id(),
@@ -262,6 +276,16 @@ impl WriterBuilder {
             overflow: self.overflow,
         };
         Ok(Limited { limits, max_message_len: self.max_message_len.min(self.queue_size) })
+    }
+
+    fn check_level(&self) -> Result<(), SettingError> {
+        let (level, is_told) = (self.shutdown_level, Stream::TELLS_UNREAD);
+        SettingError::check(
+            "shutdown_level",
+            level,
+            level != Level::Read || is_told,
+            "Written or Handled on this system",
+        )
     }
 
     fn check_times(&self) -> Result<(), SettingError> {

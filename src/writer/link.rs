@@ -21,6 +21,8 @@ pub(super) struct Up {
     pub(super) since: Instant,
     pub(super) last_write: Instant,
     pub(super) answer: Answer,
+    /// The reader has yet to be told that it is to give receipts.
+    pub(super) announcement_due: bool,
     /// The first write is to be a taste.
     pub(super) taste_due: bool,
     pub(super) flow: Flow,

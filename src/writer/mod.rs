@@ -100,6 +100,9 @@ pub struct Writer {
 pub struct WriterReport {
     /// What was accepted, and not sent (with delivery at least once: not confirmed) when the time was over. It counts as failed.
     pub left: Tally,
+    /// Whether all that was accepted came to the [`shutdown_level`](WriterBuilder::shutdown_level), and if not, what is known of the rest. With the default level: whether
+    /// nothing was `left`.
+    pub reached: Result<(), FlushError>,
     /// The figures at the end.
     pub metrics: WriterMetrics,
 }
@@ -255,7 +258,7 @@ impl Writer {
     }
 
     /// Refuses new messages, sends what is queued, and ends the thread; at the latest when `timeout` is over. With delivery at least once
-    /// it also waits for the receipts.
+    /// it also waits for the receipts, and at most once until all is read or handled, if that is the [`shutdown_level`](WriterBuilder::shutdown_level).
     ///
     /// It connects anew where that is needed, as long as there is time. What is left then counts as failed. Further calls,
     /// from any thread, wait for the same end, or bring it nearer by a shorter timeout.
@@ -270,6 +273,7 @@ impl Writer {
             return Err(ShutdownError::InCallback);
         }
         let deadline = deadline(timeout);
+        let settled = self.shared.settle(deadline);
         self.shared.drain(deadline);
         let (end, gone) = self.shared.wait_for_end(deadline);
         if gone {
@@ -278,7 +282,9 @@ impl Writer {
                 let _ = thread.join();
             }
         }
-        Ok(WriterReport { left: end.left, metrics: self.metrics() })
+        let left = end.left.messages;
+        let reached = if left > 0 { Err(FlushError::Stopped { left }) } else { settled };
+        Ok(WriterReport { left: end.left, reached, metrics: self.metrics() })
     }
 
     /// The figures now. Never blocks a sender.

@@ -1,9 +1,12 @@
-//! The other half of the writer's thread: what the reader tells, by its receipts and by what it has read.
+//! The other half of what the writer's thread does: it asks the reader, and takes what that tells, by its receipts and by what it has read.
 
+use std::io::IoSlice;
+
+use super::block::EMPTY_FRAME;
 use super::kernel::{Kernel, Socket};
 use super::worker::{Worker, is_reset};
 use crate::event::{BadReceipt, LostCause};
-use crate::sys::Received;
+use crate::sys::{Received, Sent};
 
 /// How much of the receipts is read at a time: they are a few bytes each.
 const RECEIPTS_SIZE: usize = 256;
@@ -13,6 +16,39 @@ const RECEIPTS_SIZE: usize = 256;
 const MOST_READS: usize = 64;
 
 impl<K: Kernel> Worker<K> {
+    /// Before the first message: a reader that cannot store a batch must know by then whether it will come again.
+    pub(super) fn announce(&mut self) {
+        match self.ask() {
+            Some(Sent::Blocked) => self.state.on_blocked(self.kernel.now()),
+            Some(Sent::NoMemory) => self.state.on_no_memory(self.kernel.now()),
+            Some(Sent::Some(_)) | None => {}
+        }
+    }
+
+    pub(super) fn keep_alive(&mut self) {
+        let now = self.kernel.now();
+        self.state.on_kept_alive(now);
+        // A full socket has no need of it.
+        let _ = self.ask();
+    }
+
+    /// Sends an empty frame by itself, between two frames. `None` when the peer takes nothing any more.
+    fn ask(&mut self) -> Option<Sent> {
+        match self.stream.as_ref()?.send(&[IoSlice::new(EMPTY_FRAME)]) {
+            Ok(sent) => {
+                if let Sent::Some(_) = sent {
+                    self.state.on_asked(self.kernel.now());
+                    self.shared.inner.lock().ledger.on_asked();
+                }
+                Some(sent)
+            }
+            Err(error) => {
+                self.refused(error);
+                None
+            }
+        }
+    }
+
     /// Takes the receipts that are there.
     pub(super) fn receive(&mut self) {
         if let Err(bad) = self.take_receipts() {

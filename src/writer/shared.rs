@@ -36,6 +36,7 @@ pub(super) struct Shared {
     pub(super) address: Address,
     pub(super) max_message_len: usize,
     pub(super) delivery: Delivery,
+    pub(super) shutdown_level: Level,
     pub(super) counters: Arc<Counters>,
     pub(super) buffers: Pool,
     pub(super) scope: Scope,
@@ -317,6 +318,23 @@ impl Shared {
         };
         inner.end_flush(level);
         flushed
+    }
+
+    /// Refuses new messages, and waits until all others have come to the level that is set, if the thread's own end does not wait for that. A connection that was lost
+    /// is told once all that can still come so far has.
+    pub(super) fn settle(&self, deadline: Deadline) -> Result<(), FlushError> {
+        self.inner.lock().queue.close();
+        if self.shutdown_level == Level::Written || self.delivery == Delivery::AtLeastOnce {
+            return Ok(());
+        }
+        let mut lost = Ok(());
+        loop {
+            match self.flush(self.shutdown_level, deadline) {
+                Ok(()) => return lost,
+                Err(FlushError::Lost) => lost = Err(FlushError::Lost),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Asks the thread to end, at the latest at `deadline`.

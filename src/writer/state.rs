@@ -150,7 +150,11 @@ impl State {
             return Step::TellSilence;
         }
         let wait = |what, until| Step::Wait(what, earlier(until, is_silent_at));
-        let write = Step::Write(if up.taste_due { Portion::Taste } else { Portion::All });
+        let write = if up.announcement_due {
+            Step::Announce
+        } else {
+            Step::Write(if up.taste_due { Portion::Taste } else { Portion::All })
+        };
         match up.flow {
             Flow::Refused { until } if has_come(until, now) => {
                 return Step::TimeOut { after: self.write_timeout() };
@@ -203,8 +207,14 @@ impl State {
             Link::Down { why: Why::Lost, .. } => Flow::Settling { until: now.checked_add(SETTLES_FOR) },
             Link::Down { why: Why::NotMade, .. } | Link::Up(_) => Flow::Idle,
         };
-        self.link =
-            Link::Up(Up { since: now, last_write: now, answer: Answer::NotDue, taste_due: doubts, flow });
+        self.link = Link::Up(Up {
+            since: now,
+            last_write: now,
+            answer: Answer::NotDue,
+            announcement_due: self.delivery == Delivery::AtLeastOnce,
+            taste_due: doubts,
+            flow,
+        });
     }
 
     /// The connect failed; says how long until the next.
@@ -258,6 +268,7 @@ impl State {
     /// A question for a receipt went out.
     pub(super) fn on_asked(&mut self, now: Instant) {
         if let (Link::Up(up), Delivery::AtLeastOnce) = (&mut self.link, self.delivery) {
+            up.announcement_due = false;
             if up.answer == Answer::NotDue {
                 up.answer = Answer::DueSince(now);
             }
@@ -278,7 +289,7 @@ impl State {
         if covers {
             self.backoff.reset();
         }
-        if !is_due {
+        if covers && !is_due {
             // It has caught up.
             self.timeouts = 0;
         }
@@ -658,6 +669,7 @@ mod tests {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
         state.on_connected(start, true);
+        state.on_asked(start);
         assert_eq!(state.step(start, Pending::Due), Step::Write(Portion::Taste));
         state.on_written(start);
         assert!(state.looks_at_reads());
@@ -673,8 +685,28 @@ mod tests {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
         state.on_connected(start, true);
+        state.on_asked(start);
+        state.on_receipt(start, false, false);
         state.on_written(start);
         assert_eq!(state.step(start + SECOND, Pending::Due), WRITE);
+    }
+
+    #[test]
+    fn at_least_once_the_reader_is_told_before_the_first_message_of_each_connection() {
+        let start = Instant::now();
+        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
+        for _ in 0..2 {
+            state.on_connected(start, false);
+            assert!(matches!(state.step(start, Pending::Nothing), Step::Wait(WaitFor::Message, _)));
+            assert_eq!(state.step(start, Pending::Due), Step::Announce);
+            state.on_no_memory(start);
+            let later = start + NO_MEMORY_PACE;
+            assert_eq!(state.step(later, Pending::Due), Step::Announce, "it was not taken");
+            state.on_asked(later);
+            assert_eq!(state.step(later, Pending::Due), WRITE);
+        }
+        let mut state = up(start);
+        assert_eq!(state.step(start, Pending::Due), WRITE, "at most once nobody is asked");
     }
 
     #[test]

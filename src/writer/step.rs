@@ -13,6 +13,8 @@ pub(super) enum Step {
     Write(Portion),
     /// Leaves the writing to senders who wait for room, until then.
     Lend(Instant),
+    /// Sends an empty frame, so that the reader knows from the start that it is to give receipts.
+    Announce,
     /// Sends an empty frame.
     KeepAlive,
     /// Waits for what is named, for a receipt that is due, for a call, or until the time, where there is one.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::attention::Attention;
-use super::block::EMPTY_FRAME;
 use super::deadline::Deadline;
 use super::kernel::{Kernel, Socket};
 use super::outbox::{Ending, Outbox, Portion};
@@ -101,6 +100,7 @@ impl<K: Kernel> Worker<K> {
                 Err(trouble) => self.meet(trouble),
             },
             Some((Step::Lend(until), _)) => return Turn::Lend(until),
+            Some((Step::Announce, _)) => self.announce(),
             Some((Step::KeepAlive, _)) => self.keep_alive(),
             Some((Step::Wait(what, until), _)) => self.wait(what, until),
             Some((Step::TimeOut { after }, _)) => self.time_out(after),
@@ -143,6 +143,7 @@ impl<K: Kernel> Worker<K> {
             | Step::Connect
             | Step::Write(_)
             | Step::Lend(_)
+            | Step::Announce
             | Step::KeepAlive
             | Step::TellSilence
             | Step::TimeOut { .. }
@@ -263,27 +264,8 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn keep_alive(&mut self) {
-        let now = self.kernel.now();
-        self.state.on_kept_alive(now);
-        self.ask();
-    }
-
-    /// Sends an empty frame by itself, between two frames. A full socket has no need of it.
-    fn ask(&mut self) {
-        let Some(stream) = &self.stream else { return };
-        match stream.send(&[IoSlice::new(EMPTY_FRAME)]) {
-            Ok(Sent::Some(_)) => {
-                self.state.on_asked(self.kernel.now());
-                self.shared.inner.lock().ledger.on_asked();
-            }
-            Ok(Sent::Blocked | Sent::NoMemory) => {}
-            Err(error) => self.refused(error),
-        }
-    }
-
     /// The peer takes nothing more. One that stops as planned still says how far it got.
-    fn refused(&mut self, error: io::Error) {
+    pub(super) fn refused(&mut self, error: io::Error) {
         self.was_reset |= is_reset(&error);
         if self.shared.inner.lock().ledger.is_owed() {
             self.state.on_refused(self.kernel.now());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -58,6 +58,25 @@ fn finish_with_left(writer: &Writer, left: u64) {
 }
 
 // With a peer that answers.
+
+#[test]
+fn each_connection_begins_with_a_question_so_that_no_batch_is_handled_before_one() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, _) = keeping_writer(&place);
+    writer.try_send("x").unwrap();
+    for is_last in [false, true] {
+        let mut stream = raw.accept();
+        let mut begin = [0; 3];
+        stream.read_exact(&mut begin).unwrap();
+        assert_eq!(&begin, b"\0\x01x");
+        if is_last {
+            stream.write_all(&[1]).unwrap();
+            wait_for_confirmed(&writer, 1);
+        }
+    }
+    finish_with_receipts(&writer);
+}
 
 #[test]
 fn every_message_is_confirmed_in_the_end_and_none_is_sent_twice() {

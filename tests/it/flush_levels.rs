@@ -634,3 +634,90 @@ fn flushes_of_several_threads_all_hear_of_a_loss_that_they_waited_through() {
         finish(&writer);
     }
 }
+
+// The level of a shutdown.
+
+fn writer_that_ends_at(level: Level, place: &Place) -> (Writer, Notes<String>) {
+    set_writer_of(Delivery::AtMostOnce, place, |builder| builder.shutdown_level(level))
+}
+
+#[test]
+fn a_shutdown_waits_for_the_level_that_the_writer_was_built_with() {
+    for level in LEVELS {
+        let place = Place::new();
+        let collector = Collector::start(&place.socket());
+        let (writer, _) = writer_that_ends_at(*level, &place);
+        send_all(&writer, &numbered(1_000));
+        let report = writer.shutdown(PATIENCE).unwrap();
+        assert_eq!((report.reached, report.left.messages), (Ok(()), 0), "{level:?}");
+        if *level == Level::Handled {
+            assert_eq!(collector.messages.len(), 1_000);
+        }
+        assert!(matches!(writer.try_send("late"), Err(SendError::Closed(()))));
+        assert_eq!(writer.shutdown(Duration::ZERO).unwrap().reached, Ok(()), "a second call says the same");
+        assert_balanced(&writer);
+        collector.stop();
+    }
+}
+
+#[test]
+fn a_shutdown_says_what_did_not_come_to_its_level_in_time_or_is_not_known_to_have() {
+    for level in BEYOND_WRITTEN {
+        let place = Place::new();
+        let raw = RawReader::bind(&place.socket());
+        let (writer, _) = writer_that_ends_at(*level, &place);
+        send_all(&writer, &numbered(3));
+        let peer = raw.accept();
+        let report = writer.shutdown(SHORT).unwrap();
+        assert!(is_timeout(report.reached, 3), "{level:?}: nobody has read them: {report:?}");
+        assert_eq!((report.left.messages, report.metrics.sent.messages), (0, 3), "all were sent");
+        drop(peer);
+
+        let (writer, events) = writer_that_ends_at(*level, &place);
+        send_all(&writer, &numbered(3));
+        writer.flush(Level::Written, PATIENCE).unwrap();
+        drop(raw.accept());
+        events.wait_for("Lost");
+        let report = writer.shutdown(PATIENCE).unwrap();
+        assert_eq!((report.reached, report.left.messages), (Err(FlushError::Lost), 0), "{level:?}");
+        assert_balanced(&writer);
+    }
+}
+
+#[test]
+fn a_shutdown_that_has_messages_left_did_not_reach_its_level() {
+    for level in LEVELS {
+        let place = Place::new();
+        let (writer, _) = writer_that_ends_at(*level, &place);
+        send_all(&writer, &numbered(3));
+        let report = writer.shutdown(SHORT).unwrap();
+        assert_eq!(report.left.messages, 3);
+        assert!(matches!(report.reached, Err(FlushError::Stopped { left: 3, .. })), "{level:?}: {report:?}");
+    }
+}
+
+#[test]
+fn an_impatient_second_shutdown_ends_a_first_one_that_waits_for_its_level() {
+    for level in BEYOND_WRITTEN {
+        let place = Place::new();
+        let raw = RawReader::bind(&place.socket());
+        let (writer, _) = writer_that_ends_at(*level, &place);
+        send_all(&writer, &numbered(3));
+        let _peer = raw.accept();
+        writer.flush(Level::Written, PATIENCE).unwrap();
+        thread::scope(|scope| {
+            let first = scope.spawn(|| writer.shutdown(Duration::MAX).unwrap());
+            wait_until("the first call refuses messages", || writer.try_send("x").is_err());
+            let _ = writer.shutdown(Duration::ZERO).unwrap();
+            let report = first.join().unwrap();
+            assert_eq!((report.left.messages, report.reached.is_err()), (0, true), "{level:?}");
+        });
+    }
+}
+
+#[test]
+fn a_level_that_the_system_does_not_tell_is_an_error_at_the_start() {
+    let place = Place::new();
+    let started = Writer::builder(place.socket()).shutdown_level(Level::Read).start();
+    assert_eq!(started.is_ok(), TELLS_READ);
+}

@@ -466,8 +466,8 @@ print('ready', flush=True)
 peer, _ = listener.accept()
 file = open(sys.argv[2])
 stream = b''
-while stream.count(b'\\x00') < 100:
-    # Each message is the letter a, and is followed by a question.
+while stream.count(b'\\x00') < 101:
+    # A question stands before the first message, and behind each, which is the letter a.
     more = peer.recv(4096)
     stream += more
     for _ in range(more.count(b'\\x00')):

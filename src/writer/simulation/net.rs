@@ -232,7 +232,12 @@ impl Net {
         }
         let must_close = match end {
             BatchEnd::Never => return,
-            BatchEnd::NotStored => connection.machine.end_batch(batch, false),
+            BatchEnd::NotStored => {
+                let must_close = connection.machine.end_batch(batch, false);
+                let comes_again = self.setting.delivery == Delivery::AtLeastOnce && batch.messages > 0;
+                assert!(must_close || !comes_again, "what follows is handled before what comes again");
+                must_close
+            }
             BatchEnd::Stored => self.end_batch(connection, batch, &numbers),
         };
         if must_close {

@@ -54,6 +54,7 @@ impl World {
             address: Address::new("/simulated").unwrap(),
             max_message_len: usize::MAX,
             delivery: setting.delivery,
+            shutdown_level: Level::Written,
             inner: Mutex::new(Inner::new(queue)),
             counters,
             buffers: Pool::new(2, 4096),
