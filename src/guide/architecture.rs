@@ -59,9 +59,9 @@
 //! meanwhile.
 //!
 //! Under load a thread that writes what another one has just copied fetches every byte from that one's processor, and two processors have three threads to run. So a sender who
-//! has to wait for room does not only wait: the thread lends it its place, and the sender writes what is next by itself, one call at a time, without blocking. The thread rests until that has not
-//! happened for a millisecond, or until it is needed: for a full socket, an error, a receipt that cannot be true, a flush, a stop. While several senders wait the thread writes, and so it does where most
-//! messages were handed over without a copy: then nobody's cache has them.
+//! has to wait for room does not only wait: the thread lends it its place, and the sender writes what is next by itself, one call at a time, without blocking. The thread rests a millisecond at a time, as long as it
+//! finds somebody at it then and the queue at least half full; and until it is needed: for a full socket, an error, a receipt that cannot be true, a flush, a stop, or messages that are refused while nobody
+//! writes. While several senders wait the thread writes, and so it does where messages are 8 KiB and longer on average: those are in nobody's cache, or cost their senders so little that they keep the thread busy anyway.
 //!
 //! # At least once
 //!

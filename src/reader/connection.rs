@@ -23,7 +23,7 @@ use crate::sys::{Received, Sent, Stream};
 pub(super) const READ_SIZE: usize = 256 * 1024;
 
 /// A peer that has sent so much at once is likely to send on.
-const HEAVY: u64 = 128 * 1024;
+const HEAVY: usize = 128 * 1024;
 
 /// How many reads a connection has before others have their turn.
 const READS_PER_TURN: usize = 4;
@@ -192,7 +192,7 @@ impl Connection {
             break;
         }
         core.buffers.give(buffer);
-        serving.last_turn = if batch.tally.bytes < HEAVY { Turn::Light } else { Turn::Heavy };
+        serving.last_turn = if batch.read_len < HEAVY { Turn::Light } else { Turn::Heavy };
         if core.is_cut.load(Ordering::Relaxed) {
             core.let_go(batch.error);
             return Outcome::Cut;
@@ -246,6 +246,7 @@ impl Connection {
             let given = room.len();
             let received = self.stream.receive(room);
             let len = if let Ok(Received::Some(len)) = received { len } else { 0 };
+            batch.read_len += len;
             if let Some(Frame::Message(message)) = decoder.filled(given, len) {
                 let run = guarded(|| self.deliver(core, handler, message, batch));
                 run.unwrap_or_else(|panic| batch.note_panic(core, panic));
@@ -254,6 +255,7 @@ impl Connection {
         } else {
             match self.stream.receive(buffer) {
                 Ok(Received::Some(len)) => {
+                    batch.read_len += len;
                     let mut input = buffer.get(..len).unwrap_or_default();
                     match self.decode(core, handler, decoder, &mut input, batch) {
                         Ok(()) => Read::Some,
@@ -362,6 +364,8 @@ enum Read {
 #[derive(Debug, Default)]
 struct Batch {
     tally: Tally,
+    /// How much was read, whole messages or not.
+    read_len: usize,
     /// There was an empty frame in it.
     asks: bool,
     error: Option<BoxError>,

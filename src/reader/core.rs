@@ -346,6 +346,12 @@ impl Core {
         (self.inner.lock().crew.threads > 1).then_some(SURPLUS_STAYS)
     }
 
+    /// Whether all threads but the calling one are at work.
+    pub(super) fn is_only_idle(&self) -> bool {
+        let crew = self.inner.lock().crew;
+        crew.threads == crew.busy + 1
+    }
+
     /// A thread that found nothing to do asks whether it may go. Until it has, it counts as one at work.
     pub(super) fn may_leave(&self) -> bool {
         let mut inner = self.inner.lock();

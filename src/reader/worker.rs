@@ -77,7 +77,8 @@ impl<H: Handler> Worker<H> {
     /// Waits for the next ready thing. After a heavy turn more is likely to come within a moment, and is looked for without sleeping: to wake a
     /// thread costs its peer more than this costs us.
     fn wait(&self, last: Turn) -> io::Result<Ready> {
-        if last == Turn::Heavy && self.processors > 1 {
+        // Beside one that sleeps it would be in vain: the kernel would wake that one.
+        if last == Turn::Heavy && self.processors > 1 && self.core.is_only_idle() {
             let start = now();
             while now().saturating_duration_since(start) < SPINS_FOR {
                 let ready = self.core.poller.wait(Some(Duration::ZERO))?;

@@ -10,8 +10,11 @@ pub(super) enum Attention {
     Lingering,
     /// It must be woken.
     Asleep,
-    /// Senders who wait for room write in its stead; who waits for something else must wake it.
-    Lent,
+    /// A sender who waits for room writes in its stead; who waits for something else must wake it.
+    Lent {
+        /// A message was refused since somebody wrote.
+        has_refused: bool,
+    },
 }
 
 /// Whether the caller has to wake the writer's thread, once the lock is free again.
@@ -27,7 +30,7 @@ impl Attention {
     pub(super) fn rouse(&mut self) -> Wake {
         match std::mem::replace(self, Self::Awake) {
             Self::Awake => Wake::No,
-            Self::Lingering | Self::Asleep | Self::Lent => Wake::Yes,
+            Self::Lingering | Self::Asleep | Self::Lent { .. } => Wake::Yes,
         }
     }
 }

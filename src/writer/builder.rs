@@ -252,7 +252,7 @@ impl WriterBuilder {
             reader: None,
             was_reset: false,
             refused: None,
-            trouble: None,
+            bad_receipt: None,
             outage: Outage::Untold,
         };
         let thread = thread::Builder::new()

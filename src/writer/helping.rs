@@ -12,10 +12,12 @@ use std::time::Instant;
 use parking_lot::MutexGuard;
 
 use super::attention::Wake;
+use super::deadline::{Deadline, has_come};
 use super::kernel::{Kernel, System};
 use super::outbox::Portion;
 use super::shared::{Inner, Life, Shared};
-use super::worker::Worker;
+use super::worker::{Trouble, Worker, is_reset};
+use crate::observer::guarded;
 
 /// Who has the worker.
 pub(super) enum Post {
@@ -57,18 +59,22 @@ impl Inner {
 }
 
 impl Shared {
-    /// Writes once in the thread's stead, if that is what is next. Says when; `None` when it is not.
-    pub(super) fn help(&self, inner: &mut MutexGuard<'_, Inner>) -> Option<Instant> {
+    /// Writes once in the thread's stead, if that is what is next and the time is not over. Says when it had; `None` when it has not.
+    pub(super) fn help(&self, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> Option<Instant> {
         // A forked child must not write to its parent's connection.
-        if !matches!(inner.post, Post::Lent(_)) || self.process != process::id() {
+        if self.process != process::id() {
             return None;
         }
         let mut worker = inner.post.take_lent()?;
-        let written_at = MutexGuard::unlocked(inner, || worker.help());
+        // Whatever happens, the thread must have it back.
+        let helped = MutexGuard::unlocked(inner, || guarded(|| worker.help(deadline)));
         inner.post = Post::Lent(worker);
-        // The thread, which may want it back.
+        // The thread may want it.
         self.progress.notify_all();
-        if written_at.is_none() && inner.queue.rouse() == Wake::Yes {
+        let written_at = helped.ok().flatten();
+        if written_at.is_some() {
+            inner.queue.on_helped();
+        } else if inner.queue.rouse() == Wake::Yes {
             self.waker.wake();
         }
         written_at
@@ -76,12 +82,12 @@ impl Shared {
 }
 
 impl<K: Kernel> Worker<K> {
-    /// Writes once, if that is what is next. Says when; `None` when the thread is needed.
-    pub(super) fn help(&mut self) -> Option<Instant> {
-        if self.trouble.is_some() {
+    /// Writes once, if that is what is next. Says when it had; `None` when the thread is needed, or the time is over.
+    pub(super) fn help(&mut self, deadline: Deadline) -> Option<Instant> {
+        let now = self.kernel.now();
+        if has_come(deadline, now) || self.bad_receipt.is_some() {
             return None;
         }
-        let now = self.kernel.now();
         let mut inner = self.shared.inner.lock();
         let is_alone = inner.waiting == 0;
         if !(is_alone && inner.may_lend() && self.state.may_help(now, inner.pending())) {
@@ -89,14 +95,21 @@ impl<K: Kernel> Worker<K> {
         }
         let outbox = inner.queue.begin_write();
         drop(inner);
-        match self.write(outbox, Portion::All) {
+        let written = self.write(outbox, Portion::All);
+        let now = self.kernel.now();
+        match written {
             Ok(true) => {
                 self.state.lend(now);
                 Some(now)
             }
             Ok(false) => None,
-            Err(trouble) => {
-                self.trouble = Some(trouble);
+            // It may be this sender alone who may not write. The thread will see.
+            Err(Trouble::Refused(error)) => {
+                self.was_reset |= is_reset(&error);
+                None
+            }
+            Err(Trouble::BadReceipt(bad)) => {
+                self.bad_receipt = Some(bad);
                 None
             }
         }

@@ -240,12 +240,14 @@ impl Shared {
     ) -> (Result<(), Refusal>, bool) {
         let mut inner = self.inner.lock();
         let mut pushed = push(&mut inner.queue);
+        let mut has_waited = false;
         if let (Patience::For(timeout), Err(Refusal::Full)) = (patience, pushed) {
             // Only now, since there is room nearly always, and the clock costs more than a send.
             let deadline = deadline(timeout);
             // The thread itself would wait for itself.
             let mut in_time = !self.scope.is_current();
             while in_time && pushed == Err(Refusal::Full) {
+                has_waited = true;
                 in_time = self.wait_for_room(&mut inner, deadline);
                 // Also when time is over: there may be room since the last look.
                 pushed = push(&mut inner.queue);
@@ -253,7 +255,7 @@ impl Shared {
         }
         let wake = match pushed {
             Ok(wake) => wake,
-            Err(Refusal::Full) => inner.queue.rouse_lingering(),
+            Err(Refusal::Full) => inner.queue.rouse_for_room(),
             Err(Refusal::Closed) => Wake::No,
         };
         let is_freed = inner.queue.take_freed();
@@ -264,7 +266,8 @@ impl Shared {
         if wake == Wake::Yes {
             self.waker.wake();
         }
-        (pushed.map(drop), is_freed)
+        // Who has waited may have written, and so ended messages.
+        (pushed.map(drop), is_freed || has_waited)
     }
 
     /// Drops the buffers that were handed over and are done with. What their owners do then is the user's, so no lock is held.
@@ -323,7 +326,10 @@ impl Shared {
     /// Refuses new messages, and waits until all others have come to the level that is set, if the thread's own end does not wait for that. A connection that was lost
     /// is told once all that can still come so far has.
     pub(super) fn settle(&self, deadline: Deadline) -> Result<(), FlushError> {
-        self.inner.lock().queue.close();
+        let mut inner = self.inner.lock();
+        inner.queue.close();
+        self.tell(&mut inner);
+        drop(inner);
         if self.shutdown_level == Level::Written || self.delivery == Delivery::AtLeastOnce {
             return Ok(());
         }

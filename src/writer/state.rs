@@ -6,6 +6,8 @@
 //! | running | connect | wait until the retry | write | wait for a message or a receipt | wait for a message |
 //! | draining | connect | wait until the retry or the deadline | write | wait for a receipt or the deadline | exit |
 //! | draining, past the deadline | exit | exit | exit | exit | exit |
+//!
+//! Running, it leaves a write to a sender who waits for room, for a while.
 
 use std::time::{Duration, Instant};
 

@@ -34,7 +34,7 @@ pub(super) fn lend(mut worker: Box<Worker<System>>, until: Instant) -> Box<Worke
         worker.state.end_lending();
         return worker;
     }
-    inner.queue.set_attention(Attention::Lent);
+    inner.queue.set_attention(Attention::Lent { has_refused: false });
     inner.post = Post::Lent(worker);
     shared.tell(&mut inner);
     drop(inner);
@@ -42,22 +42,24 @@ pub(super) fn lend(mut worker: Box<Worker<System>>, until: Instant) -> Box<Worke
     if ready.woken {
         shared.waker.reset();
     }
-    let mut worker = shared.take_back();
-    if ready.woken {
+    let (mut worker, is_helped) = shared.take_back();
+    // A queue that a sender keeps full by writing no more than it sends would stay full for ever, also where there is time between its messages.
+    if ready.woken || !is_helped {
         worker.state.end_lending();
     }
     worker
 }
 
 impl Shared {
-    /// Ends the lending, once the sender who is at it has written.
-    fn take_back(&self) -> Box<Worker<System>> {
+    /// Ends the lending, once the sender who is at it, if there is one, has written. Says whether there was.
+    fn take_back(&self) -> (Box<Worker<System>>, bool) {
         let mut inner = self.inner.lock();
         inner.queue.set_attention(Attention::Awake);
+        let is_helped = matches!(inner.post, Post::Helping);
         loop {
             if let Some(worker) = inner.post.take_lent() {
                 inner.post = Post::Held;
-                return worker;
+                return (worker, is_helped);
             }
             Self::wait_on(&self.progress, &mut inner, None);
         }

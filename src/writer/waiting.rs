@@ -10,7 +10,7 @@ use super::shared::{Inner, Shared};
 impl Shared {
     /// Makes room by writing in the thread's stead, or waits until there may be some; false when the time is over.
     pub(super) fn wait_for_room(&self, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> bool {
-        if let Some(now) = self.help(inner) {
+        if let Some(now) = self.help(inner, deadline) {
             return !has_come(deadline, now);
         }
         self.rouse(inner);

@@ -34,8 +34,8 @@ pub(super) struct Worker<K: Kernel> {
     pub(super) was_reset: bool,
     /// The peer takes nothing more, and owes a receipt: why the connection is lost once that has come.
     pub(super) refused: Option<io::Error>,
-    /// What a sender met who wrote in the thread's stead.
-    pub(super) trouble: Option<Trouble>,
+    /// What a sender has seen who wrote in the thread's stead.
+    pub(super) bad_receipt: Option<BadReceipt>,
     pub(super) outage: Outage,
 }
 
@@ -89,8 +89,8 @@ pub(super) enum Outage {
 impl<K: Kernel> Worker<K> {
     /// Does what is next.
     pub(super) fn take_step(&mut self) -> Turn {
-        if let Some(trouble) = self.trouble.take() {
-            self.meet(trouble);
+        if let Some(bad) = self.bad_receipt.take() {
+            self.meet(Trouble::BadReceipt(bad));
             return Turn::Next;
         }
         match self.next_step() {
@@ -99,7 +99,10 @@ impl<K: Kernel> Worker<K> {
                 Ok(_) => self.look_what_was_read(),
                 Err(trouble) => self.meet(trouble),
             },
-            Some((Step::Lend(until), _)) => return Turn::Lend(until),
+            Some((Step::Lend(until), _)) => {
+                self.shared.let_go();
+                return Turn::Lend(until);
+            }
             Some((Step::Announce, _)) => self.announce(),
             Some((Step::KeepAlive, _)) => self.keep_alive(),
             Some((Step::Wait(what, until), _)) => self.wait(what, until),
@@ -124,7 +127,13 @@ impl<K: Kernel> Worker<K> {
         self.state.watch_reads(inner.watches_reads());
         let mut step = self.state.step(now, inner.pending());
         // Who sends from now on must wake it; and who has sent just now did not.
-        if matches!(step, Step::Wait(WaitFor::Message, _)) && inner.queue.recall() {
+        let is_to_sleep = matches!(step, Step::Wait(WaitFor::Message, _));
+        // Nor is a queue left to others that is not full any more.
+        let is_to_lend_little = matches!(step, Step::Lend(_)) && !inner.queue.is_half_full();
+        if is_to_lend_little {
+            self.state.end_lending();
+        }
+        if is_to_lend_little || (is_to_sleep && inner.queue.recall()) {
             step = self.state.step(now, inner.pending());
         }
         let is_write = matches!(step, Step::Write(_));

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use uds_ipc::{Level, Overflow, SendError, Writer};
+use uds_ipc::{Delivery, Level, Overflow, SendError, Writer};
 
 use crate::support::{
     Collector, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, frame, numbered, read_messages,
@@ -308,6 +308,44 @@ fn each_thread_keeps_its_order_among_eight() {
         }
     }
     assert_eq!(next, [PER_THREAD; 8]);
+}
+
+/// One sender that waits for room, so that it writes itself, with everything that needs the thread beside it.
+#[test]
+fn a_sender_who_waits_for_room_and_writes_loses_nothing_and_keeps_its_order() {
+    const COUNT: u32 = 100_000;
+    for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
+        let place = Place::new();
+        let collector = Collector::start(&place.socket());
+        let (writer, _) = writer_with(&place.socket(), |builder| {
+            builder.queue_capacity(500).keepalive(Some(Duration::from_millis(1))).delivery(delivery)
+        });
+        thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                for number in 0..COUNT {
+                    writer.send_timeout(&number.to_be_bytes(), PATIENCE).unwrap();
+                }
+            });
+            scope.spawn(|| {
+                for level in [Level::Written, Level::Handled].iter().cycle().take(200) {
+                    writer.flush(*level, PATIENCE).unwrap();
+                }
+            });
+            // Who does not wait may be refused, but never all the time.
+            let mut accepted = 0;
+            while !sender.is_finished() {
+                accepted += u32::from(writer.try_send(&u32::MAX.to_be_bytes()).is_ok());
+                thread::yield_now();
+            }
+            assert!(accepted > 0);
+        });
+        writer.flush(Level::Handled, PATIENCE).unwrap();
+        assert_eq!(writer.metrics().connects, 1);
+        let _ = writer.shutdown(PATIENCE).unwrap();
+        let received = collector.stop();
+        let numbers = received.iter().filter(|message| **message != u32::MAX.to_be_bytes());
+        assert!(numbers.eq((0..COUNT).map(|number| number.to_be_bytes()).collect::<Vec<_>>().iter()));
+    }
 }
 
 #[test]

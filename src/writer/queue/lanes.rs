@@ -24,6 +24,9 @@ const FIRST_SIZE: usize = 4 * 1024;
 const LEAST_LEASE: u64 = 8;
 const LEAST_SIZE: usize = 2 * 1024;
 
+/// A lease is never less than this part of what is free, however many lanes there are.
+const MOST_SHARES: u64 = 4;
+
 /// A lane, and what is promised to its thread.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -219,16 +222,16 @@ impl Queue {
     /// Leases room for at least one message of `len` bytes, if there is plenty.
     fn lease(&mut self, index: usize, producer: &mut Producer, len: usize) -> bool {
         let free = self.room.free();
-        // Others need room too. What is left over of a lease is not lost to them, but costs a barrier.
-        let shares = (self.lanes.iter().filter(|record| record.lease.is_some()).count() + 1).min(4);
-        let shares = widen(shares);
+        // Others need room too; what a lease does not use comes back to them, at the cost of a barrier.
+        let leases = self.lanes.iter().filter(|record| record.lease.is_some()).count();
+        let shares = widen(leases + 1).min(MOST_SHARES);
         let Some(record) = self.lanes.get_mut(index) else { return false };
-        // A quarter of what is left: others need room too, and the thread must hear of a queue that fills before it is full.
+        // No more than a block: the thread must hear of a queue that fills before it is full.
         let size =
             usize::try_from(free.bytes / shares).map_or(self.block_size, |size| size.min(self.block_size));
+        let most = (free.messages / shares).min(self.block_messages);
         let needed = MAX_PREFIX_LEN + len;
-        let is_little = free.messages / shares < LEAST_LEASE || size < needed.max(LEAST_SIZE);
-        if self.closed || self.is_tight || is_little {
+        if self.closed || self.is_tight || most < LEAST_LEASE || size < needed.max(LEAST_SIZE) {
             return false;
         }
         let mut capacity = record.collector.capacity();
@@ -238,8 +241,7 @@ impl Queue {
         }
         let size = size.min(capacity);
         // Not many more than fit: there may be many threads.
-        let messages =
-            (free.messages / shares).min(self.block_messages).min(widen(2 * size / needed) + LEAST_LEASE);
+        let messages = most.min(widen(2 * size / needed) + LEAST_LEASE);
         record.collector.lease(producer, size, messages);
         let lease = Tally { messages, bytes: widen(size) };
         record.lease = Some(lease);

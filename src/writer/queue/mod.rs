@@ -153,7 +153,7 @@ impl Queue {
 
     /// Whether they are to be told while there is more to write. To wake a thread for each write would cost more than the write.
     pub(super) fn has_freed_much(&self) -> bool {
-        self.room.is_much(self.freed_by_writes)
+        self.room.is_much(self.freed_by_writes) || self.room.is_half_free()
     }
 
     /// Whether messages are taken at all.
@@ -202,12 +202,14 @@ impl Queue {
         self.freed = true;
     }
 
-    /// Lingering, the thread is only woken for a whole block; and not at all where others write.
+    /// Lingering, the thread is only woken for a whole block; and where others write, only when messages are dropped all the same.
     fn wake(&mut self) -> Wake {
         match self.attention {
-            Attention::Lent => Wake::No,
+            Attention::Lent { .. } if !(self.is_tight && self.overflow == Overflow::DropOldest) => Wake::No,
             Attention::Lingering if !self.has_block() => Wake::No,
-            Attention::Lingering | Attention::Asleep | Attention::Awake => self.rouse(),
+            Attention::Lent { .. } | Attention::Lingering | Attention::Asleep | Attention::Awake => {
+                self.rouse()
+            }
         }
     }
 
@@ -216,9 +218,27 @@ impl Queue {
         self.attention.rouse()
     }
 
-    /// Claims the attention of a thread that lets messages gather: there is no room for more.
-    pub(super) fn rouse_lingering(&mut self) -> Wake {
-        if self.attention == Attention::Lingering && self.is_unwritten() { self.rouse() } else { Wake::No }
+    /// Claims the attention of a thread that lets messages gather, or others write: a message was refused for want of room. Who is refused once may be about to wait,
+    /// and write; if nobody did by the second time, nobody will.
+    pub(super) fn rouse_for_room(&mut self) -> Wake {
+        let is_needed = match &mut self.attention {
+            Attention::Lingering => self.is_unwritten(),
+            Attention::Lent { has_refused } => mem::replace(has_refused, true),
+            Attention::Awake | Attention::Asleep => false,
+        };
+        if is_needed { self.rouse() } else { Wake::No }
+    }
+
+    /// A sender has written.
+    pub(super) fn on_helped(&mut self) {
+        if let Attention::Lent { has_refused } = &mut self.attention {
+            *has_refused = false;
+        }
+    }
+
+    /// Whether there is so much that it is worth a sender's while to write.
+    pub(super) fn is_half_full(&self) -> bool {
+        !self.room.is_half_free()
     }
 
     /// Whether the open block is to be sealed before `len` bytes more.
@@ -264,7 +284,7 @@ impl Queue {
     /// need it. To be dropped without the lock.
     pub(super) fn take_unused(&mut self) -> Unused {
         let (most, lanes) = match self.attention {
-            Attention::Awake | Attention::Lent => (0, Vec::new()),
+            Attention::Awake | Attention::Lent { .. } => (0, Vec::new()),
             Attention::Lingering => (1, Vec::new()),
             Attention::Asleep => (usize::MAX, self.take_unused_lanes()),
         };
@@ -383,6 +403,22 @@ mod tests {
         assert_eq!(queue.push(b"d"), Ok(Wake::No));
         assert_eq!(queue.push(b"e"), Ok(Wake::Yes), "a quarter of the capacity is a full block");
         assert_eq!(queue.push(b"f"), Ok(Wake::No), "it has been woken");
+    }
+
+    #[test]
+    fn a_thread_whose_work_somebody_else_does_is_woken_for_the_second_message_that_is_refused_meanwhile() {
+        let mut queue = queue(2, 1 << 20, Overflow::Refuse);
+        queue.set_attention(Attention::Lent { has_refused: false });
+        assert_eq!((queue.push(b"a"), queue.push(b"b")), (Ok(Wake::No), Ok(Wake::No)), "somebody writes");
+        assert_eq!((queue.push(b"c"), queue.rouse_for_room()), (Err(Refusal::Full), Wake::No));
+        queue.on_helped();
+        assert_eq!(queue.rouse_for_room(), Wake::No, "somebody does");
+        assert_eq!(queue.rouse_for_room(), Wake::Yes, "nobody does");
+        assert_eq!(queue.rouse_for_room(), Wake::No, "it has been woken");
+        let mut queue = self::queue(2, 1 << 20, Overflow::DropOldest);
+        queue.set_attention(Attention::Lent { has_refused: false });
+        assert_eq!((queue.push(b"a"), queue.push(b"b")), (Ok(Wake::No), Ok(Wake::No)));
+        assert_eq!(queue.push(b"c"), Ok(Wake::Yes), "the first is dropped");
     }
 
     #[test]

@@ -40,6 +40,12 @@ impl Room {
         freed.messages >= self.limits.messages / 2 || freed.bytes >= self.limits.bytes / 2
     }
 
+    /// Whether half of it is free.
+    pub(super) fn is_half_free(&self) -> bool {
+        let free = self.free();
+        free.messages >= self.limits.messages / 2 && free.bytes >= self.limits.bytes / 2
+    }
+
     /// What there is room for.
     pub(super) fn free(&self) -> Tally {
         let taken = self.held + self.reserved + self.leased;

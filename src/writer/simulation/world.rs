@@ -87,7 +87,7 @@ impl World {
             reader: None,
             was_reset: false,
             refused: None,
-            trouble: None,
+            bad_receipt: None,
             outage: Outage::Untold,
         };
         let (reserved, flushes, doubtful) = (Vec::new(), Vec::new(), Vec::new());
@@ -204,11 +204,11 @@ impl World {
         (net.no_memory, net.meanwhile) = (false, None);
     }
 
-    /// What [`lend`](super::super::helping::lend) does.
+    /// What [`lend`](super::super::thread::lend) does.
     fn lend(&mut self, until: Instant) {
         let mut inner = self.shared.inner.lock();
         if inner.may_lend() {
-            inner.queue.set_attention(Attention::Lent);
+            inner.queue.set_attention(Attention::Lent { has_refused: false });
             self.is_lent = true;
             let mut net = self.net.borrow_mut();
             let rest = until.saturating_duration_since(net.now);
@@ -230,7 +230,7 @@ impl World {
             std::mem::take(&mut inner.waiting_for_room);
             std::mem::take(&mut inner.waiting)
         };
-        if self.worker.help().is_none() {
+        if self.worker.help(None).is_none() {
             self.is_lent = false;
             self.worker.state.end_lending();
         }
