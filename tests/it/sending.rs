@@ -344,7 +344,7 @@ fn a_sender_who_waits_for_room_and_writes_loses_nothing_and_keeps_its_order() {
         let _ = writer.shutdown(PATIENCE).unwrap();
         let received = collector.stop();
         let numbers = received.iter().filter(|message| **message != u32::MAX.to_be_bytes());
-        assert!(numbers.eq((0..COUNT).map(|number| number.to_be_bytes()).collect::<Vec<_>>().iter()));
+        assert!(numbers.eq((0..COUNT).map(u32::to_be_bytes).collect::<Vec<_>>().iter()));
     }
 }
 
