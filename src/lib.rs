@@ -110,7 +110,7 @@
 //! * Messages of one thread arrive in order on one connection; those of different threads have no order. A reader that takes nothing for the write timeout gets a new connection, which it may
 //!   handle beside the rest of the old one: a longer [`write_timeout`](WriterBuilder::write_timeout) suits readers that pause.
 //! * Nothing is lost while the reader is away, stops as planned or closes an idle connection, up to the bounds of the queue.
-//! * At most once, a reader that is killed loses what it had read and not handled, and what lay in its socket's buffer: up to 425,984 bytes with the default settings; on Linux
+//! * At most once, a reader that is killed loses what it had read and not handled, and what lay in its socket's buffer: up to 462,848 bytes with the default settings; on Linux
 //!   the writer notices and counts it.
 //! * Memory is bounded at both ends, whatever the other does.
 //! * [`Writer::shutdown`] and [`Reader::shutdown`] end in time, whatever the other end or a handler does.

@@ -3,11 +3,11 @@
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use uds_ipc::Writer;
+use uds_ipc::{Delivery, Level, SendError, Writer};
 
 use crate::support::{
-    Collector, Notes, PATIENCE, Place, RawReader, SHORT, finish, is_closed, read_messages, read_to_end,
-    wait_until, writer, writer_with,
+    Collector, Notes, PATIENCE, Place, RawReader, SHORT, finish, finish_either, is_closed, numbered,
+    read_messages, read_to_end, wait_until, writer, writer_with,
 };
 
 #[test]
@@ -20,6 +20,37 @@ fn messages_sent_before_the_first_connection_arrive() {
     let collector = Collector::start(&place.socket());
     finish(&writer);
     assert_eq!(collector.stop(), [b"early"]);
+}
+
+#[test]
+fn while_the_reader_is_away_what_fits_is_kept_and_the_rest_is_refused_and_counted() {
+    for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
+        let place = Place::new();
+        let collector = Collector::start(&place.socket());
+        let (writer, events) = writer_with(&place.socket(), |builder| {
+            builder.delivery(delivery).queue_capacity(100).backoff_max(SHORT)
+        });
+        let messages = numbered(131);
+        writer.try_send(&messages[0]).unwrap();
+        writer.flush(Level::Handled, PATIENCE).unwrap();
+        assert_eq!(collector.stop(), messages[..1]);
+        events.wait_for("ConnectFailed");
+
+        let (kept, refused) = messages[1..].split_at(100);
+        for message in kept {
+            writer.try_send(message).unwrap();
+        }
+        for message in refused {
+            assert_eq!(writer.try_send(message), Err(SendError::Full(())));
+        }
+        let metrics = writer.metrics();
+        assert_eq!((metrics.accepted.messages, metrics.queued.messages), (101, 100));
+        assert_eq!((metrics.dropped.full.messages, metrics.dropped.total()), (30, metrics.dropped.full));
+        let collector = Collector::start(&place.socket());
+        finish_either(&writer, delivery);
+        assert_eq!(collector.stop(), kept);
+        assert_eq!((writer.metrics().sent.messages, writer.metrics().resent.messages), (101, 0));
+    }
 }
 
 #[test]

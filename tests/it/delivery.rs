@@ -8,8 +8,8 @@ use std::time::Duration;
 use uds_ipc::{Level, Writer};
 
 use crate::support::{
-    Collector, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, frame, numbered, read_messages,
-    read_to_end, unframe, wait_until, writer_with,
+    Collector, PATIENCE, Place, RawReader, SHORT, Scripted, assert_balanced, finish, frame, numbered,
+    read_messages, read_to_end, unframe, wait_until, writer_with,
 };
 
 #[test]
@@ -151,6 +151,33 @@ fn a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connection
 }
 
 #[test]
+fn a_message_that_three_planned_stops_cut_is_given_up_at_most_once() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        builder.send_buffer_size(4096).backoff_min(Duration::from_millis(1))
+    });
+    writer.try_send(vec![1; 1_000_000]).unwrap();
+    writer.try_send("after").unwrap();
+    for _ in 0..3 {
+        assert!(!events.has("GivenUp"), "{:?}", events.all());
+        let mut peer = raw.meet();
+        peer.wait_for_a_part();
+        // As a reader that stops does: it takes no more, and leaves nothing unread.
+        peer.stream.shutdown(std::net::Shutdown::Read).unwrap();
+        peer.read_to_end();
+        assert!(peer.messages.is_empty());
+    }
+    events.wait_for("GivenUp");
+    let mut peer = raw.meet();
+    peer.wait_for(1);
+    assert_eq!(peer.messages, [b"after"]);
+    finish(&writer);
+    let metrics = writer.metrics();
+    assert_eq!((metrics.failed.given_up.bytes, metrics.lost_with_unread), (1_000_000, 0));
+}
+
+#[test]
 fn a_writer_whose_peer_died_with_bytes_unread_says_so() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
@@ -170,24 +197,22 @@ fn a_writer_whose_peer_died_with_bytes_unread_says_so() {
 }
 
 #[test]
-fn a_slow_reader_is_no_dead_reader() {
+fn a_slow_message_of_four_mebibytes_gets_through() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, events) = writer_with(&place.socket(), |builder| {
         builder.send_buffer_size(4096).write_timeout(Duration::from_secs(1))
     });
-    let message = vec![3; 300_000];
+    let message = vec![3; 4 * 1024 * 1024];
     writer.try_send(message.clone()).unwrap();
     let mut stream = raw.accept();
-    let mut bytes = Vec::new();
-    let mut buffer = vec![0; 20_000];
-    while bytes.len() < frame(&message).len() {
+    let mut bytes = vec![0; frame(&message).len()];
+    for part in bytes.chunks_mut(300_000) {
         // Each pause is shorter than the write timeout, all of them together are longer.
         thread::park_timeout(Duration::from_millis(100));
-        let len = stream.read(&mut buffer).unwrap();
-        bytes.extend_from_slice(&buffer[..len]);
+        stream.read_exact(part).unwrap();
     }
-    assert_eq!(bytes, frame(&message));
+    assert!(bytes == frame(&message));
     assert_eq!(events.count(|event| event.starts_with("Lost")), 0, "{:?}", events.all());
     finish(&writer);
 }
@@ -241,6 +266,39 @@ fn a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout() {
         let (whole, _) = unframe(&read_to_end(&mut stream));
         assert!(whole.is_empty(), "a half message is never completed");
     }
+}
+
+#[test]
+fn a_handler_that_hangs_beyond_the_write_timeout_gets_each_message_once_and_each_connection_in_order() {
+    let place = Place::new();
+    let reader = Scripted::start(&place.socket());
+    let (writer, events) =
+        writer_with(&place.socket(), |builder| builder.send_buffer_size(4096).write_timeout(SHORT));
+    writer.try_send("block").unwrap();
+    reader.wait_for("block", 1);
+    // More than the reader takes at a time, and the kernel holds.
+    let messages: Vec<_> = (0..2_000).map(|number| format!("{number:500}")).collect();
+    for message in &messages {
+        writer.try_send(message).unwrap();
+    }
+    events.wait_for("WriteTimeout");
+    // The rest is handled beside what is held up.
+    reader.wait_for(&messages[1_999], 1);
+    finish(&writer);
+    reader.gate.open();
+    let report = reader.reader.shutdown(PATIENCE).unwrap();
+    assert_eq!((report.cut, report.metrics.received.messages), (0, 2_001), "{report:#?}");
+
+    let mut all = Vec::new();
+    for connection in 1..=report.metrics.connections {
+        let mut of_it = reader.calls_of(connection);
+        of_it.retain(|call| messages.contains(call));
+        assert!(of_it.is_sorted(), "connection {connection} is in order");
+        all.extend(of_it);
+    }
+    all.sort();
+    assert!(all == messages, "each came once");
+    assert!(report.metrics.connections > 1);
 }
 
 #[test]

@@ -11,8 +11,8 @@ use uds_ipc::{Delivery, FlushError, Level, Overflow, SendError, Writer, WriterBu
 
 use crate::support::{
     Collector, Gate, Notes, Over, PATIENCE, Place, RawReader, SHORT, Scripted, assert_balanced,
-    assert_balanced_by_receipts, finish, finish_with_receipts, let_pass, numbered, returns, send_all, skip,
-    wait_until, writer_with,
+    assert_balanced_by_receipts, finish, finish_either, finish_with_receipts, let_pass, numbered, returns,
+    send_all, skip, wait_until, writer_with,
 };
 
 const DELIVERIES: [Delivery; 2] = [Delivery::AtMostOnce, Delivery::AtLeastOnce];
@@ -47,14 +47,6 @@ fn set_writer_of(
 
 fn is_timeout(flushed: Result<(), FlushError>, messages: u64) -> bool {
     matches!(flushed, Err(FlushError::Timeout { left, .. }) if left == messages)
-}
-
-#[track_caller]
-fn finish_either(writer: &Writer, delivery: Delivery) {
-    match delivery {
-        Delivery::AtLeastOnce => finish_with_receipts(writer),
-        Delivery::AtMostOnce | _ => finish(writer),
-    }
 }
 
 /// Ends without waiting; the books balance all the same.
@@ -347,6 +339,40 @@ fn a_loss_during_the_flush_is_told_at_most_once() {
         });
         assert_eq!(writer.flush(*level, Duration::ZERO), Ok(()), "{level:?}");
         finish(&writer);
+    }
+}
+
+#[test]
+fn a_receipt_that_cannot_be_true_ends_the_connection_and_nothing_is_sent_twice_at_most_once() {
+    for (lie, told) in [
+        (&[9][..], "BadReceipt(TooHigh { count: 9, written: 3 })"),
+        (&[0], "BadReceipt(Fell { count: 0, before: 1 })"),
+        (&[0x80; 10], "BadReceipt(Invalid)"),
+    ] {
+        let place = Place::new();
+        let raw = RawReader::bind(&place.socket());
+        let (writer, events) = writer_of(Delivery::AtMostOnce, &place);
+        send_all(&writer, &numbered(3));
+        let mut peer = raw.meet();
+        thread::scope(|scope| {
+            let flushing = scope.spawn(|| writer.flush(Level::Handled, PATIENCE));
+            peer.wait_for_question(3);
+            peer.answer(1);
+            peer.say(lie);
+            assert_eq!(flushing.join().unwrap(), Err(FlushError::Lost), "{told}");
+        });
+        events.wait_for(told);
+        peer.read_to_end();
+        assert_eq!(peer.messages, numbered(3));
+        writer.try_send("message 3").unwrap();
+        let mut peer = raw.meet();
+        peer.wait_for(1);
+        finish(&writer);
+        peer.read_to_end();
+        assert_eq!(peer.messages, [b"message 3"]);
+        let metrics = writer.metrics();
+        assert_eq!((metrics.connects, metrics.sent.messages, metrics.resent.messages), (2, 4, 0));
+        assert_eq!(lost(&events), 1, "{:?}", events.all());
     }
 }
 

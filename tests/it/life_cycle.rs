@@ -1,13 +1,15 @@
 //! Life cycle of the writer: flush, shutdown and drop, in every state, twice, from anywhere.
 
+use std::io::Read;
 use std::panic;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use uds_ipc::{FlushError, Level, SendError, ShutdownError, Writer, WriterBuilder};
 
+use crate::patience::LEEWAY;
 use crate::support::{
     Collector, Notes, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, numbered, read_messages,
     returns, unframe, wait_until, writer, writer_with,
@@ -89,6 +91,32 @@ fn a_shutdown_while_the_reader_is_away_reconnects_and_drains() {
 }
 
 #[test]
+fn a_shutdown_waits_for_a_reader_that_drains_slowly() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, _) =
+        writer_with(&place.socket(), |builder| builder.send_buffer_size(4096).write_timeout(PATIENCE));
+    let mut stream = raw.accept();
+    let messages: Vec<_> = (0..2_000).map(|number| format!("{number:100}").into_bytes()).collect();
+    for message in &messages {
+        writer.try_send(message).unwrap();
+    }
+    thread::scope(|scope| {
+        let stopping = scope.spawn(|| writer.shutdown(PATIENCE).unwrap());
+        let mut bytes = vec![0; 2_000 * 101];
+        for (number, part) in bytes.chunks_mut(2_020).enumerate() {
+            // Half of it is more than the kernel holds.
+            assert!(number > 50 || !stopping.is_finished(), "it waits after {number} parts");
+            thread::park_timeout(Duration::from_millis(1));
+            stream.read_exact(part).unwrap();
+        }
+        assert_eq!(stopping.join().unwrap().left.messages, 0);
+        assert_eq!(unframe(&bytes), (messages, Vec::new()));
+    });
+    assert_balanced(&writer);
+}
+
+#[test]
 fn a_shutdown_keeps_its_timeout_whatever_the_reader_does() {
     let place = Place::new();
     // Nobody; one that never accepts; one that never reads.
@@ -102,7 +130,11 @@ fn a_shutdown_keeps_its_timeout_whatever_the_reader_does() {
         for _ in 0..100 {
             writer.try_send(vec![1; 100_000]).unwrap();
         }
-        let report = returns(name, move || writer.shutdown(SHORT).unwrap());
+        let (report, took) = returns(name, move || {
+            let start = Instant::now();
+            (writer.shutdown(SHORT).unwrap(), start.elapsed())
+        });
+        assert!((SHORT..SHORT + LEEWAY).contains(&took), "{name}: it took {took:?}");
         assert!(report.left.messages > 90, "{name}: {report:?}");
         assert_eq!(report.metrics.failed.left, report.left);
         drop(stream);

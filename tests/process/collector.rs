@@ -14,12 +14,19 @@ use uds_ipc::{Handler, Peer, Reader, ReaderReport};
 use crate::load::{number_of, u64_at};
 use crate::stage::{PATIENCE, part, wait_for_cue};
 
-/// Of one message: its connection, its number, whether it was whole.
+/// See [`record`].
 const RECORD_LEN: usize = 24;
 
 thread_local! {
     /// The records of the batch, which comes from one thread.
     static BATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Of one message: its connection, its number, whether it was whole.
+fn record(message: &[u8], peer: &Peer) -> Vec<u8> {
+    let number = number_of(message);
+    let values = [peer.connection, number.unwrap_or(0), u64::from(number.is_some())];
+    values.map(u64::to_le_bytes).concat()
 }
 
 struct Keeper {
@@ -32,12 +39,7 @@ impl Handler for Keeper {
     type Error = io::Error;
 
     fn message(&self, message: &[u8], peer: &Peer) -> io::Result<()> {
-        let number = number_of(message);
-        BATCH.with_borrow_mut(|batch| {
-            for value in [peer.connection, number.unwrap_or(0), u64::from(number.is_some())] {
-                batch.extend(value.to_le_bytes());
-            }
-        });
+        BATCH.with_borrow_mut(|batch| batch.extend(record(message, peer)));
         Ok(())
     }
 
@@ -49,6 +51,17 @@ impl Handler for Keeper {
             thread::park_timeout(self.lag);
             kept
         })
+    }
+}
+
+/// Stores each message by itself, so that what was handled is in the file.
+struct KeeperOfEach(File);
+
+impl Handler for KeeperOfEach {
+    type Error = io::Error;
+
+    fn message(&self, message: &[u8], peer: &Peer) -> io::Result<()> {
+        (&self.0).write_all(&record(message, peer))
     }
 }
 
@@ -70,9 +83,21 @@ pub(crate) fn collect(place: &Path, idle_timeout: Duration) {
     assert_good(&report);
 }
 
+/// Likewise, but each message is stored by itself.
+pub(crate) fn collect_each(place: &Path) {
+    let keeper = KeeperOfEach(new_file(place, part().parse().unwrap()));
+    let reader = Reader::builder(place.join("s")).bind().unwrap().start_handler(keeper).unwrap();
+    wait_for_cue();
+    assert_good(&reader.shutdown(PATIENCE).unwrap());
+}
+
+fn new_file(place: &Path, process: usize) -> File {
+    File::options().create_new(true).append(true).open(file_of(place, process)).unwrap()
+}
+
 /// Receives as process number `process`; every other one is slow to store.
 pub(crate) fn keep(place: &Path, process: usize, idle_timeout: Duration) -> Reader {
-    let file = File::options().create_new(true).append(true).open(file_of(place, process)).unwrap();
+    let file = new_file(place, process);
     let lag = if process % 2 == 0 { Duration::ZERO } else { Duration::from_millis(1) };
     let bound = Reader::builder(place.join("s")).idle_timeout(idle_timeout).bind().unwrap();
     bound.start_handler(Keeper { file, lag }).unwrap()

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use uds_ipc::{Delivery, Handler, Level, Peer, Reader, Writer, WriterBuilder};
+use uds_ipc::{Delivery, Handler, Level, Peer, Reader, Tally, Writer, WriterBuilder};
 
-use crate::collector::{collect, kept_by, received_by, records_of, repeats};
-use crate::load::{Load, message, number_of, u64_at};
+use crate::collector::{collect, collect_each, kept_by, received_by, records_of, repeats};
+use crate::load::{Load, MESSAGE_LEN, message, number_of, u64_at};
 use crate::stage::{PATIENCE, Role, SHORT, moments, part, stage, wait_for_cue, wait_until};
 
 /// How often a reader is ended while its writer goes on sending. One more lives to the end.
@@ -22,10 +22,16 @@ fn eager(path: &Path) -> WriterBuilder {
     Writer::builder(path).backoff_min(Duration::from_millis(1)).backoff_max(Duration::from_millis(5))
 }
 
-/// Ends one reader after the other by `end`, in the midst of receiving. Returns the last, which runs.
-fn outlive_readers(name: &str, place: &Path, writer: &Writer, mut end: impl FnMut(Role)) -> Role {
+/// Ends so many readers one after the other by `end`, in the midst of receiving. Returns the last, which runs.
+fn outlive_readers(
+    ends: usize,
+    name: &str,
+    place: &Path,
+    writer: &Writer,
+    mut end: impl FnMut(Role),
+) -> Role {
     let mut moments = moments();
-    for process in 0..ENDS {
+    for process in 0..ends {
         let reader = Role::start_part(name, place, &process.to_string());
         let enough = moments.usize(1..2000);
         wait_until("the reader has kept some", || kept_by(place, process) >= enough);
@@ -34,7 +40,7 @@ fn outlive_readers(name: &str, place: &Path, writer: &Writer, mut end: impl FnMu
         wait_until("the writer has sent some more", || writer.metrics().sent.messages >= enough);
         end(reader);
     }
-    Role::start_part(name, place, &ENDS.to_string())
+    Role::start_part(name, place, &ends.to_string())
 }
 
 #[test]
@@ -48,7 +54,7 @@ fn a_reader_killed_thirty_times_loses_nothing_at_least_once() {
     let writer = eager(&place.path().join("s")).delivery(Delivery::AtLeastOnce).start().unwrap();
     let writer = Arc::new(writer);
     let load = Load::start(&writer);
-    let last = outlive_readers(NAME, place.path(), &writer, Role::kill);
+    let last = outlive_readers(ENDS, NAME, place.path(), &writer, Role::kill);
     let sent = load.stop();
     writer.flush(Level::Handled, PATIENCE).unwrap();
     let report = writer.shutdown(PATIENCE).unwrap();
@@ -99,6 +105,70 @@ fn a_reader_killed_again_and_again_before_it_reads_costs_no_message_at_least_onc
     assert_eq!((report.metrics.confirmed, report.left.messages), (report.metrics.accepted, 0), "{report:#?}");
 }
 
+/// Where its kernel's buffer is full, and where it is not. Elsewhere nobody counts the connections whose reader left something unread.
+#[test]
+#[cfg(target_os = "linux")]
+#[expect(clippy::print_stdout, reason = "the figure is of interest")]
+fn a_reader_killed_ten_times_costs_no_more_than_was_on_its_way_to_the_handler_at_most_once() {
+    const NAME: &str =
+        "delivery::a_reader_killed_ten_times_costs_no_more_than_was_on_its_way_to_the_handler_at_most_once";
+    const KILLS: usize = 10;
+    if let Some(place) = stage() {
+        return collect_each(&place);
+    }
+    let place = tempfile::tempdir().unwrap();
+    let writer = eager(&place.path().join("s")).write_timeout(PATIENCE).start().unwrap();
+    let writer = Arc::new(writer);
+    let load = Load::start(&writer);
+    let mut lost_before = Vec::new();
+    let last = outlive_readers(KILLS, NAME, place.path(), &writer, |reader| {
+        if lost_before.len() % 2 == 0 {
+            reader.freeze();
+            wait_until("the kernel takes no more", || {
+                let before = writer.metrics().sent;
+                writer.flush(Level::Written, SHORT).is_err() && writer.metrics().sent == before
+            });
+        }
+        lost_before.push(writer.metrics().lost_with_unread);
+        reader.kill();
+    });
+    wait_until("the last reader has kept some", || kept_by(place.path(), KILLS) > 0);
+    lost_before.push(writer.metrics().lost_with_unread);
+    let sent = load.stop();
+    let report = writer.shutdown(PATIENCE).unwrap();
+    assert!(last.end().success());
+
+    let metrics = report.metrics;
+    assert_eq!((report.left.messages, metrics.accepted.messages), (0, sent), "{metrics:#?}");
+    assert_eq!((metrics.sent, metrics.resent.messages), (metrics.accepted, 0), "{metrics:#?}");
+    assert_eq!((metrics.dropped.total(), metrics.failed.total()), (Tally::default(), Tally::default()));
+    assert_eq!(metrics.queued, Tally::default());
+
+    // The page on delivery says so much of a socket's buffer, and of what a reader has read.
+    let frame_len = u64::try_from(1 + MESSAGE_LEN).unwrap();
+    let (socket_holds, reader_holds) = (462_848 / frame_len, 262_144 / frame_len + 1);
+    let received = received_by(place.path(), KILLS + 1);
+    assert!(received.iter().flatten().is_sorted_by(|one, next| one < next), "nothing twice, all in order");
+    let mut next = 0;
+    for (process, numbers) in received.iter().enumerate() {
+        let (first, last) = (*numbers.first().unwrap(), *numbers.last().unwrap());
+        assert_eq!(last - first + 1, u64::try_from(numbers.len()).unwrap(), "reader {process} lived: no gap");
+        let (missing, unread) = match process.checked_sub(1) {
+            None => (first, 0),
+            Some(kill) => (first - next, lost_before[process] - lost_before[kill]),
+        };
+        println!(
+            "before reader {process} {missing} messages were lost, {unread} connections with some unread"
+        );
+        let at_most = if process == 0 { 0 } else { reader_holds + unread * socket_holds };
+        assert!(missing <= at_most, "{missing} are lost, {unread} connections were with some unread");
+        // Those of which that was made certain.
+        assert!(process % 2 == 0 || unread > 0, "kill {process} was noticed and counted");
+        next = last + 1;
+    }
+    assert_eq!(next, sent, "the last reader has all that follows");
+}
+
 /// Elsewhere the kernel throws away what was queued when a reader stops.
 #[test]
 #[cfg(target_os = "linux")]
@@ -110,7 +180,7 @@ fn a_reader_stopped_as_planned_thirty_times_loses_nothing_and_repeats_nothing() 
     let place = tempfile::tempdir().unwrap();
     let writer = Arc::new(eager(&place.path().join("s")).start().unwrap());
     let load = Load::start(&writer);
-    let last = outlive_readers(NAME, place.path(), &writer, |reader| assert!(reader.end().success()));
+    let last = outlive_readers(ENDS, NAME, place.path(), &writer, |reader| assert!(reader.end().success()));
     let sent = load.stop();
     let report = writer.shutdown(PATIENCE).unwrap();
     // It reads what the kernel still holds before it ends.

@@ -130,6 +130,17 @@ impl Role {
         self.child.wait().unwrap()
     }
 
+    /// Has it do nothing more, until it is killed.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn freeze(&self) {
+        use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+        let process = Pid::from_child(&self.child);
+        kill_process(process, Signal::STOP).unwrap();
+        let (_, status) = waitpid(Some(process), WaitOptions::UNTRACED).unwrap().expect("its state");
+        assert!(status.stopped(), "it has ended instead: {status:?}");
+    }
+
     /// Ends it in the middle of whatever it does.
     pub(crate) fn kill(self) {
         drop(self);

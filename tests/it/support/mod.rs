@@ -21,7 +21,7 @@ pub(crate) use crate::patience::{PATIENCE, wait_until};
 use parking_lot::{Condvar, Mutex};
 use tempfile::TempDir;
 use uds_ipc::{
-    Handler, Peer, Reader, ReaderBuilder, ReaderEvent, Tally, Writer, WriterBuilder, WriterEvent,
+    Delivery, Handler, Peer, Reader, ReaderBuilder, ReaderEvent, Tally, Writer, WriterBuilder, WriterEvent,
     WriterMetrics,
 };
 
@@ -439,6 +439,15 @@ pub(crate) fn finish_with_receipts(writer: &Writer) {
     assert_eq!(report.left.messages, 0, "{:#?}", report.metrics);
     assert_eq!(report.metrics.queued.messages, 0);
     assert_balanced_by_receipts(writer);
+}
+
+/// Likewise, as the delivery has it.
+#[track_caller]
+pub(crate) fn finish_either(writer: &Writer, delivery: Delivery) {
+    match delivery {
+        Delivery::AtLeastOnce => finish_with_receipts(writer),
+        Delivery::AtMostOnce | _ => finish(writer),
+    }
 }
 
 /// The thread that a writer's observer runs on, to see whether it rests. Only Linux tells.
