@@ -171,7 +171,7 @@ impl Block {
         self.first + self.tally.messages
     }
 
-    fn frames_len(&self) -> usize {
+    pub(super) fn frames_len(&self) -> usize {
         match &self.body {
             Body::Copied(frames) => frames.len(),
             Body::Owned { prefix, payload } => prefix.as_slice().len() + payload.len(),

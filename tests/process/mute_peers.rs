@@ -21,8 +21,8 @@ const PRODUCERS: u64 = 2;
 /// Of each producer: many times what the queue holds.
 const CALLS: u64 = 250_000;
 /// What memory may grow by besides the queue: prefixes, blocks that are not full or are kept for the next messages, what the allocator cannot use,
-/// threads. It grows up to 6 MiB, on a machine that has much else to do, and stays there.
-const FAIR_SHARE: u64 = 8 * 1024 * 1024;
+/// threads.
+const FAIR_SHARE: u64 = 4 * 1024 * 1024;
 
 /// The most memory that this process has held so far.
 fn most_memory() -> Option<u64> {

@@ -10,7 +10,7 @@ use super::super::lane::{Collector, Fresh, Mark, Producer, Pushed};
 use super::super::limits::Refusal;
 use super::Queue;
 use super::writing::WRITE_SIZE;
-use crate::frame::MAX_PREFIX_LEN;
+use crate::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
 use crate::metrics::{Tally, widen};
 use crate::sys::barrier;
 
@@ -188,8 +188,8 @@ impl Queue {
             let wanted = if filled > capacity / 2 { capacity.saturating_mul(4) } else { capacity };
             let wanted = wanted.clamp(FIRST_SIZE, BLOCK_SIZE);
             let fresh = collector.fresh();
-            // At least half full, or the queue would hold far more memory than messages.
-            let is_much = fresh.frames.len() >= HAND_OVER_SIZE.max(capacity / 2);
+            // Nearly full, or the queue would hold far more memory than messages.
+            let is_much = fresh.frames.len() >= HAND_OVER_SIZE.max(capacity - capacity / 4);
             if is_much && self.free_slots() >= 2 && self.seal().is_ok() {
                 self.hand_over(collector, producer, wanted);
             } else {
@@ -268,14 +268,20 @@ impl Queue {
         self.lanes = lanes;
     }
 
-    /// Adds copies of messages to the open block.
+    /// Adds copies of messages to the open block, and to the next one what does not fit: blocks that are not full hold more memory than messages.
     fn append(&mut self, fresh: &Fresh<'_>) {
-        if self.is_open_full(fresh.frames.len()) {
+        let (mut frames, mut tally) = (fresh.frames, fresh.tally);
+        if self.is_open_full(frames.len()) {
+            let room = self.block_size.saturating_sub(self.open.frames_len());
+            let (len, part) = whole_frames(frames, room);
+            self.open.push_frames(frames.get(..len).unwrap_or_default(), part);
+            self.note_taken(part);
+            (frames, tally) = (frames.get(len..).unwrap_or_default(), tally - part);
             // Without a free slot the open block grows: this is accepted.
             let _ = self.seal();
         }
-        self.open.push_frames(fresh.frames, fresh.tally);
-        self.note_taken(fresh.tally);
+        self.open.push_frames(frames, tally);
+        self.note_taken(tally);
     }
 
     /// Messages of the lanes have their places in the queue.
@@ -283,6 +289,21 @@ impl Queue {
         self.next += taken.messages;
         self.room.held += taken;
     }
+}
+
+/// How many of the first `most` bytes of `frames` are whole frames, and what is in those.
+fn whole_frames(frames: &[u8], most: usize) -> (usize, Tally) {
+    let (mut len, mut tally) = (0, Tally::default());
+    while let Some(Parsed::Length { payload_len, prefix_len }) = frames.get(len..).map(parse_prefix) {
+        let Ok(message_len) = usize::try_from(payload_len) else { break };
+        let end = len + prefix_len.get() + message_len;
+        if end > most {
+            break;
+        }
+        len = end;
+        tally += Tally::one(message_len);
+    }
+    (len, tally)
 }
 
 #[cfg(test)]
