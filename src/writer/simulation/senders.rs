@@ -91,7 +91,7 @@ impl Senders {
     pub(super) fn send_owned(&mut self, len: usize) {
         let message = self.next_message(len);
         let own = || Bytes::from(message.clone());
-        let pushed = self.shared.push_in_order(Patience::None, |queue| queue.push_owned(len, &own));
+        let pushed = self.shared.push_in_order(Patience::None, |queue| queue.push_owned(len, own));
         self.judge_send(pushed, message.len());
     }
 
