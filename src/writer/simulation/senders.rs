@@ -137,6 +137,10 @@ impl Senders {
         let mut net = self.net.borrow_mut();
         let evicted = self.shared.counters.dropped_oldest.value();
         net.evict(evicted - self.evicted);
+        assert!(
+            outcome.is_ok() || evicted == self.evicted,
+            "dropped for a message that does not fit all the same"
+        );
         self.evicted = evicted;
         assert_eq!(outcome == Err(Refusal::Closed), self.is_shut_down, "closed by a shutdown, and only then");
         if outcome == Err(Refusal::Full) {
