@@ -30,7 +30,7 @@ pub(super) enum Act {
     NoMemory,
     /// A producer waits for room, or has given that up.
     WaitForRoom(bool),
-    /// It writes in the thread's stead, where it may; the kernel takes at most so many bytes.
+    /// It writes in the thread's stead, where it may, or else waits; the kernel takes at most so many bytes.
     Help(usize),
     /// The reader reads at most so many bytes, which is a batch.
     Read(usize),
@@ -129,11 +129,13 @@ pub(super) fn history(seed: u64) -> (Setting, Vec<Act>) {
         socket_size: random.usize(1..5_000),
         reader_limit: if random.u8(0..4) == 0 { 300 } else { usize::MAX },
     };
-    let acts = (0..ACTS).map(|_| act(&mut random)).collect();
+    let helps = random.u8(0..3) == 0;
+    let acts = (0..ACTS).map(|_| act(&mut random, helps)).collect();
     (setting, acts)
 }
 
-fn act(random: &mut fastrand::Rng) -> Act {
+/// Where a sender `helps`, few others wait: for them the thread does not lend.
+fn act(random: &mut fastrand::Rng, helps: bool) -> Act {
     let len = |random: &mut fastrand::Rng| match random.u8(0..10) {
         0 => random.usize(30_000..40_000),
         1..4 => random.usize(120..400),
@@ -147,10 +149,14 @@ fn act(random: &mut fastrand::Rng) -> Act {
         24..26 => Act::Reserve(len(random)),
         26 => Act::Commit,
         27 => Act::DropSlot,
+        28..30 if helps && random.u8(0..4) > 0 => Act::Send(len(random)),
         28..30 => Act::Flush(level(random)),
+        // Something must be left for the helper.
+        30..46 if helps => Act::Thread(random.usize(1..100)),
         30..46 => Act::Thread(random.usize(1..6_000)),
         46 => Act::WaitForRoom(random.u8(0..4) > 0),
-        47..52 => Act::Help(random.usize(1..6_000)),
+        47..52 if helps => Act::Help(random.usize(1..400)),
+        47..52 => Act::Thread(random.usize(1..6_000)),
         52..58 => Act::ThreadDuring(random.usize(1..6_000), [during(random), during(random)]),
         58 => Act::NoMemory,
         59..70 => Act::Read(random.usize(1..6_000)),

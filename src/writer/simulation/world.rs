@@ -265,7 +265,7 @@ impl World {
     /// What [`help`](super::super::helping) does: a sender who waits for room writes, if the thread lets it.
     fn help(&mut self, most: usize) {
         if !self.is_lent {
-            return;
+            return self.senders.borrow_mut().wait_for_room(true);
         }
         self.net.borrow_mut().most = most;
         self.senders.borrow().pause_waiting(false);
