@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::Writer;
 use super::counters::Counters;
@@ -16,6 +16,7 @@ use super::limits::{Limits, Overflow};
 use super::outbox::Delivery;
 use super::queue::Queue;
 use super::shared::{Inner, Shared};
+use super::signal::Signal;
 use super::state::{State, Timing};
 use super::thread::run;
 use super::worker::{Options, Outage, Worker};
@@ -225,8 +226,8 @@ impl WriterBuilder {
             process: process::id(),
             inner: Mutex::new(Inner::new(queue)),
             counters,
-            progress: Condvar::new(),
-            room: Condvar::new(),
+            progress: Signal::new(),
+            room: Signal::new(),
             waker: Waker::new().map_err(system)?,
             returned,
         });

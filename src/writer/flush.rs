@@ -22,6 +22,7 @@ pub enum Level {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Flush {
     level: Level,
     delivery: Delivery,
@@ -107,7 +108,11 @@ impl Flush {
             // It goes out again.
             Reached::Never if self.delivery == Delivery::AtLeastOnce => {
                 self.mark = None;
-                Verdict::Left(self.target.saturating_sub(fronts.unsettled))
+                match self.target.saturating_sub(fronts.unsettled) {
+                    // Only what came behind does, and whoever waits would not be told again.
+                    0 => Verdict::Reached,
+                    left => Verdict::Left(left),
+                }
             }
             Reached::Never => Self::lost(beyond, ledger, told),
         }

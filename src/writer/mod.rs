@@ -21,6 +21,7 @@ mod outbox;
 mod queue;
 mod receiving;
 mod shared;
+mod signal;
 #[cfg(test)]
 mod simulation;
 mod slot;

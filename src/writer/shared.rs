@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_channel::Receiver;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::attention::{Attention, Wake};
 use super::counters::Counters;
@@ -19,6 +19,7 @@ use super::limits::Refusal;
 use super::local;
 use super::outbox::Delivery;
 use super::queue::{Fronts, Queue};
+use super::signal::Signal;
 use super::step::Pending;
 use crate::address::Address;
 use crate::error::{FlushError, SendError};
@@ -44,9 +45,9 @@ pub(super) struct Shared {
     pub(super) process: u32,
     pub(super) inner: Mutex<Inner>,
     /// Something ended, or everything: told to those who wait for a flush or for the end.
-    pub(super) progress: Condvar,
+    pub(super) progress: Signal,
     /// There is room, or the end: told to senders.
-    pub(super) room: Condvar,
+    pub(super) room: Signal,
     pub(super) waker: Waker,
     /// Buffers that were handed over and are done with.
     pub(super) returned: Receiver<Bytes>,
@@ -395,4 +396,14 @@ pub(super) fn deadline(timeout: Duration) -> Deadline {
     #[expect(clippy::disallowed_methods, reason = "a timeout is counted from the call")]
     let now = Instant::now();
     now.checked_add(timeout)
+}
+
+#[cfg(test)]
+impl Inner {
+    /// What [`Inner::look`] would say, without anything coming of it.
+    pub(super) fn peek(&self, flush: &Flush) -> Verdict {
+        let fronts = self.end().map_or_else(|| self.queue.fronts(), |end| end.fronts);
+        let (mut flush, mut told) = (flush.clone(), self.told);
+        flush.look(fronts, &self.ledger, &mut told)
+    }
 }

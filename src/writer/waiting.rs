@@ -27,7 +27,7 @@ impl Shared {
     }
 
     /// A lingering thread would let us wait for nothing, and a sleeping one does not look what was read.
-    fn rouse(&self, inner: &mut Inner) {
+    pub(super) fn rouse(&self, inner: &mut Inner) {
         let is_worth_it = inner.queue.is_unwritten() || inner.watches_reads();
         if is_worth_it && inner.queue.rouse() == Wake::Yes {
             self.waker.wake();

@@ -16,7 +16,7 @@ use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;
 use crate::peer::Credentials;
-use crate::sys::{Sent, Wanted};
+use crate::sys::{Readiness, Sent, Wanted};
 
 /// The pieces of one write. A quarter of a MiB is seldom more, and the kernel takes 1,024.
 const MOST_SLICES: usize = 64;
@@ -291,6 +291,11 @@ impl<K: Kernel> Worker<K> {
         let for_receipt = self.shared.inner.lock().ledger.is_owed();
         let wanted = Wanted { room: what == WaitFor::Room, bytes: for_receipt };
         let ready = self.kernel.wait(&self.shared.waker, stream, wanted, timeout);
+        self.on_ready(ready);
+    }
+
+    /// A wait is over.
+    pub(super) fn on_ready(&mut self, ready: Readiness) {
         if ready.woken {
             self.shared.waker.reset();
         }

@@ -364,6 +364,11 @@ impl Queue {
     pub(super) fn is_asleep(&self) -> bool {
         self.attention == Attention::Asleep
     }
+
+    /// The number of the first message behind the outbox.
+    pub(super) fn waiting_from(&self) -> u64 {
+        self.waiting_from
+    }
 }
 
 #[cfg(test)]

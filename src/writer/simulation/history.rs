@@ -25,12 +25,12 @@ pub(super) enum Act {
     Flush(Level),
     /// The thread takes its next step; the kernel takes at most so many bytes.
     Thread(usize),
-    /// Likewise, and while it writes a producer sends that many messages.
-    ThreadAndSends(usize, usize),
+    /// Likewise, and that happens while it writes.
+    ThreadDuring(usize, [During; 2]),
     NoMemory,
     /// A producer waits for room, or has given that up.
     WaitForRoom(bool),
-    /// It writes in the thread's stead, where it may; the kernel takes at most so many bytes.
+    /// It writes in the thread's stead, where it may, or else waits; the kernel takes at most so many bytes.
     Help(usize),
     /// The reader reads at most so many bytes, which is a batch.
     Read(usize),
@@ -57,6 +57,20 @@ pub(super) enum Act {
     Start,
     BacklogFills,
     Pass(u64),
+    /// Time passes until the thread's sleep is over, if that ever comes.
+    PassSleep,
+    Shutdown(u64),
+}
+
+/// What others do while a write is under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum During {
+    /// So many messages are sent.
+    Sends(usize),
+    SendOwned(usize),
+    Reserve(usize),
+    Commit,
+    Flush(Level),
     Shutdown(u64),
 }
 
@@ -107,35 +121,42 @@ pub(super) fn history(seed: u64) -> (Setting, Vec<Act>) {
         timing: Timing {
             write_timeout: Duration::from_millis(random.u64(1..2_000)),
             connect_timeout: Duration::from_millis(random.u64(1..2_000)),
-            linger: Duration::from_micros(random.u64(0..2) * 200),
+            linger: Duration::from_micros(
+                [0, random.u64(1..300), random.u64(300..300_000)][random.usize(..3)],
+            ),
             keepalive: random.bool().then(|| Duration::from_millis(random.u64(1..1_000))),
         },
         socket_size: random.usize(1..5_000),
         reader_limit: if random.u8(0..4) == 0 { 300 } else { usize::MAX },
     };
-    let acts = (0..ACTS).map(|_| act(&mut random)).collect();
+    let helps = random.u8(0..3) == 0;
+    let acts = (0..ACTS).map(|_| act(&mut random, helps)).collect();
     (setting, acts)
 }
 
-fn act(random: &mut fastrand::Rng) -> Act {
+/// Where a sender `helps`, few others wait: for them the thread does not lend.
+fn act(random: &mut fastrand::Rng, helps: bool) -> Act {
     let len = |random: &mut fastrand::Rng| match random.u8(0..10) {
         0 => random.usize(30_000..40_000),
         1..4 => random.usize(120..400),
         _ => random.usize(4..20),
     };
-    match random.u8(0..100) {
-        0..22 => Act::Send(len(random)),
-        22..25 => Act::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
+    match random.u8(0..104) {
+        0..20 => Act::Send(len(random)),
+        20..23 => Act::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
         // Receipts of more than a byte need many.
-        25 if random.u8(0..4) > 0 => Act::SendMany(random.usize(1..300)),
-        25 => Act::Reserve(len(random)),
+        23 => Act::SendMany(random.usize(1..300)),
+        24..26 => Act::Reserve(len(random)),
         26 => Act::Commit,
         27 => Act::DropSlot,
-        28..30 => Act::Flush([Level::Written, Level::Read, Level::Handled][random.usize(..3)]),
-        30..46 => Act::Thread(random.usize(1..6_000)),
+        28..30 if helps && random.u8(0..4) > 0 => Act::Send(len(random)),
+        28..30 => Act::Flush(level(random)),
+        47..52 if helps => Act::Help(random.usize(1..400)),
+        // Something must be left for the helper.
+        30..46 if helps => Act::Thread(random.usize(1..100)),
+        30..46 | 47..52 => Act::Thread(random.usize(1..6_000)),
         46 => Act::WaitForRoom(random.u8(0..4) > 0),
-        47..52 => Act::Help(random.usize(1..6_000)),
-        52..58 => Act::ThreadAndSends(random.usize(1..6_000), random.usize(1..6)),
+        52..58 => Act::ThreadDuring(random.usize(1..6_000), [during(random), during(random)]),
         58 => Act::NoMemory,
         59..70 => Act::Read(random.usize(1..6_000)),
         70 => Act::ReadAndFail(random.usize(1..6_000)),
@@ -150,8 +171,24 @@ fn act(random: &mut fastrand::Rng) -> Act {
         84 => Act::Kill,
         85..90 => Act::Start,
         90 => Act::BacklogFills,
-        91..98 => Act::Pass(random.u64(0..500)),
-        _ if random.u8(0..10) == 0 => Act::Shutdown(random.u64(0..3_000)),
+        91..97 => Act::Pass(random.u64(0..500)),
+        97..103 => Act::PassSleep,
+        _ if random.u8(0..5) == 0 => Act::Shutdown(random.u64(0..3_000)),
         _ => Act::Pass(1),
+    }
+}
+
+fn level(random: &mut fastrand::Rng) -> Level {
+    [Level::Written, Level::Read, Level::Handled][random.usize(..3)]
+}
+
+fn during(random: &mut fastrand::Rng) -> During {
+    match random.u8(0..100) {
+        0..60 => During::Sends(random.usize(0..6)),
+        60..70 => During::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
+        70..78 => During::Reserve(random.usize(4..10_000)),
+        78..83 => During::Commit,
+        83..99 => During::Flush(level(random)),
+        _ => During::Shutdown(random.u64(0..3_000)),
     }
 }

@@ -14,6 +14,7 @@
 
 mod history;
 mod net;
+mod senders;
 mod world;
 
 use std::cell::Cell;
@@ -32,7 +33,6 @@ fn run(setting: Setting, seed: u64, acts: &[Act]) {
     let mut world = World::new(setting, seed);
     for act in acts {
         world.act(*act);
-        world.check();
     }
     world.finish();
 }

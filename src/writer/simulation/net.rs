@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use integer_encoding::VarInt;
 
+use super::super::deadline::has_come;
 use super::super::kernel::{Kernel, Socket};
 use super::super::outbox::Delivery;
 use super::history::{Answers, Lie, Setting};
@@ -16,7 +17,7 @@ use crate::frame::{self, Parsed};
 use crate::metrics::{Tally, widen};
 use crate::peer::Credentials;
 use crate::reader::{SimulatedBatch, SimulatedConnection};
-use crate::sys::{Readiness, Received, Sent, Waker, Wanted};
+use crate::sys::{self, Readiness, Received, Sent, Waker, Wanted};
 
 /// What has become of a message that was accepted.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,10 @@ pub(super) struct Fate {
     pub(super) read: bool,
     /// The end of its batch was good.
     pub(super) stored: bool,
+    /// The writer is done with it: the kernel has it, or a receipt covers it.
+    pub(super) settled: bool,
+    /// The writer has dropped it, or given it up.
+    pub(super) gone: bool,
 }
 
 /// The bytes of message `number`: they say which it is, and whether they belong together.
@@ -54,6 +59,15 @@ pub(super) struct Connection {
     in_flight: VecDeque<(usize, u64)>,
     taken_len: u64,
     drained_len: u64,
+    /// What the writer knows to be taken whole, and not to be covered by a receipt.
+    unsettled: VecDeque<usize>,
+    /// How many messages the kernel has taken whole, and how many of them receipts cover that the writer has read.
+    written: u64,
+    covered: u64,
+    /// The beginning of a receipt that the writer has read.
+    receipt: Vec<u8>,
+    /// The writer was told that it takes nothing more, or has read a receipt that cannot be true.
+    must_end: bool,
     /// The last message that came out of it.
     last: Option<usize>,
     /// The last byte of a receipt that the reader has sent.
@@ -83,9 +97,16 @@ pub(super) struct Net {
     /// The kernel takes at most so many bytes at a time.
     pub(super) most: usize,
     pub(super) no_memory: bool,
+    /// It is a sender who writes.
+    pub(super) is_helped: bool,
     /// What producers do while a write is under way.
     pub(super) meanwhile: Option<Box<dyn FnOnce()>>,
     pub(super) fates: Vec<Fate>,
+    /// The messages that the writer has accepted and is not done with, and their bytes.
+    live: VecDeque<usize>,
+    live_bytes: u64,
+    /// While a write is under way, the first message that is not in it.
+    pub(super) writing_to: Option<usize>,
     connection: Option<Connection>,
     /// Given up by the writer; the reader still has to read the rest.
     old: Vec<Connection>,
@@ -101,13 +122,47 @@ pub(super) struct Net {
     pub(super) losses: u64,
     /// Receipts that could not be true.
     pub(super) lies: u64,
-    /// Connections that the reader ended in the middle of a message.
-    pub(super) cuts: u64,
-    /// How long the writer wanted to wait, when it last did.
-    pub(super) last_wait: Option<Duration>,
-    has_waited: bool,
-    /// When the kernel began to take nothing, or the reader gave its last receipt since then.
+    /// Connections that ended with something unread, and with something that no receipt covers.
+    pub(super) unread_ends: u64,
+    pub(super) uncovered_ends: u64,
+    /// How the last connection ended.
+    ended: Option<Ended>,
+    /// The message that the last connections ended in, and how many in a row.
+    suspect: Option<(usize, u32)>,
+    /// Messages that this many did.
+    pub(super) given_up: Tally,
+    /// The thread sleeps.
+    pub(super) sleep: Option<Sleep>,
+    /// When the writer must have ended.
+    pub(super) deadline: Option<Instant>,
+    /// When the kernel began to take nothing, or a receipt covered something since then.
     refused_at: Option<Instant>,
+    /// That, as it was when the thread's step began. A receipt that comes while it gives up is too late.
+    refused_before: Option<Instant>,
+}
+
+/// How a connection ended, as far as the writer's kernel knows.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    /// The message that the kernel had a part of.
+    cut: Option<usize>,
+    was_reset: bool,
+}
+
+/// Why the writer gave a connection up, as it says itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    Peer,
+    WriteTimeout,
+    BadReceipt,
+}
+
+/// What the writer's thread sleeps for, besides the waker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sleep {
+    pub(super) until: Option<Instant>,
+    /// `None` where it looks at no connection.
+    wanted: Option<Wanted>,
 }
 
 impl Connection {
@@ -120,6 +175,11 @@ impl Connection {
             in_flight: VecDeque::new(),
             taken_len: 0,
             drained_len: 0,
+            unsettled: VecDeque::new(),
+            written: 0,
+            covered: 0,
+            receipt: Vec::new(),
+            must_end: false,
             last: None,
             last_answer: None,
             has_lost: false,
@@ -140,6 +200,26 @@ impl Connection {
         self.to_reader.clear();
     }
 
+    /// The writer has read these bytes of receipts: how much they cover, up to the first that cannot be true.
+    fn believe(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.receipt.push(*byte);
+            let count = u64::decode_var(&self.receipt).map(|(count, _)| count);
+            let is_over = *byte < 0x80 || self.receipt.len() >= 10;
+            match count {
+                Some(count) if (self.covered..=self.written).contains(&count) => {
+                    self.covered = count;
+                    self.receipt.clear();
+                }
+                None if !is_over => {}
+                Some(_) | None => {
+                    self.must_end = true;
+                    return;
+                }
+            }
+        }
+    }
+
     fn send_answer(&mut self, bytes: &[u8]) {
         if !self.is_mute && !self.is_gone {
             self.last_answer = bytes.last().copied().or(self.last_answer);
@@ -157,8 +237,12 @@ impl Net {
             is_backlog_full: false,
             most: usize::MAX,
             no_memory: false,
+            is_helped: false,
             meanwhile: None,
             fates: Vec::new(),
+            live: VecDeque::new(),
+            live_bytes: 0,
+            writing_to: None,
             connection: None,
             old: Vec::new(),
             taken: Tally::default(),
@@ -169,22 +253,132 @@ impl Net {
             resets: 0,
             losses: 0,
             lies: 0,
-            cuts: 0,
-            last_wait: None,
-            has_waited: false,
+            unread_ends: 0,
+            uncovered_ends: 0,
+            ended: None,
+            suspect: None,
+            given_up: Tally::default(),
+            sleep: None,
+            deadline: None,
             refused_at: None,
+            refused_before: None,
         }
     }
 
-    /// The writer waits for no descriptor, only for time.
-    pub(super) fn wait(&mut self, time: Duration) {
-        assert!(!time.is_zero(), "a wait that is over before it begins");
-        (self.last_wait, self.has_waited) = (Some(time), true);
+    /// The thread sleeps, at most for so long.
+    pub(super) fn sleep(&mut self, time: Option<Duration>, wanted: Option<Wanted>) {
+        assert_ne!(time, Some(Duration::ZERO), "a wait that is over before it begins");
+        let until = time.and_then(|time| self.now.checked_add(time));
+        self.sleep = Some(Sleep { until, wanted });
     }
 
-    /// Whether the writer's last step was to wait, and nothing had come.
-    pub(super) fn take_waited(&mut self) -> bool {
-        std::mem::take(&mut self.has_waited)
+    /// Whether the thread still sleeps, but for the waker.
+    pub(super) fn sleeps(&self) -> bool {
+        self.sleep.is_some_and(|Sleep { until, wanted }| {
+            let ready = self.ready(wanted);
+            !(has_come(until, self.now) || ready.hangup || ready.room || ready.bytes)
+        })
+    }
+
+    /// The thread takes a step.
+    pub(super) fn begin_step(&mut self) -> (Instant, Option<Instant>) {
+        self.refused_before = self.refused_at;
+        (self.now, self.deadline)
+    }
+
+    /// The thread's sleep is over, if it slept: what it woke up to.
+    pub(super) fn wake_up(&mut self) -> Option<Readiness> {
+        self.sleep.take().map(|sleep| self.ready(sleep.wanted))
+    }
+
+    /// A message was accepted.
+    pub(super) fn accept(&mut self, len: usize) {
+        self.live.push_back(self.fates.len());
+        self.live_bytes += widen(len);
+        self.fates.push(Fate {
+            len,
+            taken: false,
+            drained: false,
+            read: false,
+            stored: false,
+            settled: false,
+            gone: false,
+        });
+    }
+
+    /// What the writer holds.
+    pub(super) fn held(&self) -> Tally {
+        Tally { messages: widen(self.live.len()), bytes: self.live_bytes }
+    }
+
+    /// The oldest message that has not ended, and the oldest of which the kernel lacks a byte.
+    pub(super) fn fronts(&self) -> (usize, usize) {
+        let at = |index: usize| self.live.get(index).copied().unwrap_or(self.fates.len());
+        let whole = self.connection.as_ref().map_or(0, |connection| connection.unsettled.len());
+        (at(0), at(whole))
+    }
+
+    /// Where in `live` those begin that can be dropped: the kernel has no byte of them on this connection, and they are not being written.
+    fn loose_from(&self) -> usize {
+        let begun = self
+            .connection
+            .as_ref()
+            .map_or(0, |connection| connection.unsettled.len() + usize::from(!connection.half.is_empty()));
+        let written = self.writing_to.map_or(0, |end| self.live.partition_point(|number| *number < end));
+        begun.max(written)
+    }
+
+    /// What cannot be dropped.
+    pub(super) fn pinned(&self) -> Tally {
+        let pinned = self.live.iter().take(self.loose_from());
+        pinned.fold(Tally::default(), |sum, number| sum + Tally::one(self.fates[*number].len))
+    }
+
+    /// The writer dropped so many messages: the oldest that it may.
+    pub(super) fn evict(&mut self, evicted: Tally) {
+        let from = self.loose_from();
+        let mut oldest = Tally::default();
+        for _ in 0..evicted.messages {
+            assert!(from < self.live.len(), "dropped what the peer has a part of");
+            oldest += Tally::one(self.end_at(from, |fate| &mut fate.gone));
+        }
+        assert_eq!(evicted, oldest, "other messages than the oldest were dropped");
+    }
+
+    /// The writer is done with a message, in the way that is said; returns its length.
+    fn end_at(&mut self, index: usize, way: fn(&mut Fate) -> &mut bool) -> usize {
+        let number = self.live.remove(index).unwrap();
+        let fate = &mut self.fates[number];
+        *way(fate) = true;
+        self.live_bytes -= widen(fate.len);
+        fate.len
+    }
+
+    /// The writer says why it gave the last connection up. Three ends in a row within the same message cost that message its place.
+    pub(super) fn on_lost(&mut self, cause: Cause) {
+        let Ended { cut, was_reset } = self.ended.take().expect("a connection ended");
+        if cause == Cause::WriteTimeout {
+            let refused_for = self.refused_before.map(|since| self.now - since);
+            assert!(
+                refused_for.is_some_and(|time| time >= self.setting.timing.write_timeout),
+                "given up too early: {refused_for:?}"
+            );
+        }
+        let is_chance = self.setting.delivery == Delivery::AtLeastOnce
+            && (was_reset || cut.is_some_and(|number| self.live.front() != Some(&number)));
+        if cause != Cause::Peer || is_chance {
+            return;
+        }
+        let before = self.suspect.take();
+        let Some(number) = cut else { return };
+        let cuts = before.filter(|(suspect, _)| *suspect == number).map_or(0, |(_, cuts)| cuts) + 1;
+        if cuts < 3 {
+            self.suspect = Some((number, cuts));
+            return;
+        }
+        let index = self.live.partition_point(|live| *live < number);
+        let len = self.end_at(index, |fate| &mut fate.gone);
+        self.given_up += Tally::one(len);
     }
 
     /// The reader has a turn at the connection: reads at most `most` bytes, and ends the batch.
@@ -389,7 +583,10 @@ impl Net {
     fn take_into(&mut self, connection: &mut Connection, slices: &[IoSlice<'_>]) -> io::Result<Sent> {
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         assert!(!bytes.is_empty(), "a write of nothing");
+        assert!(!connection.must_end, "a write to a peer that takes nothing more, or lies");
         if connection.is_shut {
+            // What a helper meets, the thread has yet to see for itself.
+            connection.must_end = !self.is_helped;
             // Which of the two it is depends on how far the call has come when the reader goes.
             let is_told = self.most % 2 == 1 && std::mem::take(&mut connection.reset_untold);
             return Err(
@@ -423,9 +620,16 @@ impl Net {
                 let number = number_of(bytes);
                 let fate = &mut self.fates[number];
                 assert_eq!(bytes, message(number, fate.len), "a frame was torn");
+                let next = self.live.get(connection.unsettled.len()).copied();
+                assert_eq!(Some(number), next, "another message than the next goes out");
+                connection.written += 1;
                 let again = std::mem::replace(&mut fate.taken, true);
                 *(if again { &mut self.taken_again } else { &mut self.taken }) += Tally::one(len);
                 connection.in_flight.push_back((number, half_from + widen(at)));
+                match self.setting.delivery {
+                    Delivery::AtMostOnce => drop(self.end_at(0, |fate| &mut fate.settled)),
+                    Delivery::AtLeastOnce => connection.unsettled.push_back(number),
+                }
             }
         }
         connection.half.drain(..at);
@@ -443,28 +647,62 @@ impl Net {
             return Ok(if is_over { Received::End } else { Received::Nothing });
         }
         let len = connection.to_writer.len().min(buffer.len());
-        for (place, byte) in buffer.iter_mut().zip(connection.to_writer.drain(..len)) {
-            *place = byte;
+        let bytes: Vec<u8> = connection.to_writer.drain(..len).collect();
+        buffer[..len].copy_from_slice(&bytes);
+        let before = connection.covered;
+        connection.believe(&bytes);
+        let covers = connection.covered - before;
+        if covers > 0 {
+            // Whoever gives receipts is alive.
+            self.refused_at = self.refused_at.map(|_| self.now);
         }
-        // Whoever gives receipts is alive.
-        self.refused_at = self.refused_at.map(|_| self.now);
+        if self.setting.delivery == Delivery::AtLeastOnce {
+            let covered: Vec<usize> =
+                connection.unsettled.drain(..usize::try_from(covers).unwrap()).collect();
+            for number in covered {
+                assert!(self.fates[number].stored, "confirmed and not stored");
+                assert_eq!(self.live.front(), Some(&number), "receipts come in order");
+                self.end_at(0, |fate| &mut fate.settled);
+            }
+        }
         Ok(Received::Some(len))
     }
 
-    fn readiness(&mut self, connected: bool, wanted: Wanted, timeout: Option<Duration>) -> Readiness {
-        let connection = self.connection.as_ref().filter(|_| connected);
-        assert!(
-            !(wanted.bytes && connection.is_some_and(|connection| connection.mute_told)),
-            "a wait for a receipt from a peer that will send none: it would never sleep"
-        );
-        let ready = connection.map_or(Readiness::default(), |connection| Readiness {
+    /// What a wait for that would end with now, but for the waker.
+    fn ready(&self, wanted: Option<Wanted>) -> Readiness {
+        let Some((connection, wanted)) = self.connection.as_ref().zip(wanted) else {
+            return Readiness::default();
+        };
+        Readiness {
             woken: false,
             hangup: connection.is_gone,
             room: wanted.room
                 && (connection.is_shut || connection.to_reader.len() < self.setting.socket_size),
             bytes: wanted.bytes
                 && (!connection.to_writer.is_empty() || connection.is_gone || connection.is_mute),
-        });
+        }
+    }
+
+    fn readiness(
+        &mut self,
+        woken: bool,
+        connected: bool,
+        wanted: Wanted,
+        timeout: Option<Duration>,
+    ) -> Readiness {
+        assert!(
+            !(wanted.bytes
+                && self.connection.as_ref().is_some_and(|connection| connected && connection.mute_told)),
+            "a wait for a receipt from a peer that will send none: it would never sleep"
+        );
+        let until = timeout.and_then(|timeout| self.now.checked_add(timeout));
+        assert!(
+            self.deadline
+                .is_none_or(|deadline| has_come(Some(deadline), self.now)
+                    || until.is_some_and(|until| until <= deadline)),
+            "a wait beyond the deadline"
+        );
+        let ready = self.ready(connected.then_some(wanted));
         if wanted.room && !ready.hangup {
             let longest = match self.setting.delivery {
                 Delivery::AtMostOnce => self.setting.timing.write_timeout,
@@ -473,24 +711,27 @@ impl Net {
             };
             let end = self.refused_at.expect("a write was refused") + longest;
             assert!(
-                timeout.is_some_and(|timeout| self.now + timeout <= end),
+                until.is_some_and(|until| until <= end),
                 "a peer that takes nothing is waited for too long"
             );
         }
-        if !(ready.hangup || ready.room || ready.bytes) {
-            assert_ne!(timeout, Some(Duration::ZERO), "a wait that is over before it begins");
-            (self.last_wait, self.has_waited) = (timeout, true);
+        if !(woken || ready.hangup || ready.room || ready.bytes) {
+            self.sleep(timeout, connected.then_some(wanted));
         }
-        ready
+        Readiness { woken, ..ready }
     }
 
     /// The writer has closed its end.
     fn on_dropped(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         self.refused_at = None;
-        // At least once only a peer that has read what it had of the message is known to have refused it.
-        let refuses = self.setting.delivery == Delivery::AtMostOnce || !connection.was_reset;
-        self.cuts += u64::from(connection.is_shut && !connection.half.is_empty() && refuses);
+        let begun = self.live.get(connection.unsettled.len()).copied();
+        self.ended = Some(Ended {
+            cut: begun.filter(|_| !connection.half.is_empty()),
+            was_reset: connection.was_reset,
+        });
+        self.unread_ends += u64::from(connection.was_reset || !connection.to_reader.is_empty());
+        self.uncovered_ends += u64::from(connection.covered < connection.written);
         self.resets += u64::from(connection.was_reset);
         self.losses += u64::from(connection.was_reset && connection.has_lost);
         if !connection.is_gone {
@@ -498,6 +739,11 @@ impl Net {
             self.old.push(connection);
         }
     }
+}
+
+/// Whether the thread was woken, and has not taken note of it.
+pub(super) fn is_used(waker: &Waker) -> bool {
+    sys::wait(waker, None, Wanted::default(), Some(Duration::ZERO)).woken
 }
 
 /// What becomes of a batch.
@@ -526,6 +772,10 @@ impl Kernel for SimulatedKernel {
         let mut net = self.0.borrow_mut();
         assert!(net.connection.is_none(), "two connections at once");
         if !net.is_reader_up {
+            if net.setting.delivery == Delivery::AtLeastOnce {
+                // A reader that was away may be another one.
+                net.suspect = None;
+            }
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         if net.is_backlog_full {
@@ -537,12 +787,12 @@ impl Kernel for SimulatedKernel {
 
     fn wait(
         &self,
-        _: &Waker,
+        waker: &Waker,
         socket: Option<&SimulatedSocket>,
         wanted: Wanted,
         timeout: Option<Duration>,
     ) -> Readiness {
-        self.0.borrow_mut().readiness(socket.is_some(), wanted, timeout)
+        self.0.borrow_mut().readiness(is_used(waker), socket.is_some(), wanted, timeout)
     }
 }
 

@@ -3,45 +3,48 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::super::attention::{Attention, Wake};
 use super::super::counters::Counters;
-use super::super::flush::{Flush, Level, Verdict};
+use super::super::flush::Level;
 use super::super::outbox::Delivery;
 use super::super::queue::Queue;
-use super::super::shared::{Inner, Patience, Shared};
+use super::super::shared::{Inner, Shared};
+use super::super::signal::Signal;
 use super::super::state::State;
 use super::super::worker::{Options, Outage, Turn, Worker};
 use super::history::{Act, Setting};
-use super::net::{BatchEnd, Fate, Net, SimulatedKernel, message};
+use super::net::{BatchEnd, Cause, Net, SimulatedKernel, is_used};
+use super::senders::Senders;
 use crate::address::Address;
 use crate::backoff::Backoff;
 use crate::event::{LostCause, WriterEvent};
-use crate::metrics::{WriterMetrics, widen};
+use crate::metrics::{Tally, WriterMetrics, widen};
 use crate::observer::Observer;
 use crate::pool::Pool;
 use crate::reentry::Scope;
-use crate::sys::Waker;
+use crate::sys::{Readiness, Waker};
 
 pub(super) struct World {
     setting: Setting,
     net: Rc<RefCell<Net>>,
     shared: Arc<Shared>,
+    senders: Rc<RefCell<Senders>>,
     worker: Worker<SimulatedKernel>,
     has_exited: bool,
     /// The thread rests, and a sender may write.
     is_lent: bool,
+    /// One has.
+    is_helped: bool,
+    /// Why connections were lost, as the writer told its observer.
+    causes: Arc<Mutex<Vec<Cause>>>,
     /// Receipts that the writer did not believe.
-    unbelieved: Arc<AtomicU64>,
-    reserved: Vec<usize>,
-    flushes: Vec<(Level, u64, Flush)>,
-    /// Messages that some call of flush was told not to be sure of.
-    doubtful: Vec<bool>,
+    unbelieved: u64,
+    /// Messages up to this number are known to have ended well, or to be gone.
+    checked_to: usize,
 }
 
 impl World {
@@ -60,22 +63,26 @@ impl World {
             buffers: Pool::new(2, 4096),
             scope: Scope::new(),
             process: std::process::id(),
-            progress: Condvar::new(),
-            room: Condvar::new(),
+            progress: Signal::new(),
+            room: Signal::new(),
             waker: Waker::new().unwrap(),
             returned,
         });
         let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1), seed);
         let now = net.borrow().now;
-        let unbelieved = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&unbelieved);
+        let causes = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&causes);
         let worker = Worker {
             kernel: SimulatedKernel(Rc::clone(&net)),
             shared: Arc::clone(&shared),
             state: State::new(now, backoff, setting.timing, setting.delivery),
             observer: Observer::new(move |event| {
-                if let WriterEvent::Lost { cause: LostCause::BadReceipt(_), .. } = event {
-                    counted.fetch_add(1, Ordering::Relaxed);
+                if let WriterEvent::Lost { cause, .. } = event {
+                    told.lock().push(match cause {
+                        LostCause::BadReceipt(_) => Cause::BadReceipt,
+                        LostCause::WriteTimeout(_) => Cause::WriteTimeout,
+                        LostCause::Closed | LostCause::Failed(_) => Cause::Peer,
+                    });
                 }
             }),
             options: Options {
@@ -90,67 +97,62 @@ impl World {
             bad_receipt: None,
             outage: Outage::Untold,
         };
-        let (reserved, flushes, doubtful) = (Vec::new(), Vec::new(), Vec::new());
+        let senders = Senders::new(setting, Rc::clone(&net), Arc::clone(&shared));
         Self {
             setting,
             net,
             shared,
+            senders: Rc::new(RefCell::new(senders)),
             worker,
             has_exited: false,
             is_lent: false,
-            unbelieved,
-            reserved,
-            flushes,
-            doubtful,
+            is_helped: false,
+            causes,
+            unbelieved: 0,
+            checked_to: 0,
         }
     }
 
+    /// Does that, and checks what must hold after it.
     pub(super) fn act(&mut self, act: Act) {
+        self.do_act(act);
+        self.senders.borrow_mut().look_at_flushes();
+        self.check();
+    }
+
+    fn do_act(&mut self, act: Act) {
+        let mut senders = self.senders.borrow_mut();
         match act {
-            Act::Send(len) => send(&self.shared, &self.net, len),
-            Act::SendOwned(len) => send_owned(&self.shared, &self.net, len),
-            Act::SendMany(count) => (0..count).for_each(|_| send(&self.shared, &self.net, 4)),
-            Act::Reserve(len) => {
-                if self.shared.push(Patience::None, |queue| queue.reserve(len.max(4))).is_ok() {
-                    self.reserved.push(len.max(4));
-                }
+            Act::Send(len) => senders.send(len),
+            Act::SendOwned(len) => senders.send_owned(len),
+            Act::SendMany(count) => (0..count).for_each(|_| senders.send(4)),
+            Act::Reserve(len) => senders.reserve(len),
+            Act::Commit => senders.commit(),
+            Act::DropSlot => senders.drop_slot(),
+            Act::Flush(level) => senders.flush(level),
+            Act::WaitForRoom(is_waiting) => senders.wait_for_room(is_waiting),
+            Act::Shutdown(millis) => senders.shut_down(millis),
+            in_thread_or_outside => {
+                drop(senders);
+                self.act_beside(in_thread_or_outside);
             }
-            Act::Commit => {
-                if let Some(len) = self.reserved.pop() {
-                    self.shared.release(len);
-                    let before = self.net.borrow().fates.len();
-                    send(&self.shared, &self.net, len);
-                    let is_open = self.shared.inner.lock().queue.check_open().is_ok();
-                    let is_accepted = self.net.borrow().fates.len() > before;
-                    assert_eq!(is_accepted, is_open, "room that was reserved is there");
-                }
+        }
+    }
+
+    /// What is not the senders'.
+    fn act_beside(&mut self, act: Act) {
+        match act {
+            Act::Thread(most) => self.thread(most, false),
+            Act::ThreadDuring(most, acts) => {
+                let senders = Rc::clone(&self.senders);
+                self.net.borrow_mut().meanwhile =
+                    Some(Box::new(move || senders.borrow_mut().during_write(acts)));
+                self.thread(most, false);
             }
-            Act::DropSlot => {
-                if let Some(len) = self.reserved.pop() {
-                    self.shared.release(len);
-                }
-            }
-            Act::Flush(level) => {
-                let mut inner = self.shared.inner.lock();
-                let flush = inner.begin_flush(level, self.setting.delivery);
-                let target = widen(self.net.borrow().fates.len());
-                self.flushes.push((level, target, flush));
-            }
-            Act::Thread(most) => self.thread(most, 0, false),
-            Act::ThreadAndSends(most, sends) => self.thread(most, sends, false),
-            Act::NoMemory => self.thread(usize::MAX, 0, true),
-            Act::WaitForRoom(is_waiting) => {
-                let mut inner = self.shared.inner.lock();
-                (inner.waiting, inner.waiting_for_room) = (is_waiting.into(), is_waiting.into());
-            }
+            Act::NoMemory => self.thread(usize::MAX, true),
             Act::Help(most) => self.help(most),
-            Act::Shutdown(millis) => {
-                let now = self.net.borrow().now;
-                self.shared.drain(now.checked_add(Duration::from_millis(millis)));
-            }
             outside => Self::act_outside(&mut self.net.borrow_mut(), outside),
         }
-        self.look_at_flushes();
     }
 
     /// What the reader does, or time.
@@ -174,108 +176,123 @@ impl World {
             Act::Start => (net.is_reader_up, net.is_backlog_full) = (true, false),
             Act::BacklogFills => net.is_backlog_full = true,
             Act::Pass(millis) => net.now += Duration::from_millis(millis),
+            Act::PassSleep => {
+                let until = net.sleep.and_then(|sleep| sleep.until);
+                net.now = until.map_or(net.now, |until| until.max(net.now));
+            }
             other => panic!("{other:?} is the writer's"),
         }
     }
 
-    /// The thread takes a step, with a kernel that takes at most `most` bytes.
-    fn thread(&mut self, most: usize, sends: usize, no_memory: bool) {
-        if self.has_exited {
-            return;
-        }
-        {
-            let mut net = self.net.borrow_mut();
-            (net.most, net.no_memory) = (most, no_memory);
-            if sends > 0 {
-                let (shared, others) = (Arc::clone(&self.shared), Rc::clone(&self.net));
-                net.meanwhile = Some(Box::new(move || (0..sends).for_each(|_| send(&shared, &others, 8))));
+    /// Whether the thread sleeps on: nothing of what it waits for has come.
+    fn sleeps(&self) -> bool {
+        self.net.borrow().sleeps() && !is_used(&self.shared.waker)
+    }
+
+    /// The thread takes a step, unless it sleeps, with a kernel that takes at most `most` bytes.
+    fn thread(&mut self, most: usize, no_memory: bool) {
+        if !self.has_exited && !self.sleeps() {
+            self.wake_up();
+            {
+                let mut net = self.net.borrow_mut();
+                (net.most, net.no_memory) = (most, no_memory);
             }
-        }
-        self.is_lent = false;
-        match self.worker.take_step() {
-            Turn::Next => {}
-            Turn::Lend(until) => self.lend(until),
-            Turn::End => {
-                self.worker.finish();
-                self.has_exited = true;
-            }
+            self.take_step();
         }
         let mut net = self.net.borrow_mut();
         (net.no_memory, net.meanwhile) = (false, None);
     }
 
+    /// The thread's sleep is over, if it slept.
+    fn wake_up(&mut self) {
+        let Some(ready) = self.net.borrow_mut().wake_up() else { return };
+        let woken = is_used(&self.shared.waker);
+        if !std::mem::take(&mut self.is_lent) {
+            self.worker.on_ready(Readiness { woken, ..ready });
+            return self.note_losses();
+        }
+        // As it goes on in [`lend`](super::super::thread::lend).
+        self.shared.inner.lock().queue.set_attention(Attention::Awake);
+        if woken {
+            self.shared.waker.reset();
+        }
+        // Whoever has written since then might be at it again.
+        if woken || !self.is_helped {
+            self.worker.state.end_lending();
+        }
+    }
+
+    fn note_losses(&mut self) {
+        for cause in std::mem::take(&mut *self.causes.lock()) {
+            self.unbelieved += u64::from(cause == Cause::BadReceipt);
+            self.net.borrow_mut().on_lost(cause);
+        }
+    }
+
+    fn take_step(&mut self) {
+        let (now, deadline) = self.net.borrow_mut().begin_step();
+        let must_end = deadline.is_some_and(|deadline| now >= deadline) && self.worker.bad_receipt.is_none();
+        let turn = self.worker.take_step();
+        assert!(!must_end || turn == Turn::End, "the deadline has come, and the thread does not end");
+        match turn {
+            Turn::Next => {}
+            Turn::Lend(until) => self.lend(until),
+            Turn::End => {
+                assert!(deadline.is_some(), "nobody has asked the thread to end");
+                let held = self.net.borrow().held();
+                assert!(must_end || held == Tally::default(), "ends too early, with {held:?}");
+                self.worker.finish();
+                self.has_exited = true;
+            }
+        }
+        self.note_losses();
+    }
+
     /// What [`lend`](super::super::thread::lend) does.
     fn lend(&mut self, until: Instant) {
         let mut inner = self.shared.inner.lock();
-        if inner.may_lend() {
-            inner.queue.set_attention(Attention::Lent { has_refused: false });
-            self.is_lent = true;
-            let mut net = self.net.borrow_mut();
-            let rest = until.saturating_duration_since(net.now);
-            net.wait(rest);
-        } else {
+        if !inner.may_lend() {
             self.worker.state.end_lending();
-        }
-    }
-
-    /// A sender who waits for room writes, if the thread lets it.
-    fn help(&mut self, most: usize) {
-        if !self.is_lent {
             return;
         }
-        self.net.borrow_mut().most = most;
-        // It does not wait meanwhile.
-        let waits = {
-            let mut inner = self.shared.inner.lock();
-            std::mem::take(&mut inner.waiting_for_room);
-            std::mem::take(&mut inner.waiting)
-        };
-        if self.worker.help(None).is_none() {
-            self.is_lent = false;
-            self.worker.state.end_lending();
-        }
-        let mut inner = self.shared.inner.lock();
-        (inner.waiting, inner.waiting_for_room) = (waits, waits);
+        self.check_lending();
+        inner.queue.set_attention(Attention::Lent { has_refused: false });
+        (self.is_lent, self.is_helped) = (true, false);
+        self.shared.tell(&mut inner);
+        let mut net = self.net.borrow_mut();
+        let rest = until.saturating_duration_since(net.now);
+        net.sleep(Some(rest), None);
     }
 
-    /// Asks each call of flush whether it may return, and checks what it says.
-    fn look_at_flushes(&mut self) {
-        let mut inner = self.shared.inner.lock();
-        let has_ended = inner.end().is_some();
-        let net = self.net.borrow();
-        self.doubtful.resize(net.fates.len(), false);
-        let metrics = self.shared.counters.metrics();
-        let gone = metrics.dropped.oldest.messages + metrics.failed.total().messages;
-        let (mut kept, mut told) = (Vec::new(), false);
-        for (level, target, mut flush) in std::mem::take(&mut self.flushes) {
-            let verdict = inner.look(&mut flush);
-            match verdict {
-                Verdict::Left(_) if has_ended => {}
-                Verdict::Left(_) => {
-                    kept.push((level, target, flush));
-                    continue;
-                }
-                Verdict::Lost => {
-                    assert_eq!(self.setting.delivery, Delivery::AtMostOnce, "it goes out again");
-                    assert_ne!(level, Level::Written, "what was written was");
-                    told = true;
-                }
-                Verdict::Reached => {
-                    let meant = net.fates.iter().zip(&self.doubtful).take(usize::try_from(target).unwrap());
-                    let missing =
-                        meant.filter(|(fate, doubtful)| !(has_come(fate, level) || **doubtful)).count();
-                    assert!(
-                        widen(missing) <= gone,
-                        "{level:?} is said to be reached, and {missing} are missing"
-                    );
-                }
-            }
-            inner.end_flush(level);
+    /// Who waits for a flush or for the end may count on a thread that was awake.
+    fn check_lending(&self) {
+        assert!(!self.senders.borrow().is_flushing(), "a call of flush waits, and the thread rests");
+        assert_eq!(self.net.borrow().deadline, None, "the thread is to end, and rests");
+    }
+
+    /// What [`help`](super::super::helping) does: a sender who waits for room writes, if the thread lets it.
+    fn help(&mut self, most: usize) {
+        if !self.is_lent {
+            return self.senders.borrow_mut().wait_for_room(true);
         }
-        self.flushes = kept;
-        if told {
-            self.doubtful.fill(true);
+        {
+            let mut net = self.net.borrow_mut();
+            (net.most, net.is_helped) = (most, true);
         }
+        self.senders.borrow().pause_waiting(false);
+        let written_at = self.worker.help(None);
+        self.net.borrow_mut().is_helped = false;
+        if written_at.is_some() {
+            self.check_lending();
+            self.is_helped = true;
+            self.shared.inner.lock().queue.on_helped();
+        }
+        self.shared.progress.notify_all();
+        let is_needed = written_at.is_none() && self.shared.inner.lock().queue.rouse() == Wake::Yes;
+        if is_needed {
+            self.shared.waker.wake();
+        }
+        self.senders.borrow().pause_waiting(true);
     }
 
     fn metrics(&self) -> WriterMetrics {
@@ -283,7 +300,11 @@ impl World {
     }
 
     /// What must hold after every step.
-    pub(super) fn check(&self) {
+    fn check(&mut self) {
+        if !self.has_exited {
+            self.check_fronts();
+            self.senders.borrow().check_asleep();
+        }
         let (net, metrics) = (self.net.borrow(), self.metrics());
         let inner = self.shared.inner.lock();
         let held = inner.queue.held();
@@ -292,10 +313,11 @@ impl World {
             "nobody wakes the thread for what waits"
         );
         drop(inner);
-        let reserved: usize = self.reserved.iter().sum();
+        let taken = held + self.senders.borrow().in_slots();
         let limits = self.setting.limits;
-        assert!(held.messages + widen(self.reserved.len()) <= limits.messages, "bound in messages");
-        assert!(held.bytes + widen(reserved) <= limits.bytes, "bound in bytes");
+        assert!(taken.messages <= limits.messages, "bound in messages");
+        assert!(taken.bytes <= limits.bytes, "bound in bytes");
+        assert!(self.has_exited || held == net.held(), "held");
         assert_eq!(metrics.queued, held);
         assert_eq!(widen(net.fates.len()), metrics.accepted.messages);
         let done = match self.setting.delivery {
@@ -306,11 +328,13 @@ impl World {
         assert_eq!(metrics.accepted, ended + metrics.queued, "the books");
         assert_eq!(metrics.sent, net.taken, "sent is what the kernel took");
         assert_eq!(metrics.resent, net.taken_again, "resent is what it took again");
-        assert!(metrics.failed.given_up.messages * 3 <= net.cuts, "given up too early");
-        assert!(metrics.confirmed.messages <= net.stored, "confirmed and not stored");
+        assert_eq!(
+            metrics.failed.given_up, net.given_up,
+            "given up after three connections that ended in it"
+        );
         let told = metrics.lost_with_unread;
         assert!(net.losses <= told && told <= net.resets, "connections lost with unread data: {told}");
-        assert!(self.unbelieved.load(Ordering::Relaxed) <= net.lies, "an honest receipt is not believed");
+        assert!(self.unbelieved <= net.lies, "an honest receipt is not believed");
         if self.setting.delivery == Delivery::AtMostOnce {
             assert_eq!(net.taken_again.messages, 0, "nothing goes out twice");
             assert_eq!(
@@ -321,37 +345,49 @@ impl World {
         }
     }
 
+    /// How far the writer thinks that messages have come, and each that it is done with.
+    fn check_fronts(&mut self) {
+        let net = self.net.borrow();
+        let fronts = self.shared.inner.lock().queue.fronts();
+        let (unsettled, unwritten) = net.fronts();
+        assert_eq!(fronts.unsettled, widen(unsettled), "the oldest that has not ended");
+        assert_eq!(fronts.unwritten, widen(unwritten), "the oldest that is not written");
+        for number in self.checked_to..unsettled {
+            let fate = &net.fates[number];
+            assert!(fate.gone || fate.settled, "{number} is lost: {fate:?}");
+        }
+        self.checked_to = unsettled;
+    }
+
     /// With a reader that reads and answers, everything that can still go out does, and every call returns, in bounded time.
     pub(super) fn finish(&mut self) {
         self.net.borrow_mut().reform();
         self.act(Act::WaitForRoom(false));
         let steps = self.net.borrow().fates.len() * 200 + 3_000;
         for _ in 0..steps {
-            self.thread(usize::MAX, 0, false);
-            let has_waited = self.net.borrow_mut().take_waited();
-            self.net.borrow_mut().read(usize::MAX, BatchEnd::Stored);
-            self.look_at_flushes();
-            self.check();
-            let is_done = self.shared.inner.lock().queue.held().messages == 0 && self.flushes.is_empty();
+            self.act(Act::Thread(usize::MAX));
+            self.act(Act::Read(usize::MAX));
+            let is_to_end = self.net.borrow().deadline.is_some();
+            let is_done =
+                self.net.borrow().held().messages == 0 && !self.senders.borrow().is_flushing() && !is_to_end;
             if is_done || self.has_exited {
                 return self.check_end();
             }
-            if has_waited {
+            if self.sleeps() {
                 let mut net = self.net.borrow_mut();
-                let wait = net.last_wait.unwrap_or(Duration::from_millis(20));
-                net.now += wait.min(Duration::from_millis(200));
+                let until = net.sleep.and_then(|sleep| sleep.until);
+                let rest = until.map_or(Duration::from_millis(20), |until| until - net.now);
+                net.now += rest.min(Duration::from_millis(200));
             }
         }
-        let left = self.shared.inner.lock().queue.held().messages;
-        panic!("{left} messages never go out, {} calls of flush never return", self.flushes.len());
+        let left = self.net.borrow().held().messages;
+        panic!("{left} messages never go out, or a call of flush never returns, or the thread never ends");
     }
 
     fn check_end(&mut self) {
         self.net.borrow_mut().read_old();
-        self.net.borrow_mut().read(usize::MAX, BatchEnd::Stored);
-        self.look_at_flushes();
-        assert!(self.flushes.is_empty(), "a call of flush never returns");
-        self.check();
+        self.act(Act::Read(usize::MAX));
+        assert!(!self.senders.borrow().is_flushing(), "a call of flush never returns");
         let (net, metrics) = (self.net.borrow(), self.metrics());
         let gone = metrics.dropped.oldest.messages + metrics.failed.total().messages;
         let accepted = metrics.accepted.messages;
@@ -361,34 +397,4 @@ impl World {
             Delivery::AtLeastOnce => assert!(net.stored + gone >= accepted, "nothing is lost"),
         }
     }
-}
-
-fn has_come(fate: &Fate, level: Level) -> bool {
-    match level {
-        Level::Written => fate.taken,
-        Level::Read => fate.drained,
-        Level::Handled => fate.stored,
-    }
-}
-
-fn send(shared: &Shared, net: &RefCell<Net>, len: usize) {
-    let number = net.borrow().fates.len();
-    let message = message(number, len);
-    if shared.send(Patience::None, &message).is_ok() {
-        accepted(net, message.len());
-    }
-}
-
-fn send_owned(shared: &Shared, net: &RefCell<Net>, len: usize) {
-    let number = net.borrow().fates.len();
-    let message = message(number, len);
-    let own = || Bytes::from(message.clone());
-    let pushed = shared.push_in_order(Patience::None, |queue| queue.push_owned(len, own).map(|_| Wake::No));
-    if pushed.is_ok() {
-        accepted(net, message.len());
-    }
-}
-
-fn accepted(net: &RefCell<Net>, len: usize) {
-    net.borrow_mut().fates.push(Fate { len, taken: false, drained: false, read: false, stored: false });
 }

@@ -1,0 +1,287 @@
+//! What the writer's users do: they send, reserve, flush and shut down. What each call says is checked against the world.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::flush::{Flush, Level, Verdict};
+use super::super::limits::{Overflow, Refusal};
+use super::super::outbox::Delivery;
+use super::super::queue::Queue;
+use super::super::shared::{Patience, Shared};
+use super::history::{During, Setting};
+use super::net::{Fate, Net, is_used, message};
+use crate::metrics::{Tally, widen};
+
+pub(super) struct Senders {
+    setting: Setting,
+    net: Rc<RefCell<Net>>,
+    shared: Arc<Shared>,
+    /// Room that slots have.
+    reserved: Vec<usize>,
+    /// Calls of flush that have not returned.
+    calls: Vec<Call>,
+    /// Messages that some call of flush was told not to be sure of.
+    doubtful: Vec<bool>,
+    waits_for_room: bool,
+    is_shut_down: bool,
+    /// What was dropped to make room, as far as it is known to the world.
+    evicted: Tally,
+    /// How many ends of connections calls were told of: for what was not read, and for what no receipt covers.
+    told: [u64; 2],
+}
+
+/// A call of flush.
+struct Call {
+    level: Level,
+    /// The messages below that number are meant.
+    target: usize,
+    flush: Flush,
+    /// How many ends of connections had been told of when it began.
+    told: u64,
+    /// How often something had been told when it looked last.
+    heard: Option<u64>,
+}
+
+impl Senders {
+    pub(super) fn new(setting: Setting, net: Rc<RefCell<Net>>, shared: Arc<Shared>) -> Self {
+        Self {
+            setting,
+            net,
+            shared,
+            reserved: Vec::new(),
+            calls: Vec::new(),
+            doubtful: Vec::new(),
+            waits_for_room: false,
+            is_shut_down: false,
+            evicted: Tally::default(),
+            told: [0; 2],
+        }
+    }
+
+    pub(super) fn during_write(&mut self, acts: [During; 2]) {
+        {
+            let inner = self.shared.inner.lock();
+            let end = usize::try_from(inner.queue.waiting_from()).unwrap();
+            self.net.borrow_mut().writing_to = inner.queue.is_writing().then_some(end);
+        }
+        for act in acts {
+            match act {
+                During::Sends(count) => (0..count).for_each(|_| self.send(8)),
+                During::SendOwned(len) => self.send_owned(len),
+                During::Reserve(len) => self.reserve(len),
+                During::Commit => self.commit(),
+                During::Flush(level) => self.flush(level),
+                During::Shutdown(millis) => self.shut_down(millis),
+            }
+            self.look_at_flushes();
+        }
+        self.net.borrow_mut().writing_to = None;
+    }
+
+    pub(super) fn send(&mut self, len: usize) {
+        let message = self.next_message(len);
+        let sent = self.shared.send(Patience::None, &message);
+        self.judge_send(sent, message.len());
+    }
+
+    pub(super) fn send_owned(&mut self, len: usize) {
+        let message = self.next_message(len);
+        let own = || Bytes::from(message.clone());
+        let pushed = self.shared.push_in_order(Patience::None, |queue| queue.push_owned(len, own));
+        self.judge_send(pushed, message.len());
+    }
+
+    fn next_message(&self, len: usize) -> Vec<u8> {
+        message(self.net.borrow().fates.len(), len)
+    }
+
+    pub(super) fn reserve(&mut self, len: usize) {
+        let len = len.max(4);
+        let reserved = self.shared.push(Patience::None, |queue: &mut Queue| queue.reserve(len));
+        self.judge(reserved, len);
+        if reserved.is_ok() {
+            self.reserved.push(len);
+        }
+    }
+
+    pub(super) fn commit(&mut self) {
+        let Some(len) = self.reserved.pop() else { return };
+        let message = self.next_message(len);
+        let pushed = self.shared.push_in_order(Patience::None, |queue| {
+            queue.unreserve(len);
+            queue.push(&message)
+        });
+        assert_ne!(pushed, Err(Refusal::Full), "room that was reserved is there");
+        self.judge_send(pushed, len);
+    }
+
+    pub(super) fn drop_slot(&mut self) {
+        if let Some(len) = self.reserved.pop() {
+            self.shared.release(len);
+        }
+    }
+
+    fn judge_send(&mut self, sent: Result<(), Refusal>, len: usize) {
+        self.judge(sent, len);
+        if sent.is_ok() {
+            self.net.borrow_mut().accept(len);
+        }
+    }
+
+    /// Checks what a sender is told who wanted room for `len` bytes.
+    fn judge(&mut self, outcome: Result<(), Refusal>, len: usize) {
+        let mut net = self.net.borrow_mut();
+        let evicted = self.shared.counters.dropped_oldest.value();
+        net.evict(evicted - self.evicted);
+        assert!(
+            outcome.is_ok() || evicted == self.evicted,
+            "dropped for a message that does not fit all the same"
+        );
+        self.evicted = evicted;
+        assert_eq!(outcome == Err(Refusal::Closed), self.is_shut_down, "closed by a shutdown, and only then");
+        if outcome == Err(Refusal::Full) {
+            let kept = match self.setting.limits.overflow {
+                Overflow::Refuse => net.held(),
+                Overflow::DropOldest => net.pinned(),
+            };
+            let taken = kept + self.in_slots();
+            let limits = self.setting.limits;
+            assert!(
+                taken.messages >= limits.messages || taken.bytes + widen(len) > limits.bytes,
+                "refused for want of room, and there is room beside {taken:?}"
+            );
+        }
+    }
+
+    pub(super) fn in_slots(&self) -> Tally {
+        self.reserved.iter().fold(Tally::default(), |sum, len| sum + Tally::one(*len))
+    }
+
+    pub(super) fn shut_down(&mut self, millis: u64) {
+        let mut net = self.net.borrow_mut();
+        let deadline = net.now.checked_add(Duration::from_millis(millis));
+        self.shared.drain(deadline);
+        net.deadline = net.deadline.into_iter().chain(deadline).min();
+        self.is_shut_down = true;
+    }
+
+    pub(super) fn flush(&mut self, level: Level) {
+        let flush = self.shared.inner.lock().begin_flush(level, self.setting.delivery);
+        let target = self.net.borrow().fates.len();
+        let told = *self.told_of(level);
+        self.calls.push(Call { level, target, flush, told, heard: None });
+    }
+
+    fn told_of(&mut self, level: Level) -> &mut u64 {
+        let [unread, uncovered] = &mut self.told;
+        if level == Level::Handled { uncovered } else { unread }
+    }
+
+    /// A sender begins to wait for room, or has given that up.
+    pub(super) fn wait_for_room(&mut self, is_waiting: bool) {
+        let mut inner = self.shared.inner.lock();
+        if is_waiting {
+            self.shared.rouse(&mut inner);
+        }
+        self.waits_for_room = is_waiting;
+        inner.waiting_for_room = is_waiting.into();
+        inner.waiting = self.calls.len() + inner.waiting_for_room;
+    }
+
+    /// A sender who writes in the thread's stead does not wait meanwhile; afterwards it `waits` again.
+    pub(super) fn pause_waiting(&self, waits: bool) {
+        let mut inner = self.shared.inner.lock();
+        inner.waiting_for_room = usize::from(waits && self.waits_for_room);
+        inner.waiting = self.calls.len() + inner.waiting_for_room;
+    }
+
+    /// Those calls of flush that were told of something look whether they may return. What they say is checked.
+    pub(super) fn look_at_flushes(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut inner = shared.inner.lock();
+        let has_ended = inner.end().is_some();
+        let heard = Some(shared.progress.told());
+        self.doubtful.resize(self.net.borrow().fates.len(), false);
+        let (mut kept, mut told) = (Vec::new(), Vec::new());
+        for mut call in std::mem::take(&mut self.calls) {
+            if call.heard == heard {
+                kept.push(call);
+                continue;
+            }
+            match inner.look(&mut call.flush) {
+                Verdict::Left(_) if has_ended => {}
+                Verdict::Left(_) => {
+                    shared.rouse(&mut inner);
+                    call.heard = heard;
+                    kept.push(call);
+                    continue;
+                }
+                Verdict::Lost => {
+                    assert_eq!(self.setting.delivery, Delivery::AtMostOnce, "it goes out again");
+                    assert_ne!(call.level, Level::Written, "what was written was");
+                    assert!(self.ends(call.level) > call.told, "nothing was lost that was not told");
+                    told.push(call.level);
+                }
+                Verdict::Reached => self.check_reached(&call),
+            }
+            inner.end_flush(call.level);
+        }
+        self.calls = kept;
+        inner.waiting = self.calls.len() + inner.waiting_for_room;
+        for level in told {
+            *self.told_of(level) = self.ends(level);
+            self.doubtful.fill(true);
+        }
+    }
+
+    /// How many connections ended too early for that.
+    fn ends(&self, level: Level) -> u64 {
+        let net = self.net.borrow();
+        if level == Level::Handled { net.uncovered_ends } else { net.unread_ends }
+    }
+
+    fn check_reached(&self, call: &Call) {
+        let net = self.net.borrow();
+        let missing = net
+            .fates
+            .iter()
+            .zip(&self.doubtful)
+            .take(call.target)
+            .position(|(fate, doubtful)| !(has_come(fate, call.level) || fate.gone || *doubtful));
+        assert_eq!(missing, None, "{:?} is said to be reached, and one is missing", call.level);
+    }
+
+    pub(super) fn is_flushing(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
+    /// Nobody who waits counts on a thread that sleeps.
+    pub(super) fn check_asleep(&self) {
+        if is_used(&self.shared.waker) {
+            return;
+        }
+        let net = self.net.borrow();
+        let Some(sleep) = net.sleep else { return };
+        assert!(
+            net.deadline.is_none_or(|deadline| sleep.until.is_some_and(|until| until <= deadline)),
+            "the thread sleeps beyond the deadline"
+        );
+        let inner = self.shared.inner.lock();
+        for call in &self.calls {
+            let verdict = inner.peek(&call.flush);
+            assert!(matches!(verdict, Verdict::Left(_)), "a call of flush is not told: {verdict:?}");
+        }
+    }
+}
+
+fn has_come(fate: &Fate, level: Level) -> bool {
+    match level {
+        Level::Written => fate.taken,
+        Level::Read => fate.drained,
+        Level::Handled => fate.stored,
+    }
+}
