@@ -1,5 +1,6 @@
 //! What receipts cost: messages of 100 bytes with delivery at most once and at least once, in turns, counted at the handler. Nothing may
-//! be dropped, and with receipts the clock stops only when the last one has come.
+//! be dropped, and with receipts the clock stops only when the last one has come. With the default queue, and with one of twice as many messages: until
+//! they are confirmed they take room in it.
 //!
 //! ```text
 //! cargo bench --bench receipts
@@ -43,37 +44,41 @@ fn median(mut rates: Vec<f64>) -> f64 {
     rates.get(rates.len() / 2).copied().unwrap_or_default()
 }
 
+/// Compares the two with queues of so many messages.
+fn compare(queue_capacity: usize, rounds: usize, count: u32) {
+    let directory = tempfile::tempdir().expect("a temporary folder");
+    let mut ends = [Delivery::AtMostOnce, Delivery::AtLeastOnce].map(|delivery| {
+        let path = directory.path().join(format!("{delivery:?}"));
+        let bound = Reader::builder(&path).bind().expect("a socket");
+        let reader = bound.start(|_| Ok::<_, Infallible>(())).expect("a reader");
+        let writer = Writer::builder(&path).delivery(delivery).queue_capacity(queue_capacity);
+        (delivery, writer.start().expect("a writer"), reader, Vec::new())
+    });
+    let mut ratios = Vec::new();
+    for _ in 0..rounds {
+        let [without, with] = &mut ends;
+        for (delivery, writer, reader, rates) in [&mut *without, &mut *with] {
+            rates.push(round(writer, reader, *delivery, count));
+        }
+        ratios.extend(with.3.last().zip(without.3.last()).map(|(with, without)| with / without));
+    }
+    let [without, with] = ends.map(|(_, writer, _reader, rates)| {
+        let report = writer.shutdown(PATIENCE).expect("not in a callback");
+        assert_eq!(report.metrics.sent, report.metrics.accepted, "something was dropped");
+        median(rates) / 1e6
+    });
+    println!(
+        "queue_capacity {queue_capacity}: {without:.1} million messages a second without receipts, {with:.1} with: {:.2} of it \
+         (medians of {rounds} rounds, in turns)",
+        median(ratios)
+    );
+}
+
 fn main() {
     // `cargo bench -- --test` only asks whether it runs.
     let is_test = std::env::args().any(|argument| argument == "--test");
     let (rounds, count) = if is_test { (1, 10_000) } else { (21, 2_000_000) };
-    let directory = tempfile::tempdir().expect("a temporary folder");
-    let ends = [Delivery::AtMostOnce, Delivery::AtLeastOnce].map(|delivery| {
-        let path = directory.path().join(format!("{delivery:?}"));
-        let bound = Reader::builder(&path).bind().expect("a socket");
-        let reader = bound.start(|_| Ok::<_, Infallible>(())).expect("a reader");
-        let writer = Writer::builder(&path).delivery(delivery).start().expect("a writer");
-        (delivery, writer, reader, Vec::new())
-    });
-    let mut ends = ends;
-    for _ in 0..rounds {
-        for (delivery, writer, reader, rates) in &mut ends {
-            rates.push(round(writer, reader, *delivery, count));
-        }
+    for queue_capacity in [10_000, 20_000] {
+        compare(queue_capacity, rounds, count);
     }
-    let [without, with] = ends.map(|(delivery, writer, _reader, rates)| {
-        let report = writer.shutdown(PATIENCE).expect("not in a callback");
-        assert_eq!(report.metrics.sent, report.metrics.accepted, "something was dropped");
-        let rate = median(rates);
-        println!(
-            "{delivery:?}: {:.1} million messages a second, {} writes",
-            rate / 1e6,
-            report.metrics.writes
-        );
-        rate
-    });
-    println!(
-        "with receipts: {:.2} of the throughput without (median of {rounds} rounds, in turns)",
-        with / without
-    );
 }

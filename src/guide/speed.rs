@@ -5,8 +5,8 @@
 //!
 //! # The path of 100 bytes
 //!
-//! With one sender that sends as fast as it can, a message of 100 bytes takes about 40 ns of processor time, on all threads of both processes together, and two processors carry
-//! 36 to 42 million of them a second. The same bytes without frames, in blocks of 128 KiB between two processes, take 20 to 24 ns: those are the kernel's.
+//! With one sender that sends as fast as it can, a message of 100 bytes takes about 44 ns of processor time, on all threads of both processes together, and two processors carry
+//! 37 to 54 million of them a second. The same bytes without frames, in blocks of 128 KiB between two processes, take 20 to 24 ns: those are the kernel's.
 //!
 //! | step | ns | why it is so |
 //! | --- | --- | --- |
@@ -14,12 +14,12 @@
 //! | it copies the message behind the last one | 2 to 3 | from its cache into its cache, unless the queue is larger than that |
 //! | it publishes how far it came, and looks whether the lane was shut | 1 | plain stores, and a barrier that only the other side pays for |
 //! | each 128 KiB: a lock, a full block to the writer's thread, other memory for the lane | below 0.5 | some 600 ns for 1,300 messages |
-//! | the kernel copies the block into its own memory, for 256 KiB a call | 15 | 10 when the same thread has just written it: it comes from the other processor's cache |
+//! | the kernel copies the block into its own memory, for 256 KiB a call | 10 to 15 | 10 when a sender who waits for room writes by itself, 15 when the thread does: then it comes from the other processor's cache |
 //! | the kernel copies it to the reader, up to 256 KiB a call | 9 | |
 //! | the reader finds the frame and calls the handler | 4 to 5 | one look at the length, no copy, no lock |
-//! | waking threads, changing between them | 5 | three threads on two processors |
+//! | waking threads, changing between them, looking for more before sleeping | 5 to 10 | |
 //!
-//! Of 16 bytes some 65 million pass in a second: there the kernel's part is 5 ns of 25. Of 1 KiB it is 5 million, and nine tenths of their 290 ns are copies.
+//! Of 16 bytes some 57 million pass in a second: there the kernel's part is 5 ns of 28. Of 1 KiB it is 5.5 million, and nine tenths of their 300 ns are copies.
 //!
 //! # What follows from it
 //!
@@ -35,7 +35,7 @@
 //!   delivery (`tests/allocations.rs`).
 //! * **Large messages are not copied.** An owned one of 8 KiB and more is written from where it lies. At 10 KiB that is 1.6 to 1.8 times as fast as the copy.
 //! * **Senders that wait are woken late, and one at a time**: when half of the queue is free, or all of them when the thread has nothing more to do.
-//! * **Under load a sender writes.** One that waits for room takes the thread's place for a call: it has the bytes in its cache, and no thread has to be woken. That made 16 bytes 1.2 times as fast, 100 bytes 1.5 times and 1 KiB
+//! * **Under load a sender writes.** One that waits for room takes the thread's place for a call: it has the bytes in its cache, and no thread has to be woken. With leases that share what is free evenly that made 100 bytes 1.3 times as fast, and 1 KiB
 //!   1.2 times. Several senders that wait leave it to the thread.
 //!
 //! What was tried and did not help: smaller or larger reads, giving the processor away before a reader waits for more, touching a block before it is written, link-time optimisation.
@@ -45,7 +45,7 @@
 //!
 //! # What to turn
 //!
-//! * **For throughput**: a [`queue_size`](crate::WriterBuilder::queue_size) that fits a processor's cache, from 1 to 4 MiB, when senders are faster than the reader for long: a queue of
+//! * **For throughput**: a [`queue_size`](crate::WriterBuilder::queue_size) that fits a processor's cache, from 1 to 2 MiB, when senders are faster than the reader for long: a queue of
 //!   64 MiB that is full holds memory that no cache has any more. At 1 KiB this is 1.3 times as fast. Owned messages from 8 KiB on. Handlers that do not wait. Messages of
 //!   different threads need no common lock: four senders together are nearly as fast as one.
 //! * **For latency**: a [`linger`](crate::WriterBuilder::linger) of zero. A message then wakes the thread, and is on its way for some 50 µs instead of up to 200 and more; its send costs 2 to 4 µs instead of 50 ns.
