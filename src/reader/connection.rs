@@ -28,8 +28,7 @@ const HEAVY: usize = 128 * 1024;
 /// How many reads a connection has before others have their turn.
 const READS_PER_TURN: usize = 4;
 
-/// Likewise when its peer waits for a receipt: that comes at the turn's end, and what is on its way until then takes room in the peer's queue, of
-/// which this is half where it is 10,000 messages of 100 bytes.
+/// Likewise when its peer waits for a receipt, which comes at the turn's end: half of what its queue holds of 10,000 messages of 100 bytes.
 const READS_BEFORE_RECEIPT: usize = 2;
 
 /// How long a turn may go on when its peer waits for a receipt: that comes at the turn's end.
