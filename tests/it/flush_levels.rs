@@ -733,7 +733,7 @@ fn an_impatient_second_shutdown_ends_a_first_one_that_waits_for_its_level() {
         writer.flush(Level::Written, PATIENCE).unwrap();
         thread::scope(|scope| {
             let first = scope.spawn(|| writer.shutdown(Duration::MAX).unwrap());
-            wait_until("the first call refuses messages", || writer.try_send("x").is_err());
+            wait_until("the first call refuses messages", || writer.reserve(1).is_err());
             let _ = writer.shutdown(Duration::ZERO).unwrap();
             let report = first.join().unwrap();
             assert_eq!((report.left.messages, report.reached.is_err()), (0, true), "{level:?}");
