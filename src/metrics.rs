@@ -74,7 +74,7 @@ pub struct WriterMetrics {
     pub accepted: Tally,
     /// Messages of which the kernel took the last byte. Not: read, handled, kept. Each counts once.
     pub sent: Tally,
-    /// Messages that the reader's receipts cover: its handler has dealt with them. Counted with delivery at least once.
+    /// Messages that the reader's receipts cover: its handler has dealt with them. Counted with delivery at least once; at most once it is 0.
     pub confirmed: Tally,
     /// Messages that were sent again, as often as they were: the connection had ended before a receipt covered them.
     pub resent: Tally,
@@ -141,7 +141,7 @@ impl Failed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReaderMetrics {
-    /// Messages given to the handler, and their bytes.
+    /// Messages given to the handler, and their bytes. Counted after each read, so that a slow handler has had more than stand here.
     pub received: Tally,
     /// Connections accepted since the start.
     pub connections: u64,

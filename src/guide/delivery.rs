@@ -13,8 +13,8 @@
 //! * Messages of one thread arrive in order, as long as they travel on one connection. After a write timeout the reader may
 //!   handle the rest of the old connection beside the new one.
 //! * Messages of different threads have no order, not even when one was sent after the other: two that were sent within the
-//!   [`linger`](crate::WriterBuilder::linger) may change places, and without a connection two within the time to the next try. A task that moves from thread to thread is one of several threads here. Where that matters, number the
-//!   messages, or call [`flush`](crate::Writer::flush) before the other thread goes on.
+//!   [`linger`](crate::WriterBuilder::linger) may change places, and without a connection two within the time to the next try. A task that moves from thread to thread is one of several threads here. Where that matters, send from one thread,
+//!   or call [`flush`](crate::Writer::flush) before the other thread goes on.
 //!
 //! # What can be lost, and what can come twice
 //!
@@ -60,7 +60,8 @@
 //! ```
 //! use std::cell::RefCell;
 //! use std::fs::File;
-//! use std::io::{self, Write};
+//! use std::io::{self, Read, Write};
+//! use std::path::Path;
 //! use std::sync::Mutex;
 //! use std::time::Duration;
 //! use uds_ipc::{Delivery, Handler, Level, Peer, Reader, Writer};
@@ -70,8 +71,31 @@
 //!     static BATCH: RefCell<Vec<u8>> = RefCell::default();
 //! }
 //!
-//! /// Keeps messages in a file. What its `batch_end` has written down is confirmed; what it could not write comes again.
-//! struct Store(Mutex<File>);
+//! /// Keeps lines in a file, each of them once. They begin with numbers that grow.
+//! struct Store(Mutex<Kept>);
+//!
+//! struct Kept {
+//!     file: File,
+//!     /// The number of the last line in it.
+//!     last: u64,
+//! }
+//!
+//! fn number_of(line: &str) -> u64 {
+//!     line.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+//! }
+//!
+//! impl Store {
+//!     /// A process that was killed may have left half a line: it is cut off, since it comes again.
+//!     fn open(path: &Path) -> io::Result<Self> {
+//!         let mut file = File::options().read(true).append(true).create(true).open(path)?;
+//!         let mut text = String::new();
+//!         file.read_to_string(&mut text)?;
+//!         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+//!         file.set_len(whole.len().try_into().unwrap())?;
+//!         let last = whole.lines().last().map_or(0, number_of);
+//!         Ok(Self(Mutex::new(Kept { file, last })))
+//!     }
+//! }
 //!
 //! impl Handler for Store {
 //!     type Error = io::Error;
@@ -81,28 +105,37 @@
 //!         Ok(())
 //!     }
 //!
+//!     /// What this has written down is confirmed; what it could not write comes again.
 //!     fn batch_end(&self, _: &Peer) -> io::Result<()> {
-//!         let (batch, mut file) = (BATCH.take(), self.0.lock().unwrap());
-//!         let good_len = file.metadata()?.len();
-//!         let written = file.write_all(&batch).and_then(|()| file.sync_data());
+//!         let batch = BATCH.take();
+//!         let mut kept = self.0.lock().unwrap();
+//!         // Compared here, under the lock: an old connection may be served beside the new one.
+//!         let last = kept.last;
+//!         let text = String::from_utf8_lossy(&batch);
+//!         let new: String = text.split_inclusive('\n').filter(|line| number_of(line) > last).collect();
+//!         let good_len = kept.file.metadata()?.len();
+//!         let written = kept.file.write_all(new.as_bytes()).and_then(|()| kept.file.sync_data());
 //!         // Half a batch would stand before the whole one.
-//!         written.inspect_err(|_| drop(file.set_len(good_len)))
+//!         written.inspect_err(|_| drop(kept.file.set_len(good_len)))?;
+//!         kept.last = new.lines().last().map_or(last, number_of);
+//!         Ok(())
 //!     }
 //! }
 //!
 //! # let directory = tempfile::tempdir()?;
 //! # let path = directory.path().join("audit.sock");
 //! # let file = directory.path().join("audit.log");
-//! let store = Store(Mutex::new(File::options().append(true).create(true).open(&file)?));
-//! let reader = Reader::builder(&path).bind()?.start_handler(store)?;
+//! # std::fs::write(&file, "1 the daemon started\n2 somebody log")?;
+//! let reader = Reader::builder(&path).bind()?.start_handler(Store::open(&file)?)?;
 //!
 //! let writer = Writer::builder(&path).delivery(Delivery::AtLeastOnce).start()?;
-//! writer.try_send("somebody logged in\n")?;
+//! # writer.try_send("1 the daemon started\n")?;
+//! writer.try_send("2 somebody logged in\n")?;
 //! writer.flush(Level::Handled, Duration::from_secs(5))?;
-//! assert_eq!(std::fs::read(&file)?, b"somebody logged in\n");
+//! # assert_eq!(std::fs::read_to_string(&file)?, "1 the daemon started\n2 somebody logged in\n");
 //!
 //! let report = writer.shutdown(Duration::from_secs(5))?;
-//! assert_eq!((report.left.messages, report.metrics.confirmed.messages), (0, 1));
+//! assert_eq!((report.left.messages, report.metrics.queued.messages), (0, 0));
 //! reader.shutdown(Duration::from_secs(5))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -111,11 +144,18 @@
 //! end its batches. With messages of 100 bytes the throughput was 0.85 to 0.91 of that without receipts in three runs of
 //! `cargo bench --bench receipts`, and 0.94 to 0.98 with a queue of twice as many messages.
 //!
-//! A receiver that must not see a message twice puts a number into each, one series for each writer, and remembers the last number that it *stored*: it moves on when
-//! `batch_end` succeeds, never in `message`. Within a connection numbers only grow. After a `batch_end` that failed nothing more of that connection is handled: a
-//! writer that delivers at least once says so with the first byte of each connection.
+//! A receiver that must not see a message twice sorts out repeats by numbers, as above:
 //!
-//! How large a batch is depends on the load: at a low rate it is a message or two, and a `batch_end` that waits for the disk does so for each.
+//! * **One series for each thread that sends**, and for each start of its program, unless the numbers go on where they ended. Only messages of one thread are in order; sorted out by a common
+//!   series, what another thread sent a little earlier would be taken for a repeat. A task that moves between threads is several of them.
+//! * The last number is that of what was *stored*. After a restart it comes from the store, not from memory.
+//! * It is compared, and moves on, in `batch_end`, under the lock of the store: after a write timeout the rest of the old connection is handled beside the new one.
+//!
+//! Within a connection the numbers of one thread only grow. After a `batch_end` that failed nothing more of that connection is handled: a writer that delivers at least once says so with
+//! the first byte of each connection.
+//!
+//! How large a batch is depends on the load: at a low rate it is a message or two, and a `batch_end` that waits for the disk does so for each. At most it is about 512 KiB, or one message.
+//! Whether batches fail is told by the reader's events: the writer only sees that its connection ended.
 //!
 //! The reader hangs up on a message that is too long for it. So that one such message does not block the queue for ever, a connection that follows one without any
 //! receipt begins with a taste: the length of the first message, and nothing more for 20 ms. If three in a row read just that and hang up, the message is given up. A
@@ -132,7 +172,27 @@
 //! [`Lost`](crate::FlushError::Lost), and so do all that wait at that time. A loss that no call was waiting for is told to the next one, of whatever thread.
 //!
 //! [`shutdown`](crate::Writer::shutdown) waits until all is written, and at least once until all is handled. [`shutdown_level`](crate::WriterBuilder::shutdown_level) makes it wait at most once too until all is read
-//! or handled; its report says whether that was `reached`.
+//! or handled; its report says whether that was `reached`, and `left` only what was not even written:
+//!
+//! ```
+//! use std::time::Duration;
+//! use uds_ipc::{FlushError, Level, Writer};
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("telemetry.sock");
+//! # let reader = uds_ipc::Reader::builder(&path).bind()?.start(|_| Ok::<(), std::io::Error>(()))?;
+//!
+//! let writer = Writer::builder(&path).shutdown_level(Level::Handled).start()?;
+//! writer.try_send("the last words")?;
+//! match writer.shutdown(Duration::from_secs(5))?.reached {
+//!     Ok(()) => println!("all was handled"),
+//!     Err(FlushError::Lost) => println!("a connection was lost; what was on it may not have been handled"),
+//!     Err(error) => println!("{error}"),
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A writer that is silent for longer than the reader's `idle_timeout` is hung up on, and nobody tells it then whether its last messages were handled: it hears `Lost`. A
+//! [`keepalive`](crate::WriterBuilder::keepalive) below that time spares it, and so does a `flush` at once.
 //!
 //! # Keeping more
 //!

@@ -119,10 +119,12 @@ impl WriterBuilder {
         self
     }
 
-    /// How far messages must have come for [`shutdown`](crate::Writer::shutdown), and a drop, to end before their time: written unless set. At least once it makes no
+    /// For how much [`shutdown`](crate::Writer::shutdown), and a drop, wait: until all messages are written, unless set, or read, or handled. At least once it makes no
     /// difference: there they wait until all is handled.
     ///
-    /// `Read` is for Linux only: elsewhere [`start`](Self::start) refuses it.
+    /// Whether it was reached in time stands in [`WriterReport::reached`](crate::WriterReport::reached). A writer that the reader has hung up on, also for its silence, cannot know, and hears
+    /// [`Lost`](crate::FlushError::Lost): a [`keepalive`](Self::keepalive) shorter than the reader's `idle_timeout` avoids that. `Read` is for Linux only: elsewhere [`start`](Self::start)
+    /// refuses it.
     pub fn shutdown_level(mut self, level: Level) -> Self {
         self.shutdown_level = level;
         self
@@ -151,7 +153,7 @@ impl WriterBuilder {
     }
 
     /// The first wait between two tries to connect: 10 ms unless set, more than nothing. Each wait is twice the one before,
-    /// up to [`backoff_max`](Self::backoff_max); a connection that lasted a second starts over, and then the first try is at once.
+    /// up to [`backoff_max`](Self::backoff_max); a connection that lasted a second, or gave a receipt, starts over, and then the first try is at once.
     pub fn backoff_min(mut self, wait: Duration) -> Self {
         self.backoff_min = wait;
         self

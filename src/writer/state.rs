@@ -271,6 +271,10 @@ impl State {
     pub(super) fn on_asked(&mut self, now: Instant) {
         if let (Link::Up(up), Delivery::AtLeastOnce) = (&mut self.link, self.delivery) {
             up.announcement_due = false;
+            if matches!(up.flow, Flow::Blocked { .. }) {
+                // The kernel takes bytes again.
+                up.flow = Flow::Idle;
+            }
             if up.answer == Answer::NotDue {
                 up.answer = Answer::DueSince(now);
             }
@@ -706,6 +710,8 @@ mod tests {
             assert_eq!(state.step(later, Pending::Due), Step::Announce, "it was not taken");
             state.on_asked(later);
             assert_eq!(state.step(later, Pending::Due), WRITE);
+            state.on_blocked(start + SECOND);
+            assert!(matches!(state.step(start + SECOND, Pending::Due), Step::Wait(..)), "a byte was taken");
         }
         let mut state = up(start);
         assert_eq!(state.step(start, Pending::Due), WRITE, "at most once nobody is asked");
