@@ -33,7 +33,7 @@
 //! | the writer's process is killed | what it had not sent | what it had not sent; and what was not confirmed, if the reader fails as well | nothing | `a_killed_writer_has_sent_what_it_counted` |
 //! | the machine loses power | the writer's queue, and what the handler had not made durable | the writer's queue, and what the handler had not made durable | nothing | `both_ends_killed_at_once_keep_what_was_confirmed` |
 //! | a message is too long for the reader, which hangs up on it | what lay in its socket's buffer ¹ | that message, once three connections in a row have ended at it | what had been sent with it | `a_small_message_that_the_reader_refuses_for_ever_is_given_up_also_behind_others`, `a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connections`, `a_message_that_three_planned_stops_cut_is_given_up_at_most_once` |
-//! | the reader's receipt cannot be true | nothing; receipts are asked for only by `flush` at the level `Handled`, and by `keepalive` | nothing | what was not confirmed before | `a_receipt_that_cannot_be_true_ends_the_connection_and_nothing_is_sent_twice_at_most_once`, `a_receipt_that_cannot_be_true_ends_the_connection_and_the_rest_is_sent_again` |
+//! | the reader's receipt cannot be true | nothing; receipts are asked for only by `flush` and `shutdown` at the level `Handled`, and by `keepalive` | nothing | what was not confirmed before | `a_receipt_that_cannot_be_true_ends_the_connection_and_nothing_is_sent_twice_at_most_once`, `a_receipt_that_cannot_be_true_ends_the_connection_and_the_rest_is_sent_again` |
 //!
 //! ¹ And, at most once, a message in the middle of which three connections in a row have ended, by whatever but the writer's own timeout, also by planned stops: it is given up, counted
 //! as failed and told of as [`GivenUp`](crate::WriterEvent::GivenUp), lest it block the queue for ever. In practice that is one that is longer than the socket's buffer.
@@ -80,20 +80,20 @@
 //!     last: u64,
 //! }
 //!
-//! fn number_of(line: &str) -> u64 {
-//!     line.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+//! fn number_of(line: &[u8]) -> Option<u64> {
+//!     std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok()
 //! }
 //!
 //! impl Store {
 //!     /// A process that was killed may have left half a line: it is cut off, since it comes again.
 //!     fn open(path: &Path) -> io::Result<Self> {
 //!         let mut file = File::options().read(true).append(true).create(true).open(path)?;
-//!         let mut text = String::new();
-//!         file.read_to_string(&mut text)?;
-//!         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-//!         file.set_len(whole.len().try_into().unwrap())?;
-//!         let last = whole.lines().last().map_or(0, number_of);
-//!         Ok(Self(Mutex::new(Kept { file, last })))
+//!         let mut lines = Vec::new();
+//!         file.read_to_end(&mut lines)?;
+//!         lines.truncate(lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+//!         file.set_len(lines.len().try_into().unwrap())?;
+//!         let last = lines.split_inclusive(|byte| *byte == b'\n').last().and_then(number_of);
+//!         Ok(Self(Mutex::new(Kept { file, last: last.unwrap_or(0) })))
 //!     }
 //! }
 //!
@@ -101,6 +101,8 @@
 //!     type Error = io::Error;
 //!
 //!     fn message(&self, message: &[u8], _: &Peer) -> io::Result<()> {
+//!         // It counts as dealt with, and is told: to refuse the batch would bring it again for ever.
+//!         number_of(message).ok_or(io::ErrorKind::InvalidData)?;
 //!         BATCH.with_borrow_mut(|batch| batch.extend_from_slice(message));
 //!         Ok(())
 //!     }
@@ -111,13 +113,13 @@
 //!         let mut kept = self.0.lock().unwrap();
 //!         // Compared here, under the lock: an old connection may be served beside the new one.
 //!         let last = kept.last;
-//!         let text = String::from_utf8_lossy(&batch);
-//!         let new: String = text.split_inclusive('\n').filter(|line| number_of(line) > last).collect();
+//!         let lines = batch.split_inclusive(|byte| *byte == b'\n');
+//!         let new: Vec<&[u8]> = lines.filter(|line| number_of(line) > Some(last)).collect();
 //!         let good_len = kept.file.metadata()?.len();
-//!         let written = kept.file.write_all(new.as_bytes()).and_then(|()| kept.file.sync_data());
+//!         let written = kept.file.write_all(&new.concat()).and_then(|()| kept.file.sync_data());
 //!         // Half a batch would stand before the whole one.
 //!         written.inspect_err(|_| drop(kept.file.set_len(good_len)))?;
-//!         kept.last = new.lines().last().map_or(last, number_of);
+//!         kept.last = new.last().and_then(|line| number_of(line)).unwrap_or(last);
 //!         Ok(())
 //!     }
 //! }
@@ -154,7 +156,7 @@
 //! Within a connection the numbers of one thread only grow. After a `batch_end` that failed nothing more of that connection is handled: a writer that delivers at least once says so with
 //! the first byte of each connection.
 //!
-//! How large a batch is depends on the load: at a low rate it is a message or two, and a `batch_end` that waits for the disk does so for each. At most it is about 512 KiB, or one message.
+//! How large a batch is depends on the load: at a low rate it is a message or two, and a `batch_end` that waits for the disk does so for each. It is up to 1 MiB, or one message.
 //! Whether batches fail is told by the reader's events: the writer only sees that its connection ended.
 //!
 //! The reader hangs up on a message that is too long for it. So that one such message does not block the queue for ever, a connection that follows one without any

@@ -153,7 +153,7 @@ impl WriterBuilder {
     }
 
     /// The first wait between two tries to connect: 10 ms unless set, more than nothing. Each wait is twice the one before,
-    /// up to [`backoff_max`](Self::backoff_max); a connection that lasted a second, or gave a receipt, starts over, and then the first try is at once.
+    /// up to [`backoff_max`](Self::backoff_max); a connection that lasted a second, or gave a receipt for a message, starts over, and then the first try is at once.
     pub fn backoff_min(mut self, wait: Duration) -> Self {
         self.backoff_min = wait;
         self

@@ -111,6 +111,8 @@ impl Flush {
                 match self.target.saturating_sub(fronts.unsettled) {
                     // Only what came behind does, and whoever waits would not be told again.
                     0 => Verdict::Reached,
+                    // It has, on a newer connection, of which nobody may tell again either.
+                    _ if unwritten == 0 => self.look(fronts, ledger, told),
                     left => Verdict::Left(left),
                 }
             }

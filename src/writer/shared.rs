@@ -66,6 +66,8 @@ pub(super) struct Inner {
     pub(super) waiting_for_room: usize,
     /// Not all of those have been told that there is some.
     pub(super) has_told_one: bool,
+    /// A shutdown has heard that a connection was lost.
+    pub(super) has_heard_of_loss: bool,
     /// How many of them wait until the peer has read.
     watching_reads: usize,
     told: Told,
@@ -107,6 +109,7 @@ impl Inner {
             waiting: 0,
             waiting_for_room: 0,
             has_told_one: false,
+            has_heard_of_loss: false,
             post: Post::Held,
             watching_reads: 0,
             told: Told::default(),
@@ -322,26 +325,6 @@ impl Shared {
         };
         inner.end_flush(level);
         flushed
-    }
-
-    /// Refuses new messages, and waits until all others have come to the level that is set, if the thread's own end does not wait for that. A connection that was lost
-    /// is told once all that can still come so far has.
-    pub(super) fn settle(&self, deadline: Deadline) -> Result<(), FlushError> {
-        let mut inner = self.inner.lock();
-        inner.queue.close();
-        self.tell(&mut inner);
-        drop(inner);
-        if self.shutdown_level == Level::Written || self.delivery == Delivery::AtLeastOnce {
-            return Ok(());
-        }
-        let mut lost = Ok(());
-        loop {
-            match self.flush(self.shutdown_level, deadline) {
-                Ok(()) => return lost,
-                Err(FlushError::Lost) => lost = Err(FlushError::Lost),
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// Asks the thread to end, at the latest at `deadline`.

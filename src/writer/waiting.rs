@@ -5,7 +5,10 @@ use parking_lot::{Condvar, MutexGuard};
 
 use super::attention::Wake;
 use super::deadline::{Deadline, has_come};
+use super::flush::Level;
+use super::outbox::Delivery;
 use super::shared::{Inner, Shared};
+use crate::error::FlushError;
 
 impl Shared {
     /// Makes room by writing in the thread's stead, or waits until there may be some; false when the time is over.
@@ -73,6 +76,25 @@ impl Shared {
     pub(super) fn tell_the_rest(&self, inner: &mut Inner) {
         if inner.queue.take_freed() || inner.has_told_one {
             self.tell(inner);
+        }
+    }
+    /// Refuses new messages, and waits until all others have come to the level that is set, if the thread's own end does not wait for that. A connection that was lost
+    /// is told once all that can still come so far has.
+    pub(super) fn settle(&self, deadline: Deadline) -> Result<(), FlushError> {
+        let mut inner = self.inner.lock();
+        inner.queue.close();
+        self.tell(&mut inner);
+        drop(inner);
+        if self.shutdown_level == Level::Written || self.delivery == Delivery::AtLeastOnce {
+            return Ok(());
+        }
+        loop {
+            match self.flush(self.shutdown_level, deadline) {
+                // All calls hear the same.
+                Ok(()) if self.inner.lock().has_heard_of_loss => return Err(FlushError::Lost),
+                Err(FlushError::Lost) => self.inner.lock().has_heard_of_loss = true,
+                reached => return reached,
+            }
         }
     }
 }

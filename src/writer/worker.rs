@@ -276,7 +276,12 @@ impl<K: Kernel> Worker<K> {
     /// The peer takes nothing more. One that stops as planned still says how far it got.
     pub(super) fn refused(&mut self, error: io::Error) {
         self.was_reset |= is_reset(&error);
-        if self.shared.inner.lock().ledger.is_owed() {
+        // An answer to the announcement alone would tell nothing.
+        let may_tell = {
+            let ledger = &self.shared.inner.lock().ledger;
+            ledger.is_owed() && ledger.has_unhandled()
+        };
+        if may_tell {
             self.state.on_refused(self.kernel.now());
             self.refused = Some(error);
             self.receive();

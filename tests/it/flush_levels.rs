@@ -706,6 +706,7 @@ fn a_shutdown_says_what_did_not_come_to_its_level_in_time_or_is_not_known_to_hav
         events.wait_for("Lost");
         let report = writer.shutdown(PATIENCE).unwrap();
         assert_eq!((report.reached, report.left.messages), (Err(FlushError::Lost), 0), "{level:?}");
+        assert_eq!(writer.shutdown(PATIENCE).unwrap().reached, report.reached, "all calls hear the same");
         assert_balanced(&writer);
     }
 }
