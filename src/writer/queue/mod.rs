@@ -365,6 +365,11 @@ impl Queue {
         self.attention == Attention::Asleep
     }
 
+    /// Whether the thread knows that somebody waits, or will look by itself.
+    pub(super) fn is_aware(&self) -> bool {
+        self.attention == Attention::Awake
+    }
+
     /// The number of the first message behind the outbox.
     pub(super) fn waiting_from(&self) -> u64 {
         self.waiting_from

@@ -274,6 +274,11 @@ impl Senders {
         for call in &self.calls {
             let verdict = inner.peek(&call.flush);
             assert!(matches!(verdict, Verdict::Left(_)), "a call of flush is not told: {verdict:?}");
+            let is_unwritten = inner.queue.fronts().unwritten < widen(call.target);
+            assert!(
+                !is_unwritten || inner.queue.is_aware(),
+                "a call of flush waits for a thread that sleeps"
+            );
         }
     }
 }
