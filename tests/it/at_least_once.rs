@@ -752,7 +752,7 @@ fn messages_for_a_handler_slower_than_the_write_timeout_are_confirmed_in_the_end
 #[test]
 fn what_waits_for_a_receipt_costs_little_more_than_its_bytes() {
     const NAME: &str = "at_least_once::what_waits_for_a_receipt_costs_little_more_than_its_bytes";
-    const COUNT: usize = 600;
+    const COUNT: usize = 1_200;
     if let Some(path) = Child::path() {
         let raw = RawReader::bind(&path);
         let (writer, _) = writer_with(&path, |builder| keeping(builder).write_timeout(PATIENCE));
@@ -783,8 +783,9 @@ fn what_waits_for_a_receipt_costs_little_more_than_its_bytes() {
     let before = memory(child.id(), "VmRSS");
     child.lines.wait_for("written");
     let grown = memory(child.id(), "VmRSS") - before;
-    // A message and its question are 22 bytes; the peer keeps a copy.
-    assert!(grown < 1_500, "{COUNT} messages cost {grown} KiB");
+    // A message and its question are 22 bytes; the peer keeps a copy. In a block of its own each would cost 4 KiB. The allocator has its share, whatever
+    // the number of messages.
+    assert!(grown < 2 * COUNT, "{COUNT} messages cost {grown} KiB");
     child.finish();
 }
 
