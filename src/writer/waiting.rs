@@ -78,6 +78,7 @@ impl Shared {
             self.tell(inner);
         }
     }
+
     /// Refuses new messages, and waits until all others have come to the level that is set, if the thread's own end does not wait for that. A connection that was lost
     /// is told once all that can still come so far has.
     pub(super) fn settle(&self, deadline: Deadline) -> Result<(), FlushError> {

@@ -50,7 +50,7 @@ disturbs the machine disturbs all of them: a writer and a reader of this program
 socket, which carries as many bytes in blocks of 128 KiB without frames, the limit of the
 kernel; and what people write by hand, a channel of vectors with a thread that drains it into
 a BufWriter. Every message is received and touched. A ratio of 2 is twice as fast. All have the
-same socket buffer, and queues of at most 4 MiB and 10,000 messages; from 10 KiB on the writer
+same socket buffer, and queues of at most 2 MiB and 10,000 messages; from 10 KiB on the writer
 is given shared bytes, where the one written by hand makes a vector for each message, as it must.
 
 Then it sends at 1,000, 10,000 and 200,000 messages a second: how long try_send takes, and
