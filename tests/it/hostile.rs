@@ -79,7 +79,7 @@ struct Memory {
 impl Memory {
     fn now() -> Self {
         let figure = |figure| memory(process::id(), figure);
-        Self { asked_for: figure("VmData"), touched: figure("VmRSS") }
+        Self { asked_for: figure("VmData"), touched: figure("RssAnon") }
     }
 
     /// By how much it has grown since then, by the worse of the two measures.

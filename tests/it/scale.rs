@@ -66,10 +66,10 @@ fn an_idle_connection_costs_less_than_two_kib_and_no_thread() {
     drop(warm);
     wait_until("all is closed", || reader.metrics().open == 0);
     let mut idle = Vec::with_capacity(IDLE);
-    let before = memory(process::id(), "VmRSS");
+    let before = memory(process::id(), "RssAnon");
     idle.extend(iter::repeat_with(|| connect(&place.socket())).take(IDLE));
     wait_until("all are connected", || reader.metrics().open == u64::try_from(IDLE).unwrap());
-    let grown = memory(process::id(), "VmRSS").saturating_sub(before);
+    let grown = memory(process::id(), "RssAnon").saturating_sub(before);
     assert!(grown < 2 * IDLE, "{grown} KiB for {IDLE} connections");
     // Those that were needed to accept so many at once leave when there is nothing to do.
     wait_until("one thread is left", || reader.metrics().threads == 1);

@@ -24,15 +24,18 @@ const CALLS: u64 = 250_000;
 /// threads.
 const FAIR_SHARE: u64 = 4 * 1024 * 1024;
 
-/// The most memory that this process has held so far.
+/// The most memory that this process has held so far, without the pages of the program itself, which come in when they first run.
 fn most_memory() -> Option<u64> {
     if !cfg!(target_os = "linux") {
         return None;
     }
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    Some(kib * 1024)
+    let figure = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kib * 1024
+    };
+    Some(figure("VmHWM:") - figure("RssFile:"))
 }
 
 /// How often this thread has gone to sleep so far. Only Linux tells.
