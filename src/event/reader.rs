@@ -157,7 +157,7 @@ pub enum CloseCause {
     /// All the memory for half messages was taken, and this connection's had waited longest.
     #[error("the memory for half messages was exhausted, and this one was the slowest")]
     NoMemory,
-    /// The end of a batch failed, and the peer asks for receipts: it gets none, so that it can send the batch again.
+    /// The end of a batch failed, and the peer asks for receipts: it gets none, so that it can send the batch again, or knows that it is lost.
     #[error("the end of a batch failed, and the peer asks for receipts")]
     NotStored,
     /// Reading failed.

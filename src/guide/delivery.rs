@@ -28,15 +28,18 @@
 //! | the handler needs longer for a batch than the write timeout | nothing | nothing | what had been sent, at each write timeout, as above | `a_handler_that_hangs_beyond_the_write_timeout_gets_each_message_once_and_each_connection_in_order`, `messages_for_a_handler_slower_than_the_write_timeout_are_confirmed_in_the_end`, `at_least_once_each_timeout_without_a_receipt_doubles_the_next` |
 //! | the reader reads, and knows no receipts | nothing | nothing, until the queue is full: then messages are refused, since none is ever confirmed; [`NoReceipt`](crate::WriterEvent::NoReceipt) tells | all that the queue holds, when the connection ends | `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
 //! | [`message`](crate::Handler::message) returns an error, or panics | that message | that message: it counts as dealt with | nothing | `an_error_or_a_panic_of_the_handler_repeats_nothing` |
-//! | [`batch_end`](crate::Handler::batch_end) returns an error, or panics | that batch | nothing | that batch, and what had been sent behind it | `a_batch_comes_again_until_it_is_stored` |
+//! | [`batch_end`](crate::Handler::batch_end) returns an error, or panics | that batch ² | nothing | that batch, and what had been sent behind it | `a_batch_that_is_not_stored_costs_nothing_behind_it_though_receipts_are_asked_for`, `a_batch_comes_again_until_it_is_stored` |
 //! | the writer is stopped with [`shutdown`](crate::Writer::shutdown) | nothing, if it ends in time: the report says what was left | nothing, if it ends in time: what was left is not known to be handled | nothing | `what_was_left_at_the_end_is_counted_as_failed`, `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
 //! | the writer's process is killed | what it had not sent | what it had not sent; and what was not confirmed, if the reader fails as well | nothing | `a_killed_writer_has_sent_what_it_counted` |
 //! | the machine loses power | the writer's queue, and what the handler had not made durable | the writer's queue, and what the handler had not made durable | nothing | `both_ends_killed_at_once_keep_what_was_confirmed` |
-//! | a message is too long for the reader, which hangs up on it | what lay in its socket's buffer ¹ | that message, once three connections in a row have ended at it | what had been sent with it | `a_small_message_that_the_reader_refuses_for_ever_is_given_up_also_behind_others`, `a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connections`, `a_message_that_three_planned_stops_cut_is_given_up_at_most_once` |
+//! | a message is too long for the reader, which hangs up on it | what lay in its socket's buffer ¹ | that message, once three connections in a row have ended at it | what had been sent with it | `a_small_message_that_the_reader_refuses_for_ever_is_given_up_also_behind_others`, `a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connections`, `a_message_that_three_planned_stops_cut_is_given_up_at_most_once`, `a_message_that_planned_stops_cut_again_and_again_is_kept` |
 //! | the reader's receipt cannot be true | nothing; receipts are asked for only by `flush` and `shutdown` at the level `Handled`, and by `keepalive` | nothing | what was not confirmed before | `a_receipt_that_cannot_be_true_ends_the_connection_and_nothing_is_sent_twice_at_most_once`, `a_receipt_that_cannot_be_true_ends_the_connection_and_the_rest_is_sent_again` |
 //!
 //! ¹ And, at most once, a message in the middle of which three connections in a row have ended, by whatever but the writer's own timeout, also by planned stops: it is given up, counted
 //! as failed and told of as [`GivenUp`](crate::WriterEvent::GivenUp), lest it block the queue for ever. In practice that is one that is longer than the socket's buffer.
+//!
+//! ² From a writer with a [`keepalive`](crate::WriterBuilder::keepalive) that was silent before its first message also what lay in the socket's buffer: a connection that begins with
+//! an empty frame is taken for one of delivery at least once.
 //!
 //! Losing power is shown by killing both processes at once: what is in the memory of either is gone then too. Whether a file is on the disk is
 //! the handler's to see to, before `batch_end` returns: only then does the receipt go out.
@@ -160,11 +163,11 @@
 //! Whether batches fail is told by the reader's events: the writer only sees that its connection ended.
 //!
 //! The reader hangs up on a message that is too long for it. So that one such message does not block the queue for ever, a connection that follows one without any
-//! receipt begins with a taste: the length of the first message, and nothing more for 20 ms. If three in a row read just that and hang up, the message is given up. A
+//! receipt begins with a taste: the length of the first message, and nothing more for 20 ms. If three in a row read just that and hang up, the message is given up; one that ended later in it, also by a planned stop, says nothing against it. A
 //! reader that ends in those 20 ms three times in a row, and each time is the same process or one behind the same socket of systemd's, looks the same.
 //!
 //! A handler that needs longer for a batch than the write timeout lets the socket fill up, so that the connection is given up and what it had not confirmed is sent again. Each
-//! time the next timeout is twice as long, up to 64 times, until the reader has caught up; so it does, with repeats. A longer
+//! time the next timeout is twice as long, up to 64 times, until the reader has caught up, or has kept nobody waiting for as long; so it does, with repeats. A longer
 //! [`write_timeout`](crate::WriterBuilder::write_timeout) spares them.
 //!
 //! # Asking how far it got

@@ -1,17 +1,17 @@
 //! One connection, and one turn at it: read what is there, and give it to the handler.
 //! Decides nothing about time or threads.
 
-use std::error::Error;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::batch::Batch;
 use super::core::{Core, Rest};
 use super::decoder::{Decoder, Frame, Malformed};
 use super::handler::Handler;
-use super::receipts::Receipts;
+use super::receipts::{Asks, Fate, Receipts};
 use super::state::{Closing, FrameClock, Outcome, end_cause};
 use crate::event::{CloseCause, ReaderEvent, RefuseCause};
 use crate::metrics::{Tally, widen};
@@ -121,7 +121,12 @@ impl Connection {
                 let Serving { decoder, clock, receipts, last_turn, .. } = &mut *serving;
                 let now = now();
                 let deadline = clock.deadline(now, core.settings.pace, decoder.position(), decoder.frames());
-                let rest = Rest { deadline, half_since: clock.since(), owes: receipts.next().is_some() };
+                let rest = Rest {
+                    deadline,
+                    half_since: clock.since(),
+                    owes: receipts.next().is_some(),
+                    must_close: receipts.fate() != Fate::GoesOn,
+                };
                 let turn = *last_turn;
                 drop(serving);
                 core.end_turn(number, &outcome, rest, now);
@@ -177,7 +182,7 @@ impl Connection {
         let start = now();
         for reads in 0..READS_PER_TURN {
             let is_long = || now().saturating_duration_since(start) > PROMPT;
-            if batch.asks && (reads >= READS_BEFORE_RECEIPT || is_long()) {
+            if batch.asks != Asks::No && (reads >= READS_BEFORE_RECEIPT || is_long()) {
                 outcome = Outcome::Again;
                 break;
             }
@@ -203,11 +208,11 @@ impl Connection {
         }
         self.end_batch(core, handler, &mut batch, &mut serving.receipts);
         self.report(core, batch, serving);
-        if serving.receipts.must_close() {
+        match serving.receipts.fate() {
+            Fate::GoesOn | Fate::EndsWithTheRest => outcome,
             // What follows would be handled before the batch that comes again, and none of it can be confirmed.
-            return Outcome::Close(CloseCause::NotStored);
+            Fate::EndsAtOnce => Outcome::Close(CloseCause::NotStored),
         }
-        outcome
     }
 
     /// Tells the handler that the batch is over; then, if the peer has asked, tells the peer how far it was dealt with.
@@ -225,8 +230,7 @@ impl Connection {
                 }
             };
         receipts.on_batch_end(batch.tally.messages, stored, batch.asks);
-        while !receipts.must_close() {
-            let Some(bytes) = receipts.next() else { break };
+        while let Some(bytes) = receipts.next() {
             match self.stream.send(&[IoSlice::new(bytes)]) {
                 Ok(Sent::Some(len)) => receipts.on_sent(len),
                 // What does not fit now goes out when there is room. A peer that is gone is noticed when it is read from.
@@ -313,7 +317,7 @@ impl Connection {
                     }
                     match frame {
                         Frame::Message(message) => self.deliver(core, handler, message, batch),
-                        Frame::Empty => batch.asks = true,
+                        Frame::Empty => batch.note_question(),
                     }
                 }
                 Ok(())
@@ -362,36 +366,6 @@ enum Read {
     Nothing,
     End,
     Bad(CloseCause),
-}
-
-/// What a turn brought, and what went wrong in it: the first of each, since more would not be told.
-#[derive(Debug, Default)]
-struct Batch {
-    tally: Tally,
-    /// How much was read, whole messages or not.
-    read_len: usize,
-    /// There was an empty frame in it.
-    asks: bool,
-    error: Option<BoxError>,
-    panic: Option<String>,
-}
-
-type BoxError = Box<dyn Error + Send + Sync>;
-
-impl Batch {
-    fn note_error(&mut self, core: &Core, error: BoxError) {
-        core.counters.handler_errors.add(1);
-        if self.error.is_some() {
-            core.let_go(error);
-        } else {
-            self.error = Some(error);
-        }
-    }
-
-    fn note_panic(&mut self, core: &Core, message: String) {
-        core.counters.panics.add(1);
-        self.panic.get_or_insert(message);
-    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]

@@ -103,6 +103,8 @@ pub(super) struct Rest {
     pub(super) half_since: Option<Instant>,
     /// A receipt waits until there is room for it.
     pub(super) owes: bool,
+    /// It is to end: what it sent could not be stored.
+    pub(super) must_close: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -173,7 +175,7 @@ impl Core {
             connection: Arc::clone(&connection),
             is_served: false,
             closing,
-            rest: Rest { deadline, half_since: None, owes: false },
+            rest: Rest { deadline, half_since: None, owes: false, must_close: false },
         };
         inner.entries.insert(number, entry);
         self.counters.connections.add(1);
@@ -302,6 +304,9 @@ impl Core {
         if rest.deadline.is_some_and(|deadline| deadline <= now) && entry.closing.is_none() {
             // Its time ran out while it was being served, when nobody looked.
             entry.closing = Some(Closing::Overdue);
+        }
+        if rest.must_close && entry.closing.is_none() {
+            entry.closing = Some(Closing::NotStored);
         }
         let connection = Arc::clone(&entry.connection);
         // What was asked for meanwhile is looked at now; a receipt that is owed, when it can be sent.

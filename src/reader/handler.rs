@@ -55,8 +55,8 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// # Errors
     /// Whatever went wrong: the batch was not stored. The connection goes on, unless its peer has ever sent an empty frame. Such a peer asks for
-    /// receipts (or keeps its connection alive): it gets none for this batch, and its connection is closed at once. A writer that delivers at least
-    /// once then sends the batch again, and what is behind it.
+    /// receipts: it gets none any more, and its connection ends. One whose connection began with the question delivers at least once: the connection is closed
+    /// at once, and the batch comes again, and what is behind it. Otherwise what the peer has sent is read and handled first.
     fn batch_end(&self, peer: &Peer) -> Result<(), Self::Error> {
         let _ = peer;
         Ok(())

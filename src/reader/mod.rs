@@ -1,6 +1,7 @@
 //! The receiving end.
 //! Thin: what decodes is the decoder, what decides is the state, what waits is the dispatcher and its threads.
 
+mod batch;
 mod builder;
 mod callbacks;
 mod connection;
@@ -33,7 +34,7 @@ use parking_lot::{Condvar, Mutex};
 pub use builder::ReaderBuilder;
 pub use handler::Handler;
 #[cfg(test)]
-pub(crate) use simulated::{SimulatedBatch, SimulatedConnection};
+pub(crate) use simulated::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 pub(crate) use vitals::Vitals;
 
 use self::connection::READ_SIZE;

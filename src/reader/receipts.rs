@@ -11,6 +11,10 @@ pub(super) struct Receipts {
     /// Messages dealt with since the connection began.
     handled: u64,
     request: Request,
+    /// A message has come.
+    has_begun: bool,
+    /// The peer asked before its first message, as one does that delivers at least once: what no receipt covers comes again.
+    comes_again: bool,
     /// The handler could not keep a batch: what was in it, and comes after it, cannot be covered.
     not_stored: bool,
     /// An answer that the kernel took in part must be completed before the next, or the peer reads nonsense.
@@ -27,6 +31,36 @@ enum Request {
     Due,
 }
 
+/// Whether there are empty frames in a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Asks {
+    #[default]
+    No,
+    /// Before its first message.
+    First,
+    Later,
+}
+
+impl Asks {
+    /// There is one, behind so many messages of the batch.
+    pub(crate) fn after(self, messages: u64) -> Self {
+        match self {
+            Self::No if messages == 0 => Self::First,
+            Self::No => Self::Later,
+            Self::First | Self::Later => self,
+        }
+    }
+}
+
+/// What is to become of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    GoesOn,
+    /// It ends once what the kernel has of it is handled.
+    EndsWithTheRest,
+    EndsAtOnce,
+}
+
 #[derive(Debug, Default)]
 struct Begun {
     bytes: [u8; MAX_PREFIX_LEN],
@@ -36,25 +70,34 @@ struct Begun {
 
 impl Receipts {
     /// A batch is over: so many messages, `stored` or not by the handler's word at its end; the peer `asks` or not.
-    pub(super) fn on_batch_end(&mut self, messages: u64, stored: bool, asks: bool) {
+    pub(super) fn on_batch_end(&mut self, messages: u64, stored: bool, asks: Asks) {
+        self.comes_again |= asks == Asks::First && !self.has_begun;
+        self.has_begun |= messages > 0;
         if stored {
             self.handled += messages;
         } else {
             self.not_stored = true;
         }
-        if asks {
+        if asks != Asks::No {
             self.request = Request::Due;
         }
     }
 
-    /// Whether the connection must end because of that: a peer that asks for receipts then sends the batch again. One that does not
-    /// ask would only lose more.
-    pub(super) fn must_close(&self) -> bool {
-        self.not_stored && self.request != Request::Never
+    /// A peer that delivers at least once sends a batch again that was not stored. Of one that asks now and then nothing more may be lost, but it is to
+    /// hear that its messages were not dealt with. To one that does not ask the end of its connection would say nothing.
+    pub(super) fn fate(&self) -> Fate {
+        match (self.not_stored, self.request) {
+            (false, _) | (true, Request::Never) => Fate::GoesOn,
+            (true, Request::Answered | Request::Due) if self.comes_again => Fate::EndsAtOnce,
+            (true, Request::Answered | Request::Due) => Fate::EndsWithTheRest,
+        }
     }
 
     /// What to send next, if anything is owed. [`Receipts::on_sent`] says how much of it went out.
     pub(super) fn next(&mut self) -> Option<&[u8]> {
+        if self.fate() != Fate::GoesOn {
+            return None;
+        }
         if self.begun.sent == self.begun.len {
             if self.request != Request::Due {
                 return None;
@@ -86,31 +129,50 @@ mod tests {
     #[test]
     fn nothing_is_sent_unasked() {
         let mut receipts = Receipts::default();
-        receipts.on_batch_end(5, true, false);
+        receipts.on_batch_end(5, true, Asks::No);
         assert_eq!(receipts.next(), None);
-        receipts.on_batch_end(0, true, true);
+        receipts.on_batch_end(0, true, Asks::Later);
         assert_eq!(receipts.next(), Some(&[5][..]));
         receipts.on_sent(1);
-        receipts.on_batch_end(1, true, false);
+        receipts.on_batch_end(1, true, Asks::No);
         assert_eq!(receipts.next(), None);
     }
 
     #[test]
     fn what_was_not_stored_ends_only_the_connection_of_a_peer_that_asks() {
         let mut receipts = Receipts::default();
-        receipts.on_batch_end(1, false, false);
-        assert!(!receipts.must_close());
-        receipts.on_batch_end(0, true, true);
-        assert!(receipts.must_close());
+        receipts.on_batch_end(1, false, Asks::No);
+        assert_eq!(receipts.fate(), Fate::GoesOn);
+        receipts.on_batch_end(0, true, Asks::First);
+        assert_eq!((receipts.fate(), receipts.next()), (Fate::EndsWithTheRest, None));
+    }
+
+    #[test]
+    fn only_who_asks_before_its_first_message_sends_what_was_not_stored_again() {
+        let end = |batches: &[(u64, Asks)]| {
+            let mut receipts = Receipts::default();
+            for (messages, asks) in batches {
+                receipts.on_batch_end(*messages, true, *asks);
+            }
+            receipts.on_batch_end(1, false, Asks::No);
+            receipts.fate()
+        };
+        assert_eq!(end(&[(0, Asks::First)]), Fate::EndsAtOnce);
+        assert_eq!(end(&[(3, Asks::First)]), Fate::EndsAtOnce);
+        assert_eq!(end(&[(3, Asks::Later)]), Fate::EndsWithTheRest);
+        assert_eq!(end(&[(3, Asks::No), (3, Asks::First)]), Fate::EndsWithTheRest);
+        assert_eq!(end(&[(3, Asks::No)]), Fate::GoesOn);
+        assert_eq!(Asks::default().after(0).after(3), Asks::First);
+        assert_eq!(Asks::default().after(3).after(3), Asks::Later);
     }
 
     #[test]
     fn one_answer_serves_all_requests_before_it() {
         let mut receipts = Receipts::default();
         for _ in 0..1_000_000 {
-            receipts.on_batch_end(0, true, true);
+            receipts.on_batch_end(0, true, Asks::Later);
         }
-        receipts.on_batch_end(300, true, false);
+        receipts.on_batch_end(300, true, Asks::No);
         assert_eq!(receipts.next(), Some(&[0xac, 0x02][..]));
         receipts.on_sent(2);
         assert_eq!(receipts.next(), None);
@@ -119,15 +181,15 @@ mod tests {
     #[test]
     fn an_answer_that_was_begun_is_completed_before_the_next() {
         let mut receipts = Receipts::default();
-        receipts.on_batch_end(0, true, true);
-        receipts.on_batch_end(300, true, false);
+        receipts.on_batch_end(0, true, Asks::Later);
+        receipts.on_batch_end(300, true, Asks::No);
         assert_eq!(receipts.next().map(<[u8]>::len), Some(2));
         receipts.on_sent(0);
-        receipts.on_batch_end(1, true, false);
+        receipts.on_batch_end(1, true, Asks::No);
         assert_eq!(receipts.next(), Some(&[0xad, 0x02][..]), "nothing went out, so the newest number may");
         receipts.on_sent(1);
-        receipts.on_batch_end(1000, true, false);
-        receipts.on_batch_end(0, true, true);
+        receipts.on_batch_end(1000, true, Asks::No);
+        receipts.on_batch_end(0, true, Asks::Later);
         assert_eq!(receipts.next(), Some(&[0x02][..]));
         receipts.on_sent(1);
         assert_eq!(receipts.next(), Some(&[0x95, 0x0a][..]));
@@ -146,11 +208,11 @@ mod tests {
             for (step, messages, len) in steps {
                 match step {
                     0 => {
-                        receipts.on_batch_end(0, true, true);
+                        receipts.on_batch_end(0, true, Asks::Later);
                         at_request = Some(handled);
                     }
                     1 => {
-                        receipts.on_batch_end(messages, true, false);
+                        receipts.on_batch_end(messages, true, Asks::No);
                         handled += messages;
                     }
                     _ => {

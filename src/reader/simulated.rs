@@ -1,7 +1,8 @@
 //! The reader's machines as the writer's simulation meets them: a connection of theirs, without threads and sockets.
 
 use super::decoder::{Decoder, Frame};
-use super::receipts::Receipts;
+pub(crate) use super::receipts::Fate as SimulatedFate;
+use super::receipts::{Asks, Receipts};
 use crate::pool::Pool;
 
 /// One connection of a reader.
@@ -16,7 +17,7 @@ pub(crate) struct SimulatedConnection {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SimulatedBatch {
     pub(crate) messages: u64,
-    pub(crate) asks: bool,
+    pub(crate) asks: Asks,
     /// It cannot go on: a message too long, or no frame at all.
     pub(crate) is_malformed: bool,
 }
@@ -39,7 +40,7 @@ impl SimulatedConnection {
                     batch.messages += 1;
                     handle(message);
                 }
-                Ok(Some(Frame::Empty)) => batch.asks = true,
+                Ok(Some(Frame::Empty)) => batch.asks = batch.asks.after(batch.messages),
                 Ok(None) => break,
                 Err(_) => {
                     batch.is_malformed = true;
@@ -51,16 +52,16 @@ impl SimulatedConnection {
         batch
     }
 
-    /// Ends the batch; says whether the connection must end because it was not `stored`.
-    pub(crate) fn end_batch(&mut self, batch: SimulatedBatch, stored: bool) -> bool {
+    /// Ends the batch; says what is to become of the connection, whether it was `stored` or not.
+    pub(crate) fn end_batch(&mut self, batch: SimulatedBatch, stored: bool) -> SimulatedFate {
         self.receipts.on_batch_end(batch.messages, stored || batch.messages == 0, batch.asks);
-        self.receipts.must_close()
+        self.receipts.fate()
     }
 
     /// Up to `most` bytes of the receipts that are due.
     pub(crate) fn answer(&mut self, most: usize) -> Vec<u8> {
         let mut answer = Vec::new();
-        while answer.len() < most && !self.receipts.must_close() {
+        while answer.len() < most {
             let Some(due) = self.receipts.next() else { break };
             let part = due.get(..most - answer.len()).unwrap_or(due);
             answer.extend_from_slice(part);

@@ -66,6 +66,8 @@ pub(super) enum Closing {
     Stop,
     /// The memory it holds is needed.
     NoMemory,
+    /// A batch of it was not stored.
+    NotStored,
 }
 
 /// How a turn at a connection ended.
@@ -88,6 +90,7 @@ pub(super) fn end_cause(closing: Option<Closing>, position: Position) -> CloseCa
     match (closing, position) {
         (Some(Closing::Stop), _) => CloseCause::Stopped,
         (Some(Closing::NoMemory), _) => CloseCause::NoMemory,
+        (Some(Closing::NotStored), _) => CloseCause::NotStored,
         (Some(Closing::Overdue), Position::BetweenFrames) => CloseCause::Idle,
         (Some(Closing::Overdue), Position::InPrefix | Position::InPayload { .. }) => CloseCause::TooSlow,
         (None, Position::BetweenFrames) => CloseCause::EndOfStream,

@@ -289,11 +289,6 @@ impl Block {
         self.whole_tally = Tally::default();
     }
 
-    /// Whether the kernel took a part of a frame, and not all of it.
-    pub(super) fn is_cut(&self) -> bool {
-        self.cut().is_some()
-    }
-
     /// The message that the kernel took a part of.
     pub(super) fn cut(&self) -> Option<Tally> {
         if self.taken <= self.whole || self.whole >= self.frames_len() {
@@ -305,6 +300,11 @@ impl Block {
     /// Whether the kernel took any byte of what is not settled.
     pub(super) fn is_begun(&self) -> bool {
         self.taken > self.settled
+    }
+
+    /// Whether the kernel took the prefix of the first message that remains, and nothing more.
+    pub(super) fn is_tasted(&self) -> bool {
+        self.front_prefix_len().is_some_and(|len| self.taken == self.settled + len)
     }
 
     /// Of the first message that remains: the length of its prefix.
@@ -326,7 +326,7 @@ impl Block {
     /// Splits off the messages that are begun, so that those behind them can be evicted. `None` when there are none behind them.
     pub(super) fn split_begun(&mut self) -> Option<Self> {
         let (cut_len, cut) = match self.frame_at(self.whole) {
-            Some((frame_len, message_len)) if self.is_cut() => (frame_len, Tally::one(message_len)),
+            Some((frame_len, message_len)) if self.cut().is_some() => (frame_len, Tally::one(message_len)),
             _ => (0, Tally::default()),
         };
         self.split(self.whole + cut_len, self.whole_tally + cut)
@@ -434,7 +434,7 @@ mod tests {
         assert_eq!(block.slices().map(<[u8]>::len).collect::<Vec<_>>(), [1, 300]);
         block.advance(101);
         assert_eq!(block.slices().map(<[u8]>::len).collect::<Vec<_>>(), [200]);
-        assert!(block.is_cut());
+        assert!(block.cut().is_some());
         block.rewind();
         assert_eq!(block.remaining_len(), 302);
         assert_eq!(block.advance(302), Tally::one(300));
@@ -450,7 +450,7 @@ mod tests {
         assert_eq!(block.advance(11 + 5), Tally::one(10));
         let begun = block.split_begun().unwrap();
         assert_eq!((begun.first(), begun.tally().messages, begun.first_unwritten()), (0, 2, 1));
-        assert_eq!((begun.remaining_len(), begun.asks(), begun.is_cut()), (17, true, true));
+        assert_eq!((begun.remaining_len(), begun.asks(), begun.cut().is_some()), (17, true, true));
         assert_eq!((block.first(), block.tally(), block.is_begun()), (2, Tally::one(30), false));
         assert_eq!(block.evict(), Some(Tally::one(30)));
         assert!(block.is_empty());
@@ -463,7 +463,7 @@ mod tests {
         block.ask();
         assert_eq!(remaining(&block), [2, 1, 1, 0]);
         assert_eq!(block.advance(3), Tally::one(2));
-        assert_eq!((block.is_cut(), block.is_begun(), remaining(&block)), (false, true, vec![0]));
+        assert_eq!((block.cut().is_some(), block.is_begun(), remaining(&block)), (false, true, vec![0]));
         assert_eq!(block.advance(1), Tally::default());
         assert_eq!(block.remaining_len(), 0);
         block.rewind();
@@ -504,7 +504,7 @@ mod tests {
                 prop_assert_eq!(whole_tally, Tally { messages: widen(done - settled), bytes: bytes(settled) });
                 prop_assert_eq!((block.first(), block.first_unwritten()), (widen(settled), widen(done)));
                 let start = |frame: usize| frame.checked_sub(1).map_or(0, |last| ends[last]);
-                prop_assert_eq!(block.is_cut(), taken > start(done));
+                prop_assert_eq!(block.cut().is_some(), taken > start(done));
                 prop_assert_eq!(remaining(&block), &whole[taken..]);
                 if cut % 2 == 0 {
                     let part = cut / 7 % (done - settled + 1);

@@ -59,8 +59,8 @@ pub(super) enum Flow {
     Lingering { until: Deadline },
     /// A message.
     Idle,
-    /// The peer takes nothing more; the last receipts may still come.
-    Refused { until: Deadline },
+    /// The peer takes nothing more; the last receipts may still come. There was none since then.
+    Refused { since: Instant },
 }
 
 /// Whether the kernel tells when there is room again.

@@ -245,9 +245,13 @@ impl Outbox {
     /// The connection is over. What is not settled is to be sent again, from the start of a frame; a message in the
     /// middle of which too many ended is removed and returned.
     pub(super) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
-        let cut =
-            self.blocks.get(self.next).filter(|block| block.is_cut()).map(|block| block.first_unwritten());
+        let cut = self
+            .blocks
+            .get(self.next)
+            .filter(|block| block.cut().is_some())
+            .map(|block| block.first_unwritten());
         let is_begun = self.blocks.front().is_some_and(|block| block.is_begun());
+        let is_taste = self.blocks.front().is_some_and(|block| block.is_tasted());
         for block in self.blocks.iter_mut().take(self.next + 1) {
             let before = block.remaining_len();
             block.rewind();
@@ -269,10 +273,10 @@ impl Outbox {
             }
         }
         self.is_confirmed = false;
-        // Which message a full buffer cuts is chance, and the same chance each time where the same bytes go out again. At least once it is
-        // to blame only if it was tasted: it came first, and the peer read what there was of it.
-        let is_chance = self.delivery == Delivery::AtLeastOnce
-            && (ending == Ending::Died || cut.is_some_and(|number| self.front() != Some(number)));
+        // Which message a full buffer cuts, or a reader that stops, is chance, and the same chance each time where the same bytes go out again. At
+        // least once one is to blame only if the peer had no more than its taste, and read that.
+        let is_chance =
+            self.delivery == Delivery::AtLeastOnce && (ending == Ending::Died || cut.is_some() && !is_taste);
         if is_ours || is_chance {
             return None;
         }

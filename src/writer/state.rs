@@ -67,6 +67,8 @@ pub(super) struct State {
     /// How many connections in a row have timed out without a receipt. At least once each makes the next wait longer: a handler that needs
     /// longer for a batch than we wait would get the same messages again and again, and none would ever be confirmed.
     timeouts: u32,
+    /// When the peer last kept us waiting for longer than the write timeout that is set.
+    slow_at: Instant,
     /// Somebody waits until the peer has read.
     watches_reads: bool,
     /// Until when the writing is left to senders who wait for room.
@@ -83,6 +85,7 @@ impl State {
             timing,
             delivery,
             timeouts: 0,
+            slow_at: now,
             watches_reads: false,
             lent_until: None,
         }
@@ -105,6 +108,7 @@ impl State {
                 self.link = Link::Up(up);
                 if matches!(step, Step::TimeOut { .. }) && self.delivery == Delivery::AtLeastOnce {
                     self.timeouts += 1;
+                    self.slow_at = now;
                 }
                 if let (Step::Write(Portion::All), Some(until)) = (step, self.lent_until) {
                     if now < until && self.may_lend() {
@@ -138,6 +142,15 @@ impl State {
         self.lent_until = None;
     }
 
+    /// The peer has taken bytes or given a receipt: how long that took counts.
+    fn note_progress(&mut self, now: Instant) {
+        if let Link::Up(Up { flow: Flow::Blocked { since, .. } | Flow::Refused { since }, .. }) = self.link {
+            if now.saturating_duration_since(since) > self.timing.write_timeout {
+                self.slow_at = now;
+            }
+        }
+    }
+
     fn write_timeout(&self) -> Duration {
         self.timing.write_timeout.saturating_mul(1 << self.timeouts.min(MOST_DOUBLINGS))
     }
@@ -158,10 +171,11 @@ impl State {
             Step::Write(if up.taste_due { Portion::Taste } else { Portion::All })
         };
         match up.flow {
-            Flow::Refused { until } if has_come(until, now) => {
-                return Step::TimeOut { after: self.write_timeout() };
+            Flow::Refused { since } => {
+                let after = self.write_timeout();
+                let end = since.checked_add(after);
+                return if has_come(end, now) { Step::TimeOut { after } } else { wait(WaitFor::Time, end) };
             }
-            Flow::Refused { until } => return wait(WaitFor::Time, until),
             Flow::Settling { until } | Flow::Tasting { until } if !has_come(until, now) => {
                 return wait(WaitFor::Time, until);
             }
@@ -247,6 +261,7 @@ impl State {
 
     /// The kernel took something.
     pub(super) fn on_written(&mut self, now: Instant) {
+        self.note_progress(now);
         if let Link::Up(up) = &mut self.link {
             up.flow = if up.taste_due {
                 Flow::Tasting { until: now.checked_add(self.timing.write_timeout) }
@@ -283,11 +298,14 @@ impl State {
 
     /// A receipt came. `covers` something new or not, and another answer `is_due` or not.
     pub(super) fn on_receipt(&mut self, now: Instant, covers: bool, is_due: bool) {
+        if covers {
+            self.note_progress(now);
+        }
         if let Link::Up(up) = &mut self.link {
             if up.answer != Answer::NotDue {
                 up.answer = if is_due { Answer::DueSince(now) } else { Answer::NotDue };
             }
-            if let (Flow::Blocked { since, .. }, true) = (&mut up.flow, covers) {
+            if let (Flow::Blocked { since, .. } | Flow::Refused { since }, true) = (&mut up.flow, covers) {
                 // Whoever gives receipts is alive.
                 *since = now;
             }
@@ -295,8 +313,9 @@ impl State {
         if covers {
             self.backoff.reset();
         }
-        if covers && !is_due {
-            // It has caught up.
+        // It has caught up; or, where it is always asked for more, has not been slow for as long as it would be waited for.
+        let is_calm = || now.saturating_duration_since(self.slow_at) >= self.write_timeout();
+        if covers && (!is_due || is_calm()) {
             self.timeouts = 0;
         }
     }
@@ -335,9 +354,8 @@ impl State {
 
     /// The peer takes nothing more on this connection, and owes a receipt.
     pub(super) fn on_refused(&mut self, now: Instant) {
-        let until = now.checked_add(self.write_timeout());
         if let Link::Up(up) = &mut self.link {
-            up.flow = Flow::Refused { until };
+            up.flow = Flow::Refused { since: now };
         }
     }
 
@@ -748,6 +766,58 @@ mod tests {
         let timeouts = [(); 8].map(|()| time_out(false));
         assert_eq!(timeouts, [1, 2, 4, 8, 16, 32, 64, 64].map(Duration::from_secs));
         assert_eq!([time_out(true), time_out(false)], [SECOND, 2 * SECOND]);
+    }
+
+    #[test]
+    fn who_is_always_asked_for_more_is_waited_for_as_at_first_once_it_is_quick() {
+        let start = Instant::now();
+        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
+        for _ in 0..2 {
+            state.on_connected(start, false);
+            state.on_blocked(start);
+            state.on_room(start + 100 * SECOND);
+            while !matches!(state.step(start + 50 * SECOND, Pending::Due), Step::TimeOut { .. }) {
+                state.on_blocked(start + 50 * SECOND);
+            }
+            state.on_lost(start + 50 * SECOND);
+        }
+        let mut now = start + 60 * SECOND;
+        state.on_connected(now, false);
+        // As long as a receipt takes three seconds, none of them gives hope.
+        for _ in 0..10 {
+            state.on_blocked(now);
+            now += 3 * SECOND;
+            state.on_receipt(now, true, true);
+            assert_eq!(state.write_timeout(), 4 * SECOND);
+        }
+        for _ in 0..4 {
+            assert_eq!(state.write_timeout(), 4 * SECOND);
+            state.on_written(now);
+            state.on_blocked(now);
+            now += SECOND;
+            state.on_receipt(now, true, true);
+        }
+        assert_eq!(state.write_timeout(), SECOND);
+    }
+
+    #[test]
+    fn the_last_receipts_are_waited_for_as_long_as_they_come() {
+        let start = Instant::now();
+        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
+        state.on_connected(start, false);
+        state.on_asked(start);
+        state.on_refused(start);
+        let last = (1..=10).fold(start, |before, _| {
+            let now = before + SECOND * 9 / 10;
+            assert!(matches!(state.step(now, Pending::Due), Step::Wait(WaitFor::Time, _)));
+            state.on_receipt(now, true, true);
+            now
+        });
+        // One that covers nothing is no sign of life.
+        state.on_receipt(last + SECOND / 2, false, true);
+        let end = last + SECOND;
+        assert_eq!(state.step(end - SECOND / 100, Pending::Due), Step::Wait(WaitFor::Time, Some(end)));
+        assert_eq!(state.step(end, Pending::Due), Step::TimeOut { after: SECOND });
     }
 
     #[test]

@@ -696,6 +696,29 @@ impl Handler for Store {
 }
 
 #[test]
+fn a_message_that_planned_stops_cut_again_and_again_is_kept() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        keeping(builder).send_buffer_size(4096).backoff_min(Duration::from_millis(1)).write_timeout(PATIENCE)
+    });
+    writer.try_send(vec![1; 1_000_000]).unwrap();
+    // All behind one listener, as of a socket of systemd's.
+    for _ in 0..5 {
+        let mut peer = raw.meet();
+        peer.wait_for_a_piece();
+        peer.stream.shutdown(Shutdown::Read).unwrap();
+        peer.read_to_end();
+        assert!(peer.messages.is_empty());
+    }
+    let mut peer = raw.meet();
+    peer.wait_for_question(1);
+    peer.answer(1);
+    finish_with_receipts(&writer);
+    assert!(peer.messages == [vec![1; 1_000_000]] && !events.has("GivenUp"));
+}
+
+#[test]
 fn a_batch_comes_again_until_it_is_stored() {
     let place = Place::new();
     let kept = Notes::new();

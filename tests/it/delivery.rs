@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use uds_ipc::{Level, Writer};
+use uds_ipc::{FlushError, Handler, Level, Peer, Reader, Writer};
 
 use crate::support::{
-    Collector, PATIENCE, Place, RawReader, SHORT, Scripted, assert_balanced, finish, frame, numbered,
-    read_messages, read_to_end, unframe, wait_until, writer_with,
+    Collector, Gate, Notes, PATIENCE, Place, RawReader, SHORT, Scripted, assert_balanced, finish, frame,
+    numbered, read_messages, read_to_end, unframe, wait_until, writer_with,
 };
 
 #[test]
@@ -322,4 +322,59 @@ fn what_was_left_at_the_end_is_counted_as_failed() {
     assert_eq!((report.left.messages, report.metrics.failed.left), (100, report.left));
     assert_eq!(report.metrics.queued.messages, 0);
     assert_balanced(&writer);
+}
+
+/// Cannot store one batch, and says so once the gate is open.
+struct FailsOnce {
+    stored: Notes<Vec<u8>>,
+    at_gate: Notes<()>,
+    gate: Gate,
+}
+
+impl Handler for FailsOnce {
+    type Error = &'static str;
+
+    fn message(&self, message: &[u8], _: &Peer) -> Result<(), Self::Error> {
+        self.stored.add(message.to_vec());
+        Ok(())
+    }
+
+    fn batch_end(&self, _: &Peer) -> Result<(), Self::Error> {
+        if !self.stored.all().contains(&b"fail".to_vec()) || self.at_gate.len() > 0 {
+            return Ok(());
+        }
+        self.at_gate.add(());
+        self.gate.pass();
+        Err("on purpose")
+    }
+}
+
+#[test]
+fn a_batch_that_is_not_stored_costs_nothing_behind_it_though_receipts_are_asked_for() {
+    let place = Place::new();
+    let (stored, at_gate, gate) = (Notes::new(), Notes::new(), Gate::new());
+    let closed = Notes::new();
+    let handler = FailsOnce { stored: stored.clone(), at_gate: at_gate.clone(), gate: gate.clone() };
+    let builder = Reader::builder(place.socket()).on_event(closed.observer());
+    let reader = builder.bind().unwrap().start_handler(handler).unwrap();
+    let (writer, _) = writer_with(&place.socket(), |builder| builder);
+    writer.try_send("first").unwrap();
+    writer.flush(Level::Handled, PATIENCE).unwrap();
+    writer.try_send("fail").unwrap();
+    at_gate.wait_for_len(1);
+    for message in numbered(2_000) {
+        writer.try_send(message).unwrap();
+    }
+    writer.flush(Level::Written, PATIENCE).unwrap();
+    gate.open();
+    assert_eq!(
+        writer.flush(Level::Handled, PATIENCE),
+        Err(FlushError::Lost),
+        "it was told, and did not wait"
+    );
+    closed.wait_for("NotStored");
+    finish(&writer);
+    assert_eq!(reader.shutdown(PATIENCE).unwrap().metrics.received.messages, 2_002);
+    assert_eq!(stored.all()[2..], numbered(2_000));
+    assert_eq!(writer.metrics().lost_with_unread, 0);
 }

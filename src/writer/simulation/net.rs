@@ -16,7 +16,7 @@ use crate::address::Address;
 use crate::frame::{self, Parsed};
 use crate::metrics::{Tally, widen};
 use crate::peer::Credentials;
-use crate::reader::{SimulatedBatch, SimulatedConnection};
+use crate::reader::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 use crate::sys::{self, Readiness, Received, Sent, Waker, Wanted};
 
 /// What has become of a message that was accepted.
@@ -61,9 +61,12 @@ pub(super) struct Connection {
     drained_len: u64,
     /// What the writer knows to be taken whole, and not to be covered by a receipt.
     unsettled: VecDeque<usize>,
-    /// How many messages the kernel has taken whole, and how many of them receipts cover that the writer has read.
+    /// How many messages the kernel has taken whole, before how many the last question stood, and how many receipts cover that the writer has read.
     written: u64,
+    asked: u64,
     covered: u64,
+    /// When the reader first refused to take more, or the writer read a receipt since then.
+    refused_at: Option<Instant>,
     /// The beginning of a receipt that the writer has read.
     receipt: Vec<u8>,
     /// The writer was told that it takes nothing more, or has read a receipt that cannot be true.
@@ -146,7 +149,11 @@ pub(super) struct Net {
 struct Ended {
     /// The message that the kernel had a part of.
     cut: Option<usize>,
+    /// It had its prefix, and nothing more.
+    is_taste: bool,
     was_reset: bool,
+    /// The reader was still there, owed receipts for what it has, and refused to take more since then.
+    refused_at: Option<Instant>,
 }
 
 /// Why the writer gave a connection up, as it says itself.
@@ -177,7 +184,9 @@ impl Connection {
             drained_len: 0,
             unsettled: VecDeque::new(),
             written: 0,
+            asked: 0,
             covered: 0,
+            refused_at: None,
             receipt: Vec::new(),
             must_end: false,
             last: None,
@@ -356,7 +365,7 @@ impl Net {
 
     /// The writer says why it gave the last connection up. Three ends in a row within the same message cost that message its place.
     pub(super) fn on_lost(&mut self, cause: Cause) {
-        let Ended { cut, was_reset } = self.ended.take().expect("a connection ended");
+        let Ended { cut, is_taste, was_reset, refused_at } = self.ended.take().expect("a connection ended");
         if cause == Cause::WriteTimeout {
             let refused_for = self.refused_before.map(|since| self.now - since);
             assert!(
@@ -364,8 +373,16 @@ impl Net {
                 "given up too early: {refused_for:?}"
             );
         }
+        if let (Some(since), Cause::Peer) = (refused_at, cause) {
+            let waited = self.now - since;
+            assert!(
+                waited >= self.setting.timing.write_timeout,
+                "its last receipts were waited for {waited:?}"
+            );
+        }
+        let is_front = cut.is_some_and(|number| self.live.front() == Some(&number));
         let is_chance = self.setting.delivery == Delivery::AtLeastOnce
-            && (was_reset || cut.is_some_and(|number| self.live.front() != Some(&number)));
+            && (was_reset || cut.is_some() && !(is_front && is_taste));
         if cause != Cause::Peer || is_chance {
             return;
         }
@@ -424,27 +441,35 @@ impl Net {
             self.read += u64::from(!fate.read);
             fate.read = true;
         }
-        let must_close = match end {
+        let fate = match end {
             BatchEnd::Never => return,
             BatchEnd::NotStored => {
-                let must_close = connection.machine.end_batch(batch, false);
+                let fate = connection.machine.end_batch(batch, false);
                 let comes_again = self.setting.delivery == Delivery::AtLeastOnce && batch.messages > 0;
-                assert!(must_close || !comes_again, "what follows is handled before what comes again");
-                must_close
+                assert!(
+                    fate == SimulatedFate::EndsAtOnce || !comes_again,
+                    "what follows is handled before what comes again"
+                );
+                fate
             }
             BatchEnd::Stored => self.end_batch(connection, batch, &numbers),
         };
-        if must_close {
-            self.lose(connection);
-        } else if batch.is_malformed {
+        if batch.is_malformed || fate == SimulatedFate::EndsAtOnce {
             self.answer_from(connection, usize::MAX, Answers::AtOnce);
             self.lose(connection);
+        } else if fate == SimulatedFate::EndsWithTheRest && !connection.is_shut {
+            self.read_rest(connection);
         } else {
             self.answer_from(connection, usize::MAX, Answers::AtOnce);
         }
     }
 
-    fn end_batch(&mut self, connection: &mut Connection, batch: SimulatedBatch, numbers: &[usize]) -> bool {
+    fn end_batch(
+        &mut self,
+        connection: &mut Connection,
+        batch: SimulatedBatch,
+        numbers: &[usize],
+    ) -> SimulatedFate {
         for number in numbers {
             self.stored += u64::from(!std::mem::replace(&mut self.fates[*number].stored, true));
         }
@@ -587,6 +612,9 @@ impl Net {
         if connection.is_shut {
             // What a helper meets, the thread has yet to see for itself.
             connection.must_end = !self.is_helped;
+            if !self.is_helped {
+                connection.refused_at = Some(self.now);
+            }
             // Which of the two it is depends on how far the call has come when the reader goes.
             let is_told = self.most % 2 == 1 && std::mem::take(&mut connection.reset_untold);
             return Err(
@@ -616,7 +644,9 @@ impl Net {
             let len = usize::try_from(payload_len).unwrap();
             let Some(bytes) = connection.half.get(start..start + len) else { break };
             at = start + len;
-            if len > 0 {
+            if len == 0 {
+                connection.asked = connection.written;
+            } else {
                 let number = number_of(bytes);
                 let fate = &mut self.fates[number];
                 assert_eq!(bytes, message(number, fate.len), "a frame was torn");
@@ -655,6 +685,7 @@ impl Net {
         if covers > 0 {
             // Whoever gives receipts is alive.
             self.refused_at = self.refused_at.map(|_| self.now);
+            connection.refused_at = connection.refused_at.map(|_| self.now);
         }
         if self.setting.delivery == Delivery::AtLeastOnce {
             let covered: Vec<usize> =
@@ -728,7 +759,14 @@ impl Net {
         let begun = self.live.get(connection.unsettled.len()).copied();
         self.ended = Some(Ended {
             cut: begun.filter(|_| !connection.half.is_empty()),
+            is_taste: matches!(
+                frame::parse_prefix(&connection.half),
+                Parsed::Length { prefix_len, .. } if prefix_len.get() == connection.half.len()
+            ),
             was_reset: connection.was_reset,
+            refused_at: connection.refused_at.filter(|_| {
+                connection.asked > connection.covered && !connection.is_gone && !connection.is_mute
+            }),
         });
         self.unread_ends += u64::from(connection.was_reset || !connection.to_reader.is_empty());
         self.uncovered_ends += u64::from(connection.covered < connection.written);

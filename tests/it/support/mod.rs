@@ -205,6 +205,12 @@ impl RawPeer {
         self.read_until("a message began", |peer| !(peer.rest.is_empty() && peer.messages.is_empty()));
     }
 
+    /// Reads until it has more of a message than the prefix of a long one.
+    #[track_caller]
+    pub(crate) fn wait_for_a_piece(&mut self) {
+        self.read_until("a piece of a message was there", |peer| peer.rest.len() > 10);
+    }
+
     /// Reads until it has a part of a message.
     #[track_caller]
     pub(crate) fn wait_for_a_part(&mut self) {
