@@ -28,6 +28,7 @@ mod slot;
 mod state;
 mod step;
 mod thread;
+mod timing;
 mod waiting;
 mod worker;
 

@@ -29,7 +29,7 @@ mod counted {
             self.condvar.notify_all();
         }
 
-        /// How often all who wait were told.
+        /// How often all who wait were told: one that is told alone may have given up.
         pub(in super::super) fn told(&self) -> u64 {
             self.told.load(Ordering::Relaxed)
         }

@@ -15,41 +15,11 @@ use super::deadline::{Deadline, earlier, has_come};
 use super::link::{Answer, Flow, Link, Room, Up, Why};
 use super::outbox::{Delivery, Portion};
 use super::step::{Pending, Step, WaitFor};
+use super::timing::{
+    FULL_BACKLOG_PACE, FULL_SOCKET_PACE, LENDS_FOR, MOST_DOUBLINGS, NO_MEMORY_PACE, PROVEN_AFTER, READ_PACE,
+    SETTLES_FOR, Timing,
+};
 use crate::backoff::Backoff;
-
-/// How long a connection must have lived to count as good. A write into a dying connection's buffer succeeds too.
-const PROVEN_AFTER: Duration = Duration::from_secs(1);
-
-/// How long a connection that was made at once after a loss is only watched. A process that dies may lose its connections before its
-/// listening socket: a connect then still succeeds, and what is written goes down with it.
-const SETTLES_FOR: Duration = Duration::from_millis(20);
-
-/// How often a connect is tried while the reader's backlog is full: there is nothing to wait on.
-const FULL_BACKLOG_PACE: Duration = Duration::from_millis(5);
-
-/// How often a write is tried again when the kernel is short of memory: nor is there then.
-const NO_MEMORY_PACE: Duration = Duration::from_millis(5);
-
-/// How often a write is tried again though the kernel does not say that there is room. Linux says so only when three quarters
-/// of the buffer are free, and takes bytes long before: a slow reader would look like a dead one.
-const FULL_SOCKET_PACE: Duration = Duration::from_millis(50);
-
-/// How often to look how much the peer has read, while somebody waits for it: nothing tells.
-const READ_PACE: Duration = Duration::from_millis(1);
-
-/// How long the thread waits for senders to write in its stead, after the last who did.
-const LENDS_FOR: Duration = Duration::from_millis(1);
-
-/// How often the write timeout may double.
-const MOST_DOUBLINGS: u32 = 6;
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Timing {
-    pub(super) write_timeout: Duration,
-    pub(super) connect_timeout: Duration,
-    pub(super) linger: Duration,
-    pub(super) keepalive: Option<Duration>,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -106,10 +76,6 @@ impl State {
             Link::Up(mut up) => {
                 let step = self.step_up(&mut up, now, pending);
                 self.link = Link::Up(up);
-                if matches!(step, Step::TimeOut { .. }) && self.delivery == Delivery::AtLeastOnce {
-                    self.timeouts += 1;
-                    self.slow_at = now;
-                }
                 if let (Step::Write(Portion::All), Some(until)) = (step, self.lent_until) {
                     if now < until && self.may_lend() {
                         return Step::Lend(until);
@@ -356,6 +322,20 @@ impl State {
     pub(super) fn on_refused(&mut self, now: Instant) {
         if let Link::Up(up) = &mut self.link {
             up.flow = Flow::Refused { since: now };
+        }
+    }
+
+    /// The peer refuses bytes, and a receipt has come since the last look: it has its time from then on.
+    pub(super) fn is_patient(&self, now: Instant) -> bool {
+        let Link::Up(Up { flow: Flow::Refused { since }, .. }) = self.link else { return false };
+        !has_come(since.checked_add(self.write_timeout()), now)
+    }
+
+    /// The connection is given up, for its peer's slowness.
+    pub(super) fn on_timed_out(&mut self, now: Instant) {
+        if self.delivery == Delivery::AtLeastOnce {
+            self.timeouts += 1;
+            self.slow_at = now;
         }
     }
 
@@ -758,7 +738,10 @@ mod tests {
             loop {
                 match state.step(until, Pending::Due) {
                     Step::Wait(_, Some(at)) => until = at,
-                    Step::TimeOut { after } => return after,
+                    Step::TimeOut { after } => {
+                        state.on_timed_out(until);
+                        return after;
+                    }
                     _ => state.on_blocked(until),
                 }
             }
@@ -779,6 +762,7 @@ mod tests {
             while !matches!(state.step(start + 50 * SECOND, Pending::Due), Step::TimeOut { .. }) {
                 state.on_blocked(start + 50 * SECOND);
             }
+            state.on_timed_out(start + 50 * SECOND);
             state.on_lost(start + 50 * SECOND);
         }
         let mut now = start + 60 * SECOND;
@@ -816,7 +800,7 @@ mod tests {
         // One that covers nothing is no sign of life.
         state.on_receipt(last + SECOND / 2, false, true);
         let end = last + SECOND;
-        assert_eq!(state.step(end - SECOND / 100, Pending::Due), Step::Wait(WaitFor::Time, Some(end)));
+        assert_eq!(state.step(last + SECOND * 99 / 100, Pending::Due), Step::Wait(WaitFor::Time, Some(end)));
         assert_eq!(state.step(end, Pending::Due), Step::TimeOut { after: SECOND });
     }
 

@@ -318,6 +318,14 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn time_out(&mut self, after: Duration) {
+        if self.refused.is_some() {
+            // Held up itself, the thread may have missed what the peer has said since then.
+            self.receive();
+            if self.stream.is_none() || self.state.is_patient(self.kernel.now()) {
+                return;
+            }
+        }
+        self.state.on_timed_out(self.kernel.now());
         // A peer that refused bytes has had its time to say how far it got.
         let cause = self.refused.take().map_or(LostCause::WriteTimeout(after), LostCause::Failed);
         self.lost(cause);

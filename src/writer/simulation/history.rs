@@ -6,7 +6,7 @@ use super::super::block::OWN_BLOCK_SIZE;
 use super::super::flush::Level;
 use super::super::limits::{Limits, Overflow};
 use super::super::outbox::Delivery;
-use super::super::state::Timing;
+use super::super::timing::Timing;
 
 /// Acts in a history.
 const ACTS: usize = 150;
@@ -28,8 +28,11 @@ pub(super) enum Act {
     /// Likewise, and that happens while it writes.
     ThreadDuring(usize, [During; 2]),
     NoMemory,
-    /// A producer waits for room, or has given that up.
-    WaitForRoom(bool),
+    /// A producer waits for room, and then sends a message of that length.
+    WaitToSend(usize),
+    GiveUpWaiting,
+    /// One waits to write in the thread's stead, or has given that up.
+    WaitToHelp(bool),
     /// It writes in the thread's stead, where it may, or else waits; the kernel takes at most so many bytes.
     Help(usize),
     /// The reader reads at most so many bytes, which is a batch.
@@ -99,6 +102,10 @@ pub(super) struct Setting {
     pub(super) answers: Answers,
     pub(super) limits: Limits,
     pub(super) timing: Timing,
+    /// The shortest and the longest, in milliseconds.
+    pub(super) backoff: (u64, u64),
+    /// When a reader has ended another one takes its socket over, as with systemd's.
+    pub(super) socket_stays: bool,
     pub(super) socket_size: usize,
     /// Longer messages make the reader hang up.
     pub(super) reader_limit: usize,
@@ -126,6 +133,8 @@ pub(super) fn history(seed: u64) -> (Setting, Vec<Act>) {
             ),
             keepalive: random.bool().then(|| Duration::from_millis(random.u64(1..1_000))),
         },
+        backoff: (random.u64(1..200), random.u64(200..3_000)),
+        socket_stays: random.u8(0..3) == 0,
         socket_size: random.usize(1..5_000),
         reader_limit: if random.u8(0..4) == 0 { 300 } else { usize::MAX },
     };
@@ -141,7 +150,7 @@ fn act(random: &mut fastrand::Rng, helps: bool) -> Act {
         1..4 => random.usize(120..400),
         _ => random.usize(4..20),
     };
-    match random.u8(0..104) {
+    match random.u8(0..108) {
         0..20 => Act::Send(len(random)),
         20..23 => Act::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
         // Receipts of more than a byte need many.
@@ -149,13 +158,13 @@ fn act(random: &mut fastrand::Rng, helps: bool) -> Act {
         24..26 => Act::Reserve(len(random)),
         26 => Act::Commit,
         27 => Act::DropSlot,
-        28..30 if helps && random.u8(0..4) > 0 => Act::Send(len(random)),
+        28..30 | 103..106 if helps && random.u8(0..4) > 0 => Act::Send(len(random)),
         28..30 => Act::Flush(level(random)),
         47..52 if helps => Act::Help(random.usize(1..400)),
         // Something must be left for the helper.
         30..46 if helps => Act::Thread(random.usize(1..100)),
         30..46 | 47..52 => Act::Thread(random.usize(1..6_000)),
-        46 => Act::WaitForRoom(random.u8(0..4) > 0),
+        46 => Act::WaitToHelp(random.u8(0..4) > 0),
         52..58 => Act::ThreadDuring(random.usize(1..6_000), [during(random), during(random)]),
         58 => Act::NoMemory,
         59..70 => Act::Read(random.usize(1..6_000)),
@@ -173,6 +182,8 @@ fn act(random: &mut fastrand::Rng, helps: bool) -> Act {
         90 => Act::BacklogFills,
         91..97 => Act::Pass(random.u64(0..500)),
         97..103 => Act::PassSleep,
+        103..106 => Act::WaitToSend(len(random)),
+        106 => Act::GiveUpWaiting,
         _ if random.u8(0..5) == 0 => Act::Shutdown(random.u64(0..3_000)),
         _ => Act::Pass(1),
     }

@@ -20,11 +20,19 @@ mod world;
 use std::cell::Cell;
 use std::env;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use history::{Act, Setting, history};
 use world::World;
+
+/// How often the histories are looked at, and how often one may be the same: most take well below a millisecond.
+const LOOK: Duration = Duration::from_millis(50);
+const MOST_LOOKS: u32 = 600;
 
 /// Histories in an ordinary run of the tests. CI runs many more.
 const HISTORIES: u64 = 1_000;
@@ -75,23 +83,52 @@ fn shrink(setting: Setting, seed: u64, mut acts: Vec<Act>) -> Vec<Act> {
 fn first_to_fail(first: u64, count: u64) -> Option<u64> {
     let (next, found) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
     let threads = thread::available_parallelism().map_or(1, usize::from);
+    // What each thread is at; `None` once it has ended.
+    let current: Vec<_> = (0..threads).map(|_| Mutex::new(Some(first))).collect();
     thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
+        for current in &current {
+            let (next, found) = (&next, &found);
+            scope.spawn(move || {
                 while found.load(Ordering::Relaxed) == u64::MAX {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= count {
                         break;
                     }
+                    *current.lock() = Some(first + number);
                     let (setting, acts) = history(first + number);
                     if failure(setting, first + number, &acts).is_some() {
                         found.fetch_min(first + number, Ordering::Relaxed);
                     }
                 }
+                *current.lock() = None;
             });
         }
+        watch(&current);
     });
     Some(found.into_inner()).filter(|found| *found != u64::MAX)
+}
+
+/// Looks on until all threads have ended. One that is at the same history for too long never will: then this names the history, and ends the process.
+#[expect(
+    clippy::print_stderr,
+    clippy::exit,
+    reason = "there is no other way to end a thread that goes on for ever"
+)]
+fn watch(current: &[Mutex<Option<u64>>]) {
+    let look = || current.iter().map(|current| *current.lock()).collect::<Vec<_>>();
+    let mut before = look();
+    let mut looks = 0;
+    while before.iter().any(Option::is_some) {
+        thread::park_timeout(LOOK);
+        let now = look();
+        let hangs = |(now, before): &(&Option<u64>, &Option<u64>)| now.is_some() && now == before;
+        looks = if now.iter().zip(&before).any(|pair| hangs(&pair)) { looks + 1 } else { 0 };
+        if looks == MOST_LOOKS {
+            eprintln!("one of these never ends: {now:?} (set UDS_IPC_SEED to one of them)");
+            process::exit(101);
+        }
+        before = now;
+    }
 }
 
 #[test]

@@ -569,7 +569,7 @@ impl Net {
     pub(super) fn stop(&mut self) {
         self.close_idle();
         self.read_old();
-        self.is_reader_up = false;
+        self.is_reader_up = self.setting.socket_stays;
     }
 
     pub(super) fn kill(&mut self) {
@@ -577,7 +577,7 @@ impl Net {
         for mut connection in std::mem::take(&mut self.old) {
             self.lose(&mut connection);
         }
-        self.is_reader_up = false;
+        self.is_reader_up = self.setting.socket_stays;
     }
 
     /// From now on the reader is a good one, on a connection that was none of the bad.

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::super::attention::Wake;
 use super::super::flush::{Flush, Level, Verdict};
 use super::super::limits::{Overflow, Refusal};
 use super::super::outbox::Delivery;
 use super::super::queue::Queue;
-use super::super::shared::{Patience, Shared};
+use super::super::shared::{Inner, Patience, Shared};
 use super::history::{During, Setting};
 use super::net::{Fate, Net, is_used, message};
 use crate::metrics::{Tally, widen};
@@ -26,7 +27,10 @@ pub(super) struct Senders {
     calls: Vec<Call>,
     /// Messages that some call of flush was told not to be sure of.
     doubtful: Vec<bool>,
-    waits_for_room: bool,
+    /// Senders who wait until there is room.
+    waiters: Vec<Waiter>,
+    /// One more, who does not send before there is nothing to write.
+    waits_to_help: bool,
     is_shut_down: bool,
     /// What was dropped to make room, as far as it is known to the world.
     evicted: Tally,
@@ -46,6 +50,13 @@ struct Call {
     heard: Option<u64>,
 }
 
+struct Waiter {
+    /// Of its message.
+    len: usize,
+    /// How often all had been told of room when it looked last.
+    heard: Option<u64>,
+}
+
 impl Senders {
     pub(super) fn new(setting: Setting, net: Rc<RefCell<Net>>, shared: Arc<Shared>) -> Self {
         Self {
@@ -55,7 +66,8 @@ impl Senders {
             reserved: Vec::new(),
             calls: Vec::new(),
             doubtful: Vec::new(),
-            waits_for_room: false,
+            waiters: Vec::new(),
+            waits_to_help: false,
             is_shut_down: false,
             evicted: Tally::default(),
             told: [0; 2],
@@ -77,7 +89,7 @@ impl Senders {
                 During::Flush(level) => self.flush(level),
                 During::Shutdown(millis) => self.shut_down(millis),
             }
-            self.look_at_flushes();
+            self.look();
         }
         self.net.borrow_mut().writing_to = None;
     }
@@ -143,18 +155,20 @@ impl Senders {
         );
         self.evicted = evicted;
         assert_eq!(outcome == Err(Refusal::Closed), self.is_shut_down, "closed by a shutdown, and only then");
-        if outcome == Err(Refusal::Full) {
-            let kept = match self.setting.limits.overflow {
-                Overflow::Refuse => net.held(),
-                Overflow::DropOldest => net.pinned(),
-            };
-            let taken = kept + self.in_slots();
-            let limits = self.setting.limits;
-            assert!(
-                taken.messages >= limits.messages || taken.bytes + widen(len) > limits.bytes,
-                "refused for want of room, and there is room beside {taken:?}"
-            );
-        }
+        assert!(
+            outcome != Err(Refusal::Full) || !self.has_room(&net, len),
+            "refused for want of room, and there is some"
+        );
+    }
+
+    fn has_room(&self, net: &Net, len: usize) -> bool {
+        let kept = match self.setting.limits.overflow {
+            Overflow::Refuse => net.held(),
+            Overflow::DropOldest => net.pinned(),
+        };
+        let taken = kept + self.in_slots();
+        let limits = self.setting.limits;
+        taken.messages < limits.messages && taken.bytes + widen(len) <= limits.bytes
     }
 
     pub(super) fn in_slots(&self) -> Tally {
@@ -181,26 +195,93 @@ impl Senders {
         if level == Level::Handled { uncovered } else { unread }
     }
 
-    /// A sender begins to wait for room, or has given that up.
-    pub(super) fn wait_for_room(&mut self, is_waiting: bool) {
+    /// A sender begins to wait for room, to write in the thread's stead, or has given that up.
+    pub(super) fn wait_to_help(&mut self, is_waiting: bool) {
         let mut inner = self.shared.inner.lock();
         if is_waiting {
             self.shared.rouse(&mut inner);
         }
-        self.waits_for_room = is_waiting;
-        inner.waiting_for_room = is_waiting.into();
+        self.waits_to_help = is_waiting;
+        self.count_waiting(&mut inner);
+    }
+
+    /// A sender who writes in the thread's stead does not wait meanwhile; afterwards it may again.
+    pub(super) fn pause_waiting(&self) {
+        let mut inner = self.shared.inner.lock();
+        inner.waiting_for_room -= usize::from(self.waits_to_help);
         inner.waiting = self.calls.len() + inner.waiting_for_room;
     }
 
-    /// A sender who writes in the thread's stead does not wait meanwhile; afterwards it `waits` again.
-    pub(super) fn pause_waiting(&self, waits: bool) {
-        let mut inner = self.shared.inner.lock();
-        inner.waiting_for_room = usize::from(waits && self.waits_for_room);
+    pub(super) fn end_pause(&self) {
+        self.count_waiting(&mut self.shared.inner.lock());
+    }
+
+    fn count_waiting(&self, inner: &mut Inner) {
+        inner.waiting_for_room = self.waiters.len() + usize::from(self.waits_to_help);
         inner.waiting = self.calls.len() + inner.waiting_for_room;
+    }
+
+    /// Sends a message, and waits for room if there is none.
+    pub(super) fn wait_to_send(&mut self, len: usize) {
+        self.waiters.push(Waiter { len, heard: None });
+    }
+
+    /// The sender who has waited longest gives up, also if it was told of room just now.
+    pub(super) fn give_up_waiting(&mut self) {
+        if !self.waiters.is_empty() {
+            self.waiters.remove(0);
+        }
+        self.count_waiting(&mut self.shared.inner.lock());
+    }
+
+    /// Nobody wants room any more but those who wait for it.
+    pub(super) fn leave_room(&mut self) {
+        self.wait_to_help(false);
+        while !self.reserved.is_empty() {
+            self.drop_slot();
+        }
+    }
+
+    /// Those who wait and were told of something look whether that was it.
+    pub(super) fn look(&mut self) {
+        self.look_for_room();
+        self.look_at_flushes();
+    }
+
+    /// As after a wait in [`Shared::push`](super::super::shared::Shared::push).
+    fn look_for_room(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut kept = Vec::new();
+        for mut waiter in std::mem::take(&mut self.waiters) {
+            if waiter.heard == Some(shared.room.told()) {
+                kept.push(waiter);
+                continue;
+            }
+            let message = self.next_message(waiter.len);
+            let mut inner = shared.inner.lock();
+            inner.queue.collect_all();
+            let pushed = inner.queue.push(&message);
+            if inner.queue.take_freed() {
+                shared.tell(&mut inner);
+            }
+            match pushed {
+                Ok(Wake::Yes) => shared.waker.wake(),
+                Ok(Wake::No) | Err(Refusal::Closed) => {}
+                Err(Refusal::Full) => {
+                    shared.rouse(&mut inner);
+                    waiter.heard = Some(shared.room.told());
+                    kept.push(waiter);
+                }
+            }
+            drop(inner);
+            self.judge_send(pushed.map(drop), message.len());
+        }
+        self.waiters = kept;
+        self.count_waiting(&mut shared.inner.lock());
     }
 
     /// Those calls of flush that were told of something look whether they may return. What they say is checked.
-    pub(super) fn look_at_flushes(&mut self) {
+    fn look_at_flushes(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut inner = shared.inner.lock();
         let has_ended = inner.end().is_some();
@@ -231,7 +312,7 @@ impl Senders {
             inner.end_flush(call.level);
         }
         self.calls = kept;
-        inner.waiting = self.calls.len() + inner.waiting_for_room;
+        self.count_waiting(&mut inner);
         for level in told {
             *self.told_of(level) = self.ends(level);
             self.doubtful.fill(true);
@@ -259,6 +340,10 @@ impl Senders {
         !self.calls.is_empty()
     }
 
+    pub(super) fn is_waiting_to_send(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+
     /// Nobody who waits counts on a thread that sleeps.
     pub(super) fn check_asleep(&self) {
         if is_used(&self.shared.waker) {
@@ -271,6 +356,15 @@ impl Senders {
             "the thread sleeps beyond the deadline"
         );
         let inner = self.shared.inner.lock();
+        for waiter in &self.waiters {
+            assert!(!self.has_room(&net, waiter.len), "a sender is not told of room");
+            let is_unwritten = inner.queue.fronts().unwritten < widen(net.fates.len());
+            // One that lingers goes on by itself.
+            assert!(
+                !is_unwritten || inner.queue.is_aware() || sleep.until.is_some(),
+                "a sender waits for a thread that sleeps"
+            );
+        }
         for call in &self.calls {
             let verdict = inner.peek(&call.flush);
             assert!(matches!(verdict, Verdict::Left(_)), "a call of flush is not told: {verdict:?}");

@@ -68,7 +68,8 @@ impl World {
             waker: Waker::new().unwrap(),
             returned,
         });
-        let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1), seed);
+        let (shortest, longest) = setting.backoff;
+        let backoff = Backoff::new(Duration::from_millis(shortest), Duration::from_millis(longest), seed);
         let now = net.borrow().now;
         let causes = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&causes);
@@ -116,7 +117,7 @@ impl World {
     /// Does that, and checks what must hold after it.
     pub(super) fn act(&mut self, act: Act) {
         self.do_act(act);
-        self.senders.borrow_mut().look_at_flushes();
+        self.senders.borrow_mut().look();
         self.check();
     }
 
@@ -130,7 +131,9 @@ impl World {
             Act::Commit => senders.commit(),
             Act::DropSlot => senders.drop_slot(),
             Act::Flush(level) => senders.flush(level),
-            Act::WaitForRoom(is_waiting) => senders.wait_for_room(is_waiting),
+            Act::WaitToHelp(is_waiting) => senders.wait_to_help(is_waiting),
+            Act::WaitToSend(len) => senders.wait_to_send(len),
+            Act::GiveUpWaiting => senders.give_up_waiting(),
             Act::Shutdown(millis) => senders.shut_down(millis),
             in_thread_or_outside => {
                 drop(senders);
@@ -273,13 +276,13 @@ impl World {
     /// What [`help`](super::super::helping) does: a sender who waits for room writes, if the thread lets it.
     fn help(&mut self, most: usize) {
         if !self.is_lent {
-            return self.senders.borrow_mut().wait_for_room(true);
+            return self.senders.borrow_mut().wait_to_help(true);
         }
         {
             let mut net = self.net.borrow_mut();
             (net.most, net.is_helped) = (most, true);
         }
-        self.senders.borrow().pause_waiting(false);
+        self.senders.borrow().pause_waiting();
         let written_at = self.worker.help(None);
         self.net.borrow_mut().is_helped = false;
         if written_at.is_some() {
@@ -292,7 +295,7 @@ impl World {
         if is_needed {
             self.shared.waker.wake();
         }
-        self.senders.borrow().pause_waiting(true);
+        self.senders.borrow().end_pause();
     }
 
     fn metrics(&self) -> WriterMetrics {
@@ -362,14 +365,15 @@ impl World {
     /// With a reader that reads and answers, everything that can still go out does, and every call returns, in bounded time.
     pub(super) fn finish(&mut self) {
         self.net.borrow_mut().reform();
-        self.act(Act::WaitForRoom(false));
+        self.senders.borrow_mut().leave_room();
         let steps = self.net.borrow().fates.len() * 200 + 3_000;
         for _ in 0..steps {
             self.act(Act::Thread(usize::MAX));
             self.act(Act::Read(usize::MAX));
             let is_to_end = self.net.borrow().deadline.is_some();
-            let is_done =
-                self.net.borrow().held().messages == 0 && !self.senders.borrow().is_flushing() && !is_to_end;
+            let is_awaited =
+                self.senders.borrow().is_flushing() || self.senders.borrow().is_waiting_to_send();
+            let is_done = self.net.borrow().held().messages == 0 && !is_awaited && !is_to_end;
             if is_done || self.has_exited {
                 return self.check_end();
             }
@@ -381,13 +385,16 @@ impl World {
             }
         }
         let left = self.net.borrow().held().messages;
-        panic!("{left} messages never go out, or a call of flush never returns, or the thread never ends");
+        panic!(
+            "{left} messages never go out, or a call of flush or send never returns, or the thread never ends"
+        );
     }
 
     fn check_end(&mut self) {
         self.net.borrow_mut().read_old();
         self.act(Act::Read(usize::MAX));
         assert!(!self.senders.borrow().is_flushing(), "a call of flush never returns");
+        assert!(!self.senders.borrow().is_waiting_to_send(), "a sender waits for ever");
         let (net, metrics) = (self.net.borrow(), self.metrics());
         let gone = metrics.dropped.oldest.messages + metrics.failed.total().messages;
         let accepted = metrics.accepted.messages;
