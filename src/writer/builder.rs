@@ -211,16 +211,28 @@ impl WriterBuilder {
     /// # Errors
     /// When the address is none, a setting is out of its bounds, or the system refuses a thread or a descriptor.
     pub fn start(self) -> Result<Writer, StartError> {
+        let worker = Box::new(self.build()?);
+        let shared = Arc::clone(&worker.shared);
+        let thread = thread::Builder::new()
+            .name("uds-ipc-writer".into())
+            .spawn(|| run(worker))
+            .map_err(|source| StartError::System { address: shared.address.clone(), source })?;
+        Ok(Writer::new_started(shared, thread))
+    }
+
+    /// All but the thread.
+    pub(super) fn build(self) -> Result<Worker<System>, StartError> {
         let Limited { limits, max_message_len } = self.limits()?;
         self.check_times()?;
         self.check_level()?;
         let address = self.address?;
-        let system = |source| StartError::System { address: address.clone(), source };
+        let waker = Waker::new();
+        let waker = waker.map_err(|source| StartError::System { address: address.clone(), source })?;
         let counters = Arc::new(Counters::new(self.delivery));
         let queue = Queue::new(limits, self.delivery, Arc::clone(&counters));
         let returned = queue.returns.receiver();
         let shared = Arc::new(Shared {
-            address: address.clone(),
+            address,
             max_message_len,
             delivery: self.delivery,
             shutdown_level: self.shutdown_level,
@@ -231,7 +243,7 @@ impl WriterBuilder {
             counters,
             progress: Signal::new(),
             room: Signal::new(),
-            waker: Waker::new().map_err(system)?,
+            waker,
             returned,
         });
         let timing = Timing {
@@ -246,9 +258,9 @@ impl WriterBuilder {
             write_timeout: self.write_timeout,
         };
         let backoff = Backoff::new(self.backoff_min, self.backoff_max, fastrand::u64(..));
-        let worker = Worker {
+        Ok(Worker {
             kernel: System,
-            shared: Arc::clone(&shared),
+            shared,
             state: State::new(now(), backoff, timing, self.delivery),
             observer: self.observer,
             options,
@@ -258,12 +270,7 @@ impl WriterBuilder {
             refused: None,
             bad_receipt: None,
             outage: Outage::Untold,
-        };
-        let thread = thread::Builder::new()
-            .name("uds-ipc-writer".into())
-            .spawn(|| run(Box::new(worker)))
-            .map_err(|source| StartError::System { address, source })?;
-        Ok(Writer::new_started(shared, thread))
+        })
     }
 
     fn limits(&self) -> Result<Limited, SettingError> {

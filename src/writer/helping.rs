@@ -68,9 +68,7 @@ impl Shared {
         let mut worker = inner.post.take_lent()?;
         // Whatever happens, the thread must have it back.
         let helped = MutexGuard::unlocked(inner, || guarded(|| worker.help(deadline)));
-        inner.post = Post::Lent(worker);
-        // The thread may want it.
-        self.progress.notify_all();
+        self.give_back(inner, worker);
         let written_at = helped.ok().flatten();
         if written_at.is_some() {
             inner.queue.on_helped();
@@ -78,6 +76,12 @@ impl Shared {
             self.waker.wake();
         }
         written_at
+    }
+
+    fn give_back(&self, inner: &mut Inner, worker: Box<Worker<System>>) {
+        inner.post = Post::Lent(worker);
+        // The thread may want it.
+        self.progress.notify_all();
     }
 }
 
@@ -113,5 +117,109 @@ impl<K: Kernel> Worker<K> {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "times in the real world")]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+    use std::sync::{Arc, mpsc};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::super::Writer;
+    use super::super::flush::Level;
+    use super::super::shared::Patience;
+    use super::super::thread::lend;
+    use super::super::worker::Turn;
+    use super::*;
+
+    /// Only a failure waits this long.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn wait_until(mut is_so: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < PATIENCE, "waited in vain");
+            thread::park_timeout(Duration::from_micros(200));
+        }
+    }
+
+    /// A worker that is connected, with a queue of two messages that is full.
+    fn full(path: &Path) -> Box<Worker<System>> {
+        let builder = Writer::builder(path).queue_capacity(2);
+        let mut worker = Box::new(builder.build().unwrap());
+        wait_until(|| {
+            assert_eq!(worker.take_step(), Turn::Next);
+            worker.shared.counters.metrics().connects == 1
+        });
+        for _ in 0..2 {
+            worker.shared.send(Patience::None, b"message").unwrap();
+        }
+        worker
+    }
+
+    #[test]
+    fn a_sender_writes_with_the_worker_that_the_thread_lends_and_the_thread_has_it_back() {
+        let place = tempfile::tempdir().unwrap();
+        let _listener = UnixListener::bind(place.path().join("s")).unwrap();
+        let worker = full(&place.path().join("s"));
+        let shared = Arc::clone(&worker.shared);
+        let thread = thread::spawn(|| lend(worker, Instant::now() + 2 * PATIENCE));
+        wait_until(|| matches!(shared.inner.lock().post, Post::Lent(_)));
+        shared.send(Patience::For(PATIENCE), b"message").unwrap();
+        assert_eq!(shared.counters.metrics().sent.messages, 2, "nobody else could");
+        assert!(matches!(shared.inner.lock().post, Post::Lent(_)));
+        // Who waits for something else needs the thread.
+        let flushing = Arc::clone(&shared);
+        let flush = thread::spawn(move || flushing.flush(Level::Written, None));
+        let mut worker = thread.join().unwrap();
+        assert!(matches!(shared.inner.lock().post, Post::Held));
+        while shared.counters.metrics().sent.messages < 3 {
+            assert_eq!(worker.take_step(), Turn::Next);
+        }
+        flush.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn the_thread_waits_for_a_worker_that_a_sender_has() {
+        let place = tempfile::tempdir().unwrap();
+        let _listener = UnixListener::bind(place.path().join("s")).unwrap();
+        let worker = full(&place.path().join("s"));
+        let shared = Arc::clone(&worker.shared);
+        shared.inner.lock().post = Post::Lent(worker);
+        let worker = shared.inner.lock().post.take_lent().unwrap();
+        let (back, came) = mpsc::channel();
+        let taking = Arc::clone(&shared);
+        thread::spawn(move || back.send(taking.take_back().1));
+        wait_until(|| shared.inner.lock().waiting == 1);
+        assert!(came.try_recv().is_err());
+        shared.give_back(&mut shared.inner.lock(), worker);
+        assert_eq!(came.recv_timeout(PATIENCE), Ok(true), "somebody was helping");
+        assert!(matches!(shared.inner.lock().post, Post::Held));
+    }
+
+    #[test]
+    fn whoever_shuts_down_waits_for_a_write_that_is_under_way() {
+        let place = tempfile::tempdir().unwrap();
+        let _listener = UnixListener::bind(place.path().join("s")).unwrap();
+        let worker = full(&place.path().join("s"));
+        let shared = Arc::clone(&worker.shared);
+        let outbox = shared.inner.lock().queue.begin_write();
+        let now = Some(Instant::now());
+        shared.drain(now);
+        let waiting = Arc::clone(&shared);
+        let shutdown = thread::spawn(move || waiting.wait_for_end(now).0.left);
+        for _ in 0..3 {
+            wait_until(|| shared.inner.lock().waiting == 1 || shutdown.is_finished());
+            assert!(shared.inner.lock().end().is_none(), "the queue ended under the write");
+            thread::park_timeout(Duration::from_millis(10));
+        }
+        let len = outbox.remaining_len();
+        let _taken = shared.inner.lock().queue.end_write(outbox, len);
+        assert_eq!(shutdown.join().unwrap().messages, 0, "it was written");
+        assert_eq!(shared.counters.metrics().sent.messages, 2);
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn lend(mut worker: Box<Worker<System>>, until: Instant) -> Box<Worke
 
 impl Shared {
     /// Ends the lending, once the sender who is at it, if there is one, has written. Says whether there was.
-    fn take_back(&self) -> (Box<Worker<System>>, bool) {
+    pub(super) fn take_back(&self) -> (Box<Worker<System>>, bool) {
         let mut inner = self.inner.lock();
         inner.queue.set_attention(Attention::Awake);
         let is_helped = matches!(inner.post, Post::Helping);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use uds_ipc::{Delivery, FlushError, Level, SendError, Writer, WriterEvent};
 
@@ -131,6 +131,24 @@ fn a_peer_that_never_reads_costs_bounded_memory_and_no_time() {
         });
         assert!(writer.end().success(), "delivery {part}");
         assert!(!connections.is_empty());
+    }
+}
+
+#[test]
+fn a_message_is_refused_without_a_wait() {
+    let place = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(place.path().join("s")).unwrap();
+    let writer = Writer::builder(place.path().join("s"));
+    let writer = writer.queue_capacity(1000).write_timeout(Duration::MAX).start().unwrap();
+    let _mute = listener.accept().unwrap();
+    wait_until("queue and socket are full", || (0..1000).all(|number| !offer(&writer, number)));
+    let before = sleeps();
+    let taken = (0..CALLS).filter(|number| offer(&writer, *number)).count();
+    // There may have been room left in the socket, and none who saw to it.
+    assert!(taken < 10_000, "{taken} messages were taken");
+    if let Some((before, after)) = before.zip(sleeps()) {
+        // Now and then the thread looks whether there is room, and has the queue for that long.
+        assert!(after - before < 50, "slept {} times in {CALLS} calls", after - before);
     }
 }
 
