@@ -60,6 +60,8 @@ pub(super) enum Act {
     Start,
     BacklogFills,
     Pass(u64),
+    /// The writer's process is held up for longer than the write timeout; meanwhile the reader reads at most so many bytes.
+    HeldUp(usize),
     /// Time passes until the thread's sleep is over, if that ever comes.
     PassSleep,
     Shutdown(u64),
@@ -126,7 +128,11 @@ pub(super) fn history(seed: u64) -> (Setting, Vec<Act>) {
             overflow: if random.bool() { Overflow::Refuse } else { Overflow::DropOldest },
         },
         timing: Timing {
-            write_timeout: Duration::from_millis(random.u64(1..2_000)),
+            write_timeout: Duration::from_millis(if random.bool() {
+                random.u64(1..100)
+            } else {
+                random.u64(100..2_000)
+            }),
             connect_timeout: Duration::from_millis(random.u64(1..2_000)),
             linger: Duration::from_micros(
                 [0, random.u64(1..300), random.u64(300..300_000)][random.usize(..3)],
@@ -150,7 +156,7 @@ fn act(random: &mut fastrand::Rng, helps: bool) -> Act {
         1..4 => random.usize(120..400),
         _ => random.usize(4..20),
     };
-    match random.u8(0..108) {
+    match random.u8(0..115) {
         0..20 => Act::Send(len(random)),
         20..23 => Act::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
         // Receipts of more than a byte need many.
@@ -173,7 +179,7 @@ fn act(random: &mut fastrand::Rng, helps: bool) -> Act {
         72 => Act::ReadOld,
         73..79 => Act::Answer(if random.bool() { 1 } else { random.usize(1..4) }),
         79 => Act::Lie([Lie::TooHigh, Lie::Fell, Lie::NoVarint][random.usize(..3)]),
-        80 => [Act::CloseSending, Act::ForbidSending][random.usize(..2)],
+        80 => Act::CloseSending,
         81 => Act::CloseIdle,
         82 => Act::HangUp,
         83 => Act::Stop,
@@ -184,6 +190,8 @@ fn act(random: &mut fastrand::Rng, helps: bool) -> Act {
         97..103 => Act::PassSleep,
         103..106 => Act::WaitToSend(len(random)),
         106 => Act::GiveUpWaiting,
+        107..110 => Act::ForbidSending,
+        110..114 => Act::HeldUp(random.usize(1..3_000)),
         _ if random.u8(0..5) == 0 => Act::Shutdown(random.u64(0..3_000)),
         _ => Act::Pass(1),
     }

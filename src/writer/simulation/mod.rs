@@ -124,7 +124,8 @@ fn watch(current: &[Mutex<Option<u64>>]) {
         let hangs = |(now, before): &(&Option<u64>, &Option<u64>)| now.is_some() && now == before;
         looks = if now.iter().zip(&before).any(|pair| hangs(&pair)) { looks + 1 } else { 0 };
         if looks == MOST_LOOKS {
-            eprintln!("one of these never ends: {now:?} (set UDS_IPC_SEED to one of them)");
+            let seeds: Vec<_> = now.iter().flatten().map(|seed| format!("UDS_IPC_SEED={seed}")).collect();
+            eprintln!("one of these never ends: {}", seeds.join(" "));
             process::exit(101);
         }
         before = now;

@@ -178,6 +178,11 @@ impl World {
             Act::Kill => net.kill(),
             Act::Start => (net.is_reader_up, net.is_backlog_full) = (true, false),
             Act::BacklogFills => net.is_backlog_full = true,
+            Act::HeldUp(most) => {
+                net.read(most, BatchEnd::Stored);
+                net.answer(usize::MAX);
+                net.now += net.setting.timing.write_timeout * 2;
+            }
             Act::Pass(millis) => net.now += Duration::from_millis(millis),
             Act::PassSleep => {
                 let until = net.sleep.and_then(|sleep| sleep.until);
