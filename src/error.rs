@@ -118,11 +118,12 @@ impl<M> fmt::Debug for SendError<M> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FlushError {
-    /// The time was over first. Nothing is lost by that.
+    /// The time was over first. That loses nothing; but a loss from before may still have to be told, to the next call.
     #[error("the time was over, and {left} messages were not there yet")]
     #[non_exhaustive]
     Timeout {
-        /// How many of the messages that this flush waited for are still on their way.
+        /// How many of the messages that this flush waited for are still on their way. While some are not even written it is these; at most once those that went
+        /// down with a connection are not among them.
         left: u64,
     },
     /// The writer ended first, and left messages behind.

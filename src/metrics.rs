@@ -84,7 +84,7 @@ pub struct WriterMetrics {
     pub dropped: Dropped,
     /// What was accepted and could not be sent.
     pub failed: Failed,
-    /// Connections made.
+    /// Connections made. One may be made to a reader that is just dying, before its socket is gone; for 20 ms after a loss nothing is written to a new one.
     pub connects: u64,
     /// Connections lost whose peer had not read all that the kernel held for it: those messages counted as sent and
     /// were not received. Linux only; elsewhere 0.
@@ -123,7 +123,7 @@ impl Dropped {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Failed {
-    /// Given up, because three connections in a row ended in the middle of this message.
+    /// Given up, because three connections in a row ended in the middle of this message; at least once, when the reader knew nothing but its length.
     pub given_up: Tally,
     /// Left in the queue when the time for the shutdown was over.
     pub left: Tally,

@@ -55,7 +55,7 @@ pub enum WriterEvent {
         /// How long until the next try.
         retry_in: Duration,
     },
-    /// A message was given up, because three connections in a row ended in the middle of it.
+    /// A message was given up, because three connections in a row ended in the middle of it; at least once, when the reader knew nothing but its length.
     #[non_exhaustive]
     GivenUp {
         /// Where it was to go.
@@ -72,7 +72,7 @@ pub enum WriterEvent {
         /// How long it was waited for. A reader that knows no receipts is one cause, a handler that blocks is another.
         waited: Duration,
     },
-    /// The writer's thread ends.
+    /// The writer's thread ends. When its time was over that may be after [`shutdown`](crate::Writer::shutdown) has returned.
     #[non_exhaustive]
     Stopped {
         /// Where it wrote to.

@@ -74,17 +74,24 @@
 //!     static BATCH: RefCell<Vec<u8>> = RefCell::default();
 //! }
 //!
-//! /// Keeps lines in a file, each of them once. They begin with numbers that grow.
+//! /// Keeps lines in a file, each of them once. A message is one line, which begins with a number: of one series, that grows.
 //! struct Store(Mutex<Kept>);
 //!
 //! struct Kept {
 //!     file: File,
+//!     /// How much of it is whole.
+//!     len: u64,
 //!     /// The number of the last line in it.
-//!     last: u64,
+//!     last: Option<u64>,
 //! }
 //!
+//! /// The number of what is one whole line.
 //! fn number_of(line: &[u8]) -> Option<u64> {
-//!     std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok()
+//!     let text = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
+//!     if text.contains('\n') {
+//!         return None;
+//!     }
+//!     text.split(' ').next()?.parse().ok()
 //! }
 //!
 //! impl Store {
@@ -94,9 +101,11 @@
 //!         let mut lines = Vec::new();
 //!         file.read_to_end(&mut lines)?;
 //!         lines.truncate(lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
-//!         file.set_len(lines.len().try_into().unwrap())?;
 //!         let last = lines.split_inclusive(|byte| *byte == b'\n').last().and_then(number_of);
-//!         Ok(Self(Mutex::new(Kept { file, last: last.unwrap_or(0) })))
+//!         let kept = Kept { file, len: lines.len().try_into().unwrap(), last };
+//!         // The file's name is to outlive a loss of power too.
+//!         File::open(path.parent().unwrap())?.sync_all()?;
+//!         Ok(Self(Mutex::new(kept)))
 //!     }
 //! }
 //!
@@ -104,7 +113,7 @@
 //!     type Error = io::Error;
 //!
 //!     fn message(&self, message: &[u8], _: &Peer) -> io::Result<()> {
-//!         // It counts as dealt with, and is told: to refuse the batch would bring it again for ever.
+//!         // What is no line counts as dealt with, and is told: to refuse the batch would bring it again for ever.
 //!         number_of(message).ok_or(io::ErrorKind::InvalidData)?;
 //!         BATCH.with_borrow_mut(|batch| batch.extend_from_slice(message));
 //!         Ok(())
@@ -117,12 +126,14 @@
 //!         // Compared here, under the lock: an old connection may be served beside the new one.
 //!         let last = kept.last;
 //!         let lines = batch.split_inclusive(|byte| *byte == b'\n');
-//!         let new: Vec<&[u8]> = lines.filter(|line| number_of(line) > Some(last)).collect();
-//!         let good_len = kept.file.metadata()?.len();
-//!         let written = kept.file.write_all(&new.concat()).and_then(|()| kept.file.sync_data());
-//!         // Half a batch would stand before the whole one.
-//!         written.inspect_err(|_| drop(kept.file.set_len(good_len)))?;
-//!         kept.last = new.last().and_then(|line| number_of(line)).unwrap_or(last);
+//!         let new: Vec<&[u8]> = lines.filter(|line| number_of(line) > last).collect();
+//!         let text = new.concat();
+//!         // What is left of a batch that could not be written would stand before the whole one.
+//!         kept.file.set_len(kept.len)?;
+//!         kept.file.write_all(&text)?;
+//!         kept.file.sync_data()?;
+//!         kept.len += u64::try_from(text.len()).unwrap();
+//!         kept.last = new.last().and_then(|line| number_of(line)).or(last);
 //!         Ok(())
 //!     }
 //! }
@@ -151,7 +162,7 @@
 //!
 //! A receiver that must not see a message twice sorts out repeats by numbers, as above:
 //!
-//! * **One series for each thread that sends**, and for each start of its program, unless the numbers go on where they ended. Only messages of one thread are in order; sorted out by a common
+//! * **One series for each thread that sends**, with a name in each message where there are several, and a last number for each name, and for each start of its program, unless the numbers go on where they ended. Only messages of one thread are in order; sorted out by a common
 //!   series, what another thread sent a little earlier would be taken for a repeat. A task that moves between threads is several of them.
 //! * The last number is that of what was *stored*. After a restart it comes from the store, not from memory.
 //! * It is compared, and moves on, in `batch_end`, under the lock of the store: after a write timeout the rest of the old connection is handled beside the new one.
@@ -174,7 +185,7 @@
 //!
 //! [`flush`](crate::Writer::flush) waits until everything before it is [`Written`, `Read` or `Handled`](crate::Level); in either mode. A receipt for it is only asked for at the level
 //! `Handled`. At most once a connection may end before that is known of what was written on it, also one that the reader closes for its silence: then the call says
-//! [`Lost`](crate::FlushError::Lost), and so do all that wait at that time. A loss that no call was waiting for is told to the next one, of whatever thread.
+//! [`Lost`](crate::FlushError::Lost), and so do all that wait at that time. A loss that no call was waiting for is told to the next one, of whatever thread, as soon as all is written that it waits for; the one after that hears nothing of it.
 //!
 //! [`shutdown`](crate::Writer::shutdown) waits until all is written, and at least once until all is handled. [`shutdown_level`](crate::WriterBuilder::shutdown_level) makes it wait at most once too until all is read
 //! or handled; its report says whether that was `reached`, and `left` only what was not even written:
@@ -196,7 +207,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A writer that is silent for longer than the reader's `idle_timeout` is hung up on, and nobody tells it then whether its last messages were handled: it hears `Lost`. A
+//! A writer that is silent for longer than the reader's `idle_timeout` is hung up on, and nobody tells it then whether its last messages were handled: it hears `Lost`, unless it knew before. A
 //! [`keepalive`](crate::WriterBuilder::keepalive) below that time spares it, and so does a `flush` at once.
 //!
 //! # Keeping more

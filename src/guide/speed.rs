@@ -52,8 +52,8 @@
 //!   [`flush`](crate::Writer::flush) sends what waits at once.
 //! * **For memory**: a writer that has sent little keeps about 130 KiB of its own, most of it for its queue's slots: 16 bytes for each 8 KiB of [`queue_size`](crate::WriterBuilder::queue_size).
 //!   Each thread that sends keeps 4 KiB, and up to 128 KiB if it sends much. After much work nine blocks of 128 KiB stay besides, until the writer is dropped.
-//! * **For processors that sleep**: nothing. While nothing is sent, neither end wakes up: 0 times in 10 s (`cargo bench --bench idle`). With
-//!   [`keepalive`](crate::WriterBuilder::keepalive) it is once in that time.
+//! * **For processors that sleep**: nothing. While nothing is sent, neither end wakes up within the reader's [`idle_timeout`](crate::ReaderBuilder::idle_timeout): 0 times in 10 s (`cargo bench --bench idle`).
+//!   When that is over the connection is closed, and the writer makes a new one. Where even that is too often, set a longer one; with a [`keepalive`](crate::WriterBuilder::keepalive) it is once in that time.
 //! * **At least once** costs up to a fifth at 100 bytes: questions, receipts, and blocks that wait for them.
 //!
 //! # Measuring

@@ -97,7 +97,8 @@ impl ReaderBuilder {
     }
 
     /// How long a peer may be silent before its connection is closed: 10 s unless set, more than nothing; `Duration::MAX` is never. A
-    /// writer of this crate reconnects with its next message, and loses nothing by it.
+    /// writer of this crate reconnects at once, message or not, and loses nothing by it; with a [`keepalive`](crate::WriterBuilder::keepalive) below that time it
+    /// is not closed.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self

@@ -209,6 +209,9 @@ impl Connection {
         self.end_batch(core, handler, &mut batch, &mut serving.receipts);
         self.report(core, batch, serving);
         match serving.receipts.fate() {
+            Fate::EndsWithTheRest if matches!(outcome, Outcome::Close(_)) => {
+                Outcome::Close(CloseCause::NotStored)
+            }
             Fate::GoesOn | Fate::EndsWithTheRest => outcome,
             // What follows would be handled before the batch that comes again, and none of it can be confirmed.
             Fate::EndsAtOnce => Outcome::Close(CloseCause::NotStored),

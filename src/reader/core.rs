@@ -309,6 +309,10 @@ impl Core {
             entry.closing = Some(Closing::NotStored);
         }
         let connection = Arc::clone(&entry.connection);
+        if entry.closing.is_some() {
+            // That is told, if nothing else will be: a peer may be silent, and leave its receipts unread.
+            connection.stream.stop_receiving();
+        }
         // What was asked for meanwhile is looked at now; a receipt that is owed, when it can be sent.
         let interest = if entry.closing.is_some() || rest.owes { Interest::Now } else { Interest::Read };
         if starves && entry.closing.is_none() {

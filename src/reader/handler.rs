@@ -51,12 +51,14 @@ pub trait Handler: Send + Sync + 'static {
     fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error>;
 
     /// The end of a batch: of what one turn at the connection brought, at least one message. Here a handler flushes its
-    /// file or gives up its lock.
+    /// file or gives up its lock. It follows each call of [`message`](Self::message) on the same thread before another connection has it, also when that call
+    /// panicked or the connection has ended; only when the time for a shutdown is over nothing more is called.
     ///
     /// # Errors
     /// Whatever went wrong: the batch was not stored. The connection goes on, unless its peer has ever sent an empty frame. Such a peer asks for
-    /// receipts: it gets none any more, and its connection ends. One whose connection began with the question delivers at least once: the connection is closed
-    /// at once, and the batch comes again, and what is behind it. Otherwise what the peer has sent is read and handled first.
+    /// receipts: it gets none any more, and its connection ends. One that asked before its first message delivers at least once: the connection is closed
+    /// at once, and the batch comes again, and what is behind it. Otherwise what the peer has sent is read and handled first. (A writer's
+    /// [`keepalive`](crate::WriterBuilder::keepalive) that is due before its first message looks like such a question.)
     fn batch_end(&self, peer: &Peer) -> Result<(), Self::Error> {
         let _ = peer;
         Ok(())

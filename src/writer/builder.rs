@@ -98,7 +98,7 @@ impl WriterBuilder {
         self
     }
 
-    /// The most bytes of messages that may be accepted and not yet sent: 64 MiB unless set, at least 1. Messages are refused
+    /// The most bytes of messages that may be accepted and not yet sent, or at least once not yet confirmed: 64 MiB unless set, at least 1. Messages are refused
     /// as too large above it.
     pub fn queue_size(mut self, bytes: usize) -> Self {
         self.queue_size = bytes;
@@ -114,7 +114,7 @@ impl WriterBuilder {
     /// What is promised of a message whose reader dies: at most once unless set. At least once, every message counts against
     /// `queue_capacity` and `queue_size` until a receipt covers it, and [`shutdown`](crate::Writer::shutdown) waits for the receipts. Then
     /// [`write_timeout`](Self::write_timeout) should be longer than the reader's handler may take for a batch, since what it has not confirmed when
-    /// the connection is given up is sent again; each time that happens the next one is twice as long, up to 64 times, until the reader has caught up.
+    /// the connection is given up is sent again; each time that happens the next one is twice as long, up to 64 times, until the reader has caught up, or has kept nobody waiting for as long.
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
         self

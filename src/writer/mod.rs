@@ -239,7 +239,8 @@ impl Writer {
     /// Waits until all that was accepted before the call has come to `level`: the kernel has it, the reader has read it, or
     /// its handler has dealt with it.
     ///
-    /// A message that was given up, or dropped to make room, is not waited for.
+    /// A message that was given up, or dropped to make room, is not waited for. At most once nor is one that went down with a connection: of that one call is told,
+    /// the first that has nothing left to be written. To one after it `Ok` says no more than that nothing was lost that was not told.
     ///
     /// ```
     /// # use std::time::Duration;

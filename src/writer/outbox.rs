@@ -260,11 +260,7 @@ impl Outbox {
         self.next = 0;
         self.whole_tally = Tally::default();
         // A question about messages of that connection has no sense on another.
-        let questions = self.blocks.iter().filter(|block| block.is_empty()).count();
-        if questions > 0 {
-            self.blocks.retain(|block| !block.is_empty());
-            self.remaining_len -= questions;
-        }
+        self.forget_questions();
         let is_ours = ending == Ending::Ours;
         if self.delivery == Delivery::AtLeastOnce && is_begun && !is_ours {
             self.doubts = !self.is_confirmed;
@@ -273,14 +269,14 @@ impl Outbox {
             }
         }
         self.is_confirmed = false;
-        // Which message a full buffer cuts, or a reader that stops, is chance, and the same chance each time where the same bytes go out again. At
-        // least once one is to blame only if the peer had no more than its taste, and read that.
-        let is_chance =
-            self.delivery == Delivery::AtLeastOnce && (ending == Ending::Died || cut.is_some() && !is_taste);
-        if is_ours || is_chance {
+        let keeps = self.delivery == Delivery::AtLeastOnce;
+        if is_ours || keeps && ending == Ending::Died {
             return None;
         }
-        let Some(number) = cut else {
+        // Which message a full buffer cuts, or a reader that stops, is chance, and the same chance each time where the same bytes go out again. At
+        // least once one is to blame only if the peer had no more than its taste, and read that.
+        let is_chance = keeps && !is_taste;
+        let Some(number) = cut.filter(|_| !is_chance) else {
             self.suspect = None;
             return None;
         };
@@ -293,6 +289,16 @@ impl Outbox {
         }
         self.suspect = None;
         self.remove(number)
+    }
+
+    /// Removes the questions that stand alone; says whether there was one.
+    pub(super) fn forget_questions(&mut self) -> bool {
+        let questions = self.blocks.iter().filter(|block| block.is_empty()).count();
+        if questions > 0 {
+            self.blocks.retain(|block| !block.is_empty());
+            self.remaining_len -= questions;
+        }
+        questions > 0
     }
 
     /// Gives the first messages of the first block a block each, and so a question, of their own: a reader that hangs up on one of them can then say how

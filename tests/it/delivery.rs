@@ -1,6 +1,7 @@
 //! Delivery at most once: what a broken connection, a slow reader and a planned stop do to the messages.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use std::time::Duration;
 use uds_ipc::{FlushError, Handler, Level, Peer, Reader, Writer};
 
 use crate::support::{
-    Collector, Gate, Notes, PATIENCE, Place, RawReader, SHORT, Scripted, assert_balanced, finish, frame,
-    numbered, read_messages, read_to_end, unframe, wait_until, writer_with,
+    Collector, Gate, Notes, PATIENCE, Place, RawReader, SHORT, Scripted, assert_balanced, connect, finish,
+    frame, numbered, read_messages, read_to_end, send_and_close, unframe, wait_until, writer_with,
 };
 
 #[test]
@@ -305,7 +306,7 @@ fn a_handler_that_hangs_beyond_the_write_timeout_gets_each_message_once_and_each
 fn a_half_frame_of_a_writer_that_died_is_never_delivered() {
     let place = Place::new();
     let collector = Collector::start(&place.socket());
-    crate::support::send_and_close(&place.socket(), &frame(&[1; 1000])[..500]);
+    send_and_close(&place.socket(), &frame(&[1; 1000])[..500]);
     collector.events.wait_for("Truncated");
     assert_eq!(collector.reader.metrics().protocol_errors.truncated, 1);
     assert!(collector.stop().is_empty());
@@ -349,32 +350,113 @@ impl Handler for FailsOnce {
     }
 }
 
-#[test]
-fn a_batch_that_is_not_stored_costs_nothing_behind_it_though_receipts_are_asked_for() {
-    let place = Place::new();
-    let (stored, at_gate, gate) = (Notes::new(), Notes::new(), Gate::new());
-    let closed = Notes::new();
-    let handler = FailsOnce { stored: stored.clone(), at_gate: at_gate.clone(), gate: gate.clone() };
-    let builder = Reader::builder(place.socket()).on_event(closed.observer());
-    let reader = builder.bind().unwrap().start_handler(handler).unwrap();
+/// A reader that cannot store the batch with `fail` in it, and what is known of it.
+struct FailingOnce {
+    reader: Reader,
+    stored: Notes<Vec<u8>>,
+    at_gate: Notes<()>,
+    gate: Gate,
+    events: Notes<String>,
+}
+
+impl FailingOnce {
+    fn start(place: &Place) -> Self {
+        let (stored, at_gate, gate, events) = (Notes::new(), Notes::new(), Gate::new(), Notes::new());
+        let handler = FailsOnce { stored: stored.clone(), at_gate: at_gate.clone(), gate: gate.clone() };
+        let builder = Reader::builder(place.socket()).on_event(events.observer());
+        let reader = builder.bind().unwrap().start_handler(handler).unwrap();
+        Self { reader, stored, at_gate, gate, events }
+    }
+}
+
+/// After `before`, a batch fails, and many messages follow it.
+fn send_behind_a_failure(place: &Place, before: impl FnOnce(&Writer) -> FailingOnce) {
     let (writer, _) = writer_with(&place.socket(), |builder| builder);
-    writer.try_send("first").unwrap();
-    writer.flush(Level::Handled, PATIENCE).unwrap();
+    let there = before(&writer);
+    let first = there.stored.len();
     writer.try_send("fail").unwrap();
-    at_gate.wait_for_len(1);
+    there.at_gate.wait_for_len(1);
     for message in numbered(2_000) {
         writer.try_send(message).unwrap();
     }
     writer.flush(Level::Written, PATIENCE).unwrap();
-    gate.open();
+    there.gate.open();
     assert_eq!(
         writer.flush(Level::Handled, PATIENCE),
         Err(FlushError::Lost),
-        "it was told, and did not wait"
+        "it is told, and does not wait"
     );
-    closed.wait_for("NotStored");
+    there.events.wait_for("NotStored");
     finish(&writer);
-    assert_eq!(reader.shutdown(PATIENCE).unwrap().metrics.received.messages, 2_002);
-    assert_eq!(stored.all()[2..], numbered(2_000));
+    let _ = there.reader.shutdown(PATIENCE).unwrap();
+    assert_eq!(there.stored.all()[first + 1..], numbered(2_000));
     assert_eq!(writer.metrics().lost_with_unread, 0);
+}
+
+#[test]
+fn a_batch_that_is_not_stored_costs_nothing_behind_it_though_receipts_are_asked_for() {
+    let place = Place::new();
+    send_behind_a_failure(&place, |writer| {
+        let there = FailingOnce::start(&place);
+        writer.try_send("first").unwrap();
+        writer.flush(Level::Handled, PATIENCE).unwrap();
+        there
+    });
+}
+
+#[test]
+fn a_question_that_nothing_was_sent_before_does_not_promise_to_send_again() {
+    let place = Place::new();
+    send_behind_a_failure(&place, |writer| {
+        writer.flush(Level::Handled, PATIENCE).unwrap();
+        FailingOnce::start(&place)
+    });
+}
+
+/// A connection that asks again and again and reads no answer, until there is no room for more, and then sends what cannot be stored.
+fn ask_and_read_nothing(place: &Place, there: &FailingOnce) -> UnixStream {
+    let mut stream = connect(&place.socket());
+    for count in 1..=150 {
+        stream.write_all(&[&frame(b"message")[..], &[0]].concat()).unwrap();
+        wait_until("it has come", || there.reader.metrics().received.messages == count);
+    }
+    stream.write_all(&frame(b"fail")).unwrap();
+    stream
+}
+
+#[test]
+fn a_silent_peer_whose_batch_was_not_stored_is_closed_though_its_receipts_lie_unread() {
+    let place = Place::new();
+    let there = FailingOnce::start(&place);
+    there.gate.open();
+    let _stream = ask_and_read_nothing(&place, &there);
+    there.events.wait_for("NotStored");
+    assert_eq!(there.reader.shutdown(PATIENCE).unwrap().cut, 0);
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_batch_that_is_not_stored_waits_for_no_silent_peer() {
+    let place = Place::new();
+    let there = FailingOnce::start(&place);
+    let _stream = ask_and_read_nothing(&place, &there);
+    there.at_gate.wait_for_len(1);
+    thread::scope(|scope| {
+        let stop = scope.spawn(|| there.reader.shutdown(PATIENCE).unwrap());
+        wait_until("nobody is let in any more", || UnixStream::connect(place.socket()).is_err());
+        there.gate.open();
+        assert_eq!(stop.join().unwrap().cut, 0);
+    });
+}
+
+#[test]
+fn the_cause_of_an_end_is_the_batch_that_was_not_stored_also_when_the_peer_has_closed() {
+    for rest in [&[][..], &[5, b'h', b'a', b'l', b'f']] {
+        let place = Place::new();
+        let there = FailingOnce::start(&place);
+        there.gate.open();
+        send_and_close(&place.socket(), &[&frame(b"fail")[..], &[0], rest].concat());
+        there.events.wait_for("NotStored");
+        let metrics = there.reader.shutdown(PATIENCE).unwrap().metrics;
+        assert_eq!(metrics.protocol_errors.total(), 0);
+    }
 }

@@ -21,7 +21,7 @@ use crate::metrics::{Tally, widen};
 use lanes::Record;
 use room::Room;
 pub(super) use writing::Fronts;
-use writing::Writing;
+use writing::{Carried, Writing};
 
 /// Memory that waits to be dropped.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ pub(super) struct Queue {
     writing: Option<Writing>,
     /// Somebody wants a receipt for all messages below this number.
     ask_for: Option<u64>,
+    carried: Carried,
     accepted: Tally,
     room: Room,
     lanes: Vec<Record>,
@@ -86,6 +87,7 @@ impl Queue {
             waiting_from: 0,
             writing: None,
             ask_for: None,
+            carried: Carried::Nothing,
             accepted: Tally::default(),
             room: Room::new(limits),
             lanes: Vec::new(),
@@ -324,7 +326,7 @@ impl Queue {
 
     /// Whether more than the open block waits to be written.
     pub(super) fn has_block(&self) -> bool {
-        self.outbox.remaining_len() > 0 || !self.sealed.1.is_empty() || self.ask_for.is_some()
+        self.outbox.remaining_len() > 0 || !self.sealed.1.is_empty() || self.has_question()
     }
 
     /// Whether somebody needs room.

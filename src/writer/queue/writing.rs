@@ -19,6 +19,13 @@ pub(in super::super) struct Fronts {
     pub(in super::super) unwritten: u64,
 }
 
+/// What of the messages the kernel has taken on this connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carried {
+    Nothing,
+    Something,
+}
+
 /// What must be known of the outbox while it is away.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Writing {
@@ -55,13 +62,23 @@ impl Queue {
         self.ask_for.get_or_insert(self.next);
     }
 
+    /// Whether there is a question to ask. At most once a connection must not begin with one: the reader would think that what it cannot store comes
+    /// again. Nor is there anything to ask about then.
+    pub(super) fn has_question(&self) -> bool {
+        self.ask_for.is_some() && !(self.would_begin_with_question() && self.held().messages == 0)
+    }
+
+    fn would_begin_with_question(&self) -> bool {
+        self.carried == Carried::Nothing && self.delivery == Delivery::AtMostOnce
+    }
+
     /// Hands the thread what to write next; [`Queue::end_write`] takes it back.
     pub(in super::super) fn begin_write(&mut self) -> Outbox {
         if self.outbox.remaining_len() < WRITE_SIZE {
             self.gather();
         }
         while self.outbox.remaining_len() < WRITE_SIZE && self.move_block() {}
-        if self.ask_for.is_some_and(|end| end <= self.waiting_from) {
+        if self.has_question() && self.ask_for.is_some_and(|end| end <= self.waiting_from) {
             self.ask_for = None;
             let mut question = self.fresh_block();
             question.set_first(self.waiting_from);
@@ -83,6 +100,13 @@ impl Queue {
         outbox.append(mem::take(&mut self.outbox));
         self.outbox = outbox;
         self.writing = None;
+        if len > 0 {
+            self.carried = Carried::Something;
+        } else if self.would_begin_with_question() && self.outbox.forget_questions() {
+            // What stands before it may be dropped before the next try.
+            let end = self.ask_for.map_or(self.waiting_from, |end| end.min(self.waiting_from));
+            self.ask_for = Some(end);
+        }
         self.freed_by_writes += taken.whole;
         self.counters.sent.add(taken.whole - taken.again);
         self.counters.resent.add(taken.again);
@@ -111,6 +135,7 @@ impl Queue {
 
     /// The connection is over; returns a message that is given up because of it.
     pub(in super::super) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
+        self.carried = Carried::Nothing;
         let given_up = self.outbox.rewind(ending)?;
         self.counters.given_up.add(given_up);
         self.is_tight = false;

@@ -117,16 +117,16 @@ fn first_to_fail(first: u64, count: u64) -> Option<u64> {
 fn watch(current: &[Mutex<Option<u64>>]) {
     let look = || current.iter().map(|current| *current.lock()).collect::<Vec<_>>();
     let mut before = look();
-    let mut looks = 0;
+    let mut looks = vec![0; before.len()];
     while before.iter().any(Option::is_some) {
         thread::park_timeout(LOOK);
         let now = look();
-        let hangs = |(now, before): &(&Option<u64>, &Option<u64>)| now.is_some() && now == before;
-        looks = if now.iter().zip(&before).any(|pair| hangs(&pair)) { looks + 1 } else { 0 };
-        if looks == MOST_LOOKS {
-            let seeds: Vec<_> = now.iter().flatten().map(|seed| format!("UDS_IPC_SEED={seed}")).collect();
-            eprintln!("one of these never ends: {}", seeds.join(" "));
-            process::exit(101);
+        for ((now, before), looks) in now.iter().zip(&before).zip(&mut looks) {
+            *looks = if now == before { *looks + 1 } else { 0 };
+            if let (Some(seed), true) = (now, *looks >= MOST_LOOKS) {
+                eprintln!("this never ends: UDS_IPC_SEED={seed}");
+                process::exit(101);
+            }
         }
         before = now;
     }

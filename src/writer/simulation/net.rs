@@ -380,14 +380,13 @@ impl Net {
                 "its last receipts were waited for {waited:?}"
             );
         }
-        let is_front = cut.is_some_and(|number| self.live.front() == Some(&number));
-        let is_chance = self.setting.delivery == Delivery::AtLeastOnce
-            && (was_reset || cut.is_some() && !(is_front && is_taste));
-        if cause != Cause::Peer || is_chance {
+        let keeps = self.setting.delivery == Delivery::AtLeastOnce;
+        if cause != Cause::Peer || keeps && was_reset {
             return;
         }
         let before = self.suspect.take();
-        let Some(number) = cut else { return };
+        let is_front = |number: &usize| self.live.front() == Some(number);
+        let Some(number) = cut.filter(|number| !keeps || is_front(number) && is_taste) else { return };
         let cuts = before.filter(|(suspect, _)| *suspect == number).map_or(0, |(_, cuts)| cuts) + 1;
         if cuts < 3 {
             self.suspect = Some((number, cuts));
@@ -636,6 +635,7 @@ impl Net {
         connection.half.extend_from_slice(&bytes[..len]);
         let half_from = connection.taken_len + widen(len) - widen(connection.half.len());
         connection.taken_len += widen(len);
+        let half_len = connection.half.len();
         let mut at = 0;
         while let Some(Parsed::Length { payload_len, prefix_len }) =
             connection.half.get(at..).map(frame::parse_prefix)
@@ -645,6 +645,10 @@ impl Net {
             let Some(bytes) = connection.half.get(start..start + len) else { break };
             at = start + len;
             if len == 0 {
+                let is_first = connection.taken_len == widen(half_len) && start == 1;
+                let is_allowed =
+                    self.setting.delivery == Delivery::AtLeastOnce || self.setting.timing.keepalive.is_some();
+                assert!(!is_first || is_allowed, "the reader will think that messages come again");
                 connection.asked = connection.written;
             } else {
                 let number = number_of(bytes);
