@@ -150,7 +150,7 @@ impl Inner {
     pub(super) fn look(&mut self, flush: &mut Flush) -> Verdict {
         let fronts = self.end().map_or_else(|| self.queue.fronts(), |end| end.fronts);
         let verdict = flush.look(fronts, &self.ledger, &mut self.told);
-        if matches!(verdict, Verdict::Left(_)) && flush.take_question() {
+        if flush.take_question() {
             self.queue.ask();
         }
         verdict

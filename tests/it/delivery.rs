@@ -409,7 +409,9 @@ fn a_question_that_nothing_was_sent_before_does_not_promise_to_send_again() {
     let place = Place::new();
     send_behind_a_failure(&place, |writer| {
         writer.flush(Level::Handled, PATIENCE).unwrap();
-        FailingOnce::start(&place)
+        let there = FailingOnce::start(&place);
+        wait_until("they have met", || there.reader.metrics().open == 1);
+        there
     });
 }
 
