@@ -157,8 +157,8 @@
 //! ```
 //!
 //! A message takes its room in the queue until it is confirmed, so that the queue must be large enough for what is on its way: the default is, unless the handler is slow to
-//! end its batches. With messages of 100 bytes the throughput was 0.85 to 0.91 of that without receipts in three runs of
-//! `cargo bench --bench receipts`, and 0.94 to 0.98 with a queue of twice as many messages.
+//! end its batches. With messages of 100 bytes the throughput was 0.84 to 0.98 of that without receipts in three runs of
+//! `cargo bench --bench receipts`, and 0.87 to 1.03 with a queue of twice as many messages.
 //!
 //! A receiver that must not see a message twice sorts out repeats by numbers, as above:
 //!
