@@ -7,6 +7,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -48,14 +49,15 @@ fn apart(name: &str, act: impl FnOnce(&Path)) {
 /// A reader that counts its messages, and keeps nothing.
 struct Counting {
     reader: Reader,
-    messages: &'static AtomicUsize,
+    messages: Arc<AtomicUsize>,
 }
 
 impl Counting {
     fn start(path: &Path, set: impl FnOnce(ReaderBuilder) -> ReaderBuilder) -> Self {
-        let messages: &AtomicUsize = Box::leak(Box::default());
-        let handler = |_: &[u8]| {
-            messages.fetch_add(1, Ordering::SeqCst);
+        let messages = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&messages);
+        let handler = move |_: &[u8]| {
+            count.fetch_add(1, Ordering::SeqCst);
             Ok::<(), io::Error>(())
         };
         let reader = set(Reader::builder(path)).bind().unwrap().start(handler).unwrap();
@@ -305,7 +307,7 @@ fn the_connection_limit_holds_however_many_come_and_go_at_once() {
         most: AtomicUsize,
     }
 
-    impl Handler for &'static Gauge {
+    impl Handler for Gauge {
         type Error = io::Error;
 
         fn message(&self, _: &[u8], _: &Peer) -> Result<(), io::Error> {
@@ -323,13 +325,9 @@ fn the_connection_limit_holds_however_many_come_and_go_at_once() {
     }
 
     let place = Place::new();
-    let gauge: &Gauge = Box::leak(Box::new(Gauge {
-        gate: Gate::new(),
-        open: AtomicUsize::new(0),
-        most: AtomicUsize::new(0),
-    }));
+    let gauge = Arc::new(Gauge { gate: Gate::new(), open: AtomicUsize::new(0), most: AtomicUsize::new(0) });
     let builder = Reader::builder(place.socket()).max_connections(LIMIT);
-    let reader = builder.bind().unwrap().start_handler(gauge).unwrap();
+    let reader = builder.bind().unwrap().start_handler(Arc::clone(&gauge)).unwrap();
     let blocked = [(); LIMIT].map(|()| {
         let mut peer = connect(&place.socket());
         peer.write_all(&frame(b"block")).unwrap();
