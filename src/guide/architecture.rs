@@ -78,7 +78,7 @@
 //! The thread runs on a small trait, `Kernel`: the clock, connecting, waiting, and the calls of a socket. In the simulation (`writer/simulation`) a number stands for the
 //! clock, runs of bytes for connections, and the reader's own decoder and receipts at the other end; producers, the reader and chance do what a seed tells them. After every step the
 //! bounds, the books, the order and the figures are checked against what the simulated kernel and reader know, and in the end everything must have arrived that the promises say. A
-//! failure is cut down to a short history. `.ci/faults` puts more than sixty faults into the code, one at a time, and expects each to be found.
+//! failure is cut down to a short history. `.ci/faults` puts more than seventy faults into the code, one at a time, and expects each to be found.
 //!
 //! # The reader
 //!

@@ -1,5 +1,4 @@
-//! What a turn at a connection brought.
-//! Values.
+//! What a turn at a connection brought, and what went wrong in it, which is counted at once.
 
 use std::error::Error;
 

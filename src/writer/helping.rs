@@ -124,7 +124,6 @@ impl<K: Kernel> Worker<K> {
 #[expect(clippy::disallowed_methods, reason = "times in the real world")]
 mod tests {
     use std::os::unix::net::UnixListener;
-    use std::path::Path;
     use std::sync::{Arc, mpsc};
     use std::thread;
     use std::time::Duration;
@@ -147,9 +146,12 @@ mod tests {
         }
     }
 
-    /// A worker that is connected, with a queue of two messages that is full.
-    fn full(path: &Path) -> Box<Worker<System>> {
-        let builder = Writer::builder(path).queue_capacity(2);
+    /// A worker that is connected, with a queue of two messages that is full; and what it is connected to.
+    fn full() -> (Box<Worker<System>>, UnixListener) {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let builder = Writer::builder(&path).queue_capacity(2);
         let mut worker = Box::new(builder.build().unwrap());
         wait_until(|| {
             assert_eq!(worker.take_step(), Turn::Next);
@@ -158,14 +160,12 @@ mod tests {
         for _ in 0..2 {
             worker.shared.send(Patience::None, b"message").unwrap();
         }
-        worker
+        (worker, listener)
     }
 
     #[test]
     fn a_sender_writes_with_the_worker_that_the_thread_lends_and_the_thread_has_it_back() {
-        let place = tempfile::tempdir().unwrap();
-        let _listener = UnixListener::bind(place.path().join("s")).unwrap();
-        let worker = full(&place.path().join("s"));
+        let (worker, _listener) = full();
         let shared = Arc::clone(&worker.shared);
         let thread = thread::spawn(|| lend(worker, Instant::now() + 2 * PATIENCE));
         wait_until(|| matches!(shared.inner.lock().post, Post::Lent(_)));
@@ -185,9 +185,7 @@ mod tests {
 
     #[test]
     fn the_thread_waits_for_a_worker_that_a_sender_has() {
-        let place = tempfile::tempdir().unwrap();
-        let _listener = UnixListener::bind(place.path().join("s")).unwrap();
-        let worker = full(&place.path().join("s"));
+        let (worker, _listener) = full();
         let shared = Arc::clone(&worker.shared);
         shared.inner.lock().post = Post::Lent(worker);
         let worker = shared.inner.lock().post.take_lent().unwrap();
@@ -203,9 +201,7 @@ mod tests {
 
     #[test]
     fn whoever_shuts_down_waits_for_a_write_that_is_under_way() {
-        let place = tempfile::tempdir().unwrap();
-        let _listener = UnixListener::bind(place.path().join("s")).unwrap();
-        let worker = full(&place.path().join("s"));
+        let (worker, _listener) = full();
         let shared = Arc::clone(&worker.shared);
         let outbox = shared.inner.lock().queue.begin_write();
         let now = Some(Instant::now());

@@ -78,7 +78,7 @@ impl Queue {
             self.gather();
         }
         while self.outbox.remaining_len() < WRITE_SIZE && self.move_block() {}
-        if self.has_question() && self.ask_for.is_some_and(|end| end <= self.waiting_from) {
+        if self.ask_for.is_some_and(|end| end <= self.waiting_from) {
             self.ask_for = None;
             let mut question = self.fresh_block();
             question.set_first(self.waiting_from);
