@@ -1,11 +1,13 @@
-//! What a writer and a reader cost while nothing is sent: how often they wake up, and how much memory they keep. Linux only: it asks `/proc`.
+//! What a writer and a reader cost while nothing is sent: how often they wake up, and how much
+//! memory they keep. Linux only: it asks `/proc`.
 //!
 //! ```text
 //! cargo bench --bench idle
 //! ```
 //!
-//! Three processes: one that does nothing, one that is a writer, one that is a reader. The writer has connected, and has sent one message; in a second round a million
-//! of 100 bytes, so that its blocks have been used.
+//! Three processes: one that does nothing, one that is a writer, one that is a reader. The writer
+//! has connected, and has sent one message; in a second round a million of 100 bytes, so that its
+//! blocks have been used.
 
 #![expect(
     clippy::expect_used,
@@ -37,8 +39,11 @@ fn main() {
     if !cfg!(target_os = "linux") {
         return println!("not measured: there is no /proc here");
     }
-    let time =
-        Duration::from_secs(if std::env::args().any(|argument| argument == "--test") { 1 } else { 10 });
+    let time = Duration::from_secs(if std::env::args().any(|argument| argument == "--test") {
+        1
+    } else {
+        10
+    });
     for sent in ["one", "many"] {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("idle.sock");
@@ -51,7 +56,12 @@ fn main() {
         rest(time);
         let after = [&mut nothing, &mut writer, &mut reader].map(ReaderProcess::figures::<3>);
         let woken = |side: usize| {
-            after.iter().zip(before).map(|(after, before)| after[0] - before[0]).nth(side).unwrap_or(0)
+            after
+                .iter()
+                .zip(before)
+                .map(|(after, before)| after[0] - before[0])
+                .nth(side)
+                .unwrap_or(0)
         };
         // To be asked costs a wake-up too: the process that does nothing tells how many.
         println!(
@@ -75,11 +85,17 @@ fn rest(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// How often the threads of this process went to sleep so far; its resident memory, and the part of it that is no file's, in KiB.
+/// How often the threads of this process went to sleep so far; its resident memory, and the part of
+/// it that is no file's, in KiB.
 fn cost() -> [u64; 3] {
     let threads = fs::read_dir("/proc/self/task").expect("threads");
     let sleeps = threads
-        .map(|thread| field(&thread.expect("a thread").path().join("status"), "voluntary_ctxt_switches:"))
+        .map(|thread| {
+            field(
+                &thread.expect("a thread").path().join("status"),
+                "voluntary_ctxt_switches:",
+            )
+        })
         .sum();
     [
         sleeps,
@@ -91,22 +107,32 @@ fn cost() -> [u64; 3] {
 fn field(path: &Path, name: &str) -> u64 {
     let status = fs::read_to_string(path).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|line| line.split_whitespace().next()).map_or(0, |number| number.parse().expect("a number"))
+    line.and_then(|line| line.split_whitespace().next())
+        .map_or(0, |number| number.parse().expect("a number"))
 }
 
 fn write(path: &Path, count: u32) {
     let writer = Writer::new(path).expect("a writer");
     for _ in 0..count {
         if writer.try_send(&[7; 100]).is_err() {
-            writer.send_timeout(&[7; 100], PATIENCE).expect("there is room in time");
+            writer
+                .send_timeout(&[7; 100], PATIENCE)
+                .expect("there is room in time");
         }
     }
-    writer.flush(Level::Handled, PATIENCE).expect("all is handled");
+    writer
+        .flush(Level::Handled, PATIENCE)
+        .expect("all is handled");
     common::answer(cost);
 }
 
 fn read(path: &Path) {
-    let reader = Reader::builder(path).idle_timeout(PATIENCE).bind().expect("a reader");
-    let _reader = reader.start(|_| Ok::<(), Infallible>(())).expect("it starts");
+    let reader = Reader::builder(path)
+        .idle_timeout(PATIENCE)
+        .bind()
+        .expect("a reader");
+    let _reader = reader
+        .start(|_| Ok::<(), Infallible>(()))
+        .expect("it starts");
     common::answer(cost);
 }

@@ -1,13 +1,14 @@
-//! How often a message asks for heap memory, and for how much, at each end: two processes that count all their allocations. The counterpart of the Go
-//! library's `MemoryAllocation`.
+//! How often a message asks for heap memory, and for how much, at each end: two processes that
+//! count all their allocations. The counterpart of the Go library's `MemoryAllocation`.
 //!
 //! ```text
 //! cargo bench --bench memory
 //! ```
 //!
-//! Messages come as fast as they can, and wait for room where there is none. A block of 128 KiB is allocated when more of them are in use at once than ever
-//! before, since the thread last had nothing to do: so what is seen depends on how full the queue gets. `tests/allocations.rs` shows that below that a message asks
-//! for nothing.
+//! Messages come as fast as they can, and wait for room where there is none. A block of 128 KiB is
+//! allocated when more of them are in use at once than ever before, since the thread last had
+//! nothing to do: so what is seen depends on how full the queue gets. `tests/allocations.rs` shows
+//! that below that a message asks for nothing.
 
 #![expect(
     clippy::expect_used,
@@ -54,7 +55,8 @@ fn main() {
 fn asked() -> [u64; 2] {
     let stats = ALLOCATOR.stats();
     let bytes = stats.bytes_allocated;
-    [stats.allocations + stats.reallocations, bytes].map(|figure| u64::try_from(figure).expect("a size"))
+    [stats.allocations + stats.reallocations, bytes]
+        .map(|figure| u64::try_from(figure).expect("a size"))
 }
 
 fn read(path: &Path) {
@@ -62,7 +64,11 @@ fn read(path: &Path) {
         black_box((message.len(), message.first(), message.last()));
         Ok::<_, Infallible>(())
     };
-    let reader = Reader::builder(path).bind().expect("a socket").start(touch).expect("a reader");
+    let reader = Reader::builder(path)
+        .bind()
+        .expect("a socket")
+        .start(touch)
+        .expect("a reader");
     common::answer(|| {
         let [times, bytes] = asked();
         [times, bytes, reader.metrics().received.messages]
@@ -82,10 +88,14 @@ impl Way {
         let is_sent = match self {
             Self::Copied => writer.send_timeout(message, PATIENCE).is_ok(),
             Self::Owned => writer.send_timeout(message.to_vec(), PATIENCE).is_ok(),
-            Self::WriteSlot => writer.reserve_timeout(message.len(), PATIENCE).is_ok_and(|mut slot| {
-                slot.copy_from_slice(message);
-                slot.commit().is_ok()
-            }),
+            Self::WriteSlot => {
+                writer
+                    .reserve_timeout(message.len(), PATIENCE)
+                    .is_ok_and(|mut slot| {
+                        slot.copy_from_slice(message);
+                        slot.commit().is_ok()
+                    })
+            }
         };
         assert!(is_sent, "the reader reads");
     }
@@ -100,14 +110,19 @@ fn memory_allocation(delivery: Delivery, len: u64, way: Way, count: u32) {
     let directory = tempfile::tempdir().expect("a folder");
     let path = directory.path().join("s");
     let mut reader = ReaderProcess::start("read", &path);
-    let writer = Writer::builder(&path).delivery(delivery).start().expect("a writer");
+    let writer = Writer::builder(&path)
+        .delivery(delivery)
+        .start()
+        .expect("a writer");
     let message = vec![7; usize::try_from(len).expect("a size")];
     let mut round = || {
         let (here, there) = (asked(), reader.figures::<3>());
         for _ in 0..count {
             way.send(&writer, &message);
         }
-        writer.flush(Level::Handled, PATIENCE).expect("the reader reads");
+        writer
+            .flush(Level::Handled, PATIENCE)
+            .expect("the reader reads");
         let there = minus(reader.figures(), there);
         (minus(asked(), here), there)
     };

@@ -1,6 +1,7 @@
-//! What receipts cost: messages of 100 bytes with delivery at most once and at least once, in turns, counted at the handler. Nothing may
-//! be dropped, and with receipts the clock stops only when the last one has come. With the default queue, and with one of twice as many messages: until
-//! they are confirmed they take room in it.
+//! What receipts cost: messages of 100 bytes with delivery at most once and at least once, in
+//! turns, counted at the handler. Nothing may be dropped, and with receipts the clock stops only
+//! when the last one has come. With the default queue, and with one of twice as many messages:
+//! until they are confirmed they take room in it.
 //!
 //! ```text
 //! cargo bench --bench receipts
@@ -19,7 +20,8 @@ use uds_ipc::{Delivery, Level, Reader, Writer};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Sends `count` messages, and waits until the handler has had them all. Returns how many that is a second.
+/// Sends `count` messages, and waits until the handler has had them all. Returns how many that is a
+/// second.
 #[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 fn round(writer: &Writer, reader: &Reader, delivery: Delivery, count: u32) -> f64 {
     let message = [7; 100];
@@ -27,11 +29,15 @@ fn round(writer: &Writer, reader: &Reader, delivery: Delivery, count: u32) -> f6
     let start = Instant::now();
     for _ in 0..count {
         if writer.try_send(&message).is_err() {
-            writer.send_timeout(&message, PATIENCE).expect("the reader reads");
+            writer
+                .send_timeout(&message, PATIENCE)
+                .expect("the reader reads");
         }
     }
     if delivery == Delivery::AtLeastOnce {
-        writer.flush(Level::Handled, PATIENCE).expect("the reader answers");
+        writer
+            .flush(Level::Handled, PATIENCE)
+            .expect("the reader answers");
     }
     while reader.metrics().received.messages < end {
         std::thread::yield_now();
@@ -51,8 +57,15 @@ fn compare(queue_capacity: usize, rounds: usize, count: u32) {
         let path = directory.path().join(format!("{delivery:?}"));
         let bound = Reader::builder(&path).bind().expect("a socket");
         let reader = bound.start(|_| Ok::<_, Infallible>(())).expect("a reader");
-        let writer = Writer::builder(&path).delivery(delivery).queue_capacity(queue_capacity);
-        (delivery, writer.start().expect("a writer"), reader, Vec::new())
+        let writer = Writer::builder(&path)
+            .delivery(delivery)
+            .queue_capacity(queue_capacity);
+        (
+            delivery,
+            writer.start().expect("a writer"),
+            reader,
+            Vec::new(),
+        )
     });
     let mut ratios = Vec::new();
     for _ in 0..rounds {
@@ -60,11 +73,19 @@ fn compare(queue_capacity: usize, rounds: usize, count: u32) {
         for (delivery, writer, reader, rates) in [&mut *without, &mut *with] {
             rates.push(round(writer, reader, *delivery, count));
         }
-        ratios.extend(with.3.last().zip(without.3.last()).map(|(with, without)| with / without));
+        ratios.extend(
+            with.3
+                .last()
+                .zip(without.3.last())
+                .map(|(with, without)| with / without),
+        );
     }
     let [without, with] = ends.map(|(_, writer, _reader, rates)| {
         let report = writer.shutdown(PATIENCE).expect("not in a callback");
-        assert_eq!(report.metrics.sent, report.metrics.accepted, "something was dropped");
+        assert_eq!(
+            report.metrics.sent, report.metrics.accepted,
+            "something was dropped"
+        );
         median(rates) / 1e6
     });
     println!(
@@ -77,7 +98,11 @@ fn compare(queue_capacity: usize, rounds: usize, count: u32) {
 fn main() {
     // `cargo bench -- --test` only asks whether it runs.
     let is_test = std::env::args().any(|argument| argument == "--test");
-    let (rounds, count) = if is_test { (1, 10_000) } else { (21, 2_000_000) };
+    let (rounds, count) = if is_test {
+        (1, 10_000)
+    } else {
+        (21, 2_000_000)
+    };
     for queue_capacity in [10_000, 20_000] {
         compare(queue_capacity, rounds, count);
     }

@@ -1,4 +1,5 @@
-//! What many connections cost: idle ones beside a busy one, a thousand busy ones beside each other, and ones whose handler blocks.
+//! What many connections cost: idle ones beside a busy one, a thousand busy ones beside each other,
+//! and ones whose handler blocks.
 //!
 //! ```text
 //! cargo bench --bench scale
@@ -38,18 +39,29 @@ fn main() {
     }
     // `cargo bench -- --test` only asks whether it runs.
     let is_test = std::env::args().any(|argument| argument == "--test");
-    let (idle, busy, rounds, millis) = if is_test { (100, 20, 1, 50) } else { (10_000, 1_000, 11, 10_000) };
+    let (idle, busy, rounds, millis) = if is_test {
+        (100, 20, 1, 50)
+    } else {
+        (10_000, 1_000, 11, 10_000)
+    };
     idle_connections(idle, rounds, if is_test { 10_000 } else { 2_000_000 });
     busy_connections(busy, rounds, Duration::from_millis(millis / 10));
     blocked_connections(64, Duration::from_millis(millis));
 }
 
 fn start<H: Handler>(path: &Path, handler: Arc<H>) -> Reader {
-    let builder = Reader::builder(path).max_connections(20_000).idle_timeout(Duration::MAX);
-    builder.bind().expect("a socket").start_handler(handler).expect("a reader")
+    let builder = Reader::builder(path)
+        .max_connections(20_000)
+        .idle_timeout(Duration::MAX);
+    builder
+        .bind()
+        .expect("a socket")
+        .start_handler(handler)
+        .expect("a reader")
 }
 
-/// The other process: a reader that says on request how many connections and threads and how much memory it has.
+/// The other process: a reader that says on request how many connections and threads and how much
+/// memory it has.
 fn read(path: &Path) {
     let reader = start(path, Arc::new(Nothing));
     common::answer(|| {
@@ -79,12 +91,17 @@ impl Handler for Nothing {
     }
 }
 
-/// A busy connection alone and beside many idle ones, in turns; the memory and the threads that those cost.
+/// A busy connection alone and beside many idle ones, in turns; the memory and the threads that
+/// those cost.
 fn idle_connections(idle: usize, rounds: usize, count: u32) {
     let directory = tempfile::tempdir().expect("a folder");
     let paths = ["alone", "beside"].map(|name| directory.path().join(name));
-    let mut readers = paths.each_ref().map(|path| ReaderProcess::start("read", path));
-    let writers = paths.each_ref().map(|path| Writer::new(path).expect("a writer"));
+    let mut readers = paths
+        .each_ref()
+        .map(|path| ReaderProcess::start("read", path));
+    let writers = paths
+        .each_ref()
+        .map(|path| Writer::new(path).expect("a writer"));
     // Its buffers have grown before anything is compared.
     for writer in &writers {
         send(writer, count);
@@ -102,7 +119,8 @@ fn idle_connections(idle: usize, rounds: usize, count: u32) {
     let streams: Vec<_> = (0..idle).map(|_| connect(&paths[1])).collect();
     wait_for(beside, idle + 1);
     let [_, _, memory] = beside.figures();
-    let memory = memory.saturating_sub(memory_before) * 1024 / u64::try_from(idle).expect("a number");
+    let memory =
+        memory.saturating_sub(memory_before) * 1024 / u64::try_from(idle).expect("a number");
     let mut rates = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
         for (writer, rates) in writers.iter().zip(&mut rates) {
@@ -119,28 +137,34 @@ fn idle_connections(idle: usize, rounds: usize, count: u32) {
     drop((writers, streams));
 }
 
-/// Sends messages of 100 bytes, and waits until the handler has had them. Returns how many that is a second.
+/// Sends messages of 100 bytes, and waits until the handler has had them. Returns how many that is
+/// a second.
 fn send(writer: &Writer, count: u32) -> f64 {
     let start = Instant::now();
     for _ in 0..count {
         if writer.try_send(&[7; 100]).is_err() {
-            writer.send_timeout(&[7; 100], PATIENCE).expect("the reader reads");
+            writer
+                .send_timeout(&[7; 100], PATIENCE)
+                .expect("the reader reads");
         }
     }
-    writer.flush(Level::Handled, PATIENCE).expect("the reader reads");
+    writer
+        .flush(Level::Handled, PATIENCE)
+        .expect("the reader reads");
     f64::from(count) / start.elapsed().as_secs_f64()
 }
 
-/// Counts the messages of each connection, and looks at every byte: so the reader is slower than who sends.
+/// Counts the messages of each connection, and looks at every byte: so the reader is slower than
+/// who sends.
 struct Counts(Vec<AtomicU64>);
 
 impl Handler for Counts {
     type Error = Infallible;
 
     fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Infallible> {
-        let hash = message
-            .iter()
-            .fold(0, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        let hash = message.iter().fold(0, |hash: u64, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
         black_box(hash);
         let at = usize::try_from(peer.connection).expect("a number");
         self.0[at].fetch_add(1, Ordering::Relaxed);
@@ -160,17 +184,24 @@ const FRAME_LEN: usize = 101;
 
 impl Crowd {
     fn new(path: &Path, connections: usize) -> Self {
-        let handler = Arc::new(Counts((0..=connections).map(|_| AtomicU64::new(0)).collect()));
+        let handler = Arc::new(Counts(
+            (0..=connections).map(|_| AtomicU64::new(0)).collect(),
+        ));
         let reader = start(path, Arc::clone(&handler));
         let streams: Vec<_> = (0..connections).map(|_| (connect(path), 0)).collect();
         for (stream, _) in &streams {
             // A single one waits in its writes; of many each must have its turn.
             stream.set_nonblocking(connections > 1).expect("a socket");
         }
-        Self { reader, handler, streams }
+        Self {
+            reader,
+            handler,
+            streams,
+        }
     }
 
-    /// Writes what the connections take, each in its turn, for some time. Returns how many messages a second were handled.
+    /// Writes what the connections take, each in its turn, for some time. Returns how many messages
+    /// a second were handled.
     fn send(&mut self, frames: &[u8], time: Duration) -> f64 {
         let before = self.handled();
         let start = Instant::now();
@@ -200,12 +231,14 @@ impl Crowd {
     }
 }
 
-/// Many connections on which there is always something to read: what each gets, and all together beside a single one, in turns.
+/// Many connections on which there is always something to read: what each gets, and all together
+/// beside a single one, in turns.
 fn busy_connections(busy: usize, rounds: usize, time: Duration) {
     let directory = tempfile::tempdir().expect("a folder");
     let frames = [&[100][..], &[7; FRAME_LEN - 1]].concat().repeat(640);
-    let mut crowds =
-        [1, busy].map(|connections| Crowd::new(&directory.path().join(connections.to_string()), connections));
+    let mut crowds = [1, busy].map(|connections| {
+        Crowd::new(&directory.path().join(connections.to_string()), connections)
+    });
     let mut rates = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
         for (crowd, rates) in crowds.iter_mut().zip(&mut rates) {
@@ -214,8 +247,16 @@ fn busy_connections(busy: usize, rounds: usize, time: Duration) {
     }
     let [alone, together] = rates.map(median);
     let [_, crowd] = &crowds;
-    let counts = crowd.handler.0.iter().skip(1).map(|count| count.load(Ordering::Relaxed));
-    let (least, most) = (counts.clone().min().expect("one"), counts.max().expect("one"));
+    let counts = crowd
+        .handler
+        .0
+        .iter()
+        .skip(1)
+        .map(|count| count.load(Ordering::Relaxed));
+    let (least, most) = (
+        counts.clone().min().expect("one"),
+        counts.max().expect("one"),
+    );
     println!(
         "{busy} busy connections for {:?}: from {least} to {most} messages each, together {:.2} of a single one's speed",
         time * u32::try_from(rounds).expect("a number"),
@@ -248,11 +289,15 @@ impl Handler for Delays {
     }
 }
 
-/// As many connections whose handler blocks for a second every two seconds as others, on which a message comes each millisecond.
+/// As many connections whose handler blocks for a second every two seconds as others, on which a
+/// message comes each millisecond.
 fn blocked_connections(blocked: usize, time: Duration) {
     let directory = tempfile::tempdir().expect("a folder");
     let path = directory.path().join("s");
-    let handler = Arc::new(Delays { start: Instant::now(), delays: Mutex::new(Vec::new()) });
+    let handler = Arc::new(Delays {
+        start: Instant::now(),
+        delays: Mutex::new(Vec::new()),
+    });
     let reader = start(&path, Arc::clone(&handler));
     let streams = || (0..blocked).map(|_| connect(&path)).collect::<Vec<_>>();
     let (blocking, others) = (streams(), streams());
@@ -266,12 +311,16 @@ fn blocked_connections(blocked: usize, time: Duration) {
                 }
                 stream.write_all(b"\x05block").expect("a reader");
                 threads.fetch_max(reader.metrics().threads, Ordering::Relaxed);
-                thread::park_timeout(Duration::from_secs(2) / u32::try_from(blocked).expect("a number"));
+                thread::park_timeout(
+                    Duration::from_secs(2) / u32::try_from(blocked).expect("a number"),
+                );
             }
         });
         while Instant::now() < end {
             for mut stream in &others {
-                stream.write_all(&[&[8], &handler.now().to_le_bytes()[..]].concat()).expect("a reader");
+                stream
+                    .write_all(&[&[8], &handler.now().to_le_bytes()[..]].concat())
+                    .expect("a reader");
             }
             thread::park_timeout(Duration::from_millis(1));
         }
@@ -300,5 +349,6 @@ fn per_second(count: u64, time: Duration) -> f64 {
 fn memory() -> u64 {
     let status = fs::read_to_string(Path::new("/proc/self/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0)
 }

@@ -1,13 +1,17 @@
-//! A collector as a daemon would have it: prints what it is sent, until SIGTERM or Ctrl-C. As a service of systemd it takes its socket from there,
-//! and tells it how it is: see examples/systemd.
+//! A collector as a daemon would have it: prints what it is sent, until SIGTERM or Ctrl-C. As a
+//! service of systemd it takes its socket from there, and tells it how it is: see examples/systemd.
 //!
 //! ```text
 //! cargo run --release --example collector -- /tmp/telemetry.sock
 //! ```
 //!
-//! Messages go to standard output, one a line; events and the figures at the end go to standard error.
+//! Messages go to standard output, one a line; events and the figures at the end go to standard
+//! error.
 
-#![expect(clippy::print_stderr, reason = "this program's log is its standard error")]
+#![expect(
+    clippy::print_stderr,
+    reason = "this program's log is its standard error"
+)]
 
 use std::cell::RefCell;
 use std::env;
@@ -45,14 +49,17 @@ impl Handler for Printer {
             let mut output = io::stdout().lock();
             let printed = output.write_all(batch).and_then(|()| output.flush());
             batch.clear();
-            // An error is counted and told. A writer that delivers at least once is hung up on, and sends the batch again.
+            // An error is counted and told. A writer that delivers at least once is hung up on, and
+            // sends the batch again.
             printed
         })
     }
 }
 
 fn main() -> ExitCode {
-    let Err(error) = run() else { return ExitCode::SUCCESS };
+    let Err(error) = run() else {
+        return ExitCode::SUCCESS;
+    };
     // In words, with what to do: a main that returns its error shows it as code.
     let mut cause: Option<&dyn Error> = Some(&*error);
     while let Some(error) = cause {
@@ -77,9 +84,13 @@ fn run() -> Result<(), Box<dyn Error>> {
 
     signals.forever().next();
 
-    // Handles all that was sent, and removes the socket's file. Writers keep what comes now for the next reader.
+    // Handles all that was sent, and removes the socket's file. Writers keep what comes now for the
+    // next reader.
     for report in service.shutdown(Duration::from_secs(5))? {
-        eprintln!("collector: {}, {} connections cut", report.metrics, report.cut);
+        eprintln!(
+            "collector: {}, {} connections cut",
+            report.metrics, report.cut
+        );
     }
     Ok(())
 }

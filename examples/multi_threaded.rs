@@ -1,4 +1,5 @@
-//! Several threads share one writer, and send in three ways. The handler proves that each thread's order is kept.
+//! Several threads share one writer, and send in three ways. The handler proves that each thread's
+//! order is kept.
 //!
 //! ```text
 //! cargo run --release --example multi_threaded -- 4 1000000
@@ -6,9 +7,15 @@
 //!
 //! The arguments are the threads (4 unless given) and the messages of each (250,000 unless given).
 
-#![expect(clippy::disallowed_methods, reason = "the throughput is taken by the clock")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the throughput is taken by the clock"
+)]
 #![expect(clippy::expect_used, reason = "nothing panics while it holds the lock")]
-#![expect(clippy::print_stdout, reason = "the result is what this program is run for")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the result is what this program is run for"
+)]
 
 use std::env;
 use std::error::Error;
@@ -35,23 +42,35 @@ fn main() -> Result<(), AnyError> {
     let checker = Arc::clone(&progress);
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("telemetry.sock");
-    let reader = Reader::builder(&path).bind()?.start(move |message| checker.check(message))?;
+    let reader = Reader::builder(&path)
+        .bind()?
+        .start(move |message| checker.check(message))?;
 
     let start = Instant::now();
     let writer = Writer::new(&path)?;
-    // A scope lends the writer to its threads; threads that outlive their caller would share it in an `Arc`.
+    // A scope lends the writer to its threads; threads that outlive their caller would share it in
+    // an `Arc`.
     thread::scope(|scope| {
         let send = |thread| send_all(&writer, thread, messages);
-        let senders: Vec<_> = (0..threads).map(|thread| scope.spawn(move || send(thread))).collect();
-        senders.into_iter().try_for_each(|sender| sender.join().expect("a sender does not panic"))
+        let senders: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || send(thread)))
+            .collect();
+        senders
+            .into_iter()
+            .try_for_each(|sender| sender.join().expect("a sender does not panic"))
     })?;
     let sent = writer.shutdown(PATIENCE)?.metrics;
     let read = reader.shutdown(PATIENCE)?.metrics;
     let micros = start.elapsed().as_micros().max(1);
 
     let (accepted, received) = (sent.accepted.messages, read.received.messages);
-    println!("{threads} threads with {messages} messages each: {accepted} accepted, {received} received");
-    println!("{} messages a second", u128::from(received) * 1_000_000 / micros);
+    println!(
+        "{threads} threads with {messages} messages each: {accepted} accepted, {received} received"
+    );
+    println!(
+        "{} messages a second",
+        u128::from(received) * 1_000_000 / micros
+    );
     if read.handler_errors > 0 || !progress.is_at(messages) {
         return Err("messages were lost, or came twice or out of order".into());
     }
@@ -69,13 +88,15 @@ fn send_all(writer: &Writer, thread: u64, messages: u64) -> Result<(), AnyError>
                 fill(&mut message, thread, number);
                 writer.send_timeout(&message, PATIENCE)?;
             }
-            // Owned: small ones are copied too, large ones handed over as they are. An error would give it back.
+            // Owned: small ones are copied too, large ones handed over as they are. An error would
+            // give it back.
             1 => {
                 let mut message = vec![0; LEN];
                 fill(&mut message, thread, number);
                 writer.send_timeout(message, PATIENCE)?;
             }
-            // Written in place, into room that was reserved in the queue. A slot that is dropped sends nothing.
+            // Written in place, into room that was reserved in the queue. A slot that is dropped
+            // sends nothing.
             _ => {
                 let mut slot = writer.reserve_timeout(LEN, PATIENCE)?;
                 fill(&mut slot, thread, number);
@@ -97,13 +118,20 @@ struct Progress(Mutex<Vec<u64>>);
 
 impl Progress {
     fn check(&self, message: &[u8]) -> Result<(), AnyError> {
-        let (thread, number) = message.split_at_checked(LEN / 2).ok_or("a message is too short")?;
+        let (thread, number) = message
+            .split_at_checked(LEN / 2)
+            .ok_or("a message is too short")?;
         let thread = usize::try_from(u64::from_le_bytes(thread.try_into()?))?;
         let number = u64::from_le_bytes(number.try_into()?);
-        let mut counts = self.0.lock().expect("nothing panics while it holds the lock");
+        let mut counts = self
+            .0
+            .lock()
+            .expect("nothing panics while it holds the lock");
         let count = counts.get_mut(thread).ok_or("there is no such thread")?;
         if number != *count {
-            return Err(format!("thread {thread}: message {number} came in place of {count}").into());
+            return Err(
+                format!("thread {thread}: message {number} came in place of {count}").into(),
+            );
         }
         *count += 1;
         Ok(())
@@ -111,6 +139,10 @@ impl Progress {
 
     /// Whether all of each thread's messages have come.
     fn is_at(&self, messages: u64) -> bool {
-        self.0.lock().expect("nothing panics while it holds the lock").iter().all(|count| *count == messages)
+        self.0
+            .lock()
+            .expect("nothing panics while it holds the lock")
+            .iter()
+            .all(|count| *count == messages)
     }
 }

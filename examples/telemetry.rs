@@ -1,16 +1,21 @@
-//! The demonstration: two daemons send log lines to a collector, each a process of its own, and nothing is lost.
+//! The demonstration: two daemons send log lines to a collector, each a process of its own, and
+//! nothing is lost.
 //!
 //! ```text
 //! cargo run --release --example telemetry -- /var/log
 //! ```
 //!
-//! Each line of the log files in the folder is a message. Without a folder it takes what it finds on the machine. At the
-//! end the lines that were read are compared with those that were received: how many, in which order, and what is in
-//! them. The exit code is 0 if they are the same, and 1 if not.
+//! Each line of the log files in the folder is a message. Without a folder it takes what it finds
+//! on the machine. At the end the lines that were read are compared with those that were received:
+//! how many, in which order, and what is in them. The exit code is 0 if they are the same, and 1 if
+//! not.
 
 #![expect(clippy::expect_used, reason = "nothing panics while it holds the lock")]
 #![expect(clippy::print_stderr, reason = "errors belong on standard error")]
-#![expect(clippy::print_stdout, reason = "the figures are what this program is run for")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the figures are what this program is run for"
+)]
 
 use std::collections::BTreeMap;
 use std::env;
@@ -37,8 +42,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const FOUND_SIZE: u64 = 16 * 1024 * 1024;
 
 /// Text that most machines have, for those without log files.
-const OTHER_TEXT: [&str; 5] =
-    ["/etc/services", "/etc/protocols", "/etc/profile", "/etc/os-release", "/etc/hosts"];
+const OTHER_TEXT: [&str; 5] = [
+    "/etc/services",
+    "/etc/protocols",
+    "/etc/profile",
+    "/etc/os-release",
+    "/etc/hosts",
+];
 
 const EMITTERS: u8 = 2;
 
@@ -74,7 +84,10 @@ fn logs_in(folder: &Path) -> Result<Vec<Source>, AnyError> {
     for entry in fs::read_dir(folder).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
         match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => files.push(Source { path, len: metadata.len() }),
+            Ok(metadata) if metadata.is_file() => files.push(Source {
+                path,
+                len: metadata.len(),
+            }),
             _ => {}
         }
     }
@@ -96,8 +109,17 @@ fn found_logs() -> Result<Vec<Source>, AnyError> {
     println!("no folder was given: taking the log files of /var/log");
     if files.is_empty() {
         println!("there are none to be read: taking other text, of /etc");
-        let sized = |path: &str| Some(Source { path: path.into(), len: fs::metadata(path).ok()?.len() });
-        files = OTHER_TEXT.iter().filter_map(|path| sized(path)).filter(is_text).collect();
+        let sized = |path: &str| {
+            Some(Source {
+                path: path.into(),
+                len: fs::metadata(path).ok()?.len(),
+            })
+        };
+        files = OTHER_TEXT
+            .iter()
+            .filter_map(|path| sized(path))
+            .filter(is_text)
+            .collect();
     }
     for file in &mut files {
         file.len = file.len.min(FOUND_SIZE);
@@ -116,7 +138,10 @@ fn is_text(file: &Source) -> bool {
 }
 
 /// Calls `each` with every line of a file, without its line end. An empty line is a line too.
-fn each_line(file: &Source, mut each: impl FnMut(&[u8]) -> Result<(), AnyError>) -> Result<(), AnyError> {
+fn each_line(
+    file: &Source,
+    mut each: impl FnMut(&[u8]) -> Result<(), AnyError>,
+) -> Result<(), AnyError> {
     let cannot = |error: io::Error| format!("cannot read {}: {error}", file.path.display());
     let mut file = BufReader::new(File::open(&file.path).map_err(cannot)?.take(file.len));
     let mut line = Vec::new();
@@ -128,8 +153,8 @@ fn each_line(file: &Source, mut each: impl FnMut(&[u8]) -> Result<(), AnyError>)
     Ok(())
 }
 
-/// How many lines there were, and the sum over what is in them. All processes run the same program, so that they get the
-/// same sum for the same lines in the same order.
+/// How many lines there were, and the sum over what is in them. All processes run the same program,
+/// so that they get the same sum for the same lines in the same order.
 #[derive(Default)]
 struct Count {
     lines: u64,
@@ -146,8 +171,9 @@ impl Count {
 // The parent: reads the files, starts the daemons, and compares what came of it.
 
 fn demonstrate(files: &[Source]) -> Result<(), AnyError> {
-    let shares: Vec<Share<'_>> =
-        (1..=EMITTERS).map(|emitter| Share::read(emitter, files)).collect::<Result<_, _>>()?;
+    let shares: Vec<Share<'_>> = (1..=EMITTERS)
+        .map(|emitter| Share::read(emitter, files))
+        .collect::<Result<_, _>>()?;
     let lines: u64 = shares.iter().map(|share| share.count.lines).sum();
     println!("{lines} lines in {} files", files.len());
     if lines == 0 {
@@ -158,10 +184,16 @@ fn demonstrate(files: &[Source]) -> Result<(), AnyError> {
     signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::default())?;
     let directory = tempfile::tempdir()?;
     let socket = directory.path().join("telemetry.sock");
-    let collector = Daemon::start("collector".into(), [OsStr::new("--collector"), socket.as_ref()])?;
+    let collector = Daemon::start(
+        "collector".into(),
+        [OsStr::new("--collector"), socket.as_ref()],
+    )?;
     let mut emitters = Vec::new();
     for share in &shares {
-        emitters.push(Daemon::start(format!("emitter {}", share.emitter), share.args(&socket))?);
+        emitters.push(Daemon::start(
+            format!("emitter {}", share.emitter),
+            share.args(&socket),
+        )?);
     }
     let mut sent = Reports::new();
     for emitter in emitters {
@@ -179,8 +211,16 @@ struct Share<'a> {
 
 impl<'a> Share<'a> {
     fn read(emitter: u8, files: &'a [Source]) -> Result<Self, AnyError> {
-        let files = files.iter().skip(usize::from(emitter - 1)).step_by(usize::from(EMITTERS)).collect();
-        let mut share = Self { emitter, files, count: Count::default() };
+        let files = files
+            .iter()
+            .skip(usize::from(emitter - 1))
+            .step_by(usize::from(EMITTERS))
+            .collect();
+        let mut share = Self {
+            emitter,
+            files,
+            count: Count::default(),
+        };
         for file in &share.files {
             each_line(file, |line| {
                 share.count.add(line);
@@ -191,7 +231,11 @@ impl<'a> Share<'a> {
     }
 
     fn args(&self, socket: &Path) -> Vec<OsString> {
-        let mut args = vec!["--emitter".into(), self.emitter.to_string().into(), socket.into()];
+        let mut args = vec![
+            "--emitter".into(),
+            self.emitter.to_string().into(),
+            socket.into(),
+        ];
         for Source { path, len } in &self.files {
             args.extend([path.into(), len.to_string().into()]);
         }
@@ -199,8 +243,8 @@ impl<'a> Share<'a> {
     }
 }
 
-/// What the daemons report at their end, by emitter. An emitter: accepted, sent, refused and the sum; the collector:
-/// received, missing, repeated and the sum.
+/// What the daemons report at their end, by emitter. An emitter: accepted, sent, refused and the
+/// sum; the collector: received, missing, repeated and the sum.
 type Reports = BTreeMap<u8, [u64; 4]>;
 
 /// A process of ours, which does not outlive this object.
@@ -211,23 +255,43 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(name: String, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Self, AnyError> {
+    fn start(
+        name: String,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Result<Self, AnyError> {
         let mut command = Command::new(env::current_exe()?);
-        let process = command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut daemon = Self { name, process, output: None };
-        let output = daemon.process.stdout.take().ok_or("a daemon has no output")?;
+        let process = command
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut daemon = Self {
+            name,
+            process,
+            output: None,
+        };
+        let output = daemon
+            .process
+            .stdout
+            .take()
+            .ok_or("a daemon has no output")?;
         let name = daemon.name.clone();
         daemon.output = Some(thread::spawn(move || show(&name, BufReader::new(output))));
         Ok(daemon)
     }
 
-    /// Waits for its end, and hands its report over. The end of its input tells the collector to stop.
+    /// Waits for its end, and hands its report over. The end of its input tells the collector to
+    /// stop.
     fn finish(mut self) -> Result<Reports, AnyError> {
         drop(self.process.stdin.take());
         let output = self.output.take().ok_or("a daemon has no output")?;
         let reports = output.join().map_err(|_| "a thread panicked")?;
         let status = self.process.wait()?;
-        if status.success() { reports } else { Err(format!("{} failed: {status}", self.name).into()) }
+        if status.success() {
+            reports
+        } else {
+            Err(format!("{} failed: {status}", self.name).into())
+        }
     }
 }
 
@@ -246,8 +310,13 @@ fn show(name: &str, output: impl BufRead) -> Result<Reports, AnyError> {
         let line = line?;
         if let Some(report) = line.strip_prefix("report ") {
             let (emitter, values) = report.split_once(' ').ok_or("a report without values")?;
-            let values: Vec<u64> = values.split(' ').map(str::parse).collect::<Result<_, _>>()?;
-            let values = values.try_into().map_err(|_| "a report with other than four values")?;
+            let values: Vec<u64> = values
+                .split(' ')
+                .map(str::parse)
+                .collect::<Result<_, _>>()?;
+            let values = values
+                .try_into()
+                .map_err(|_| "a report with other than four values")?;
             reports.insert(emitter.parse()?, values);
         } else {
             println!("{name}: {line}");
@@ -258,21 +327,26 @@ fn show(name: &str, output: impl BufRead) -> Result<Reports, AnyError> {
 
 /// Whether what was read, sent and received is the same, emitter by emitter.
 fn compare(shares: &[Share<'_>], sent: &Reports, received: &Reports) -> Result<(), AnyError> {
-    println!("emitter       read   accepted       sent   received    missing   repeated   contents");
+    println!(
+        "emitter       read   accepted       sent   received    missing   repeated   contents"
+    );
     let mut all_good = true;
     let mut total = 0;
     for Share { emitter, count, .. } in shares {
         let [accepted, sent, refused, sum] = sent.get(emitter).copied().unwrap_or_default();
         // Of an emitter that sent nothing the collector has not heard.
         let nothing = [0, 0, 0, DefaultHasher::new().finish()];
-        let [received, missing, repeated, received_sum] = received.get(emitter).copied().unwrap_or(nothing);
+        let [received, missing, repeated, received_sum] =
+            received.get(emitter).copied().unwrap_or(nothing);
         let (lines, read_sum) = (count.lines, count.sum.finish());
         let same = read_sum == sum && sum == received_sum;
         let contents = if same { "the same" } else { "DIFFERENT" };
         println!(
             "{emitter:<7} {lines:>10} {accepted:>10} {sent:>10} {received:>10} {missing:>10} {repeated:>10}   {contents}"
         );
-        let counted = [accepted, sent, received].iter().all(|figure| *figure == lines);
+        let counted = [accepted, sent, received]
+            .iter()
+            .all(|figure| *figure == lines);
         all_good &= same && counted && [missing, repeated, refused] == [0; 3];
         total += received;
     }
@@ -284,16 +358,21 @@ fn compare(shares: &[Share<'_>], sent: &Reports, received: &Reports) -> Result<(
     }
 }
 
-// An emitter: reads its files and sends their lines. A message is the emitter's number in one byte, the line's number in
-// eight, and the line.
+// An emitter: reads its files and sends their lines. A message is the emitter's number in one byte,
+// the line's number in eight, and the line.
 
 fn emit(emitter: &OsStr, socket: &OsStr, files: &[&OsStr]) -> Result<(), AnyError> {
     let emitter: u8 = emitter.to_string_lossy().parse()?;
-    // After a write timeout the new connection may overtake the old one. Here the order is checked, so it is long.
-    let writer = Writer::builder(socket).queue_capacity(1_000).write_timeout(PATIENCE).start()?;
+    // After a write timeout the new connection may overtake the old one. Here the order is checked,
+    // so it is long.
+    let writer = Writer::builder(socket)
+        .queue_capacity(1_000)
+        .write_timeout(PATIENCE)
+        .start()?;
     let figures = || {
         let now = writer.metrics();
-        let [accepted, sent, queued] = [now.accepted, now.sent, now.queued].map(|tally| tally.messages);
+        let [accepted, sent, queued] =
+            [now.accepted, now.sent, now.queued].map(|tally| tally.messages);
         println!("accepted {accepted}, sent {sent}, queued {queued}");
     };
     let (working, done) = mpsc::channel();
@@ -306,7 +385,11 @@ fn emit(emitter: &OsStr, socket: &OsStr, files: &[&OsStr]) -> Result<(), AnyErro
     let metrics = writer.shutdown(PATIENCE)?.metrics;
     figures();
     let refused = metrics.dropped.total().messages;
-    let (accepted, sent, sum) = (metrics.accepted.messages, metrics.sent.messages, count.sum.finish());
+    let (accepted, sent, sum) = (
+        metrics.accepted.messages,
+        metrics.sent.messages,
+        count.sum.finish(),
+    );
     println!("report {emitter} {accepted} {sent} {refused} {sum}");
     Ok(())
 }
@@ -316,13 +399,17 @@ fn send_lines(writer: &Writer, emitter: u8, files: &[&OsStr]) -> Result<Count, A
     let mut message = Vec::new();
     for file in files.chunks_exact(2) {
         let [path, len] = file else { continue };
-        let file = Source { path: path.into(), len: len.to_string_lossy().parse()? };
+        let file = Source {
+            path: path.into(),
+            len: len.to_string_lossy().parse()?,
+        };
         each_line(&file, |line| {
             message.clear();
             message.push(emitter);
             message.extend(count.lines.to_le_bytes());
             message.extend(line);
-            // A full queue slows the reading down. A daemon that must not wait calls `try_send` instead.
+            // A full queue slows the reading down. A daemon that must not wait calls `try_send`
+            // instead.
             writer.send_timeout(&message, PATIENCE)?;
             count.add(line);
             Ok(())
@@ -353,7 +440,12 @@ fn collect(socket: &OsStr) -> Result<(), AnyError> {
     let received = Arc::new(Mutex::new(BTreeMap::<u8, Received>::new()));
     let check = Arc::clone(&received);
     let reader = Reader::builder(socket).bind()?.start(move |message| {
-        check_message(message, &mut check.lock().expect("nothing panics while it holds the lock"))
+        check_message(
+            message,
+            &mut check
+                .lock()
+                .expect("nothing panics while it holds the lock"),
+        )
     })?;
 
     let (open, ended) = mpsc::channel::<()>();
@@ -364,15 +456,24 @@ fn collect(socket: &OsStr) -> Result<(), AnyError> {
     let figures = || {
         let now = reader.metrics();
         let (messages, bytes) = (now.received.messages, now.received.bytes);
-        println!("received {messages} messages, {bytes} bytes; {} connections in all", now.connections);
+        println!(
+            "received {messages} messages, {bytes} bytes; {} connections in all",
+            now.connections
+        );
     };
     every_second(&ended, figures);
 
     let metrics = reader.shutdown(PATIENCE)?.metrics;
     figures();
-    for (emitter, of) in &*received.lock().expect("nothing panics while it holds the lock") {
+    for (emitter, of) in &*received
+        .lock()
+        .expect("nothing panics while it holds the lock")
+    {
         let sum = of.count.sum.finish();
-        println!("report {emitter} {} {} {} {sum}", of.count.lines, of.missing, of.repeated);
+        println!(
+            "report {emitter} {} {} {} {sum}",
+            of.count.lines, of.missing, of.repeated
+        );
     }
     match metrics.handler_errors + metrics.panics {
         0 => Ok(()),
@@ -380,9 +481,16 @@ fn collect(socket: &OsStr) -> Result<(), AnyError> {
     }
 }
 
-fn check_message(message: &[u8], received: &mut BTreeMap<u8, Received>) -> Result<(), &'static str> {
-    let (emitter, rest) = message.split_first().ok_or("a message without an emitter")?;
-    let (number, line) = rest.split_first_chunk().ok_or("a message without a number")?;
+fn check_message(
+    message: &[u8],
+    received: &mut BTreeMap<u8, Received>,
+) -> Result<(), &'static str> {
+    let (emitter, rest) = message
+        .split_first()
+        .ok_or("a message without an emitter")?;
+    let (number, line) = rest
+        .split_first_chunk()
+        .ok_or("a message without a number")?;
     let number = u64::from_le_bytes(*number);
     let of = received.entry(*emitter).or_default();
     if number < of.next {

@@ -28,8 +28,9 @@ pub enum Activation {
     /// The first that fits and is still there.
     #[default]
     First,
-    /// The one that `FileDescriptorName=` of its socket unit gives this name; without it that is the socket unit's full name. Of
-    /// several with the same name the first that is still there.
+    /// The one that `FileDescriptorName=` of its socket unit gives this name; without it that is
+    /// the socket unit's full name. Of several with the same name the first that is still
+    /// there.
     Named(String),
     /// None: the path is bound in any case, and the environment is not looked at.
     Never,
@@ -75,21 +76,33 @@ pub(crate) struct Variables {
 }
 
 impl Variables {
-    pub(crate) const NAMES: [&'static str; 4] =
-        ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+    pub(crate) const NAMES: [&'static str; 4] = [
+        "LISTEN_PID",
+        "LISTEN_PIDFDID",
+        "LISTEN_FDS",
+        "LISTEN_FDNAMES",
+    ];
 
     pub(crate) fn read() -> Self {
         let [pid, pidfd_id, count, names] = Self::NAMES.map(env::var_os);
-        Self { pid, pidfd_id, count, names }
+        Self {
+            pid,
+            pidfd_id,
+            count,
+            names,
+        }
     }
 
-    /// The names of the descriptors that are for the process `this`: none when they are for another, or there are none.
+    /// The names of the descriptors that are for the process `this`: none when they are for
+    /// another, or there are none.
     pub(crate) fn names(
         &self,
         this: u32,
         pidfd_id: impl FnOnce() -> Option<u64>,
     ) -> Result<Vec<String>, ActivationError> {
-        let (Some(pid), Some(count)) = (&self.pid, &self.count) else { return Ok(Vec::new()) };
+        let (Some(pid), Some(count)) = (&self.pid, &self.count) else {
+            return Ok(Vec::new());
+        };
         if number::<u32>("LISTEN_PID", pid)? != this {
             return Ok(Vec::new());
         }
@@ -105,17 +118,23 @@ impl Variables {
         let (true, Ok(count)) = (is_possible, usize::try_from(count)) else {
             return Err(bad("LISTEN_FDS", self.count.as_deref().unwrap_or_default()));
         };
-        let Some(names) = &self.names else { return Ok(vec!["unknown".into(); count]) };
+        let Some(names) = &self.names else {
+            return Ok(vec!["unknown".into(); count]);
+        };
         let names: Vec<_> = match names.as_bytes() {
             [] if count == 0 => Vec::new(),
-            names => {
-                names.split(|byte| *byte == b':').map(|name| String::from_utf8_lossy(name).into()).collect()
-            }
+            names => names
+                .split(|byte| *byte == b':')
+                .map(|name| String::from_utf8_lossy(name).into())
+                .collect(),
         };
         if names.len() == count {
             Ok(names)
         } else {
-            Err(ActivationError::Names { names: names.len(), descriptors: count })
+            Err(ActivationError::Names {
+                names: names.len(),
+                descriptors: count,
+            })
         }
     }
 }
@@ -123,16 +142,28 @@ impl Variables {
 /// The most that Linux lets a process have, unless an administrator has raised that (`fs.nr_open`).
 const MOST_DESCRIPTORS: i32 = 1024 * 1024;
 
-fn number<N: std::str::FromStr>(variable: &'static str, value: &OsStr) -> Result<N, ActivationError> {
-    value.to_str().and_then(|value| value.parse().ok()).ok_or_else(|| bad(variable, value))
+fn number<N: std::str::FromStr>(
+    variable: &'static str,
+    value: &OsStr,
+) -> Result<N, ActivationError> {
+    value
+        .to_str()
+        .and_then(|value| value.parse().ok())
+        .ok_or_else(|| bad(variable, value))
 }
 
 fn bad(variable: &'static str, value: &OsStr) -> ActivationError {
-    ActivationError::Variable { variable, value: value.into() }
+    ActivationError::Variable {
+        variable,
+        value: value.into(),
+    }
 }
 
 /// Takes the socket that is wanted. `None` where none was passed, or (without a name) none is left.
-pub(crate) fn choose(passed: &mut [Passed], wanted: &Activation) -> Result<Option<OwnedFd>, ActivationError> {
+pub(crate) fn choose(
+    passed: &mut [Passed],
+    wanted: &Activation,
+) -> Result<Option<OwnedFd>, ActivationError> {
     let fits = |passed: &&mut Passed| matches!(passed.what, What::Listener(_));
     let reason = |passed: &Passed| match &passed.what {
         What::Else(_, kind) => Some(ActivationError::NotAListener {
@@ -149,7 +180,9 @@ pub(crate) fn choose(passed: &mut [Passed], wanted: &Activation) -> Result<Optio
                 return Ok(passed.take());
             }
             // Where another reader has found its own, what is left can be meant for something else.
-            let is_any_taken = passed.iter().any(|passed| matches!(passed.what, What::Taken));
+            let is_any_taken = passed
+                .iter()
+                .any(|passed| matches!(passed.what, What::Taken));
             match passed.iter().find_map(reason) {
                 Some(reason) if !is_any_taken => Err(reason),
                 Some(_) | None => Ok(None),
@@ -158,15 +191,24 @@ pub(crate) fn choose(passed: &mut [Passed], wanted: &Activation) -> Result<Optio
         Activation::Named(_) if passed.is_empty() => Ok(None),
         Activation::Named(name) => {
             let is_named = |passed: &Passed| passed.name == *name;
-            if let Some(passed) = passed.iter_mut().filter(|passed| is_named(passed)).find(fits) {
+            if let Some(passed) = passed
+                .iter_mut()
+                .filter(|passed| is_named(passed))
+                .find(fits)
+            {
                 return Ok(passed.take());
             }
             let mut named = passed.iter().filter(|passed| is_named(passed)).peekable();
             if named.peek().is_none() {
                 let names = passed.iter().map(|passed| passed.name.clone()).collect();
-                return Err(ActivationError::NoSuchName { name: name.clone(), names });
+                return Err(ActivationError::NoSuchName {
+                    name: name.clone(),
+                    names,
+                });
             }
-            Err(named.find_map(reason).unwrap_or_else(|| ActivationError::Taken { name: name.clone() }))
+            Err(named
+                .find_map(reason)
+                .unwrap_or_else(|| ActivationError::Taken { name: name.clone() }))
         }
     }
 }
@@ -229,7 +271,9 @@ pub enum ActivationError {
         names: Vec<String>,
     },
     /// Another reader of this process has it.
-    #[error("the socket named {name:?} has been taken already: another reader of this process has it")]
+    #[error(
+        "the socket named {name:?} has been taken already: another reader of this process has it"
+    )]
     #[non_exhaustive]
     Taken {
         /// Its name.
@@ -260,12 +304,16 @@ impl PassedKind {
     fn advice(self) -> &'static str {
         match self {
             Self::Datagram => "the socket unit needs ListenStream= in the place of ListenDatagram=",
-            Self::SeqPacket => "the socket unit needs ListenStream= in the place of ListenSequentialPacket=",
+            Self::SeqPacket => {
+                "the socket unit needs ListenStream= in the place of ListenSequentialPacket="
+            }
             Self::Internet => {
                 "ListenStream= in the socket unit needs a path or @name, not an address or a port"
             }
             Self::Connection => "the socket unit needs Accept=no in the place of Accept=yes",
-            Self::NotListening | Self::Other(_) => "it must come from ListenStream= of a socket unit",
+            Self::NotListening | Self::Other(_) => {
+                "it must come from ListenStream= of a socket unit"
+            }
         }
     }
 }
@@ -288,7 +336,11 @@ struct Named<'a>(&'a str);
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, " ({})", self.0) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " ({})", self.0)
+        }
     }
 }
 
@@ -304,7 +356,12 @@ mod tests {
 
     fn variables(pid: &str, count: &str, names: Option<&str>) -> Variables {
         let names = names.map(OsString::from);
-        Variables { pid: Some(pid.into()), pidfd_id: None, count: Some(count.into()), names }
+        Variables {
+            pid: Some(pid.into()),
+            pidfd_id: None,
+            count: Some(count.into()),
+            names,
+        }
     }
 
     fn names_of(variables: &Variables) -> Result<Vec<String>, ActivationError> {
@@ -324,13 +381,22 @@ mod tests {
         let fits = variables("42", "1", Some("a"));
         for variables in [
             Variables::default(),
-            Variables { pid: None, ..fits.clone() },
-            Variables { count: None, ..fits.clone() },
+            Variables {
+                pid: None,
+                ..fits.clone()
+            },
+            Variables {
+                count: None,
+                ..fits.clone()
+            },
             variables("41", "1", Some("a")),
             variables("0", "1", None),
             // Where it is not for us, what else it says is not looked at.
             variables("41", "nonsense", None),
-            Variables { pidfd_id: Some("nonsense".into()), ..variables("41", "1", None) },
+            Variables {
+                pidfd_id: Some("nonsense".into()),
+                ..variables("41", "1", None)
+            },
         ] {
             assert_eq!(names_of(&variables).unwrap(), [""; 0], "{variables:?}");
         }
@@ -340,17 +406,37 @@ mod tests {
     #[test]
     fn a_variable_that_systemd_would_not_set_is_named() {
         for pid in ["", "nonsense", "-1", "42 ", "42x", "4294967296"] {
-            assert_eq!(blamed(&names_of(&variables(pid, "1", None))), Some("LISTEN_PID"), "{pid:?}");
+            assert_eq!(
+                blamed(&names_of(&variables(pid, "1", None))),
+                Some("LISTEN_PID"),
+                "{pid:?}"
+            );
         }
-        for count in
-            ["", "nonsense", "-1", "1.5", "1048577", "2147483647", "2147483648", "99999999999999999999"]
-        {
-            assert_eq!(blamed(&names_of(&variables("42", count, None))), Some("LISTEN_FDS"), "{count:?}");
+        for count in [
+            "",
+            "nonsense",
+            "-1",
+            "1.5",
+            "1048577",
+            "2147483647",
+            "2147483648",
+            "99999999999999999999",
+        ] {
+            assert_eq!(
+                blamed(&names_of(&variables("42", count, None))),
+                Some("LISTEN_FDS"),
+                "{count:?}"
+            );
         }
         let no_text = OsStr::from_bytes(b"\xff").to_owned();
-        let no_text = Variables { count: Some(no_text), ..variables("42", "1", None) };
+        let no_text = Variables {
+            count: Some(no_text),
+            ..variables("42", "1", None)
+        };
         assert_eq!(blamed(&names_of(&no_text)), Some("LISTEN_FDS"));
-        let error = names_of(&variables("42", "-1", None)).unwrap_err().to_string();
+        let error = names_of(&variables("42", "-1", None))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("LISTEN_FDS is \"-1\""), "{error}");
     }
 
@@ -366,9 +452,19 @@ mod tests {
             ("3", Some("a::a"), &["a", "", "a"]),
             ("3", Some("::"), &["", "", ""]),
         ] {
-            assert_eq!(names_of(&variables("42", count, given)).unwrap(), names, "{count} {given:?}");
+            assert_eq!(
+                names_of(&variables("42", count, given)).unwrap(),
+                names,
+                "{count} {given:?}"
+            );
         }
-        for (count, given, how_many) in [(0, "a", 1), (1, "a:b", 2), (2, "a", 1), (2, "", 1), (1, ":", 2)] {
+        for (count, given, how_many) in [
+            (0, "a", 1),
+            (1, "a:b", 2),
+            (2, "a", 1),
+            (2, "", 1),
+            (1, ":", 2),
+        ] {
             let error = names_of(&variables("42", &count.to_string(), Some(given))).unwrap_err();
             assert!(
                 matches!(error, ActivationError::Names { names, descriptors } if (names, descriptors) == (how_many, count)),
@@ -379,10 +475,15 @@ mod tests {
 
     #[test]
     fn a_process_that_had_the_same_id_before_is_another() {
-        let meant_for = |id: &str| Variables { pidfd_id: Some(id.into()), ..variables("42", "1", None) };
-        for (meant, ours, is_for_us) in
-            [("4711", Some(PIDFD_ID), true), ("4712", Some(PIDFD_ID), false), ("4712", None, true)]
-        {
+        let meant_for = |id: &str| Variables {
+            pidfd_id: Some(id.into()),
+            ..variables("42", "1", None)
+        };
+        for (meant, ours, is_for_us) in [
+            ("4711", Some(PIDFD_ID), true),
+            ("4712", Some(PIDFD_ID), false),
+            ("4712", None, true),
+        ] {
             let names = meant_for(meant).names(THIS, || ours).unwrap();
             assert_eq!(!names.is_empty(), is_for_us, "{meant} {ours:?}");
         }
@@ -392,10 +493,14 @@ mod tests {
         }
     }
 
-    /// Descriptors as they may be passed: an `l` is a listener, a `d` a datagram socket, an `f` a file, a `-` was taken; then its name. Any
-    /// socket will do for one that listens: nothing here looks at it.
+    /// Descriptors as they may be passed: an `l` is a listener, a `d` a datagram socket, an `f` a
+    /// file, a `-` was taken; then its name. Any socket will do for one that listens: nothing
+    /// here looks at it.
     fn passed(descriptors: &[&str]) -> Vec<Passed> {
-        let descriptors = descriptors.iter().map(|descriptor| descriptor.split_at(1)).zip(3..);
+        let descriptors = descriptors
+            .iter()
+            .map(|descriptor| descriptor.split_at(1))
+            .zip(3..);
         let passed = descriptors.map(|((kind, name), number)| {
             let socket = || OwnedFd::from(UnixStream::pair().unwrap().0);
             let what = match kind {
@@ -404,19 +509,33 @@ mod tests {
                 "f" => What::Else(None, PassedKind::Other("a file")),
                 _ => What::Taken,
             };
-            Passed { number, name: name.into(), what }
+            Passed {
+                number,
+                name: name.into(),
+                what,
+            }
         });
         passed.collect()
     }
 
     /// The number of the descriptor that is chosen, or the error.
     fn chosen(passed: &mut [Passed], wanted: &Activation) -> Result<Option<i32>, ActivationError> {
-        let was_taken: Vec<_> = passed.iter().map(|passed| matches!(passed.what, What::Taken)).collect();
+        let was_taken: Vec<_> = passed
+            .iter()
+            .map(|passed| matches!(passed.what, What::Taken))
+            .collect();
         let socket = choose(passed, wanted)?;
-        let taken = passed.iter().zip(was_taken).find_map(|(passed, was_taken)| {
-            (matches!(passed.what, What::Taken) && !was_taken).then_some(passed.number)
-        });
-        assert_eq!(socket.is_some(), taken.is_some(), "it is gone from where it was kept");
+        let taken = passed
+            .iter()
+            .zip(was_taken)
+            .find_map(|(passed, was_taken)| {
+                (matches!(passed.what, What::Taken) && !was_taken).then_some(passed.number)
+            });
+        assert_eq!(
+            socket.is_some(),
+            taken.is_some(),
+            "it is gone from where it was kept"
+        );
         Ok(taken)
     }
 
@@ -444,16 +563,23 @@ mod tests {
                     "{descriptors:?}"
                 );
             }
-            assert_eq!(chosen(&mut passed, &Activation::First).unwrap(), None, "{descriptors:?}");
+            assert_eq!(
+                chosen(&mut passed, &Activation::First).unwrap(),
+                None,
+                "{descriptors:?}"
+            );
         }
     }
 
     #[test]
     fn where_nothing_listens_the_first_is_to_blame() {
-        for (descriptors, words) in
-            [(&["da"][..], "descriptor 3 (a) is a datagram"), (&["f", "db"], "descriptor 3 is a file: ")]
-        {
-            let error = chosen(&mut passed(descriptors), &Activation::First).unwrap_err().to_string();
+        for (descriptors, words) in [
+            (&["da"][..], "descriptor 3 (a) is a datagram"),
+            (&["f", "db"], "descriptor 3 is a file: "),
+        ] {
+            let error = chosen(&mut passed(descriptors), &Activation::First)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(words), "{error}");
         }
     }
@@ -462,7 +588,11 @@ mod tests {
     fn a_name_is_the_only_thing_that_counts_for_who_asks_for_it() {
         let mut passed = passed(&["la", "lb", "db", "l", "lb", "fc"]);
         for (name, number) in [("b", 4), ("", 6), ("b", 7), ("a", 3)] {
-            assert_eq!(chosen(&mut passed, &named(name)).unwrap(), Some(number), "{name:?}");
+            assert_eq!(
+                chosen(&mut passed, &named(name)).unwrap(),
+                Some(number),
+                "{name:?}"
+            );
         }
         for (name, words) in [
             ("a", "the socket named \"a\" has been taken already"),
@@ -490,9 +620,15 @@ mod tests {
     #[test]
     fn a_socket_of_any_kind_is_taken_once_and_a_file_never() {
         let mut passed = passed(&["la", "db", "fc"]);
-        let taken: Vec<_> = passed.iter_mut().map(|passed| passed.take().is_some()).collect();
+        let taken: Vec<_> = passed
+            .iter_mut()
+            .map(|passed| passed.take().is_some())
+            .collect();
         assert_eq!(taken, [true, true, false]);
         assert!(passed.iter_mut().all(|passed| passed.take().is_none()));
-        assert!(matches!(passed[2].what, What::Else(None, _)), "still known for what it is");
+        assert!(
+            matches!(passed[2].what, What::Else(None, _)),
+            "still known for what it is"
+        );
     }
 }

@@ -19,14 +19,19 @@ use thiserror::Error;
 /// ```
 /// assert!(uds_ipc::MAX_PATH_LEN >= 103);
 /// ```
-pub const MAX_PATH_LEN: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 107 } else { 103 };
+pub const MAX_PATH_LEN: usize = if cfg!(any(target_os = "linux", target_os = "android")) {
+    107
+} else {
+    103
+};
 
 const ABSTRACT_NAMES: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// The address of a socket: an absolute path, or on Linux `@name` in the abstract namespace.
 ///
-/// Writers and readers make theirs from whatever they are built with; a clone costs no memory. An abstract name has
-/// no file and so no permissions: anybody in the same network namespace can connect to it, or take it first.
+/// Writers and readers make theirs from whatever they are built with; a clone costs no memory. An
+/// abstract name has no file and so no permissions: anybody in the same network namespace can
+/// connect to it, or take it first.
 ///
 /// ```
 /// use uds_ipc::Address;
@@ -45,12 +50,12 @@ pub struct Address {
 }
 
 impl Address {
-    /// Checks an address and makes a relative path absolute, once: later changes of the working directory do not
-    /// move it.
+    /// Checks an address and makes a relative path absolute, once: later changes of the working
+    /// directory do not move it.
     ///
     /// # Errors
-    /// When it is empty, has a NUL byte, is longer than the platform's limit, or is a lone `@`; or when it is relative
-    /// and the working directory is unknown.
+    /// When it is empty, has a NUL byte, is longer than the platform's limit, or is a lone `@`; or
+    /// when it is relative and the working directory is unknown.
     pub fn new(address: impl AsRef<OsStr>) -> Result<Self, AddressError> {
         let given = address.as_ref();
         let bytes = given.as_bytes();
@@ -58,25 +63,37 @@ impl Address {
             return Err(AddressError::Empty);
         }
         if bytes.contains(&0) {
-            return Err(AddressError::Nul { address: given.into() });
+            return Err(AddressError::Nul {
+                address: given.into(),
+            });
         }
         if ABSTRACT_NAMES && bytes.starts_with(b"@") {
             return Self::abstract_name(given);
         }
-        let path = path::absolute(given)
-            .map_err(|source| AddressError::WorkingDirectory { path: given.into(), source })?;
+        let path = path::absolute(given).map_err(|source| AddressError::WorkingDirectory {
+            path: given.into(),
+            source,
+        })?;
         if path.as_os_str().len() > MAX_PATH_LEN {
-            return Err(AddressError::TooLong { len: path.as_os_str().len(), path, limit: MAX_PATH_LEN });
+            return Err(AddressError::TooLong {
+                len: path.as_os_str().len(),
+                path,
+                limit: MAX_PATH_LEN,
+            });
         }
-        Ok(Self { text: path.into_os_string().into() })
+        Ok(Self {
+            text: path.into_os_string().into(),
+        })
     }
 
     fn abstract_name(given: &OsStr) -> Result<Self, AddressError> {
         match given.len() - 1 {
             0 => Err(AddressError::NoName),
-            len if len > MAX_PATH_LEN => {
-                Err(AddressError::TooLong { path: given.into(), len, limit: MAX_PATH_LEN })
-            }
+            len if len > MAX_PATH_LEN => Err(AddressError::TooLong {
+                path: given.into(),
+                len,
+                limit: MAX_PATH_LEN,
+            }),
             _ => Ok(Self { text: given.into() }),
         }
     }
@@ -92,7 +109,11 @@ impl Address {
 
     /// The abstract name without its `@`, or `None` for a path.
     pub(crate) fn name(&self) -> Option<&[u8]> {
-        if ABSTRACT_NAMES { self.text.as_bytes().strip_prefix(b"@") } else { None }
+        if ABSTRACT_NAMES {
+            self.text.as_bytes().strip_prefix(b"@")
+        } else {
+            None
+        }
     }
 }
 
@@ -154,10 +175,11 @@ pub enum AddressError {
 ///
 /// systemd sets `RUNTIME_DIRECTORY` for units with `RuntimeDirectory=`
 /// ([systemd.exec(5)](https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html)); of several
-/// directories the first is taken. `None` when the variable is absent or empty, that is outside such a unit.
+/// directories the first is taken. `None` when the variable is absent or empty, that is outside
+/// such a unit.
 ///
-/// This is the Go library's `ResolveSocketPath`, but asked for by name: here nothing moves a path that was given in
-/// full.
+/// This is the Go library's `ResolveSocketPath`, but asked for by name: here nothing moves a path
+/// that was given in full.
 ///
 /// ```
 /// let path = uds_ipc::runtime_path("telemetry.sock").unwrap_or_else(|| "/tmp/telemetry.sock".into());
@@ -184,14 +206,23 @@ mod tests {
 
     #[test]
     fn a_nul_byte_is_refused() {
-        assert!(matches!(Address::new("/tmp/a\0b"), Err(AddressError::Nul { .. })));
-        assert!(matches!(Address::new("@a\0b"), Err(AddressError::Nul { .. })));
+        assert!(matches!(
+            Address::new("/tmp/a\0b"),
+            Err(AddressError::Nul { .. })
+        ));
+        assert!(matches!(
+            Address::new("@a\0b"),
+            Err(AddressError::Nul { .. })
+        ));
     }
 
     #[test]
     fn a_path_at_the_limit_is_taken_and_one_above_is_refused_with_both_numbers() {
         let longest = format!("/{}", "x".repeat(MAX_PATH_LEN - 1));
-        assert_eq!(Address::new(&longest).unwrap().path(), Some(Path::new(&longest)));
+        assert_eq!(
+            Address::new(&longest).unwrap().path(),
+            Some(Path::new(&longest))
+        );
         let error = Address::new(format!("{longest}x")).unwrap_err().to_string();
         assert!(error.contains(&MAX_PATH_LEN.to_string()), "{error}");
         assert!(error.contains(&(MAX_PATH_LEN + 1).to_string()), "{error}");
@@ -200,14 +231,20 @@ mod tests {
     #[test]
     fn a_relative_path_becomes_absolute_once() {
         let path = Address::new("a.sock").unwrap();
-        assert_eq!(path.path().unwrap(), env::current_dir().unwrap().join("a.sock"));
+        assert_eq!(
+            path.path().unwrap(),
+            env::current_dir().unwrap().join("a.sock")
+        );
     }
 
     #[test]
     #[cfg(target_os = "linux")]
     fn an_abstract_name_has_no_path() {
         let address = Address::new("@telemetry").unwrap();
-        assert_eq!((address.path(), address.name()), (None, Some(&b"telemetry"[..])));
+        assert_eq!(
+            (address.path(), address.name()),
+            (None, Some(&b"telemetry"[..]))
+        );
         assert_eq!(address.to_string(), "@telemetry");
         assert!(matches!(Address::new("@"), Err(AddressError::NoName)));
         assert!(Address::new(format!("@{}", "x".repeat(107))).is_ok());

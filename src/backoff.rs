@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-/// Exponential backoff: nothing at first, then from `min` doubling to `max`, each but the first wait shortened
-/// by up to a quarter so that many writers do not return in step.
+/// Exponential backoff: nothing at first, then from `min` doubling to `max`, each but the first
+/// wait shortened by up to a quarter so that many writers do not return in step.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     min: Duration,
@@ -15,15 +15,25 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new(min: Duration, max: Duration, seed: u64) -> Self {
-        Self { min, max, tries: 0, jitter: fastrand::Rng::with_seed(seed) }
+        Self {
+            min,
+            max,
+            tries: 0,
+            jitter: fastrand::Rng::with_seed(seed),
+        }
     }
 
     /// The wait before the next try. Each call makes the one after it longer.
     pub(crate) fn next_wait(&mut self) -> Duration {
         let tries = self.tries;
         self.tries = tries.saturating_add(1);
-        let Some(doublings) = tries.checked_sub(1) else { return Duration::ZERO };
-        let full = self.min.saturating_mul(2u32.saturating_pow(doublings)).min(self.max);
+        let Some(doublings) = tries.checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        let full = self
+            .min
+            .saturating_mul(2u32.saturating_pow(doublings))
+            .min(self.max);
         // In whole steps of a 1,024th: floating point would overflow on the longest durations.
         let jitter = full / (4 * 1024) * self.jitter.u32(0..=1024);
         full.saturating_sub(jitter).max(self.min)

@@ -31,7 +31,15 @@ impl SettingError {
         is_good: bool,
         bound: &'static str,
     ) -> Result<(), Self> {
-        if is_good { Ok(()) } else { Err(Self { setting, value: format!("{value:?}"), bound }) }
+        if is_good {
+            Ok(())
+        } else {
+            Err(Self {
+                setting,
+                value: format!("{value:?}"),
+                bound,
+            })
+        }
     }
 }
 
@@ -56,7 +64,8 @@ pub enum StartError {
     },
 }
 
-/// Why a message was not accepted. An owned message is in it, as good as new; `M` is `()` for a borrowed one.
+/// Why a message was not accepted. An owned message is in it, as good as new; `M` is `()` for a
+/// borrowed one.
 ///
 /// ```
 /// use uds_ipc::{SendError, Writer};
@@ -73,7 +82,9 @@ pub enum StartError {
 #[non_exhaustive]
 pub enum SendError<M> {
     /// There is no room in the queue (`send_timeout`: nor was there any in time).
-    #[error("the queue is full: send later, wait with send_timeout, or raise queue_capacity or queue_size")]
+    #[error(
+        "the queue is full: send later, wait with send_timeout, or raise queue_capacity or queue_size"
+    )]
     Full(M),
     /// The message is longer than the writer sends.
     #[error(
@@ -106,9 +117,11 @@ impl<M> fmt::Debug for SendError<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(_) => f.write_str("Full(..)"),
-            Self::TooLarge { len, limit, .. } => {
-                f.debug_struct("TooLarge").field("len", len).field("limit", limit).finish_non_exhaustive()
-            }
+            Self::TooLarge { len, limit, .. } => f
+                .debug_struct("TooLarge")
+                .field("len", len)
+                .field("limit", limit)
+                .finish_non_exhaustive(),
             Self::Closed(_) => f.write_str("Closed(..)"),
         }
     }
@@ -118,12 +131,14 @@ impl<M> fmt::Debug for SendError<M> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FlushError {
-    /// The time was over first. That loses nothing; but a loss from before may still have to be told, to the next call.
+    /// The time was over first. That loses nothing; but a loss from before may still have to be
+    /// told, to the next call.
     #[error("the time was over, and {left} messages were not there yet")]
     #[non_exhaustive]
     Timeout {
-        /// How many of the messages that this flush waited for are still on their way. While some are not even written it is these; at most once those that went
-        /// down with a connection are not among them.
+        /// How many of the messages that this flush waited for are still on their way. While some
+        /// are not even written it is these; at most once those that went down with a
+        /// connection are not among them.
         left: u64,
     },
     /// The writer ended first, and left messages behind.
@@ -133,8 +148,9 @@ pub enum FlushError {
         /// How many of the messages that this flush waited for were left.
         left: u64,
     },
-    /// A connection ended, and nobody knows whether the reader had these messages first. Told of each loss to all calls that wait then, or else to the
-    /// next one; never by a writer that delivers at least once, which sends them again.
+    /// A connection ended, and nobody knows whether the reader had these messages first. Told of
+    /// each loss to all calls that wait then, or else to the next one; never by a writer that
+    /// delivers at least once, which sends them again.
     #[error("a connection was lost before the reader had these messages, as far as is known")]
     Lost,
     /// This system does not tell what the reader has read: only Linux does.
@@ -149,11 +165,16 @@ pub enum FlushError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ShutdownError {
-    /// It was called from inside a callback of the same object, for whose end it would have to wait.
-    #[error("shutdown was called from inside a callback of the same object: call it from another thread")]
+    /// It was called from inside a callback of the same object, for whose end it would have to
+    /// wait.
+    #[error(
+        "shutdown was called from inside a callback of the same object: call it from another thread"
+    )]
     InCallback,
     /// It was called in a process made by `fork`, which has the object but not its threads.
-    #[error("shutdown was called in a forked child, which has no thread to shut down: start after the fork")]
+    #[error(
+        "shutdown was called in a forked child, which has no thread to shut down: start after the fork"
+    )]
     InForkedChild,
 }
 
@@ -177,7 +198,8 @@ pub enum BindError {
     /// The sockets that systemd passed to this process are not as they must be.
     #[error("cannot take over a socket")]
     Activation(#[from] ActivationError),
-    /// What was given to [`listen_on`](crate::ReaderBuilder::listen_on) is no Unix stream socket that listens.
+    /// What was given to [`listen_on`](crate::ReaderBuilder::listen_on) is no Unix stream socket
+    /// that listens.
     #[error("what was given to listen on is {kind}: it must be a Unix stream socket that listens")]
     #[non_exhaustive]
     NotListening {
@@ -193,8 +215,8 @@ pub enum BindError {
         /// What it is, in words.
         kind: &'static str,
     },
-    /// Others could replace a socket in this directory: all may write to it and it has no sticky bit, or (when it was to be made) it
-    /// is another user's.
+    /// Others could replace a socket in this directory: all may write to it and it has no sticky
+    /// bit, or (when it was to be made) it is another user's.
     #[error("others can replace a socket in {}: take their right to write away, or choose another directory", directory.display())]
     #[non_exhaustive]
     UnsafeDirectory {

@@ -50,17 +50,20 @@ impl ShortPrefix {
 /// What the first bytes of a frame say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
-    /// A whole prefix of `prefix_len` bytes, which announces `payload_len` bytes. Still a `u64`: it is compared
-    /// with the limit before it becomes a size.
-    Length { payload_len: u64, prefix_len: NonZeroUsize },
+    /// A whole prefix of `prefix_len` bytes, which announces `payload_len` bytes. Still a `u64`: it
+    /// is compared with the limit before it becomes a size.
+    Length {
+        payload_len: u64,
+        prefix_len: NonZeroUsize,
+    },
     /// A good beginning; more bytes decide.
     Incomplete,
     /// No `u64`, whatever follows.
     Invalid,
 }
 
-/// Reads the length prefix at the start of `input`. Needless continuation bytes are accepted, as Go's
-/// `binary.ReadUvarint` does.
+/// Reads the length prefix at the start of `input`. Needless continuation bytes are accepted, as
+/// Go's `binary.ReadUvarint` does.
 #[inline]
 pub(crate) fn parse_prefix(input: &[u8]) -> Parsed {
     match *input {
@@ -69,7 +72,8 @@ pub(crate) fn parse_prefix(input: &[u8]) -> Parsed {
         [low, high @ 0..=0x7f, ..] => length(u64::from(low & 0x7f) | u64::from(high) << 7, 2),
         _ => match u64::decode_var(input) {
             Some((payload_len, prefix_len)) => length(payload_len, prefix_len),
-            // decode_var says `None` for "more bytes needed" and for "never": the tenth byte tells them apart.
+            // decode_var says `None` for "more bytes needed" and for "never": the tenth byte tells
+            // them apart.
             None if input.len() < MAX_PREFIX_LEN => Parsed::Incomplete,
             None => Parsed::Invalid,
         },
@@ -78,8 +82,10 @@ pub(crate) fn parse_prefix(input: &[u8]) -> Parsed {
 
 #[inline]
 fn length(payload_len: u64, prefix_len: usize) -> Parsed {
-    NonZeroUsize::new(prefix_len)
-        .map_or(Parsed::Invalid, |prefix_len| Parsed::Length { payload_len, prefix_len })
+    NonZeroUsize::new(prefix_len).map_or(Parsed::Invalid, |prefix_len| Parsed::Length {
+        payload_len,
+        prefix_len,
+    })
 }
 
 #[cfg(test)]
@@ -88,7 +94,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn parsed(payload_len: u64, prefix_len: usize) -> Parsed {
-        Parsed::Length { payload_len, prefix_len: NonZeroUsize::new(prefix_len).unwrap() }
+        Parsed::Length {
+            payload_len,
+            prefix_len: NonZeroUsize::new(prefix_len).unwrap(),
+        }
     }
 
     #[test]
@@ -106,7 +115,10 @@ mod tests {
                 Some(ShortPrefix::Two(bytes)) => assert_eq!(bytes, hex),
                 None => assert!(hex.len() > 2),
             }
-            assert_eq!(parse_prefix(hex), parsed(u64::try_from(len).unwrap(), hex.len()));
+            assert_eq!(
+                parse_prefix(hex),
+                parsed(u64::try_from(len).unwrap(), hex.len())
+            );
         }
         assert_eq!(
             parse_prefix(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01]),
@@ -145,7 +157,11 @@ mod tests {
                 return u64::try_from(value).map_or(Parsed::Invalid, |value| parsed(value, at + 1));
             }
         }
-        if input.len() < MAX_PREFIX_LEN { Parsed::Incomplete } else { Parsed::Invalid }
+        if input.len() < MAX_PREFIX_LEN {
+            Parsed::Incomplete
+        } else {
+            Parsed::Invalid
+        }
     }
 
     proptest! {

@@ -1,8 +1,10 @@
-//! The fast way to hand log lines, metrics and events to another daemon on the same machine, over a Unix socket.
+//! The fast way to hand log lines, metrics and events to another daemon on the same machine, over a
+//! Unix socket.
 //!
-//! A program hands a message over and forgets it; a collector on the same host gets it. A [`Writer`] takes messages at once and
-//! sends them from a thread of its own, many with each system call; a [`Reader`] accepts connections and gives every
-//! message to a function. The wire is that of the Go library uds-ipc, in both directions.
+//! A program hands a message over and forgets it; a collector on the same host gets it. A
+//! [`Writer`] takes messages at once and sends them from a thread of its own, many with each system
+//! call; a [`Reader`] accepts connections and gives every message to a function. The wire is that
+//! of the Go library uds-ipc, in both directions.
 //!
 //! # Both ends
 //!
@@ -44,8 +46,9 @@
 //!
 //! # Sending
 //!
-//! [`Writer::try_send`] never blocks: not on the socket, not for the reader. It copies what you borrow to it and takes over what you give
-//! it. What does not fit into the queue comes back in the error.
+//! [`Writer::try_send`] never blocks: not on the socket, not for the reader. It copies what you
+//! borrow to it and takes over what you give it. What does not fit into the queue comes back in the
+//! error.
 //!
 //! ```
 //! use std::time::Duration;
@@ -67,13 +70,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Writer::reserve`] gives room to be filled in place. Threads share a writer by reference or in an [`Arc`](std::sync::Arc); messages of one thread arrive in
-//! the order in which it sent them.
+//! [`Writer::reserve`] gives room to be filled in place. Threads share a writer by reference or in
+//! an [`Arc`](std::sync::Arc); messages of one thread arrive in the order in which it sent them.
 //!
 //! # Receiving
 //!
-//! Messages of one connection come one at a time and in order; connections are served side by side. The slice is valid for the call only. A
-//! [`Handler`] also learns who sent it, and when a batch ends:
+//! Messages of one connection come one at a time and in order; connections are served side by side.
+//! The slice is valid for the call only. A [`Handler`] also learns who sent it, and when a batch
+//! ends:
 //!
 //! ```
 //! use std::sync::Mutex;
@@ -105,22 +109,29 @@
 //!
 //! # What is guaranteed
 //!
-//! * At most once, the default: nothing is delivered twice. With [`Delivery::AtLeastOnce`] a reader may be killed at any moment and nothing is lost, and
-//!   some messages may come twice. Half a message never comes.
-//! * Messages of one thread arrive in order on one connection; those of different threads have no order. A reader that takes nothing for the write timeout gets a new connection, which it may
-//!   handle beside the rest of the old one: a longer [`write_timeout`](WriterBuilder::write_timeout) suits readers that pause.
-//! * Nothing is lost while the reader is away, stops as planned or closes an idle connection, up to the bounds of the queue.
-//! * At most once, a reader that is killed loses what it had read and not handled, and what lay in its socket's buffer: up to 462,848 bytes with the default settings; on Linux
-//!   the writer notices and counts it.
+//! * At most once, the default: nothing is delivered twice. With [`Delivery::AtLeastOnce`] a reader
+//!   may be killed at any moment and nothing is lost, and some messages may come twice. Half a
+//!   message never comes.
+//! * Messages of one thread arrive in order on one connection; those of different threads have no
+//!   order. A reader that takes nothing for the write timeout gets a new connection, which it may
+//!   handle beside the rest of the old one: a longer
+//!   [`write_timeout`](WriterBuilder::write_timeout) suits readers that pause.
+//! * Nothing is lost while the reader is away, stops as planned or closes an idle connection, up to
+//!   the bounds of the queue.
+//! * At most once, a reader that is killed loses what it had read and not handled, and what lay in
+//!   its socket's buffer: up to 462,848 bytes with the default settings; on Linux the writer
+//!   notices and counts it.
 //! * Memory is bounded at both ends, whatever the other does.
-//! * [`Writer::shutdown`] and [`Reader::shutdown`] end in time, whatever the other end or a handler does.
+//! * [`Writer::shutdown`] and [`Reader::shutdown`] end in time, whatever the other end or a handler
+//!   does.
 //!
 //! [`guide::delivery`] goes through every case, [`guide::sockets`] through who may connect.
 //!
 //! # When things go wrong
 //!
-//! Errors come back from the call that met them. What happens later, on a thread, is an event, told to the observer of
-//! [`WriterBuilder::on_event`] and [`ReaderBuilder::on_event`], and a figure in [`Writer::metrics`] and [`Reader::metrics`].
+//! Errors come back from the call that met them. What happens later, on a thread, is an event, told
+//! to the observer of [`WriterBuilder::on_event`] and [`ReaderBuilder::on_event`], and a figure in
+//! [`Writer::metrics`] and [`Reader::metrics`].
 //!
 //! | situation | what happens | event | figure |
 //! | --- | --- | --- | --- |
@@ -147,13 +158,16 @@
 //! frame = length (unsigned LEB128 varint, 1 to 10 bytes)  payload (length bytes)
 //! ```
 //!
-//! So `"a"` is `01 61`, and 300 bytes begin with `ac 02`. It is that of Protocol Buffers' length-delimited streams, and byte for byte that of the
-//! Go library. A length of zero is no message: it keeps a connection alive, and asks the reader for a receipt. That is one varint on the same
-//! socket: how many messages of this connection its handler has dealt with. A reader sends none unasked.
+//! So `"a"` is `01 61`, and 300 bytes begin with `ac 02`. It is that of Protocol Buffers'
+//! length-delimited streams, and byte for byte that of the Go library. A length of zero is no
+//! message: it keeps a connection alive, and asks the reader for a receipt. That is one varint on
+//! the same socket: how many messages of this connection its handler has dealt with. A reader sends
+//! none unasked.
 //!
 //! # Platforms
 //!
-//! Linux first; macOS and the BSDs are type-checked only, and differ where the docs of an item say so. Windows is not supported yet.
+//! Linux first; macOS and the BSDs are type-checked only, and differ where the docs of an item say
+//! so. Windows is not supported yet.
 
 mod activation;
 mod address;
@@ -185,7 +199,8 @@ pub mod fuzzing {
 pub use address::{Address, AddressError, MAX_PATH_LEN, runtime_path};
 pub use error::{BindError, FlushError, SendError, SettingError, ShutdownError, StartError};
 pub use event::{
-    BadReceipt, CloseCause, ConnectError, LostCause, NotifyError, ReaderEvent, RefuseCause, WriterEvent,
+    BadReceipt, CloseCause, ConnectError, LostCause, NotifyError, ReaderEvent, RefuseCause,
+    WriterEvent,
 };
 pub use message::Message;
 pub use metrics::{Dropped, Failed, ProtocolErrors, ReaderMetrics, Tally, WriterMetrics};

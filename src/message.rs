@@ -5,14 +5,17 @@ use bytes::Bytes;
 
 /// Something that can be sent: any borrowed or owned run of bytes or text.
 ///
-/// What is borrowed (`&[u8]`, `&str`, `&Vec<u8>`, `&String`, `&[u8; N]`, `&Bytes`) is copied into the queue. What is owned (`Vec<u8>`,
-/// `String`, [`Bytes`], `Box<[u8]>`) is copied while it is small, which is faster, and handed over without a copy from 8 KiB on. A [`Bytes`] that is a part of something larger keeps
-/// all of that in memory until it is sent. One with an owner
-/// ([`Bytes::from_owner`]) is given up on the writer's thread, or on that of a sender that makes room; its owner may call the writer then.
+/// What is borrowed (`&[u8]`, `&str`, `&Vec<u8>`, `&String`, `&[u8; N]`, `&Bytes`) is copied into
+/// the queue. What is owned (`Vec<u8>`, `String`, [`Bytes`], `Box<[u8]>`) is copied while it is
+/// small, which is faster, and handed over without a copy from 8 KiB on. A [`Bytes`] that is a part
+/// of something larger keeps all of that in memory until it is sent. One with an owner
+/// ([`Bytes::from_owner`]) is given up on the writer's thread, or on that of a sender that makes
+/// room; its owner may call the writer then.
 ///
 /// This trait is sealed: the list above is all there is.
 pub trait Message: sealed::Sealed + Sized {
-    /// What a refusal gives back: the message itself where it was owned, `()` where the caller still has it.
+    /// What a refusal gives back: the message itself where it was owned, `()` where the caller
+    /// still has it.
     type Returned: 'static;
 
     #[doc(hidden)]
@@ -81,7 +84,8 @@ macro_rules! owned {
     )*};
 }
 
-/// Gives memory back that a buffer has and does not use: the queue's bound counts only what is used.
+/// Gives memory back that a buffer has and does not use: the queue's bound counts only what is
+/// used.
 pub(crate) fn without_slack(mut buffer: Vec<u8>) -> Vec<u8> {
     if buffer.capacity() / 2 > buffer.len() {
         buffer.shrink_to_fit();

@@ -18,7 +18,10 @@ pub struct Tally {
 impl Tally {
     /// One message of `len` bytes.
     pub(crate) fn one(len: usize) -> Self {
-        Self { messages: 1, bytes: widen(len) }
+        Self {
+            messages: 1,
+            bytes: widen(len),
+        }
     }
 
     /// By how much it is more than `other`, if it is.
@@ -33,7 +36,10 @@ impl Tally {
 impl Add for Tally {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self { messages: self.messages + other.messages, bytes: self.bytes + other.bytes }
+        Self {
+            messages: self.messages + other.messages,
+            bytes: self.bytes + other.bytes,
+        }
     }
 }
 
@@ -46,7 +52,10 @@ impl AddAssign for Tally {
 impl Sub for Tally {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
-        Self { messages: self.messages - other.messages, bytes: self.bytes - other.bytes }
+        Self {
+            messages: self.messages - other.messages,
+            bytes: self.bytes - other.bytes,
+        }
     }
 }
 
@@ -61,22 +70,27 @@ pub(crate) fn widen(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
 
-/// The figures of a [`Writer`](crate::Writer) at one moment. All but `queued` and `connected` only grow.
+/// The figures of a [`Writer`](crate::Writer) at one moment. All but `queued` and `connected` only
+/// grow.
 ///
 /// At rest the books balance, in messages and in bytes:
-/// `accepted = sent + dropped.oldest + failed.given_up + failed.left + queued`, and with delivery at least once `confirmed` stands in the place
-/// of `sent`. Every attempt to send ends as accepted or
-/// as one of the refusals in [`Dropped`]. An empty message is accepted, sends nothing, and is in no figure.
+/// `accepted = sent + dropped.oldest + failed.given_up + failed.left + queued`, and with delivery
+/// at least once `confirmed` stands in the place of `sent`. Every attempt to send ends as accepted
+/// or as one of the refusals in [`Dropped`]. An empty message is accepted, sends nothing, and is in
+/// no figure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriterMetrics {
     /// What the queue took.
     pub accepted: Tally,
-    /// Messages of which the kernel took the last byte. Not: read, handled, kept. Each counts once.
+    /// Messages of which the kernel took the last byte. Not: read, handled, kept. Each counts
+    /// once.
     pub sent: Tally,
-    /// Messages that the reader's receipts cover: its handler has dealt with them. Counted with delivery at least once; at most once it is 0.
+    /// Messages that the reader's receipts cover: its handler has dealt with them. Counted with
+    /// delivery at least once; at most once it is 0.
     pub confirmed: Tally,
-    /// Messages that were sent again, as often as they were: the connection had ended before a receipt covered them.
+    /// Messages that were sent again, as often as they were: the connection had ended before a
+    /// receipt covered them.
     pub resent: Tally,
     /// What waits to be sent, or for a receipt: accepted, and not yet ended one way or the other.
     pub queued: Tally,
@@ -84,10 +98,11 @@ pub struct WriterMetrics {
     pub dropped: Dropped,
     /// What was accepted and could not be sent.
     pub failed: Failed,
-    /// Connections made. One may be made to a reader that is just dying, before its socket is gone; for 20 ms after a loss nothing is written to a new one.
+    /// Connections made. One may be made to a reader that is just dying, before its socket is
+    /// gone; for 20 ms after a loss nothing is written to a new one.
     pub connects: u64,
-    /// Connections lost whose peer had not read all that the kernel held for it: those messages counted as sent and
-    /// were not received. Linux only; elsewhere 0.
+    /// Connections lost whose peer had not read all that the kernel held for it: those messages
+    /// counted as sent and were not received. Linux only; elsewhere 0.
     pub lost_with_unread: u64,
     /// Writes that took at least one byte; each is one system call.
     pub writes: u64,
@@ -123,7 +138,8 @@ impl Dropped {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Failed {
-    /// Given up, because three connections in a row ended in the middle of this message; at least once, when the reader knew nothing but its length.
+    /// Given up, because three connections in a row ended in the middle of this message; at least
+    /// once, when the reader knew nothing but its length.
     pub given_up: Tally,
     /// Left in the queue when the time for the shutdown was over.
     pub left: Tally,
@@ -137,11 +153,13 @@ impl Failed {
     }
 }
 
-/// The figures of a [`Reader`](crate::Reader) at one moment. All but `open` and `threads` only grow.
+/// The figures of a [`Reader`](crate::Reader) at one moment. All but `open` and `threads` only
+/// grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReaderMetrics {
-    /// Messages given to the handler, and their bytes. Counted after each read, so that a slow handler has had more than stand here.
+    /// Messages given to the handler, and their bytes. Counted after each read, so that a slow
+    /// handler has had more than stand here.
     pub received: Tally,
     /// Connections accepted since the start.
     pub connections: u64,
@@ -165,7 +183,11 @@ pub struct ReaderMetrics {
 impl fmt::Display for ReaderMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Tally { messages, bytes } = self.received;
-        write!(f, "{messages} messages ({bytes} bytes) received, {} connections open", self.open)?;
+        write!(
+            f,
+            "{messages} messages ({bytes} bytes) received, {} connections open",
+            self.open
+        )?;
         for (count, what) in [
             (self.handler_errors, "handler errors"),
             (self.panics, "panics"),
@@ -220,7 +242,8 @@ impl Counter {
         self.0.fetch_sub(less, Ordering::Relaxed);
     }
 
-    /// Publishes a number that is kept under somebody's lock: a plain store, where `add` would be a locked instruction.
+    /// Publishes a number that is kept under somebody's lock: a plain store, where `add` would be a
+    /// locked instruction.
     #[inline]
     pub(crate) fn publish(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
@@ -236,7 +259,10 @@ pub(crate) struct TallyCounter {
 
 impl TallyCounter {
     pub(crate) fn value(&self) -> Tally {
-        Tally { messages: self.messages.value(), bytes: self.bytes.value() }
+        Tally {
+            messages: self.messages.value(),
+            bytes: self.bytes.value(),
+        }
     }
 
     pub(crate) fn add(&self, more: Tally) {

@@ -41,7 +41,11 @@ impl<E> Clone for Observer<E> {
 
 impl<E> fmt::Debug for Observer<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Observer(..)" } else { "Observer(none)" })
+        f.write_str(if self.0.is_some() {
+            "Observer(..)"
+        } else {
+            "Observer(none)"
+        })
     }
 }
 
@@ -49,7 +53,8 @@ impl<E> fmt::Debug for Observer<E> {
 pub(crate) fn guarded<T>(act: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(act)).map_err(|panic| {
         let message = panic_message(&*panic);
-        // To drop what somebody panicked with can panic too. What that panics with is kept for ever, or there would be no end to it.
+        // To drop what somebody panicked with can panic too. What that panics with is kept for
+        // ever, or there would be no end to it.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
             Box::leak(again);
         }
@@ -58,7 +63,9 @@ pub(crate) fn guarded<T>(act: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a panic without text").to_owned()
 }

@@ -3,10 +3,12 @@
 
 use std::fmt;
 
-/// The identity of a peer's process when it connected (seen from a writer: when the reader began to listen).
+/// The identity of a peer's process when it connected (seen from a writer: when the reader began to
+/// listen).
 ///
-/// It is the kernel's word, not the peer's. It names who made the socket, not who writes to it now: a descriptor can
-/// be passed on. In a user namespace that does not map an id, that id is the overflow id, 65534.
+/// It is the kernel's word, not the peer's. It names who made the socket, not who writes to it now:
+/// a descriptor can be passed on. In a user namespace that does not map an id, that id is the
+/// overflow id, 65534.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Credentials {
@@ -14,8 +16,9 @@ pub struct Credentials {
     pub uid: u32,
     /// The effective group id.
     pub gid: u32,
-    /// The process id: on Linux only, and `None` for a process outside our pid namespace. Good for a log, not for a
-    /// permission: the kernel gives the number to somebody else once the process has ended.
+    /// The process id: on Linux only, and `None` for a process outside our pid namespace. Good for
+    /// a log, not for a permission: the kernel gives the number to somebody else once the
+    /// process has ended.
     pub pid: Option<u32>,
 }
 

@@ -1,5 +1,6 @@
-//! Buffers that are used again, with whatever is in them: not to clear what is overwritten saves time.
-//! Bounded in number and in the size of each: what has grown beyond is given back to the allocator.
+//! Buffers that are used again, with whatever is in them: not to clear what is overwritten saves
+//! time. Bounded in number and in the size of each: what has grown beyond is given back to the
+//! allocator.
 
 use parking_lot::Mutex;
 
@@ -14,7 +15,11 @@ pub(crate) struct Pool {
 impl Pool {
     /// Keeps at most `most` buffers of at most `max_capacity` bytes each.
     pub(crate) fn new(most: usize, max_capacity: usize) -> Self {
-        Self { spare: Mutex::new(Vec::new()), most, max_capacity }
+        Self {
+            spare: Mutex::new(Vec::new()),
+            most,
+            max_capacity,
+        }
     }
 
     /// A buffer as its last user left it, or a new one.

@@ -27,6 +27,8 @@ impl Scope {
     /// Whether the caller runs on one of this object's threads, that is in one of its callbacks.
     pub(crate) fn is_current(self) -> bool {
         // During the thread's own end its locals are gone, and then no callback runs on it.
-        INSIDE.try_with(|inside| inside.get() == Some(self)).unwrap_or(false)
+        INSIDE
+            .try_with(|inside| inside.get() == Some(self))
+            .unwrap_or(false)
     }
 }

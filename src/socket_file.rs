@@ -7,8 +7,8 @@ use crate::address::Address;
 use crate::error::BindError;
 use crate::sys;
 
-/// Makes the directory of a socket, and those above it, for their owner and group only (0750). What exists is left as
-/// it is.
+/// Makes the directory of a socket, and those above it, for their owner and group only (0750). What
+/// exists is left as it is.
 ///
 /// ```
 /// # let directory = tempfile::tempdir()?;
@@ -30,8 +30,8 @@ pub fn create_socket_dir(socket: impl AsRef<OsStr>) -> Result<(), BindError> {
 
 /// Removes the socket at `path` if nobody accepts on it. Says whether there was one.
 ///
-/// A reader does this by itself when it binds. Unlike the Go library's `CleanupSocket` this neither removes what is no
-/// socket nor takes a live one away.
+/// A reader does this by itself when it binds. Unlike the Go library's `CleanupSocket` this neither
+/// removes what is no socket nor takes a live one away.
 ///
 /// ```
 /// use std::os::unix::net::UnixListener;
@@ -46,7 +46,8 @@ pub fn create_socket_dir(socket: impl AsRef<OsStr>) -> Result<(), BindError> {
 /// ```
 ///
 /// # Errors
-/// When the address is none, somebody accepts there, it is no stream socket, or it cannot be removed.
+/// When the address is none, somebody accepts there, it is no stream socket, or it cannot be
+/// removed.
 pub fn remove_stale_socket(path: impl AsRef<Path>) -> Result<bool, BindError> {
     let address = Address::new(path.as_ref())?;
     match address.path() {

@@ -1,6 +1,10 @@
-//! What a message costs of the heap. A process of its own: all its allocations are counted, those of both ends.
+//! What a message costs of the heap. A process of its own: all its allocations are counted, those
+//! of both ends.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where something is not as it must be")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails where something is not as it must be"
+)]
 
 use std::alloc::System;
 use std::convert::Infallible;
@@ -17,10 +21,15 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// Only a failure waits this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many messages of `len` bytes are sent before they are waited for: what has room in the eight blocks that a writer keeps, however slow the reader
-/// is. At least once a block is used again only after a receipt, and may have one message in it.
+/// How many messages of `len` bytes are sent before they are waited for: what has room in the eight
+/// blocks that a writer keeps, however slow the reader is. At least once a block is used again only
+/// after a receipt, and may have one message in it.
 fn round(delivery: Delivery, len: usize) -> usize {
-    if delivery == Delivery::AtLeastOnce { 6 } else { (512 * 1024 / len).min(1000) }
+    if delivery == Delivery::AtLeastOnce {
+        6
+    } else {
+        (512 * 1024 / len).min(1000)
+    }
 }
 
 struct Touch;
@@ -56,7 +65,8 @@ impl Way {
     }
 }
 
-/// How often memory was asked for while messages were sent and handled. They are the user's, and are made before.
+/// How often memory was asked for while messages were sent and handled. They are the user's, and
+/// are made before.
 fn allocations(writer: &Writer, len: usize, way: Way, round: usize) -> usize {
     let mut allocations = 0;
     for _ in 0..100 {
@@ -73,12 +83,17 @@ fn allocations(writer: &Writer, len: usize, way: Way, round: usize) -> usize {
 }
 
 fn run(path: &Path, delivery: Delivery) -> Vec<String> {
-    let reader = Reader::builder(path).bind().unwrap().start_handler(Touch).unwrap();
+    let reader = Reader::builder(path)
+        .bind()
+        .unwrap()
+        .start_handler(Touch)
+        .unwrap();
     let writer = Writer::builder(path).delivery(delivery).start().unwrap();
     let mut found = Vec::new();
     for way in [Way::Copied, Way::Owned, Way::WriteSlot] {
         for len in [1, 100, 1024, 4096] {
-            // Threads start, and buffers grow to their size, whenever chance wants it; but that comes to an end.
+            // Threads start, and buffers grow to their size, whenever chance wants it; but that
+            // comes to an end.
             let counts = (0..30).map(|_| allocations(&writer, len, way, round(delivery, len)));
             if !counts.into_iter().any(|count| count == 0) {
                 found.push(format!("{delivery:?}, {way:?}, {len} bytes"));

@@ -1,7 +1,11 @@
 //! The command-line tool, as its users run it: processes, standard streams, signals, exit codes.
 //! What the library promises is tested elsewhere.
 #![cfg(feature = "cli")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines, Read, Write};
@@ -73,7 +77,8 @@ impl Place {
     }
 }
 
-/// A running tool; killed with its test, or when patience is over, so that nobody waits for it for ever.
+/// A running tool; killed with its test, or when patience is over, so that nobody waits for it for
+/// ever.
 struct Tool {
     child: Child,
     errors: Lines<BufReader<ChildStderr>>,
@@ -91,7 +96,12 @@ impl Tool {
                 let _ = kill(pid, Signal::SIGKILL);
             }
         });
-        Self { child, errors, said: Vec::new(), watch: Some(watch) }
+        Self {
+            child,
+            errors,
+            said: Vec::new(),
+            watch: Some(watch),
+        }
     }
 
     /// Waits for a line on standard error that has these words.
@@ -117,7 +127,10 @@ impl Tool {
     fn end(mut self) -> Ended {
         self.said.extend(self.errors.by_ref().map_while(Result::ok));
         self.watch = None;
-        Ended { code: self.child.wait().unwrap().code(), said: mem::take(&mut self.said) }
+        Ended {
+            code: self.child.wait().unwrap().code(),
+            said: mem::take(&mut self.said),
+        }
     }
 
     fn stop(self) -> Ended {
@@ -145,7 +158,10 @@ impl Ended {
     /// One figure by its path, such as `sent/messages`, from the last line.
     #[track_caller]
     fn figure(&self, path: &str) -> u64 {
-        let figures: Option<Value> = self.said.last().and_then(|line| serde_json::from_str(line).ok());
+        let figures: Option<Value> = self
+            .said
+            .last()
+            .and_then(|line| serde_json::from_str(line).ok());
         let figure = figures.and_then(|figures| figures.pointer(&format!("/{path}"))?.as_u64());
         figure.unwrap_or_else(|| panic!("no {path}: {self:?}"))
     }
@@ -158,7 +174,10 @@ impl Ended {
 
     #[track_caller]
     fn assert_said(&self, words: &str) -> &Self {
-        assert!(self.said.iter().any(|line| line.contains(words)), "not said: {words}: {self:?}");
+        assert!(
+            self.said.iter().any(|line| line.contains(words)),
+            "not said: {words}: {self:?}"
+        );
         self
     }
 
@@ -166,16 +185,30 @@ impl Ended {
     #[track_caller]
     fn assert_books_balance(&self) -> &Self {
         for unit in ["messages", "bytes"] {
-            let done = if self.figure("confirmed/messages") > 0 { "confirmed" } else { "sent" };
-            let ends = [done, "queued", "dropped/oldest", "failed/given_up", "failed/left"];
-            let ended: u64 = ends.iter().map(|end| self.figure(&format!("{end}/{unit}"))).sum();
+            let done = if self.figure("confirmed/messages") > 0 {
+                "confirmed"
+            } else {
+                "sent"
+            };
+            let ends = [
+                done,
+                "queued",
+                "dropped/oldest",
+                "failed/given_up",
+                "failed/left",
+            ];
+            let ended: u64 = ends
+                .iter()
+                .map(|end| self.figure(&format!("{end}/{unit}")))
+                .sum();
             assert_eq!(self.figure(&format!("accepted/{unit}")), ended, "{self:?}");
         }
         self
     }
 }
 
-/// Several thousand lines of all kinds: text, bytes that are no text, carriage returns, empty ones, long ones.
+/// Several thousand lines of all kinds: text, bytes that are no text, carriage returns, empty ones,
+/// long ones.
 fn all_kinds_of_lines() -> Vec<Vec<u8>> {
     let lines = (0..6000).map(|number: usize| match number % 5 {
         0 => format!("line {number}").into_bytes(),
@@ -184,7 +217,9 @@ fn all_kinds_of_lines() -> Vec<Vec<u8>> {
         3 => [0xff, 0x00, 0xc3].repeat(number % 7 + 1),
         _ => number.to_string().repeat(number % 700).into_bytes(),
     });
-    lines.chain([vec![b'x'; 400_000], b"the last".to_vec()]).collect()
+    lines
+        .chain([vec![b'x'; 400_000], b"the last".to_vec()])
+        .collect()
 }
 
 #[test]
@@ -198,10 +233,22 @@ fn lines_arrive_byte_for_byte() {
     received.assert_code(0);
 
     let full: Vec<_> = lines.into_iter().filter(|line| !line.is_empty()).collect();
-    let expected: Vec<u8> = full.iter().flat_map(|line| [&line[..], b"\n"].concat()).collect();
-    assert!(place.printed() == expected, "what was printed is not what was sent");
+    let expected: Vec<u8> = full
+        .iter()
+        .flat_map(|line| [&line[..], b"\n"].concat())
+        .collect();
+    assert!(
+        place.printed() == expected,
+        "what was printed is not what was sent"
+    );
     let count = u64::try_from(full.len()).unwrap();
-    assert_eq!((sent.figure("sent/messages"), received.figure("received/messages")), (count, count));
+    assert_eq!(
+        (
+            sent.figure("sent/messages"),
+            received.figure("received/messages")
+        ),
+        (count, count)
+    );
     assert_eq!(sent.figure("sent/bytes"), received.figure("received/bytes"));
 }
 
@@ -211,8 +258,18 @@ fn lines_are_confirmed_where_that_is_asked_for() {
     let listener = place.listen(&[]);
     let sent = place.send(b"one\ntwo\n", &["--at-least-once"]).end();
     sent.assert_code(0).assert_books_balance();
-    assert_eq!((sent.figure("confirmed/messages"), sent.figure("resent/messages")), (2, 0));
-    assert_eq!(place.printed(), b"one\ntwo\n", "what is confirmed is printed");
+    assert_eq!(
+        (
+            sent.figure("confirmed/messages"),
+            sent.figure("resent/messages")
+        ),
+        (2, 0)
+    );
+    assert_eq!(
+        place.printed(),
+        b"one\ntwo\n",
+        "what is confirmed is printed"
+    );
     listener.stop().assert_code(0);
 }
 
@@ -236,12 +293,21 @@ fn json_tells_who_sent_what() {
     sender.end().assert_code(0);
     listener.stop().assert_code(0);
     let printed = String::from_utf8(place.printed()).unwrap();
-    let messages: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let messages: Vec<Value> = printed
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(messages.len(), 2);
     for (message, length) in messages.iter().zip([22, 2]) {
-        assert_eq!((&message["connection"], &message["length"]), (&1.into(), &length.into()));
+        assert_eq!(
+            (&message["connection"], &message["length"]),
+            (&1.into(), &length.into())
+        );
         assert_eq!(message["uid"], nix::unistd::geteuid().as_raw());
-        assert!(!cfg!(target_os = "linux") || message["pid"] == pid, "{message}");
+        assert!(
+            !cfg!(target_os = "linux") || message["pid"] == pid,
+            "{message}"
+        );
     }
     assert_eq!(messages[0]["text"], "with \"quotes\", \\ and \u{1}");
     assert_eq!(messages[1]["base64"], STANDARD.encode(b"\xff\xfe"));
@@ -253,10 +319,21 @@ fn frames_may_hold_any_bytes() {
     let place = Place::new();
     let listener = place.listen(&["--format", "hex"]);
     let long = [&[0xac, 0x02][..], &[b'\n'; 300]].concat();
-    let frames = [&[4, 0x00, b'\n', 0x1f, 0xa9, 0, 0x81, 0x00, b'c'][..], &long].concat();
-    place.send(&frames, &["--frames"]).end().assert_code(0).assert_books_balance();
+    let frames = [
+        &[4, 0x00, b'\n', 0x1f, 0xa9, 0, 0x81, 0x00, b'c'][..],
+        &long,
+    ]
+    .concat();
+    place
+        .send(&frames, &["--frames"])
+        .end()
+        .assert_code(0)
+        .assert_books_balance();
     listener.stop().assert_code(0);
-    assert_eq!(place.printed(), format!("000a1fa9\n63\n{}\n", "0a".repeat(300)).as_bytes());
+    assert_eq!(
+        place.printed(),
+        format!("000a1fa9\n63\n{}\n", "0a".repeat(300)).as_bytes()
+    );
 }
 
 #[test]
@@ -264,7 +341,9 @@ fn a_broken_frame_is_an_error_and_those_before_it_are_sent() {
     let place = Place::new();
     let listener = place.listen(&[]);
     let sent = place.send(b"\x02ok\x05a", &["--frames"]).end();
-    sent.assert_code(2).assert_said("truncated frame at byte 3").assert_books_balance();
+    sent.assert_code(2)
+        .assert_said("truncated frame at byte 3")
+        .assert_books_balance();
     listener.stop().assert_code(0);
     assert_eq!(place.printed(), b"ok\n");
 }
@@ -274,14 +353,27 @@ fn lines_above_the_limit_are_passed_over_and_counted() {
     const LIMIT: usize = 10 * 1024 * 1024;
     let place = Place::new();
     let listener = place.listen(&["--format", "none"]);
-    let lines =
-        [&b"before"[..], &vec![b'x'; LIMIT + 1], &vec![b'y'; LIMIT], b"after", &vec![b'x'; LIMIT + 2]];
+    let lines = [
+        &b"before"[..],
+        &vec![b'x'; LIMIT + 1],
+        &vec![b'y'; LIMIT],
+        b"after",
+        &vec![b'x'; LIMIT + 2],
+    ];
     let sent = place.send(&lines.join(&b'\n'), &["--timeout", "50"]).end();
-    sent.assert_code(1).assert_said("above the limit of 10 MiB: 2").assert_books_balance();
+    sent.assert_code(1)
+        .assert_said("above the limit of 10 MiB: 2")
+        .assert_books_balance();
     assert_eq!(sent.figure("dropped/too_large/messages"), 2);
-    assert_eq!(sent.figure("dropped/too_large/bytes"), u64::try_from(2 * LIMIT + 3).unwrap());
+    assert_eq!(
+        sent.figure("dropped/too_large/bytes"),
+        u64::try_from(2 * LIMIT + 3).unwrap()
+    );
     assert_eq!(listener.stop().figure("received/messages"), 3);
-    assert!(place.printed().is_empty(), "without a format messages are only counted");
+    assert!(
+        place.printed().is_empty(),
+        "without a format messages are only counted"
+    );
 }
 
 #[test]
@@ -289,10 +381,23 @@ fn a_listener_with_a_lower_limit_says_so_and_the_message_is_given_up() {
     let place = Place::new();
     let listener = place.listen(&["--max-message", "1000"]);
     let large = vec![b'x'; 2_000_000];
-    let sent = place.send(&[&large[..], b"\nsmall\n"].concat(), &["--timeout", "50"]).end();
-    sent.assert_code(1).assert_said("given up").assert_books_balance();
-    assert_eq!((sent.figure("sent/messages"), sent.figure("failed/given_up/messages")), (1, 1));
-    listener.stop().assert_code(0).assert_said("a message of 2000000 bytes, above the limit of 1000");
+    let sent = place
+        .send(&[&large[..], b"\nsmall\n"].concat(), &["--timeout", "50"])
+        .end();
+    sent.assert_code(1)
+        .assert_said("given up")
+        .assert_books_balance();
+    assert_eq!(
+        (
+            sent.figure("sent/messages"),
+            sent.figure("failed/given_up/messages")
+        ),
+        (1, 1)
+    );
+    listener
+        .stop()
+        .assert_code(0)
+        .assert_said("a message of 2000000 bytes, above the limit of 1000");
     assert_eq!(place.printed(), b"small\n");
 }
 
@@ -300,9 +405,12 @@ fn a_listener_with_a_lower_limit_says_so_and_the_message_is_given_up() {
 fn lines_of_many_senders_stay_whole() {
     let place = Place::new();
     let listener = place.listen(&[]);
-    let line = |sender: usize, number: usize| format!("{sender}:{number}:{}\n", "abc".repeat(number % 50));
+    let line =
+        |sender: usize, number: usize| format!("{sender}:{number}:{}\n", "abc".repeat(number % 50));
     let text = |sender| (0..3000).fold(String::new(), |text, number| text + &line(sender, number));
-    let senders: Vec<_> = (0..6).map(|sender| place.send(text(sender).as_bytes(), &[])).collect();
+    let senders: Vec<_> = (0..6)
+        .map(|sender| place.send(text(sender).as_bytes(), &[]))
+        .collect();
     for sender in senders {
         sender.end().assert_code(0);
     }
@@ -311,7 +419,10 @@ fn lines_of_many_senders_stay_whole() {
     for sender in 0..6 {
         let of_sender = |line: &&str| line.starts_with(&format!("{sender}:"));
         let lines: String = printed.split_inclusive('\n').filter(of_sender).collect();
-        assert!(lines == text(sender), "lines of sender {sender} are not as they were sent");
+        assert!(
+            lines == text(sender),
+            "lines of sender {sender} are not as they were sent"
+        );
     }
 }
 
@@ -319,7 +430,10 @@ fn lines_of_many_senders_stay_whole() {
 fn the_listener_has_its_mode_and_prints_figures_as_often_as_asked_for() {
     let place = Place::new();
     let mut listener = place.listen(&["--mode", "660", "--figures", "0.05"]);
-    assert_eq!(fs::metadata(place.path("s")).unwrap().permissions().mode() & 0o777, 0o660);
+    assert_eq!(
+        fs::metadata(place.path("s")).unwrap().permissions().mode() & 0o777,
+        0o660
+    );
     place.send(b"one\n", &[]).end().assert_code(0);
     let line = listener.wait_for(r#""messages":1"#);
     let figures: Value = serde_json::from_str(&line).unwrap();
@@ -370,11 +484,27 @@ fn failures_are_said_with_their_cause() {
     let _listener = place.listen(&[]);
     let folder = File::open(&place.0).unwrap().into();
     for (arguments, input, problem) in [
-        (["listen", "s"], Stdio::null(), "s is in use: stop the other reader"),
-        (["listen", "none/s"], Stdio::null(), "none: no such file or directory"),
-        (["send", "s"], folder, "uds-ipc: cannot read standard input: is a directory"),
+        (
+            ["listen", "s"],
+            Stdio::null(),
+            "s is in use: stop the other reader",
+        ),
+        (
+            ["listen", "none/s"],
+            Stdio::null(),
+            "none: no such file or directory",
+        ),
+        (
+            ["send", "s"],
+            folder,
+            "uds-ipc: cannot read standard input: is a directory",
+        ),
     ] {
-        place.tool(&arguments, input, Stdio::null()).end().assert_code(1).assert_said(problem);
+        place
+            .tool(&arguments, input, Stdio::null())
+            .end()
+            .assert_code(1)
+            .assert_said(problem);
     }
 }
 
@@ -397,7 +527,10 @@ fn bad_usage_has_a_code_of_its_own() {
         &["bench", "--producers", "0"],
         &["bench", "--seconds", "0"],
     ] {
-        place.tool(arguments, Stdio::null(), Stdio::null()).end().assert_code(2);
+        place
+            .tool(arguments, Stdio::null(), Stdio::null())
+            .end()
+            .assert_code(2);
     }
 }
 
@@ -406,8 +539,16 @@ fn nobody_listening_is_a_failure_that_says_what_was_left() {
     let place = Place::new();
     let ended = place.send(b"one\n\nthree\n", &["--timeout", "0.1"]).end();
     ended.assert_code(1).assert_books_balance();
-    ended.assert_said("no such file or directory").assert_said("left unsent when the time was over: 2");
-    assert_eq!((ended.figure("failed/left/messages"), ended.figure("failed/left/bytes")), (2, 8));
+    ended
+        .assert_said("no such file or directory")
+        .assert_said("left unsent when the time was over: 2");
+    assert_eq!(
+        (
+            ended.figure("failed/left/messages"),
+            ended.figure("failed/left/bytes")
+        ),
+        (2, 8)
+    );
 }
 
 #[test]
@@ -431,19 +572,39 @@ fn a_signal_stops_the_sender_once_it_has_sent_what_it_has_read() {
 #[test]
 fn a_signal_ends_a_sender_whose_queue_is_full() {
     let place = Place::new();
-    let mut sender = place.tool(&["send", "s", "--timeout", "0.1"], Stdio::piped(), Stdio::null());
+    let mut sender = place.tool(
+        &["send", "s", "--timeout", "0.1"],
+        Stdio::piped(),
+        Stdio::null(),
+    );
     let mut input = sender.child.stdin.take().unwrap();
     // More than the queue takes, but not so much that the pipe could not hold the rest.
-    input.write_all(&[&[b'x'; 99][..], b"\n"].concat().repeat(10_010)).unwrap();
+    input
+        .write_all(&[&[b'x'; 99][..], b"\n"].concat().repeat(10_010))
+        .unwrap();
     sender.signal(Signal::SIGTERM);
     let ended = sender.end();
-    ended.assert_code(1).assert_said("left unsent").assert_books_balance();
-    assert_eq!(ended.figure("accepted/messages"), ended.figure("failed/left/messages"));
+    ended
+        .assert_code(1)
+        .assert_said("left unsent")
+        .assert_books_balance();
+    assert_eq!(
+        ended.figure("accepted/messages"),
+        ended.figure("failed/left/messages")
+    );
     drop(input);
 }
 
 /// As short as a run can be: the figures are none, but all of them are there.
-const SHORT_BENCH: [&str; 7] = ["bench", "--size", "16,1000", "--producers", "1,2", "--seconds", "0.5"];
+const SHORT_BENCH: [&str; 7] = [
+    "bench",
+    "--size",
+    "16,1000",
+    "--producers",
+    "1,2",
+    "--seconds",
+    "0.5",
+];
 
 /// A run that goes on until somebody ends it.
 const LONG_BENCH: [&str; 5] = ["bench", "--size", "16", "--seconds", "3600"];
@@ -452,7 +613,9 @@ const LONG_BENCH: [&str; 5] = ["bench", "--size", "16", "--seconds", "3600"];
 #[track_caller]
 fn assert_figures(object: &Value, names: &[&str]) {
     for name in names {
-        let figure = object[name].as_f64().unwrap_or_else(|| panic!("no {name}: {object}"));
+        let figure = object[name]
+            .as_f64()
+            .unwrap_or_else(|| panic!("no {name}: {object}"));
         assert!(figure > 0.0, "{name}: {object}");
     }
 }
@@ -460,7 +623,11 @@ fn assert_figures(object: &Value, names: &[&str]) {
 #[test]
 fn a_bench_prints_all_its_figures() {
     let place = Place::new();
-    let mut bench = place.tool(&[&SHORT_BENCH[..], &["--json"]].concat(), Stdio::null(), Stdio::piped());
+    let mut bench = place.tool(
+        &[&SHORT_BENCH[..], &["--json"]].concat(),
+        Stdio::null(),
+        Stdio::piped(),
+    );
     let mut text = String::new();
     bench.output().read_to_string(&mut text).unwrap();
     let ended = bench.end();
@@ -472,18 +639,34 @@ fn a_bench_prints_all_its_figures() {
 
     let results: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(results["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(results["build"], if cfg!(debug_assertions) { "debug" } else { "release" });
+    assert_eq!(
+        results["build"],
+        if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        }
+    );
     assert_figures(&results["machine"], &["processors"]);
-    assert_figures(&results["settings"], &["rounds", "turn_seconds", "paced_size", "send_buffer_size"]);
-    assert!(results["settings"]["rounds"].as_u64() >= Some(7), "{results}");
+    assert_figures(
+        &results["settings"],
+        &["rounds", "turn_seconds", "paced_size", "send_buffer_size"],
+    );
+    assert!(
+        results["settings"]["rounds"].as_u64() >= Some(7),
+        "{results}"
+    );
     assert_figures(&results, &["timer_ns"]);
 
     let throughput = results["throughput"].as_array().unwrap();
-    let cases: Vec<_> =
-        throughput.iter().map(|row| (row["size"].as_u64(), row["producers"].as_u64())).collect();
+    let cases: Vec<_> = throughput
+        .iter()
+        .map(|row| (row["size"].as_u64(), row["producers"].as_u64()))
+        .collect();
     assert_eq!(
         cases,
-        [(16, 1), (16, 2), (1000, 1), (1000, 2)].map(|(size, producers)| (Some(size), Some(producers)))
+        [(16, 1), (16, 2), (1000, 1), (1000, 2)]
+            .map(|(size, producers)| (Some(size), Some(producers)))
     );
     for row in throughput {
         let names = [
@@ -497,7 +680,10 @@ fn a_bench_prints_all_its_figures() {
         assert_figures(row, &names);
         for name in names {
             let (ends, median) = (&row["spread"][name], row[name].as_f64());
-            assert!(ends[0].as_f64() <= median && median <= ends[1].as_f64(), "{name}: {row}");
+            assert!(
+                ends[0].as_f64() <= median && median <= ends[1].as_f64(),
+                "{name}: {row}"
+            );
         }
     }
     for list in ["handoff", "latency"] {
@@ -505,9 +691,23 @@ fn a_bench_prints_all_its_figures() {
         let rates: Vec<_> = paced.iter().map(|row| row["rate"].as_u64()).collect();
         assert_eq!(rates, [Some(1_000), Some(10_000), Some(200_000)]);
         for row in paced {
-            assert_figures(row, &["p50_ns", "p99_ns", "p999_ns", "max_ns", "reached_rate", "messages"]);
+            assert_figures(
+                row,
+                &[
+                    "p50_ns",
+                    "p99_ns",
+                    "p999_ns",
+                    "max_ns",
+                    "reached_rate",
+                    "messages",
+                ],
+            );
             assert!(row["p50_ns"].as_u64() <= row["max_ns"].as_u64(), "{row}");
-            assert_eq!(row.get("waking_p50_ns").is_some(), list == "handoff", "{row}");
+            assert_eq!(
+                row.get("waking_p50_ns").is_some(),
+                list == "handoff",
+                "{row}"
+            );
         }
     }
 }
@@ -515,8 +715,11 @@ fn a_bench_prints_all_its_figures() {
 #[test]
 fn a_bench_prints_tables_and_draws_a_picture() {
     let place = Place::new();
-    let mut bench =
-        place.tool(&[&SHORT_BENCH[..], &["--plot", "p.svg"]].concat(), Stdio::null(), Stdio::piped());
+    let mut bench = place.tool(
+        &[&SHORT_BENCH[..], &["--plot", "p.svg"]].concat(),
+        Stdio::null(),
+        Stdio::piped(),
+    );
     let mut text = String::new();
     bench.output().read_to_string(&mut text).unwrap();
     bench.end().assert_code(0);
@@ -524,11 +727,20 @@ fn a_bench_prints_tables_and_draws_a_picture() {
         assert!(text.contains(words), "no {words}: {text}");
     }
     let picture = fs::read_to_string(place.path("p.svg")).unwrap();
-    for words in ["16 B", "1000 B", "uds-ipc, 2 producers", "raw socket", "written by hand, 1 producer"] {
+    for words in [
+        "16 B",
+        "1000 B",
+        "uds-ipc, 2 producers",
+        "raw socket",
+        "written by hand, 1 producer",
+    ] {
         assert!(picture.contains(words), "no {words}: {picture}");
     }
     assert_is_xml(&picture);
-    let left: Vec<_> = fs::read_dir(&place.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> = fs::read_dir(&place.0)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(left, ["p.svg"]);
 }
 
@@ -549,7 +761,10 @@ fn assert_is_xml(text: &str) {
             open.push(name);
         }
     }
-    assert!(open.is_empty() && text.starts_with("<svg ") && text.trim_end().ends_with("</svg>"), "{open:?}");
+    assert!(
+        open.is_empty() && text.starts_with("<svg ") && text.trim_end().ends_with("</svg>"),
+        "{open:?}"
+    );
 }
 
 #[test]
@@ -557,20 +772,26 @@ fn a_picture_that_cannot_be_written_is_said_before_the_run() {
     let place = Place::new();
     let arguments = [&LONG_BENCH[..], &["--plot", "none/p.svg"]].concat();
     let ended = place.tool(&arguments, Stdio::null(), Stdio::null()).end();
-    ended.assert_code(1).assert_said("cannot write the picture none/p.svg: no such file or directory");
+    ended
+        .assert_code(1)
+        .assert_said("cannot write the picture none/p.svg: no such file or directory");
 }
 
 /// The process that a tool has started, if there is one now: the bench's reader.
 #[cfg(target_os = "linux")]
 fn child_of(parent: &Tool) -> Option<i32> {
     let tasks = fs::read_dir(format!("/proc/{}/task", parent.child.id())).ok()?;
-    let mut children = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
+    let mut children =
+        tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
     children.find_map(|children| children.split_whitespace().next()?.parse().ok())
 }
 
 #[cfg(target_os = "linux")]
 fn wait_for_child(parent: &Tool) -> i32 {
-    tick(Duration::from_millis(1)).iter().find_map(|_| child_of(parent)).unwrap()
+    tick(Duration::from_millis(1))
+        .iter()
+        .find_map(|_| child_of(parent))
+        .unwrap()
 }
 
 /// One that has ended, and that nobody has asked about yet, has no command line.
@@ -602,7 +823,10 @@ fn the_reader_of_a_bench_that_is_killed_ends() {
     let reader = wait_for_child(&bench);
     bench.signal(Signal::SIGKILL);
     bench.end();
-    let ended = tick(Duration::from_millis(1)).iter().take(60_000).any(|_| !is_running(reader));
+    let ended = tick(Duration::from_millis(1))
+        .iter()
+        .take(60_000)
+        .any(|_| !is_running(reader));
     assert!(ended);
 }
 
@@ -620,5 +844,8 @@ fn a_bench_whose_reader_dies_says_so() {
             let _ = kill(Pid::from_raw(reader), Signal::SIGKILL);
         }
     }
-    bench.end().assert_code(1).assert_said("the reader's process ended in the middle of a turn: signal: 9");
+    bench
+        .end()
+        .assert_code(1)
+        .assert_said("the reader's process ended in the middle of a turn: signal: 9");
 }

@@ -1,8 +1,13 @@
 //! Runs the examples as their readers would, each as a process of its own: `cargo test`.
 //!
-//! Cargo builds the examples for `cargo test`; for `cargo test --test examples` they must have been built before.
+//! Cargo builds the examples for `cargo test`; for `cargo test --test examples` they must have been
+//! built before.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "what a helper cannot do fails the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what a helper cannot do fails the test"
+)]
 #![expect(clippy::print_stderr, reason = "a test that skips itself says so")]
 
 use std::env;
@@ -24,8 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[test]
 fn telemetry_delivers_every_line_of_a_folder() {
     let folder = tempdir().unwrap();
-    let odd = b"plain\n\n\r\nwith a carriage return\r\n\xff\xfe\x00\x80\n\xe2\x82\n \r\r\nno line end\r";
-    let long = [1_000_000, 40_000, 32_768, 128, 127].map(|len| "x".repeat(len) + "\n").concat();
+    let odd =
+        b"plain\n\n\r\nwith a carriage return\r\n\xff\xfe\x00\x80\n\xe2\x82\n \r\r\nno line end\r";
+    let long = [1_000_000, 40_000, 32_768, 128, 127]
+        .map(|len| "x".repeat(len) + "\n")
+        .concat();
     let many = "a line\n".repeat(20_000);
     for (name, content) in [
         ("odd.log", &odd[..]),
@@ -38,17 +46,43 @@ fn telemetry_delivers_every_line_of_a_folder() {
     fs::write(folder.path().join("README"), "not a log file\n").unwrap();
 
     let temporary = tempdir().unwrap();
-    let ended = Running::start(example("telemetry").arg(folder.path()).env("TMPDIR", temporary.path())).end();
+    let ended = Running::start(
+        example("telemetry")
+            .arg(folder.path())
+            .env("TMPDIR", temporary.path()),
+    )
+    .end();
 
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.text().starts_with("20013 lines in 4 files\n"), "{ended:?}");
-    assert!(ended.text().contains("\ncollector: received 20013 messages, "), "{ended:?}");
-    // Read, accepted, sent, received, missing and repeated. The files are dealt out by turns, in the order of their names.
-    assert_eq!(ended.row("1"), ["20000", "20000", "20000", "20000", "0", "0", "the", "same"], "{ended:?}");
-    assert_eq!(ended.row("2"), ["13", "13", "13", "13", "0", "0", "the", "same"], "{ended:?}");
+    assert!(
+        ended.text().starts_with("20013 lines in 4 files\n"),
+        "{ended:?}"
+    );
+    assert!(
+        ended
+            .text()
+            .contains("\ncollector: received 20013 messages, "),
+        "{ended:?}"
+    );
+    // Read, accepted, sent, received, missing and repeated. The files are dealt out by turns, in
+    // the order of their names.
+    assert_eq!(
+        ended.row("1"),
+        ["20000", "20000", "20000", "20000", "0", "0", "the", "same"],
+        "{ended:?}"
+    );
+    assert_eq!(
+        ended.row("2"),
+        ["13", "13", "13", "13", "0", "0", "the", "same"],
+        "{ended:?}"
+    );
     let result = "all 20013 lines were received: none lost, none twice, their contents the same\n";
     assert!(ended.text().ends_with(result), "{ended:?}");
-    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "the socket's directory is left");
+    assert_eq!(
+        fs::read_dir(temporary.path()).unwrap().count(),
+        0,
+        "the socket's directory is left"
+    );
 }
 
 #[test]
@@ -58,17 +92,29 @@ fn telemetry_fails_when_a_line_cannot_be_sent() {
     fs::write(folder.path().join("a.log"), vec![b'x'; 10 * 1024 * 1024]).unwrap();
     fs::write(folder.path().join("b.log"), "a line\n").unwrap();
     let temporary = tempdir().unwrap();
-    let ended = Running::start(example("telemetry").arg(folder.path()).env("TMPDIR", temporary.path())).end();
+    let ended = Running::start(
+        example("telemetry")
+            .arg(folder.path())
+            .env("TMPDIR", temporary.path()),
+    )
+    .end();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.errors.contains("emitter 1 failed"), "{ended:?}");
-    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "the socket's directory is left");
+    assert_eq!(
+        fs::read_dir(temporary.path()).unwrap().count(),
+        0,
+        "the socket's directory is left"
+    );
 }
 
 #[test]
 fn telemetry_fails_without_lines_and_without_a_folder_that_it_can_read() {
     let folder = tempdir().unwrap();
     let ended = Running::start(example("telemetry").arg(folder.path())).end();
-    assert_eq!((ended.code, ended.errors.as_str()), (Some(1), "telemetry: there is nothing to send\n"));
+    assert_eq!(
+        (ended.code, ended.errors.as_str()),
+        (Some(1), "telemetry: there is nothing to send\n")
+    );
     let ended = Running::start(example("telemetry").arg(folder.path().join("missing"))).end();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.errors.contains("missing"), "{ended:?}");
@@ -81,7 +127,9 @@ fn the_collector_of_telemetry_notices_gaps_and_repeats() {
     let collector = Running::start(example("telemetry").arg("--collector").arg(&socket));
     let writer = Writer::new(&socket).unwrap();
     for number in [0_u64, 1, 4, 1, 5] {
-        writer.try_send([&[7], &number.to_le_bytes()[..], b"a line"].concat()).unwrap();
+        writer
+            .try_send([&[7], &number.to_le_bytes()[..], b"a line"].concat())
+            .unwrap();
     }
     assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
     let ended = collector.end();
@@ -99,12 +147,18 @@ fn the_collector_prints_all_that_the_emitter_sent() {
 
     let ended = emitter.end();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(ended.text(), "accepted 1000\nrefused 0\nsent 1000\nleft 0\n", "{ended:?}");
+    assert_eq!(
+        ended.text(),
+        "accepted 1000\nrefused 0\nsent 1000\nleft 0\n",
+        "{ended:?}"
+    );
 
     collector.signal("TERM");
     let ended = collector.end();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let lines: Vec<String> = (0..1000).map(|number| format!("emitter.requests.{number}:1|c")).collect();
+    let lines: Vec<String> = (0..1000)
+        .map(|number| format!("emitter.requests.{number}:1|c"))
+        .collect();
     assert_eq!(ended.text().lines().collect::<Vec<_>>(), lines, "{ended:?}");
     assert!(
         ended.errors.contains(
@@ -149,20 +203,42 @@ fn a_reader_gets_the_bytes_that_python_sends() {
     let received = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&received);
     let handler = move |message: &[u8]| {
-        sink.lock().expect("nothing panics while it holds the lock").push(message.to_vec());
+        sink.lock()
+            .expect("nothing panics while it holds the lock")
+            .push(message.to_vec());
         Ok::<(), std::io::Error>(())
     };
-    let reader = Reader::builder(&socket).bind().unwrap().start(handler).unwrap();
+    let reader = Reader::builder(&socket)
+        .bind()
+        .unwrap()
+        .start(handler)
+        .unwrap();
 
-    let Some(mut script) = python("send.py") else { return };
+    let Some(mut script) = python("send.py") else {
+        return;
+    };
     // An empty line is no message, and the last one needs no line end.
     let input = [&lines()[..], b"\nthe last"].concat();
     let mut sender = Running::start(script.arg(&socket));
-    sender.process.stdin.take().unwrap().write_all(&input).unwrap();
+    sender
+        .process
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(&input)
+        .unwrap();
     let ended = sender.end();
     assert_eq!(ended.code, Some(0), "{ended:?}");
 
-    assert_eq!(reader.shutdown(PATIENCE).unwrap().metrics.protocol_errors.total(), 0);
+    assert_eq!(
+        reader
+            .shutdown(PATIENCE)
+            .unwrap()
+            .metrics
+            .protocol_errors
+            .total(),
+        0
+    );
     let mut expected = messages();
     expected.push(b"the last".to_vec());
     assert!(*received.lock().unwrap() == expected, "the messages differ");
@@ -173,14 +249,19 @@ fn python_receives_the_bytes_that_a_writer_sends() {
     for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
         let directory = tempdir().unwrap();
         let socket = directory.path().join("telemetry.sock");
-        let Some(mut script) = python("receive.py") else { return };
+        let Some(mut script) = python("receive.py") else {
+            return;
+        };
         let receiver = Running::start(script.arg(&socket));
         let writer = Writer::builder(&socket).delivery(delivery).start().unwrap();
         for message in messages() {
             writer.try_send(message).unwrap();
         }
         let report = writer.shutdown(PATIENCE).unwrap();
-        assert_eq!((report.left.messages, report.metrics.resent.messages), (0, 0));
+        assert_eq!(
+            (report.left.messages, report.metrics.resent.messages),
+            (0, 0)
+        );
         let ended = receiver.end();
         assert_eq!(ended.code, Some(0), "{}", ended.errors);
         assert!(ended.output == lines(), "the output differs");
@@ -188,23 +269,35 @@ fn python_receives_the_bytes_that_a_writer_sends() {
     }
 }
 
-/// Messages of every length at which the wire format changes, and of every byte that is no line end.
+/// Messages of every length at which the wire format changes, and of every byte that is no line
+/// end.
 fn messages() -> Vec<Vec<u8>> {
     let bytes: Vec<u8> = (0..=u8::MAX).filter(|byte| *byte != b'\n').collect();
     let lengths = [1, 127, 128, 255, 300, 16_383, 16_384, 32_768, 300_000];
     let of_length = |length| bytes.iter().copied().cycle().take(length).collect();
-    lengths.into_iter().map(of_length).chain([b"\xff\xfe".to_vec(), b"\r".to_vec()]).collect()
+    lengths
+        .into_iter()
+        .map(of_length)
+        .chain([b"\xff\xfe".to_vec(), b"\r".to_vec()])
+        .collect()
 }
 
 /// The same, one a line.
 fn lines() -> Vec<u8> {
-    messages().into_iter().flat_map(|message| [message, b"\n".to_vec()].concat()).collect()
+    messages()
+        .into_iter()
+        .flat_map(|message| [message, b"\n".to_vec()].concat())
+        .collect()
 }
 
 fn example(name: &str) -> Command {
     let test = env::current_exe().expect("a test knows its own path");
-    // target/PROFILE/deps/examples-HASH is where it runs, target/PROFILE/examples/NAME is what it runs.
-    let profile = test.parent().and_then(Path::parent).expect("a test lies in target/PROFILE/deps");
+    // target/PROFILE/deps/examples-HASH is where it runs, target/PROFILE/examples/NAME is what it
+    // runs.
+    let profile = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("a test lies in target/PROFILE/deps");
     let path = profile.join("examples").join(name);
     assert!(
         path.is_file(),
@@ -222,7 +315,11 @@ fn python(script: &str) -> Option<Command> {
         return None;
     }
     let mut command = Command::new("python3");
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/python").join(script));
+    command.arg(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("examples/python")
+            .join(script),
+    );
     Some(command)
 }
 
@@ -235,27 +332,56 @@ struct Running {
 
 impl Running {
     fn start(command: &mut Command) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut process = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let output = read_all(process.stdout.take());
         let errors = read_all(process.stderr.take());
-        Self { process, output, errors }
+        Self {
+            process,
+            output,
+            errors,
+        }
     }
 
-    /// Sends a signal by name. The process has not been waited for, so that the number is still its own.
+    /// Sends a signal by name. The process has not been waited for, so that the number is still its
+    /// own.
     fn signal(&self, name: &str) {
         let id = self.process.id().to_string();
-        let status = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &id]).status();
-        assert!(status.expect("every Unix has sh").success(), "cannot send {name} to {id}");
+        let status = Command::new("sh")
+            .args(["-c", "kill -s \"$0\" \"$1\"", name, &id])
+            .status();
+        assert!(
+            status.expect("every Unix has sh").success(),
+            "cannot send {name} to {id}"
+        );
     }
 
     /// Ends its input, and waits until it has ended.
     fn end(mut self) -> Ended {
         drop(self.process.stdin.take());
-        let errors = self.errors.recv_timeout(PATIENCE).expect("the process does not end");
-        let output = self.output.recv_timeout(PATIENCE).expect("the process does not end");
-        let code = self.process.wait().expect("a child can be waited for").code();
-        Ended { code, output, errors: String::from_utf8_lossy(&errors).into_owned() }
+        let errors = self
+            .errors
+            .recv_timeout(PATIENCE)
+            .expect("the process does not end");
+        let output = self
+            .output
+            .recv_timeout(PATIENCE)
+            .expect("the process does not end");
+        let code = self
+            .process
+            .wait()
+            .expect("a child can be waited for")
+            .code();
+        Ended {
+            code,
+            output,
+            errors: String::from_utf8_lossy(&errors).into_owned(),
+        }
     }
 }
 
@@ -294,15 +420,26 @@ impl Ended {
     /// The columns of the line that begins with `name`, without that.
     fn row(&self, name: &str) -> Vec<String> {
         let text = self.text();
-        let mut rows = text.lines().map(|line| line.split_whitespace().map(str::to_owned));
-        let row =
-            rows.find_map(|mut row| row.next().is_some_and(|first| first == name).then(|| row.collect()));
+        let mut rows = text
+            .lines()
+            .map(|line| line.split_whitespace().map(str::to_owned));
+        let row = rows.find_map(|mut row| {
+            row.next()
+                .is_some_and(|first| first == name)
+                .then(|| row.collect())
+        });
         row.unwrap_or_default()
     }
 }
 
 impl std::fmt::Debug for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "exit code {:?}\n{}\n{}", self.code, self.text(), self.errors)
+        write!(
+            f,
+            "exit code {:?}\n{}\n{}",
+            self.code,
+            self.text(),
+            self.errors
+        )
     }
 }

@@ -8,16 +8,21 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 /// What the first argument of such a process says.
 const MARK: &str = "as-reader";
 
-/// The role that this process was started for, and the path of its socket. `None` in the bench itself.
+/// The role that this process was started for, and the path of its socket. `None` in the bench
+/// itself.
 pub(crate) fn role() -> Option<(String, PathBuf)> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != MARK {
         return None;
     }
-    Some((arguments.next()?.into_string().ok()?, arguments.next()?.into()))
+    Some((
+        arguments.next()?.into_string().ok()?,
+        arguments.next()?.into(),
+    ))
 }
 
-/// In the other process: answers each line that comes with the figures of that moment, until no more can come.
+/// In the other process: answers each line that comes with the figures of that moment, until no
+/// more can come.
 pub(crate) fn answer<const N: usize>(figures: impl Fn() -> [u64; N]) {
     println!();
     for _ in std::io::stdin().lines() {
@@ -43,7 +48,11 @@ impl ReaderProcess {
             .expect("a process");
         let requests = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let mut process = Self { child, requests, answers };
+        let mut process = Self {
+            child,
+            requests,
+            answers,
+        };
         process.answer();
         process
     }
@@ -55,8 +64,11 @@ impl ReaderProcess {
     /// What it says of itself now.
     pub(crate) fn figures<const N: usize>(&mut self) -> [u64; N] {
         writeln!(self.requests.as_mut().expect("it is not at its end")).expect("it listens");
-        let numbers: Vec<_> =
-            self.answer().split(' ').map(|number| number.parse().expect("a number")).collect();
+        let numbers: Vec<_> = self
+            .answer()
+            .split(' ')
+            .map(|number| number.parse().expect("a number"))
+            .collect();
         numbers.try_into().expect("as many as it has")
     }
 }

@@ -24,24 +24,46 @@ fn default(builder: WriterBuilder) -> WriterBuilder {
     builder
 }
 
-fn measure(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, pipe: &mut Pipe, messages: &Messages) {
+fn measure(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    pipe: &mut Pipe,
+    messages: &Messages,
+) {
     group.throughput(messages.throughput());
-    group.bench_function(name, |bencher| bencher.iter_custom(|count| pipe.send(messages, count)));
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|count| pipe.send(messages, count))
+    });
 }
 
 fn basic_throughput(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("BasicThroughput");
-    measure(&mut group, "1 KiB", &mut Pipe::new(TOUCH, default), &Messages::of(KIB));
+    measure(
+        &mut group,
+        "1 KiB",
+        &mut Pipe::new(TOUCH, default),
+        &Messages::of(KIB),
+    );
 }
 
 fn message_sizes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("MessageSizes");
     let mut pipe = Pipe::new(TOUCH, default);
     for len in [16, 100] {
-        measure(&mut group, &format!("{len} B"), &mut pipe, &Messages::of(len));
+        measure(
+            &mut group,
+            &format!("{len} B"),
+            &mut pipe,
+            &Messages::of(len),
+        );
     }
     for kib in [1, 4, 10, 16, 64, 100] {
-        measure(&mut group, &format!("{kib} KiB"), &mut pipe, &Messages::of(kib * KIB));
+        measure(
+            &mut group,
+            &format!("{kib} KiB"),
+            &mut pipe,
+            &Messages::of(kib * KIB),
+        );
     }
     measure(&mut group, "log lines", &mut pipe, &Messages::log_lines());
 }
@@ -60,7 +82,12 @@ fn reader_writer(criterion: &mut Criterion) {
 fn buffer_optimization(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("BufferOptimization");
     let messages = Messages::of(8 * KIB);
-    measure(&mut group, "the default", &mut Pipe::new(TOUCH, default), &messages);
+    measure(
+        &mut group,
+        "the default",
+        &mut Pipe::new(TOUCH, default),
+        &messages,
+    );
     for (name, size) in [("the system's own", None), ("256 KiB", Some(256 * KIB))] {
         let mut pipe = Pipe::new(TOUCH, |builder| builder.send_buffer_size(size));
         measure(&mut group, name, &mut pipe, &messages);
@@ -71,7 +98,12 @@ fn multiple_producers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("MultipleProducers");
     for producers in [1, 2, 4, 8] {
         let mut pipe = Pipe::with(TOUCH, 1, producers, default);
-        measure(&mut group, &producers.to_string(), &mut pipe, &Messages::of(100));
+        measure(
+            &mut group,
+            &producers.to_string(),
+            &mut pipe,
+            &Messages::of(100),
+        );
     }
 }
 
@@ -79,14 +111,28 @@ fn multiple_writers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("MultipleWriters");
     for writers in [1, 8, 64] {
         let mut pipe = Pipe::with(TOUCH, writers, 1, default);
-        measure(&mut group, &writers.to_string(), &mut pipe, &Messages::of(KIB));
+        measure(
+            &mut group,
+            &writers.to_string(),
+            &mut pipe,
+            &Messages::of(KIB),
+        );
     }
 }
 
 /// The handler works, where Go's sleeps: so the time is what it says.
 fn handler_latency(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("HandlerLatency");
-    for (name, role) in [("no work", TOUCH), ("10 µs", TOUCH_IN_10_US), ("100 µs", TOUCH_IN_100_US)] {
-        measure(&mut group, name, &mut Pipe::new(role, default), &Messages::of(KIB));
+    for (name, role) in [
+        ("no work", TOUCH),
+        ("10 µs", TOUCH_IN_10_US),
+        ("100 µs", TOUCH_IN_100_US),
+    ] {
+        measure(
+            &mut group,
+            name,
+            &mut Pipe::new(role, default),
+            &Messages::of(KIB),
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What a program sees that sends at a pace: how long a send keeps it, and how soon its message is handled.
+//! What a program sees that sends at a pace: how long a send keeps it, and how soon its message is
+//! handled.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,11 +16,17 @@ const PACE: Duration = Duration::from_micros(100);
 
 pub(crate) fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("PacedLatency");
-    for (name, linger) in [("", Duration::from_micros(200)), (", no linger", Duration::ZERO)] {
+    for (name, linger) in [
+        ("", Duration::from_micros(200)),
+        (", no linger", Duration::ZERO),
+    ] {
         let directory = tempfile::tempdir().expect("a folder");
         let path = directory.path().join("s");
         let mut reader = ReaderProcess::start(NOTE_DELAYS, &path);
-        let writer = Writer::builder(&path).linger(linger).start().expect("a writer");
+        let writer = Writer::builder(&path)
+            .linger(linger)
+            .start()
+            .expect("a writer");
         let mut sends = Vec::new();
         group.bench_function(format!("try_send{name}"), |bencher| {
             bencher.iter_custom(|count| {
@@ -45,7 +52,8 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     }
 }
 
-/// Sends at the pace, and waits until the handler has had all; notes how long each send took, and the two looks at the clock.
+/// Sends at the pace, and waits until the handler has had all; notes how long each send took, and
+/// the two looks at the clock.
 fn send(writer: &Writer, count: u64, sends: &mut Vec<u64>) {
     let mut next = Instant::now();
     for _ in 0..count {
@@ -59,7 +67,9 @@ fn send(writer: &Writer, count: u64, sends: &mut Vec<u64>) {
         writer.try_send(&message).expect("there is room");
         sends.push(u64::try_from(start.elapsed().as_nanos()).expect("it is over"));
     }
-    writer.flush(Level::Handled, PATIENCE).expect("the reader reads");
+    writer
+        .flush(Level::Handled, PATIENCE)
+        .expect("the reader reads");
 }
 
 fn tell([count, _, p50, p99, longest]: [u64; 5]) {

@@ -1,4 +1,5 @@
-//! How fast it is: a counterpart to each benchmark of the Go library, under the same name, and what that has none for.
+//! How fast it is: a counterpart to each benchmark of the Go library, under the same name, and what
+//! that has none for.
 //!
 //! ```text
 //! cargo bench --bench suite
@@ -21,9 +22,11 @@
 //! | `ProtocolOverhead` | `ProtocolOverhead` | the decoder alone |
 //! | `MemoryAllocation` | the bench `memory` | heap allocations for each message |
 //!
-//! Where messages go from end to end, the reader is a process of its own; each message must have come to its handler, which looks at its length and
-//! at its first and last byte, and the clock stops when the handler has had the last one. The writer waits for room where there is none: nothing is
-//! dropped. The Go library's `WriteOnly`, `MemoryAllocation` and `ReadOnly` have a reader and a writer at work beside what they measure.
+//! Where messages go from end to end, the reader is a process of its own; each message must have
+//! come to its handler, which looks at its length and at its first and last byte, and the clock
+//! stops when the handler has had the last one. The writer waits for room where there is none:
+//! nothing is dropped. The Go library's `WriteOnly`, `MemoryAllocation` and `ReadOnly` have a
+//! reader and a writer at work beside what they measure.
 
 #![expect(
     clippy::expect_used,

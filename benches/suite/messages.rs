@@ -27,18 +27,33 @@ impl Seen {
 impl Messages {
     /// One of `len` bytes.
     pub(crate) fn of(len: usize) -> Self {
-        Self(vec![(0..len).map(|at| u8::try_from(at % 251).unwrap_or(0)).collect()])
+        Self(vec![
+            (0..len)
+                .map(|at| u8::try_from(at % 251).unwrap_or(0))
+                .collect(),
+        ])
     }
 
-    /// The lines of the files in the folder that `UDS_IPC_LINES` names; without it, lines that look like those of some common logs, of
-    /// 50 to 330 bytes.
+    /// The lines of the files in the folder that `UDS_IPC_LINES` names; without it, lines that look
+    /// like those of some common logs, of 50 to 330 bytes.
     pub(crate) fn log_lines() -> Self {
-        let Some(folder) = std::env::var_os("UDS_IPC_LINES") else { return Self(made_up_lines()) };
+        let Some(folder) = std::env::var_os("UDS_IPC_LINES") else {
+            return Self(made_up_lines());
+        };
         let files = fs::read_dir(folder).expect("UDS_IPC_LINES names a folder");
-        let paths = files.map(|file| file.expect("a file").path()).filter(|path| path.is_file());
-        let texts: Vec<_> = paths.map(|path| fs::read(path).expect("a file that may be read")).collect();
-        let lines = texts.iter().flat_map(|text| text.split(|byte| *byte == b'\n'));
-        let lines: Vec<_> = lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect();
+        let paths = files
+            .map(|file| file.expect("a file").path())
+            .filter(|path| path.is_file());
+        let texts: Vec<_> = paths
+            .map(|path| fs::read(path).expect("a file that may be read"))
+            .collect();
+        let lines = texts
+            .iter()
+            .flat_map(|text| text.split(|byte| *byte == b'\n'));
+        let lines: Vec<_> = lines
+            .filter(|line| !line.is_empty())
+            .map(<[u8]>::to_vec)
+            .collect();
         assert!(!lines.is_empty(), "UDS_IPC_LINES has lines");
         Self(lines)
     }
@@ -63,12 +78,17 @@ impl Messages {
     /// What one of them counts for.
     pub(crate) fn throughput(&self) -> Throughput {
         let bytes: usize = self.0.iter().map(Vec::len).sum();
-        Throughput::ElementsAndBytes { elements: 1, bytes: to_u64(bytes / self.0.len()) }
+        Throughput::ElementsAndBytes {
+            elements: 1,
+            bytes: to_u64(bytes / self.0.len()),
+        }
     }
 
     /// The first as a frame.
     pub(crate) fn frame(&self) -> Vec<u8> {
-        prefix(self.first().len()).chain(self.first().iter().copied()).collect()
+        prefix(self.first().len())
+            .chain(self.first().iter().copied())
+            .collect()
     }
 }
 

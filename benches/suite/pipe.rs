@@ -39,7 +39,13 @@ impl Pipe {
         let reader = ReaderProcess::start(role, &path);
         let writer = |path: &Path| build(Writer::builder(path)).start().expect("a writer");
         let writers = iter::repeat_with(|| writer(&path)).take(writers).collect();
-        let mut pipe = Self { reader, writers, producers, sent: Seen::default(), _directory: directory };
+        let mut pipe = Self {
+            reader,
+            writers,
+            producers,
+            sent: Seen::default(),
+            _directory: directory,
+        };
         // All are connected before anything is measured.
         pipe.send(&Messages::of(1), pipe.threads());
         pipe
@@ -49,11 +55,13 @@ impl Pipe {
         self.producers * to_u64(self.writers.len())
     }
 
-    /// Sends `count` messages, shared out among the threads. Returns how long it took until the handler had had all of them.
+    /// Sends `count` messages, shared out among the threads. Returns how long it took until the
+    /// handler had had all of them.
     pub(crate) fn send(&mut self, messages: &Messages, count: u64) -> Duration {
         let threads = self.threads();
-        let shares: Vec<_> =
-            (0..threads).map(|thread| count / threads + u64::from(thread < count % threads)).collect();
+        let shares: Vec<_> = (0..threads)
+            .map(|thread| count / threads + u64::from(thread < count % threads))
+            .collect();
         let took = if let (&[share], [writer]) = (&shares[..], &self.writers[..]) {
             let start = Instant::now();
             send(writer, messages, share);
@@ -67,7 +75,11 @@ impl Pipe {
                 *sum += part;
             }
         }
-        assert_eq!(Seen(self.reader.figures()), self.sent, "all that was sent has come as it was");
+        assert_eq!(
+            Seen(self.reader.figures()),
+            self.sent,
+            "all that was sent has come as it was"
+        );
         took
     }
 
@@ -93,11 +105,15 @@ impl Pipe {
 fn send(writer: &Writer, messages: &Messages, count: u64) {
     for message in messages.take(count) {
         if writer.try_send(message).is_err() {
-            writer.send_timeout(message, PATIENCE).expect("the reader reads");
+            writer
+                .send_timeout(message, PATIENCE)
+                .expect("the reader reads");
         }
     }
 }
 
 fn finish(writer: &Writer) {
-    writer.flush(Level::Handled, PATIENCE).expect("the reader reads");
+    writer
+        .flush(Level::Handled, PATIENCE)
+        .expect("the reader reads");
 }

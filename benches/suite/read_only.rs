@@ -1,4 +1,5 @@
-//! A reader alone: its socket is filled while its handler waits, and the clock runs from when that goes on until it has had all that was there.
+//! A reader alone: its socket is filled while its handler waits, and the clock runs from when that
+//! goes on until it has had all that was there.
 
 use std::convert::Infallible;
 use std::io::{ErrorKind, Write};
@@ -24,7 +25,9 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         let messages = Messages::of(len);
         group.throughput(messages.throughput());
         let mut filled = Filled::new(&messages.frame());
-        group.bench_function(name, |bencher| bencher.iter_custom(|count| filled.read(count)));
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|count| filled.read(count))
+        });
     }
 }
 
@@ -48,38 +51,71 @@ impl Filled {
         let (waiting, waits) = channel();
         let (go_on, goes_on) = channel();
         let (taking, took) = channel();
-        let turn = Mutex::new(Turn { waiting, goes_on, taking, start: Instant::now() });
-        let gate = Gate { touch: Touch::default(), left: AtomicU64::new(0), turn };
-        let reader = Reader::builder(&path).bind().expect("a socket").start_handler(gate).expect("a reader");
+        let turn = Mutex::new(Turn {
+            waiting,
+            goes_on,
+            taking,
+            start: Instant::now(),
+        });
+        let gate = Gate {
+            touch: Touch::default(),
+            left: AtomicU64::new(0),
+            turn,
+        };
+        let reader = Reader::builder(&path)
+            .bind()
+            .expect("a socket")
+            .start_handler(gate)
+            .expect("a reader");
         let stream = UnixStream::connect(&path).expect("a connection");
         let frame_len = frame.len();
         let frames = frame.repeat((64 * 1024_usize).div_ceil(frame_len));
-        Self { frame_len, frames, begun: 0, stream, waits, go_on, took, _reader: reader }
+        Self {
+            frame_len,
+            frames,
+            begun: 0,
+            stream,
+            waits,
+            go_on,
+            took,
+            _reader: reader,
+        }
     }
 
-    /// Has `count` messages read, as many at a time as the socket holds. Returns how long that took.
+    /// Has `count` messages read, as many at a time as the socket holds. Returns how long that
+    /// took.
     fn read(&mut self, count: u64) -> Duration {
         let mut took = Duration::ZERO;
         let mut left = count;
         while left > 0 {
             if self.begun > 0 {
-                self.stream.write_all(&self.frames[self.begun..self.frame_len]).expect("a reader");
+                self.stream
+                    .write_all(&self.frames[self.begun..self.frame_len])
+                    .expect("a reader");
                 self.begun = 0;
             }
             self.stream.write_all(GATE).expect("a reader");
-            self.waits.recv_timeout(PATIENCE).expect("it comes to the handler");
+            self.waits
+                .recv_timeout(PATIENCE)
+                .expect("it comes to the handler");
             let whole = self.fill(left);
             self.go_on.send(whole).expect("a handler");
-            took += self.took.recv_timeout(PATIENCE).expect("all of them come to the handler");
+            took += self
+                .took
+                .recv_timeout(PATIENCE)
+                .expect("all of them come to the handler");
             left -= whole;
         }
         took
     }
 
-    /// Writes up to `most` messages, while there is room for them. Returns how many are there whole.
+    /// Writes up to `most` messages, while there is room for them. Returns how many are there
+    /// whole.
     fn fill(&mut self, most: u64) -> u64 {
         self.stream.set_nonblocking(true).expect("a socket");
-        let most = usize::try_from(most).expect("a size").saturating_mul(self.frame_len);
+        let most = usize::try_from(most)
+            .expect("a size")
+            .saturating_mul(self.frame_len);
         let mut written = 0;
         while written < most {
             let begun = written % self.frame_len;
@@ -142,7 +178,8 @@ impl Gate {
         } else if message.len() == 1 {
             let _ = turn.waiting.send(());
             // Without a word there is no more to come.
-            self.left.store(turn.goes_on.recv().unwrap_or(0), Ordering::Relaxed);
+            self.left
+                .store(turn.goes_on.recv().unwrap_or(0), Ordering::Relaxed);
             turn.start = Instant::now();
         }
     }

@@ -33,7 +33,10 @@ pub(crate) fn read(role: &str, path: &Path) {
         TOUCH_IN_100_US => Duration::from_micros(100),
         _ => Duration::ZERO,
     };
-    let touched = Arc::new(Touch { work, ..Touch::default() });
+    let touched = Arc::new(Touch {
+        work,
+        ..Touch::default()
+    });
     let _reader = bound.start_handler(Arc::clone(&touched)).expect("a reader");
     common::answer(|| touched.seen().0);
 }
@@ -48,7 +51,11 @@ pub(crate) struct Touch {
 
 impl Touch {
     pub(crate) fn seen(&self) -> Seen {
-        Seen(self.total.each_ref().map(|total| total.load(Ordering::Relaxed)))
+        Seen(
+            self.total
+                .each_ref()
+                .map(|total| total.load(Ordering::Relaxed)),
+        )
     }
 }
 
@@ -84,7 +91,9 @@ impl Handler for Touch {
 
 /// The system's clock, which both processes read.
 pub(crate) fn nanoseconds() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is not before 1970");
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("it is not before 1970");
     u64::try_from(since.as_nanos()).expect("it is before 2554")
 }
 
@@ -102,8 +111,20 @@ impl Delays {
 pub(crate) fn figures(delays: &[u64]) -> [u64; 5] {
     let mut sorted = delays.to_vec();
     sorted.sort_unstable();
-    let at = |part: usize| sorted.get(sorted.len() * part / 1000).or(sorted.last()).copied().unwrap_or(0);
-    [crate::messages::to_u64(sorted.len()), sorted.iter().sum(), at(500), at(990), at(1000)]
+    let at = |part: usize| {
+        sorted
+            .get(sorted.len() * part / 1000)
+            .or(sorted.last())
+            .copied()
+            .unwrap_or(0)
+    };
+    [
+        crate::messages::to_u64(sorted.len()),
+        sorted.iter().sum(),
+        at(500),
+        at(990),
+        at(1000),
+    ]
 }
 
 impl Handler for Delays {
@@ -111,7 +132,9 @@ impl Handler for Delays {
 
     fn message(&self, message: &[u8], _: &Peer) -> Result<(), Infallible> {
         let now = nanoseconds();
-        let sent = message.first_chunk().map_or(now, |sent| u64::from_le_bytes(*sent));
+        let sent = message
+            .first_chunk()
+            .map_or(now, |sent| u64::from_le_bytes(*sent));
         self.0.lock().push(now.saturating_sub(sent));
         Ok(())
     }

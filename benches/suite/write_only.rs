@@ -1,5 +1,6 @@
-//! Enqueueing alone. The queue has room for a burst, and nobody reads while the clock runs: the writer's thread fills the socket and waits. After each
-//! burst all of it is read, so that the next finds the memory of this one.
+//! Enqueueing alone. The queue has room for a burst, and nobody reads while the clock runs: the
+//! writer's thread fills the socket and waits. After each burst all of it is read, so that the next
+//! finds the memory of this one.
 
 use std::io::Read;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -34,8 +35,11 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             slot.commit().expect("there is room");
         };
         for threads in [1, 4] {
-            let ways: [(_, Send<'_>); 3] =
-                [("copied", &copied), ("owned", &owned), ("write slot", &write_slot)];
+            let ways: [(_, Send<'_>); 3] = [
+                ("copied", &copied),
+                ("owned", &owned),
+                ("write slot", &write_slot),
+            ];
             for (how, send) in ways {
                 let mut bursts = Bursts::new(threads, messages.frame().len());
                 group.bench_function(format!("{name}, {how}, threads: {threads}"), |bencher| {
@@ -61,13 +65,22 @@ impl Bursts {
         let listener = UnixListener::bind(&path).expect("a socket");
         let frame_len = to_u64(frame_len);
         let capacity = usize::try_from(threads * BURST_LEN).expect("a size");
-        let builder = Writer::builder(&path).queue_capacity(capacity).write_timeout(PATIENCE);
+        let builder = Writer::builder(&path)
+            .queue_capacity(capacity)
+            .write_timeout(PATIENCE);
         let writer = builder.start().expect("a writer");
         let (stream, _) = listener.accept().expect("a connection");
-        Self { threads, frame_len, writer, stream, _directory: directory }
+        Self {
+            threads,
+            frame_len,
+            writer,
+            stream,
+            _directory: directory,
+        }
     }
 
-    /// Sends `count` messages. Returns how long that took, from the first thread's beginning to the last one's end.
+    /// Sends `count` messages. Returns how long that took, from the first thread's beginning to the
+    /// last one's end.
     fn send(&mut self, count: u64, send: Send<'_>) -> Duration {
         let most = self.threads * (BURST_LEN / self.frame_len);
         let mut took = Duration::ZERO;
@@ -103,8 +116,15 @@ impl Bursts {
                     })
                 })
                 .collect();
-            let times: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
-            let start = times.iter().map(|(start, _)| *start).min().expect("a thread");
+            let times: Vec<_> = threads
+                .into_iter()
+                .map(|thread| thread.join().expect("no panic"))
+                .collect();
+            let start = times
+                .iter()
+                .map(|(start, _)| *start)
+                .min()
+                .expect("a thread");
             let end = times.iter().map(|(_, end)| *end).max().expect("a thread");
             end - start
         })

@@ -16,7 +16,11 @@ struct Soon(Duration);
 
 impl fmt::Display for Soon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_zero() { f.write_str("at once") } else { write!(f, "in {} ms", self.0.as_millis()) }
+        if self.0.is_zero() {
+            f.write_str("at once")
+        } else {
+            write!(f, "in {} ms", self.0.as_millis())
+        }
     }
 }
 
@@ -48,14 +52,29 @@ mod tests {
         let address = Address::new("/run/a.sock").unwrap();
         let cause = LostCause::Failed(io::Error::from(io::ErrorKind::BrokenPipe));
         let retry_in = Duration::from_millis(10);
-        let lost = WriterEvent::Lost { address, cause, unread: true, retry_in };
+        let lost = WriterEvent::Lost {
+            address,
+            cause,
+            unread: true,
+            retry_in,
+        };
         assert_eq!(
             lost.to_string(),
             "lost the connection to /run/a.sock, with messages unread: writing failed: broken pipe; next try in 10 ms"
         );
-        let credentials = Credentials { uid: 7, gid: 8, pid: Some(9) };
-        let peer = Peer { connection: 3, credentials };
-        let closed = ReaderEvent::Closed { peer, cause: CloseCause::TooLarge { len: 11, limit: 10 } };
+        let credentials = Credentials {
+            uid: 7,
+            gid: 8,
+            pid: Some(9),
+        };
+        let peer = Peer {
+            connection: 3,
+            credentials,
+        };
+        let closed = ReaderEvent::Closed {
+            peer,
+            cause: CloseCause::TooLarge { len: 11, limit: 10 },
+        };
         assert_eq!(
             closed.to_string(),
             "connection 3 (uid 7, gid 8, pid 9) closed: the peer announced a message of 11 bytes, above the limit of 10: \

@@ -13,8 +13,9 @@ use crate::peer::Peer;
 
 /// What a reader tells its observer: transitions only, never one a message.
 ///
-/// The observer runs on one of the reader's threads, and may run on several at once. It holds up only what that thread serves; calls of
-/// `shutdown` on the same reader are refused. Its panics are caught and counted.
+/// The observer runs on one of the reader's threads, and may run on several at once. It holds up
+/// only what that thread serves; calls of `shutdown` on the same reader are refused. Its panics are
+/// caught and counted.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReaderEvent {
@@ -40,8 +41,8 @@ pub enum ReaderEvent {
         /// Why.
         cause: RefuseCause,
     },
-    /// The handler returned an error. Told for the first one on a connection, and again after it went without for a
-    /// second; all are counted.
+    /// The handler returned an error. Told for the first one on a connection, and again after it
+    /// went without for a second; all are counted.
     #[non_exhaustive]
     HandlerFailed {
         /// Whose message it was.
@@ -57,7 +58,8 @@ pub enum ReaderEvent {
         /// What it panicked with, where that is text.
         message: String,
     },
-    /// The system is short of something: no connection is accepted for a while. Those that are open go on.
+    /// The system is short of something: no connection is accepted for a while. Those that are open
+    /// go on.
     #[non_exhaustive]
     AcceptPaused {
         /// Where it listens.
@@ -79,14 +81,15 @@ pub enum ReaderEvent {
         /// The system's word.
         error: io::Error,
     },
-    /// The socket's file is gone, another is in its place, or a directory above it was renamed: new writers do not find this reader any more.
-    /// Only Linux tells.
+    /// The socket's file is gone, another is in its place, or a directory above it was renamed: new
+    /// writers do not find this reader any more. Only Linux tells.
     #[non_exhaustive]
     Displaced {
         /// Where it was.
         address: Address,
     },
-    /// systemd could not be told how the [service](crate::systemd::Service) is. Told once, and again after something could be told.
+    /// systemd could not be told how the [service](crate::systemd::Service) is. Told once, and
+    /// again after something could be told.
     #[non_exhaustive]
     NotifyFailed {
         /// Where it listens.
@@ -106,17 +109,28 @@ impl fmt::Display for ReaderEvent {
             Self::HandlerFailed { peer, error } => {
                 write!(f, "the handler failed on {peer}: {}", Chain(&**error))
             }
-            Self::HandlerPanicked { peer, message } => write!(f, "the handler panicked on {peer}: {message}"),
-            Self::AcceptPaused { address, error } => write!(f, "accepting at {address} pauses: {error}"),
+            Self::HandlerPanicked { peer, message } => {
+                write!(f, "the handler panicked on {peer}: {message}")
+            }
+            Self::AcceptPaused { address, error } => {
+                write!(f, "accepting at {address} pauses: {error}")
+            }
             Self::AcceptResumed { address } => write!(f, "accepting at {address} goes on"),
             Self::ThreadFailed { address, error } => {
                 write!(f, "no further thread could be had for {address}: {error}")
             }
             Self::Displaced { address } => {
-                write!(f, "the socket {address} is gone or replaced: new writers do not find this reader")
+                write!(
+                    f,
+                    "the socket {address} is gone or replaced: new writers do not find this reader"
+                )
             }
             Self::NotifyFailed { address, error } => {
-                write!(f, "the service manager does not hear of {address}: {}", Chain(error))
+                write!(
+                    f,
+                    "the service manager does not hear of {address}: {}",
+                    Chain(error)
+                )
             }
         }
     }
@@ -157,7 +171,8 @@ pub enum CloseCause {
     /// All the memory for half messages was taken, and this connection's had waited longest.
     #[error("the memory for half messages was exhausted, and this one was the slowest")]
     NoMemory,
-    /// The end of a batch failed, and the peer asks for receipts: it gets none, so that it can send the batch again, or knows that it is lost.
+    /// The end of a batch failed, and the peer asks for receipts: it gets none, so that it can send
+    /// the batch again, or knows that it is lost.
     #[error("the end of a batch failed, and the peer asks for receipts")]
     NotStored,
     /// Reading failed.
@@ -180,11 +195,13 @@ pub enum RefuseCause {
     },
 }
 
-/// Why the service manager could not be told something. It is never more than an event: the service goes on.
+/// Why the service manager could not be told something. It is never more than an event: the service
+/// goes on.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum NotifyError {
-    /// `NOTIFY_SOCKET` is no path and no `@name`, such as the `vsock:` of a virtual machine's manager.
+    /// `NOTIFY_SOCKET` is no path and no `@name`, such as the `vsock:` of a virtual machine's
+    /// manager.
     #[error("NOTIFY_SOCKET is {address:?}, which is not supported: only a path or @name is")]
     #[non_exhaustive]
     Unsupported {

@@ -13,12 +13,14 @@ use crate::peer::Credentials;
 
 /// What a writer tells its observer: transitions only, never one a message.
 ///
-/// The observer runs on the writer's own thread. While it runs nothing is written; it may send with `try_send`, and its calls
-/// of `flush` and `shutdown` on the same writer are refused. Its panics are caught and counted.
+/// The observer runs on the writer's own thread. While it runs nothing is written; it may send with
+/// `try_send`, and its calls of `flush` and `shutdown` on the same writer are refused. Its panics
+/// are caught and counted.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WriterEvent {
-    /// The writer tries to connect: at its start, and after a loss. The tries that follow are not told.
+    /// The writer tries to connect: at its start, and after a loss. The tries that follow are not
+    /// told.
     #[non_exhaustive]
     Connecting {
         /// Where to.
@@ -49,13 +51,15 @@ pub enum WriterEvent {
         address: Address,
         /// How it ended.
         cause: LostCause,
-        /// The reader had not read all that the kernel held for it: up to a socket buffer of messages that were counted as sent
-        /// were not received. At least once they are sent again. Only Linux tells.
+        /// The reader had not read all that the kernel held for it: up to a socket buffer of
+        /// messages that were counted as sent were not received. At least once they are
+        /// sent again. Only Linux tells.
         unread: bool,
         /// How long until the next try.
         retry_in: Duration,
     },
-    /// A message was given up, because three connections in a row ended in the middle of it; at least once, when the reader knew nothing but its length.
+    /// A message was given up, because three connections in a row ended in the middle of it; at
+    /// least once, when the reader knew nothing but its length.
     #[non_exhaustive]
     GivenUp {
         /// Where it was to go.
@@ -63,16 +67,19 @@ pub enum WriterEvent {
         /// Its length, in bytes. A reader with a lower limit is the usual cause.
         len: u64,
     },
-    /// The reader gives no receipt, for the write timeout now. Messages are kept, and no more are taken once the queue is full. Told only at
-    /// least once; once for a connection, and again after an answer.
+    /// The reader gives no receipt, for the write timeout now. Messages are kept, and no more are
+    /// taken once the queue is full. Told only at least once; once for a connection, and again
+    /// after an answer.
     #[non_exhaustive]
     NoReceipt {
         /// Where it leads.
         address: Address,
-        /// How long it was waited for. A reader that knows no receipts is one cause, a handler that blocks is another.
+        /// How long it was waited for. A reader that knows no receipts is one cause, a handler
+        /// that blocks is another.
         waited: Duration,
     },
-    /// The writer's thread ends. When its time was over that may be after [`shutdown`](crate::Writer::shutdown) has returned.
+    /// The writer's thread ends. When its time was over that may be after
+    /// [`shutdown`](crate::Writer::shutdown) has returned.
     #[non_exhaustive]
     Stopped {
         /// Where it wrote to.
@@ -88,11 +95,29 @@ impl fmt::Display for WriterEvent {
         match self {
             Self::Connecting { address } => write!(f, "connecting to {address}"),
             Self::Connected { address, reader } => write!(f, "connected to {address} ({reader})"),
-            Self::ConnectFailed { address, cause, retry_in } => {
-                write!(f, "no connection to {address}: {}; next try {}", Chain(cause), Soon(*retry_in))
+            Self::ConnectFailed {
+                address,
+                cause,
+                retry_in,
+            } => {
+                write!(
+                    f,
+                    "no connection to {address}: {}; next try {}",
+                    Chain(cause),
+                    Soon(*retry_in)
+                )
             }
-            Self::Lost { address, cause, unread, retry_in } => {
-                let unread = if *unread { ", with messages unread" } else { "" };
+            Self::Lost {
+                address,
+                cause,
+                unread,
+                retry_in,
+            } => {
+                let unread = if *unread {
+                    ", with messages unread"
+                } else {
+                    ""
+                };
                 write!(
                     f,
                     "lost the connection to {address}{unread}: {}; next try {}",
@@ -113,7 +138,11 @@ impl fmt::Display for WriterEvent {
                 )
             }
             Self::Stopped { address, left } => {
-                write!(f, "stopped writing to {address}, with {} messages left", left.messages)
+                write!(
+                    f,
+                    "stopped writing to {address}, with {} messages left",
+                    left.messages
+                )
             }
         }
     }
@@ -147,7 +176,9 @@ impl ConnectError {
                 (one.kind(), one.raw_os_error()) == (other.kind(), other.raw_os_error())
             }
             (Self::BacklogFull, Self::BacklogFull) => true,
-            (Self::WrongPeer { found: one, .. }, Self::WrongPeer { found: other, .. }) => one == other,
+            (Self::WrongPeer { found: one, .. }, Self::WrongPeer { found: other, .. }) => {
+                one == other
+            }
             _ => false,
         }
     }

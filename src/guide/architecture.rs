@@ -7,8 +7,9 @@
 //!                                  Writer           writer thread                               reader threads
 //! ```
 //!
-//! The two halves share the wire format, addresses and figures, and never name each other. Names point down only: a test
-//! (`tests/tidy.rs`) holds a table of which module may name which against the code.
+//! The two halves share the wire format, addresses and figures, and never name each other. Names
+//! point down only: a test (`tests/tidy.rs`) holds a table of which module may name which against
+//! the code.
 //!
 //! | layer | writer | reader | rule |
 //! | --- | --- | --- | --- |
@@ -20,21 +21,30 @@
 //!
 //! # The writer
 //!
-//! A message is framed once, by its sender, at the end of its thread's lane: memory into which that thread alone writes, and which the queue reads without stopping it. How far
-//! the thread came is one word that it stores after each message; so a send is a copy and a few plain stores, without a lock and without a locked instruction. A full lane
-//! becomes a block as it is: its memory is sealed and pushed into a bounded crossbeam channel, and the lane gets other memory. The writer's thread takes the sealed blocks,
-//! copies together what stands in the lanes of threads that send little, and hands it all to the kernel with one vectored write. So neither the queue nor the kernel is paid for
-//! each message. A large owned message is a block of its own: prefix and payload as two slices, never
-//! copied. A used block is used again.
+//! A message is framed once, by its sender, at the end of its thread's lane: memory into which that
+//! thread alone writes, and which the queue reads without stopping it. How far the thread came is
+//! one word that it stores after each message; so a send is a copy and a few plain stores, without
+//! a lock and without a locked instruction. A full lane becomes a block as it is: its memory is
+//! sealed and pushed into a bounded crossbeam channel, and the lane gets other memory. The writer's
+//! thread takes the sealed blocks, copies together what stands in the lanes of threads that send
+//! little, and hands it all to the kernel with one vectored write. So neither the queue nor the
+//! kernel is paid for each message. A large owned message is a block of its own: prefix and payload
+//! as two slices, never copied. A used block is used again.
 //!
-//! What the bounds of the queue allow is leased to a lane in advance, up to a block at a time and an even share of what is free (a quarter where there are more than four lanes), and each lease ends when it is used up, when somebody else needs the room, when the
-//! writer's thread goes to sleep, and when the writer is shut down. Whoever ends it from outside does so under the queue's lock: it marks the lane as shut, has all processors pass a memory barrier
-//! (`membarrier(2)`; elsewhere each send has a barrier of its own), and takes what is there. A thread looks at the mark after each message, and if the lane was shut it settles with the queue, under the lock,
-//! whether that message was taken. Messages of different threads have no order among each other until they leave their lanes. Threads beyond the 64th, and those that are about to
-//! end, use the open block, under the lock.
+//! What the bounds of the queue allow is leased to a lane in advance, up to a block at a time and
+//! an even share of what is free (a quarter where there are more than four lanes), and each lease
+//! ends when it is used up, when somebody else needs the room, when the writer's thread goes to
+//! sleep, and when the writer is shut down. Whoever ends it from outside does so under the queue's
+//! lock: it marks the lane as shut, has all processors pass a memory barrier (`membarrier(2)`;
+//! elsewhere each send has a barrier of its own), and takes what is there. A thread looks at the
+//! mark after each message, and if the lane was shut it settles with the queue, under the lock,
+//! whether that message was taken. Messages of different threads have no order among each other
+//! until they leave their lanes. Threads beyond the 64th, and those that are about to end, use the
+//! open block, under the lock.
 //!
-//! No index of the frames in a block is kept: after a partial write they are walked to find the first whose last byte the kernel did not take. From there the next
-//! connection goes on. That is the retry buffer; there is no second one.
+//! No index of the frames in a block is kept: after a partial write they are walked to find the
+//! first whose last byte the kernel did not take. From there the next connection goes on. That is
+//! the retry buffer; there is no second one.
 //!
 //! What the thread does next is decided by two small enums:
 //!
@@ -49,57 +59,84 @@
 //! | draining | connect | wait until the retry or the deadline | write | wait for a receipt or the deadline | exit |
 //! | draining, past the deadline | exit | exit | exit | exit | exit |
 //!
-//! Control (shutdown, flush) travels beside the queue, never through it: a full queue delays nothing.
+//! Control (shutdown, flush) travels beside the queue, never through it: a full queue delays
+//! nothing.
 //!
-//! A connection that was made at once after a loss is only watched for 20 ms before it is written to: a process that dies may lose its connections before its listening
-//! socket. A full socket is written to again every 50 ms, since Linux reports room only when three quarters of the buffer are free.
+//! A connection that was made at once after a loss is only watched for 20 ms before it is written
+//! to: a process that dies may lose its connections before its listening socket. A full socket is
+//! written to again every 50 ms, since Linux reports room only when three quarters of the buffer
+//! are free.
 //!
-//! After a batch the thread lingers for 200 µs, in which no sender has to wake it; it sleeps for good when that brought nothing. A sleeping thread is woken through an
-//! eventfd, and so is a lingering one when a whole block is ready for it, or somebody waits; a few messages gather
+//! After a batch the thread lingers for 200 µs, in which no sender has to wake it; it sleeps for
+//! good when that brought nothing. A sleeping thread is woken through an eventfd, and so is a
+//! lingering one when a whole block is ready for it, or somebody waits; a few messages gather
 //! meanwhile.
 //!
-//! Under load a thread that writes what another one has just copied fetches every byte from that one's processor, and two processors have three threads to run. So a sender who
-//! has to wait for room does not only wait: the thread lends it its place, and the sender writes what is next by itself, one call at a time, without blocking. The thread rests a millisecond at a time, as long as it
-//! finds somebody at it then and the queue at least half full; and until it is needed: for a full socket, an error, a receipt that cannot be true, a flush, a stop, or messages that are refused while nobody
-//! writes. While several senders wait the thread writes, and so it does where messages are 8 KiB and longer on average: those are in nobody's cache, or cost their senders so little that they keep the thread busy anyway.
+//! Under load a thread that writes what another one has just copied fetches every byte from that
+//! one's processor, and two processors have three threads to run. So a sender who has to wait for
+//! room does not only wait: the thread lends it its place, and the sender writes what is next by
+//! itself, one call at a time, without blocking. The thread rests a millisecond at a time, as long
+//! as it finds somebody at it then and the queue at least half full; and until it is needed: for a
+//! full socket, an error, a receipt that cannot be true, a flush, a stop, or messages that are
+//! refused while nobody writes. While several senders wait the thread writes, and so it does where
+//! messages are 8 KiB and longer on average: those are in nobody's cache, or cost their senders so
+//! little that they keep the thread busy anyway.
 //!
 //! # At least once
 //!
-//! Each connection begins with an empty frame, the question for a receipt, so that a reader that cannot store a batch knows from the first one on that it will come again. A block ends with such a question too, and stays in the outbox when the kernel has taken it, until a receipt covers it; small blocks that wait so
-//! are put together. After a loss all blocks are rewound, and go out again in order. The ledger keeps the books of one connection after the other: what was written, read and
-//! handled, and whether a receipt can be true. A call of `flush` looks at the queue and the ledger, and sleeps until either has changed.
+//! Each connection begins with an empty frame, the question for a receipt, so that a reader that
+//! cannot store a batch knows from the first one on that it will come again. A block ends with such
+//! a question too, and stays in the outbox when the kernel has taken it, until a receipt covers it;
+//! small blocks that wait so are put together. After a loss all blocks are rewound, and go out
+//! again in order. The ledger keeps the books of one connection after the other: what was written,
+//! read and handled, and whether a receipt can be true. A call of `flush` looks at the queue and
+//! the ledger, and sleeps until either has changed.
 //!
-//! When a peer takes no more bytes and owes a receipt, the thread listens on for its last words before it gives the connection up. After a connection that its peer ended without any
-//! receipt, the messages of the first block get a question each, and the first goes out by its length alone, a taste: three peers in a row that read just that and hang up
-//! will not have that message. Which message a full buffer happens to cut means nothing: the same bytes go out again, and are cut at the same place.
+//! When a peer takes no more bytes and owes a receipt, the thread listens on for its last words
+//! before it gives the connection up. After a connection that its peer ended without any
+//! receipt, the messages of the first block get a question each, and the first goes out by its
+//! length alone, a taste: three peers in a row that read just that and hang up will not have that
+//! message. Which message a full buffer happens to cut means nothing: the same bytes go out again,
+//! and are cut at the same place.
 //!
 //! # How it is proved
 //!
-//! The thread runs on a small trait, `Kernel`: the clock, connecting, waiting, and the calls of a socket. In the simulation (`writer/simulation`) a number stands for the
-//! clock, runs of bytes for connections, and the reader's own decoder and receipts at the other end; producers, the reader and chance do what a seed tells them. After every step the
-//! bounds, the books, the order and the figures are checked against what the simulated kernel and reader know, and in the end everything must have arrived that the promises say. A
-//! failure is cut down to a short history. `.ci/faults` puts more than seventy faults into the code, one at a time, and expects each to be found.
+//! The thread runs on a small trait, `Kernel`: the clock, connecting, waiting, and the calls of a
+//! socket. In the simulation (`writer/simulation`) a number stands for the clock, runs of bytes for
+//! connections, and the reader's own decoder and receipts at the other end; producers, the reader
+//! and chance do what a seed tells them. After every step the bounds, the books, the order and the
+//! figures are checked against what the simulated kernel and reader know, and in the end everything
+//! must have arrived that the promises say. A failure is cut down to a short history. `.ci/faults`
+//! puts more than seventy faults into the code, one at a time, and expects each to be found.
 //!
 //! # The reader
 //!
-//! One poller (epoll, elsewhere kqueue), every connection armed for one event, every thread in the same loop: wait for one ready thing, deal with it, arm it
-//! again. An idle connection costs no buffer and no thread; a connection is served by one thread at a time. The listening socket is one of the ready things, so that whatever
-//! a user's function does on accepting holds up only that connection.
+//! One poller (epoll, elsewhere kqueue), every connection armed for one event, every thread in the
+//! same loop: wait for one ready thing, deal with it, arm it again. An idle connection costs no
+//! buffer and no thread; a connection is served by one thread at a time. The listening socket is
+//! one of the ready things, so that whatever a user's function does on accepting holds up only that
+//! connection.
 //!
-//! A thread that has read 128 KiB and more in a turn looks for further work for 20 µs before it sleeps: to wake it would cost its peer more.
+//! A thread that has read 128 KiB and more in a turn looks for further work for 20 µs before it
+//! sleeps: to wake it would cost its peer more.
 //!
-//! The dispatcher is a thread that runs nothing of the user's: it keeps the times, adds threads where all have been held up for five milliseconds, and brings the reader to
-//! its end. To close a connection it forbids the peer to send (`shutdown` of the receiving side) and lets a thread read what is still there.
+//! The dispatcher is a thread that runs nothing of the user's: it keeps the times, adds threads
+//! where all have been held up for five milliseconds, and brings the reader to its end. To close a
+//! connection it forbids the peer to send (`shutdown` of the receiving side) and lets a thread read
+//! what is still there.
 //!
-//! A peer that asks, with an empty frame, is told at the end of a batch how many of its messages were dealt with. That never blocks: what does not fit waits until there is
-//! room, and one number serves all requests before it.
+//! A peer that asks, with an empty frame, is told at the end of a batch how many of its messages
+//! were dealt with. That never blocks: what does not fit waits until there is room, and one number
+//! serves all requests before it.
 //!
-//! Messages are slices of the read buffer, without a copy. Only one that is spread over two reads gets memory of its own, which grows with the bytes that
-//! came; the rest of a long one is read straight into it.
+//! Messages are slices of the read buffer, without a copy. Only one that is spread over two reads
+//! gets memory of its own, which grows with the bytes that came; the rest of a long one is read
+//! straight into it.
 //!
 //! # Many connections
 //!
-//! `cargo bench --bench scale` prints what they cost. On two processors that had other work too, in four to six runs each:
+//! `cargo bench --bench scale` prints what they cost. On two processors that had other work too, in
+//! four to six runs each:
 //!
 //! | | asked for | measured |
 //! | --- | --- | --- |

@@ -1,20 +1,26 @@
-//! What is promised of messages: at most once or at least once, in order, and nothing lost that could be kept.
+//! What is promised of messages: at most once or at least once, in order, and nothing lost that
+//! could be kept.
 //!
 //! # The rules
 //!
-//! * A message is *accepted* when `try_send` says so, *sent* when the kernel has taken its last byte, *received* when the handler
-//!   was called with it, *confirmed* when the reader has told the writer that it was dealt with. [`WriterMetrics`](crate::WriterMetrics) and
+//! * A message is *accepted* when `try_send` says so, *sent* when the kernel has taken its last
+//!   byte, *received* when the handler was called with it, *confirmed* when the reader has told the
+//!   writer that it was dealt with. [`WriterMetrics`](crate::WriterMetrics) and
 //!   [`ReaderMetrics`](crate::ReaderMetrics) count each.
-//! * What was not sent is kept, and goes out on the next connection from the start of its frame. No half message is ever completed by
-//!   other bytes, or delivered.
+//! * What was not sent is kept, and goes out on the next connection from the start of its frame. No
+//!   half message is ever completed by other bytes, or delivered.
 //! * At most once, the default: what was sent is never sent again. So nothing arrives twice.
-//! * At least once ([`Delivery::AtLeastOnce`](crate::Delivery::AtLeastOnce)): what is not confirmed when its connection ends is sent again, oldest first. So a
-//!   reader may be killed at any moment and nothing is lost, if its handler stores before `batch_end` returns; some messages may arrive twice, never on one connection.
-//! * Messages of one thread arrive in order, as long as they travel on one connection. After a write timeout the reader may
-//!   handle the rest of the old connection beside the new one.
-//! * Messages of different threads have no order, not even when one was sent after the other: two that were sent within the
-//!   [`linger`](crate::WriterBuilder::linger) may change places, and without a connection two within the time to the next try. A task that moves from thread to thread is one of several threads here. Where that matters, send from one thread,
-//!   or call [`flush`](crate::Writer::flush) before the other thread goes on.
+//! * At least once ([`Delivery::AtLeastOnce`](crate::Delivery::AtLeastOnce)): what is not confirmed
+//!   when its connection ends is sent again, oldest first. So a reader may be killed at any moment
+//!   and nothing is lost, if its handler stores before `batch_end` returns; some messages may
+//!   arrive twice, never on one connection.
+//! * Messages of one thread arrive in order, as long as they travel on one connection. After a
+//!   write timeout the reader may handle the rest of the old connection beside the new one.
+//! * Messages of different threads have no order, not even when one was sent after the other: two
+//!   that were sent within the [`linger`](crate::WriterBuilder::linger) may change places, and
+//!   without a connection two within the time to the next try. A task that moves from thread to
+//!   thread is one of several threads here. Where that matters, send from one thread, or call
+//!   [`flush`](crate::Writer::flush) before the other thread goes on.
 //!
 //! # What can be lost, and what can come twice
 //!
@@ -35,28 +41,38 @@
 //! | a message is too long for the reader, which hangs up on it | what lay in its socket's buffer ¹ | that message, once three connections in a row have ended at it | what had been sent with it | `a_small_message_that_the_reader_refuses_for_ever_is_given_up_also_behind_others`, `a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connections`, `a_message_that_three_planned_stops_cut_is_given_up_at_most_once`, `a_message_that_planned_stops_cut_again_and_again_is_kept` |
 //! | the reader's receipt cannot be true | nothing; receipts are asked for only by `flush` and `shutdown` at the level `Handled`, and by `keepalive` | nothing | what was not confirmed before | `a_receipt_that_cannot_be_true_ends_the_connection_and_nothing_is_sent_twice_at_most_once`, `a_receipt_that_cannot_be_true_ends_the_connection_and_the_rest_is_sent_again` |
 //!
-//! ¹ And, at most once, a message in the middle of which three connections in a row have ended, by whatever but the writer's own timeout, also by planned stops: it is given up, counted
-//! as failed and told of as [`GivenUp`](crate::WriterEvent::GivenUp), lest it block the queue for ever. In practice that is one that is longer than the socket's buffer.
+//! ¹ And, at most once, a message in the middle of which three connections in a row have ended, by
+//! whatever but the writer's own timeout, also by planned stops: it is given up, counted
+//! as failed and told of as [`GivenUp`](crate::WriterEvent::GivenUp), lest it block the queue for
+//! ever. In practice that is one that is longer than the socket's buffer.
 //!
-//! ² From a writer with a [`keepalive`](crate::WriterBuilder::keepalive) that was silent before its first message also what lay in the socket's buffer: a connection that begins with
-//! an empty frame is taken for one of delivery at least once.
+//! ² From a writer with a [`keepalive`](crate::WriterBuilder::keepalive) that was silent before its
+//! first message also what lay in the socket's buffer: a connection that begins with an empty frame
+//! is taken for one of delivery at least once.
 //!
-//! Losing power is shown by killing both processes at once: what is in the memory of either is gone then too. Whether a file is on the disk is
-//! the handler's to see to, before `batch_end` returns: only then does the receipt go out.
+//! Losing power is shown by killing both processes at once: what is in the memory of either is gone
+//! then too. Whether a file is on the disk is the handler's to see to, before `batch_end` returns:
+//! only then does the receipt go out.
 //!
-//! How many messages came again, or were lost, when readers were killed is printed by `.ci/run` after the tests.
+//! How many messages came again, or were lost, when readers were killed is printed by `.ci/run`
+//! after the tests.
 //!
-//! All of it is also run through simulated histories of everything that can go wrong, by the hundred thousand; see [the architecture](super::architecture).
+//! All of it is also run through simulated histories of everything that can go wrong, by the
+//! hundred thousand; see [the architecture](super::architecture).
 //!
 //! # What a killed reader costs at most once
 //!
-//! The socket's buffer is the price of speed: with the default `send_buffer_size` of 212,992, which Linux doubles, it holds up to 425,984 bytes and one piece more of at most
-//! 36 KiB, 462,848 bytes in all, and because messages are written in blocks they fill nearly all of it. With 256 KiB that was measured as 23,824 messages of 20 bytes, 2,592 of 200 or 128 of 4 KiB. A smaller
-//! [`send_buffer_size`](crate::WriterBuilder::send_buffer_size) loses fewer and costs throughput. On Linux the writer notices when a
-//! peer has died with bytes unread: [`Lost`](crate::WriterEvent::Lost) says `unread`, and `lost_with_unread` counts it.
+//! The socket's buffer is the price of speed: with the default `send_buffer_size` of 212,992, which
+//! Linux doubles, it holds up to 425,984 bytes and one piece more of at most 36 KiB, 462,848 bytes
+//! in all, and because messages are written in blocks they fill nearly all of it. With 256 KiB that
+//! was measured as 23,824 messages of 20 bytes, 2,592 of 200 or 128 of 4 KiB. A smaller
+//! [`send_buffer_size`](crate::WriterBuilder::send_buffer_size) loses fewer and costs throughput.
+//! On Linux the writer notices when a peer has died with bytes unread:
+//! [`Lost`](crate::WriterEvent::Lost) says `unread`, and `lost_with_unread` counts it.
 //!
-//! What the reader had read and not handled is at most 256 KiB, or one message if that is longer. A handler that stores at
-//! [`batch_end`](crate::Handler::batch_end) loses its batch as well, which is at most four times as much.
+//! What the reader had read and not handled is at most 256 KiB, or one message if that is longer. A
+//! handler that stores at [`batch_end`](crate::Handler::batch_end) loses its batch as well, which
+//! is at most four times as much.
 //!
 //! # At least once
 //!
@@ -156,39 +172,58 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A message takes its room in the queue until it is confirmed, so that the queue must be large enough for what is on its way: the default is, unless the handler is slow to
-//! end its batches. With messages of 100 bytes the throughput was 0.84 to 0.98 of that without receipts in three runs of
-//! `cargo bench --bench receipts`, and 0.87 to 1.03 with a queue of twice as many messages.
+//! A message takes its room in the queue until it is confirmed, so that the queue must be large
+//! enough for what is on its way: the default is, unless the handler is slow to end its batches.
+//! With messages of 100 bytes the throughput was 0.84 to 0.98 of that without receipts in three
+//! runs of `cargo bench --bench receipts`, and 0.87 to 1.03 with a queue of twice as many messages.
 //!
 //! A receiver that must not see a message twice sorts out repeats by numbers, as above:
 //!
-//! * **One series for each thread that sends**, with a name in each message where there are several, and a last number for each name, and for each start of its program, unless the numbers go on where they ended. Only messages of one thread are in order; sorted out by a common
-//!   series, what another thread sent a little earlier would be taken for a repeat. A task that moves between threads is several of them.
-//! * The last number is that of what was *stored*. After a restart it comes from the store, not from memory.
-//! * It is compared, and moves on, in `batch_end`, under the lock of the store: after a write timeout the rest of the old connection is handled beside the new one.
+//! * **One series for each thread that sends**, with a name in each message where there are
+//!   several, and a last number for each name, and for each start of its program, unless the
+//!   numbers go on where they ended. Only messages of one thread are in order; sorted out by a
+//!   common series, what another thread sent a little earlier would be taken for a repeat. A task
+//!   that moves between threads is several of them.
+//! * The last number is that of what was *stored*. After a restart it comes from the store, not
+//!   from memory.
+//! * It is compared, and moves on, in `batch_end`, under the lock of the store: after a write
+//!   timeout the rest of the old connection is handled beside the new one.
 //!
-//! Within a connection the numbers of one thread only grow. After a `batch_end` that failed nothing more of that connection is handled: a writer that delivers at least once says so with
+//! Within a connection the numbers of one thread only grow. After a `batch_end` that failed nothing
+//! more of that connection is handled: a writer that delivers at least once says so with
 //! the first byte of each connection.
 //!
-//! How large a batch is depends on the load: at a low rate it is a message or two, and a `batch_end` that waits for the disk does so for each. It is up to 1 MiB, or one message.
-//! Whether batches fail is told by the reader's events: the writer only sees that its connection ended.
+//! How large a batch is depends on the load: at a low rate it is a message or two, and a
+//! `batch_end` that waits for the disk does so for each. It is up to 1 MiB, or one message. Whether
+//! batches fail is told by the reader's events: the writer only sees that its connection ended.
 //!
-//! The reader hangs up on a message that is too long for it. So that one such message does not block the queue for ever, a connection that follows one without any
-//! receipt begins with a taste: the length of the first message, and nothing more for 20 ms. If three in a row read just that and hang up, the message is given up; one that ended later in it, also by a planned stop, says nothing against it. A
-//! reader that ends in those 20 ms three times in a row, and each time is the same process or one behind the same socket of systemd's, looks the same.
+//! The reader hangs up on a message that is too long for it. So that one such message does not
+//! block the queue for ever, a connection that follows one without any receipt begins with a taste:
+//! the length of the first message, and nothing more for 20 ms. If three in a row read just that
+//! and hang up, the message is given up; one that ended later in it, also by a planned stop, says
+//! nothing against it. A reader that ends in those 20 ms three times in a row, and each time is the
+//! same process or one behind the same socket of systemd's, looks the same.
 //!
-//! A handler that needs longer for a batch than the write timeout lets the socket fill up, so that the connection is given up and what it had not confirmed is sent again. Each
-//! time the next timeout is twice as long, up to 64 times, until the reader has caught up, or has kept nobody waiting for as long; so it does, with repeats. A longer
+//! A handler that needs longer for a batch than the write timeout lets the socket fill up, so that
+//! the connection is given up and what it had not confirmed is sent again. Each time the next
+//! timeout is twice as long, up to 64 times, until the reader has caught up, or has kept nobody
+//! waiting for as long; so it does, with repeats. A longer
 //! [`write_timeout`](crate::WriterBuilder::write_timeout) spares them.
 //!
 //! # Asking how far it got
 //!
-//! [`flush`](crate::Writer::flush) waits until everything before it is [`Written`, `Read` or `Handled`](crate::Level); in either mode. A receipt for it is only asked for at the level
-//! `Handled`. At most once a connection may end before that is known of what was written on it, also one that the reader closes for its silence: then the call says
-//! [`Lost`](crate::FlushError::Lost), and so do all that wait at that time. A loss that no call was waiting for is told to the next one, of whatever thread, as soon as all is written that it waits for; the one after that hears nothing of it.
+//! [`flush`](crate::Writer::flush) waits until everything before it is [`Written`, `Read` or
+//! `Handled`](crate::Level); in either mode. A receipt for it is only asked for at the level
+//! `Handled`. At most once a connection may end before that is known of what was written on it,
+//! also one that the reader closes for its silence: then the call says
+//! [`Lost`](crate::FlushError::Lost), and so do all that wait at that time. A loss that no call was
+//! waiting for is told to the next one, of whatever thread, as soon as all is written that it waits
+//! for; the one after that hears nothing of it.
 //!
-//! [`shutdown`](crate::Writer::shutdown) waits until all is written, and at least once until all is handled. [`shutdown_level`](crate::WriterBuilder::shutdown_level) makes it wait at most once too until all is read
-//! or handled; its report says whether that was `reached`, and `left` only what was not even written:
+//! [`shutdown`](crate::Writer::shutdown) waits until all is written, and at least once until all is
+//! handled. [`shutdown_level`](crate::WriterBuilder::shutdown_level) makes it wait at most once too
+//! until all is read or handled; its report says whether that was `reached`, and `left` only what
+//! was not even written:
 //!
 //! ```
 //! use std::time::Duration;
@@ -207,12 +242,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A writer that is silent for longer than the reader's `idle_timeout` is hung up on, and nobody tells it then whether its last messages were handled: it hears `Lost`, unless it knew before. A
-//! [`keepalive`](crate::WriterBuilder::keepalive) below that time spares it, and so does a `flush` at once.
+//! A writer that is silent for longer than the reader's `idle_timeout` is hung up on, and nobody
+//! tells it then whether its last messages were handled: it hears `Lost`, unless it knew before. A
+//! [`keepalive`](crate::WriterBuilder::keepalive) below that time spares it, and so does a `flush`
+//! at once.
 //!
 //! # Keeping more
 //!
-//! The queue is what bridges an outage: 10,000 messages and 64 MiB unless set, whichever is reached first. At 1,000 messages a second that is ten seconds.
+//! The queue is what bridges an outage: 10,000 messages and 64 MiB unless set, whichever is reached
+//! first. At 1,000 messages a second that is ten seconds.
 //!
 //! ```
 //! use std::time::Duration;
@@ -235,13 +273,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Where the newest matters more than the oldest, [`Overflow::DropOldest`](crate::Overflow::DropOldest) makes room by dropping from the front; at least once only what no
-//! reader has yet.
+//! Where the newest matters more than the oldest,
+//! [`Overflow::DropOldest`](crate::Overflow::DropOldest) makes room by dropping from the front; at
+//! least once only what no reader has yet.
 //!
 //! # Ends
 //!
-//! Shut the writer down before the process exits, and look at the report. A writer that is only dropped sends for up to a second what it can. A process that is killed, or calls
-//! `exit`, drops nothing: what is queued is gone.
+//! Shut the writer down before the process exits, and look at the report. A writer that is only
+//! dropped sends for up to a second what it can. A process that is killed, or calls `exit`, drops
+//! nothing: what is queued is gone.
 //!
-//! A daemon that forks must start its writers and readers afterwards: a child has the object, but not the thread. In the child a drop does nothing, and
-//! messages only fill the queue.
+//! A daemon that forks must start its writers and readers afterwards: a child has the object, but
+//! not the thread. In the child a drop does nothing, and messages only fill the queue.

@@ -2,7 +2,8 @@
 //!
 //! # The file
 //!
-//! A socket's file has mode 0600 unless set, before anybody can connect: only the reader's own user, and root, can send. To let a group in:
+//! A socket's file has mode 0600 unless set, before anybody can connect: only the reader's own
+//! user, and root, can send. To let a group in:
 //!
 //! ```
 //! use uds_ipc::Reader;
@@ -15,14 +16,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Binding replaces a stale socket, one on which nobody accepts (a dead datagram socket looks just like it). It refuses one on which somebody does, and whatever is no socket, and touches neither. Of several
-//! readers that start at once exactly one wins: they take turns by a lock file beside the socket, which is gone when they have started.
+//! Binding replaces a stale socket, one on which nobody accepts (a dead datagram socket looks just
+//! like it). It refuses one on which somebody does, and whatever is no socket, and touches neither.
+//! Of several readers that start at once exactly one wins: they take turns by a lock file beside
+//! the socket, which is gone when they have started.
 //!
-//! Their looks are connections that end at once: a reader that has not started yet meets them when it does, as peers that send nothing.
+//! Their looks are connections that end at once: a reader that has not started yet meets them when
+//! it does, as peers that send nothing.
 //!
 //! # The directory
 //!
-//! Who may rename in the directory can put a socket of his own in the place of yours, and be sent what is yours.
+//! Who may rename in the directory can put a socket of his own in the place of yours, and be sent
+//! what is yours.
 //!
 //! | the directory may be written to by | |
 //! | --- | --- |
@@ -33,14 +38,16 @@
 //!
 //! The directories above it are not looked at: keep those as safe.
 //!
-//! On stop the reader removes the file that it made, if it is still that one. When it is removed or replaced under a running reader, or a directory above it is
-//! renamed, Linux tells, and so does [`Displaced`](crate::ReaderEvent::Displaced). A file system that is mounted over it is not noticed. In a directory that was renamed
-//! the file stays behind.
+//! On stop the reader removes the file that it made, if it is still that one. When it is removed or
+//! replaced under a running reader, or a directory above it is renamed, Linux tells, and so does
+//! [`Displaced`](crate::ReaderEvent::Displaced). A file system that is mounted over it is not
+//! noticed. In a directory that was renamed the file stays behind.
 //!
 //! # Who it is
 //!
-//! The kernel knows who connected: [`Peer`](crate::Peer) has the user, the group and on Linux the process. A
-//! [`peer_check`](crate::ReaderBuilder::peer_check) turns peers away before a byte of theirs is read:
+//! The kernel knows who connected: [`Peer`](crate::Peer) has the user, the group and on Linux the
+//! process. A [`peer_check`](crate::ReaderBuilder::peer_check) turns peers away before a byte of
+//! theirs is read:
 //!
 //! ```
 //! use uds_ipc::Reader;
@@ -55,11 +62,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Where others may connect, one user may have half of the connections unless set, so that nobody shuts the others out.
+//! Where others may connect, one user may have half of the connections unless set, so that nobody
+//! shuts the others out.
 //!
-//! A writer can ask the same of the reader: [`expect_peer_uid`](crate::WriterBuilder::expect_peer_uid) is checked before the first byte.
+//! A writer can ask the same of the reader:
+//! [`expect_peer_uid`](crate::WriterBuilder::expect_peer_uid) is checked before the first byte.
 //!
 //! # Abstract names
 //!
-//! On Linux `@name` is a name without a file. It has no permissions: anybody in the same network namespace can connect to it, or take it first. Use a peer
-//! check with it, and `expect_peer_uid` on the other side; better, use a path.
+//! On Linux `@name` is a name without a file. It has no permissions: anybody in the same network
+//! namespace can connect to it, or take it first. Use a peer check with it, and `expect_peer_uid`
+//! on the other side; better, use a path.

@@ -2,10 +2,12 @@
 //!
 //! # Five minutes
 //!
-//! systemd makes the socket, holds it from boot on, and starts the collector when the first message comes. While the collector restarts,
-//! writers connect all the same and wait: nothing is refused, and nobody has to be started in order.
+//! systemd makes the socket, holds it from boot on, and starts the collector when the first message
+//! comes. While the collector restarts, writers connect all the same and wait: nothing is refused,
+//! and nobody has to be started in order.
 //!
-//! The collector is the example of that name, and its units are in `examples/systemd`. In the crate's folder:
+//! The collector is the example of that name, and its units are in `examples/systemd`. In the
+//! crate's folder:
 //!
 //! ```console
 //! $ cargo build --release --examples
@@ -28,14 +30,18 @@
 //! # journalctl --unit=collector.service --follow
 //! ```
 //!
-//! The figures are told every five seconds, so wait that long. Restart it as often as you like: `systemctl restart collector.service`. The emitter goes on, and each
-//! number arrives once. To let a person send: `usermod --append --groups telemetry NAME`, and a new login. To undo all of it: `systemctl disable --now` with the units, and remove
-//! what was copied.
+//! The figures are told every five seconds, so wait that long. Restart it as often as you like:
+//! `systemctl restart collector.service`. The emitter goes on, and each number arrives once. To let
+//! a person send: `usermod --append --groups telemetry NAME`, and a new login. To undo all of it:
+//! `systemctl disable --now` with the units, and remove what was copied.
 //!
-//! The journal is good to see messages go by, not to keep them: it throws lines away when there are many (10,000 in 30 s, unless `LogRateLimitIntervalSec=0`), and cuts those
-//! above 48 KiB. What the reader has confirmed by then is what standard output took. To keep messages, write them to a file, in your handler or by `StandardOutput=append:…`.
+//! The journal is good to see messages go by, not to keep them: it throws lines away when there are
+//! many (10,000 in 30 s, unless `LogRateLimitIntervalSec=0`), and cuts those above 48 KiB. What the
+//! reader has confirmed by then is what standard output took. To keep messages, write them to a
+//! file, in your handler or by `StandardOutput=append:…`.
 //!
-//! With the command-line tool in the place of a program of your own: `cargo build --release --features cli`, install `target/release/uds-ipc`, and the units `uds-ipc-listen.*`.
+//! With the command-line tool in the place of a program of your own: `cargo build --release
+//! --features cli`, install `target/release/uds-ipc`, and the units `uds-ipc-listen.*`.
 //!
 //! # The units, in short
 //!
@@ -90,18 +96,28 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! * **Bind early**, before threads are started that run C code: systemd's variables are taken out of the environment by it.
-//! * **Several sockets**: give each socket unit a `FileDescriptorName=` and name the service in `Service=`; name all of them in the service's `Requires=` and `After=`, or it may
-//!   be started with some of them only; then a reader for each, with [`Activation::Named`](crate::systemd::Activation::Named), and one [`Service`](crate::systemd::Service) for all. Sockets of other kinds are to be had by
+//! * **Bind early**, before threads are started that run C code: systemd's variables are taken out
+//!   of the environment by it.
+//! * **Several sockets**: give each socket unit a `FileDescriptorName=` and name the service in
+//!   `Service=`; name all of them in the service's `Requires=` and `After=`, or it may be started
+//!   with some of them only; then a reader for each, with
+//!   [`Activation::Named`](crate::systemd::Activation::Named), and one
+//!   [`Service`](crate::systemd::Service) for all. Sockets of other kinds are to be had by
 //!   [`take_socket`](crate::systemd::take_socket).
-//! * **Without a socket unit**: `RuntimeDirectory=collector` in the service, and `Reader::builder("telemetry.sock")`: a bare file name goes into that directory.
-//!   Only its own user can connect unless [`socket_mode`](crate::ReaderBuilder::socket_mode) and [`socket_group`](crate::ReaderBuilder::socket_group) say otherwise.
-//!   Writers find no socket while the collector restarts, and keep their messages meanwhile. Never both: at each stop systemd removes the runtime directory, and a
-//!   socket unit's file in it as well.
-//! * **Reloading**: wrap what SIGHUP does in [`Service::reload`](crate::systemd::Service::reload), with `ExecReload=kill -HUP $MAINPID`, for which `systemctl reload` does not wait, or `Type=notify-reload` (systemd 253), for which it does.
-//! * **Several processes of one service** each have their own sockets and notifications: only the main process may notify, unless `NotifyAccess=` says otherwise, and
-//!   the watchdog is for that one.
-//! * **A writer** connects when the socket is there, and needs none of this but one: catch SIGTERM and call `shutdown`, as `examples/emitter.rs` does, or what is queued is lost.
+//! * **Without a socket unit**: `RuntimeDirectory=collector` in the service, and
+//!   `Reader::builder("telemetry.sock")`: a bare file name goes into that directory. Only its own
+//!   user can connect unless [`socket_mode`](crate::ReaderBuilder::socket_mode) and
+//!   [`socket_group`](crate::ReaderBuilder::socket_group) say otherwise. Writers find no socket
+//!   while the collector restarts, and keep their messages meanwhile. Never both: at each stop
+//!   systemd removes the runtime directory, and a socket unit's file in it as well.
+//! * **Reloading**: wrap what SIGHUP does in [`Service::reload`](crate::systemd::Service::reload),
+//!   with `ExecReload=kill -HUP $MAINPID`, for which `systemctl reload` does not wait, or
+//!   `Type=notify-reload` (systemd 253), for which it does.
+//! * **Several processes of one service** each have their own sockets and notifications: only the
+//!   main process may notify, unless `NotifyAccess=` says otherwise, and the watchdog is for that
+//!   one.
+//! * **A writer** connects when the socket is there, and needs none of this but one: catch SIGTERM
+//!   and call `shutdown`, as `examples/emitter.rs` does, or what is queued is lost.
 //!
 //! # What systemd decides then
 //!
@@ -120,7 +136,8 @@
 //!
 //! # When it does not work
 //!
-//! These are the words of the errors. A `main` that returns its error prints it as code instead, such as `NotAListener { … }`: print it, with its sources, as `examples/collector.rs` does.
+//! These are the words of the errors. A `main` that returns its error prints it as code instead,
+//! such as `NotAListener { … }`: print it, with its sources, as `examples/collector.rs` does.
 //!
 //! | what you see | why | what to do |
 //! | --- | --- | --- |

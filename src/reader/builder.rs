@@ -20,9 +20,11 @@ use crate::observer::Observer;
 use crate::peer::Peer;
 use crate::sys::{self, Listener, ListenerOptions};
 
-/// The settings of a [`Reader`](crate::Reader), made by [`Reader::builder`](crate::Reader::builder).
+/// The settings of a [`Reader`](crate::Reader), made by
+/// [`Reader::builder`](crate::Reader::builder).
 ///
-/// Every setting has a default that suits a collector; the bounds are checked by [`bind`](Self::bind).
+/// Every setting has a default that suits a collector; the bounds are checked by
+/// [`bind`](Self::bind).
 ///
 /// ```
 /// use std::time::Duration;
@@ -67,11 +69,19 @@ pub struct ReaderBuilder {
 impl ReaderBuilder {
     pub(super) fn new(address: &OsStr) -> Self {
         let name = Path::new(address);
-        let is_file_name =
-            name.components().eq([Component::Normal(address)]) && !address.as_bytes().starts_with(b"@");
-        let in_runtime_directory = if is_file_name { runtime_path(name) } else { None };
+        let is_file_name = name.components().eq([Component::Normal(address)])
+            && !address.as_bytes().starts_with(b"@");
+        let in_runtime_directory = if is_file_name {
+            runtime_path(name)
+        } else {
+            None
+        };
         Self {
-            address: Address::new(in_runtime_directory.as_deref().map_or(address, Path::as_os_str)),
+            address: Address::new(
+                in_runtime_directory
+                    .as_deref()
+                    .map_or(address, Path::as_os_str),
+            ),
             max_message_len: 10 * 1024 * 1024,
             idle_timeout: Duration::from_secs(10),
             min_rate: 64 * 1024,
@@ -89,91 +99,100 @@ impl ReaderBuilder {
         }
     }
 
-    /// The longest message, in bytes: 10 MiB unless set, at least 1. A peer that announces a longer one is hung up on, before a byte of it is
-    /// read.
+    /// The longest message, in bytes: 10 MiB unless set, at least 1. A peer that announces a longer
+    /// one is hung up on, before a byte of it is read.
     pub fn max_message_len(mut self, bytes: usize) -> Self {
         self.max_message_len = bytes;
         self
     }
 
-    /// How long a peer may be silent before its connection is closed: 10 s unless set, more than nothing; `Duration::MAX` is never. A
-    /// writer of this crate reconnects at once, message or not, and loses nothing by it; with a [`keepalive`](crate::WriterBuilder::keepalive) below that time it
-    /// is not closed.
+    /// How long a peer may be silent before its connection is closed: 10 s unless set, more than
+    /// nothing; `Duration::MAX` is never. A writer of this crate reconnects at once, message or
+    /// not, and loses nothing by it; with a [`keepalive`](crate::WriterBuilder::keepalive) below
+    /// that time it is not closed.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// The slowest that a frame may come, in bytes a second: 65,536 unless set, at least 1. Once it has begun, a frame must be complete
-    /// after the idle timeout and the time that its length takes at this rate; or its peer holds memory for nothing.
+    /// The slowest that a frame may come, in bytes a second: 65,536 unless set, at least 1. Once it
+    /// has begun, a frame must be complete after the idle timeout and the time that its length
+    /// takes at this rate; or its peer holds memory for nothing.
     pub fn min_rate(mut self, bytes_per_second: u64) -> Self {
         self.min_rate = bytes_per_second;
         self
     }
 
-    /// The most connections at once: 1,024 unless set, at least 1. More wait in the socket's backlog until one ends.
+    /// The most connections at once: 1,024 unless set, at least 1. More wait in the socket's
+    /// backlog until one ends.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// The most connections at once of one user: unless set all of them where only the owner may connect, half of them where others may. Those
-    /// above are refused, so that one user cannot shut the others out.
+    /// The most connections at once of one user: unless set all of them where only the owner may
+    /// connect, half of them where others may. Those above are refused, so that one user cannot
+    /// shut the others out.
     pub fn max_connections_per_user(mut self, connections: usize) -> Self {
         self.max_connections_per_user = Some(connections);
         self
     }
 
-    /// The most bytes that half messages may hold over all connections: 256 MiB unless set, at least one message's. At the bound nothing more is read until
-    /// some are complete, and if none is, the slowest connection is closed. Each thread may be one read above it.
+    /// The most bytes that half messages may hold over all connections: 256 MiB unless set, at
+    /// least one message's. At the bound nothing more is read until some are complete, and if
+    /// none is, the slowest connection is closed. Each thread may be one read above it.
     pub fn max_held_size(mut self, bytes: usize) -> Self {
         self.max_held_size = bytes;
         self
     }
 
-    /// The most threads that run the handler: 128 unless set, at least 1. There is one at first; more are started when all are at work,
-    /// and leave when they have had nothing to do for five seconds. A handler that blocks needs one for each connection that it blocks on.
+    /// The most threads that run the handler: 128 unless set, at least 1. There is one at first;
+    /// more are started when all are at work, and leave when they have had nothing to do for
+    /// five seconds. A handler that blocks needs one for each connection that it blocks on.
     pub fn max_threads(mut self, threads: usize) -> Self {
         self.max_threads = threads;
         self
     }
 
-    /// The permissions of the socket's file: `0o600` unless set, up to `0o777`. To connect needs the right to write. It has them before
-    /// anybody can connect, whatever the umask. An abstract name has none.
+    /// The permissions of the socket's file: `0o600` unless set, up to `0o777`. To connect needs
+    /// the right to write. It has them before anybody can connect, whatever the umask. An
+    /// abstract name has none.
     pub fn socket_mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
     }
 
-    /// The owner of the socket's file: who binds it, unless set. To give it away needs the privilege to.
+    /// The owner of the socket's file: who binds it, unless set. To give it away needs the
+    /// privilege to.
     pub fn socket_owner(mut self, uid: u32) -> Self {
         self.owner = Some(uid);
         self
     }
 
-    /// The group of the socket's file: that of who binds it, unless set. To give it to a group one is not in needs the
-    /// privilege to.
+    /// The group of the socket's file: that of who binds it, unless set. To give it to a group one
+    /// is not in needs the privilege to.
     pub fn socket_group(mut self, gid: u32) -> Self {
         self.group = Some(gid);
         self
     }
 
-    /// `SO_RCVBUF`, in bytes: the system's own unless set. Linux takes no notice of it on Unix sockets, where the sender's `SO_SNDBUF`
-    /// counts; the others do.
+    /// `SO_RCVBUF`, in bytes: the system's own unless set. Linux takes no notice of it on Unix
+    /// sockets, where the sender's `SO_SNDBUF` counts; the others do.
     pub fn recv_buffer_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.recv_buffer_size = bytes.into();
         self
     }
 
-    /// Which of the sockets that systemd passed to this process is taken, in the place of making one: the first that fits, unless set.
-    /// Its unit decides its path, mode, owner and group. Where systemd passed none, the reader makes its own.
+    /// Which of the sockets that systemd passed to this process is taken, in the place of making
+    /// one: the first that fits, unless set. Its unit decides its path, mode, owner and group.
+    /// Where systemd passed none, the reader makes its own.
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
     }
 
-    /// Lets in only the peers for which `check` is true: all unless set. It runs before a byte of the peer is read, on one of the
-    /// reader's threads; a panic is a no.
+    /// Lets in only the peers for which `check` is true: all unless set. It runs before a byte of
+    /// the peer is read, on one of the reader's threads; a panic is a no.
     pub fn peer_check(mut self, check: impl Fn(&Peer) -> bool + Send + Sync + 'static) -> Self {
         self.peer_check = Some(Box::new(check));
         self
@@ -185,21 +204,26 @@ impl ReaderBuilder {
         self
     }
 
-    /// Makes the socket: from now on peers can connect, and wait until the reader is [started](BoundReader::start).
+    /// Makes the socket: from now on peers can connect, and wait until the reader is
+    /// [started](BoundReader::start).
     ///
-    /// A stale socket at the path is replaced; one on which somebody accepts, and anything that is no socket, is left alone. Of several that
-    /// bind the same path at once, exactly one succeeds. A bare file name is taken to be in the runtime directory that systemd made for the
+    /// A stale socket at the path is replaced; one on which somebody accepts, and anything that is
+    /// no socket, is left alone. Of several that bind the same path at once, exactly one
+    /// succeeds. A bare file name is taken to be in the runtime directory that systemd made for the
     /// service, where there is one: see [`runtime_path`].
     ///
-    /// In a service with a socket unit nothing is made: the socket that systemd passed is taken, as [`activation`](Self::activation) says. Its
-    /// file is systemd's, and stays; who connects while no reader runs waits in it for the next. For that the first call takes the variables
-    /// `LISTEN_PID`, `LISTEN_PIDFDID`, `LISTEN_FDS` and `LISTEN_FDNAMES` out of the environment, so that children do not inherit them: make it
-    /// before threads are started that run C code, which may read the environment meanwhile. For another socket of the same service, see
+    /// In a service with a socket unit nothing is made: the socket that systemd passed is taken, as
+    /// [`activation`](Self::activation) says. Its file is systemd's, and stays; who connects
+    /// while no reader runs waits in it for the next. For that the first call takes the variables
+    /// `LISTEN_PID`, `LISTEN_PIDFDID`, `LISTEN_FDS` and `LISTEN_FDNAMES` out of the environment, so
+    /// that children do not inherit them: make it before threads are started that run C code,
+    /// which may read the environment meanwhile. For another socket of the same service, see
     /// [`take_socket`](crate::systemd::take_socket).
     ///
     /// # Errors
-    /// When the address is none or in use, a setting is out of its bounds, something else lies at the path, anybody could replace the
-    /// socket, what systemd passed is no socket that listens, or the system refuses.
+    /// When the address is none or in use, a setting is out of its bounds, something else lies at
+    /// the path, anybody could replace the socket, what systemd passed is no socket that
+    /// listens, or the system refuses.
     pub fn bind(self) -> Result<BoundReader, BindError> {
         self.check()?;
         let address = match self.address {
@@ -207,7 +231,9 @@ impl ReaderBuilder {
             Err(error) => return Err(error.into()),
         };
         if self.activation != Activation::Never {
-            if let Some(socket) = sys::with_passed(|passed| activation::choose(passed, &self.activation))?? {
+            if let Some(socket) =
+                sys::with_passed(|passed| activation::choose(passed, &self.activation))??
+            {
                 return self.listen_on(socket);
             }
         }
@@ -222,9 +248,10 @@ impl ReaderBuilder {
         Ok(self.bound(address, listener, is_open_to_others))
     }
 
-    /// Takes a Unix stream socket that listens already: one that was passed in some other way than systemd's. It is never shut down, and its
-    /// file not removed; mode, owner, group and buffer size are its own, and its address too: the builder's stands only for one that has none.
-    /// It becomes non-blocking, and so do its copies, in other processes as well.
+    /// Takes a Unix stream socket that listens already: one that was passed in some other way than
+    /// systemd's. It is never shut down, and its file not removed; mode, owner, group and
+    /// buffer size are its own, and its address too: the builder's stands only for one that has
+    /// none. It becomes non-blocking, and so do its copies, in other processes as well.
     ///
     /// ```
     /// use std::os::unix::net::UnixListener;
@@ -239,7 +266,8 @@ impl ReaderBuilder {
     /// ```
     ///
     /// # Errors
-    /// When the address is none, a setting is out of its bounds, or the socket is of another kind or does not listen.
+    /// When the address is none, a setting is out of its bounds, or the socket is of another kind
+    /// or does not listen.
     pub fn listen_on(self, socket: impl Into<OwnedFd>) -> Result<BoundReader, BindError> {
         self.check()?;
         let given = match self.address {
@@ -254,10 +282,17 @@ impl ReaderBuilder {
 
     fn bound(self, address: Address, listener: Listener, is_open_to_others: bool) -> BoundReader {
         let most = self.max_connections;
-        let a_share = if is_open_to_others { most.div_ceil(2) } else { most };
+        let a_share = if is_open_to_others {
+            most.div_ceil(2)
+        } else {
+            most
+        };
         let settings = Settings {
             max_message_len: self.max_message_len,
-            pace: Pace { idle_timeout: self.idle_timeout, min_rate: self.min_rate },
+            pace: Pace {
+                idle_timeout: self.idle_timeout,
+                min_rate: self.min_rate,
+            },
             max_connections: most,
             max_connections_per_user: self.max_connections_per_user.unwrap_or(a_share),
             max_held_size: self.max_held_size,
@@ -279,7 +314,12 @@ impl ReaderBuilder {
             SettingError::check(setting, value, value > 0, "at least 1")?;
         }
         let (held, message) = (self.max_held_size, self.max_message_len);
-        SettingError::check("max_held_size", held, held >= message, "at least max_message_len")?;
+        SettingError::check(
+            "max_held_size",
+            held,
+            held >= message,
+            "at least max_message_len",
+        )?;
         let idle = self.idle_timeout;
         SettingError::check("idle_timeout", idle, !idle.is_zero(), "more than nothing")?;
         SettingError::check(
@@ -293,6 +333,8 @@ impl ReaderBuilder {
 
 impl fmt::Debug for ReaderBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReaderBuilder").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("ReaderBuilder")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }

@@ -29,7 +29,10 @@ impl Callbacks {
     /// Whether a peer is let in; an error when the check panics.
     pub(super) fn check(&self, peer: &Peer) -> Result<bool, String> {
         let functions = self.0.lock().clone();
-        match functions.as_ref().and_then(|functions| functions.check.as_ref()) {
+        match functions
+            .as_ref()
+            .and_then(|functions| functions.check.as_ref())
+        {
             Some(check) => guarded(|| check(peer)),
             None => Ok(true),
         }
@@ -46,7 +49,9 @@ impl Core {
     pub(super) fn tell(&self, event: impl FnOnce() -> ReaderEvent) {
         let functions = self.settings.callbacks.0.lock().clone();
         if let Some(functions) = functions {
-            functions.observer.tell(event, || self.counters.panics.add(1));
+            functions
+                .observer
+                .tell(event, || self.counters.panics.add(1));
         }
     }
 

@@ -28,7 +28,8 @@ const HEAVY: usize = 128 * 1024;
 /// How many reads a connection has before others have their turn.
 const READS_PER_TURN: usize = 4;
 
-/// Likewise when its peer waits for a receipt, which comes at the turn's end: half of what its queue holds of 10,000 messages of 100 bytes.
+/// Likewise when its peer waits for a receipt, which comes at the turn's end: half of what its
+/// queue holds of 10,000 messages of 100 bytes.
 const READS_BEFORE_RECEIPT: usize = 2;
 
 /// How long a turn may go on when its peer waits for a receipt: that comes at the turn's end.
@@ -41,7 +42,8 @@ const NEWS_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Connection {
     pub(super) stream: Stream,
     pub(super) peer: Peer,
-    /// Messages that the handler has had: written by the thread whose turn it is, and read by whoever wonders whether it hangs.
+    /// Messages that the handler has had: written by the thread whose turn it is, and read by
+    /// whoever wonders whether it hangs.
     handled: AtomicU64,
     /// Only the thread whose turn it is looks at this: the lock is never waited for.
     serving: Mutex<Serving>,
@@ -82,7 +84,12 @@ impl Connection {
             last_turn: Turn::Light,
             last_failure: None,
         };
-        Self { stream, peer, handled: AtomicU64::new(0), serving: Mutex::new(serving) }
+        Self {
+            stream,
+            peer,
+            handled: AtomicU64::new(0),
+            serving: Mutex::new(serving),
+        }
     }
 
     #[inline]
@@ -91,7 +98,12 @@ impl Connection {
     }
 
     /// Has a turn, from the check of a new peer to the end of the stream.
-    pub(super) fn turn<H: Handler>(&self, core: &Core, handler: &H, closing: Option<Closing>) -> Turn {
+    pub(super) fn turn<H: Handler>(
+        &self,
+        core: &Core,
+        handler: &H,
+        closing: Option<Closing>,
+    ) -> Turn {
         let mut serving = self.serving.lock();
         let outcome = if serving.greeting == Greeting::Due && !self.greet(core, handler) {
             Outcome::Refuse
@@ -111,16 +123,31 @@ impl Connection {
                 drop(serving);
                 core.counters.count_end(&cause);
                 self.guard(core, || handler.closed(&self.peer));
-                core.tell(|| ReaderEvent::Closed { peer: self.peer, cause });
+                core.tell(|| ReaderEvent::Closed {
+                    peer: self.peer,
+                    cause,
+                });
                 core.note_held(held, 0);
-                // After the last call, so that a stop that waits for this connection waits for the handler too.
+                // After the last call, so that a stop that waits for this connection waits for the
+                // handler too.
                 core.remove(number);
                 Turn::Light
             }
             Outcome::Park | Outcome::Again | Outcome::Starve => {
-                let Serving { decoder, clock, receipts, last_turn, .. } = &mut *serving;
+                let Serving {
+                    decoder,
+                    clock,
+                    receipts,
+                    last_turn,
+                    ..
+                } = &mut *serving;
                 let now = now();
-                let deadline = clock.deadline(now, core.settings.pace, decoder.position(), decoder.frames());
+                let deadline = clock.deadline(
+                    now,
+                    core.settings.pace,
+                    decoder.position(),
+                    decoder.frames(),
+                );
                 let rest = Rest {
                     deadline,
                     half_since: clock.since(),
@@ -147,7 +174,10 @@ impl Connection {
             core.tell(|| ReaderEvent::Opened { peer });
         } else {
             core.counters.refused_peers.add(1);
-            core.tell(|| ReaderEvent::Refused { peer, cause: RefuseCause::Check });
+            core.tell(|| ReaderEvent::Refused {
+                peer,
+                cause: RefuseCause::Check,
+            });
         }
         checked
     }
@@ -156,7 +186,10 @@ impl Connection {
     fn guard(&self, core: &Core, callback: impl FnOnce()) {
         if let Err(message) = guarded(callback) {
             core.counters.panics.add(1);
-            core.tell(|| ReaderEvent::HandlerPanicked { peer: self.peer, message });
+            core.tell(|| ReaderEvent::HandlerPanicked {
+                peer: self.peer,
+                message,
+            });
         }
     }
 
@@ -191,7 +224,8 @@ impl Connection {
                 break;
             }
             let ended = |decoder: &Decoder| Outcome::Close(end_cause(closing, decoder.position()));
-            outcome = match self.read(core, handler, &mut serving.decoder, &mut buffer, &mut batch) {
+            outcome = match self.read(core, handler, &mut serving.decoder, &mut buffer, &mut batch)
+            {
                 Read::Some => continue,
                 Read::Nothing if closing.is_some() => ended(&serving.decoder),
                 Read::Nothing => Outcome::Park,
@@ -201,7 +235,11 @@ impl Connection {
             break;
         }
         core.buffers.give(buffer);
-        serving.last_turn = if batch.read_len < HEAVY { Turn::Light } else { Turn::Heavy };
+        serving.last_turn = if batch.read_len < HEAVY {
+            Turn::Light
+        } else {
+            Turn::Heavy
+        };
         if core.is_cut.load(Ordering::Relaxed) {
             core.let_go(batch.error);
             return Outcome::Cut;
@@ -213,13 +251,21 @@ impl Connection {
                 Outcome::Close(CloseCause::NotStored)
             }
             Fate::GoesOn | Fate::EndsWithTheRest => outcome,
-            // What follows would be handled before the batch that comes again, and none of it can be confirmed.
+            // What follows would be handled before the batch that comes again, and none of it can
+            // be confirmed.
             Fate::EndsAtOnce => Outcome::Close(CloseCause::NotStored),
         }
     }
 
-    /// Tells the handler that the batch is over; then, if the peer has asked, tells the peer how far it was dealt with.
-    fn end_batch<H: Handler>(&self, core: &Core, handler: &H, batch: &mut Batch, receipts: &mut Receipts) {
+    /// Tells the handler that the batch is over; then, if the peer has asked, tells the peer how
+    /// far it was dealt with.
+    fn end_batch<H: Handler>(
+        &self,
+        core: &Core,
+        handler: &H,
+        batch: &mut Batch,
+        receipts: &mut Receipts,
+    ) {
         let stored = batch.tally.messages == 0
             || match guarded(|| handler.batch_end(&self.peer).map_err(Into::into)) {
                 Ok(Ok(())) => true,
@@ -236,7 +282,8 @@ impl Connection {
         while let Some(bytes) = receipts.next() {
             match self.stream.send(&[IoSlice::new(bytes)]) {
                 Ok(Sent::Some(len)) => receipts.on_sent(len),
-                // What does not fit now goes out when there is room. A peer that is gone is noticed when it is read from.
+                // What does not fit now goes out when there is room. A peer that is gone is noticed
+                // when it is read from.
                 Ok(Sent::Blocked | Sent::NoMemory) | Err(_) => break,
             }
         }
@@ -256,7 +303,11 @@ impl Connection {
         let read = if let Some(room) = decoder.direct() {
             let given = room.len();
             let received = self.stream.receive(room);
-            let len = if let Ok(Received::Some(len)) = received { len } else { 0 };
+            let len = if let Ok(Received::Some(len)) = received {
+                len
+            } else {
+                0
+            };
             batch.read_len += len;
             if let Some(Frame::Message(message)) = decoder.filled(given, len) {
                 let run = guarded(|| self.deliver(core, handler, message, batch));
@@ -287,7 +338,8 @@ impl Connection {
             Ok(Received::Some(_)) => Read::Some,
             Ok(Received::Nothing) => Read::Nothing,
             Ok(Received::End) => Read::End,
-            // The peer closed without reading what was sent to it: no concern of the messages that it sent.
+            // The peer closed without reading what was sent to it: no concern of the messages that
+            // it sent.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Read::End,
             Err(error) => Read::Bad(CloseCause::Failed(error)),
         }
@@ -295,9 +347,10 @@ impl Connection {
 
     fn bad(core: &Core, malformed: Malformed) -> CloseCause {
         match malformed {
-            Malformed::TooLarge { len } => {
-                CloseCause::TooLarge { len, limit: widen(core.settings.max_message_len) }
-            }
+            Malformed::TooLarge { len } => CloseCause::TooLarge {
+                len,
+                limit: widen(core.settings.max_message_len),
+            },
             Malformed::InvalidPrefix => CloseCause::InvalidPrefix,
         }
     }
@@ -311,8 +364,8 @@ impl Connection {
         batch: &mut Batch,
     ) -> Result<(), Malformed> {
         loop {
-            // One guard around many calls: entering it is cheap, but not free. After a panic the decoder stands behind the message that
-            // it came from.
+            // One guard around many calls: entering it is cheap, but not free. After a panic the
+            // decoder stands behind the message that it came from.
             let run = guarded(|| {
                 while let Some(frame) = decoder.next(input, &core.pieces)? {
                     if core.is_cut.load(Ordering::Relaxed) {
@@ -354,10 +407,16 @@ impl Connection {
             return;
         }
         if let Some(error) = batch.error {
-            core.tell(|| ReaderEvent::HandlerFailed { peer: self.peer, error });
+            core.tell(|| ReaderEvent::HandlerFailed {
+                peer: self.peer,
+                error,
+            });
         }
         if let Some(message) = batch.panic {
-            core.tell(|| ReaderEvent::HandlerPanicked { peer: self.peer, message });
+            core.tell(|| ReaderEvent::HandlerPanicked {
+                peer: self.peer,
+                message,
+            });
         }
     }
 }
@@ -371,7 +430,10 @@ enum Read {
     Bad(CloseCause),
 }
 
-#[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell is where time comes from"
+)]
 fn now() -> Instant {
     Instant::now()
 }

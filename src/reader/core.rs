@@ -75,7 +75,8 @@ pub(super) struct Inner {
     /// No connection is taken in any more.
     pub(super) is_closed: bool,
     pub(super) life: Life,
-    /// When to look at which connection. Each has one; what it says may be long past, or too early, but never too late.
+    /// When to look at which connection. Each has one; what it says may be long past, or too
+    /// early, but never too late.
     pub(super) times: BinaryHeap<Reverse<(Instant, u64)>>,
     pub(super) starved: Vec<u64>,
     pub(super) crew: Crew,
@@ -154,14 +155,22 @@ impl Core {
     }
 
     /// Takes a new connection in. `Err` with the peer when its user has enough.
-    pub(super) fn admit(&self, stream: Stream, credentials: Credentials, now: Instant) -> Result<(), Peer> {
+    pub(super) fn admit(
+        &self,
+        stream: Stream,
+        credentials: Credentials,
+        now: Instant,
+    ) -> Result<(), Peer> {
         let mut inner = self.inner.lock();
         if inner.is_closed {
             // The time to stop is over: it ends like the others that were left.
             return Ok(());
         }
         inner.last_number += 1;
-        let peer = Peer { connection: inner.last_number, credentials };
+        let peer = Peer {
+            connection: inner.last_number,
+            credentials,
+        };
         if inner.connections_of(credentials.uid) >= self.settings.max_connections_per_user {
             return Err(peer);
         }
@@ -175,7 +184,12 @@ impl Core {
             connection: Arc::clone(&connection),
             is_served: false,
             closing,
-            rest: Rest { deadline, half_since: None, owes: false, must_close: false },
+            rest: Rest {
+                deadline,
+                half_since: None,
+                owes: false,
+                must_close: false,
+            },
         };
         inner.entries.insert(number, entry);
         self.counters.connections.add(1);
@@ -188,14 +202,21 @@ impl Core {
             connection.stream.stop_receiving();
         }
         // Ready at once: a thread is to check and greet the peer, even if it never sends.
-        if self.poller.add(&connection.stream, number, Interest::Now).is_err() {
+        if self
+            .poller
+            .add(&connection.stream, number, Interest::Now)
+            .is_err()
+        {
             self.remove(number);
         }
         Ok(())
     }
 
     fn look_at(&self, inner: &mut Inner, at: Instant, number: u64) {
-        let is_first = inner.times.peek().is_none_or(|Reverse((first, _))| at < *first);
+        let is_first = inner
+            .times
+            .peek()
+            .is_none_or(|Reverse((first, _))| at < *first);
         // A flood of short connections leaves times behind of those that are gone.
         if inner.times.len() > 2 * inner.entries.len() + 64 {
             let Inner { times, entries, .. } = inner;
@@ -210,7 +231,9 @@ impl Core {
     /// Forgets a connection that has ended; its socket is closed with its last reference.
     pub(super) fn remove(&self, number: u64) {
         let mut inner = self.inner.lock();
-        let Some(entry) = inner.entries.remove(&number) else { return };
+        let Some(entry) = inner.entries.remove(&number) else {
+            return;
+        };
         let uid = entry.connection.peer.credentials.uid;
         if let Some(count) = inner.per_user.get_mut(&uid) {
             *count -= 1;
@@ -272,7 +295,10 @@ impl Core {
         let fed: Vec<_> = starved
             .into_iter()
             .filter_map(|number| {
-                inner.entries.get(&number).map(|entry| (number, Arc::clone(&entry.connection)))
+                inner
+                    .entries
+                    .get(&number)
+                    .map(|entry| (number, Arc::clone(&entry.connection)))
             })
             .collect();
         drop(inner);
@@ -289,7 +315,10 @@ impl Core {
     /// A thread takes the connection for a turn. `None` when it is gone, or another has it.
     pub(super) fn begin_turn(&self, number: u64) -> Option<(Arc<Connection>, Option<Closing>)> {
         let mut inner = self.inner.lock();
-        let entry = inner.entries.get_mut(&number).filter(|entry| !entry.is_served)?;
+        let entry = inner
+            .entries
+            .get_mut(&number)
+            .filter(|entry| !entry.is_served)?;
         entry.is_served = true;
         Some((Arc::clone(&entry.connection), entry.closing))
     }
@@ -298,7 +327,9 @@ impl Core {
     pub(super) fn end_turn(&self, number: u64, outcome: &Outcome, rest: Rest, now: Instant) {
         let mut inner = self.inner.lock();
         let starves = matches!(outcome, Outcome::Starve);
-        let Some(entry) = inner.entries.get_mut(&number) else { return };
+        let Some(entry) = inner.entries.get_mut(&number) else {
+            return;
+        };
         entry.is_served = false;
         entry.rest = rest;
         if rest.deadline.is_some_and(|deadline| deadline <= now) && entry.closing.is_none() {
@@ -310,11 +341,17 @@ impl Core {
         }
         let connection = Arc::clone(&entry.connection);
         if entry.closing.is_some() {
-            // That is told, if nothing else will be: a peer may be silent, and leave its receipts unread.
+            // That is told, if nothing else will be: a peer may be silent, and leave its receipts
+            // unread.
             connection.stream.stop_receiving();
         }
-        // What was asked for meanwhile is looked at now; a receipt that is owed, when it can be sent.
-        let interest = if entry.closing.is_some() || rest.owes { Interest::Now } else { Interest::Read };
+        // What was asked for meanwhile is looked at now; a receipt that is owed, when it can be
+        // sent.
+        let interest = if entry.closing.is_some() || rest.owes {
+            Interest::Now
+        } else {
+            Interest::Read
+        };
         if starves && entry.closing.is_none() {
             inner.starved.push(number);
             let watch = !std::mem::replace(&mut inner.is_watched, true);
@@ -349,7 +386,8 @@ impl Core {
         inner.crew.turns += 1;
     }
 
-    /// How long a thread waits for work before it asks [`Core::leave`]. The last one waits for ever.
+    /// How long a thread waits for work before it asks [`Core::leave`]. The last one waits for
+    /// ever.
     pub(super) fn patience(&self) -> Option<Duration> {
         const SURPLUS_STAYS: Duration = Duration::from_secs(5);
         (self.inner.lock().crew.threads > 1).then_some(SURPLUS_STAYS)
@@ -361,7 +399,8 @@ impl Core {
         crew.threads == crew.busy + 1
     }
 
-    /// A thread that found nothing to do asks whether it may go. Until it has, it counts as one at work.
+    /// A thread that found nothing to do asks whether it may go. Until it has, it counts as one at
+    /// work.
     pub(super) fn may_leave(&self) -> bool {
         let mut inner = self.inner.lock();
         let may = inner.crew.can_spare_one();
@@ -369,8 +408,8 @@ impl Core {
         may
     }
 
-    /// A thread goes, because it `may` or because all do. It must have given up its handler: whoever waits for the last thread may want
-    /// that back.
+    /// A thread goes, because it `may` or because all do. It must have given up its handler:
+    /// whoever waits for the last thread may want that back.
     pub(super) fn leave(&self, may: bool) {
         let mut inner = self.inner.lock();
         inner.crew.busy -= usize::from(may);

@@ -1,11 +1,13 @@
 //! Turns a stream of bytes into messages.
-//! Pure: no I/O, no clock. Memory follows the bytes that came, never a length that was only announced.
+//! Pure: no I/O, no clock. Memory follows the bytes that came, never a length that was only
+//! announced.
 
 use crate::frame::{self, MAX_PREFIX_LEN, Parsed};
 use crate::metrics::widen;
 use crate::pool::Pool;
 
-/// Once this much of a message has come and as much is missing, the rest is read to its place rather than copied there.
+/// Once this much of a message has come and as much is missing, the rest is read to its place
+/// rather than copied there.
 const DIRECT: usize = 64 * 1024;
 
 /// How much is read so at a time.
@@ -66,11 +68,15 @@ enum State {
 
 impl Decoder {
     pub(super) fn new(max_message_len: usize) -> Self {
-        Self { limit: widen(max_message_len), frames: 0, state: State::Between }
+        Self {
+            limit: widen(max_message_len),
+            frames: 0,
+            state: State::Between,
+        }
     }
 
-    /// The next frame of `input`, which goes on where the last call left off and is shortened by what was used. `None`
-    /// when it is used up.
+    /// The next frame of `input`, which goes on where the last call left off and is shortened by
+    /// what was used. `None` when it is used up.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -90,11 +96,19 @@ impl Decoder {
         }
         if matches!(self.state, State::Between) {
             // Nearly every frame: whole, and in the buffer.
-            if let Parsed::Length { payload_len, prefix_len } = frame::parse_prefix(input) {
+            if let Parsed::Length {
+                payload_len,
+                prefix_len,
+            } = frame::parse_prefix(input)
+            {
                 if payload_len <= self.limit {
-                    let whole = input.split_at_checked(prefix_len.get()).and_then(|(_, rest)| {
-                        usize::try_from(payload_len).ok().and_then(|len| rest.split_at_checked(len))
-                    });
+                    let whole = input
+                        .split_at_checked(prefix_len.get())
+                        .and_then(|(_, rest)| {
+                            usize::try_from(payload_len)
+                                .ok()
+                                .and_then(|len| rest.split_at_checked(len))
+                        });
                     if let Some((payload, rest)) = whole {
                         *input = rest;
                         self.frames += 1;
@@ -121,10 +135,15 @@ impl Decoder {
                 State::Between if input.is_empty() => return Ok(None),
                 State::Between | State::Delivered { .. } => {
                     self.frames += 1;
-                    self.state = State::Prefix { bytes: [0; MAX_PREFIX_LEN], len: 0 };
+                    self.state = State::Prefix {
+                        bytes: [0; MAX_PREFIX_LEN],
+                        len: 0,
+                    };
                 }
                 State::Prefix { bytes, len } => {
-                    let Some((byte, rest)) = input.split_first() else { return Ok(None) };
+                    let Some((byte, rest)) = input.split_first() else {
+                        return Ok(None);
+                    };
                     *input = rest;
                     if let Some(place) = bytes.get_mut(*len) {
                         *place = *byte;
@@ -166,9 +185,12 @@ impl Decoder {
         }
     }
 
-    /// Memory to read the rest of a long message into, where that saves a copy. [`Decoder::filled`] must follow.
+    /// Memory to read the rest of a long message into, where that saves a copy. [`Decoder::filled`]
+    /// must follow.
     pub(super) fn direct(&mut self) -> Option<&mut [u8]> {
-        let State::Payload { payload, missing } = &mut self.state else { return None };
+        let State::Payload { payload, missing } = &mut self.state else {
+            return None;
+        };
         if payload.len().min(*missing) < DIRECT {
             return None;
         }
@@ -181,9 +203,12 @@ impl Decoder {
         payload.get_mut(start..)
     }
 
-    /// Of the memory that [`Decoder::direct`] gave, the first `len` bytes were read into; `given` is how much it was.
+    /// Of the memory that [`Decoder::direct`] gave, the first `len` bytes were read into; `given`
+    /// is how much it was.
     pub(super) fn filled(&mut self, given: usize, len: usize) -> Option<Frame<'_>> {
-        let State::Payload { payload, missing } = &mut self.state else { return None };
+        let State::Payload { payload, missing } = &mut self.state else {
+            return None;
+        };
         payload.truncate(payload.len().saturating_sub(given - len));
         *missing -= len;
         if *missing == 0 { self.deliver() } else { None }
@@ -195,7 +220,9 @@ impl Decoder {
         }
         match &self.state {
             State::Delivered { payload } => Some(Frame::Message(payload)),
-            State::Between | State::Prefix { .. } | State::Payload { .. } | State::Malformed(_) => None,
+            State::Between | State::Prefix { .. } | State::Payload { .. } | State::Malformed(_) => {
+                None
+            }
         }
     }
 
@@ -209,11 +236,13 @@ impl Decoder {
 
     pub(super) fn position(&self) -> Position {
         match &self.state {
-            State::Between | State::Delivered { .. } | State::Malformed(_) => Position::BetweenFrames,
-            State::Prefix { .. } => Position::InPrefix,
-            State::Payload { payload, missing } => {
-                Position::InPayload { len: widen(payload.len() + missing) }
+            State::Between | State::Delivered { .. } | State::Malformed(_) => {
+                Position::BetweenFrames
             }
+            State::Prefix { .. } => Position::InPrefix,
+            State::Payload { payload, missing } => Position::InPayload {
+                len: widen(payload.len() + missing),
+            },
         }
     }
 
@@ -231,8 +260,8 @@ impl Decoder {
     }
 }
 
-/// Makes room for `more` bytes of the `missing` ones: doubling, so that a long message is not copied too often, and
-/// never beyond its end.
+/// Makes room for `more` bytes of the `missing` ones: doubling, so that a long message is not
+/// copied too often, and never beyond its end.
 fn make_room(payload: &mut Vec<u8>, more: usize, missing: usize) {
     if payload.capacity() - payload.len() < more {
         let double = payload.len().max(more).min(missing.max(more));
@@ -255,7 +284,8 @@ mod tests {
             .collect()
     }
 
-    /// What a decoder delivers when `stream` comes in pieces of `sizes`, read directly where the decoder offers it.
+    /// What a decoder delivers when `stream` comes in pieces of `sizes`, read directly where the
+    /// decoder offers it.
     fn decode(stream: &[u8], sizes: &[usize]) -> (Vec<Vec<u8>>, Option<Malformed>, Position) {
         let pool = Pool::new(2, 4096);
         let mut decoder = Decoder::new(LIMIT);
@@ -296,7 +326,9 @@ mod tests {
             let mut len = 0u128;
             let mut bytes = 0;
             loop {
-                let Some(byte) = stream.get(at + bytes) else { return (messages, None) };
+                let Some(byte) = stream.get(at + bytes) else {
+                    return (messages, None);
+                };
                 len += u128::from(byte & 0x7f) << (7 * bytes);
                 bytes += 1;
                 if byte & 0x80 == 0 {
@@ -306,7 +338,9 @@ mod tests {
                     return (messages, Some(Malformed::InvalidPrefix));
                 }
             }
-            let Ok(len) = u64::try_from(len) else { return (messages, Some(Malformed::InvalidPrefix)) };
+            let Ok(len) = u64::try_from(len) else {
+                return (messages, Some(Malformed::InvalidPrefix));
+            };
             if len > widen(LIMIT) {
                 return (messages, Some(Malformed::TooLarge { len }));
             }
@@ -325,19 +359,31 @@ mod tests {
     fn any_messages() -> impl Strategy<Value = Vec<Vec<u8>>> {
         let len = prop_oneof![8 => 0usize..5, 8 => 100usize..400, 2 => 4000usize..20_000, 1 => 60_000usize..LIMIT + 1];
         prop::collection::vec(len, 0..12).prop_map(|lens| {
-            lens.into_iter().enumerate().map(|(at, len)| vec![u8::try_from(at).unwrap(); len]).collect()
+            lens.into_iter()
+                .enumerate()
+                .map(|(at, len)| vec![u8::try_from(at).unwrap(); len])
+                .collect()
         })
     }
 
     #[test]
     fn every_split_of_a_stream_in_two_decodes_to_the_same_messages() {
-        let messages: Vec<_> = [1, 127, 128, 255, 0, 5].map(|len: u8| vec![len; len.into()]).into();
+        let messages: Vec<_> = [1, 127, 128, 255, 0, 5]
+            .map(|len: u8| vec![len; len.into()])
+            .into();
         let messages: Vec<_> = messages.into_iter().chain([vec![9; 300]]).collect();
         let stream = stream_of(&messages);
-        let wanted: Vec<_> = messages.into_iter().filter(|message| !message.is_empty()).collect();
+        let wanted: Vec<_> = messages
+            .into_iter()
+            .filter(|message| !message.is_empty())
+            .collect();
         for cut in 0..=stream.len() {
             let (messages, malformed, position) = decode(&stream, &[cut.max(1), stream.len()]);
-            assert_eq!((messages, malformed), (wanted.clone(), None), "cut at {cut}");
+            assert_eq!(
+                (messages, malformed),
+                (wanted.clone(), None),
+                "cut at {cut}"
+            );
             assert_eq!(position, Position::BetweenFrames);
         }
     }
@@ -350,7 +396,11 @@ mod tests {
             assert_eq!((messages.len(), malformed), (0, None));
             assert_eq!(
                 position,
-                if end == 1 { Position::InPrefix } else { Position::InPayload { len: 200 } }
+                if end == 1 {
+                    Position::InPrefix
+                } else {
+                    Position::InPayload { len: 200 }
+                }
             );
         }
     }
@@ -359,12 +409,22 @@ mod tests {
     fn a_message_at_the_limit_is_delivered_and_one_above_is_refused_at_its_prefix() {
         let (messages, malformed, _) = decode(&stream_of(&[vec![1; LIMIT]]), &[1000]);
         assert_eq!((messages.len(), malformed), (1, None));
-        for len in [widen(LIMIT) + 1, u64::from(u32::MAX), (1 << 63) - 1, 1 << 63, u64::MAX - 1, u64::MAX] {
+        for len in [
+            widen(LIMIT) + 1,
+            u64::from(u32::MAX),
+            (1 << 63) - 1,
+            1 << 63,
+            u64::MAX - 1,
+            u64::MAX,
+        ] {
             let mut prefix = [0; 10];
             let used = integer_encoding::VarInt::encode_var(len, &mut prefix);
             for size in [1, 10] {
                 let (messages, malformed, _) = decode(&prefix[..used], &[size]);
-                assert_eq!((messages.len(), malformed), (0, Some(Malformed::TooLarge { len })));
+                assert_eq!(
+                    (messages.len(), malformed),
+                    (0, Some(Malformed::TooLarge { len }))
+                );
             }
         }
     }
@@ -397,8 +457,13 @@ mod tests {
         let (mut first, mut second) = stream.split_at(20);
         assert_eq!(decoder.next(&mut first, &pool), Ok(None));
         for is_copied in [true, false, false] {
-            let Ok(Some(Frame::Message(message))) = decoder.next(&mut second, &pool) else { panic!() };
-            assert_eq!(!stream.as_ptr_range().contains(&message.as_ptr()), is_copied);
+            let Ok(Some(Frame::Message(message))) = decoder.next(&mut second, &pool) else {
+                panic!()
+            };
+            assert_eq!(
+                !stream.as_ptr_range().contains(&message.as_ptr()),
+                is_copied
+            );
         }
     }
 

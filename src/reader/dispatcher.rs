@@ -87,7 +87,9 @@ impl<H: Handler> Dispatcher<H> {
                 break;
             }
             inner.times.pop();
-            let Some(entry) = inner.entries.get_mut(&number) else { continue };
+            let Some(entry) = inner.entries.get_mut(&number) else {
+                continue;
+            };
             match entry.rest.deadline {
                 Some(deadline) if deadline <= now && !entry.is_served => {
                     if entry.closing.is_none() {
@@ -95,7 +97,8 @@ impl<H: Handler> Dispatcher<H> {
                         overdue.push((number, Arc::clone(&entry.connection)));
                     }
                 }
-                // Its frame may end any time, and then the idle timeout counts: not later than that.
+                // Its frame may end any time, and then the idle timeout counts: not later than
+                // that.
                 later => {
                     let at = now.checked_add(self.core.settings.pace.idle_timeout);
                     let at = earliest(at, later.filter(|later| *later > now));
@@ -131,7 +134,8 @@ impl<H: Handler> Dispatcher<H> {
         }
     }
 
-    /// Adds threads where connections wait for one. Looks every few milliseconds, as long as all are busy.
+    /// Adds threads where connections wait for one. Looks every few milliseconds, as long as all
+    /// are busy.
     fn look_at_crew(&mut self, now: Instant) -> Option<Instant> {
         if matches!(self.stage, Stage::Closing { .. }) || !self.core.inner.lock().is_watched {
             return None;
@@ -144,11 +148,20 @@ impl<H: Handler> Dispatcher<H> {
         // The first look only takes the measure for the next.
         let turns_before = self.next_look.and(Some(self.turns_before));
         let wanted = turns_before.map_or(0, |turns_before| {
-            inner.crew.wanted(ready, turns_before, self.processors, self.core.settings.max_threads)
+            inner.crew.wanted(
+                ready,
+                turns_before,
+                self.processors,
+                self.core.settings.max_threads,
+            )
         });
         self.turns_before = inner.crew.turns;
         inner.is_watched = inner.crew.all_busy();
-        self.next_look = if inner.is_watched { now.checked_add(WATCH) } else { None };
+        self.next_look = if inner.is_watched {
+            now.checked_add(WATCH)
+        } else {
+            None
+        };
         drop(inner);
         self.add_threads(wanted, now);
         self.next_look
@@ -161,7 +174,10 @@ impl<H: Handler> Dispatcher<H> {
                 continue;
             };
             if !mem::replace(&mut self.is_short, true) {
-                self.core.tell_later(ReaderEvent::ThreadFailed { address: self.core.address.clone(), error });
+                self.core.tell_later(ReaderEvent::ThreadFailed {
+                    address: self.core.address.clone(),
+                    error,
+                });
             }
             self.next_look = now.checked_add(SHORTAGE);
             return;
@@ -170,7 +186,9 @@ impl<H: Handler> Dispatcher<H> {
 
     /// Starts one more thread.
     pub(super) fn spawn(&self) -> io::Result<()> {
-        let Some(handler) = &self.handler else { return Ok(()) };
+        let Some(handler) = &self.handler else {
+            return Ok(());
+        };
         let worker = Worker {
             core: Arc::clone(&self.core),
             handler: Arc::clone(handler),
@@ -179,7 +197,9 @@ impl<H: Handler> Dispatcher<H> {
         };
         self.core.inner.lock().crew.threads += 1;
         self.core.counters.threads.add(1);
-        let spawned = thread::Builder::new().name("uds-ipc-reader".into()).spawn(|| worker.run());
+        let spawned = thread::Builder::new()
+            .name("uds-ipc-reader".into())
+            .spawn(|| worker.run());
         if spawned.is_err() {
             self.core.inner.lock().crew.threads -= 1;
             self.core.counters.threads.subtract(1);
@@ -187,7 +207,8 @@ impl<H: Handler> Dispatcher<H> {
         spawned.map(drop)
     }
 
-    /// While half messages hold all the memory, closes the slowest now and then: the others could never end theirs.
+    /// While half messages hold all the memory, closes the slowest now and then: the others could
+    /// never end theirs.
     fn look_at_memory(&mut self, now: Instant) -> Option<Instant> {
         let mut inner = self.core.inner.lock();
         if inner.starved.is_empty() {
@@ -220,7 +241,9 @@ impl<H: Handler> Dispatcher<H> {
     /// Brings the reader nearer to its end, if it is to end. Says when to look again.
     fn stop(&mut self, now: Instant) -> Result<Option<Instant>, Stopped> {
         let mut inner = self.core.inner.lock();
-        let Life::Draining { deadline } = inner.life else { return Ok(None) };
+        let Life::Draining { deadline } = inner.life else {
+            return Ok(None);
+        };
         let is_over = deadline.is_some_and(|deadline| deadline <= now);
         match self.stage {
             Stage::Running => {
@@ -275,7 +298,9 @@ impl<H: Handler> Dispatcher<H> {
 
     /// Ends the connections that still wait to be accepted; says how many.
     fn turn_away(&self) -> u64 {
-        let Some(listener) = self.core.listener.lock().clone() else { return 0 };
+        let Some(listener) = self.core.listener.lock().clone() else {
+            return 0;
+        };
         let (mut waiting, mut gone) = (0, 0);
         while gone < MOST_GONE {
             match listener.accept() {
@@ -303,7 +328,10 @@ fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell is where time comes from"
+)]
 fn now() -> Instant {
     Instant::now()
 }

@@ -3,9 +3,14 @@
 use super::decoder::{Decoder, Frame};
 use crate::pool::Pool;
 
-/// Decodes a stream that comes in pieces; gives each message, or `None` for an empty frame, to `frame`. Returns whether the stream can go on.
+/// Decodes a stream that comes in pieces; gives each message, or `None` for an empty frame, to
+/// `frame`. Returns whether the stream can go on.
 #[must_use]
-pub fn decode(max_message_len: usize, pieces: &[&[u8]], mut frame: impl FnMut(Option<&[u8]>)) -> bool {
+pub fn decode(
+    max_message_len: usize,
+    pieces: &[&[u8]],
+    mut frame: impl FnMut(Option<&[u8]>),
+) -> bool {
     let pool = Pool::new(2, 1 << 20);
     let mut decoder = Decoder::new(max_message_len);
     for piece in pieces {

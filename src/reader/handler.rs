@@ -7,12 +7,15 @@ use crate::peer::Peer;
 
 /// What to do with the messages of a reader.
 ///
-/// A closure for [`start`](crate::BoundReader::start) suffices for most; this trait is for those who want to know the peer, to see
-/// connections open and close, or to do something once a batch.
+/// A closure for [`start`](crate::BoundReader::start) suffices for most; this trait is for those
+/// who want to know the peer, to see connections open and close, or to do something once a batch.
 ///
-/// All calls come from the reader's threads; those of one batch from one thread, so that it may gather them in a thread's local. Those for one connection come one at a time and in order; those for different
-/// connections come side by side, which is why they take `&self`. A call that blocks holds up its own connection only.
-/// When a shutdown's time is over nothing more is called, neither the end of a batch nor of a connection. Panics are caught, counted and reported, and the connection goes on (with `panic = "abort"` nothing can be caught).
+/// All calls come from the reader's threads; those of one batch from one thread, so that it may
+/// gather them in a thread's local. Those for one connection come one at a time and in order; those
+/// for different connections come side by side, which is why they take `&self`. A call that blocks
+/// holds up its own connection only. When a shutdown's time is over nothing more is called, neither
+/// the end of a batch nor of a connection. Panics are caught, counted and reported, and the
+/// connection goes on (with `panic = "abort"` nothing can be caught).
 ///
 /// ```
 /// use std::fs::File;
@@ -46,19 +49,25 @@ pub trait Handler: Send + Sync + 'static {
     /// One message, valid for the call only. It is never empty.
     ///
     /// # Errors
-    /// Whatever went wrong. It is counted and told, and the connection goes on with the next message: this one counts as dealt with all the
-    /// same, and does not come again. To have it again, remember the failure and return it from [`batch_end`](Self::batch_end).
+    /// Whatever went wrong. It is counted and told, and the connection goes on with the next
+    /// message: this one counts as dealt with all the same, and does not come again. To have it
+    /// again, remember the failure and return it from [`batch_end`](Self::batch_end).
     fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error>;
 
-    /// The end of a batch: of what one turn at the connection brought, at least one message. Here a handler flushes its
-    /// file or gives up its lock. It follows each call of [`message`](Self::message) on the same thread before another connection has it, also when that call
-    /// panicked or the connection has ended; only when the time for a shutdown is over nothing more is called.
+    /// The end of a batch: of what one turn at the connection brought, at least one message. Here a
+    /// handler flushes its file or gives up its lock. It follows each call of
+    /// [`message`](Self::message) on the same thread before another connection has it, also when
+    /// that call panicked or the connection has ended; only when the time for a shutdown is
+    /// over nothing more is called.
     ///
     /// # Errors
-    /// Whatever went wrong: the batch was not stored. The connection goes on, unless its peer has ever sent an empty frame. Such a peer asks for
-    /// receipts: it gets none any more, and its connection ends. One that asked before its first message delivers at least once: the connection is closed
-    /// at once, and the batch comes again, and what is behind it. Otherwise what the peer has sent is read and handled first. (A writer's
-    /// [`keepalive`](crate::WriterBuilder::keepalive) that is due before its first message looks like such a question.)
+    /// Whatever went wrong: the batch was not stored. The connection goes on, unless its peer has
+    /// ever sent an empty frame. Such a peer asks for receipts: it gets none any more, and its
+    /// connection ends. One that asked before its first message delivers at least once: the
+    /// connection is closed at once, and the batch comes again, and what is behind it.
+    /// Otherwise what the peer has sent is read and handled first. (A writer's
+    /// [`keepalive`](crate::WriterBuilder::keepalive) that is due before its first message looks
+    /// like such a question.)
     fn batch_end(&self, peer: &Peer) -> Result<(), Self::Error> {
         let _ = peer;
         Ok(())
@@ -75,7 +84,8 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
-/// A handler that somebody else keeps a reference to, to look at it while the reader runs or afterwards.
+/// A handler that somebody else keeps a reference to, to look at it while the reader runs or
+/// afterwards.
 impl<H: Handler> Handler for Arc<H> {
     type Error = H::Error;
 

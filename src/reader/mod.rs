@@ -1,5 +1,6 @@
 //! The receiving end.
-//! Thin: what decodes is the decoder, what decides is the state, what waits is the dispatcher and its threads.
+//! Thin: what decodes is the decoder, what decides is the state, what waits is the dispatcher and
+//! its threads.
 
 mod batch;
 mod builder;
@@ -62,11 +63,11 @@ const PIECE_SIZE: usize = 4096;
 
 /// The receiving end: accepts connections, and gives every message to a handler.
 ///
-/// Made in two steps: [`bind`](ReaderBuilder::bind) makes the socket, [`start`](BoundReader::start) begins to accept. In between a daemon can
-/// drop its privileges.
+/// Made in two steps: [`bind`](ReaderBuilder::bind) makes the socket, [`start`](BoundReader::start)
+/// begins to accept. In between a daemon can drop its privileges.
 ///
-/// Dropped, it stops as [`shutdown`](Self::shutdown) does, within a second. In a child made by `fork` without `exec` a drop does nothing, and leaves
-/// the socket's file alone.
+/// Dropped, it stops as [`shutdown`](Self::shutdown) does, within a second. In a child made by
+/// `fork` without `exec` a drop does nothing, and leaves the socket's file alone.
 ///
 /// ```
 /// use std::time::Duration;
@@ -91,8 +92,8 @@ pub struct Reader {
     process: u32,
 }
 
-/// A reader with a socket, on which peers can connect already. [`start`](Self::start) makes it a [`Reader`]; dropped before, it removes
-/// the socket's file.
+/// A reader with a socket, on which peers can connect already. [`start`](Self::start) makes it a
+/// [`Reader`]; dropped before, it removes the socket's file.
 #[must_use = "nothing is accepted until it is started"]
 pub struct BoundReader {
     address: Address,
@@ -105,32 +106,37 @@ pub struct BoundReader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReaderReport {
-    /// Connections that were cut off, because the time was over before all that was sent on them had been handled. Those that
-    /// still waited to be accepted count too.
+    /// Connections that were cut off, because the time was over before all that was sent on them
+    /// had been handled. Those that still waited to be accepted count too.
     pub cut: u64,
     /// The figures at the end.
     pub metrics: ReaderMetrics,
 }
 
 impl Reader {
-    /// The settings of a reader at `address`, a path or on Linux `@name`, to be changed, bound and started.
+    /// The settings of a reader at `address`, a path or on Linux `@name`, to be changed, bound and
+    /// started.
     pub fn builder(address: impl AsRef<OsStr>) -> ReaderBuilder {
         ReaderBuilder::new(address.as_ref())
     }
 
-    /// Stops: turns newcomers away, handles all that was sent, and ends; at the latest when `timeout` is over. On a socket that was taken over
-    /// newcomers are not turned away: they wait in it for the next reader.
+    /// Stops: turns newcomers away, handles all that was sent, and ends; at the latest when
+    /// `timeout` is over. On a socket that was taken over newcomers are not turned away: they
+    /// wait in it for the next reader.
     ///
-    /// A writer of this crate loses nothing by it: its next write fails, and what it has not sent it keeps for the next
-    /// reader. (On macOS and the BSDs the last buffer of a writer that is sending can be lost.) Further calls, from any thread, wait for the same end, or bring it
-    /// nearer by a shorter timeout. A handler that never returns is left behind in its thread; after its return nothing
-    /// more is given to it. Two readers whose handlers shut each other down wait for each other, until the timeouts are over.
+    /// A writer of this crate loses nothing by it: its next write fails, and what it has not sent
+    /// it keeps for the next reader. (On macOS and the BSDs the last buffer of a writer that is
+    /// sending can be lost.) Further calls, from any thread, wait for the same end, or bring it
+    /// nearer by a shorter timeout. A handler that never returns is left behind in its thread;
+    /// after its return nothing more is given to it. Two readers whose handlers shut each other
+    /// down wait for each other, until the timeouts are over.
     ///
-    /// The handler, the peer check and the observer are dropped when the reader's last thread ends: before this returns, unless a callback
-    /// has not.
+    /// The handler, the peer check and the observer are dropped when the reader's last thread ends:
+    /// before this returns, unless a callback has not.
     ///
     /// # Errors
-    /// Inside a callback of this reader's, for which it would have to wait; and in a forked child, which has no threads.
+    /// Inside a callback of this reader's, for which it would have to wait; and in a forked child,
+    /// which has no threads.
     pub fn shutdown(&self, timeout: Duration) -> Result<ReaderReport, ShutdownError> {
         self.may_wait()?;
         self.begin_stop(timeout);
@@ -147,7 +153,10 @@ impl Reader {
             // It runs nothing of the user's, so there is no panic to pass on.
             let _ = thread.join();
         }
-        Ok(ReaderReport { cut, metrics: self.metrics() })
+        Ok(ReaderReport {
+            cut,
+            metrics: self.metrics(),
+        })
     }
 
     /// Whether this thread may wait for the end.
@@ -155,18 +164,25 @@ impl Reader {
         if self.process != process::id() {
             return Err(ShutdownError::InForkedChild);
         }
-        if self.core.scope.is_current() { Err(ShutdownError::InCallback) } else { Ok(()) }
+        if self.core.scope.is_current() {
+            Err(ShutdownError::InCallback)
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn begin_stop(&self, timeout: Duration) {
-        #[expect(clippy::disallowed_methods, reason = "a timeout is counted from the call")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a timeout is counted from the call"
+        )]
         let deadline = Instant::now().checked_add(timeout);
         let mut inner = self.core.inner.lock();
         inner.life = match inner.life {
             Life::Running => Life::Draining { deadline },
-            Life::Draining { deadline: before } => {
-                Life::Draining { deadline: before.into_iter().chain(deadline).min() }
-            }
+            Life::Draining { deadline: before } => Life::Draining {
+                deadline: before.into_iter().chain(deadline).min(),
+            },
             stopped @ Life::Stopped { .. } => stopped,
         };
         drop(inner);
@@ -194,7 +210,8 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         if self.process != process::id() {
-            // The thread is not here, and one of the child's own may lie in its memory: a handle that is dropped would detach that one.
+            // The thread is not here, and one of the child's own may lie in its memory: a handle
+            // that is dropped would detach that one.
             #[expect(clippy::mem_forget, reason = "the handle is of no thread")]
             mem::forget(self.thread.get_mut().take());
             return;
@@ -217,7 +234,12 @@ impl fmt::Debug for Reader {
 
 impl BoundReader {
     fn new(address: Address, listener: Listener, settings: Settings) -> Self {
-        Self { address, listener: Some(listener), settings: Some(settings), process: process::id() }
+        Self {
+            address,
+            listener: Some(listener),
+            settings: Some(settings),
+            process: process::id(),
+        }
     }
 
     /// Where peers connect.
@@ -228,9 +250,9 @@ impl BoundReader {
 
     /// Begins to accept, and gives every message to `handler`, on the reader's threads.
     ///
-    /// The slice is valid for the call only. A closure that cannot fail must name an error all the same:
-    /// `Ok::<(), std::convert::Infallible>(())`. For more than the message itself see [`Handler`] and
-    /// [`start_handler`](Self::start_handler).
+    /// The slice is valid for the call only. A closure that cannot fail must name an error all the
+    /// same: `Ok::<(), std::convert::Infallible>(())`. For more than the message itself see
+    /// [`Handler`] and [`start_handler`](Self::start_handler).
     ///
     /// # Errors
     /// When the system refuses a thread or a descriptor.
@@ -242,13 +264,17 @@ impl BoundReader {
         self.start_handler(Closure(handler))
     }
 
-    /// Begins to accept, and gives every message and the rest of what happens on a connection to `handler`.
+    /// Begins to accept, and gives every message and the rest of what happens on a connection to
+    /// `handler`.
     ///
     /// # Errors
     /// When the system refuses a thread or a descriptor.
     pub fn start_handler<H: Handler>(mut self, handler: H) -> Result<Reader, StartError> {
         let address = self.address.clone();
-        let system = |source| StartError::System { address: address.clone(), source };
+        let system = |source| StartError::System {
+            address: address.clone(),
+            source,
+        };
         // They are taken only here, and this consumes their owner.
         let (Some(listener), Some(settings)) = (self.listener.take(), self.settings.take()) else {
             return Err(system(std::io::ErrorKind::NotConnected.into()));
@@ -289,7 +315,9 @@ impl BoundReader {
         }
         if listener.is_displaced() {
             // It went between the two steps, where nothing watched it.
-            core.tell_later(ReaderEvent::Displaced { address: address.clone() });
+            core.tell_later(ReaderEvent::Displaced {
+                address: address.clone(),
+            });
         }
         let dispatcher = Dispatcher {
             core: Arc::clone(&core),
@@ -303,16 +331,26 @@ impl BoundReader {
             stage: Stage::Running,
         };
         dispatcher.spawn()?;
-        let thread = thread::Builder::new().name("uds-ipc-watch".into()).spawn(|| dispatcher.run());
+        let thread = thread::Builder::new()
+            .name("uds-ipc-watch".into())
+            .spawn(|| dispatcher.run());
         // Without its dispatcher the thread that has been started must not stay.
         let thread = thread.inspect_err(|_| core.poller.close())?;
-        Ok(Reader { core, thread: Mutex::new(Some(thread)), process: process::id() })
+        Ok(Reader {
+            core,
+            thread: Mutex::new(Some(thread)),
+            process: process::id(),
+        })
     }
 }
 
 impl Drop for BoundReader {
     fn drop(&mut self) {
-        if let Some(listener) = self.listener.take().filter(|_| self.process == process::id()) {
+        if let Some(listener) = self
+            .listener
+            .take()
+            .filter(|_| self.process == process::id())
+        {
             listener.remove_file();
         }
     }
@@ -320,6 +358,8 @@ impl Drop for BoundReader {
 
 impl fmt::Debug for BoundReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BoundReader").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("BoundReader")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }

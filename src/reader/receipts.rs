@@ -1,5 +1,6 @@
 //! What a connection owes its peer: how many of its messages were dealt with, once it has asked.
-//! Pure: no I/O, no clock. Cumulative, so that one answer serves all requests before it, and memory stays that of one number.
+//! Pure: no I/O, no clock. Cumulative, so that one answer serves all requests before it, and memory
+//! stays that of one number.
 
 use integer_encoding::VarInt;
 
@@ -13,11 +14,13 @@ pub(super) struct Receipts {
     request: Request,
     /// A message has come.
     has_begun: bool,
-    /// The peer asked before its first message, as one does that delivers at least once: what no receipt covers comes again.
+    /// The peer asked before its first message, as one does that delivers at least once: what no
+    /// receipt covers comes again.
     comes_again: bool,
     /// The handler could not keep a batch: what was in it, and comes after it, cannot be covered.
     not_stored: bool,
-    /// An answer that the kernel took in part must be completed before the next, or the peer reads nonsense.
+    /// An answer that the kernel took in part must be completed before the next, or the peer reads
+    /// nonsense.
     begun: Begun,
 }
 
@@ -69,7 +72,8 @@ struct Begun {
 }
 
 impl Receipts {
-    /// A batch is over: so many messages, `stored` or not by the handler's word at its end; the peer `asks` or not.
+    /// A batch is over: so many messages, `stored` or not by the handler's word at its end; the
+    /// peer `asks` or not.
     pub(super) fn on_batch_end(&mut self, messages: u64, stored: bool, asks: Asks) {
         self.comes_again |= asks == Asks::First && !self.has_begun;
         self.has_begun |= messages > 0;
@@ -83,8 +87,9 @@ impl Receipts {
         }
     }
 
-    /// A peer that delivers at least once sends a batch again that was not stored. Of one that asks now and then nothing more may be lost, but it is to
-    /// hear that its messages were not dealt with. To one that does not ask the end of its connection would say nothing.
+    /// A peer that delivers at least once sends a batch again that was not stored. Of one that asks
+    /// now and then nothing more may be lost, but it is to hear that its messages were not
+    /// dealt with. To one that does not ask the end of its connection would say nothing.
     pub(super) fn fate(&self) -> Fate {
         match (self.not_stored, self.request) {
             (false, _) | (true, Request::Never) => Fate::GoesOn,
@@ -144,7 +149,10 @@ mod tests {
         receipts.on_batch_end(1, false, Asks::No);
         assert_eq!(receipts.fate(), Fate::GoesOn);
         receipts.on_batch_end(0, true, Asks::First);
-        assert_eq!((receipts.fate(), receipts.next()), (Fate::EndsWithTheRest, None));
+        assert_eq!(
+            (receipts.fate(), receipts.next()),
+            (Fate::EndsWithTheRest, None)
+        );
     }
 
     #[test]
@@ -160,7 +168,10 @@ mod tests {
         assert_eq!(end(&[(0, Asks::First)]), Fate::EndsAtOnce);
         assert_eq!(end(&[(3, Asks::First)]), Fate::EndsAtOnce);
         assert_eq!(end(&[(3, Asks::Later)]), Fate::EndsWithTheRest);
-        assert_eq!(end(&[(3, Asks::No), (3, Asks::First)]), Fate::EndsWithTheRest);
+        assert_eq!(
+            end(&[(3, Asks::No), (3, Asks::First)]),
+            Fate::EndsWithTheRest
+        );
         assert_eq!(end(&[(3, Asks::No)]), Fate::GoesOn);
         assert_eq!(Asks::default().after(0).after(3), Asks::First);
         assert_eq!(Asks::default().after(3).after(3), Asks::Later);
@@ -186,7 +197,11 @@ mod tests {
         assert_eq!(receipts.next().map(<[u8]>::len), Some(2));
         receipts.on_sent(0);
         receipts.on_batch_end(1, true, Asks::No);
-        assert_eq!(receipts.next(), Some(&[0xad, 0x02][..]), "nothing went out, so the newest number may");
+        assert_eq!(
+            receipts.next(),
+            Some(&[0xad, 0x02][..]),
+            "nothing went out, so the newest number may"
+        );
         receipts.on_sent(1);
         receipts.on_batch_end(1000, true, Asks::No);
         receipts.on_batch_end(0, true, Asks::Later);

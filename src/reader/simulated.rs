@@ -1,4 +1,5 @@
-//! The reader's machines as the writer's simulation meets them: a connection of theirs, without threads and sockets.
+//! The reader's machines as the writer's simulation meets them: a connection of theirs, without
+//! threads and sockets.
 
 use super::decoder::{Decoder, Frame};
 pub(crate) use super::receipts::Fate as SimulatedFate;
@@ -32,7 +33,11 @@ impl SimulatedConnection {
     }
 
     /// Decodes `bytes`, and gives each message to `handle`.
-    pub(crate) fn take(&mut self, mut bytes: &[u8], mut handle: impl FnMut(&[u8])) -> SimulatedBatch {
+    pub(crate) fn take(
+        &mut self,
+        mut bytes: &[u8],
+        mut handle: impl FnMut(&[u8]),
+    ) -> SimulatedBatch {
         let mut batch = SimulatedBatch::default();
         loop {
             match self.decoder.next(&mut bytes, &self.pool) {
@@ -54,7 +59,8 @@ impl SimulatedConnection {
 
     /// Ends the batch; says what is to become of the connection, whether it was `stored` or not.
     pub(crate) fn end_batch(&mut self, batch: SimulatedBatch, stored: bool) -> SimulatedFate {
-        self.receipts.on_batch_end(batch.messages, stored || batch.messages == 0, batch.asks);
+        self.receipts
+            .on_batch_end(batch.messages, stored || batch.messages == 0, batch.asks);
         self.receipts.fate()
     }
 
@@ -62,7 +68,9 @@ impl SimulatedConnection {
     pub(crate) fn answer(&mut self, most: usize) -> Vec<u8> {
         let mut answer = Vec::new();
         while answer.len() < most {
-            let Some(due) = self.receipts.next() else { break };
+            let Some(due) = self.receipts.next() else {
+                break;
+            };
             let part = due.get(..most - answer.len()).unwrap_or(due);
             answer.extend_from_slice(part);
             let len = part.len();

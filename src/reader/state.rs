@@ -1,5 +1,5 @@
-//! What a reader decides: when a connection's time is over, when another thread is needed, how it ends.
-//! Pure: `now` and counts come in. No I/O, no threads, no clock.
+//! What a reader decides: when a connection's time is over, when another thread is needed, how it
+//! ends. Pure: `now` and counts come in. No I/O, no threads, no clock.
 
 use std::time::{Duration, Instant};
 
@@ -22,11 +22,11 @@ pub(super) struct FrameClock {
 }
 
 impl FrameClock {
-    /// When a connection is to be closed that stands at `position` of its frame number `frame` and has brought nothing
-    /// more at `now`. `None` is never.
+    /// When a connection is to be closed that stands at `position` of its frame number `frame` and
+    /// has brought nothing more at `now`. `None` is never.
     ///
-    /// Between frames every byte counts as life. Inside a frame only its end does: it has the idle timeout, and the
-    /// time its length takes at the minimum rate.
+    /// Between frames every byte counts as life. Inside a frame only its end does: it has the idle
+    /// timeout, and the time its length takes at the minimum rate.
     pub(super) fn deadline(
         &mut self,
         now: Instant,
@@ -48,7 +48,9 @@ impl FrameClock {
             }
             Position::BetweenFrames | Position::InPrefix => Duration::ZERO,
         };
-        self.since?.checked_add(pace.idle_timeout)?.checked_add(payload)
+        self.since?
+            .checked_add(pace.idle_timeout)?
+            .checked_add(payload)
     }
 
     /// When the frame began that has not ended.
@@ -92,7 +94,9 @@ pub(super) fn end_cause(closing: Option<Closing>, position: Position) -> CloseCa
         (Some(Closing::NoMemory), _) => CloseCause::NoMemory,
         (Some(Closing::NotStored), _) => CloseCause::NotStored,
         (Some(Closing::Overdue), Position::BetweenFrames) => CloseCause::Idle,
-        (Some(Closing::Overdue), Position::InPrefix | Position::InPayload { .. }) => CloseCause::TooSlow,
+        (Some(Closing::Overdue), Position::InPrefix | Position::InPayload { .. }) => {
+            CloseCause::TooSlow
+        }
         (None, Position::BetweenFrames) => CloseCause::EndOfStream,
         (None, Position::InPrefix | Position::InPayload { .. }) => CloseCause::Truncated,
     }
@@ -132,16 +136,22 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(super) fn new(crew: &Crew, handled: u64) -> Self {
-        Self { all_busy: crew.threads > 0 && crew.all_busy(), turns: crew.turns, handled }
+        Self {
+            all_busy: crew.threads > 0 && crew.all_busy(),
+            turns: crew.turns,
+            handled,
+        }
     }
 
-    /// False if every thread is in a call of the user's, and none has returned from one since `before`.
+    /// False if every thread is in a call of the user's, and none has returned from one since
+    /// `before`.
     pub(crate) fn has_moved_since(&self, before: &Self) -> bool {
         let hangs = self.all_busy && before.all_busy && !self.has_done_more_than(before);
         !hangs
     }
 
-    /// Whether anything was handled since `before`: as it is all the time while there is much to drain.
+    /// Whether anything was handled since `before`: as it is all the time while there is much to
+    /// drain.
     pub(crate) fn has_done_more_than(&self, before: &Self) -> bool {
         (self.turns, self.handled) != (before.turns, before.handled)
     }
@@ -153,17 +163,25 @@ impl Crew {
         self.busy >= self.threads
     }
 
-    /// Whether a thread that has found nothing to do for a while may go: another must be free, or nobody would notice what becomes
-    /// ready next.
+    /// Whether a thread that has found nothing to do for a while may go: another must be free, or
+    /// nobody would notice what becomes ready next.
     pub(super) fn can_spare_one(&self) -> bool {
         self.busy + 1 < self.threads
     }
 
-    /// How many threads to add, when something is `ready` to be served, and `turns_before` was seen some milliseconds ago.
+    /// How many threads to add, when something is `ready` to be served, and `turns_before` was seen
+    /// some milliseconds ago.
     ///
-    /// Up to one a processor there is more to gain from a thread than to lose. Beyond, only when all have been held up for
-    /// that long: then as many again, so that a crowd of blocking handlers is outgrown in a few steps.
-    pub(super) fn wanted(&self, ready: bool, turns_before: u64, processors: usize, most: usize) -> usize {
+    /// Up to one a processor there is more to gain from a thread than to lose. Beyond, only when
+    /// all have been held up for that long: then as many again, so that a crowd of blocking
+    /// handlers is outgrown in a few steps.
+    pub(super) fn wanted(
+        &self,
+        ready: bool,
+        turns_before: u64,
+        processors: usize,
+        most: usize,
+    ) -> usize {
         if !ready || !self.all_busy() || self.threads == 0 {
             0
         } else if self.threads < processors.min(most) {
@@ -180,7 +198,10 @@ impl Crew {
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace { idle_timeout: Duration::from_secs(10), min_rate: 1000 };
+    const PACE: Pace = Pace {
+        idle_timeout: Duration::from_secs(10),
+        min_rate: 1000,
+    };
     const IN_PAYLOAD: Position = Position::InPayload { len: 5000 };
 
     fn seconds(seconds: u64) -> Duration {
@@ -193,7 +214,9 @@ mod tests {
         let start = Instant::now();
         let mut clock = FrameClock::default();
         let mut after = |at, position, frame| {
-            clock.deadline(start + seconds(at), PACE, position, frame).map(|deadline| deadline - start)
+            clock
+                .deadline(start + seconds(at), PACE, position, frame)
+                .map(|deadline| deadline - start)
         };
         assert_eq!(after(0, Position::BetweenFrames, 0), Some(seconds(10)));
         assert_eq!(after(5, Position::BetweenFrames, 0), Some(seconds(15)));
@@ -203,9 +226,21 @@ mod tests {
             Some(seconds(16)),
             "one more byte of the length does not help"
         );
-        assert_eq!(after(9, IN_PAYLOAD, 1), Some(seconds(21)), "the frame began at 6");
-        assert_eq!(after(20, IN_PAYLOAD, 1), Some(seconds(21)), "a byte now and then does not help");
-        assert_eq!(after(20, IN_PAYLOAD, 2), Some(seconds(35)), "the next frame has its own time");
+        assert_eq!(
+            after(9, IN_PAYLOAD, 1),
+            Some(seconds(21)),
+            "the frame began at 6"
+        );
+        assert_eq!(
+            after(20, IN_PAYLOAD, 1),
+            Some(seconds(21)),
+            "a byte now and then does not help"
+        );
+        assert_eq!(
+            after(20, IN_PAYLOAD, 2),
+            Some(seconds(35)),
+            "the next frame has its own time"
+        );
         assert_eq!(after(30, Position::BetweenFrames, 2), Some(seconds(40)));
         assert_eq!(after(31, IN_PAYLOAD, 3), Some(seconds(46)));
     }
@@ -213,15 +248,33 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "any moment will do")]
     fn times_too_long_to_name_are_never() {
-        let pace = Pace { idle_timeout: Duration::MAX, min_rate: 1 };
+        let pace = Pace {
+            idle_timeout: Duration::MAX,
+            min_rate: 1,
+        };
         let mut clock = FrameClock::default();
-        assert_eq!(clock.deadline(Instant::now(), pace, Position::BetweenFrames, 0), None);
-        assert_eq!(clock.deadline(Instant::now(), pace, Position::InPayload { len: u64::MAX }, 1), None);
+        assert_eq!(
+            clock.deadline(Instant::now(), pace, Position::BetweenFrames, 0),
+            None
+        );
+        assert_eq!(
+            clock.deadline(
+                Instant::now(),
+                pace,
+                Position::InPayload { len: u64::MAX },
+                1
+            ),
+            None
+        );
     }
 
     #[test]
     fn threads_are_added_only_where_connections_wait() {
-        let crew = |threads, busy, turns| Crew { threads, busy, turns };
+        let crew = |threads, busy, turns| Crew {
+            threads,
+            busy,
+            turns,
+        };
         for (crew, ready, before, wanted) in [
             (crew(0, 0, 9), true, 9, 0),
             (crew(1, 0, 9), true, 9, 0),
@@ -235,12 +288,23 @@ mod tests {
         ] {
             assert_eq!(crew.wanted(ready, before, 2, 64), wanted, "{crew:?}");
         }
-        assert_eq!(crew(1, 1, 0).wanted(true, 0, 2, 1), 0, "the limit is the limit");
+        assert_eq!(
+            crew(1, 1, 0).wanted(true, 0, 2, 1),
+            0,
+            "the limit is the limit"
+        );
     }
 
     #[test]
     fn the_last_free_thread_stays() {
-        let can_spare = |threads, busy| Crew { threads, busy, turns: 0 }.can_spare_one();
+        let can_spare = |threads, busy| {
+            Crew {
+                threads,
+                busy,
+                turns: 0,
+            }
+            .can_spare_one()
+        };
         assert!(!can_spare(1, 0) && !can_spare(2, 1) && !can_spare(64, 63));
         assert!(can_spare(2, 0) && can_spare(64, 62));
     }

@@ -15,7 +15,10 @@ impl Vitals {
     pub(crate) fn progress(&self) -> Progress {
         let inner = self.0.inner.lock();
         let served = inner.entries.values().filter(|entry| entry.is_served);
-        Progress::new(&inner.crew, served.map(|entry| entry.connection.handled()).sum())
+        Progress::new(
+            &inner.crew,
+            served.map(|entry| entry.connection.handled()).sum(),
+        )
     }
 
     /// Has an event told by one of the reader's threads.

@@ -1,5 +1,6 @@
-//! The threads that run everything of the user's: each waits for one ready thing, deals with it, and waits again.
-//! They block here and in callbacks only; how many there are is the dispatcher's business.
+//! The threads that run everything of the user's: each waits for one ready thing, deals with it,
+//! and waits again. They block here and in callbacks only; how many there are is the dispatcher's
+//! business.
 
 use std::hint;
 use std::io;
@@ -61,7 +62,8 @@ impl<H: Handler> Worker<H> {
                 number => {
                     if let Some((connection, closing)) = self.core.begin_turn(number) {
                         let run = || connection.turn(&self.core, &*self.handler, closing);
-                        // Everything of the user's is guarded one by one. What was overlooked costs this connection, not the thread.
+                        // Everything of the user's is guarded one by one. What was overlooked costs
+                        // this connection, not the thread.
                         turn = guarded(run).unwrap_or_else(|_| {
                             self.core.counters.panics.add(1);
                             self.core.remove(number);
@@ -74,8 +76,9 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// Waits for the next ready thing. After a heavy turn more is likely to come within a moment, and is looked for without sleeping: to wake a
-    /// thread costs its peer more than this costs us.
+    /// Waits for the next ready thing. After a heavy turn more is likely to come within a moment,
+    /// and is looked for without sleeping: to wake a thread costs its peer more than this costs
+    /// us.
     fn wait(&self, last: Turn) -> io::Result<Ready> {
         // Beside one that sleeps it would be in vain: the kernel would wake that one.
         if last == Turn::Heavy && self.processors > 1 && self.core.is_only_idle() {
@@ -95,9 +98,12 @@ impl<H: Handler> Worker<H> {
 
     /// Accepts those who wait, then lets the next thread accept before anything of the user's runs.
     fn accept(&self) {
-        let Some(listener) = self.core.listener.lock().clone() else { return };
+        let Some(listener) = self.core.listener.lock().clone() else {
+            return;
+        };
         let (mut events, mut gone) = (Vec::new(), 0);
-        // One thread at a time: at a stop another could find the backlog empty, and end it, while this one has yet to admit the last.
+        // One thread at a time: at a stop another could find the backlog empty, and end it, while
+        // this one has yet to admit the last.
         let turn = self.core.accept_turn.lock();
         for _ in 0..ACCEPTS_PER_TURN {
             if self.is_full() {
@@ -107,17 +113,22 @@ impl<H: Handler> Worker<H> {
                 Accepted::Stream(stream) => {
                     self.resumed(&mut events);
                     // A peer without credentials has gone already.
-                    let Ok(credentials) = stream.peer() else { continue };
+                    let Ok(credentials) = stream.peer() else {
+                        continue;
+                    };
                     if let Err(peer) = self.core.admit(stream, credentials, now()) {
                         self.core.counters.refused_peers.add(1);
                         let limit = self.core.settings.max_connections_per_user;
-                        events
-                            .push(ReaderEvent::Refused { peer, cause: RefuseCause::TooManyOfUser { limit } });
+                        events.push(ReaderEvent::Refused {
+                            peer,
+                            cause: RefuseCause::TooManyOfUser { limit },
+                        });
                     }
                 }
                 Accepted::Gone(error) => {
                     gone += 1;
-                    // So many in a row were not peers' doing: whatever forbids it will not be over at once.
+                    // So many in a row were not peers' doing: whatever forbids it will not be over
+                    // at once.
                     if gone == ACCEPTS_PER_TURN {
                         self.paused(error, &mut events);
                     }
@@ -141,14 +152,16 @@ impl<H: Handler> Worker<H> {
             self.core.arm_listener();
         }
         drop(turn);
-        // Not kept while the user's code runs: its address is to be free when the reader has stopped.
+        // Not kept while the user's code runs: its address is to be free when the reader has
+        // stopped.
         drop(listener);
         for event in events {
             self.core.tell(|| event);
         }
     }
 
-    /// Whether there are as many connections as there may be. If so, one that ends opens the listener again.
+    /// Whether there are as many connections as there may be. If so, one that ends opens the
+    /// listener again.
     fn is_full(&self) -> bool {
         let mut inner = self.core.inner.lock();
         let is_full = inner.entries.len() >= self.core.settings.max_connections;
@@ -161,20 +174,26 @@ impl<H: Handler> Worker<H> {
     fn paused(&self, error: io::Error, events: &mut Vec<ReaderEvent>) {
         let is_news = {
             let mut inner = self.core.inner.lock();
-            inner.accepting =
-                now().checked_add(SHORTAGE).map_or(Accepting::Open, |until| Accepting::Paused { until });
+            inner.accepting = now()
+                .checked_add(SHORTAGE)
+                .map_or(Accepting::Open, |until| Accepting::Paused { until });
             !mem::replace(&mut inner.is_short, true)
         };
         self.core.waker.wake();
         if is_news {
             self.core.counters.accept_pauses.add(1);
-            events.push(ReaderEvent::AcceptPaused { address: self.core.address.clone(), error });
+            events.push(ReaderEvent::AcceptPaused {
+                address: self.core.address.clone(),
+                error,
+            });
         }
     }
 
     fn resumed(&self, events: &mut Vec<ReaderEvent>) {
         if mem::replace(&mut self.core.inner.lock().is_short, false) {
-            events.push(ReaderEvent::AcceptResumed { address: self.core.address.clone() });
+            events.push(ReaderEvent::AcceptResumed {
+                address: self.core.address.clone(),
+            });
         }
     }
 
@@ -182,9 +201,15 @@ impl<H: Handler> Worker<H> {
         self.core.errands.reset();
         let (events, is_ending) = {
             let mut inner = self.core.inner.lock();
-            (mem::take(&mut inner.errands), inner.is_draining() && inner.accepting == Accepting::Open)
+            (
+                mem::take(&mut inner.errands),
+                inner.is_draining() && inner.accepting == Accepting::Open,
+            )
         };
-        let _ = self.core.poller.arm(&self.core.errands, ERRANDS, Interest::Read);
+        let _ = self
+            .core
+            .poller
+            .arm(&self.core.errands, ERRANDS, Interest::Read);
         if is_ending {
             self.accept();
         }
@@ -195,14 +220,18 @@ impl<H: Handler> Worker<H> {
 
     /// Something happened to the socket's file: is it still ours?
     fn look_at_file(&self) {
-        let (Some(file), Some(listener)) = (&*self.file, self.core.listener.lock().clone()) else { return };
+        let (Some(file), Some(listener)) = (&*self.file, self.core.listener.lock().clone()) else {
+            return;
+        };
         file.reset();
         let is_displaced = listener.is_displaced();
         drop(listener);
         if is_displaced {
             // Told once; the watch ends with the file.
             if !self.core.inner.lock().is_draining() {
-                self.core.tell(|| ReaderEvent::Displaced { address: self.core.address.clone() });
+                self.core.tell(|| ReaderEvent::Displaced {
+                    address: self.core.address.clone(),
+                });
             }
         } else {
             let _ = self.core.poller.arm(file, FILE, Interest::Read);
@@ -210,7 +239,10 @@ impl<H: Handler> Worker<H> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell is where time comes from"
+)]
 fn now() -> Instant {
     Instant::now()
 }

@@ -1,5 +1,6 @@
-//! Two memory barriers that work together: one that costs nothing, for what happens all the time, and one that pays for both.
-//! A thread that stores, passes `light` and loads, and another that does likewise with `heavy`, never both miss the other's store.
+//! Two memory barriers that work together: one that costs nothing, for what happens all the time,
+//! and one that pays for both. A thread that stores, passes `light` and loads, and another that
+//! does likewise with `heavy`, never both miss the other's store.
 
 use std::sync::atomic::{AtomicU8, Ordering, compiler_fence, fence};
 
@@ -22,7 +23,8 @@ const REFUSED: u8 = 2;
 #[cfg(target_os = "linux")]
 const REAL_FOR_GOOD: u8 = 3;
 
-/// Asks the kernel for that service, once for the whole process; takes some milliseconds the first time. See membarrier(2).
+/// Asks the kernel for that service, once for the whole process; takes some milliseconds the first
+/// time. See membarrier(2).
 #[cfg(target_os = "linux")]
 pub(crate) fn prepare() {
     use rustix::thread::{MembarrierCommand, membarrier};
@@ -36,7 +38,8 @@ pub(crate) fn prepare() {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn prepare() {}
 
-/// The side that must be fast: only the compiler is kept from changing the order, if the kernel sees to the processor's.
+/// The side that must be fast: only the compiler is kept from changing the order, if the kernel
+/// sees to the processor's.
 #[inline]
 pub(crate) fn light() {
     if STATE.load(Ordering::Acquire) == ON_REQUEST {
@@ -59,7 +62,8 @@ fn interrupt_all() {
 
     match STATE.load(Ordering::SeqCst) {
         ON_REQUEST if membarrier(MembarrierCommand::PrivateExpedited).is_ok() => {}
-        // A filter of system calls that came later. Whoever passed a light barrier that was none has long had its store seen after this.
+        // A filter of system calls that came later. Whoever passed a light barrier that was none
+        // has long had its store seen after this.
         ON_REQUEST | REFUSED => {
             STATE.store(REFUSED, Ordering::SeqCst);
             settle();
@@ -74,7 +78,10 @@ fn interrupt_all() {}
 
 /// Stores reach the other processors within a microsecond.
 #[cfg(target_os = "linux")]
-#[expect(clippy::disallowed_methods, reason = "it happens once, and nothing tells when a store is seen")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it happens once, and nothing tells when a store is seen"
+)]
 fn settle() {
     std::thread::sleep(std::time::Duration::from_millis(1));
 }
@@ -93,7 +100,8 @@ mod tests {
     #[repr(align(128))]
     struct Apart(AtomicUsize);
 
-    /// Waits until both have come this far. It spins, so that both go on at the same moment; and yields, for machines with one processor.
+    /// Waits until both have come this far. It spins, so that both go on at the same moment; and
+    /// yields, for machines with one processor.
     fn meet(met: &AtomicUsize, round: usize) {
         met.fetch_add(1, Ordering::SeqCst);
         let mut spins = 0;
@@ -108,15 +116,20 @@ mod tests {
     #[test]
     fn of_two_that_store_and_then_look_one_at_least_sees_the_other() {
         prepare();
-        let (fast, slow, met, seen) =
-            (Apart::default(), Apart::default(), Apart::default(), Apart::default());
+        let (fast, slow, met, seen) = (
+            Apart::default(),
+            Apart::default(),
+            Apart::default(),
+            Apart::default(),
+        );
         thread::scope(|scope| {
             scope.spawn(|| {
                 for round in 1..=ROUNDS {
                     meet(&met.0, 2 * round - 1);
                     fast.0.store(round, Ordering::Release);
                     light();
-                    seen.0.store(slow.0.load(Ordering::Relaxed), Ordering::Relaxed);
+                    seen.0
+                        .store(slow.0.load(Ordering::Relaxed), Ordering::Relaxed);
                     meet(&met.0, 2 * round);
                 }
             });

@@ -26,7 +26,10 @@ pub(crate) struct FileIdentity {
 
 impl FileIdentity {
     fn of(metadata: &Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
     }
 
     /// The identity of the file at `path` itself, not of what a link points to.
@@ -55,15 +58,16 @@ pub(super) fn kind_of(metadata: &Metadata) -> &'static str {
 
 /// Keeps other starters of the same path out, until it is dropped.
 ///
-/// Between a starter's `bind` and its `listen` its socket looks stale to others; so all of probing, removing, binding and listening happens
-/// under this lock.
+/// Between a starter's `bind` and its `listen` its socket looks stale to others; so all of probing,
+/// removing, binding and listening happens under this lock.
 #[derive(Debug)]
 pub(super) struct PathLock {
     path: PathBuf,
     file: Flock<File>,
 }
 
-/// How often a starter tries: for two seconds. Another needs less than a millisecond; one that is stopped must not stop us too.
+/// How often a starter tries: for two seconds. Another needs less than a millisecond; one that is
+/// stopped must not stop us too.
 pub(super) const PATIENT: u32 = 400;
 
 /// How often somebody tries who would rather leave the file behind than wait.
@@ -88,7 +92,8 @@ impl PathLock {
                 .map_err(|source| doing("open the lock file", &path, source))?;
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(file) => {
-                    // The last holder may have removed the file that was opened here: then somebody else can lock the new one.
+                    // The last holder may have removed the file that was opened here: then somebody
+                    // else can lock the new one.
                     let ours = file.metadata().map(|metadata| FileIdentity::of(&metadata));
                     if let (Ok(ours), Ok(now)) = (ours, FileIdentity::at(&path)) {
                         if ours == now {
@@ -112,15 +117,20 @@ impl PathLock {
 
 impl Drop for PathLock {
     fn drop(&mut self) {
-        // Removed while it is still locked, so that nobody else's is. One with something in it is not a lock of ours.
-        if self.file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
+        // Removed while it is still locked, so that nobody else's is. One with something in it is
+        // not a lock of ours.
+        if self
+            .file
+            .metadata()
+            .is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0)
+        {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Makes sure that nothing is at `path`: removes a socket on which nobody accepts, refuses all else.
-/// Says whether there was one. The caller holds the lock.
+/// Makes sure that nothing is at `path`: removes a socket on which nobody accepts, refuses all
+/// else. Says whether there was one. The caller holds the lock.
 pub(super) fn clear(path: &Path, address: &Address) -> Result<bool, BindError> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
@@ -128,19 +138,32 @@ pub(super) fn clear(path: &Path, address: &Address) -> Result<bool, BindError> {
         Err(error) => return Err(doing("look at", path, error)),
     };
     if !metadata.file_type().is_socket() {
-        return Err(BindError::NotASocket { address: address.clone(), kind: kind_of(&metadata) });
+        return Err(BindError::NotASocket {
+            address: address.clone(),
+            kind: kind_of(&metadata),
+        });
     }
     match probe(address) {
-        // A full backlog, and a socket that we may not connect to, have somebody behind them as well.
-        Ok(_) => return Err(BindError::InUse { address: address.clone() }),
+        // A full backlog, and a socket that we may not connect to, have somebody behind them as
+        // well.
+        Ok(_) => {
+            return Err(BindError::InUse {
+                address: address.clone(),
+            });
+        }
         Err(error) => match error.raw_os_error() {
             Some(libc::EAGAIN | libc::EACCES | libc::EPERM) => {
-                return Err(BindError::InUse { address: address.clone() });
+                return Err(BindError::InUse {
+                    address: address.clone(),
+                });
             }
             Some(libc::ENOENT) => return Ok(false),
             Some(libc::ECONNREFUSED) => {}
             Some(libc::EPROTOTYPE) => {
-                return Err(BindError::NotASocket { address: address.clone(), kind: "a datagram socket" });
+                return Err(BindError::NotASocket {
+                    address: address.clone(),
+                    kind: "a datagram socket",
+                });
             }
             _ => return Err(doing("probe the socket", path, error)),
         },
@@ -153,10 +176,14 @@ pub(super) fn clear(path: &Path, address: &Address) -> Result<bool, BindError> {
     }
 }
 
-/// Connects, to see whether anybody accepts. Linux tells a full backlog from nobody; the others refuse in both cases, so there only
-/// a refusal that lasts is believed.
+/// Connects, to see whether anybody accepts. Linux tells a full backlog from nobody; the others
+/// refuse in both cases, so there only a refusal that lasts is believed.
 fn probe(address: &Address) -> io::Result<Stream> {
-    const MORE_TRIES: u32 = if cfg!(any(target_os = "linux", target_os = "android")) { 0 } else { 20 };
+    const MORE_TRIES: u32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+        0
+    } else {
+        20
+    };
 
     let mut tries_left = MORE_TRIES;
     loop {
@@ -185,8 +212,9 @@ pub(super) fn remove_own(path: &Path, identity: FileIdentity) {
     if !is_ours() {
         return;
     }
-    // Without the lock a successor could put its own there between the look and the removal. Where it cannot be had, for instance
-    // after privileges were dropped, the file stays: the next start replaces it.
+    // Without the lock a successor could put its own there between the look and the removal. Where
+    // it cannot be had, for instance after privileges were dropped, the file stays: the next
+    // start replaces it.
     if let Ok(_lock) = PathLock::acquire(path, BRIEF) {
         if is_ours() {
             let _ = fs::remove_file(path);
@@ -194,8 +222,8 @@ pub(super) fn remove_own(path: &Path, identity: FileIdentity) {
     }
 }
 
-/// A socket's file, whatever else is put in its place meanwhile: whoever may write to the directory too could put a link or another file there,
-/// to have its owner or mode changed.
+/// A socket's file, whatever else is put in its place meanwhile: whoever may write to the directory
+/// too could put a link or another file there, to have its owner or mode changed.
 pub(super) struct Pinned {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     file: File,
@@ -209,7 +237,10 @@ impl Pinned {
     pub(super) fn at(path: &Path, address: &Address) -> Result<Self, BindError> {
         let open = || -> io::Result<(File, Metadata)> {
             let flags = libc::O_PATH | libc::O_NOFOLLOW;
-            let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+            let file = OpenOptions::new()
+                .read(true)
+                .custom_flags(flags)
+                .open(path)?;
             let metadata = file.metadata()?;
             Ok((file, metadata))
         };
@@ -217,7 +248,10 @@ impl Pinned {
         if metadata.file_type().is_socket() {
             Ok(Self { file })
         } else {
-            Err(BindError::NotASocket { address: address.clone(), kind: kind_of(&metadata) })
+            Err(BindError::NotASocket {
+                address: address.clone(),
+                kind: kind_of(&metadata),
+            })
         }
     }
 
@@ -230,7 +264,13 @@ impl Pinned {
         use nix::unistd::{Gid, Uid, fchownat};
 
         let (owner, group) = (owner.map(Uid::from_raw), group.map(Gid::from_raw));
-        Ok(fchownat(&self.file, "", owner, group, AtFlags::AT_EMPTY_PATH)?)
+        Ok(fchownat(
+            &self.file,
+            "",
+            owner,
+            group,
+            AtFlags::AT_EMPTY_PATH,
+        )?)
     }
 
     pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
@@ -239,7 +279,10 @@ impl Pinned {
         use std::os::unix::fs::PermissionsExt;
 
         // No call takes such a descriptor itself.
-        fs::set_permissions(format!("/proc/self/fd/{}", self.file.as_raw_fd()), Permissions::from_mode(mode))
+        fs::set_permissions(
+            format!("/proc/self/fd/{}", self.file.as_raw_fd()),
+            Permissions::from_mode(mode),
+        )
     }
 }
 
@@ -262,7 +305,12 @@ impl Pinned {
         use nix::sys::stat::{FchmodatFlags, fchmodat};
 
         let mode = super::listener::mode_bits(mode);
-        Ok(fchmodat(AT_FDCWD, &self.path, mode, FchmodatFlags::NoFollowSymlink)?)
+        Ok(fchmodat(
+            AT_FDCWD,
+            &self.path,
+            mode,
+            FchmodatFlags::NoFollowSymlink,
+        )?)
     }
 }
 
@@ -272,10 +320,12 @@ pub(super) fn check_directory(socket: &Path) -> Result<(), BindError> {
     const STICKY: u32 = 0o1000;
 
     let directory = socket.parent().unwrap_or(Path::new("/"));
-    let metadata =
-        fs::metadata(directory).map_err(|source| doing("look at the directory", directory, source))?;
+    let metadata = fs::metadata(directory)
+        .map_err(|source| doing("look at the directory", directory, source))?;
     if metadata.mode() & OTHERS_WRITE != 0 && metadata.mode() & STICKY == 0 {
-        return Err(BindError::UnsafeDirectory { directory: directory.into() });
+        return Err(BindError::UnsafeDirectory {
+            directory: directory.into(),
+        });
     }
     Ok(())
 }
@@ -288,10 +338,13 @@ pub(crate) fn create_socket_dir(socket: &Path) -> Result<(), BindError> {
         .mode(0o750)
         .create(directory)
         .map_err(|source| doing("create the directory", directory, source))?;
-    let owner =
-        fs::metadata(directory).map_err(|source| doing("look at the directory", directory, source))?.uid();
+    let owner = fs::metadata(directory)
+        .map_err(|source| doing("look at the directory", directory, source))?
+        .uid();
     if owner != 0 && owner != geteuid().as_raw() {
-        return Err(BindError::UnsafeDirectory { directory: directory.into() });
+        return Err(BindError::UnsafeDirectory {
+            directory: directory.into(),
+        });
     }
     check_directory(socket)
 }
@@ -306,7 +359,10 @@ mod tests {
         use std::os::unix::net::UnixListener;
 
         let directory = tempfile::tempdir().unwrap();
-        let (path, other) = (directory.path().join("s"), directory.path().join("of somebody else"));
+        let (path, other) = (
+            directory.path().join("s"),
+            directory.path().join("of somebody else"),
+        );
         let address = Address::new(&path).unwrap();
         let _listener = UnixListener::bind(&path).unwrap();
         fs::write(&other, "").unwrap();
@@ -317,7 +373,10 @@ mod tests {
         fs::rename(&other, &path).unwrap();
         pinned.set_mode(0o600).unwrap();
         assert_eq!(mode(&path), before);
-        assert!(matches!(Pinned::at(&path, &address), Err(BindError::NotASocket { .. })));
+        assert!(matches!(
+            Pinned::at(&path, &address),
+            Err(BindError::NotASocket { .. })
+        ));
         let group = fs::metadata(directory.path()).unwrap().gid();
         pinned.set_owner(None, Some(group)).unwrap();
         assert_ne!(pinned.identity().unwrap(), FileIdentity::at(&path).unwrap());

@@ -22,7 +22,8 @@ use crate::activation::PassedKind;
 use crate::address::Address;
 use crate::error::BindError;
 
-/// As many as the kernel allows (`net.core.somaxconn`, usually 4096): beyond the connection limit peers wait here.
+/// As many as the kernel allows (`net.core.somaxconn`, usually 4096): beyond the connection limit
+/// peers wait here.
 const BACKLOG: i32 = 4096;
 
 /// How a socket is to be made.
@@ -37,21 +38,30 @@ pub(crate) struct ListenerOptions {
 /// Somebody may be there, or have been faster without knowing of the lock.
 fn bind_error(error: io::Error, address: &Address) -> BindError {
     if error.kind() == ErrorKind::AddrInUse {
-        BindError::InUse { address: address.clone() }
+        BindError::InUse {
+            address: address.clone(),
+        }
     } else {
         doing("bind", Path::new(address), error)
     }
 }
 
 /// The type of a mode differs between platforms, which is why one of the conversions is none.
-#[expect(clippy::useless_conversion, reason = "it is not useless on macOS and FreeBSD")]
+#[expect(
+    clippy::useless_conversion,
+    reason = "it is not useless on macOS and FreeBSD"
+)]
 pub(super) fn mode_bits(mode: u32) -> Mode {
     Mode::from_bits_truncate(mode.try_into().unwrap_or(0o600))
 }
 
 /// What the system refused.
 pub(super) fn doing(doing: &'static str, path: &Path, source: io::Error) -> BindError {
-    BindError::Io { doing, path: path.into(), source }
+    BindError::Io {
+        doing,
+        path: path.into(),
+        source,
+    }
 }
 
 /// What an accept brought.
@@ -80,7 +90,8 @@ enum End {
 /// What it means that an accept failed.
 fn sort(error: io::Error, end: End) -> Accepted {
     match error.raw_os_error() {
-        // After `end` nobody can come any more, and Linux says EINVAL then. Before, somebody else who has the socket has shut it down.
+        // After `end` nobody can come any more, and Linux says EINVAL then. Before, somebody else
+        // who has the socket has shut it down.
         Some(libc::EINVAL) if end != End::Far => Accepted::Ended,
         Some(libc::EAGAIN) if end == End::Here => Accepted::Ended,
         Some(libc::EAGAIN) => Accepted::Nobody,
@@ -94,7 +105,8 @@ fn sort(error: io::Error, end: End) -> Accepted {
 pub(crate) struct Listener {
     socket: Socket,
     file: Option<SocketFile>,
-    /// Set before the socket is shut down, and after: what lies between is seen by accepts that run meanwhile.
+    /// Set before the socket is shut down, and after: what lies between is seen by accepts that
+    /// run meanwhile.
     is_ending: AtomicBool,
     has_ended: AtomicBool,
     owner: Owner,
@@ -104,7 +116,8 @@ pub(crate) struct Listener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Us,
-    /// Somebody else, such as a service manager: who waits in its backlog is served by the next start.
+    /// Somebody else, such as a service manager: who waits in its backlog is served by the next
+    /// start.
     Other,
 }
 
@@ -131,8 +144,9 @@ impl Listener {
         if let Some(size) = options.recv_buffer_size {
             socket.set_recv_buffer_size(size)?;
         }
-        // Linux makes the file with these bits less the umask's, so that it is never open wider than asked. Where that is not possible
-        // (FreeBSD before 14.3) nobody can connect before `listen` all the same.
+        // Linux makes the file with these bits less the umask's, so that it is never open wider
+        // than asked. Where that is not possible (FreeBSD before 14.3) nobody can connect
+        // before `listen` all the same.
         let _ = fchmod(&socket, mode_bits(options.mode));
         Ok(socket)
     }
@@ -163,13 +177,18 @@ impl Listener {
         let bound = sockaddr(address).and_then(|sockaddr| socket.bind(&sockaddr));
         bound.map_err(|error| bind_error(error, address))?;
         let file = Pinned::at(path, address)?;
-        let identity = file.identity().map_err(|source| doing("look at", path, source))?;
+        let identity = file
+            .identity()
+            .map_err(|source| doing("look at", path, source))?;
         Self::open_up(&socket, &file, path, options).inspect_err(|_| {
             if FileIdentity::at(path).is_ok_and(|now| now == identity) {
                 let _ = fs::remove_file(path);
             }
         })?;
-        let file = Some(SocketFile { path: path.into(), identity });
+        let file = Some(SocketFile {
+            path: path.into(),
+            identity,
+        });
         Ok(Self {
             socket,
             file,
@@ -179,12 +198,15 @@ impl Listener {
         })
     }
 
-    /// Takes a socket that listens already, and stays somebody else's. `Err` when it is something else.
+    /// Takes a socket that listens already, and stays somebody else's. `Err` when it is something
+    /// else.
     pub(crate) fn adopt(socket: impl Into<OwnedFd>) -> Result<Self, PassedKind> {
         let socket = Socket::from(socket.into());
         passed::fitness(&socket)?;
         // It fails for no socket.
-        let _ = socket.set_nonblocking(true).and_then(|()| socket.set_cloexec(true));
+        let _ = socket
+            .set_nonblocking(true)
+            .and_then(|()| socket.set_cloexec(true));
         let mut listener = Self {
             socket,
             file: None,
@@ -193,9 +215,14 @@ impl Listener {
             owner: Owner::Other,
         };
         // In a service's own view of the file system it may be somewhere else, or nowhere.
-        let path = listener.address().and_then(|address| address.path().map(PathBuf::from));
-        listener.file =
-            path.and_then(|path| FileIdentity::at(&path).ok().map(|identity| SocketFile { path, identity }));
+        let path = listener
+            .address()
+            .and_then(|address| address.path().map(PathBuf::from));
+        listener.file = path.and_then(|path| {
+            FileIdentity::at(&path)
+                .ok()
+                .map(|identity| SocketFile { path, identity })
+        });
         Ok(listener)
     }
 
@@ -211,7 +238,10 @@ impl Listener {
 
     /// Whether others than the owner of its file can connect.
     pub(crate) fn is_open_to_others(&self) -> bool {
-        let file = self.file.as_ref().and_then(|file| fs::symlink_metadata(&file.path).ok());
+        let file = self
+            .file
+            .as_ref()
+            .and_then(|file| fs::symlink_metadata(&file.path).ok());
         file.is_none_or(|metadata| metadata.permissions().mode() & 0o077 != 0)
     }
 
@@ -226,8 +256,11 @@ impl Listener {
                 .map_err(|source| doing("set the owner and group of", path, source))?;
         }
         // After the owner: changing it may take bits away.
-        file.set_mode(options.mode).map_err(|source| doing("set the mode of", path, source))?;
-        socket.listen(BACKLOG).map_err(|source| doing("listen on", path, source))
+        file.set_mode(options.mode)
+            .map_err(|source| doing("set the mode of", path, source))?;
+        socket
+            .listen(BACKLOG)
+            .map_err(|source| doing("listen on", path, source))
     }
 
     /// Takes the connection that has waited longest.
@@ -237,7 +270,8 @@ impl Listener {
         if had_ended && self.owner == Owner::Other {
             return Accepted::Ended;
         }
-        let accepted = resume(|| self.socket.accept()).and_then(|(socket, _)| Stream::accepted(socket));
+        let accepted =
+            resume(|| self.socket.accept()).and_then(|(socket, _)| Stream::accepted(socket));
         let end = if had_ended {
             End::Here
         } else if self.is_ending.load(Ordering::Acquire) {
@@ -247,10 +281,12 @@ impl Listener {
         };
         let accepted = accepted.map_or_else(|error| sort(error, end), Accepted::Stream);
         // In this order: our own end is said to be near before the socket is shut down.
-        let is_deaf =
-            matches!(accepted, Accepted::Nobody) && self.is_shut() && !self.is_ending.load(Ordering::Acquire);
+        let is_deaf = matches!(accepted, Accepted::Nobody)
+            && self.is_shut()
+            && !self.is_ending.load(Ordering::Acquire);
         if is_deaf {
-            // Nobody can come, and the socket is ready all the same: it would be looked at again and again.
+            // Nobody can come, and the socket is ready all the same: it would be looked at again
+            // and again.
             return Accepted::Short(io::Error::from_raw_os_error(libc::ESHUTDOWN));
         }
         accepted
@@ -272,7 +308,8 @@ impl Listener {
         false
     }
 
-    /// Turns newcomers away, where that can be told apart from those who wait already: they can still be accepted.
+    /// Turns newcomers away, where that can be told apart from those who wait already: they can
+    /// still be accepted.
     pub(crate) fn end(&self) {
         self.is_ending.store(true, Ordering::Release);
         if self.owner == Owner::Other {
@@ -291,14 +328,17 @@ impl Listener {
 
     /// Whether the socket's file is not at its path any more.
     pub(crate) fn is_displaced(&self) -> bool {
-        self.file
-            .as_ref()
-            .is_some_and(|file| !FileIdentity::at(&file.path).is_ok_and(|identity| identity == file.identity))
+        self.file.as_ref().is_some_and(|file| {
+            !FileIdentity::at(&file.path).is_ok_and(|identity| identity == file.identity)
+        })
     }
 
-    /// A descriptor that becomes readable when something happens to the listener's file, where there is such a thing.
+    /// A descriptor that becomes readable when something happens to the listener's file, where
+    /// there is such a thing.
     pub(crate) fn watch_file(&self) -> Option<FileWatch> {
-        self.file.as_ref().and_then(|file| FileWatch::new(&file.path))
+        self.file
+            .as_ref()
+            .and_then(|file| FileWatch::new(&file.path))
     }
 
     /// Removes the file that this listener made, if it is still there.
@@ -327,14 +367,22 @@ impl FileWatch {
 
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
         // Unlinking a file that is open changes its link count, which is an attribute.
-        let flags = AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF;
-        inotify.add_watch(path, flags).ok()?;
-        // A directory that is renamed takes the file along, and so does a link on the way that leads elsewhere. What may not be watched is
-        // left out.
         let flags =
-            AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_DONT_FOLLOW;
-        let real = path.parent().and_then(|directory| directory.canonicalize().ok());
-        for directory in path.ancestors().skip(1).chain(real.iter().flat_map(|real| real.ancestors())) {
+            AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF;
+        inotify.add_watch(path, flags).ok()?;
+        // A directory that is renamed takes the file along, and so does a link on the way that
+        // leads elsewhere. What may not be watched is left out.
+        let flags = AddWatchFlags::IN_MOVE_SELF
+            | AddWatchFlags::IN_DELETE_SELF
+            | AddWatchFlags::IN_DONT_FOLLOW;
+        let real = path
+            .parent()
+            .and_then(|directory| directory.canonicalize().ok());
+        for directory in path
+            .ancestors()
+            .skip(1)
+            .chain(real.iter().flat_map(|real| real.ancestors()))
+        {
             let _ = inotify.add_watch(directory, flags);
         }
         Some(Self(inotify))
@@ -380,12 +428,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_an_accept_that_failed_the_next_comes_at_once_unless_the_system_is_short_of_something() {
+    fn after_an_accept_that_failed_the_next_comes_at_once_unless_the_system_is_short_of_something()
+    {
         let sorted = |error| sort(io::Error::from_raw_os_error(error), End::Far);
         for error in [libc::ECONNABORTED, libc::EPROTO, libc::EPERM] {
             assert!(matches!(sorted(error), Accepted::Gone(_)), "{error}");
         }
-        for error in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EACCES] {
+        for error in [
+            libc::EMFILE,
+            libc::ENFILE,
+            libc::ENOBUFS,
+            libc::ENOMEM,
+            libc::EACCES,
+        ] {
             let short = sorted(error);
             assert!(
                 matches!(&short, Accepted::Short(cause) if cause.raw_os_error() == Some(error)),
@@ -393,10 +448,22 @@ mod tests {
             );
         }
         assert!(matches!(sorted(libc::EAGAIN), Accepted::Nobody));
-        assert!(matches!(sorted(libc::EINVAL), Accepted::Short(_)), "somebody else shut it down");
-        assert!(matches!(sort(io::Error::from_raw_os_error(libc::EINVAL), End::Near), Accepted::Ended));
-        assert!(matches!(sort(io::Error::from_raw_os_error(libc::EAGAIN), End::Near), Accepted::Nobody));
-        assert!(matches!(sort(io::Error::from_raw_os_error(libc::EAGAIN), End::Here), Accepted::Ended));
+        assert!(
+            matches!(sorted(libc::EINVAL), Accepted::Short(_)),
+            "somebody else shut it down"
+        );
+        assert!(matches!(
+            sort(io::Error::from_raw_os_error(libc::EINVAL), End::Near),
+            Accepted::Ended
+        ));
+        assert!(matches!(
+            sort(io::Error::from_raw_os_error(libc::EAGAIN), End::Near),
+            Accepted::Nobody
+        ));
+        assert!(matches!(
+            sort(io::Error::from_raw_os_error(libc::EAGAIN), End::Here),
+            Accepted::Ended
+        ));
     }
 
     #[test]
@@ -404,7 +471,11 @@ mod tests {
         let mut calls = 0;
         let accepted = resume(|| {
             calls += 1;
-            if calls < 3 { Err(ErrorKind::Interrupted.into()) } else { Ok(calls) }
+            if calls < 3 {
+                Err(ErrorKind::Interrupted.into())
+            } else {
+                Ok(calls)
+            }
         });
         assert_eq!(accepted.unwrap(), 3);
     }

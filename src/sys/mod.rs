@@ -1,5 +1,6 @@
 //! The operating system: sockets, their files, waiting and waking.
-//! No policy. This is the seam for other platforms: what stands above knows only the names that are used from here.
+//! No policy. This is the seam for other platforms: what stands above knows only the names that are
+//! used from here.
 
 #[cfg(not(unix))]
 compile_error!("uds-ipc knows Unix only so far: Windows needs a `sys` of its own");

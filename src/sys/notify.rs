@@ -14,7 +14,9 @@ pub(crate) struct NotifySocket {
 impl NotifySocket {
     /// A way to the socket at `name`; `None` where that is neither a path nor `@name`.
     pub(crate) fn new(name: &OsStr) -> io::Result<Option<Self>> {
-        let Some(address) = address(name)? else { return Ok(None) };
+        let Some(address) = address(name)? else {
+            return Ok(None);
+        };
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
         Ok(Some(Self { socket, address }))
@@ -22,7 +24,9 @@ impl NotifySocket {
 
     /// Sends one datagram. The error is `WouldBlock` when the manager has too many to read already.
     pub(crate) fn send(&self, text: &str) -> io::Result<()> {
-        self.socket.send_to_addr(text.as_bytes(), &self.address).map(drop)
+        self.socket
+            .send_to_addr(text.as_bytes(), &self.address)
+            .map(drop)
     }
 }
 

@@ -109,7 +109,9 @@ mod imp {
         }
 
         pub(super) fn arm(&self, fd: &impl AsFd, key: u64, interest: Interest) -> io::Result<()> {
-            Ok(self.0.modify(fd, &mut EpollEvent::new(flags(interest), key))?)
+            Ok(self
+                .0
+                .modify(fd, &mut EpollEvent::new(flags(interest), key))?)
         }
 
         pub(super) fn wait(&self, timeout: Option<Duration>) -> io::Result<Option<u64>> {
@@ -135,7 +137,8 @@ mod imp {
         let readable = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLONESHOT;
         match interest {
             Interest::Read => readable,
-            // A socket that can be written to is ready at once; one that cannot has its peer to thank.
+            // A socket that can be written to is ready at once; one that cannot has its peer to
+            // thank.
             Interest::Now => readable | EpollFlags::EPOLLOUT,
         }
     }
@@ -178,7 +181,13 @@ mod imp {
             self.change(fd, filter, EvFlags::EV_ADD | EvFlags::EV_ONESHOT, key)
         }
 
-        fn change(&self, fd: &impl AsFd, filter: EventFilter, flags: EvFlags, key: u64) -> io::Result<()> {
+        fn change(
+            &self,
+            fd: &impl AsFd,
+            filter: EventFilter,
+            flags: EvFlags,
+            key: u64,
+        ) -> io::Result<()> {
             let ident = usize::try_from(fd.as_fd().as_raw_fd()).map_err(io::Error::other)?;
             let data = isize::try_from(key).map_err(io::Error::other)?;
             let change = KEvent::new(ident, filter, flags, FilterFlag::empty(), 0, data);
@@ -190,11 +199,19 @@ mod imp {
                 tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
                 tv_nsec: timeout.subsec_nanos().into(),
             });
-            let mut events =
-                [KEvent::new(0, EventFilter::EVFILT_READ, EvFlags::empty(), FilterFlag::empty(), 0, 0)];
+            let mut events = [KEvent::new(
+                0,
+                EventFilter::EVFILT_READ,
+                EvFlags::empty(),
+                FilterFlag::empty(),
+                0,
+                0,
+            )];
             match self.0.kevent(&[], &mut events, timeout) {
                 Ok(0) | Err(nix::Error::EINTR) => Ok(None),
-                Ok(_) => Ok(events.first().and_then(|event| u64::try_from(event.udata()).ok())),
+                Ok(_) => Ok(events
+                    .first()
+                    .and_then(|event| u64::try_from(event.udata()).ok())),
                 Err(error) => Err(error.into()),
             }
         }

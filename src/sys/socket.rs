@@ -77,8 +77,8 @@ impl Stream {
         }
     }
 
-    /// Takes bytes from the kernel. Descriptors that the peer sent along are discarded by the kernel, since no room is
-    /// given for them.
+    /// Takes bytes from the kernel. Descriptors that the peer sent along are discarded by the
+    /// kernel, since no room is given for them.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         match resume(|| io::Read::read(&mut &self.0, buffer)) {
             Ok(0) => Ok(Received::End),
@@ -90,8 +90,9 @@ impl Stream {
 
     /// Forbids the peer to send any more, where that does not throw away what it has sent.
     ///
-    /// On Linux what is queued stays readable, and the peer's next write fails. macOS and the BSDs would throw it away, so there
-    /// nothing is done, and the caller reads until there is nothing.
+    /// On Linux what is queued stays readable, and the peer's next write fails. macOS and the BSDs
+    /// would throw it away, so there nothing is done, and the caller reads until there is
+    /// nothing.
     pub(crate) fn stop_receiving(&self) {
         if cfg!(any(target_os = "linux", target_os = "android")) {
             // It fails only when the peer is gone already.
@@ -112,7 +113,8 @@ impl Stream {
     /// Whether [`Stream::unread`] and [`Stream::lost_unread`] can tell.
     pub(crate) const TELLS_UNREAD: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
-    /// How many of the bytes that were sent the peer has not read: this many at most, and none when it is 0.
+    /// How many of the bytes that were sent the peer has not read: this many at most, and none when
+    /// it is 0.
     pub(crate) fn unread(&self) -> Option<u64> {
         unread::unread(&self.0)
     }

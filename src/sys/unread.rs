@@ -3,7 +3,8 @@
 
 use socket2::Socket;
 
-/// The bytes that the kernel still holds for the peer: this many at most, since it counts what they cost it, and none when it is 0.
+/// The bytes that the kernel still holds for the peer: this many at most, since it counts what they
+/// cost it, and none when it is 0.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[expect(unsafe_code, reason = "an ioctl has no safe form")]
 pub(super) fn unread(socket: &Socket) -> Option<u64> {
@@ -15,7 +16,8 @@ pub(super) fn unread(socket: &Socket) -> Option<u64> {
     nix::ioctl_read_bad!(outgoing, libc::TIOCOUTQ, libc::c_int);
 
     let mut len = 0;
-    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and this call writes one int, to where the pointer leads.
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and this call writes one
+    // int, to where the pointer leads.
     unsafe { outgoing(socket.as_raw_fd(), &raw mut len) }.ok()?;
     u64::try_from(len).ok()
 }

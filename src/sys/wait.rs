@@ -35,7 +35,8 @@ pub(crate) struct Readiness {
 /// How often to look where waiting is impossible.
 const BLIND: Duration = Duration::from_millis(5);
 
-/// Waits until `waker` is used, `stream` is closed by its peer, `stream` has what is `wanted`, or `timeout` is over.
+/// Waits until `waker` is used, `stream` is closed by its peer, `stream` has what is `wanted`, or
+/// `timeout` is over.
 pub(crate) fn wait(
     waker: &Waker,
     stream: Option<&Stream>,
@@ -59,13 +60,18 @@ pub(crate) fn wait(
         Ok(()) => {}
         // The caller looks at the clock and waits again.
         Err(nix::Error::EINTR) => return Readiness::default(),
-        // Such as when the limit of descriptors is below those that are waited for: then only time passes.
+        // Such as when the limit of descriptors is below those that are waited for: then only time
+        // passes.
         Err(_) => {
             thread::park_timeout(timeout.map_or(BLIND, |timeout| timeout.min(BLIND)));
             return Readiness::default();
         }
     }
-    let returned = |at: usize| fds.get(at).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+    let returned = |at: usize| {
+        fds.get(at)
+            .and_then(PollFd::revents)
+            .unwrap_or(PollFlags::empty())
+    };
     let (waker, stream) = (returned(0), returned(1));
     Readiness {
         woken: !waker.is_empty(),
@@ -86,8 +92,13 @@ pub(super) fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> nix::Re
     use nix::poll::PollTimeout;
 
     // Rounded up: a wait that ends too early would be repeated at once.
-    let millis = timeout.map(|timeout| timeout.saturating_add(Duration::from_micros(999)).as_millis());
-    let timeout =
-        millis.map_or(PollTimeout::NONE, |millis| PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX));
+    let millis = timeout.map(|timeout| {
+        timeout
+            .saturating_add(Duration::from_micros(999))
+            .as_millis()
+    });
+    let timeout = millis.map_or(PollTimeout::NONE, |millis| {
+        PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+    });
     nix::poll::poll(fds, timeout).map(drop)
 }

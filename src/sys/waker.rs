@@ -1,5 +1,6 @@
 //! Ends a wait from another thread.
-//! An eventfd on Linux, a pair of sockets elsewhere: level-triggered, so that a wake before the wait counts.
+//! An eventfd on Linux, a pair of sockets elsewhere: level-triggered, so that a wake before the
+//! wait counts.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,7 +14,9 @@ impl Waker {
     pub(crate) fn new() -> io::Result<Self> {
         use nix::sys::eventfd::{EfdFlags, EventFd};
 
-        Ok(Self(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?))
+        Ok(Self(EventFd::from_flags(
+            EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
+        )?))
     }
 
     /// Ends the current wait, or the next.
@@ -45,7 +48,8 @@ pub(crate) struct Waker {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 impl Waker {
     pub(crate) fn new() -> io::Result<Self> {
-        // A pair of sockets rather than a pipe: std makes them close-on-exec and guarded against SIGPIPE.
+        // A pair of sockets rather than a pipe: std makes them close-on-exec and guarded against
+        // SIGPIPE.
         let (near, far) = std::os::unix::net::UnixStream::pair()?;
         near.set_nonblocking(true)?;
         far.set_nonblocking(true)?;

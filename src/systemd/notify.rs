@@ -13,8 +13,10 @@ use crate::sys::NotifySocket;
 
 /// The manager has too much to read: it can be told later.
 fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-        || error.raw_os_error() == Some(libc::ENOBUFS)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    ) || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 /// The way to the manager.
@@ -36,9 +38,17 @@ impl Notifier {
             return Ok(None);
         };
         match NotifySocket::new(&name) {
-            Ok(Some(socket)) => Ok(Some(Self { socket, name, owed: VecDeque::new(), has_failed: false })),
+            Ok(Some(socket)) => Ok(Some(Self {
+                socket,
+                name,
+                owed: VecDeque::new(),
+                has_failed: false,
+            })),
             Ok(None) => Err(NotifyError::Unsupported { address: name }),
-            Err(source) => Err(NotifyError::Io { address: name, source }),
+            Err(source) => Err(NotifyError::Io {
+                address: name,
+                source,
+            }),
         }
     }
 
@@ -81,9 +91,10 @@ impl Notifier {
     fn news(&mut self, sent: io::Result<()>) -> Result<(), NotifyError> {
         match sent {
             Err(error) if is_full(&error) => Ok(()),
-            Err(source) if !mem::replace(&mut self.has_failed, true) => {
-                Err(NotifyError::Io { address: self.name.clone(), source })
-            }
+            Err(source) if !mem::replace(&mut self.has_failed, true) => Err(NotifyError::Io {
+                address: self.name.clone(),
+                source,
+            }),
             Err(_) => Ok(()),
             Ok(()) => {
                 self.has_failed = false;
@@ -106,13 +117,26 @@ mod tests {
         let manager = UnixDatagram::bind(&name).unwrap();
         manager.set_nonblocking(true).unwrap();
         let socket = NotifySocket::new(&name).unwrap().unwrap();
-        (place, manager, Notifier { socket, name, owed: VecDeque::new(), has_failed: false })
+        (
+            place,
+            manager,
+            Notifier {
+                socket,
+                name,
+                owed: VecDeque::new(),
+                has_failed: false,
+            },
+        )
     }
 
     fn heard(manager: &UnixDatagram) -> Vec<String> {
         let mut buffer = [0; 100];
-        let next =
-            || manager.recv(&mut buffer).ok().map(|len| String::from_utf8_lossy(&buffer[..len]).into());
+        let next = || {
+            manager
+                .recv(&mut buffer)
+                .ok()
+                .map(|len| String::from_utf8_lossy(&buffer[..len]).into())
+        };
         std::iter::from_fn(next).collect()
     }
 
@@ -131,15 +155,23 @@ mod tests {
         let (_place, manager, mut notifier) = pair();
         let room = fill(&mut notifier);
         assert!(!notifier.owes(), "what is only mentioned is forgotten");
-        let states: Vec<_> = (0..room + 2).map(|number| format!("state {number}")).collect();
+        let states: Vec<_> = (0..room + 2)
+            .map(|number| format!("state {number}"))
+            .collect();
         for state in &states {
             notifier.tell(state.clone()).unwrap();
         }
         assert_eq!(heard(&manager), vec!["noise"; room]);
-        assert!(!notifier.mention("lost").unwrap(), "there is room again, but not for all");
+        assert!(
+            !notifier.mention("lost").unwrap(),
+            "there is room again, but not for all"
+        );
         assert_eq!(heard(&manager), states[..room]);
         assert!(notifier.mention("last").unwrap());
-        assert_eq!(heard(&manager), [&states[room..], &["last".to_owned()]].concat());
+        assert_eq!(
+            heard(&manager),
+            [&states[room..], &["last".to_owned()]].concat()
+        );
         assert!(!notifier.owes());
     }
 
@@ -155,7 +187,10 @@ mod tests {
             );
             notifier.tell("two".into()).unwrap();
             assert!(!notifier.mention("three").unwrap());
-            assert!(!notifier.owes(), "a manager that is not there is owed nothing");
+            assert!(
+                !notifier.owes(),
+                "a manager that is not there is owed nothing"
+            );
             std::fs::remove_file(&path).unwrap();
             let next = UnixDatagram::bind(&path).unwrap();
             next.set_nonblocking(true).unwrap();

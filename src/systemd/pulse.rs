@@ -63,7 +63,10 @@ impl Pulse {
             is_due
         };
         Due {
-            watchdog: is_due(&mut self.next_watchdog, self.watchdog.map(|timeout| timeout / 2)),
+            watchdog: is_due(
+                &mut self.next_watchdog,
+                self.watchdog.map(|timeout| timeout / 2),
+            ),
             status: is_due(&mut self.next_status, Some(STATUS_PACE)),
             extension: is_due(&mut self.next_extension, Some(EXTEND_PACE)),
         }
@@ -71,18 +74,35 @@ impl Pulse {
 
     /// There was no sign of life, or no room for it: time is left for another look, and for some.
     pub(super) fn look_again(&mut self, now: Instant) {
-        self.next_watchdog = self.watchdog.and_then(|timeout| now.checked_add(timeout / 8));
+        self.next_watchdog = self
+            .watchdog
+            .and_then(|timeout| now.checked_add(timeout / 8));
     }
 
     /// When to look again. `owes` is whether something found no room.
     pub(super) fn next(&self, now: Instant, owes: bool) -> Option<Instant> {
-        let retry = if owes { now.checked_add(RETRY_PACE) } else { None };
-        [self.next_watchdog, self.next_status, self.next_extension, retry].into_iter().flatten().min()
+        let retry = if owes {
+            now.checked_add(RETRY_PACE)
+        } else {
+            None
+        };
+        [
+            self.next_watchdog,
+            self.next_status,
+            self.next_extension,
+            retry,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "any moment will do to count from")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "any moment will do to count from"
+)]
 mod tests {
     use super::*;
 
@@ -95,7 +115,13 @@ mod tests {
         assert_eq!(pulse.next(start, false), Some(start + SECOND / 2));
         assert_eq!(pulse.due(start), Due::default());
         let half = start + SECOND / 2;
-        assert_eq!(pulse.due(half), Due { watchdog: true, ..Due::default() });
+        assert_eq!(
+            pulse.due(half),
+            Due {
+                watchdog: true,
+                ..Due::default()
+            }
+        );
         assert_eq!(pulse.due(half), Due::default());
         assert_eq!(pulse.next(half, false), Some(start + SECOND));
         // Where there was none, it can still come in time.
@@ -108,16 +134,33 @@ mod tests {
         let start = Instant::now();
         let mut pulse = Pulse::new(start, None);
         assert_eq!(pulse.next(start, false), Some(start + STATUS_PACE));
-        assert_eq!(pulse.due(start + STATUS_PACE), Due { status: true, ..Due::default() });
-        assert_eq!(pulse.next(start + STATUS_PACE, true), Some(start + STATUS_PACE + RETRY_PACE));
+        assert_eq!(
+            pulse.due(start + STATUS_PACE),
+            Due {
+                status: true,
+                ..Due::default()
+            }
+        );
+        assert_eq!(
+            pulse.next(start + STATUS_PACE, true),
+            Some(start + STATUS_PACE + RETRY_PACE)
+        );
     }
 
     #[test]
     fn a_watchdog_without_time_is_none_and_one_with_all_time_is_never_due() {
         let start = Instant::now();
-        for timeout in [Duration::ZERO, Duration::MAX, Duration::from_micros(u64::MAX)] {
+        for timeout in [
+            Duration::ZERO,
+            Duration::MAX,
+            Duration::from_micros(u64::MAX),
+        ] {
             let mut pulse = Pulse::new(start, Some(timeout));
-            assert_eq!(pulse.next(start, false), Some(start + STATUS_PACE), "{timeout:?}");
+            assert_eq!(
+                pulse.next(start, false),
+                Some(start + STATUS_PACE),
+                "{timeout:?}"
+            );
             assert!(!pulse.due(start + STATUS_PACE).watchdog, "{timeout:?}");
         }
     }

@@ -19,10 +19,12 @@ use crate::reader::{Reader, ReaderReport, Vitals};
 /// How long a service that is dropped without a shutdown still reads what was sent.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The most bytes of a status. systemd takes no notice of a datagram that is longer than 4096 bytes, whatever else it says.
+/// The most bytes of a status. systemd takes no notice of a datagram that is longer than 4096
+/// bytes, whatever else it says.
 const LONGEST_STATUS: usize = 2048;
 
-/// The readers of one process, of which systemd is told: that they are ready, how they are, and that they stop.
+/// The readers of one process, of which systemd is told: that they are ready, how they are, and
+/// that they stop.
 ///
 /// | what is sent | when |
 /// | --- | --- |
@@ -34,8 +36,9 @@ const LONGEST_STATUS: usize = 2048;
 /// | `EXTEND_TIMEOUT_USEC=` | at first for 6 s, then every 2 s for 6 s more, as long as messages are handled meanwhile |
 ///
 /// See [sd_notify(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html). Without `NOTIFY_SOCKET`, that is outside of a unit with
-/// `Type=notify`, nothing is sent and no thread is started. What cannot be sent is never fatal: it is the event
-/// [`NotifyFailed`](ReaderEvent::NotifyFailed) of the first reader, once until something can be sent again. A full manager is not waited for.
+/// `Type=notify`, nothing is sent and no thread is started. What cannot be sent is never fatal: it
+/// is the event [`NotifyFailed`](ReaderEvent::NotifyFailed) of the first reader, once until
+/// something can be sent again. A full manager is not waited for.
 ///
 /// ```
 /// use std::time::Duration;
@@ -86,14 +89,19 @@ enum Phase {
 }
 
 impl Service {
-    /// Tells systemd that `readers` are ready, and goes on to tell how they are, from a thread of its own.
+    /// Tells systemd that `readers` are ready, and goes on to tell how they are, from a thread of
+    /// its own.
     ///
     /// Start all readers first: it is said once, for all of them.
     pub fn start(readers: impl IntoIterator<Item = Reader>) -> Self {
         let readers: Vec<_> = readers.into_iter().collect();
         let vitals: Vec<_> = readers.iter().map(Reader::vitals).collect();
-        let service =
-            |manager, thread| Self { readers, manager, thread: Mutex::new(thread), process: process::id() };
+        let service = |manager, thread| Self {
+            readers,
+            manager,
+            thread: Mutex::new(thread),
+            process: process::id(),
+        };
         let notifier = match Notifier::from_environment() {
             Ok(Some(notifier)) => notifier,
             Ok(None) => return service(None, None),
@@ -103,16 +111,27 @@ impl Service {
             }
         };
         let status = status(&vitals);
-        let inner = Inner { notifier, phase: Phase::Running, reloads: 0, status: status.clone() };
-        let manager =
-            Arc::new(Manager { readers: vitals, inner: Mutex::new(inner), changed: Condvar::new() });
+        let inner = Inner {
+            notifier,
+            phase: Phase::Running,
+            reloads: 0,
+            status: status.clone(),
+        };
+        let manager = Arc::new(Manager {
+            readers: vitals,
+            inner: Mutex::new(inner),
+            changed: Condvar::new(),
+        });
         manager.tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
         let run = {
             let manager = Arc::clone(&manager);
             move || manager.run(sd_notify::watchdog_enabled())
         };
-        let thread = thread::Builder::new().name("uds-ipc-systemd".into()).spawn(run);
-        let thread = thread.map_err(|source| report(&manager.readers, NotifyError::Thread { source }));
+        let thread = thread::Builder::new()
+            .name("uds-ipc-systemd".into())
+            .spawn(run);
+        let thread =
+            thread.map_err(|source| report(&manager.readers, NotifyError::Thread { source }));
         service(Some(manager), thread.ok())
     }
 
@@ -122,8 +141,8 @@ impl Service {
         &self.readers
     }
 
-    /// Runs `reload`, and tells systemd so before and after: for a unit with `ExecReload=` or `Type=notify-reload`. The
-    /// readers go on meanwhile.
+    /// Runs `reload`, and tells systemd so before and after: for a unit with `ExecReload=` or
+    /// `Type=notify-reload`. The readers go on meanwhile.
     ///
     /// ```
     /// # let directory = tempfile::tempdir()?;
@@ -146,7 +165,10 @@ impl Service {
             }
         }
 
-        let manager = self.manager.as_deref().filter(|_| self.process == process::id());
+        let manager = self
+            .manager
+            .as_deref()
+            .filter(|_| self.process == process::id());
         if let (Some(manager), Ok(now)) = (manager, NotifyState::monotonic_usec_now()) {
             manager.begin_reload(now);
         }
@@ -154,10 +176,12 @@ impl Service {
         reload()
     }
 
-    /// Tells systemd that the service stops, then [shuts each reader down](Reader::shutdown), all at once; at the latest when `timeout` is
-    /// over. Meanwhile, as long as messages are handled, systemd is asked for more time than `TimeoutStopSec=` gives.
+    /// Tells systemd that the service stops, then [shuts each reader down](Reader::shutdown), all
+    /// at once; at the latest when `timeout` is over. Meanwhile, as long as messages are
+    /// handled, systemd is asked for more time than `TimeoutStopSec=` gives.
     ///
-    /// Further calls, from any thread, wait for the same end. The reports are in the order of the readers.
+    /// Further calls, from any thread, wait for the same end. The reports are in the order of the
+    /// readers.
     ///
     /// # Errors
     /// Inside a callback of one of the readers, and in a forked child; nothing has begun then.
@@ -175,7 +199,11 @@ impl Service {
         for reader in &self.readers {
             reader.begin_stop(timeout);
         }
-        let reports: Result<Vec<_>, _> = self.readers.iter().map(|reader| reader.shutdown(timeout)).collect();
+        let reports: Result<Vec<_>, _> = self
+            .readers
+            .iter()
+            .map(|reader| reader.shutdown(timeout))
+            .collect();
         self.end_thread();
         reports
     }
@@ -201,7 +229,8 @@ impl Drop for Service {
             return;
         }
         if self.shutdown(DROP_TIMEOUT).is_err() {
-            // A callback held the last reference: the readers end by themselves when they are dropped.
+            // A callback held the last reference: the readers end by themselves when they are
+            // dropped.
             if let Some(manager) = &self.manager {
                 manager.stop();
             }
@@ -212,7 +241,9 @@ impl Drop for Service {
 
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service").field("readers", &self.readers).finish_non_exhaustive()
+        f.debug_struct("Service")
+            .field("readers", &self.readers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -242,7 +273,11 @@ impl Manager {
 
     /// Tells a change, unless the end was told already: after that nothing is ready again.
     fn tell_running(&self, mut inner: MutexGuard<'_, Inner>, states: &[NotifyState<'_>]) {
-        let told = if inner.phase == Phase::Running { inner.notifier.tell(text(states)) } else { Ok(()) };
+        let told = if inner.phase == Phase::Running {
+            inner.notifier.tell(text(states))
+        } else {
+            Ok(())
+        };
         drop(inner);
         self.report(told);
         self.changed.notify_all();
@@ -255,7 +290,9 @@ impl Manager {
         }
         inner.phase = Phase::Stopping;
         let extension = NotifyState::ExtendTimeoutUsec(extension());
-        let told = inner.notifier.tell(text(&[NotifyState::Stopping, extension]));
+        let told = inner
+            .notifier
+            .tell(text(&[NotifyState::Stopping, extension]));
         drop(inner);
         self.report(told);
         self.changed.notify_all();
@@ -269,7 +306,12 @@ impl Manager {
 
     /// The thread: it tells what is due until all is over.
     fn run(&self, watchdog: Option<Duration>) {
-        let progress = || self.readers.iter().map(Vitals::progress).collect::<Vec<_>>();
+        let progress = || {
+            self.readers
+                .iter()
+                .map(Vitals::progress)
+                .collect::<Vec<_>>()
+        };
         let mut pulse = Pulse::new(now(), watchdog);
         let (mut at_watchdog, mut at_extension) = (progress(), progress());
         let mut inner = self.inner.lock();
@@ -282,7 +324,11 @@ impl Manager {
             let mut states = Vec::new();
             if due.watchdog {
                 let before = mem::replace(&mut at_watchdog, progress());
-                if at_watchdog.iter().zip(&before).all(|(now, before)| now.has_moved_since(before)) {
+                if at_watchdog
+                    .iter()
+                    .zip(&before)
+                    .all(|(now, before)| now.has_moved_since(before))
+                {
                     states.push(NotifyState::Watchdog);
                 } else {
                     pulse.look_again(now);
@@ -290,11 +336,16 @@ impl Manager {
             }
             if due.extension {
                 let before = mem::replace(&mut at_extension, progress());
-                if at_extension.iter().zip(&before).any(|(now, before)| now.has_done_more_than(before)) {
+                if at_extension
+                    .iter()
+                    .zip(&before)
+                    .any(|(now, before)| now.has_done_more_than(before))
+                {
                     states.push(NotifyState::ExtendTimeoutUsec(extension()));
                 }
             }
-            let new_status = Some(status(&self.readers)).filter(|new| due.status && *new != inner.status);
+            let new_status =
+                Some(status(&self.readers)).filter(|new| due.status && *new != inner.status);
             if let Some(new) = &new_status {
                 states.push(NotifyState::Status(new));
             }
@@ -351,7 +402,10 @@ fn report(readers: &[Vitals], error: NotifyError) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell is where time comes from"
+)]
 fn now() -> Instant {
     Instant::now()
 }
@@ -369,7 +423,11 @@ mod tests {
         // Wherever it is cut, no letter is.
         for count in 1000..1004 {
             let line = status_line(&[vec!["\u{e9}".repeat(count)], readers(100)].concat());
-            assert!((LONGEST_STATUS - 1..=LONGEST_STATUS).contains(&line.len()), "{}", line.len());
+            assert!(
+                (LONGEST_STATUS - 1..=LONGEST_STATUS).contains(&line.len()),
+                "{}",
+                line.len()
+            );
         }
     }
 }

@@ -12,13 +12,15 @@ use super::handed::Handed;
 use crate::frame::{self, Parsed, Prefix};
 use crate::metrics::Tally;
 
-/// Up to here small messages share a block. Writes of 128 to 256 KiB were the fastest, and a write carries several.
+/// Up to here small messages share a block. Writes of 128 to 256 KiB were the fastest, and a write
+/// carries several.
 pub(super) const BLOCK_SIZE: usize = 128 * 1024;
 
 /// From this length on an owned message becomes a block of its own instead of being copied.
 pub(super) const OWN_BLOCK_SIZE: usize = 8 * 1024;
 
-/// Up to this length a borrowed message is copied into a block; a longer one gets memory of its own, so that it is not copied under a lock.
+/// Up to this length a borrowed message is copied into a block; a longer one gets memory of its
+/// own, so that it is not copied under a lock.
 pub(super) const MOST_COPIED: usize = 16 * 1024 - 1;
 
 /// Up to here a block is worth the copy that puts it to another.
@@ -27,7 +29,8 @@ const SMALL: usize = 4 * 1024;
 /// A frame without a message: the writer asks for a receipt with it.
 pub(super) const EMPTY_FRAME: &[u8] = &[0];
 
-/// A run of whole frames: either many small ones, or one that keeps its owner's buffer. It may end with the question for a receipt.
+/// A run of whole frames: either many small ones, or one that keeps its owner's buffer. It may end
+/// with the question for a receipt.
 #[derive(Debug)]
 pub(super) struct Block {
     body: Body,
@@ -58,18 +61,36 @@ impl Block {
     /// A block of one message, which is not copied.
     pub(super) fn owned(payload: Handed, first: u64) -> Self {
         let tally = Tally::one(payload.len());
-        Self::new(Body::Owned { prefix: Prefix::new(payload.len()), payload }, first, tally)
+        Self::new(
+            Body::Owned {
+                prefix: Prefix::new(payload.len()),
+                payload,
+            },
+            first,
+            tally,
+        )
     }
 
     fn new(body: Body, first: u64, tally: Tally) -> Self {
         let whole_tally = Tally::default();
-        Self { body, asks: false, first, tally, whole_tally, settled: 0, whole: 0, taken: 0 }
+        Self {
+            body,
+            asks: false,
+            first,
+            tally,
+            whole_tally,
+            settled: 0,
+            whole: 0,
+            taken: 0,
+        }
     }
 
     /// Empties a used block, keeping its memory. `None` where there is none worth keeping.
     pub(super) fn recycle(self: Box<Self>) -> Option<Box<Self>> {
         let mut used = self;
-        let Body::Copied(frames) = &mut used.body else { return None };
+        let Body::Copied(frames) = &mut used.body else {
+            return None;
+        };
         if frames.capacity() > BLOCK_SIZE {
             return None;
         }
@@ -116,7 +137,9 @@ impl Block {
     /// Adds a copy of `message` as a frame. Only for a block made by [`Block::empty`].
     #[inline]
     pub(super) fn push(&mut self, message: &[u8]) {
-        let Body::Copied(frames) = &mut self.body else { return };
+        let Body::Copied(frames) = &mut self.body else {
+            return;
+        };
         let needed = frames.len() + frame::MAX_PREFIX_LEN + message.len();
         if needed > frames.capacity() {
             grow(frames, needed);
@@ -132,7 +155,9 @@ impl Block {
 
     /// Adds copies of whole frames. Only for a block made by [`Block::empty`].
     pub(super) fn push_frames(&mut self, more: &[u8], tally: Tally) {
-        let Body::Copied(frames) = &mut self.body else { return };
+        let Body::Copied(frames) = &mut self.body else {
+            return;
+        };
         let needed = frames.len() + more.len();
         if needed > frames.capacity() {
             grow(frames, needed);
@@ -198,21 +223,28 @@ impl Block {
             }
         };
         let question = (self.remaining_len() > 0 && self.asks).then_some(EMPTY_FRAME);
-        head.into_iter().chain(tail).chain(question).filter(|slice| !slice.is_empty())
+        head.into_iter()
+            .chain(tail)
+            .chain(question)
+            .filter(|slice| !slice.is_empty())
     }
 
     /// Notes that the kernel took the next `len` bytes; says which messages it has now taken whole.
     pub(super) fn advance(&mut self, len: usize) -> Tally {
         self.taken += len;
-        debug_assert!(self.taken <= self.wire_len(), "the kernel cannot take more than it was given");
+        debug_assert!(
+            self.taken <= self.wire_len(),
+            "the kernel cannot take more than it was given"
+        );
         let before = self.whole_tally;
         let frames_len = self.frames_len();
         if self.taken >= frames_len {
             self.whole = frames_len;
             self.whole_tally = self.tally;
         } else {
-            while let Some((frame_len, message_len)) =
-                self.frame_at(self.whole).filter(|(len, _)| self.whole + len <= self.taken)
+            while let Some((frame_len, message_len)) = self
+                .frame_at(self.whole)
+                .filter(|(len, _)| self.whole + len <= self.taken)
             {
                 self.whole += frame_len;
                 self.whole_tally += Tally::one(message_len);
@@ -233,16 +265,22 @@ impl Block {
         }
         let mut again = Tally::default();
         while from + again.messages < sent_to {
-            let Some((frame_len, message_len)) = self.frame_at(at) else { break };
+            let Some((frame_len, message_len)) = self.frame_at(at) else {
+                break;
+            };
             at += frame_len;
             again += Tally::one(message_len);
         }
         (whole, again)
     }
 
-    /// The first `messages` that remain, of those that the kernel took whole, need not be sent again; says which that were.
+    /// The first `messages` that remain, of those that the kernel took whole, need not be sent
+    /// again; says which that were.
     pub(super) fn settle(&mut self, messages: u64) -> Tally {
-        debug_assert!(messages <= self.whole_tally.messages, "the kernel has not taken these");
+        debug_assert!(
+            messages <= self.whole_tally.messages,
+            "the kernel has not taken these"
+        );
         let before = self.tally;
         if messages >= self.whole_tally.messages {
             self.settled = self.whole;
@@ -251,7 +289,9 @@ impl Block {
             self.whole_tally = Tally::default();
         } else {
             for _ in 0..messages {
-                let Some((frame_len, message_len)) = self.frame_at(self.settled) else { break };
+                let Some((frame_len, message_len)) = self.frame_at(self.settled) else {
+                    break;
+                };
                 self.settled += frame_len;
                 self.first += 1;
                 self.tally -= Tally::one(message_len);
@@ -261,15 +301,19 @@ impl Block {
         before - self.tally
     }
 
-    /// Takes the messages of `next` over, which come next, if both blocks are written to their ends and it is small.
+    /// Takes the messages of `next` over, which come next, if both blocks are written to their ends
+    /// and it is small.
     pub(super) fn absorb(&mut self, next: &Self) -> bool {
-        let fits = next.frames_len() <= SMALL && self.frames_len() + next.frames_len() <= BLOCK_SIZE;
+        let fits =
+            next.frames_len() <= SMALL && self.frames_len() + next.frames_len() <= BLOCK_SIZE;
         let are_written = self.remaining_len() == 0 && next.remaining_len() == 0;
         if !(fits && are_written && self.end() == next.first()) {
             return false;
         }
         let asks = self.asks || next.asks;
-        let (Body::Copied(frames), Body::Copied(more)) = (&mut self.body, &next.body) else { return false };
+        let (Body::Copied(frames), Body::Copied(more)) = (&mut self.body, &next.body) else {
+            return false;
+        };
         let more = more.get(next.settled..).unwrap_or_default();
         let needed = frames.len() + more.len();
         if needed > frames.capacity() {
@@ -294,7 +338,8 @@ impl Block {
         if self.taken <= self.whole || self.whole >= self.frames_len() {
             return None;
         }
-        self.frame_at(self.whole).map(|(_, message_len)| Tally::one(message_len))
+        self.frame_at(self.whole)
+            .map(|(_, message_len)| Tally::one(message_len))
     }
 
     /// Whether the kernel took any byte of what is not settled.
@@ -304,12 +349,14 @@ impl Block {
 
     /// Whether the kernel took the prefix of the first message that remains, and nothing more.
     pub(super) fn is_tasted(&self) -> bool {
-        self.front_prefix_len().is_some_and(|len| self.taken == self.settled + len)
+        self.front_prefix_len()
+            .is_some_and(|len| self.taken == self.settled + len)
     }
 
     /// Of the first message that remains: the length of its prefix.
     pub(super) fn front_prefix_len(&self) -> Option<usize> {
-        self.frame_at(self.settled).map(|(frame_len, message_len)| frame_len - message_len)
+        self.frame_at(self.settled)
+            .map(|(frame_len, message_len)| frame_len - message_len)
     }
 
     /// Removes the first message of a block that is not begun.
@@ -323,16 +370,20 @@ impl Block {
         Some(Tally::one(message_len))
     }
 
-    /// Splits off the messages that are begun, so that those behind them can be evicted. `None` when there are none behind them.
+    /// Splits off the messages that are begun, so that those behind them can be evicted. `None`
+    /// when there are none behind them.
     pub(super) fn split_begun(&mut self) -> Option<Self> {
         let (cut_len, cut) = match self.frame_at(self.whole) {
-            Some((frame_len, message_len)) if self.cut().is_some() => (frame_len, Tally::one(message_len)),
+            Some((frame_len, message_len)) if self.cut().is_some() => {
+                (frame_len, Tally::one(message_len))
+            }
             _ => (0, Tally::default()),
         };
         self.split(self.whole + cut_len, self.whole_tally + cut)
     }
 
-    /// Splits off the messages before number `number`, in a block that is not begun. `None` when there are none before it.
+    /// Splits off the messages before number `number`, in a block that is not begun. `None` when
+    /// there are none before it.
     pub(super) fn split_before(&mut self, number: u64) -> Option<Self> {
         let (mut end, mut before) = (self.settled, Tally::default());
         while self.first + before.messages < number {
@@ -345,7 +396,9 @@ impl Block {
 
     /// Splits off what stands before `end`, which is that many messages.
     fn split(&mut self, end: usize, messages: Tally) -> Option<Self> {
-        let Body::Copied(frames) = &self.body else { return None };
+        let Body::Copied(frames) = &self.body else {
+            return None;
+        };
         if end == self.settled || end >= frames.len() {
             return None;
         }
@@ -366,12 +419,15 @@ impl Block {
         Some(split)
     }
 
-    /// The lengths of the frame that begins at `at`, and of its message. No index of the frames is kept: they are walked
-    /// only after a partial write, or for a receipt that covers a part.
+    /// The lengths of the frame that begins at `at`, and of its message. No index of the frames is
+    /// kept: they are walked only after a partial write, or for a receipt that covers a part.
     fn frame_at(&self, at: usize) -> Option<(usize, usize)> {
         match &self.body {
             Body::Copied(frames) => match frame::parse_prefix(frames.get(at..)?) {
-                Parsed::Length { payload_len, prefix_len } => {
+                Parsed::Length {
+                    payload_len,
+                    prefix_len,
+                } => {
                     let message_len = usize::try_from(payload_len).ok()?;
                     Some((prefix_len.get() + message_len, message_len))
                 }
@@ -384,12 +440,16 @@ impl Block {
     }
 }
 
-/// Grows in few steps and to no more than a block: an idle writer keeps little, a busy one allocates rarely.
+/// Grows in few steps and to no more than a block: an idle writer keeps little, a busy one
+/// allocates rarely.
 #[cold]
 fn grow(frames: &mut Vec<u8>, needed: usize) {
     let capacity = frames.capacity();
     let target = if needed <= BLOCK_SIZE {
-        capacity.saturating_mul(4).clamp(4096, BLOCK_SIZE).max(needed)
+        capacity
+            .saturating_mul(4)
+            .clamp(4096, BLOCK_SIZE)
+            .max(needed)
     } else {
         // Seldom: a block that could not be sealed.
         needed.max(capacity + capacity / 2)
@@ -429,9 +489,15 @@ mod tests {
     #[test]
     fn an_owned_message_goes_out_as_prefix_and_payload() {
         let mut block = Block::owned(Bytes::from(vec![7; 300]).into(), 5);
-        assert_eq!(block.slices().map(<[u8]>::len).collect::<Vec<_>>(), [2, 300]);
+        assert_eq!(
+            block.slices().map(<[u8]>::len).collect::<Vec<_>>(),
+            [2, 300]
+        );
         assert_eq!(block.advance(1), Tally::default());
-        assert_eq!(block.slices().map(<[u8]>::len).collect::<Vec<_>>(), [1, 300]);
+        assert_eq!(
+            block.slices().map(<[u8]>::len).collect::<Vec<_>>(),
+            [1, 300]
+        );
         block.advance(101);
         assert_eq!(block.slices().map(<[u8]>::len).collect::<Vec<_>>(), [200]);
         assert!(block.cut().is_some());
@@ -449,9 +515,22 @@ mod tests {
         block.ask();
         assert_eq!(block.advance(11 + 5), Tally::one(10));
         let begun = block.split_begun().unwrap();
-        assert_eq!((begun.first(), begun.tally().messages, begun.first_unwritten()), (0, 2, 1));
-        assert_eq!((begun.remaining_len(), begun.asks(), begun.cut().is_some()), (17, true, true));
-        assert_eq!((block.first(), block.tally(), block.is_begun()), (2, Tally::one(30), false));
+        assert_eq!(
+            (
+                begun.first(),
+                begun.tally().messages,
+                begun.first_unwritten()
+            ),
+            (0, 2, 1)
+        );
+        assert_eq!(
+            (begun.remaining_len(), begun.asks(), begun.cut().is_some()),
+            (17, true, true)
+        );
+        assert_eq!(
+            (block.first(), block.tally(), block.is_begun()),
+            (2, Tally::one(30), false)
+        );
         assert_eq!(block.evict(), Some(Tally::one(30)));
         assert!(block.is_empty());
         assert_eq!(block.evict(), None);
@@ -463,7 +542,10 @@ mod tests {
         block.ask();
         assert_eq!(remaining(&block), [2, 1, 1, 0]);
         assert_eq!(block.advance(3), Tally::one(2));
-        assert_eq!((block.cut().is_some(), block.is_begun(), remaining(&block)), (false, true, vec![0]));
+        assert_eq!(
+            (block.cut().is_some(), block.is_begun(), remaining(&block)),
+            (false, true, vec![0])
+        );
         assert_eq!(block.advance(1), Tally::default());
         assert_eq!(block.remaining_len(), 0);
         block.rewind();
@@ -473,10 +555,16 @@ mod tests {
     #[test]
     fn what_was_sent_before_is_told_apart() {
         let mut block = block_of(&[vec![1; 1], vec![2; 10], vec![3; 100]]);
-        assert_eq!(block.advance_past(13, 1), (Tally::one(1) + Tally::one(10), Tally::one(1)));
+        assert_eq!(
+            block.advance_past(13, 1),
+            (Tally::one(1) + Tally::one(10), Tally::one(1))
+        );
         block.rewind();
         assert_eq!(block.advance_past(2, 2), (Tally::one(1), Tally::one(1)));
-        assert_eq!(block.advance_past(112, 2), (Tally::one(10) + Tally::one(100), Tally::one(10)));
+        assert_eq!(
+            block.advance_past(112, 2),
+            (Tally::one(10) + Tally::one(100), Tally::one(10))
+        );
     }
 
     proptest! {

@@ -33,7 +33,8 @@ use crate::sys::{Stream, Waker};
 
 /// The settings of a [`Writer`], made by [`Writer::builder`].
 ///
-/// Every setting has a default that suits a daemon which sends telemetry; the bounds are checked by [`start`](Self::start).
+/// Every setting has a default that suits a daemon which sends telemetry; the bounds are checked by
+/// [`start`](Self::start).
 ///
 /// ```
 /// use std::time::Duration;
@@ -91,15 +92,15 @@ impl WriterBuilder {
         }
     }
 
-    /// The most messages that may be accepted and not yet sent (at least once: confirmed), whatever their length: 10,000 unless set, at least 1. What is being written
-    /// counts.
+    /// The most messages that may be accepted and not yet sent (at least once: confirmed), whatever
+    /// their length: 10,000 unless set, at least 1. What is being written counts.
     pub fn queue_capacity(mut self, messages: usize) -> Self {
         self.queue_capacity = messages;
         self
     }
 
-    /// The most bytes of messages that may be accepted and not yet sent, or at least once not yet confirmed: 64 MiB unless set, at least 1. Messages are refused
-    /// as too large above it.
+    /// The most bytes of messages that may be accepted and not yet sent, or at least once not yet
+    /// confirmed: 64 MiB unless set, at least 1. Messages are refused as too large above it.
     pub fn queue_size(mut self, bytes: usize) -> Self {
         self.queue_size = bytes;
         self
@@ -111,72 +112,85 @@ impl WriterBuilder {
         self
     }
 
-    /// What is promised of a message whose reader dies: at most once unless set. At least once, every message counts against
-    /// `queue_capacity` and `queue_size` until a receipt covers it, and [`shutdown`](crate::Writer::shutdown) waits for the receipts. Then
-    /// [`write_timeout`](Self::write_timeout) should be longer than the reader's handler may take for a batch, since what it has not confirmed when
-    /// the connection is given up is sent again; each time that happens the next one is twice as long, up to 64 times, until the reader has caught up, or has kept nobody waiting for as long.
+    /// What is promised of a message whose reader dies: at most once unless set. At least once,
+    /// every message counts against `queue_capacity` and `queue_size` until a receipt covers
+    /// it, and [`shutdown`](crate::Writer::shutdown) waits for the receipts. Then
+    /// [`write_timeout`](Self::write_timeout) should be longer than the reader's handler may take
+    /// for a batch, since what it has not confirmed when the connection is given up is sent
+    /// again; each time that happens the next one is twice as long, up to 64 times, until the
+    /// reader has caught up, or has kept nobody waiting for as long.
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
         self
     }
 
-    /// For how much [`shutdown`](crate::Writer::shutdown), and a drop, wait: until all messages are written, unless set, or read, or handled. At least once it makes no
-    /// difference: there they wait until all is handled.
+    /// For how much [`shutdown`](crate::Writer::shutdown), and a drop, wait: until all messages are
+    /// written, unless set, or read, or handled. At least once it makes no difference: there
+    /// they wait until all is handled.
     ///
-    /// Whether it was reached in time stands in [`WriterReport::reached`](crate::WriterReport::reached). A writer that the reader has hung up on, also for its silence, cannot know, and hears
-    /// [`Lost`](crate::FlushError::Lost): a [`keepalive`](Self::keepalive) shorter than the reader's `idle_timeout` avoids that. `Read` is for Linux only: elsewhere [`start`](Self::start)
-    /// refuses it.
+    /// Whether it was reached in time stands in
+    /// [`WriterReport::reached`](crate::WriterReport::reached). A writer that the reader has hung
+    /// up on, also for its silence, cannot know, and hears [`Lost`](crate::FlushError::Lost): a
+    /// [`keepalive`](Self::keepalive) shorter than the reader's `idle_timeout` avoids that. `Read`
+    /// is for Linux only: elsewhere [`start`](Self::start) refuses it.
     pub fn shutdown_level(mut self, level: Level) -> Self {
         self.shutdown_level = level;
         self
     }
 
-    /// The longest message, in bytes: 10 MiB unless set, at least 1. A longer one is refused at once: a reader with its default limit would
-    /// hang up on it, again and again.
+    /// The longest message, in bytes: 10 MiB unless set, at least 1. A longer one is refused at
+    /// once: a reader with its default limit would hang up on it, again and again.
     pub fn max_message_len(mut self, bytes: usize) -> Self {
         self.max_message_len = bytes;
         self
     }
 
-    /// How long the reader may take no byte before the connection is given up and made anew: 1 s unless set, more than nothing. Every byte
-    /// restarts it, so that a slow reader is not a dead one. A reader that was only held up then handles the rest of the old connection beside
+    /// How long the reader may take no byte before the connection is given up and made anew: 1 s
+    /// unless set, more than nothing. Every byte restarts it, so that a slow reader is not a
+    /// dead one. A reader that was only held up then handles the rest of the old connection beside
     /// the new one: set it longer where order across such a pause matters.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;
         self
     }
 
-    /// How long a reader that is there may take to accept before that counts as a failed try: 1 s unless set, more than
-    /// nothing. It matters when the reader's backlog is full; otherwise a Unix socket connects at once or not at all.
+    /// How long a reader that is there may take to accept before that counts as a failed try: 1 s
+    /// unless set, more than nothing. It matters when the reader's backlog is full; otherwise a
+    /// Unix socket connects at once or not at all.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// The first wait between two tries to connect: 10 ms unless set, more than nothing. Each wait is twice the one before,
-    /// up to [`backoff_max`](Self::backoff_max); a connection that lasted a second, or gave a receipt for a message, starts over, and then the first try is at once.
+    /// The first wait between two tries to connect: 10 ms unless set, more than nothing. Each wait
+    /// is twice the one before, up to [`backoff_max`](Self::backoff_max); a connection that
+    /// lasted a second, or gave a receipt for a message, starts over, and then the first try is at
+    /// once.
     pub fn backoff_min(mut self, wait: Duration) -> Self {
         self.backoff_min = wait;
         self
     }
 
-    /// The longest wait between two tries to connect: 1 s unless set, at least [`backoff_min`](Self::backoff_min). At 1,000 messages a second the
-    /// default queue holds 10 s of an outage, so that a second of it is well spent waiting. A reader that is restarted again and again within
-    /// a second is waited for longer each time.
+    /// The longest wait between two tries to connect: 1 s unless set, at least
+    /// [`backoff_min`](Self::backoff_min). At 1,000 messages a second the default queue holds
+    /// 10 s of an outage, so that a second of it is well spent waiting. A reader that is restarted
+    /// again and again within a second is waited for longer each time.
     pub fn backoff_max(mut self, wait: Duration) -> Self {
         self.backoff_max = wait;
         self
     }
 
-    /// `SO_SNDBUF`, in bytes: 212,992 unless set, which no system limits further and which Linux doubles. `None` leaves the system's
-    /// own. It is how much the kernel holds for a reader that is busy, and the most that one killed reader can lose.
+    /// `SO_SNDBUF`, in bytes: 212,992 unless set, which no system limits further and which Linux
+    /// doubles. `None` leaves the system's own. It is how much the kernel holds for a reader
+    /// that is busy, and the most that one killed reader can lose.
     pub fn send_buffer_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.send_buffer_size = bytes.into();
         self
     }
 
-    /// How long the thread stays after a batch without having to be woken: 200 µs unless set. A wake costs the sender a system call,
-    /// some microseconds; a message that comes while the thread lingers waits up to this long. Until then few messages gather, and go out
+    /// How long the thread stays after a batch without having to be woken: 200 µs unless set. A
+    /// wake costs the sender a system call, some microseconds; a message that comes while the
+    /// thread lingers waits up to this long. Until then few messages gather, and go out
     /// together. Zero wakes it for every message that finds
     /// it idle.
     pub fn linger(mut self, linger: Duration) -> Self {
@@ -184,15 +198,17 @@ impl WriterBuilder {
         self
     }
 
-    /// Sends an empty frame, which also asks the reader for a receipt, when nothing else was sent for this long: never unless set. A reader hangs up on a silent
-    /// writer after its idle timeout (10 s by default), which costs nothing but a reconnection.
+    /// Sends an empty frame, which also asks the reader for a receipt, when nothing else was sent
+    /// for this long: never unless set. A reader hangs up on a silent writer after its idle
+    /// timeout (10 s by default), which costs nothing but a reconnection.
     pub fn keepalive(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.keepalive = interval.into();
         self
     }
 
-    /// Sends to no reader but one that this user runs: anybody's unless set. Checked after each connect, before the first byte; of use
-    /// where others may create the socket, above all with abstract names.
+    /// Sends to no reader but one that this user runs: anybody's unless set. Checked after each
+    /// connect, before the first byte; of use where others may create the socket, above all
+    /// with abstract names.
     pub fn expect_peer_uid(mut self, uid: impl Into<Option<u32>>) -> Self {
         self.expect_peer_uid = uid.into();
         self
@@ -209,25 +225,35 @@ impl WriterBuilder {
     /// A child made by `fork` without `exec` has no such thread: start after becoming a daemon.
     ///
     /// # Errors
-    /// When the address is none, a setting is out of its bounds, or the system refuses a thread or a descriptor.
+    /// When the address is none, a setting is out of its bounds, or the system refuses a thread or
+    /// a descriptor.
     pub fn start(self) -> Result<Writer, StartError> {
         let worker = Box::new(self.build()?);
         let shared = Arc::clone(&worker.shared);
         let thread = thread::Builder::new()
             .name("uds-ipc-writer".into())
             .spawn(|| run(worker))
-            .map_err(|source| StartError::System { address: shared.address.clone(), source })?;
+            .map_err(|source| StartError::System {
+                address: shared.address.clone(),
+                source,
+            })?;
         Ok(Writer::new_started(shared, thread))
     }
 
     /// All but the thread.
     pub(super) fn build(self) -> Result<Worker<System>, StartError> {
-        let Limited { limits, max_message_len } = self.limits()?;
+        let Limited {
+            limits,
+            max_message_len,
+        } = self.limits()?;
         self.check_times()?;
         self.check_level()?;
         let address = self.address?;
         let waker = Waker::new();
-        let waker = waker.map_err(|source| StartError::System { address: address.clone(), source })?;
+        let waker = waker.map_err(|source| StartError::System {
+            address: address.clone(),
+            source,
+        })?;
         let counters = Arc::new(Counters::new(self.delivery));
         let queue = Queue::new(limits, self.delivery, Arc::clone(&counters));
         let returned = queue.returns.receiver();
@@ -286,7 +312,10 @@ impl WriterBuilder {
             bytes: widen(self.queue_size),
             overflow: self.overflow,
         };
-        Ok(Limited { limits, max_message_len: self.max_message_len.min(self.queue_size) })
+        Ok(Limited {
+            limits,
+            max_message_len: self.max_message_len.min(self.queue_size),
+        })
     }
 
     fn check_level(&self) -> Result<(), SettingError> {
@@ -318,7 +347,10 @@ struct Limited {
     max_message_len: usize,
 }
 
-#[expect(clippy::disallowed_methods, reason = "the backoff starts when the writer does")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the backoff starts when the writer does"
+)]
 fn now() -> Instant {
     Instant::now()
 }

@@ -88,7 +88,10 @@ impl Counters {
             closed: self.dropped_closed.value(),
             oldest: self.dropped_oldest.value(),
         };
-        let failed = Failed { given_up: self.given_up.value(), left: self.left.value() };
+        let failed = Failed {
+            given_up: self.given_up.value(),
+            left: self.left.value(),
+        };
         let done = match self.delivery {
             Delivery::AtMostOnce => sent,
             Delivery::AtLeastOnce => confirmed,

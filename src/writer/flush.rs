@@ -11,13 +11,13 @@ use super::queue::Fronts;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Level {
-    /// The kernel has them. It says nothing of the reader. At least once it may become untrue again, since what is not confirmed is sent anew after
-    /// a loss; so may `Read`.
+    /// The kernel has them. It says nothing of the reader. At least once it may become untrue
+    /// again, since what is not confirmed is sent anew after a loss; so may `Read`.
     Written,
     /// The reader has taken them from the kernel. It works with any reader, on Linux only.
     Read,
-    /// The reader's handler has dealt with them, as a receipt says. It needs a reader of this crate, whatever the
-    /// [`Delivery`] of this writer.
+    /// The reader's handler has dealt with them, as a receipt says. It needs a reader of this
+    /// crate, whatever the [`Delivery`] of this writer.
     Handled,
 }
 
@@ -46,8 +46,8 @@ pub(super) enum Verdict {
     Lost,
 }
 
-/// What calls of `flush` have told so far of lost connections, so that each loss is told, and none twice to one caller after
-/// the other.
+/// What calls of `flush` have told so far of lost connections, so that each loss is told, and none
+/// twice to one caller after the other.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Told {
     unread: u64,
@@ -67,10 +67,18 @@ impl Flush {
     pub(super) fn new(level: Level, delivery: Delivery, target: u64, told: &mut Told) -> Self {
         let beyond = Self::beyond(level, delivery);
         let told = beyond.map_or(0, |beyond| *told.of(beyond));
-        Self { level, delivery, target, mark: None, told, must_ask: beyond == Some(Beyond::Handled) }
+        Self {
+            level,
+            delivery,
+            target,
+            mark: None,
+            told,
+            must_ask: beyond == Some(Beyond::Handled),
+        }
     }
 
-    /// What must be known of what was written. With receipts for all, the queue itself knows what was handled.
+    /// What must be known of what was written. With receipts for all, the queue itself knows what
+    /// was handled.
     fn beyond(level: Level, delivery: Delivery) -> Option<Beyond> {
         match (level, delivery) {
             (Level::Written, _) | (Level::Handled, Delivery::AtLeastOnce) => None,
@@ -86,15 +94,26 @@ impl Flush {
 
     pub(super) fn look(&mut self, fronts: Fronts, ledger: &Ledger, told: &mut Told) -> Verdict {
         let Some(beyond) = Self::beyond(self.level, self.delivery) else {
-            let come = if self.level == Level::Written { fronts.unwritten } else { fronts.unsettled };
+            let come = if self.level == Level::Written {
+                fronts.unwritten
+            } else {
+                fronts.unsettled
+            };
             let left = self.target.saturating_sub(come);
-            return if left == 0 { Verdict::Reached } else { Verdict::Left(left) };
+            return if left == 0 {
+                Verdict::Reached
+            } else {
+                Verdict::Left(left)
+            };
         };
         let unwritten = self.target.saturating_sub(fronts.unwritten);
         if self.mark.is_none() && unwritten > 0 {
             return Verdict::Left(unwritten);
         }
-        if self.mark.is_none() && self.delivery == Delivery::AtMostOnce && ledger.lost(beyond) > self.told {
+        if self.mark.is_none()
+            && self.delivery == Delivery::AtMostOnce
+            && ledger.lost(beyond) > self.told
+        {
             return Self::lost(beyond, ledger, told);
         }
         let mark = *self.mark.get_or_insert_with(|| {

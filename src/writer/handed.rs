@@ -7,8 +7,9 @@ use std::ops::Deref;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-/// A buffer that may have an owner of the user's. What that one does when the buffer is given up may be to call the writer, so it must not
-/// happen where the queue gives it up, which is under the lock.
+/// A buffer that may have an owner of the user's. What that one does when the buffer is given up
+/// may be to call the writer, so it must not happen where the queue gives it up, which is under the
+/// lock.
 #[derive(Debug)]
 pub(super) struct Handed {
     bytes: Bytes,
@@ -29,7 +30,10 @@ impl Returns {
     }
 
     pub(super) fn hand(&self, bytes: Bytes) -> Handed {
-        Handed { bytes, back: self.sender.clone() }
+        Handed {
+            bytes,
+            back: self.sender.clone(),
+        }
     }
 
     /// Whoever takes from it drops what comes out, with no lock held.

@@ -1,8 +1,10 @@
-//! A sender who waits for room writes in the thread's stead: what it has just put into the queue lies in its processor's cache, and a thread on
-//! another one would have to fetch it from there. So, under load, no more threads are at work than there would be without a queue.
+//! A sender who waits for room writes in the thread's stead: what it has just put into the queue
+//! lies in its processor's cache, and a thread on another one would have to fetch it from there.
+//! So, under load, no more threads are at work than there would be without a queue.
 //!
-//! The thread lends its worker and rests. The sender takes it for one write at a time, which never blocks; whatever is not simply a write, it leaves
-//! to the thread. Several senders would only get in each other's way: for them the thread writes.
+//! The thread lends its worker and rests. The sender takes it for one write at a time, which never
+//! blocks; whatever is not simply a write, it leaves to the thread. Several senders would only get
+//! in each other's way: for them the thread writes.
 
 use std::fmt;
 use std::mem;
@@ -52,15 +54,21 @@ impl fmt::Debug for Post {
 }
 
 impl Inner {
-    /// Whether nobody counts on the thread itself. Who waits for something else than room may have found it awake, and so not woken it.
+    /// Whether nobody counts on the thread itself. Who waits for something else than room may have
+    /// found it awake, and so not woken it.
     pub(super) fn may_lend(&self) -> bool {
         matches!(self.life, Life::Running) && self.waiting == self.waiting_for_room
     }
 }
 
 impl Shared {
-    /// Writes once in the thread's stead, if that is what is next and the time is not over. Says when it had; `None` when it has not.
-    pub(super) fn help(&self, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> Option<Instant> {
+    /// Writes once in the thread's stead, if that is what is next and the time is not over. Says
+    /// when it had; `None` when it has not.
+    pub(super) fn help(
+        &self,
+        inner: &mut MutexGuard<'_, Inner>,
+        deadline: Deadline,
+    ) -> Option<Instant> {
         // A forked child must not write to its parent's connection.
         if self.process != process::id() {
             return None;
@@ -86,7 +94,8 @@ impl Shared {
 }
 
 impl<K: Kernel> Worker<K> {
-    /// Writes once, if that is what is next. Says when it had; `None` when the thread is needed, or the time is over.
+    /// Writes once, if that is what is next. Says when it had; `None` when the thread is needed, or
+    /// the time is over.
     pub(super) fn help(&mut self, deadline: Deadline) -> Option<Instant> {
         let now = self.kernel.now();
         if has_come(deadline, now) || self.bad_receipt.is_some() {
@@ -146,7 +155,8 @@ mod tests {
         }
     }
 
-    /// A worker that is connected, with a queue of two messages that is full; and what it is connected to.
+    /// A worker that is connected, with a queue of two messages that is full; and what it is
+    /// connected to.
     fn full() -> (Box<Worker<System>>, UnixListener) {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("s");
@@ -170,7 +180,11 @@ mod tests {
         let thread = thread::spawn(|| lend(worker, Instant::now() + 2 * PATIENCE));
         wait_until(|| matches!(shared.inner.lock().post, Post::Lent(_)));
         shared.send(Patience::For(PATIENCE), b"message").unwrap();
-        assert_eq!(shared.counters.metrics().sent.messages, 2, "nobody else could");
+        assert_eq!(
+            shared.counters.metrics().sent.messages,
+            2,
+            "nobody else could"
+        );
         assert!(matches!(shared.inner.lock().post, Post::Lent(_)));
         // Who waits for something else needs the thread.
         let flushing = Arc::clone(&shared);
@@ -195,7 +209,11 @@ mod tests {
         wait_until(|| shared.inner.lock().waiting == 1);
         assert!(came.try_recv().is_err());
         shared.give_back(&mut shared.inner.lock(), worker);
-        assert_eq!(came.recv_timeout(PATIENCE), Ok(true), "somebody was helping");
+        assert_eq!(
+            came.recv_timeout(PATIENCE),
+            Ok(true),
+            "somebody was helping"
+        );
         assert!(matches!(shared.inner.lock().post, Post::Held));
     }
 
@@ -210,7 +228,10 @@ mod tests {
         let shutdown = thread::spawn(move || waiting.wait_for_end(now).0.left);
         for _ in 0..3 {
             wait_until(|| shared.inner.lock().waiting == 1 || shutdown.is_finished());
-            assert!(shared.inner.lock().end().is_none(), "the queue ended under the write");
+            assert!(
+                shared.inner.lock().end().is_none(),
+                "the queue ended under the write"
+            );
             thread::park_timeout(Duration::from_millis(10));
         }
         let len = outbox.remaining_len();

@@ -14,7 +14,11 @@ pub(super) trait Kernel {
 
     fn now(&self) -> Instant;
 
-    fn connect(&self, address: &Address, send_buffer_size: Option<usize>) -> io::Result<Self::Socket>;
+    fn connect(
+        &self,
+        address: &Address,
+        send_buffer_size: Option<usize>,
+    ) -> io::Result<Self::Socket>;
 
     fn wait(
         &self,
@@ -47,7 +51,10 @@ pub(super) struct System;
 impl Kernel for System {
     type Socket = Stream;
 
-    #[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the shell is where time comes from"
+    )]
     fn now(&self) -> Instant {
         Instant::now()
     }

@@ -1,10 +1,12 @@
-//! Memory into which one thread frames messages, and out of which the queue takes them, without a lock between the two.
-//! Unsafe code: both use the same memory at the same time. What is published never changes, and only the queue and the thread together, under
-//! the queue's lock, put other memory in its place.
+//! Memory into which one thread frames messages, and out of which the queue takes them, without a
+//! lock between the two. Unsafe code: both use the same memory at the same time. What is published
+//! never changes, and only the queue and the thread together, under the queue's lock, put other
+//! memory in its place.
 //!
-//! A lane is used under a lease: room for so many bytes and messages, which counts in the queue's bounds from the beginning. The queue may end the lease
-//! at any time: it shuts the lane, passes a barrier, and takes what is published then. A thread that publishes something finds out, after a barrier
-//! of its own, whether the lane was shut, and settles with the queue what became of it.
+//! A lane is used under a lease: room for so many bytes and messages, which counts in the queue's
+//! bounds from the beginning. The queue may end the lease at any time: it shuts the lane, passes a
+//! barrier, and takes what is published then. A thread that publishes something finds out, after a
+//! barrier of its own, whether the lane was shut, and settles with the queue what became of it.
 
 #![expect(
     unsafe_code,
@@ -47,8 +49,8 @@ struct Published {
     accepted: TallyCounter,
 }
 
-// SAFETY: the memory is written by the one `Producer` behind what is published, and read by the one `Collector` before it. To put other memory
-// in its place takes both.
+// SAFETY: the memory is written by the one `Producer` behind what is published, and read by the one
+// `Collector` before it. To put other memory in its place takes both.
 unsafe impl Sync for Lane {}
 
 impl Lane {
@@ -83,7 +85,10 @@ const _: () = assert!(BLOCK_SIZE < 1 << BITS, "a mark has no room for it");
 impl Mark {
     /// One message in a frame of `len` bytes.
     fn one(len: usize, message_len: usize) -> Self {
-        Self { len, tally: Tally::one(message_len) }
+        Self {
+            len,
+            tally: Tally::one(message_len),
+        }
     }
 
     fn pack(self) -> u64 {
@@ -93,7 +98,13 @@ impl Mark {
     fn unpack(word: u64) -> Self {
         let third = |at: u32| word >> (at * BITS) & ((1 << BITS) - 1);
         let len = usize::try_from(third(0)).unwrap_or_default();
-        Self { len, tally: Tally { messages: third(1), bytes: third(2) } }
+        Self {
+            len,
+            tally: Tally {
+                messages: third(1),
+                bytes: third(2),
+            },
+        }
     }
 }
 
@@ -131,7 +142,9 @@ impl Producer {
     pub(super) fn push(&mut self, message: &[u8]) -> Pushed {
         let len = message.len();
         // Longer ones have a rarer prefix, and are no hurry.
-        let Some(prefix) = ShortPrefix::new(len) else { return Pushed::NoRoom };
+        let Some(prefix) = ShortPrefix::new(len) else {
+            return Pushed::NoRoom;
+        };
         let prefix_len = match prefix {
             ShortPrefix::One(_) => 1,
             ShortPrefix::Two(_) => 2,
@@ -140,8 +153,8 @@ impl Producer {
         if end > self.end || self.left == 0 {
             return Pushed::NoRoom;
         }
-        // SAFETY: the lease ends within the memory, nobody reads behind what is published, and the message lies elsewhere: nobody else has a
-        // reference to that part of this memory.
+        // SAFETY: the lease ends within the memory, nobody reads behind what is published, and the
+        // message lies elsewhere: nobody else has a reference to that part of this memory.
         unsafe {
             let place = self.start.add(self.at);
             match prefix {
@@ -166,7 +179,11 @@ impl Producer {
 
     /// Likewise, for a thread that may not know yet what became of its last message.
     pub(super) fn push_if_settled(&mut self, message: &[u8]) -> Pushed {
-        if self.unsettled.is_some() { Pushed::Unsettled } else { self.push(message) }
+        if self.unsettled.is_some() {
+            Pushed::Unsettled
+        } else {
+            self.push(message)
+        }
     }
 
     /// Whether the queue is gone.
@@ -198,14 +215,25 @@ pub(super) struct Collector {
 impl Collector {
     /// A new lane, and its two sides.
     pub(super) fn new() -> (Self, Arc<Lane>) {
-        let lane = Arc::new(Lane { is_free: AtomicBool::new(true), ..Lane::default() });
-        (Self { lane: Arc::clone(&lane), collected: Mark::default() }, lane)
+        let lane = Arc::new(Lane {
+            is_free: AtomicBool::new(true),
+            ..Lane::default()
+        });
+        (
+            Self {
+                lane: Arc::clone(&lane),
+                collected: Mark::default(),
+            },
+            lane,
+        )
     }
 
     /// The thread's side, if no thread has it.
     pub(super) fn give_to_thread(&mut self) -> Option<Producer> {
         // A look first: this is asked of all lanes, and a look disturbs nobody.
-        if !self.lane.is_free.load(Ordering::Relaxed) || !self.lane.is_free.swap(false, Ordering::Acquire) {
+        if !self.lane.is_free.load(Ordering::Relaxed)
+            || !self.lane.is_free.swap(false, Ordering::Acquire)
+        {
             return None;
         }
         Some(Producer {
@@ -228,13 +256,21 @@ impl Collector {
     /// What has been published and not been taken.
     pub(super) fn fresh(&self) -> Fresh<'_> {
         let Mark { len, tally } = self.published();
-        let Mark { len: from, tally: before } = self.collected;
-        // SAFETY: what is published lies within the memory and is written, and stays as it is for as long as this side is borrowed.
+        let Mark {
+            len: from,
+            tally: before,
+        } = self.collected;
+        // SAFETY: what is published lies within the memory and is written, and stays as it is for
+        // as long as this side is borrowed.
         let frames = unsafe {
             let start = (*self.lane.memory.get()).as_ptr();
             slice::from_raw_parts(start.add(from), len - from)
         };
-        Fresh { frames, tally: tally - before, end: Mark { len, tally } }
+        Fresh {
+            frames,
+            tally: tally - before,
+            end: Mark { len, tally },
+        }
     }
 
     pub(super) fn published(&self) -> Mark {
@@ -251,14 +287,18 @@ impl Collector {
         self.collected = mark;
     }
 
-    /// Ends the lease. What was published before the barrier that follows can be taken; what comes later the thread will know of.
+    /// Ends the lease. What was published before the barrier that follows can be taken; what comes
+    /// later the thread will know of.
     pub(super) fn shut(&self) {
         self.lane.is_shut.store(true, Ordering::SeqCst);
     }
 
-    /// Finds out whether the thread's last message was taken after all. If not, it is not in the lane any more. False when that is no question.
+    /// Finds out whether the thread's last message was taken after all. If not, it is not in the
+    /// lane any more. False when that is no question.
     pub(super) fn resolve(&mut self, producer: &mut Producer) -> bool {
-        let Some(last) = producer.unsettled.filter(|_| self.is_of(producer)) else { return false };
+        let Some(last) = producer.unsettled.filter(|_| self.is_of(producer)) else {
+            return false;
+        };
         producer.unsettled = None;
         if self.collected.tally.messages >= Mark::unpack(producer.mark).tally.messages {
             producer.count(last.tally);
@@ -266,18 +306,23 @@ impl Collector {
         }
         producer.at -= last.len;
         producer.mark -= last.pack();
-        self.lane.thread.mark.store(producer.mark, Ordering::Relaxed);
+        self.lane
+            .thread
+            .mark
+            .store(producer.mark, Ordering::Relaxed);
         false
     }
 
-    /// Puts `memory` in the place of the lane's own, and begins anew in it. Returns what was there, filled with all that was published. `None`
-    /// when this is not the other side of `producer`.
+    /// Puts `memory` in the place of the lane's own, and begins anew in it. Returns what was there,
+    /// filled with all that was published. `None` when this is not the other side of
+    /// `producer`.
     pub(super) fn replace(&mut self, producer: &mut Producer, memory: Vec<u8>) -> Option<Vec<u8>> {
         if !self.is_of(producer) {
             return None;
         }
         let len = self.published().len;
-        // SAFETY: both sides are borrowed, so nobody else looks at the memory; its first `len` bytes are written.
+        // SAFETY: both sides are borrowed, so nobody else looks at the memory; its first `len`
+        // bytes are written.
         let filled = unsafe {
             let mut filled = mem::replace(&mut *self.lane.memory.get(), memory);
             filled.set_len(len);
@@ -296,7 +341,8 @@ impl Collector {
         }
     }
 
-    /// Lets the thread put up to `messages` messages into the first `len` bytes, after it began anew.
+    /// Lets the thread put up to `messages` messages into the first `len` bytes, after it began
+    /// anew.
     pub(super) fn lease(&mut self, producer: &mut Producer, len: usize, messages: u64) {
         if !self.is_of(producer) || producer.at > 0 {
             return;

@@ -1,5 +1,6 @@
-//! What the connection has come to: how much of what was written on it the reader has read, and dealt with.
-//! Pure: bytes come in. No I/O, no threads, no clock. A peer that says what cannot be is found out here.
+//! What the connection has come to: how much of what was written on it the reader has read, and
+//! dealt with. Pure: bytes come in. No I/O, no threads, no clock. A peer that says what cannot be
+//! is found out here.
 
 use integer_encoding::VarInt;
 
@@ -99,10 +100,17 @@ impl Ledger {
 
     /// An empty frame was sent by itself.
     pub(super) fn on_asked(&mut self) {
-        self.on_written(1, &Taken { asked_after: Some(0), ..Taken::default() });
+        self.on_written(
+            1,
+            &Taken {
+                asked_after: Some(0),
+                ..Taken::default()
+            },
+        );
     }
 
-    /// The kernel holds at most that many bytes that the peer has not read. Says whether that is news.
+    /// The kernel holds at most that many bytes that the peer has not read. Says whether that is
+    /// news.
     pub(super) fn on_unread(&mut self, len: u64) -> bool {
         let read = self.written.bytes.saturating_sub(len);
         let is_more = read > self.read;
@@ -128,7 +136,8 @@ impl Ledger {
         self.is_owed && !self.is_deaf
     }
 
-    /// The peer sent these bytes; says how many more messages they cover, up to the first that cannot be true.
+    /// The peer sent these bytes; says how many more messages they cover, up to the first that
+    /// cannot be true.
     pub(super) fn on_receipts(&mut self, bytes: &[u8]) -> (u64, Result<(), BadReceipt>) {
         let before = self.handled;
         let believed = self.believe(bytes);
@@ -151,7 +160,10 @@ impl Ledger {
                 return Err(BadReceipt::TooHigh { count, written });
             }
             if count < handled {
-                return Err(BadReceipt::Fell { count, before: handled });
+                return Err(BadReceipt::Fell {
+                    count,
+                    before: handled,
+                });
             }
             self.handled = count;
             self.is_owed &= count < self.asked_after;
@@ -159,7 +171,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// The connection is over. Whether the peer `has_read` everything that was written is known where it closed in order.
+    /// The connection is over. Whether the peer `has_read` everything that was written is known
+    /// where it closed in order.
     pub(super) fn on_lost(&mut self, has_read: bool) {
         if has_read {
             self.on_unread(0);
@@ -178,10 +191,18 @@ impl Ledger {
         }
     }
 
-    /// The place behind all that was written so far. What a lost connection left open is told by [`Ledger::lost`].
+    /// The place behind all that was written so far. What a lost connection left open is told by
+    /// [`Ledger::lost`].
     pub(super) fn mark(&self) -> Mark {
-        let place = if self.is_over() { Place::default() } else { self.written };
-        Mark { connection: self.connection, place }
+        let place = if self.is_over() {
+            Place::default()
+        } else {
+            self.written
+        };
+        Mark {
+            connection: self.connection,
+            place,
+        }
     }
 
     /// Whether the last question stands behind the mark, so that its answer covers all before it.
@@ -190,7 +211,12 @@ impl Ledger {
     }
 
     pub(super) fn reached(&self, beyond: Beyond, mark: Mark) -> Reached {
-        let Before { read, read_messages, handled, .. } = if mark.connection == self.connection {
+        let Before {
+            read,
+            read_messages,
+            handled,
+            ..
+        } = if mark.connection == self.connection {
             self.now()
         } else if mark.connection == self.before.connection {
             self.before
@@ -213,8 +239,19 @@ impl Ledger {
     }
 
     fn now(&self) -> Before {
-        let Self { connection, read, read_messages, handled, .. } = *self;
-        Before { connection, read, read_messages, handled }
+        let Self {
+            connection,
+            read,
+            read_messages,
+            handled,
+            ..
+        } = *self;
+        Before {
+            connection,
+            read,
+            read_messages,
+            handled,
+        }
     }
 
     fn is_over(&self) -> bool {

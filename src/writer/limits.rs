@@ -4,8 +4,9 @@
 /// The channel allocates all its slots at once: a user's bounds beyond any memory must not.
 const MOST_SLOTS: u64 = 64 * 1024;
 
-/// There is a slot for each message of this size, from which on they have blocks of their own. When blocks are sealed in between that are not full, the slots
-/// may be taken before there is no more room: then owned messages are copied.
+/// There is a slot for each message of this size, from which on they have blocks of their own. When
+/// blocks are sealed in between that are not full, the slots may be taken before there is no more
+/// room: then owned messages are copied.
 const SLOT_SIZE: u64 = 8 * 1024;
 
 /// What happens to a message for which there is no room.
@@ -15,8 +16,8 @@ pub enum Overflow {
     /// It is refused: the newest is dropped, and its sender is told.
     #[default]
     Refuse,
-    /// The oldest messages are dropped to make room for it. Only what is being written at that very moment stays, so
-    /// that a queue of a few messages may still refuse.
+    /// The oldest messages are dropped to make room for it. Only what is being written at that very
+    /// moment stays, so that a queue of a few messages may still refuse.
     DropOldest,
 }
 
@@ -38,7 +39,12 @@ pub(super) enum Refusal {
 /// How many sealed blocks there can be.
 pub(super) fn slots(limits: Limits) -> usize {
     let by_bytes = limits.bytes / SLOT_SIZE + 8;
-    usize::try_from(by_bytes.min(limits.messages.saturating_add(2)).min(MOST_SLOTS)).unwrap_or(usize::MAX)
+    usize::try_from(
+        by_bytes
+            .min(limits.messages.saturating_add(2))
+            .min(MOST_SLOTS),
+    )
+    .unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -47,7 +53,11 @@ mod tests {
 
     #[test]
     fn a_huge_capacity_allocates_no_slots_for_it() {
-        let limits = |messages, bytes| Limits { messages, bytes, overflow: Overflow::Refuse };
+        let limits = |messages, bytes| Limits {
+            messages,
+            bytes,
+            overflow: Overflow::Refuse,
+        };
         assert_eq!(slots(limits(u64::MAX, u64::MAX)), 65_536);
         assert_eq!(slots(limits(10_000, 64 << 20)), 8_200);
         assert_eq!(slots(limits(1, 1)), 3);

@@ -7,7 +7,8 @@ use super::deadline::Deadline;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Link {
-    /// No connection; the next try is due at `retry_at`. `backlog_full_since` the reader is there and does not accept.
+    /// No connection; the next try is due at `retry_at`. `backlog_full_since` the reader is there
+    /// and does not accept.
     Down {
         retry_at: Deadline,
         backlog_full_since: Deadline,
@@ -54,7 +55,11 @@ pub(super) enum Flow {
     /// The reader to read its taste.
     Tasting { until: Deadline },
     /// Room in the kernel, `since` then; without a sign of it, look again at `look_at`.
-    Blocked { since: Instant, look_at: Deadline, room: Room },
+    Blocked {
+        since: Instant,
+        look_at: Deadline,
+        room: Room,
+    },
     /// A message that came just after the last batch.
     Lingering { until: Deadline },
     /// A message.

@@ -62,14 +62,17 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The sending end: takes messages at once, and sends them from a thread of its own.
 ///
-/// All methods take `&self`: share a writer between threads by reference or in an `Arc`. Messages of one thread arrive
-/// in the order in which it sent them, on one connection; see [`write_timeout`](WriterBuilder::write_timeout) for two. Those of different threads
+/// All methods take `&self`: share a writer between threads by reference or in an `Arc`. Messages
+/// of one thread arrive in the order in which it sent them, on one connection; see
+/// [`write_timeout`](WriterBuilder::write_timeout) for two. Those of different threads
 /// have no order among each other.
 ///
-/// A thread that sends keeps up to 128 KiB of memory for it until it ends, or sends through another writer after this one is gone.
+/// A thread that sends keeps up to 128 KiB of memory for it until it ends, or sends through another
+/// writer after this one is gone.
 ///
-/// Dropped, it sends what is queued for up to a second; [`shutdown`](Self::shutdown) says how long instead, and what was left. In a child made by
-/// `fork` without `exec` there is no thread to send: there a drop does nothing.
+/// Dropped, it sends what is queued for up to a second; [`shutdown`](Self::shutdown) says how long
+/// instead, and what was left. In a child made by `fork` without `exec` there is no thread to send:
+/// there a drop does nothing.
 ///
 /// ```
 /// use std::time::Duration;
@@ -100,11 +103,15 @@ pub struct Writer {
 #[non_exhaustive]
 #[must_use = "it says whether anything was left unsent"]
 pub struct WriterReport {
-    /// What was accepted, and not sent (with delivery at least once: not confirmed) when the time was over. It counts as failed.
+    /// What was accepted, and not sent (with delivery at least once: not confirmed) when the time
+    /// was over. It counts as failed.
     pub left: Tally,
-    /// Whether all that was accepted came to the [`shutdown_level`](WriterBuilder::shutdown_level). With the default level: whether nothing was `left`. If not: `Stopped` when messages were
-    /// left unsent, or another call ended it first; `Timeout` when all were sent and the time was over before they were read or handled; `Lost` when a connection ended before that was
-    /// known, and no flush has told it. What was given up or dropped does not count.
+    /// Whether all that was accepted came to the
+    /// [`shutdown_level`](WriterBuilder::shutdown_level). With the default level: whether nothing
+    /// was `left`. If not: `Stopped` when messages were left unsent, or another call ended it
+    /// first; `Timeout` when all were sent and the time was over before they were read or handled;
+    /// `Lost` when a connection ended before that was known, and no flush has told it. What
+    /// was given up or dropped does not count.
     pub reached: Result<(), FlushError>,
     /// The figures at the end.
     pub metrics: WriterMetrics,
@@ -125,29 +132,37 @@ impl Writer {
     }
 
     fn new_started(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {
-        Self { shared, thread: Mutex::new(Some(thread)) }
+        Self {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        }
     }
 
     /// Puts a message into the queue. Never blocks: not on I/O, not for the reader, not for room.
     ///
-    /// What is borrowed is copied, what is owned is handed over, from 8 KiB on without a copy: see [`Message`]. Success means
-    /// accepted, not sent: [`flush`](Self::flush) and the [`metrics`](Self::metrics) tell more. An empty message is accepted and sends nothing.
+    /// What is borrowed is copied, what is owned is handed over, from 8 KiB on without a copy: see
+    /// [`Message`]. Success means accepted, not sent: [`flush`](Self::flush) and the
+    /// [`metrics`](Self::metrics) tell more. An empty message is accepted and sends nothing.
     ///
-    /// It may be called from async tasks, from the writer's own observer and from a reader's handler; not from a signal handler.
+    /// It may be called from async tasks, from the writer's own observer and from a reader's
+    /// handler; not from a signal handler.
     ///
     /// # Errors
-    /// When the queue is full, the message is too large, or the writer was shut down. An owned message comes back in the
-    /// error. All are counted as dropped.
+    /// When the queue is full, the message is too large, or the writer was shut down. An owned
+    /// message comes back in the error. All are counted as dropped.
     #[inline]
     pub fn try_send<M: Message>(&self, message: M) -> Result<(), SendError<M::Returned>> {
         self.send(message, Patience::None)
     }
 
-    /// Puts a message into the queue, and waits up to `timeout` for room; `Duration::MAX` is for ever.
+    /// Puts a message into the queue, and waits up to `timeout` for room; `Duration::MAX` is for
+    /// ever.
     ///
-    /// It waits on no I/O; but while there is no room it may write what is queued by itself, since that is in its processor's cache. The writer's thread, a shutdown and
-    /// other senders then wait for the end of that write: a thread that may be held up at any moment for long, by the lowest priority, say, should use
-    /// [`try_send`](Self::try_send). In the writer's own observer it does not wait, since nothing would change meanwhile.
+    /// It waits on no I/O; but while there is no room it may write what is queued by itself, since
+    /// that is in its processor's cache. The writer's thread, a shutdown and other senders then
+    /// wait for the end of that write: a thread that may be held up at any moment for long, by the
+    /// lowest priority, say, should use [`try_send`](Self::try_send). In the writer's own
+    /// observer it does not wait, since nothing would change meanwhile.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send); `Full` when there was no room in time.
@@ -160,7 +175,11 @@ impl Writer {
     }
 
     #[inline]
-    fn send<M: Message>(&self, message: M, patience: Patience) -> Result<(), SendError<M::Returned>> {
+    fn send<M: Message>(
+        &self,
+        message: M,
+        patience: Patience,
+    ) -> Result<(), SendError<M::Returned>> {
         let bytes = message.bytes();
         let len = bytes.len();
         let is_copied = len < OWN_BLOCK_SIZE || (!M::OWNED && len <= MOST_COPIED);
@@ -168,37 +187,56 @@ impl Writer {
             return self.send_unusual(message, patience);
         }
         let pushed = self.shared.send(patience, bytes);
-        pushed.map_err(|refusal| self.shared.refuse(refusal, Tally::one(len), message.give_back()))
+        pushed.map_err(|refusal| {
+            self.shared
+                .refuse(refusal, Tally::one(len), message.give_back())
+        })
     }
 
     /// Sends what is empty or large, or refuses what is too large.
-    fn send_unusual<M: Message>(&self, message: M, patience: Patience) -> Result<(), SendError<M::Returned>> {
+    fn send_unusual<M: Message>(
+        &self,
+        message: M,
+        patience: Patience,
+    ) -> Result<(), SendError<M::Returned>> {
         let len = message.bytes().len();
         if len == 0 {
-            let open = self.shared.push(Patience::None, |queue| queue.check_open().map(|()| Wake::No));
+            let open = self.shared.push(Patience::None, |queue| {
+                queue.check_open().map(|()| Wake::No)
+            });
             return open.map_err(|_| SendError::Closed(message.give_back()));
         }
         if len > self.shared.max_message_len {
             return Err(self.too_large(len, message.give_back()));
         }
         if !M::OWNED {
-            // A copy this long is not made under the lock: first room for it, then the copy, then its place.
-            let pushed = self.shared.push(patience, |queue| queue.reserve(len)).and_then(|()| {
-                let mut copy = Some(Bytes::copy_from_slice(message.bytes()));
-                self.shared.push_in_order(Patience::None, |queue| {
-                    queue.unreserve(len);
-                    queue.push_owned(len, || copy.take().unwrap_or_default())
-                })
+            // A copy this long is not made under the lock: first room for it, then the copy, then
+            // its place.
+            let pushed = self
+                .shared
+                .push(patience, |queue| queue.reserve(len))
+                .and_then(|()| {
+                    let mut copy = Some(Bytes::copy_from_slice(message.bytes()));
+                    self.shared.push_in_order(Patience::None, |queue| {
+                        queue.unreserve(len);
+                        queue.push_owned(len, || copy.take().unwrap_or_default())
+                    })
+                });
+            return pushed.map_err(|refusal| {
+                self.shared
+                    .refuse(refusal, Tally::one(len), message.give_back())
             });
-            return pushed
-                .map_err(|refusal| self.shared.refuse(refusal, Tally::one(len), message.give_back()));
         }
         let mut message = Some(message);
         let mut give = || message.take().map(Message::into_bytes).unwrap_or_default();
-        let pushed = self.shared.push_in_order(patience, |queue| queue.push_owned(len, &mut give));
+        let pushed = self
+            .shared
+            .push_in_order(patience, |queue| queue.push_owned(len, &mut give));
         match (pushed, message) {
             (Err(refusal), Some(message)) => {
-                Err(self.shared.refuse(refusal, Tally::one(len), message.give_back()))
+                Err(self
+                    .shared
+                    .refuse(refusal, Tally::one(len), message.give_back()))
             }
             // The queue takes the message only once nothing stands in its way.
             _ => Ok(()),
@@ -208,10 +246,15 @@ impl Writer {
     #[cold]
     fn too_large<M>(&self, len: usize, message: M) -> SendError<M> {
         self.shared.counters.dropped_too_large.add(Tally::one(len));
-        SendError::TooLarge { message, len, limit: self.shared.max_message_len }
+        SendError::TooLarge {
+            message,
+            len,
+            limit: self.shared.max_message_len,
+        }
     }
 
-    /// Reserves room for a message of `len` bytes, to be filled in place and then committed. Never blocks.
+    /// Reserves room for a message of `len` bytes, to be filled in place and then committed. Never
+    /// blocks.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send), for a message of that length.
@@ -219,11 +262,16 @@ impl Writer {
         self.reserve_with(len, Patience::None)
     }
 
-    /// Like [`reserve`](Self::reserve), but waits up to `timeout` for room, as [`send_timeout`](Self::send_timeout) does.
+    /// Like [`reserve`](Self::reserve), but waits up to `timeout` for room, as
+    /// [`send_timeout`](Self::send_timeout) does.
     ///
     /// # Errors
     /// As [`send_timeout`](Self::send_timeout), for a message of that length.
-    pub fn reserve_timeout(&self, len: usize, timeout: Duration) -> Result<WriteSlot<'_>, SendError<()>> {
+    pub fn reserve_timeout(
+        &self,
+        len: usize,
+        timeout: Duration,
+    ) -> Result<WriteSlot<'_>, SendError<()>> {
         self.reserve_with(len, Patience::For(timeout))
     }
 
@@ -236,11 +284,13 @@ impl Writer {
         Ok(WriteSlot::new(&self.shared, len))
     }
 
-    /// Waits until all that was accepted before the call has come to `level`: the kernel has it, the reader has read it, or
-    /// its handler has dealt with it.
+    /// Waits until all that was accepted before the call has come to `level`: the kernel has it,
+    /// the reader has read it, or its handler has dealt with it.
     ///
-    /// A message that was given up, or dropped to make room, is not waited for. At most once nor is one that went down with a connection: of that one call is told,
-    /// the first that has nothing left to be written. To one after it `Ok` says no more than that nothing was lost that was not told.
+    /// A message that was given up, or dropped to make room, is not waited for. At most once nor is
+    /// one that went down with a connection: of that one call is told, the first that has
+    /// nothing left to be written. To one after it `Ok` says no more than that nothing was lost
+    /// that was not told.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -256,20 +306,25 @@ impl Writer {
     /// ```
     ///
     /// # Errors
-    /// When `timeout` is over first, or the writer ends first and leaves messages behind; when a connection was lost of which nobody knows
-    /// whether its reader had them, with delivery at most once; where the system does not tell; and inside the writer's own observer.
+    /// When `timeout` is over first, or the writer ends first and leaves messages behind; when a
+    /// connection was lost of which nobody knows whether its reader had them, with delivery at
+    /// most once; where the system does not tell; and inside the writer's own observer.
     pub fn flush(&self, level: Level, timeout: Duration) -> Result<(), FlushError> {
         self.shared.flush(level, deadline(timeout))
     }
 
-    /// Refuses new messages, sends what is queued, and ends the thread; at the latest when `timeout` is over. With delivery at least once
-    /// it also waits for the receipts, and at most once until all is read or handled, if that is the [`shutdown_level`](WriterBuilder::shutdown_level).
+    /// Refuses new messages, sends what is queued, and ends the thread; at the latest when
+    /// `timeout` is over. With delivery at least once it also waits for the receipts, and at
+    /// most once until all is read or handled, if that is the
+    /// [`shutdown_level`](WriterBuilder::shutdown_level).
     ///
-    /// It connects anew where that is needed, as long as there is time. What is left then counts as failed. Further calls,
-    /// from any thread, wait for the same end, or bring it nearer by a shorter timeout.
+    /// It connects anew where that is needed, as long as there is time. What is left then counts as
+    /// failed. Further calls, from any thread, wait for the same end, or bring it nearer by a
+    /// shorter timeout.
     ///
     /// # Errors
-    /// Inside the writer's own observer, for which it would have to wait; and in a forked child, which has no threads.
+    /// Inside the writer's own observer, for which it would have to wait; and in a forked child,
+    /// which has no threads.
     pub fn shutdown(&self, timeout: Duration) -> Result<WriterReport, ShutdownError> {
         if self.shared.process != process::id() {
             return Err(ShutdownError::InForkedChild);
@@ -288,8 +343,16 @@ impl Writer {
             }
         }
         let left = end.left.messages;
-        let reached = if left > 0 { Err(FlushError::Stopped { left }) } else { settled };
-        Ok(WriterReport { left: end.left, reached, metrics: self.metrics() })
+        let reached = if left > 0 {
+            Err(FlushError::Stopped { left })
+        } else {
+            settled
+        };
+        Ok(WriterReport {
+            left: end.left,
+            reached,
+            metrics: self.metrics(),
+        })
     }
 
     /// The figures now. Never blocks a sender.
@@ -298,7 +361,8 @@ impl Writer {
         self.shared.counters.metrics()
     }
 
-    /// Whether there is a connection now. A reader that was killed while nothing is being sent is noticed at once.
+    /// Whether there is a connection now. A reader that was killed while nothing is being sent is
+    /// noticed at once.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.shared.counters.is_connected()
@@ -314,7 +378,8 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         if self.shared.process != process::id() {
-            // The thread is not here, and one of the child's own may lie in its memory: a handle that is dropped would detach that one.
+            // The thread is not here, and one of the child's own may lie in its memory: a handle
+            // that is dropped would detach that one.
             #[expect(clippy::mem_forget, reason = "the handle is of no thread")]
             mem::forget(self.thread.get_mut().take());
             return;

@@ -1,5 +1,6 @@
-//! What is on its way: the blocks that the kernel has not taken whole, and those that no receipt covers yet.
-//! Pure: no I/O, no threads, no clock. This is the retry buffer; there is no second one.
+//! What is on its way: the blocks that the kernel has not taken whole, and those that no receipt
+//! covers yet. Pure: no I/O, no threads, no clock. This is the retry buffer; there is no second
+//! one.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -17,16 +18,18 @@ const MOST_SINGLES: usize = 256;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// A message is done with once the kernel has taken its last byte. A reader that is killed loses what lay in its socket's buffer;
-    /// nothing arrives twice.
+    /// A message is done with once the kernel has taken its last byte. A reader that is killed
+    /// loses what lay in its socket's buffer; nothing arrives twice.
     #[default]
     AtMostOnce,
-    /// A message is kept until the reader says that its handler has dealt with it, and is sent again after a loss: nothing is lost, and some
-    /// messages may arrive twice. It needs a reader that gives receipts, as the one of this crate does.
+    /// A message is kept until the reader says that its handler has dealt with it, and is sent
+    /// again after a loss: nothing is lost, and some messages may arrive twice. It needs a
+    /// reader that gives receipts, as the one of this crate does.
     AtLeastOnce,
 }
 
-/// Blocks in the order in which they were accepted: first those that wait for a receipt, then those that wait for the kernel.
+/// Blocks in the order in which they were accepted: first those that wait for a receipt, then those
+/// that wait for the kernel.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     delivery: Delivery,
@@ -85,7 +88,10 @@ pub(super) struct Taken {
 
 impl Outbox {
     pub(super) fn new(delivery: Delivery) -> Self {
-        Self { delivery, ..Self::default() }
+        Self {
+            delivery,
+            ..Self::default()
+        }
     }
 
     /// The bytes that the kernel has yet to take.
@@ -96,7 +102,10 @@ impl Outbox {
     /// The number of the oldest message in it.
     pub(super) fn front(&self) -> Option<u64> {
         // A question alone is no message.
-        self.blocks.iter().find(|block| !block.is_empty()).map(|block| block.first())
+        self.blocks
+            .iter()
+            .find(|block| !block.is_empty())
+            .map(|block| block.first())
     }
 
     /// The number of the oldest message of which the kernel lacks a byte.
@@ -115,16 +124,23 @@ impl Outbox {
 
     /// The messages that the peer has, or has a part of.
     pub(super) fn begun(&self) -> Tally {
-        self.whole_tally + self.blocks.get(self.next).and_then(|block| block.cut()).unwrap_or_default()
+        self.whole_tally
+            + self
+                .blocks
+                .get(self.next)
+                .and_then(|block| block.cut())
+                .unwrap_or_default()
     }
 
-    /// Whether the reader hung up on what was written before any receipt: perhaps it will not have one of these messages.
+    /// Whether the reader hung up on what was written before any receipt: perhaps it will not have
+    /// one of these messages.
     pub(super) fn doubts(&self) -> bool {
         self.doubts
     }
 
-    /// The reader is another one, or was away: what cut the message before says nothing of this one. At most once that does not matter,
-    /// where such a message could only block what is behind it.
+    /// The reader is another one, or was away: what cut the message before says nothing of this
+    /// one. At most once that does not matter, where such a message could only block what is
+    /// behind it.
     pub(super) fn forget_suspect(&mut self) {
         if self.delivery == Delivery::AtLeastOnce {
             self.suspect = None;
@@ -151,7 +167,11 @@ impl Outbox {
             Portion::Taste => self.taste_len(),
         };
         let mut filled = 0;
-        let waiting = self.blocks.iter().skip(self.next).flat_map(|block| block.slices());
+        let waiting = self
+            .blocks
+            .iter()
+            .skip(self.next)
+            .flat_map(|block| block.slices());
         for (slice, place) in waiting.zip(slices) {
             let slice = slice.get(..most).unwrap_or(slice);
             if slice.is_empty() {
@@ -166,12 +186,17 @@ impl Outbox {
 
     fn taste_len(&self) -> usize {
         let next = self.blocks.get(self.next).filter(|block| !block.is_begun());
-        next.and_then(|block| block.front_prefix_len()).unwrap_or(usize::MAX)
+        next.and_then(|block| block.front_prefix_len())
+            .unwrap_or(usize::MAX)
     }
 
-    /// Notes that the kernel took the next `len` bytes; hands the blocks that are done with to `recycle`.
+    /// Notes that the kernel took the next `len` bytes; hands the blocks that are done with to
+    /// `recycle`.
     pub(super) fn advance(&mut self, mut len: usize, mut recycle: impl FnMut(Box<Block>)) -> Taken {
-        debug_assert!(len <= self.remaining_len, "the kernel cannot take more than it was given");
+        debug_assert!(
+            len <= self.remaining_len,
+            "the kernel cannot take more than it was given"
+        );
         self.remaining_len -= len;
         let mut taken = Taken::default();
         while let Some(block) = self.blocks.get_mut(self.next) {
@@ -202,12 +227,21 @@ impl Outbox {
         taken
     }
 
-    /// Puts what was written last to what was written before it, if it is little: one message a block, each with memory of its own, would take
-    /// far more than their bytes until they are confirmed.
+    /// Puts what was written last to what was written before it, if it is little: one message a
+    /// block, each with memory of its own, would take far more than their bytes until they are
+    /// confirmed.
     fn merge_last(&mut self, recycle: &mut impl FnMut(Box<Block>)) {
-        let Some(before) = self.next.checked_sub(2) else { return };
-        let Some(last) = self.blocks.remove(before + 1) else { return };
-        if self.blocks.get_mut(before).is_some_and(|block| block.absorb(&last)) {
+        let Some(before) = self.next.checked_sub(2) else {
+            return;
+        };
+        let Some(last) = self.blocks.remove(before + 1) else {
+            return;
+        };
+        if self
+            .blocks
+            .get_mut(before)
+            .is_some_and(|block| block.absorb(&last))
+        {
             self.next -= 1;
             recycle(last);
         } else {
@@ -215,9 +249,17 @@ impl Outbox {
         }
     }
 
-    /// A receipt covers the next `messages`; hands the blocks that are done with to `recycle`, and says what was in them.
-    pub(super) fn confirm(&mut self, mut messages: u64, mut recycle: impl FnMut(Box<Block>)) -> Tally {
-        debug_assert!(messages <= self.whole_tally.messages, "the kernel has not taken these");
+    /// A receipt covers the next `messages`; hands the blocks that are done with to `recycle`, and
+    /// says what was in them.
+    pub(super) fn confirm(
+        &mut self,
+        mut messages: u64,
+        mut recycle: impl FnMut(Box<Block>),
+    ) -> Tally {
+        debug_assert!(
+            messages <= self.whole_tally.messages,
+            "the kernel has not taken these"
+        );
         let mut confirmed = Tally::default();
         while let Some(block) = self.blocks.front_mut().filter(|_| messages > 0) {
             let part = messages.min(block.whole_tally().messages);
@@ -242,8 +284,8 @@ impl Outbox {
         confirmed
     }
 
-    /// The connection is over. What is not settled is to be sent again, from the start of a frame; a message in the
-    /// middle of which too many ended is removed and returned.
+    /// The connection is over. What is not settled is to be sent again, from the start of a frame;
+    /// a message in the middle of which too many ended is removed and returned.
     pub(super) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
         let cut = self
             .blocks
@@ -273,15 +315,18 @@ impl Outbox {
         if is_ours || keeps && ending == Ending::Died {
             return None;
         }
-        // Which message a full buffer cuts, or a reader that stops, is chance, and the same chance each time where the same bytes go out again. At
-        // least once one is to blame only if the peer had no more than its taste, and read that.
+        // Which message a full buffer cuts, or a reader that stops, is chance, and the same chance
+        // each time where the same bytes go out again. At least once one is to blame only
+        // if the peer had no more than its taste, and read that.
         let is_chance = keeps && !is_taste;
         let Some(number) = cut.filter(|_| !is_chance) else {
             self.suspect = None;
             return None;
         };
-        let earlier =
-            self.suspect.filter(|suspect| suspect.number == number).map_or(0, |suspect| suspect.cuts);
+        let earlier = self
+            .suspect
+            .filter(|suspect| suspect.number == number)
+            .map_or(0, |suspect| suspect.cuts);
         let cuts = earlier + 1;
         if cuts < MOST_CUTS {
             self.suspect = Some(Suspect { number, cuts });
@@ -301,13 +346,18 @@ impl Outbox {
         questions > 0
     }
 
-    /// Gives the first messages of the first block a block each, and so a question, of their own: a reader that hangs up on one of them can then say how
-    /// far it got. In later blocks it can anyway, since a question stands before them.
+    /// Gives the first messages of the first block a block each, and so a question, of their own: a
+    /// reader that hangs up on one of them can then say how far it got. In later blocks it can
+    /// anyway, since a question stands before them.
     fn spread(&mut self) {
-        let Some(mut rest) = self.blocks.pop_front() else { return };
+        let Some(mut rest) = self.blocks.pop_front() else {
+            return;
+        };
         let mut singles = VecDeque::new();
         while singles.len() < MOST_SINGLES {
-            let Some(single) = rest.split_before(rest.first() + 1) else { break };
+            let Some(single) = rest.split_before(rest.first() + 1) else {
+                break;
+            };
             self.remaining_len += usize::from(single.asks());
             singles.push_back(Box::new(single));
         }
@@ -318,7 +368,10 @@ impl Outbox {
 
     /// Removes the message with this number, of which nothing is begun.
     fn remove(&mut self, number: u64) -> Option<Tally> {
-        let at = self.blocks.iter().position(|block| (block.first()..block.end()).contains(&number))?;
+        let at = self
+            .blocks
+            .iter()
+            .position(|block| (block.first()..block.end()).contains(&number))?;
         let block = self.blocks.get_mut(at)?;
         if let Some(before) = block.split_before(number) {
             self.remaining_len += usize::from(before.asks());
@@ -340,7 +393,11 @@ impl Outbox {
             }
             at += 1;
         }
-        at += self.blocks.iter().skip(at).position(|block| !block.is_empty())?;
+        at += self
+            .blocks
+            .iter()
+            .skip(at)
+            .position(|block| !block.is_empty())?;
         self.evict_at(at)
     }
 
@@ -372,7 +429,10 @@ mod tests {
         for (number, len) in lens.iter().enumerate() {
             let payload = vec![u8::try_from(number % 251).unwrap(); *len];
             if number % 3 == 0 {
-                outbox.push(Box::new(Block::owned(Bytes::from(payload).into(), widen(number))));
+                outbox.push(Box::new(Block::owned(
+                    Bytes::from(payload).into(),
+                    widen(number),
+                )));
             } else {
                 let mut block = Block::empty(widen(number));
                 block.push(&payload);
@@ -385,7 +445,10 @@ mod tests {
     fn contents(outbox: &Outbox) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 100];
         let filled = outbox.fill(Portion::All, &mut slices);
-        slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
+        slices[..filled]
+            .iter()
+            .flat_map(|slice| slice.to_vec())
+            .collect()
     }
 
     #[test]
@@ -412,7 +475,11 @@ mod tests {
         }
         assert_eq!(cut(50, Ending::Peer), None);
         assert_eq!(cut(50, Ending::Peer), None);
-        assert_eq!(cut(0, Ending::Peer), None, "this one ended before the message began");
+        assert_eq!(
+            cut(0, Ending::Peer),
+            None,
+            "this one ended before the message began"
+        );
         assert_eq!(cut(50, Ending::Peer), None);
         assert_eq!(cut(50, Ending::Peer), None);
         assert_eq!(cut(50, Ending::Ours), None);
@@ -480,7 +547,10 @@ mod tests {
 
     fn frame_len(stream: &[u8]) -> usize {
         match crate::frame::parse_prefix(stream) {
-            crate::frame::Parsed::Length { payload_len, prefix_len } => {
+            crate::frame::Parsed::Length {
+                payload_len,
+                prefix_len,
+            } => {
                 let len = usize::try_from(payload_len).unwrap() + prefix_len.get();
                 if len <= stream.len() { len } else { 0 }
             }

@@ -1,4 +1,5 @@
-//! The other half of what the writer's thread does: it asks the reader, and takes what that tells, by its receipts and by what it has read.
+//! The other half of what the writer's thread does: it asks the reader, and takes what that tells,
+//! by its receipts and by what it has read.
 
 use std::io::IoSlice;
 
@@ -11,12 +12,13 @@ use crate::sys::{Received, Sent};
 /// How much of the receipts is read at a time: they are a few bytes each.
 const RECEIPTS_SIZE: usize = 256;
 
-/// How often it is read at a time. A reader that answers without end must not keep the thread from all else; an honest one
-/// never has so much to say.
+/// How often it is read at a time. A reader that answers without end must not keep the thread from
+/// all else; an honest one never has so much to say.
 const MOST_READS: usize = 64;
 
 impl<K: Kernel> Worker<K> {
-    /// Before the first message: a reader that cannot store a batch must know by then whether it will come again.
+    /// Before the first message: a reader that cannot store a batch must know by then whether it
+    /// will come again.
     pub(super) fn announce(&mut self) {
         match self.ask() {
             Some(Sent::Blocked) => self.state.on_blocked(self.kernel.now()),
@@ -32,7 +34,8 @@ impl<K: Kernel> Worker<K> {
         let _ = self.ask();
     }
 
-    /// Sends an empty frame by itself, between two frames. `None` when the peer takes nothing any more.
+    /// Sends an empty frame by itself, between two frames. `None` when the peer takes nothing any
+    /// more.
     fn ask(&mut self) -> Option<Sent> {
         match self.stream.as_ref()?.send(&[IoSlice::new(EMPTY_FRAME)]) {
             Ok(sent) => {
@@ -64,19 +67,24 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn take_receipts(&mut self) -> Result<(), BadReceipt> {
         let mut buffer = [0; RECEIPTS_SIZE];
         for _ in 0..MOST_READS {
-            let Some(stream) = &self.stream else { return Ok(()) };
+            let Some(stream) = &self.stream else {
+                return Ok(());
+            };
             let received = stream.receive(&mut buffer);
             let mut inner = self.shared.inner.lock();
             match received {
                 Ok(Received::Some(len)) => {
-                    let (covered, believed) = inner.ledger.on_receipts(buffer.get(..len).unwrap_or_default());
+                    let (covered, believed) = inner
+                        .ledger
+                        .on_receipts(buffer.get(..len).unwrap_or_default());
                     let is_owed = inner.ledger.is_owed();
                     if inner.end().is_none() && covered > 0 {
                         inner.queue.confirm(covered);
                     }
                     self.shared.tell(&mut inner);
                     drop(inner);
-                    self.state.on_receipt(self.kernel.now(), covered > 0, is_owed);
+                    self.state
+                        .on_receipt(self.kernel.now(), covered > 0, is_owed);
                     believed?;
                     if len < RECEIPTS_SIZE {
                         return Ok(());
@@ -99,7 +107,9 @@ impl<K: Kernel> Worker<K> {
 
     /// Notes how far the peer has read, if somebody waits for that.
     pub(super) fn look_what_was_read(&mut self) {
-        let Some(stream) = self.stream.as_ref().filter(|_| self.state.looks_at_reads()) else { return };
+        let Some(stream) = self.stream.as_ref().filter(|_| self.state.looks_at_reads()) else {
+            return;
+        };
         let unread = stream.unread();
         // In this order: a peer that has died has nothing left to read, and has not read it.
         self.was_reset |= stream.lost_unread();

@@ -1,5 +1,5 @@
-//! What producers and the writer's thread share: the queue under its lock, and the ways to wait for it.
-//! Blocks only where a caller asked to wait; never on I/O.
+//! What producers and the writer's thread share: the queue under its lock, and the ways to wait for
+//! it. Blocks only where a caller asked to wait; never on I/O.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +29,8 @@ use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Stream, Waker};
 
-/// How often a caller whose time is over looks whether a write that is under way has ended. It is non-blocking, so it ends soon.
+/// How often a caller whose time is over looks whether a write that is under way has ended. It is
+/// non-blocking, so it ends soon.
 const WRITE_GRACE: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
@@ -53,7 +54,8 @@ pub(super) struct Shared {
     pub(super) returned: Receiver<Bytes>,
 }
 
-/// What the lock protects. Control stands beside the queue, not in it: a full queue does not delay a shutdown.
+/// What the lock protects. Control stands beside the queue, not in it: a full queue does not delay
+/// a shutdown.
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) queue: Queue,
@@ -120,7 +122,8 @@ impl Inner {
     pub(super) fn pending(&self) -> Pending {
         let is_unwritten = self.queue.is_unwritten();
         // A question alone does not delay an end.
-        if self.queue.held().messages == 0 && !(is_unwritten && matches!(self.life, Life::Running)) {
+        if self.queue.held().messages == 0 && !(is_unwritten && matches!(self.life, Life::Running))
+        {
             Pending::Nothing
         } else if !is_unwritten {
             Pending::Unconfirmed
@@ -148,7 +151,9 @@ impl Inner {
 
     /// How it stands with a flush.
     pub(super) fn look(&mut self, flush: &mut Flush) -> Verdict {
-        let fronts = self.end().map_or_else(|| self.queue.fronts(), |end| end.fronts);
+        let fronts = self
+            .end()
+            .map_or_else(|| self.queue.fronts(), |end| end.fronts);
         let verdict = flush.look(fronts, &self.ledger, &mut self.told);
         if flush.take_question() {
             self.queue.ask();
@@ -167,7 +172,10 @@ impl Inner {
     pub(super) fn finish(&mut self) -> End {
         self.queue.close();
         let fronts = self.queue.fronts();
-        let end = End { left: self.queue.discard(), fronts };
+        let end = End {
+            left: self.queue.discard(),
+            fronts,
+        };
         self.life = Life::Ended(end);
         end
     }
@@ -177,14 +185,22 @@ impl Shared {
     /// Accepts a copy of a message that is neither empty nor large.
     #[inline]
     pub(super) fn send(&self, patience: Patience, message: &[u8]) -> Result<(), Refusal> {
-        if local::push(self.scope, message) { Ok(()) } else { self.send_by_queue(patience, message) }
+        if local::push(self.scope, message) {
+            Ok(())
+        } else {
+            self.send_by_queue(patience, message)
+        }
     }
 
     #[cold]
     fn send_by_queue(&self, patience: Patience, message: &[u8]) -> Result<(), Refusal> {
         let pushed = local::with(self.scope, |producer| {
             // It may be another writer that the thread used last.
-            if producer.as_mut().map(|producer| producer.push_if_settled(message)) == Some(Pushed::Accepted) {
+            if producer
+                .as_mut()
+                .map(|producer| producer.push_if_settled(message))
+                == Some(Pushed::Accepted)
+            {
                 return (Ok(()), false);
             }
             self.push_on(patience, &mut |queue| queue.push_from(producer, message))
@@ -217,8 +233,8 @@ impl Shared {
         self.after(pushed)
     }
 
-    /// Runs `push` on the queue, again and again while there is no room and patience lasts, and wakes the thread if that
-    /// is called for.
+    /// Runs `push` on the queue, again and again while there is no room and patience lasts, and
+    /// wakes the thread if that is called for.
     pub(super) fn push(
         &self,
         patience: Patience,
@@ -274,7 +290,8 @@ impl Shared {
         (pushed.map(drop), is_freed || has_waited)
     }
 
-    /// Drops the buffers that were handed over and are done with. What their owners do then is the user's, so no lock is held.
+    /// Drops the buffers that were handed over and are done with. What their owners do then is the
+    /// user's, so no lock is held.
     pub(super) fn let_go(&self) {
         for buffer in self.returned.try_iter() {
             let _ = guarded(|| drop(buffer));
@@ -342,8 +359,9 @@ impl Shared {
         self.waker.wake();
     }
 
-    /// Waits for the end that [`Shared::drain`] asked for. Past the deadline it ends the queue itself: the thread may be held up in
-    /// the observer. Says what was left, and whether the thread has nothing left to do.
+    /// Waits for the end that [`Shared::drain`] asked for. Past the deadline it ends the queue
+    /// itself: the thread may be held up in the observer. Says what was left, and whether the
+    /// thread has nothing left to do.
     pub(super) fn wait_for_end(&self, deadline: Deadline) -> (End, bool) {
         let mut inner = self.inner.lock();
         let mut deadline = deadline;
@@ -376,7 +394,10 @@ impl Shared {
 
 /// The moment that is `timeout` from now.
 pub(super) fn deadline(timeout: Duration) -> Deadline {
-    #[expect(clippy::disallowed_methods, reason = "a timeout is counted from the call")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a timeout is counted from the call"
+    )]
     let now = Instant::now();
     now.checked_add(timeout)
 }
@@ -385,7 +406,9 @@ pub(super) fn deadline(timeout: Duration) -> Deadline {
 impl Inner {
     /// What [`Inner::look`] would say, without anything coming of it.
     pub(super) fn peek(&self, flush: &Flush) -> Verdict {
-        let fronts = self.end().map_or_else(|| self.queue.fronts(), |end| end.fronts);
+        let fronts = self
+            .end()
+            .map_or_else(|| self.queue.fronts(), |end| end.fronts);
         let (mut flush, mut told) = (flush.clone(), self.told);
         flush.look(fronts, &self.ledger, &mut told)
     }

@@ -1,4 +1,5 @@
-//! What those who wait are told by: a condition variable. The simulation waits for none, and counts what it would have been told.
+//! What those who wait are told by: a condition variable. The simulation waits for none, and counts
+//! what it would have been told.
 
 #[cfg(not(test))]
 pub(super) use parking_lot::Condvar as Signal;
@@ -21,7 +22,10 @@ mod counted {
 
     impl Signal {
         pub(in super::super) fn new() -> Self {
-            Self { condvar: Condvar::new(), told: AtomicU64::new(0) }
+            Self {
+                condvar: Condvar::new(),
+                told: AtomicU64::new(0),
+            }
         }
 
         pub(in super::super) fn notify_all(&self) {

@@ -13,8 +13,9 @@ use crate::metrics::Tally;
 
 /// Room for one message in a writer's queue, made by [`Writer::reserve`](crate::Writer::reserve).
 ///
-/// It is a slice of zeros to be filled; [`commit`](Self::commit) sends it. Dropped without, it sends nothing, and its room is
-/// free again. The message has its place in the order when it is committed. No lock is held meanwhile.
+/// It is a slice of zeros to be filled; [`commit`](Self::commit) sends it. Dropped without, it
+/// sends nothing, and its room is free again. The message has its place in the order when it is
+/// committed. No lock is held meanwhile.
 ///
 /// ```
 /// use std::io::Write;
@@ -43,7 +44,11 @@ impl<'a> WriteSlot<'a> {
         let mut buffer = shared.buffers.take();
         buffer.clear();
         buffer.resize(len, 0);
-        Self { shared, buffer, reserved: Some(len) }
+        Self {
+            shared,
+            buffer,
+            reserved: Some(len),
+        }
     }
 
     /// Shortens the message to its first `len` bytes. Does nothing when it is not longer.
@@ -57,7 +62,9 @@ impl<'a> WriteSlot<'a> {
     /// When the writer was shut down since the slot was reserved.
     pub fn commit(mut self) -> Result<(), SendError<()>> {
         let buffer = mem::take(&mut self.buffer);
-        let Some(reserved) = self.reserved.take() else { return Ok(()) };
+        let Some(reserved) = self.reserved.take() else {
+            return Ok(());
+        };
         let len = buffer.len();
         let pushed = match buffer.len() {
             0 => self.shared.push(Patience::None, |queue| {
@@ -109,6 +116,8 @@ impl DerefMut for WriteSlot<'_> {
 
 impl fmt::Debug for WriteSlot<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WriteSlot").field("len", &self.buffer.len()).finish_non_exhaustive()
+        f.debug_struct("WriteSlot")
+            .field("len", &self.buffer.len())
+            .finish_non_exhaustive()
     }
 }

@@ -16,8 +16,8 @@ use super::link::{Answer, Flow, Link, Room, Up, Why};
 use super::outbox::{Delivery, Portion};
 use super::step::{Pending, Step, WaitFor};
 use super::timing::{
-    FULL_BACKLOG_PACE, FULL_SOCKET_PACE, LENDS_FOR, MOST_DOUBLINGS, NO_MEMORY_PACE, PROVEN_AFTER, READ_PACE,
-    SETTLES_FOR, Timing,
+    FULL_BACKLOG_PACE, FULL_SOCKET_PACE, LENDS_FOR, MOST_DOUBLINGS, NO_MEMORY_PACE, PROVEN_AFTER,
+    READ_PACE, SETTLES_FOR, Timing,
 };
 use crate::backoff::Backoff;
 
@@ -34,8 +34,9 @@ pub(super) struct State {
     backoff: Backoff,
     timing: Timing,
     delivery: Delivery,
-    /// How many connections in a row have timed out without a receipt. At least once each makes the next wait longer: a handler that needs
-    /// longer for a batch than we wait would get the same messages again and again, and none would ever be confirmed.
+    /// How many connections in a row have timed out without a receipt. At least once each makes
+    /// the next wait longer: a handler that needs longer for a batch than we wait would get
+    /// the same messages again and again, and none would ever be confirmed.
     timeouts: u32,
     /// When the peer last kept us waiting for longer than the write timeout that is set.
     slow_at: Instant,
@@ -46,11 +47,20 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(now: Instant, mut backoff: Backoff, timing: Timing, delivery: Delivery) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        mut backoff: Backoff,
+        timing: Timing,
+        delivery: Delivery,
+    ) -> Self {
         let retry_at = now.checked_add(backoff.next_wait());
         Self {
             phase: Phase::Running,
-            link: Link::Down { retry_at, backlog_full_since: None, why: Why::NotMade },
+            link: Link::Down {
+                retry_at,
+                backlog_full_since: None,
+                why: Why::NotMade,
+            },
             backoff,
             timing,
             delivery,
@@ -65,7 +75,9 @@ impl State {
     pub(super) fn step(&mut self, now: Instant, pending: Pending) -> Step {
         let deadline = match self.phase {
             Phase::Running => None,
-            Phase::Draining { deadline } if pending == Pending::Nothing || has_come(deadline, now) => {
+            Phase::Draining { deadline }
+                if pending == Pending::Nothing || has_come(deadline, now) =>
+            {
                 return Step::Exit;
             }
             Phase::Draining { deadline } => deadline,
@@ -81,8 +93,14 @@ impl State {
                         return Step::Lend(until);
                     }
                 }
-                let Step::Wait(what, until) = step else { return step };
-                let look = if self.looks_at_reads() { now.checked_add(READ_PACE) } else { None };
+                let Step::Wait(what, until) = step else {
+                    return step;
+                };
+                let look = if self.looks_at_reads() {
+                    now.checked_add(READ_PACE)
+                } else {
+                    None
+                };
                 Step::Wait(what, earlier(earlier(until, look), deadline))
             }
         }
@@ -90,7 +108,9 @@ impl State {
 
     /// Whether a write is next, and nothing besides it: somebody else may do it.
     pub(super) fn may_help(&self, now: Instant, pending: Pending) -> bool {
-        let Link::Up(mut up) = self.link else { return false };
+        let Link::Up(mut up) = self.link else {
+            return false;
+        };
         self.may_lend() && self.step_up(&mut up, now, pending) == Step::Write(Portion::All)
     }
 
@@ -110,7 +130,11 @@ impl State {
 
     /// The peer has taken bytes or given a receipt: how long that took counts.
     fn note_progress(&mut self, now: Instant) {
-        if let Link::Up(Up { flow: Flow::Blocked { since, .. } | Flow::Refused { since }, .. }) = self.link {
+        if let Link::Up(Up {
+            flow: Flow::Blocked { since, .. } | Flow::Refused { since },
+            ..
+        }) = self.link
+        {
             if now.saturating_duration_since(since) > self.timing.write_timeout {
                 self.slow_at = now;
             }
@@ -118,7 +142,9 @@ impl State {
     }
 
     fn write_timeout(&self) -> Duration {
-        self.timing.write_timeout.saturating_mul(1 << self.timeouts.min(MOST_DOUBLINGS))
+        self.timing
+            .write_timeout
+            .saturating_mul(1 << self.timeouts.min(MOST_DOUBLINGS))
     }
 
     fn step_up(&self, up: &mut Up, now: Instant, pending: Pending) -> Step {
@@ -134,18 +160,30 @@ impl State {
         let write = if up.announcement_due {
             Step::Announce
         } else {
-            Step::Write(if up.taste_due { Portion::Taste } else { Portion::All })
+            Step::Write(if up.taste_due {
+                Portion::Taste
+            } else {
+                Portion::All
+            })
         };
         match up.flow {
             Flow::Refused { since } => {
                 let after = self.write_timeout();
                 let end = since.checked_add(after);
-                return if has_come(end, now) { Step::TimeOut { after } } else { wait(WaitFor::Time, end) };
+                return if has_come(end, now) {
+                    Step::TimeOut { after }
+                } else {
+                    wait(WaitFor::Time, end)
+                };
             }
             Flow::Settling { until } | Flow::Tasting { until } if !has_come(until, now) => {
                 return wait(WaitFor::Time, until);
             }
-            Flow::Blocked { since, look_at, room } if pending.is_unwritten() => {
+            Flow::Blocked {
+                since,
+                look_at,
+                room,
+            } if pending.is_unwritten() => {
                 let after = self.write_timeout();
                 let end = since.checked_add(after);
                 let what = match room {
@@ -166,7 +204,11 @@ impl State {
                     Phase::Running => pending == Pending::Due,
                     Phase::Draining { .. } => pending.is_unwritten(),
                 };
-                return if is_worth_it { write } else { wait(WaitFor::Block, until) };
+                return if is_worth_it {
+                    write
+                } else {
+                    wait(WaitFor::Block, until)
+                };
             }
             // What it was blocked for was dropped to make room.
             Flow::Blocked { .. }
@@ -179,15 +221,28 @@ impl State {
             return write;
         }
         up.flow = Flow::Idle;
-        let next = self.timing.keepalive.and_then(|interval| up.last_write.checked_add(interval));
-        if has_come(next, now) { Step::KeepAlive } else { wait(WaitFor::Message, next) }
+        let next = self
+            .timing
+            .keepalive
+            .and_then(|interval| up.last_write.checked_add(interval));
+        if has_come(next, now) {
+            Step::KeepAlive
+        } else {
+            wait(WaitFor::Message, next)
+        }
     }
 
-    /// There is a connection. Where one `doubts` whether the reader will have the first message, it gets a taste of it.
+    /// There is a connection. Where one `doubts` whether the reader will have the first message, it
+    /// gets a taste of it.
     pub(super) fn on_connected(&mut self, now: Instant, doubts: bool) {
         let flow = match self.link {
-            Link::Down { why: Why::Lost, .. } => Flow::Settling { until: now.checked_add(SETTLES_FOR) },
-            Link::Down { why: Why::NotMade, .. } | Link::Up(_) => Flow::Idle,
+            Link::Down { why: Why::Lost, .. } => Flow::Settling {
+                until: now.checked_add(SETTLES_FOR),
+            },
+            Link::Down {
+                why: Why::NotMade, ..
+            }
+            | Link::Up(_) => Flow::Idle,
         };
         self.link = Link::Up(Up {
             since: now,
@@ -206,22 +261,35 @@ impl State {
 
     fn down(&mut self, now: Instant, why: Why) -> Duration {
         let wait = self.backoff.next_wait();
-        self.link = Link::Down { retry_at: now.checked_add(wait), backlog_full_since: None, why };
+        self.link = Link::Down {
+            retry_at: now.checked_add(wait),
+            backlog_full_since: None,
+            why,
+        };
         wait
     }
 
-    /// The reader is there, and its backlog is full. It is tried again soon, until the connect timeout has passed: then
-    /// this counts as a failed connect, and the wait until the next is returned.
+    /// The reader is there, and its backlog is full. It is tried again soon, until the connect
+    /// timeout has passed: then this counts as a failed connect, and the wait until the next is
+    /// returned.
     pub(super) fn on_backlog_full(&mut self, now: Instant) -> Option<Duration> {
         let (since, why) = match self.link {
-            Link::Down { backlog_full_since, why, .. } => (backlog_full_since.unwrap_or(now), why),
+            Link::Down {
+                backlog_full_since,
+                why,
+                ..
+            } => (backlog_full_since.unwrap_or(now), why),
             Link::Up(_) => (now, Why::NotMade),
         };
         if has_come(since.checked_add(self.timing.connect_timeout), now) {
             return Some(self.on_connect_failed(now));
         }
         let retry_at = now.checked_add(FULL_BACKLOG_PACE);
-        self.link = Link::Down { retry_at, backlog_full_since: Some(since), why };
+        self.link = Link::Down {
+            retry_at,
+            backlog_full_since: Some(since),
+            why,
+        };
         None
     }
 
@@ -230,11 +298,15 @@ impl State {
         self.note_progress(now);
         if let Link::Up(up) = &mut self.link {
             up.flow = if up.taste_due {
-                Flow::Tasting { until: now.checked_add(self.timing.write_timeout) }
+                Flow::Tasting {
+                    until: now.checked_add(self.timing.write_timeout),
+                }
             } else if self.timing.linger.is_zero() {
                 Flow::Idle
             } else {
-                Flow::Lingering { until: now.checked_add(self.timing.linger) }
+                Flow::Lingering {
+                    until: now.checked_add(self.timing.linger),
+                }
             };
             up.taste_due = false;
             up.last_write = now;
@@ -269,9 +341,15 @@ impl State {
         }
         if let Link::Up(up) = &mut self.link {
             if up.answer != Answer::NotDue {
-                up.answer = if is_due { Answer::DueSince(now) } else { Answer::NotDue };
+                up.answer = if is_due {
+                    Answer::DueSince(now)
+                } else {
+                    Answer::NotDue
+                };
             }
-            if let (Flow::Blocked { since, .. } | Flow::Refused { since }, true) = (&mut up.flow, covers) {
+            if let (Flow::Blocked { since, .. } | Flow::Refused { since }, true) =
+                (&mut up.flow, covers)
+            {
                 // Whoever gives receipts is alive.
                 *since = now;
             }
@@ -279,7 +357,8 @@ impl State {
         if covers {
             self.backoff.reset();
         }
-        // It has caught up; or, where it is always asked for more, has not been slow for as long as it would be waited for.
+        // It has caught up; or, where it is always asked for more, has not been slow for as long as
+        // it would be waited for.
         let is_calm = || now.saturating_duration_since(self.slow_at) >= self.write_timeout();
         if covers && (!is_due || is_calm()) {
             self.timeouts = 0;
@@ -307,13 +386,21 @@ impl State {
                 | Flow::Idle
                 | Flow::Refused { .. } => now,
             };
-            up.flow = Flow::Blocked { since, look_at, room };
+            up.flow = Flow::Blocked {
+                since,
+                look_at,
+                room,
+            };
         }
     }
 
     /// The socket says that there is room again. The write timeout runs on until a byte is taken.
     pub(super) fn on_room(&mut self, now: Instant) {
-        if let Link::Up(Up { flow: Flow::Blocked { look_at, .. }, .. }) = &mut self.link {
+        if let Link::Up(Up {
+            flow: Flow::Blocked { look_at, .. },
+            ..
+        }) = &mut self.link
+        {
             *look_at = Some(now);
         }
     }
@@ -325,9 +412,16 @@ impl State {
         }
     }
 
-    /// The peer refuses bytes, and a receipt has come since the last look: it has its time from then on.
+    /// The peer refuses bytes, and a receipt has come since the last look: it has its time from
+    /// then on.
     pub(super) fn is_patient(&self, now: Instant) -> bool {
-        let Link::Up(Up { flow: Flow::Refused { since }, .. }) = self.link else { return false };
+        let Link::Up(Up {
+            flow: Flow::Refused { since },
+            ..
+        }) = self.link
+        else {
+            return false;
+        };
         !has_come(since.checked_add(self.write_timeout()), now)
     }
 
@@ -356,31 +450,50 @@ impl State {
 
     /// Whether it matters how much the peer has read.
     pub(super) fn looks_at_reads(&self) -> bool {
-        self.watches_reads || matches!(self.link, Link::Up(Up { flow: Flow::Tasting { .. }, .. }))
+        self.watches_reads
+            || matches!(
+                self.link,
+                Link::Up(Up {
+                    flow: Flow::Tasting { .. },
+                    ..
+                })
+            )
     }
 
-    /// The reader has read its taste, or nobody can tell. If it does not want the message it hangs up now.
+    /// The reader has read its taste, or nobody can tell. If it does not want the message it hangs
+    /// up now.
     pub(super) fn on_taste_read(&mut self, now: Instant) {
         if let Link::Up(up) = &mut self.link {
             if matches!(up.flow, Flow::Tasting { .. }) {
-                up.flow = Flow::Settling { until: now.checked_add(SETTLES_FOR) };
+                up.flow = Flow::Settling {
+                    until: now.checked_add(SETTLES_FOR),
+                };
             }
         }
     }
 
-    /// Ends once nothing is pending, at the latest at `deadline`. A second call can only bring the end nearer.
+    /// Ends once nothing is pending, at the latest at `deadline`. A second call can only bring the
+    /// end nearer.
     pub(super) fn drain(&mut self, deadline: Deadline) {
         let deadline = match self.phase {
             Phase::Running => deadline,
-            Phase::Draining { deadline: earlier_call } => earlier(earlier_call, deadline),
+            Phase::Draining {
+                deadline: earlier_call,
+            } => earlier(earlier_call, deadline),
         };
         self.phase = Phase::Draining { deadline };
     }
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "any moment will do to count from")]
-#[expect(clippy::wildcard_enum_match_arm, reason = "what is not named is what a test fails for")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "any moment will do to count from"
+)]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is not named is what a test fails for"
+)]
 mod tests {
     use std::fmt::Write;
 
@@ -403,7 +516,12 @@ mod tests {
     }
 
     fn state_with(start: Instant, timing: Timing, delivery: Delivery) -> State {
-        State::new(start, Backoff::new(Duration::from_millis(10), SECOND, 1), timing, delivery)
+        State::new(
+            start,
+            Backoff::new(Duration::from_millis(10), SECOND, 1),
+            timing,
+            delivery,
+        )
     }
 
     fn up(start: Instant) -> State {
@@ -450,14 +568,19 @@ mod tests {
                     draining(up(start)).step(start, Pending::Nothing),
                 ],
             ),
-            ("past the deadline", [past(state), past(waiting), past(up), past(up), past(up)]),
+            (
+                "past the deadline",
+                [past(state), past(waiting), past(up), past(up), past(up)],
+            ),
         ] {
             let words = steps.map(|step| match step {
                 Step::Connect => "connect",
                 Step::Write(_) => "write",
                 Step::Wait(WaitFor::Time, Some(_)) => "wait until retry",
                 Step::Wait(WaitFor::Message, None) => "wait for a message",
-                Step::Wait(WaitFor::Message, Some(at)) if at == drained => "wait until the deadline",
+                Step::Wait(WaitFor::Message, Some(at)) if at == drained => {
+                    "wait until the deadline"
+                }
                 Step::Exit => "exit",
                 other => panic!("{other:?} is not in the table"),
             });
@@ -494,21 +617,34 @@ mod tests {
         let mut state = up(start);
         assert_eq!(state.on_lost(start + SECOND / 2), Duration::from_millis(10));
         state.on_connected(start, false);
-        assert!(state.on_lost(start + SECOND / 2) > Duration::from_millis(10), "backoff grows on every loss");
+        assert!(
+            state.on_lost(start + SECOND / 2) > Duration::from_millis(10),
+            "backoff grows on every loss"
+        );
         state.on_connected(start, false);
         assert_eq!(state.on_lost(start + SECOND), Duration::ZERO);
-        assert_eq!(state.on_connect_failed(start + SECOND), Duration::from_millis(10));
+        assert_eq!(
+            state.on_connect_failed(start + SECOND),
+            Duration::from_millis(10)
+        );
     }
 
     #[test]
     fn a_connection_made_at_once_after_a_loss_is_only_watched_for_a_moment() {
         let start = Instant::now();
         let mut state = up(start);
-        assert_eq!(state.step(start, Pending::Due), WRITE, "the first one is trusted");
+        assert_eq!(
+            state.step(start, Pending::Due),
+            WRITE,
+            "the first one is trusted"
+        );
         assert_eq!(state.on_lost(start + SECOND), Duration::ZERO);
         state.on_connected(start + SECOND, false);
         let settled = start + SECOND + SETTLES_FOR;
-        assert_eq!(state.step(start + SECOND, Pending::Due), Step::Wait(WaitFor::Time, Some(settled)));
+        assert_eq!(
+            state.step(start + SECOND, Pending::Due),
+            Step::Wait(WaitFor::Time, Some(settled))
+        );
         assert_eq!(state.step(settled, Pending::Due), WRITE);
         // Where a try has failed in between, the dying one is gone.
         state.on_lost(settled);
@@ -523,7 +659,10 @@ mod tests {
         let mut state = up(start);
         state.on_blocked(start);
         let room = |at| Step::Wait(WaitFor::Room, Some(at));
-        assert_eq!(state.step(start, Pending::Due), room(start + FULL_SOCKET_PACE));
+        assert_eq!(
+            state.step(start, Pending::Due),
+            room(start + FULL_SOCKET_PACE)
+        );
         state.on_room(start + SECOND / 2);
         assert_eq!(state.step(start + SECOND / 2, Pending::Due), WRITE);
         // The socket said there was room, and then took nothing: no reason to wait longer.
@@ -535,7 +674,10 @@ mod tests {
         let end = late + SECOND;
         assert_eq!(state.step(end, Pending::Due), WRITE, "a last look");
         state.on_blocked(end);
-        assert_eq!(state.step(end, Pending::Due), Step::TimeOut { after: SECOND });
+        assert_eq!(
+            state.step(end, Pending::Due),
+            Step::TimeOut { after: SECOND }
+        );
     }
 
     #[test]
@@ -558,7 +700,10 @@ mod tests {
         let start = Instant::now();
         let mut state = up(start);
         state.on_blocked(start);
-        assert_eq!(state.step(start + 2 * SECOND, Pending::Nothing), Step::Wait(WaitFor::Message, None));
+        assert_eq!(
+            state.step(start + 2 * SECOND, Pending::Nothing),
+            Step::Wait(WaitFor::Message, None)
+        );
     }
 
     #[test]
@@ -566,10 +711,17 @@ mod tests {
         let start = Instant::now();
         let mut state = up(start);
         state.on_no_memory(start);
-        assert_eq!(state.step(start, Pending::Due), Step::Wait(WaitFor::Time, Some(start + NO_MEMORY_PACE)));
+        assert_eq!(
+            state.step(start, Pending::Due),
+            Step::Wait(WaitFor::Time, Some(start + NO_MEMORY_PACE))
+        );
         assert_eq!(state.step(start + NO_MEMORY_PACE, Pending::Due), WRITE);
         state.on_no_memory(start + SECOND);
-        assert_eq!(state.step(start + SECOND, Pending::Due), Step::TimeOut { after: SECOND }, "not for ever");
+        assert_eq!(
+            state.step(start + SECOND, Pending::Due),
+            Step::TimeOut { after: SECOND },
+            "not for ever"
+        );
     }
 
     #[test]
@@ -581,10 +733,20 @@ mod tests {
             state.step(start, Pending::Due),
             Step::Wait(WaitFor::Time, Some(start + FULL_BACKLOG_PACE))
         );
-        assert_eq!(state.step(start + FULL_BACKLOG_PACE, Pending::Due), Step::Connect);
+        assert_eq!(
+            state.step(start + FULL_BACKLOG_PACE, Pending::Due),
+            Step::Connect
+        );
         assert_eq!(state.on_backlog_full(start + SECOND / 2), None);
-        assert_eq!(state.on_backlog_full(start + SECOND), Some(Duration::from_millis(10)));
-        assert_eq!(state.on_backlog_full(start + SECOND), None, "the next try has its own time");
+        assert_eq!(
+            state.on_backlog_full(start + SECOND),
+            Some(Duration::from_millis(10))
+        );
+        assert_eq!(
+            state.on_backlog_full(start + SECOND),
+            None,
+            "the next try has its own time"
+        );
     }
 
     #[test]
@@ -593,30 +755,60 @@ mod tests {
         let mut state = up(start);
         state.on_written(start);
         let end = start + TIMING.linger;
-        assert_eq!(state.step(start, Pending::Nothing), Step::Wait(WaitFor::Block, Some(end)));
-        assert_eq!(state.step(start, Pending::Few), Step::Wait(WaitFor::Block, Some(end)), "let them gather");
+        assert_eq!(
+            state.step(start, Pending::Nothing),
+            Step::Wait(WaitFor::Block, Some(end))
+        );
+        assert_eq!(
+            state.step(start, Pending::Few),
+            Step::Wait(WaitFor::Block, Some(end)),
+            "let them gather"
+        );
         assert_eq!(state.step(start, Pending::Due), WRITE);
         assert_eq!(state.step(end, Pending::Few), WRITE);
         state.on_written(end);
-        assert_eq!(state.step(end, Pending::Nothing), Step::Wait(WaitFor::Block, Some(end + TIMING.linger)));
-        assert_eq!(state.step(end + TIMING.linger, Pending::Nothing), Step::Wait(WaitFor::Message, None));
-        let mut eager = state_with(start, Timing { linger: Duration::ZERO, ..TIMING }, Delivery::AtMostOnce);
+        assert_eq!(
+            state.step(end, Pending::Nothing),
+            Step::Wait(WaitFor::Block, Some(end + TIMING.linger))
+        );
+        assert_eq!(
+            state.step(end + TIMING.linger, Pending::Nothing),
+            Step::Wait(WaitFor::Message, None)
+        );
+        let mut eager = state_with(
+            start,
+            Timing {
+                linger: Duration::ZERO,
+                ..TIMING
+            },
+            Delivery::AtMostOnce,
+        );
         eager.on_connected(start, false);
         eager.on_written(start);
-        assert_eq!(eager.step(start, Pending::Nothing), Step::Wait(WaitFor::Message, None));
+        assert_eq!(
+            eager.step(start, Pending::Nothing),
+            Step::Wait(WaitFor::Message, None)
+        );
     }
 
     #[test]
     fn an_idle_connection_is_kept_alive_at_its_interval() {
         let start = Instant::now();
-        let timing = Timing { keepalive: Some(3 * SECOND), linger: Duration::ZERO, ..TIMING };
+        let timing = Timing {
+            keepalive: Some(3 * SECOND),
+            linger: Duration::ZERO,
+            ..TIMING
+        };
         let mut state = state_with(start, timing, Delivery::AtMostOnce);
         state.on_connected(start, false);
         assert_eq!(
             state.step(start, Pending::Nothing),
             Step::Wait(WaitFor::Message, Some(start + 3 * SECOND))
         );
-        assert_eq!(state.step(start + 3 * SECOND, Pending::Nothing), Step::KeepAlive);
+        assert_eq!(
+            state.step(start + 3 * SECOND, Pending::Nothing),
+            Step::KeepAlive
+        );
         state.on_kept_alive(start + 3 * SECOND);
         assert_eq!(
             state.step(start + 4 * SECOND, Pending::Nothing),
@@ -650,14 +842,30 @@ mod tests {
         state.on_asked(start);
         state.on_asked(start + SECOND / 2);
         let wait = |until| Step::Wait(WaitFor::Message, until);
-        assert_eq!(state.step(start, Pending::Unconfirmed), wait(Some(start + SECOND)));
-        assert_eq!(state.step(start + SECOND, Pending::Unconfirmed), Step::TellSilence);
+        assert_eq!(
+            state.step(start, Pending::Unconfirmed),
+            wait(Some(start + SECOND))
+        );
+        assert_eq!(
+            state.step(start + SECOND, Pending::Unconfirmed),
+            Step::TellSilence
+        );
         assert_eq!(state.step(start + SECOND, Pending::Unconfirmed), wait(None));
         state.on_receipt(start + SECOND, true, true);
-        assert_eq!(state.step(start + SECOND, Pending::Unconfirmed), wait(Some(start + 2 * SECOND)));
-        assert_eq!(state.step(start + 2 * SECOND, Pending::Unconfirmed), Step::TellSilence);
+        assert_eq!(
+            state.step(start + SECOND, Pending::Unconfirmed),
+            wait(Some(start + 2 * SECOND))
+        );
+        assert_eq!(
+            state.step(start + 2 * SECOND, Pending::Unconfirmed),
+            Step::TellSilence
+        );
         state.on_receipt(start + 2 * SECOND, true, false);
-        assert_eq!(state.step(start + 9 * SECOND, Pending::Nothing), wait(None), "nothing is owed");
+        assert_eq!(
+            state.step(start + 9 * SECOND, Pending::Nothing),
+            wait(None),
+            "nothing is owed"
+        );
     }
 
     #[test]
@@ -665,7 +873,10 @@ mod tests {
         let start = Instant::now();
         let mut state = up(start);
         state.on_asked(start);
-        assert_eq!(state.step(start + 9 * SECOND, Pending::Nothing), Step::Wait(WaitFor::Message, None));
+        assert_eq!(
+            state.step(start + 9 * SECOND, Pending::Nothing),
+            Step::Wait(WaitFor::Message, None)
+        );
     }
 
     #[test]
@@ -677,10 +888,16 @@ mod tests {
         assert_eq!(state.step(start, Pending::Due), Step::Write(Portion::Taste));
         state.on_written(start);
         assert!(state.looks_at_reads());
-        assert_eq!(state.step(start, Pending::Due), Step::Wait(WaitFor::Time, Some(start + READ_PACE)));
+        assert_eq!(
+            state.step(start, Pending::Due),
+            Step::Wait(WaitFor::Time, Some(start + READ_PACE))
+        );
         state.on_taste_read(start + SECOND / 2);
         let settled = start + SECOND / 2 + SETTLES_FOR;
-        assert_eq!(state.step(start + SECOND / 2, Pending::Due), Step::Wait(WaitFor::Time, Some(settled)));
+        assert_eq!(
+            state.step(start + SECOND / 2, Pending::Due),
+            Step::Wait(WaitFor::Time, Some(settled))
+        );
         assert_eq!(state.step(settled, Pending::Due), WRITE);
     }
 
@@ -701,18 +918,32 @@ mod tests {
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
         for _ in 0..2 {
             state.on_connected(start, false);
-            assert!(matches!(state.step(start, Pending::Nothing), Step::Wait(WaitFor::Message, _)));
+            assert!(matches!(
+                state.step(start, Pending::Nothing),
+                Step::Wait(WaitFor::Message, _)
+            ));
             assert_eq!(state.step(start, Pending::Due), Step::Announce);
             state.on_no_memory(start);
             let later = start + NO_MEMORY_PACE;
-            assert_eq!(state.step(later, Pending::Due), Step::Announce, "it was not taken");
+            assert_eq!(
+                state.step(later, Pending::Due),
+                Step::Announce,
+                "it was not taken"
+            );
             state.on_asked(later);
             assert_eq!(state.step(later, Pending::Due), WRITE);
             state.on_blocked(start + SECOND);
-            assert!(matches!(state.step(start + SECOND, Pending::Due), Step::Wait(..)), "a byte was taken");
+            assert!(
+                matches!(state.step(start + SECOND, Pending::Due), Step::Wait(..)),
+                "a byte was taken"
+            );
         }
         let mut state = up(start);
-        assert_eq!(state.step(start, Pending::Due), WRITE, "at most once nobody is asked");
+        assert_eq!(
+            state.step(start, Pending::Due),
+            WRITE,
+            "at most once nobody is asked"
+        );
     }
 
     #[test]
@@ -721,8 +952,14 @@ mod tests {
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
         state.on_connected(start, false);
         state.on_refused(start);
-        assert_eq!(state.step(start, Pending::Due), Step::Wait(WaitFor::Time, Some(start + SECOND)));
-        assert_eq!(state.step(start + SECOND, Pending::Due), Step::TimeOut { after: SECOND });
+        assert_eq!(
+            state.step(start, Pending::Due),
+            Step::Wait(WaitFor::Time, Some(start + SECOND))
+        );
+        assert_eq!(
+            state.step(start + SECOND, Pending::Due),
+            Step::TimeOut { after: SECOND }
+        );
     }
 
     #[test]
@@ -747,7 +984,10 @@ mod tests {
             }
         };
         let timeouts = [(); 8].map(|()| time_out(false));
-        assert_eq!(timeouts, [1, 2, 4, 8, 16, 32, 64, 64].map(Duration::from_secs));
+        assert_eq!(
+            timeouts,
+            [1, 2, 4, 8, 16, 32, 64, 64].map(Duration::from_secs)
+        );
         assert_eq!([time_out(true), time_out(false)], [SECOND, 2 * SECOND]);
     }
 
@@ -759,7 +999,10 @@ mod tests {
             state.on_connected(start, false);
             state.on_blocked(start);
             state.on_room(start + 100 * SECOND);
-            while !matches!(state.step(start + 50 * SECOND, Pending::Due), Step::TimeOut { .. }) {
+            while !matches!(
+                state.step(start + 50 * SECOND, Pending::Due),
+                Step::TimeOut { .. }
+            ) {
                 state.on_blocked(start + 50 * SECOND);
             }
             state.on_timed_out(start + 50 * SECOND);
@@ -793,15 +1036,24 @@ mod tests {
         state.on_refused(start);
         let last = (1..=10).fold(start, |before, _| {
             let now = before + SECOND * 9 / 10;
-            assert!(matches!(state.step(now, Pending::Due), Step::Wait(WaitFor::Time, _)));
+            assert!(matches!(
+                state.step(now, Pending::Due),
+                Step::Wait(WaitFor::Time, _)
+            ));
             state.on_receipt(now, true, true);
             now
         });
         // One that covers nothing is no sign of life.
         state.on_receipt(last + SECOND / 2, false, true);
         let end = last + SECOND;
-        assert_eq!(state.step(last + SECOND * 99 / 100, Pending::Due), Step::Wait(WaitFor::Time, Some(end)));
-        assert_eq!(state.step(end, Pending::Due), Step::TimeOut { after: SECOND });
+        assert_eq!(
+            state.step(last + SECOND * 99 / 100, Pending::Due),
+            Step::Wait(WaitFor::Time, Some(end))
+        );
+        assert_eq!(
+            state.step(end, Pending::Due),
+            Step::TimeOut { after: SECOND }
+        );
     }
 
     #[test]

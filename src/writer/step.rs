@@ -17,7 +17,8 @@ pub(super) enum Step {
     Announce,
     /// Sends an empty frame.
     KeepAlive,
-    /// Waits for what is named, for a receipt that is due, for a call, or until the time, where there is one.
+    /// Waits for what is named, for a receipt that is due, for a call, or until the time, where
+    /// there is one.
     Wait(WaitFor, Deadline),
     /// Reports that no receipt comes.
     TellSilence,

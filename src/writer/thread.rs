@@ -34,7 +34,9 @@ pub(super) fn lend(mut worker: Box<Worker<System>>, until: Instant) -> Box<Worke
         worker.state.end_lending();
         return worker;
     }
-    inner.queue.set_attention(Attention::Lent { has_refused: false });
+    inner
+        .queue
+        .set_attention(Attention::Lent { has_refused: false });
     inner.post = Post::Lent(worker);
     shared.tell(&mut inner);
     drop(inner);
@@ -43,7 +45,8 @@ pub(super) fn lend(mut worker: Box<Worker<System>>, until: Instant) -> Box<Worke
         shared.waker.reset();
     }
     let (mut worker, is_helped) = shared.take_back();
-    // A queue that a sender keeps full by writing no more than it sends would stay full for ever, also where there is time between its messages.
+    // A queue that a sender keeps full by writing no more than it sends would stay full for ever,
+    // also where there is time between its messages.
     if ready.woken || !is_helped {
         worker.state.end_lending();
     }
@@ -51,7 +54,8 @@ pub(super) fn lend(mut worker: Box<Worker<System>>, until: Instant) -> Box<Worke
 }
 
 impl Shared {
-    /// Ends the lending, once the sender who is at it, if there is one, has written. Says whether there was.
+    /// Ends the lending, once the sender who is at it, if there is one, has written. Says whether
+    /// there was.
     pub(super) fn take_back(&self) -> (Box<Worker<System>>, bool) {
         let mut inner = self.inner.lock();
         inner.queue.set_attention(Attention::Awake);
@@ -71,7 +75,8 @@ impl Worker<System> {
     fn end(mut self) {
         let left = self.finish();
         self.tell(|address| WriterEvent::Stopped { address, left });
-        // What the user's closure holds goes before the end is told: nobody is to wait for it beyond a timeout.
+        // What the user's closure holds goes before the end is told: nobody is to wait for it
+        // beyond a timeout.
         let observer = std::mem::replace(&mut self.observer, Observer::none());
         let _ = guarded(|| drop(observer));
         let mut inner = self.shared.inner.lock();

@@ -11,11 +11,13 @@ pub(super) struct Timing {
     pub(super) keepalive: Option<Duration>,
 }
 
-/// How long a connection must have lived to count as good. A write into a dying connection's buffer succeeds too.
+/// How long a connection must have lived to count as good. A write into a dying connection's buffer
+/// succeeds too.
 pub(super) const PROVEN_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a connection that was made at once after a loss is only watched. A process that dies may lose its connections before its
-/// listening socket: a connect then still succeeds, and what is written goes down with it.
+/// How long a connection that was made at once after a loss is only watched. A process that dies
+/// may lose its connections before its listening socket: a connect then still succeeds, and what is
+/// written goes down with it.
 pub(super) const SETTLES_FOR: Duration = Duration::from_millis(20);
 
 /// How often a connect is tried while the reader's backlog is full: there is nothing to wait on.
@@ -24,8 +26,9 @@ pub(super) const FULL_BACKLOG_PACE: Duration = Duration::from_millis(5);
 /// How often a write is tried again when the kernel is short of memory: nor is there then.
 pub(super) const NO_MEMORY_PACE: Duration = Duration::from_millis(5);
 
-/// How often a write is tried again though the kernel does not say that there is room. Linux says so only when three quarters
-/// of the buffer are free, and takes bytes long before: a slow reader would look like a dead one.
+/// How often a write is tried again though the kernel does not say that there is room. Linux says
+/// so only when three quarters of the buffer are free, and takes bytes long before: a slow reader
+/// would look like a dead one.
 pub(super) const FULL_SOCKET_PACE: Duration = Duration::from_millis(50);
 
 /// How often to look how much the peer has read, while somebody waits for it: nothing tells.

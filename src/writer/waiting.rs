@@ -11,8 +11,13 @@ use super::shared::{Inner, Shared};
 use crate::error::FlushError;
 
 impl Shared {
-    /// Makes room by writing in the thread's stead, or waits until there may be some; false when the time is over.
-    pub(super) fn wait_for_room(&self, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> bool {
+    /// Makes room by writing in the thread's stead, or waits until there may be some; false when
+    /// the time is over.
+    pub(super) fn wait_for_room(
+        &self,
+        inner: &mut MutexGuard<'_, Inner>,
+        deadline: Deadline,
+    ) -> bool {
         if let Some(now) = self.help(inner, deadline) {
             return !has_come(deadline, now);
         }
@@ -29,7 +34,8 @@ impl Shared {
         Self::wait_on(&self.progress, inner, deadline)
     }
 
-    /// A lingering thread would let us wait for nothing, and a sleeping one does not look what was read.
+    /// A lingering thread would let us wait for nothing, and a sleeping one does not look what was
+    /// read.
     pub(super) fn rouse(&self, inner: &mut Inner) {
         let is_worth_it = inner.queue.is_unwritten() || inner.watches_reads();
         if is_worth_it && inner.queue.rouse() == Wake::Yes {
@@ -37,7 +43,11 @@ impl Shared {
         }
     }
 
-    pub(super) fn wait_on(condvar: &Condvar, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> bool {
+    pub(super) fn wait_on(
+        condvar: &Condvar,
+        inner: &mut MutexGuard<'_, Inner>,
+        deadline: Deadline,
+    ) -> bool {
         inner.waiting += 1;
         let in_time = if let Some(deadline) = deadline {
             !condvar.wait_until(inner, deadline).timed_out()
@@ -60,8 +70,8 @@ impl Shared {
         }
     }
 
-    /// Tells of room while more is being made: the sender who has waited longest. To wake all of them, who would fill it at once, costs more than to
-    /// fill it.
+    /// Tells of room while more is being made: the sender who has waited longest. To wake all of
+    /// them, who would fill it at once, costs more than to fill it.
     pub(super) fn tell_of_some_room(&self, inner: &mut Inner) {
         if inner.waiting_for_room > 0 {
             self.room.notify_one();
@@ -79,8 +89,9 @@ impl Shared {
         }
     }
 
-    /// Refuses new messages, and waits until all others have come to the level that is set, if the thread's own end does not wait for that. A connection that was lost
-    /// is told once all that can still come so far has.
+    /// Refuses new messages, and waits until all others have come to the level that is set, if the
+    /// thread's own end does not wait for that. A connection that was lost is told once all
+    /// that can still come so far has.
     pub(super) fn settle(&self, deadline: Deadline) -> Result<(), FlushError> {
         let mut inner = self.inner.lock();
         inner.queue.close();

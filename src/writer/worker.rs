@@ -32,7 +32,8 @@ pub(super) struct Worker<K: Kernel> {
     pub(super) reader: Option<Credentials>,
     /// The kernel has said, while something else was asked of it, that the peer left bytes unread.
     pub(super) was_reset: bool,
-    /// The peer takes nothing more, and owes a receipt: why the connection is lost once that has come.
+    /// The peer takes nothing more, and owes a receipt: why the connection is lost once that has
+    /// come.
     pub(super) refused: Option<io::Error>,
     /// What a sender has seen who wrote in the thread's stead.
     pub(super) bad_receipt: Option<BadReceipt>,
@@ -114,8 +115,9 @@ impl<K: Kernel> Worker<K> {
         Turn::Next
     }
 
-    /// Asks the state under the lock, so that no message and no call slips in between the look and the sleep. With
-    /// `Step::Write` comes what to write; `None` when somebody else has ended the queue.
+    /// Asks the state under the lock, so that no message and no call slips in between the look and
+    /// the sleep. With `Step::Write` comes what to write; `None` when somebody else has ended
+    /// the queue.
     fn next_step(&mut self) -> Option<(Step, Outbox)> {
         let now = self.kernel.now();
         let mut inner = self.shared.inner.lock();
@@ -140,7 +142,11 @@ impl<K: Kernel> Worker<K> {
         if !is_write && !matches!(step, Step::Lend(_)) {
             self.shared.tell_the_rest(&mut inner);
         }
-        let outbox = if is_write { inner.queue.begin_write() } else { Outbox::default() };
+        let outbox = if is_write {
+            inner.queue.begin_write()
+        } else {
+            Outbox::default()
+        };
         if matches!(step, Step::Connect | Step::Wait(WaitFor::Time, _)) {
             // What is sent while nothing can be written has its place among what others send then.
             inner.queue.collect_all();
@@ -188,9 +194,19 @@ impl<K: Kernel> Worker<K> {
                 return self.tell_failure(ConnectError::Io(error), retry_in);
             }
         };
-        if let Some(expected) = self.options.expect_peer_uid.filter(|expected| *expected != reader.uid) {
+        if let Some(expected) = self
+            .options
+            .expect_peer_uid
+            .filter(|expected| *expected != reader.uid)
+        {
             let retry_in = self.state.on_connect_failed(self.kernel.now());
-            return self.tell_failure(ConnectError::WrongPeer { expected, found: reader.uid }, retry_in);
+            return self.tell_failure(
+                ConnectError::WrongPeer {
+                    expected,
+                    found: reader.uid,
+                },
+                retry_in,
+            );
         }
         self.stream = Some(stream);
         self.was_reset = false;
@@ -214,15 +230,22 @@ impl<K: Kernel> Worker<K> {
         }
         let told = match &cause {
             ConnectError::Io(error) => ConnectError::Io(
-                error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error),
+                error
+                    .raw_os_error()
+                    .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error),
             ),
             ConnectError::BacklogFull => ConnectError::BacklogFull,
-            ConnectError::WrongPeer { expected, found } => {
-                ConnectError::WrongPeer { expected: *expected, found: *found }
-            }
+            ConnectError::WrongPeer { expected, found } => ConnectError::WrongPeer {
+                expected: *expected,
+                found: *found,
+            },
         };
         self.outage = Outage::Failing(told);
-        self.tell(|address| WriterEvent::ConnectFailed { address, cause, retry_in });
+        self.tell(|address| WriterEvent::ConnectFailed {
+            address,
+            cause,
+            retry_in,
+        });
     }
 
     /// Writes once. Says whether the kernel took anything.
@@ -294,8 +317,13 @@ impl<K: Kernel> Worker<K> {
         let timeout = until.map(|until| until.saturating_duration_since(self.kernel.now()));
         let stream = self.stream.as_ref();
         let for_receipt = self.shared.inner.lock().ledger.is_owed();
-        let wanted = Wanted { room: what == WaitFor::Room, bytes: for_receipt };
-        let ready = self.kernel.wait(&self.shared.waker, stream, wanted, timeout);
+        let wanted = Wanted {
+            room: what == WaitFor::Room,
+            bytes: for_receipt,
+        };
+        let ready = self
+            .kernel
+            .wait(&self.shared.waker, stream, wanted, timeout);
         self.on_ready(ready);
     }
 
@@ -305,7 +333,10 @@ impl<K: Kernel> Worker<K> {
             self.shared.waker.reset();
         }
         if ready.hangup {
-            let cause = self.refused.take().map_or(LostCause::Closed, LostCause::Failed);
+            let cause = self
+                .refused
+                .take()
+                .map_or(LostCause::Closed, LostCause::Failed);
             return self.lost(cause);
         }
         if ready.room {
@@ -327,7 +358,10 @@ impl<K: Kernel> Worker<K> {
         }
         self.state.on_timed_out(self.kernel.now());
         // A peer that refused bytes has had its time to say how far it got.
-        let cause = self.refused.take().map_or(LostCause::WriteTimeout(after), LostCause::Failed);
+        let cause = self
+            .refused
+            .take()
+            .map_or(LostCause::WriteTimeout(after), LostCause::Failed);
         self.lost(cause);
     }
 
@@ -342,7 +376,14 @@ impl<K: Kernel> Worker<K> {
             // What a dying peer said last still counts. What it got wrong does not matter any more.
             let _ = self.take_receipts();
         }
-        let Some(Leftover { was_reset, unread, has_read }) = self.close() else { return };
+        let Some(Leftover {
+            was_reset,
+            unread,
+            has_read,
+        }) = self.close()
+        else {
+            return;
+        };
         let ending = match cause {
             LostCause::WriteTimeout(_) | LostCause::BadReceipt(_) => Ending::Ours,
             LostCause::Closed | LostCause::Failed(_) if was_reset => Ending::Died,
@@ -354,7 +395,12 @@ impl<K: Kernel> Worker<K> {
         self.shared.tell(&mut inner);
         drop(inner);
         let retry_in = self.state.on_lost(self.kernel.now());
-        self.tell(|address| WriterEvent::Lost { address, cause, unread, retry_in });
+        self.tell(|address| WriterEvent::Lost {
+            address,
+            cause,
+            unread,
+            retry_in,
+        });
         if let Some(Tally { bytes: len, .. }) = given_up {
             self.tell(|address| WriterEvent::GivenUp { address, len });
         }
@@ -364,14 +410,19 @@ impl<K: Kernel> Worker<K> {
     fn close(&mut self) -> Option<Leftover> {
         let stream = self.stream.take()?;
         self.refused = None;
-        // In this order: what a peer leaves unread when it closes is not counted any more, but told then.
+        // In this order: what a peer leaves unread when it closes is not counted any more, but told
+        // then.
         let is_drained = stream.unread() == Some(0);
         let was_reset = stream.lost_unread() || self.was_reset;
         // A question that nobody read is no message.
         let unread = was_reset && self.shared.inner.lock().ledger.has_unhandled();
         self.shared.counters.set_connected(false);
         self.shared.counters.lost_with_unread.add(u64::from(unread));
-        Some(Leftover { was_reset, unread, has_read: is_drained && !was_reset })
+        Some(Leftover {
+            was_reset,
+            unread,
+            has_read: is_drained && !was_reset,
+        })
     }
 
     /// Ends the queue, if nobody has, and closes.
@@ -387,7 +438,10 @@ impl<K: Kernel> Worker<K> {
 
     pub(super) fn tell(&self, event: impl FnOnce(crate::address::Address) -> WriterEvent) {
         let counters = &self.shared.counters;
-        self.observer.tell(|| event(self.shared.address.clone()), || counters.observer_panics.add(1));
+        self.observer.tell(
+            || event(self.shared.address.clone()),
+            || counters.observer_panics.add(1),
+        );
     }
 }
 

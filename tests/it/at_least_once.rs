@@ -1,4 +1,5 @@
-//! Delivery at least once, as a peer sees it that reads, answers, stays silent, lies or dies; and with a reader of ours.
+//! Delivery at least once, as a peer sees it that reads, answers, stays silent, lies or dies; and
+//! with a reader of ours.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, OpenOptions};
@@ -25,7 +26,10 @@ use crate::support::{
 /// A writer that delivers at least once, to a reader that is lost often.
 fn keeping(builder: WriterBuilder) -> WriterBuilder {
     let waits = Duration::from_millis(1)..Duration::from_millis(10);
-    builder.delivery(Delivery::AtLeastOnce).backoff_min(waits.start).backoff_max(waits.end)
+    builder
+        .delivery(Delivery::AtLeastOnce)
+        .backoff_min(waits.start)
+        .backoff_max(waits.end)
 }
 
 fn keeping_writer(place: &Place) -> (Writer, Notes<String>) {
@@ -38,21 +42,30 @@ fn confirmed(writer: &Writer) -> u64 {
 
 #[track_caller]
 fn wait_for_confirmed(writer: &Writer, count: u64) {
-    wait_until(&format!("{count} are confirmed"), || confirmed(writer) >= count);
+    wait_until(&format!("{count} are confirmed"), || {
+        confirmed(writer) >= count
+    });
     assert_eq!(confirmed(writer), count);
 }
 
-/// Messages of the lengths that are kept in different ways: many in a block, and one in a block of its own.
+/// Messages of the lengths that are kept in different ways: many in a block, and one in a block of
+/// its own.
 fn of_many_lengths() -> Vec<Vec<u8>> {
     let lens = [5, 200, 40_000, 1, 70_000, 33_000, 127, 128];
-    lens.iter().zip(0..).map(|(len, number)| vec![number; *len]).collect()
+    lens.iter()
+        .zip(0..)
+        .map(|(len, number)| vec![number; *len])
+        .collect()
 }
 
 /// Ends the shutdown with messages left, which are in the books.
 #[track_caller]
 fn finish_with_left(writer: &Writer, left: u64) {
     let report = writer.shutdown(SHORT).unwrap();
-    assert_eq!((report.left.messages, report.metrics.failed.left), (left, report.left));
+    assert_eq!(
+        (report.left.messages, report.metrics.failed.left),
+        (left, report.left)
+    );
     assert_eq!(report.metrics.queued.messages, 0);
     assert_balanced_by_receipts(writer);
 }
@@ -87,10 +100,16 @@ fn every_message_is_confirmed_in_the_end_and_none_is_sent_twice() {
     send_all(&writer, &of_many_lengths());
     finish_with_receipts(&writer);
     let metrics = writer.metrics();
-    assert_eq!((metrics.confirmed, metrics.sent), (metrics.accepted, metrics.accepted));
+    assert_eq!(
+        (metrics.confirmed, metrics.sent),
+        (metrics.accepted, metrics.accepted)
+    );
     assert_eq!((metrics.resent.messages, metrics.connects), (0, 1));
     assert!(!events.has("NoReceipt"), "{:?}", events.all());
-    assert_eq!(collector.stop(), [numbered(20_000), of_many_lengths()].concat());
+    assert_eq!(
+        collector.stop(),
+        [numbered(20_000), of_many_lengths()].concat()
+    );
 }
 
 #[test]
@@ -118,19 +137,29 @@ fn a_receipt_counts_also_when_it_comes_in_pieces() {
 fn a_late_receipt_counts_and_makes_room() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
-    let (writer, events) =
-        writer_with(&place.socket(), |builder| keeping(builder).write_timeout(SHORT).queue_capacity(2));
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        keeping(builder).write_timeout(SHORT).queue_capacity(2)
+    });
     send_all(&writer, &numbered(2));
     let mut peer = raw.meet();
     peer.wait_for_question(2);
     events.wait_for("NoReceipt");
-    assert_eq!(writer.try_send("there is no room"), Err(SendError::Full(())));
+    assert_eq!(
+        writer.try_send("there is no room"),
+        Err(SendError::Full(()))
+    );
     peer.answer(2);
     writer.send_timeout("there is room", PATIENCE).unwrap();
     peer.wait_for_question(3);
     peer.answer(3);
     finish_with_receipts(&writer);
-    assert_eq!((writer.metrics().confirmed.messages, writer.metrics().connects), (3, 1));
+    assert_eq!(
+        (
+            writer.metrics().confirmed.messages,
+            writer.metrics().connects
+        ),
+        (3, 1)
+    );
 }
 
 #[test]
@@ -149,12 +178,19 @@ fn exactly_what_no_receipt_covers_is_sent_again_in_order_and_from_its_first_byte
         let mut peer = raw.meet();
         let rest = &messages[covered..];
         peer.wait_for_question(rest.len());
-        assert!(peer.messages == rest, "{} after a receipt for {covered}", peer.messages.len());
+        assert!(
+            peer.messages == rest,
+            "{} after a receipt for {covered}",
+            peer.messages.len()
+        );
         peer.answer(rest.len());
         finish_with_receipts(&writer);
         let metrics = writer.metrics();
         assert_eq!(metrics.resent.messages, u64::try_from(rest.len()).unwrap());
-        assert_eq!((metrics.sent, metrics.confirmed), (metrics.accepted, metrics.accepted));
+        assert_eq!(
+            (metrics.sent, metrics.confirmed),
+            (metrics.accepted, metrics.accepted)
+        );
     }
 }
 
@@ -162,7 +198,9 @@ fn exactly_what_no_receipt_covers_is_sent_again_in_order_and_from_its_first_byte
 fn a_message_that_is_only_half_gone_is_sent_again_whole_behind_the_unconfirmed() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_with(&place.socket(), |builder| keeping(builder).send_buffer_size(4096));
+    let (writer, _) = writer_with(&place.socket(), |builder| {
+        keeping(builder).send_buffer_size(4096)
+    });
     let messages = [numbered(4), vec![vec![7; 1_000_000]], numbered(3)].concat();
     send_all(&writer, &messages);
     let mut peer = raw.meet();
@@ -175,7 +213,13 @@ fn a_message_that_is_only_half_gone_is_sent_again_whole_behind_the_unconfirmed()
     assert!(peer.messages == messages[3..]);
     peer.answer(5);
     finish_with_receipts(&writer);
-    assert_eq!((writer.metrics().resent.messages, writer.metrics().sent.messages), (1, 8));
+    assert_eq!(
+        (
+            writer.metrics().resent.messages,
+            writer.metrics().sent.messages
+        ),
+        (1, 8)
+    );
 }
 
 #[test]
@@ -197,7 +241,13 @@ fn a_loss_during_the_repeats_repeats_them_once_more_and_the_newer_ones_follow() 
     assert_eq!(peer.messages, messages);
     peer.answer(9);
     finish_with_receipts(&writer);
-    assert_eq!((writer.metrics().resent.messages, writer.metrics().sent.messages), (6 + 7 + 8, 9));
+    assert_eq!(
+        (
+            writer.metrics().resent.messages,
+            writer.metrics().sent.messages
+        ),
+        (6 + 7 + 8, 9)
+    );
 }
 
 // With a peer that does not answer.
@@ -206,8 +256,9 @@ fn a_loss_during_the_repeats_repeats_them_once_more_and_the_newer_ones_follow() 
 fn a_peer_that_never_answers_is_told_of_once_and_its_messages_are_kept_within_the_bounds() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
-    let (writer, events) =
-        writer_with(&place.socket(), |builder| keeping(builder).write_timeout(SHORT).queue_capacity(8));
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        keeping(builder).write_timeout(SHORT).queue_capacity(8)
+    });
     send_all(&writer, &numbered(7));
     let mut peer = raw.meet();
     peer.wait_for_question(7);
@@ -216,11 +267,22 @@ fn a_peer_that_never_answers_is_told_of_once_and_its_messages_are_kept_within_th
     writer.try_send("message 7").unwrap();
     peer.wait_for_question(8);
     let_pass(4 * SHORT);
-    assert_eq!(writer.try_send("there is no room"), Err(SendError::Full(())));
-    assert!(matches!(writer.flush(Level::Handled, SHORT), Err(FlushError::Timeout { left: 8, .. })));
+    assert_eq!(
+        writer.try_send("there is no room"),
+        Err(SendError::Full(()))
+    );
+    assert!(matches!(
+        writer.flush(Level::Handled, SHORT),
+        Err(FlushError::Timeout { left: 8, .. })
+    ));
     assert_eq!(writer.metrics().queued.messages, 8);
     finish_with_left(&writer, 8);
-    assert_eq!(events.count(|event| event.starts_with("NoReceipt")), 1, "{:?}", events.all());
+    assert_eq!(
+        events.count(|event| event.starts_with("NoReceipt")),
+        1,
+        "{:?}",
+        events.all()
+    );
     assert!(!events.has("Lost"), "it took every byte");
     peer.read_to_end();
     assert_eq!(peer.messages, numbered(8));
@@ -230,9 +292,13 @@ fn a_peer_that_never_answers_is_told_of_once_and_its_messages_are_kept_within_th
 fn silence_is_told_again_after_an_answer_and_on_the_next_connection() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| keeping(builder).write_timeout(SHORT));
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        keeping(builder).write_timeout(SHORT)
+    });
     let wait_for_silence = |times| {
-        wait_until("the silence is told", || events.count(|event| event.starts_with("NoReceipt")) >= times);
+        wait_until("the silence is told", || {
+            events.count(|event| event.starts_with("NoReceipt")) >= times
+        });
     };
     send_all(&writer, &numbered(3));
     let mut peer = raw.meet();
@@ -265,7 +331,13 @@ fn the_bounds_count_what_no_receipt_covers() {
     peer.wait_for_question(3);
     peer.answer(3);
     finish_with_receipts(&writer);
-    assert_eq!((writer.metrics().dropped.full.messages, writer.metrics().sent.bytes), (2, 160));
+    assert_eq!(
+        (
+            writer.metrics().dropped.full.messages,
+            writer.metrics().sent.bytes
+        ),
+        (2, 160)
+    );
 }
 
 #[test]
@@ -275,10 +347,12 @@ fn a_peer_that_closes_its_sending_side_is_a_silent_one_and_costs_no_work() {
     let (events, thread) = (Notes::new(), WatchedThread::new());
     let (writer, _) = writer_with(&place.socket(), |builder| {
         let (observe, thread) = (events.observer::<WriterEvent>(), thread.clone());
-        keeping(builder).write_timeout(SHORT).on_event(move |event| {
-            thread.note();
-            observe(event);
-        })
+        keeping(builder)
+            .write_timeout(SHORT)
+            .on_event(move |event| {
+                thread.note();
+                observe(event);
+            })
     });
     send_all(&writer, &numbered(3));
     let mut peer = raw.meet();
@@ -292,7 +366,10 @@ fn a_peer_that_closes_its_sending_side_is_a_silent_one_and_costs_no_work() {
     peer.wait_for_question(4);
     thread.wait_for_rest();
     let metrics = writer.metrics();
-    assert_eq!((metrics.writes, metrics.connects, metrics.queued.messages), (writes + 1, 1, 4));
+    assert_eq!(
+        (metrics.writes, metrics.connects, metrics.queued.messages),
+        (writes + 1, 1, 4)
+    );
     assert_eq!(events.count(|event| event.starts_with("NoReceipt")), 1);
     drop(peer);
     let mut peer = raw.meet();
@@ -308,7 +385,9 @@ fn a_writer_that_waits_for_a_receipt_rests() {
     let thread = WatchedThread::new();
     let (writer, _) = writer_with(&place.socket(), |builder| {
         let thread = thread.clone();
-        keeping(builder).write_timeout(PATIENCE).on_event(move |_| thread.note())
+        keeping(builder)
+            .write_timeout(PATIENCE)
+            .on_event(move |_| thread.note())
     });
     send_all(&writer, &numbered(3));
     let mut peer = raw.meet();
@@ -332,10 +411,16 @@ fn a_writer_that_waits_for_a_receipt_rests() {
 fn a_receipt_that_cannot_be_true_ends_the_connection_and_the_rest_is_sent_again() {
     for (lie, told) in [
         (&[4][..], "BadReceipt(TooHigh { count: 4, written: 3 })"),
-        (&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01], "BadReceipt(TooHigh"),
+        (
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+            "BadReceipt(TooHigh",
+        ),
         (&[0], "BadReceipt(Fell { count: 0, before: 1 })"),
         (&[0x80; 10], "BadReceipt(Invalid)"),
-        (&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02], "BadReceipt(Invalid)"),
+        (
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02],
+            "BadReceipt(Invalid)",
+        ),
     ] {
         let place = Place::new();
         let raw = RawReader::bind(&place.socket());
@@ -353,8 +438,16 @@ fn a_receipt_that_cannot_be_true_ends_the_connection_and_the_rest_is_sent_again(
         assert_eq!(peer.messages, numbered(3)[1..]);
         peer.answer(2);
         finish_with_receipts(&writer);
-        assert_eq!((writer.metrics().connects, writer.metrics().resent.messages), (2, 2));
-        assert_eq!(events.count(|event| event.starts_with("Lost")), 1, "{:?}", events.all());
+        assert_eq!(
+            (writer.metrics().connects, writer.metrics().resent.messages),
+            (2, 2)
+        );
+        assert_eq!(
+            events.count(|event| event.starts_with("Lost")),
+            1,
+            "{:?}",
+            events.all()
+        );
     }
 }
 
@@ -362,7 +455,9 @@ fn a_receipt_that_cannot_be_true_ends_the_connection_and_the_rest_is_sent_again(
 fn no_message_is_given_up_because_its_reader_lies() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| keeping(builder).send_buffer_size(4096));
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        keeping(builder).send_buffer_size(4096)
+    });
     writer.try_send("before").unwrap();
     writer.try_send(vec![1; 1_000_000]).unwrap();
     for round in 1..=5 {
@@ -370,7 +465,9 @@ fn no_message_is_given_up_because_its_reader_lies() {
         peer.wait_for_question(1);
         peer.wait_for_a_part();
         peer.answer(9);
-        wait_until("the lie is found out", || events.count(|event| event.contains("TooHigh")) >= round);
+        wait_until("the lie is found out", || {
+            events.count(|event| event.contains("TooHigh")) >= round
+        });
     }
     let mut peer = raw.meet();
     peer.wait_for_question(2);
@@ -385,7 +482,9 @@ fn no_message_is_given_up_because_its_reader_lies() {
 fn what_a_peer_covers_after_it_has_closed_its_receiving_side_is_not_sent_again() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| keeping(builder).write_timeout(PATIENCE));
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        keeping(builder).write_timeout(PATIENCE)
+    });
     send_all(&writer, &numbered(5));
     let mut peer = raw.meet();
     peer.wait_for_question(5);
@@ -403,14 +502,23 @@ fn what_a_peer_covers_after_it_has_closed_its_receiving_side_is_not_sent_again()
     assert_eq!(peer.messages, numbered(6)[4..]);
     peer.answer(2);
     finish_with_receipts(&writer);
-    assert_eq!((writer.metrics().resent.messages, writer.metrics().sent.messages), (1, 6));
+    assert_eq!(
+        (
+            writer.metrics().resent.messages,
+            writer.metrics().sent.messages
+        ),
+        (1, 6)
+    );
 }
 
 #[test]
-fn a_peer_that_takes_nothing_more_and_owes_a_receipt_is_waited_for_no_longer_than_the_write_timeout() {
+fn a_peer_that_takes_nothing_more_and_owes_a_receipt_is_waited_for_no_longer_than_the_write_timeout()
+ {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| keeping(builder).write_timeout(SHORT));
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        keeping(builder).write_timeout(SHORT)
+    });
     send_all(&writer, &numbered(2));
     let mut silent = raw.meet();
     silent.wait_for_question(2);
@@ -429,7 +537,9 @@ fn a_question_that_a_stopping_peer_refuses_does_not_lose_its_last_receipts() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, _) = writer_with(&place.socket(), |builder| {
-        keeping(builder).write_timeout(PATIENCE).keepalive(Duration::from_millis(5))
+        keeping(builder)
+            .write_timeout(PATIENCE)
+            .keepalive(Duration::from_millis(5))
     });
     send_all(&writer, &numbered(3));
     let mut peer = raw.meet();
@@ -459,25 +569,34 @@ fn a_planned_stop_of_the_reader_repeats_nothing() {
     let collector = Collector::start(&place.socket());
     finish_with_receipts(&writer);
     received.extend(collector.stop());
-    assert!(received == vec![numbered(100); 20].concat(), "{} messages", received.len());
+    assert!(
+        received == vec![numbered(100); 20].concat(),
+        "{} messages",
+        received.len()
+    );
     assert_eq!(writer.metrics().resent.messages, 0);
     assert!(!events.has("unread: true"));
 }
 
 #[test]
 fn a_planned_stop_of_a_reader_that_falls_behind_repeats_no_more_than_a_block() {
-    // When the reader stops, some block has come in part and without its question: no receipt can cover that.
+    // When the reader stops, some block has come in part and without its question: no receipt can
+    // cover that.
     for send_buffer_size in [212_992, 4096] {
         let place = Place::new();
         let reader = Scripted::start(&place.socket());
         let (writer, _) = writer_with(&place.socket(), |builder| {
-            keeping(builder).write_timeout(PATIENCE).send_buffer_size(send_buffer_size)
+            keeping(builder)
+                .write_timeout(PATIENCE)
+                .send_buffer_size(send_buffer_size)
         });
         writer.try_send("block").unwrap();
         reader.wait_for("block", 1);
         // Far more than the kernel holds.
-        let messages: Vec<_> =
-            numbered(8_000).into_iter().map(|text| [text, vec![b'.'; 500]].concat()).collect();
+        let messages: Vec<_> = numbered(8_000)
+            .into_iter()
+            .map(|text| [text, vec![b'.'; 500]].concat())
+            .collect();
         send_all(&writer, &messages);
         let received = thread::scope(|scope| {
             let stopping = scope.spawn(|| reader.reader.shutdown(PATIENCE).unwrap());
@@ -491,8 +610,15 @@ fn a_planned_stop_of_a_reader_that_falls_behind_repeats_no_more_than_a_block() {
         finish_with_receipts(&writer);
         let rest = collector.stop();
         let resent = writer.metrics().resent.messages;
-        assert!(resent * 500 <= 128 * 1024, "{resent} with a buffer of {send_buffer_size}");
-        assert_eq!(received + u64::try_from(rest.len()).unwrap(), 8_001 + resent, "each once but those");
+        assert!(
+            resent * 500 <= 128 * 1024,
+            "{resent} with a buffer of {send_buffer_size}"
+        );
+        assert_eq!(
+            received + u64::try_from(rest.len()).unwrap(),
+            8_001 + resent,
+            "each once but those"
+        );
     }
 }
 
@@ -501,9 +627,17 @@ fn a_reader_that_is_killed_again_and_again_loses_nothing() {
     const NAME: &str = "at_least_once::a_reader_that_is_killed_again_and_again_loses_nothing";
     if let Some(path) = Child::path() {
         // What is in the file was handled: a kill does not take it away, but may leave half a line.
-        let log = OpenOptions::new().create(true).append(true).open(path.with_extension("log")).unwrap();
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path.with_extension("log"))
+            .unwrap();
         let handle = move |message: &[u8]| (&log).write_all(&[b"\n", message, b"\n"].concat());
-        let reader = Reader::builder(&path).bind().unwrap().start(handle).unwrap();
+        let reader = Reader::builder(&path)
+            .bind()
+            .unwrap()
+            .start(handle)
+            .unwrap();
         Child::wait_for_end();
         let _ = reader.shutdown(PATIENCE).unwrap();
         return;
@@ -517,7 +651,9 @@ fn a_reader_that_is_killed_again_and_again_loses_nothing() {
         let sending = scope.spawn(|| {
             let mut number = 0;
             while !over.load(Ordering::SeqCst) {
-                writer.send_timeout(format!("message {number}"), PATIENCE).unwrap();
+                writer
+                    .send_timeout(format!("message {number}"), PATIENCE)
+                    .unwrap();
                 number += 1;
             }
             number
@@ -593,9 +729,15 @@ fn a_connection_is_told_before_its_loss_even_when_the_peer_hangs_up_at_once() {
     });
     let _ = writer.shutdown(Duration::ZERO).unwrap();
     let told = events.all();
-    let links = told.iter().filter(|event| event.starts_with("Connected") || event.starts_with("Lost"));
+    let links = told
+        .iter()
+        .filter(|event| event.starts_with("Connected") || event.starts_with("Lost"));
     for (at, event) in links.enumerate() {
-        assert_eq!(event.starts_with("Connected"), at % 2 == 0, "event {at} is {event}");
+        assert_eq!(
+            event.starts_with("Connected"),
+            at % 2 == 0,
+            "event {at} is {event}"
+        );
     }
 }
 
@@ -603,8 +745,9 @@ fn a_connection_is_told_before_its_loss_even_when_the_peer_hangs_up_at_once() {
 fn a_question_that_was_not_read_is_no_message_unread() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
-    let (writer, events) =
-        writer_with(&place.socket(), |builder| keeping(builder).keepalive(Duration::from_millis(5)));
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        keeping(builder).keepalive(Duration::from_millis(5))
+    });
     send_all(&writer, &numbered(3));
     let mut peer = raw.meet();
     peer.wait_for_question(3);
@@ -639,11 +782,17 @@ fn refuse_for_ever(len: usize, before: usize) {
     finish_with_receipts(&writer);
     let metrics = writer.metrics();
     assert_eq!(
-        (metrics.failed.given_up.messages, metrics.failed.given_up.bytes),
+        (
+            metrics.failed.given_up.messages,
+            metrics.failed.given_up.bytes
+        ),
         (1, len.try_into().unwrap())
     );
     assert_eq!(events.count(|event| event.starts_with("GivenUp")), 1);
-    assert_eq!(metrics.confirmed.messages, u64::try_from(good.len()).unwrap());
+    assert_eq!(
+        metrics.confirmed.messages,
+        u64::try_from(good.len()).unwrap()
+    );
     let came: BTreeSet<_> = collector.stop().into_iter().collect();
     assert_eq!(came, good.into_iter().collect());
 }
@@ -680,17 +829,28 @@ impl Handler for Store {
     type Error = &'static str;
 
     fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error> {
-        self.batches.lock().entry(peer.connection).or_default().push(message.to_vec());
+        self.batches
+            .lock()
+            .entry(peer.connection)
+            .or_default()
+            .push(message.to_vec());
         Ok(())
     }
 
     fn batch_end(&self, peer: &Peer) -> Result<(), Self::Error> {
         let batch = self.batches.lock().remove(&peer.connection);
         let count_down = |left: usize| left.checked_sub(1);
-        if self.failures_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down).is_ok() {
+        if self
+            .failures_left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down)
+            .is_ok()
+        {
             return Err("the disk is full");
         }
-        batch.into_iter().flatten().for_each(|message| self.kept.add(message));
+        batch
+            .into_iter()
+            .flatten()
+            .for_each(|message| self.kept.add(message));
         Ok(())
     }
 }
@@ -700,7 +860,10 @@ fn a_message_that_planned_stops_cut_again_and_again_is_kept() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, events) = writer_with(&place.socket(), |builder| {
-        keeping(builder).send_buffer_size(4096).backoff_min(Duration::from_millis(1)).write_timeout(PATIENCE)
+        keeping(builder)
+            .send_buffer_size(4096)
+            .backoff_min(Duration::from_millis(1))
+            .write_timeout(PATIENCE)
     });
     writer.try_send(vec![1; 1_000_000]).unwrap();
     // All behind one listener, as of a socket of systemd's.
@@ -723,15 +886,26 @@ fn a_batch_comes_again_until_it_is_stored() {
     let place = Place::new();
     let kept = Notes::new();
     let failures_left = AtomicUsize::new(4);
-    let store = Store { batches: Mutex::default(), kept: kept.clone(), failures_left };
-    let reader = Reader::builder(place.socket()).bind().unwrap().start_handler(store).unwrap();
+    let store = Store {
+        batches: Mutex::default(),
+        kept: kept.clone(),
+        failures_left,
+    };
+    let reader = Reader::builder(place.socket())
+        .bind()
+        .unwrap()
+        .start_handler(store)
+        .unwrap();
     let (writer, events) = keeping_writer(&place);
     send_all(&writer, &numbered(500));
     finish_with_receipts(&writer);
     let kept: BTreeSet<_> = kept.all().into_iter().collect();
     assert_eq!(kept, numbered(500).into_iter().collect());
     let metrics = writer.metrics();
-    assert_eq!((metrics.confirmed.messages, metrics.failed.total().messages), (500, 0));
+    assert_eq!(
+        (metrics.confirmed.messages, metrics.failed.total().messages),
+        (500, 0)
+    );
     assert!(metrics.resent.messages > 0 && events.has("Lost"));
     assert_eq!(reader.shutdown(PATIENCE).unwrap().metrics.handler_errors, 4);
 }
@@ -746,8 +920,22 @@ fn an_error_or_a_panic_of_the_handler_repeats_nothing() {
     }
     finish_with_receipts(&writer);
     let metrics = writer.metrics();
-    assert_eq!((metrics.confirmed.messages, metrics.resent.messages, metrics.connects), (200, 0, 1));
-    assert_eq!((reader.count("fine"), reader.count("fail"), reader.count("panic")), (100, 50, 50));
+    assert_eq!(
+        (
+            metrics.confirmed.messages,
+            metrics.resent.messages,
+            metrics.connects
+        ),
+        (200, 0, 1)
+    );
+    assert_eq!(
+        (
+            reader.count("fine"),
+            reader.count("fail"),
+            reader.count("panic")
+        ),
+        (100, 50, 50)
+    );
 }
 
 #[test]
@@ -755,16 +943,23 @@ fn messages_for_a_handler_slower_than_the_write_timeout_are_confirmed_in_the_end
     let place = Place::new();
     let came = Notes::new();
     let notes = came.clone();
-    let reader = Reader::builder(place.socket()).bind().unwrap().start(move |message| {
-        // What one read brings takes it several write timeouts.
-        thread::park_timeout(Duration::from_millis(1));
-        notes.add(message.to_vec());
-        Ok::<(), io::Error>(())
-    });
+    let reader = Reader::builder(place.socket())
+        .bind()
+        .unwrap()
+        .start(move |message| {
+            // What one read brings takes it several write timeouts.
+            thread::park_timeout(Duration::from_millis(1));
+            notes.add(message.to_vec());
+            Ok::<(), io::Error>(())
+        });
     let reader = reader.unwrap();
-    let (writer, _) = writer_with(&place.socket(), |builder| keeping(builder).write_timeout(SHORT));
-    let messages: Vec<_> =
-        numbered(1_000).into_iter().map(|text| [text, vec![b'.'; 1_000]].concat()).collect();
+    let (writer, _) = writer_with(&place.socket(), |builder| {
+        keeping(builder).write_timeout(SHORT)
+    });
+    let messages: Vec<_> = numbered(1_000)
+        .into_iter()
+        .map(|text| [text, vec![b'.'; 1_000]].concat())
+        .collect();
     send_all(&writer, &messages);
     finish_with_receipts(&writer);
     let came: BTreeSet<_> = came.all().into_iter().collect();
@@ -807,8 +1002,8 @@ fn what_waits_for_a_receipt_costs_little_more_than_its_bytes() {
     let before = memory(child.id(), "RssAnon");
     child.lines.wait_for("written");
     let grown = memory(child.id(), "RssAnon").saturating_sub(before);
-    // A message and its question are 22 bytes; the peer keeps a copy. In a block of its own each would cost 4 KiB. The allocator has its share, whatever
-    // the number of messages.
+    // A message and its question are 22 bytes; the peer keeps a copy. In a block of its own each
+    // would cost 4 KiB. The allocator has its share, whatever the number of messages.
     assert!(grown < COUNT, "{COUNT} messages cost {grown} KiB");
     child.finish();
 }
@@ -820,7 +1015,9 @@ fn the_oldest_that_the_peer_does_not_have_are_dropped_to_make_room() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, _) = writer_with(&place.socket(), |builder| {
-        let builder = keeping(builder).send_buffer_size(4096).write_timeout(PATIENCE);
+        let builder = keeping(builder)
+            .send_buffer_size(4096)
+            .write_timeout(PATIENCE);
         builder.queue_capacity(8).overflow(Overflow::DropOldest)
     });
     let messages = numbered(20);
@@ -831,7 +1028,8 @@ fn the_oldest_that_the_peer_does_not_have_are_dropped_to_make_room() {
     let large = vec![7; 1_000_000];
     writer.try_send(large.clone()).unwrap();
     peer.wait_for_a_part();
-    // Three fit, and each of the rest takes the place of one of these. What is being written at the moment stays, so it may take a while.
+    // Three fit, and each of the rest takes the place of one of these. What is being written at the
+    // moment stays, so it may take a while.
     send_all(&writer, &messages[4..20]);
     assert_eq!(writer.metrics().dropped.oldest.messages, 13);
     assert_balanced_by_receipts(&writer);
@@ -845,7 +1043,13 @@ fn the_oldest_that_the_peer_does_not_have_are_dropped_to_make_room() {
     assert_eq!((newest.len(), newest.last()), (3, messages.last()));
     peer.answer(8);
     finish_with_receipts(&writer);
-    assert_eq!((writer.metrics().confirmed.messages, writer.metrics().dropped.oldest.messages), (8, 13));
+    assert_eq!(
+        (
+            writer.metrics().confirmed.messages,
+            writer.metrics().dropped.oldest.messages
+        ),
+        (8, 13)
+    );
 }
 
 #[test]
@@ -853,14 +1057,25 @@ fn nothing_is_dropped_to_make_room_when_the_peer_has_it_all() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, _) = writer_with(&place.socket(), |builder| {
-        keeping(builder).queue_capacity(3).overflow(Overflow::DropOldest)
+        keeping(builder)
+            .queue_capacity(3)
+            .overflow(Overflow::DropOldest)
     });
     send_all(&writer, &numbered(3));
     let mut peer = raw.meet();
     peer.wait_for_question(3);
-    assert_eq!(writer.try_send("there is no room"), Err(SendError::Full(())));
+    assert_eq!(
+        writer.try_send("there is no room"),
+        Err(SendError::Full(()))
+    );
     let metrics = writer.metrics();
-    assert_eq!((metrics.dropped.oldest.messages, metrics.dropped.full.messages), (0, 1));
+    assert_eq!(
+        (
+            metrics.dropped.oldest.messages,
+            metrics.dropped.full.messages
+        ),
+        (0, 1)
+    );
     peer.answer(3);
     finish_with_receipts(&writer);
 }
@@ -871,7 +1086,10 @@ fn an_idle_connection_is_kept_alive_in_either_delivery() {
         let place = Place::new();
         let raw = RawReader::bind(&place.socket());
         let (writer, events) = writer_with(&place.socket(), |builder| {
-            builder.delivery(delivery).keepalive(Duration::from_millis(1)).write_timeout(PATIENCE)
+            builder
+                .delivery(delivery)
+                .keepalive(Duration::from_millis(1))
+                .write_timeout(PATIENCE)
         });
         let mut peer = raw.meet();
         // It may answer, or not.
@@ -887,8 +1105,14 @@ fn an_idle_connection_is_kept_alive_in_either_delivery() {
         peer.wait_for_questions(asked + 5);
         let report = writer.shutdown(PATIENCE).unwrap();
         let confirmed = u64::from(delivery == Delivery::AtLeastOnce);
-        assert_eq!((report.left.messages, report.metrics.confirmed.messages), (0, confirmed));
-        assert_eq!((report.metrics.sent.messages, report.metrics.connects), (1, 1));
+        assert_eq!(
+            (report.left.messages, report.metrics.confirmed.messages),
+            (0, confirmed)
+        );
+        assert_eq!(
+            (report.metrics.sent.messages, report.metrics.connects),
+            (1, 1)
+        );
         assert!(!events.has("Lost"), "{:?}", events.all());
     }
 }

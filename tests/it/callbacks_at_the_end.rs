@@ -12,13 +12,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use uds_ipc::{
-    Delivery, Handler, Overflow, Peer, Reader, ReaderEvent, ReaderReport, SendError, Writer, WriterEvent,
+    Delivery, Handler, Overflow, Peer, Reader, ReaderEvent, ReaderReport, SendError, Writer,
+    WriterEvent,
 };
 
 use crate::support::acts::{Act, Bomb, Cast, On, panic_quietly, show};
 use crate::support::{
-    Collector, Gate, Notes, PATIENCE, Place, SHORT, Scripted, connect, frame, returns, send_and_close,
-    wait_until,
+    Collector, Gate, Notes, PATIENCE, Place, SHORT, Scripted, connect, frame, returns,
+    send_and_close, wait_until,
 };
 
 #[test]
@@ -34,10 +35,17 @@ fn two_readers_whose_handlers_shut_each_other_down_both_end_at_their_deadlines()
             told.add(String::from_utf8_lossy(message).into_owned());
             wait_until("the other handler is called", || told.len() >= 2);
             let victim = cast.reader(other).get().unwrap();
-            told.add(format!("{:?}", victim.shutdown(SHORT).map(|report| report.cut)));
+            told.add(format!(
+                "{:?}",
+                victim.shutdown(SHORT).map(|report| report.cut)
+            ));
             Ok::<(), io::Error>(())
         };
-        Reader::builder(path).bind().unwrap().start(handler).unwrap()
+        Reader::builder(path)
+            .bind()
+            .unwrap()
+            .start(handler)
+            .unwrap()
     };
     cast.reader(On::Same).put(start(On::Same, On::Other));
     cast.reader(On::Other).put(start(On::Other, On::Same));
@@ -47,7 +55,10 @@ fn two_readers_whose_handlers_shut_each_other_down_both_end_at_their_deadlines()
     told.wait_for_len(4);
     // Each was held up by the other's handler, until the first of the deadlines let one of them go.
     let ends = &told.all()[2..];
-    assert!(ends[0] == "Ok(1)" && ["Ok(0)", "Ok(1)"].contains(&&*ends[1]), "{ends:?}");
+    assert!(
+        ends[0] == "Ok(1)" && ["Ok(0)", "Ok(1)"].contains(&&*ends[1]),
+        "{ends:?}"
+    );
     for on in [On::Same, On::Other] {
         let reader = cast.reader(on).take().unwrap();
         wait_until("its threads end", || reader.metrics().threads == 0);
@@ -66,7 +77,10 @@ fn a_handler_and_its_writers_observer_that_shut_each_other_down_both_end_at_thei
         notes.add("handler".to_owned());
         wait_until("the observer is called", || notes.has("observer"));
         let writer = in_handler.writer(On::Same).get().unwrap();
-        notes.add(format!("{:?}", writer.shutdown(SHORT).map(|report| report.left.messages)));
+        notes.add(format!(
+            "{:?}",
+            writer.shutdown(SHORT).map(|report| report.left.messages)
+        ));
         Ok::<(), io::Error>(())
     };
     let observer = move |event: &WriterEvent| {
@@ -74,18 +88,39 @@ fn a_handler_and_its_writers_observer_that_shut_each_other_down_both_end_at_thei
             also_notes.add("observer".to_owned());
             wait_until("the handler is called", || also_notes.has("handler"));
             let reader = in_observer.reader(On::Same).get().unwrap();
-            also_notes.add(format!("{:?}", reader.shutdown(SHORT).map(|report| report.cut)));
+            also_notes.add(format!(
+                "{:?}",
+                reader.shutdown(SHORT).map(|report| report.cut)
+            ));
         }
     };
-    cast.reader(On::Same).put(Reader::builder(place.socket()).bind().unwrap().start(handler).unwrap());
-    cast.writer(On::Same).put(Writer::builder(place.socket()).on_event(observer).start().unwrap());
+    cast.reader(On::Same).put(
+        Reader::builder(place.socket())
+            .bind()
+            .unwrap()
+            .start(handler)
+            .unwrap(),
+    );
+    cast.writer(On::Same).put(
+        Writer::builder(place.socket())
+            .on_event(observer)
+            .start()
+            .unwrap(),
+    );
     // The observer holds the writer up, so somebody else has to call the handler.
     send_and_close(&place.socket(), &frame(b"go"));
     told.wait_for_len(4);
     let reader = cast.reader(On::Same).take().unwrap();
     wait_until("its threads end", || reader.metrics().threads == 0);
     let writer = cast.writer(On::Same).take().unwrap();
-    assert_eq!(returns("the writer's shutdown", move || writer.shutdown(PATIENCE).unwrap().left.messages), 0);
+    assert_eq!(
+        returns("the writer's shutdown", move || writer
+            .shutdown(PATIENCE)
+            .unwrap()
+            .left
+            .messages),
+        0
+    );
     assert!(place.files().is_empty());
 }
 
@@ -102,11 +137,23 @@ fn two_writers_whose_observers_shut_each_other_down_both_end_at_their_deadlines(
                 notes.add(String::new());
                 wait_until("the other observer is called", || notes.len() >= 2);
                 let victim = in_observer.writer(other).get().unwrap();
-                notes.add(format!("{:?}", victim.shutdown(SHORT).map(|report| report.left.messages)));
+                notes.add(format!(
+                    "{:?}",
+                    victim.shutdown(SHORT).map(|report| report.left.messages)
+                ));
             }
         };
-        cast.writer(own).put(Writer::builder(place.socket()).on_event(observer).start().unwrap());
-        cast.writer(own).get().unwrap().try_send("nobody reads this").unwrap();
+        cast.writer(own).put(
+            Writer::builder(place.socket())
+                .on_event(observer)
+                .start()
+                .unwrap(),
+        );
+        cast.writer(own)
+            .get()
+            .unwrap()
+            .try_send("nobody reads this")
+            .unwrap();
     }
     cast.complete.open();
     told.wait_for_len(4);
@@ -150,9 +197,18 @@ impl Handler for Blocks {
 fn a_stop_ends_at_its_deadline_when_every_thread_there_may_be_is_blocked() {
     let place = Place::new();
     let (gate, inside) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
-    let in_check = Blocks { gate: gate.clone(), inside: Arc::clone(&inside) };
-    let in_observer = Blocks { gate: gate.clone(), inside: Arc::clone(&inside) };
-    let handler = Blocks { gate: gate.clone(), inside: Arc::clone(&inside) };
+    let in_check = Blocks {
+        gate: gate.clone(),
+        inside: Arc::clone(&inside),
+    };
+    let in_observer = Blocks {
+        gate: gate.clone(),
+        inside: Arc::clone(&inside),
+    };
+    let handler = Blocks {
+        gate: gate.clone(),
+        inside: Arc::clone(&inside),
+    };
     let reader = Reader::builder(place.socket())
         .max_threads(4)
         .peer_check(move |peer| {
@@ -175,7 +231,9 @@ fn a_stop_ends_at_its_deadline_when_every_thread_there_may_be_is_blocked() {
     for count in 1..=4 {
         let mut peer = connect(&place.socket());
         peer.write_all(&frame(b"a")).unwrap();
-        wait_until("one more is blocked", || inside.load(Ordering::SeqCst) == count);
+        wait_until("one more is blocked", || {
+            inside.load(Ordering::SeqCst) == count
+        });
         peers.push(peer);
     }
     // And one for whom there is no thread.
@@ -214,9 +272,17 @@ enum KeptBy {
 fn stop_one_that_keeps(act: Act, by: KeptBy, timeout: Duration) -> (ReaderReport, Arc<Cast>) {
     let place = Place::new();
     let cast = Cast::new();
-    let keep = |place: KeptBy| (place == by).then(|| ActsInDrop { cast: Arc::clone(&cast), act });
-    let (in_check, in_observer, in_handler) =
-        (keep(KeptBy::Check), keep(KeptBy::Observer), keep(KeptBy::Handler));
+    let keep = |place: KeptBy| {
+        (place == by).then(|| ActsInDrop {
+            cast: Arc::clone(&cast),
+            act,
+        })
+    };
+    let (in_check, in_observer, in_handler) = (
+        keep(KeptBy::Check),
+        keep(KeptBy::Observer),
+        keep(KeptBy::Handler),
+    );
     let bound = Reader::builder(place.socket())
         .peer_check(move |_| {
             let _ = &in_check;
@@ -234,7 +300,8 @@ fn stop_one_that_keeps(act: Act, by: KeptBy, timeout: Duration) -> (ReaderReport
     cast.reader(On::Same).put(bound.start(handler).unwrap());
     let other = Scripted::start(&place.path("other"));
     cast.reader(On::Other).put(other.reader);
-    cast.writer(On::Other).put(Writer::new(place.path("other")).unwrap());
+    cast.writer(On::Other)
+        .put(Writer::new(place.path("other")).unwrap());
     cast.complete.open();
     send_and_close(&place.socket(), &frame(b"a"));
     let reader = cast.reader(On::Same).get().unwrap();
@@ -256,10 +323,17 @@ fn what_a_reader_keeps_may_do_anything_when_it_is_dropped_at_the_end() {
     for by in [KeptBy::Handler, KeptBy::Observer, KeptBy::Check] {
         for act in [Act::Panic, Act::PanicOnAndOn] {
             let (report, _) = stop_one_that_keeps(act, by, PATIENCE);
-            assert_eq!((report.metrics.threads, report.metrics.panics), (0, 1), "{by:?} {act:?}");
+            assert_eq!(
+                (report.metrics.threads, report.metrics.panics),
+                (0, 1),
+                "{by:?} {act:?}"
+            );
         }
         let (report, _) = stop_one_that_keeps(Act::Block, by, SHORT);
-        assert_eq!(report.metrics.threads, 1, "{by:?}: it is left behind at the deadline");
+        assert_eq!(
+            report.metrics.threads, 1,
+            "{by:?}: it is left behind at the deadline"
+        );
         for (act, wanted) in [
             (Act::ShutDownReader(On::Same), "Err(InCallback)"),
             (Act::ShutDownReader(On::Other), "Ok(0)"),
@@ -271,7 +345,11 @@ fn what_a_reader_keeps_may_do_anything_when_it_is_dropped_at_the_end() {
         ] {
             let (report, cast) = stop_one_that_keeps(act, by, PATIENCE);
             assert_eq!(cast.outcomes.all(), [wanted], "{by:?} {act:?}");
-            assert_eq!((report.metrics.threads, report.metrics.panics), (0, 0), "{by:?} {act:?}");
+            assert_eq!(
+                (report.metrics.threads, report.metrics.panics),
+                (0, 0),
+                "{by:?} {act:?}"
+            );
         }
     }
 }
@@ -281,7 +359,8 @@ fn a_reader_that_its_own_callbacks_keep_is_let_go_by_its_shutdown() {
     let place = Place::new();
     let cast = Cast::new();
     let alive = Arc::downgrade(&cast);
-    let (in_observer, in_check, in_handler) = (Arc::clone(&cast), Arc::clone(&cast), Arc::clone(&cast));
+    let (in_observer, in_check, in_handler) =
+        (Arc::clone(&cast), Arc::clone(&cast), Arc::clone(&cast));
     let bound = Reader::builder(place.socket())
         .on_event(move |_: &ReaderEvent| drop(in_observer.reader(On::Same).get()))
         .peer_check(move |_| in_check.reader(On::Other).get().is_none())
@@ -292,7 +371,12 @@ fn a_reader_that_its_own_callbacks_keep_is_let_go_by_its_shutdown() {
         Ok::<(), io::Error>(())
     };
     cast.reader(On::Same).put(bound.start(handler).unwrap());
-    let _ = cast.reader(On::Same).get().unwrap().shutdown(PATIENCE).unwrap();
+    let _ = cast
+        .reader(On::Same)
+        .get()
+        .unwrap()
+        .shutdown(PATIENCE)
+        .unwrap();
     drop(cast);
     assert!(alive.upgrade().is_none());
 }
@@ -353,7 +437,10 @@ fn an_error_of_the_handler_that_panics_when_it_is_shown_or_dropped_costs_nothing
     drop(peer);
     events.wait_for("EndOfStream");
     let metrics = reader.shutdown(PATIENCE).unwrap().metrics;
-    assert_eq!((metrics.received.messages, metrics.connections, metrics.open), (6, 1, 0));
+    assert_eq!(
+        (metrics.received.messages, metrics.connections, metrics.open),
+        (6, 1, 0)
+    );
     assert!(metrics.handler_errors > 6, "those of the batches too");
 }
 
@@ -371,8 +458,14 @@ impl AsRef<[u8]> for ActsWhenGivenUp {
 
 impl ActsWhenGivenUp {
     fn message(cast: &Arc<Cast>, act: Act) -> Bytes {
-        let acts = ActsInDrop { cast: Arc::clone(cast), act };
-        Bytes::from_owner(Self { bytes: vec![7; 100_000], _acts: acts })
+        let acts = ActsInDrop {
+            cast: Arc::clone(cast),
+            act,
+        };
+        Bytes::from_owner(Self {
+            bytes: vec![7; 100_000],
+            _acts: acts,
+        })
     }
 }
 
@@ -391,23 +484,35 @@ enum GivenUp {
 fn give_up(way: GivenUp, act: Act) -> String {
     let place = Place::new();
     let cast = Cast::new();
-    let builder = Writer::builder(place.socket()).backoff_min(Duration::from_millis(1)).queue_capacity(4);
+    let builder = Writer::builder(place.socket())
+        .backoff_min(Duration::from_millis(1))
+        .queue_capacity(4);
     let builder = match way {
         GivenUp::Confirmed => builder.delivery(Delivery::AtLeastOnce),
         GivenUp::DroppedToMakeRoom => builder.overflow(Overflow::DropOldest),
         GivenUp::Sent | GivenUp::Refused | GivenUp::LeftAtTheEnd => builder,
     };
-    let max_len = if matches!(way, GivenUp::Refused) { 1_000 } else { 1_000_000 };
+    let max_len = if matches!(way, GivenUp::Refused) {
+        1_000
+    } else {
+        1_000_000
+    };
     let start = |path: &Path| {
-        let bound = Reader::builder(path).max_message_len(max_len).bind().unwrap();
+        let bound = Reader::builder(path)
+            .max_message_len(max_len)
+            .bind()
+            .unwrap();
         bound.start(|_| Ok::<(), io::Error>(())).unwrap()
     };
     cast.writer(On::Same).put(builder.start().unwrap());
     cast.reader(On::Other).put(start(&place.path("other")));
-    cast.writer(On::Other).put(Writer::new(place.path("other")).unwrap());
+    cast.writer(On::Other)
+        .put(Writer::new(place.path("other")).unwrap());
     cast.complete.open();
     let writer = cast.writer(On::Same).get().unwrap();
-    writer.try_send(ActsWhenGivenUp::message(&cast, act)).unwrap();
+    writer
+        .try_send(ActsWhenGivenUp::message(&cast, act))
+        .unwrap();
     match way {
         GivenUp::Sent | GivenUp::Confirmed | GivenUp::Refused => {
             cast.reader(On::Same).put(start(&place.socket()));
@@ -415,7 +520,9 @@ fn give_up(way: GivenUp, act: Act) -> String {
         GivenUp::DroppedToMakeRoom => (0..4).for_each(|_| writer.try_send("newer").unwrap()),
         GivenUp::LeftAtTheEnd => {
             let stopping = Arc::clone(&writer);
-            let _ = returns("the shutdown", move || stopping.shutdown(Duration::ZERO).unwrap());
+            let _ = returns("the shutdown", move || {
+                stopping.shutdown(Duration::ZERO).unwrap()
+            });
         }
     }
     wait_until("it has acted", || cast.outcomes.len() == 1);
@@ -429,7 +536,10 @@ fn give_up(way: GivenUp, act: Act) -> String {
         writer.send_timeout("after", PATIENCE).unwrap();
     }
     let report = returns("the shutdown", move || writer.shutdown(PATIENCE).unwrap());
-    assert_eq!(report.left.messages, u64::from(matches!(way, GivenUp::LeftAtTheEnd)));
+    assert_eq!(
+        report.left.messages,
+        u64::from(matches!(way, GivenUp::LeftAtTheEnd))
+    );
     for on in [On::Same, On::Other] {
         drop((cast.writer(on).take(), cast.reader(on).take()));
     }
@@ -448,19 +558,38 @@ fn a_buffer_may_do_anything_when_the_writer_gives_it_up() {
         // It is no thread of the writer's that drops to make room, but a sender's.
         let is_inside = !matches!(way, GivenUp::DroppedToMakeRoom);
         let is_closed = matches!(way, GivenUp::LeftAtTheEnd);
-        let sent = if is_closed { "Err(Closed(..))" } else { "Ok(())" };
-        for act in [Act::Panic, Act::PanicOnAndOn, Act::TrySend(On::Other), Act::ShutDownWriter(On::Other)] {
+        let sent = if is_closed {
+            "Err(Closed(..))"
+        } else {
+            "Ok(())"
+        };
+        for act in [
+            Act::Panic,
+            Act::PanicOnAndOn,
+            Act::TrySend(On::Other),
+            Act::ShutDownWriter(On::Other),
+        ] {
             show(&format!("{way:?} {act:?}"));
             give_up(way, act);
         }
-        for act in [Act::TrySend(On::Same), Act::SendTimeout(On::Same), Act::Reserve(On::Same)] {
+        for act in [
+            Act::TrySend(On::Same),
+            Act::SendTimeout(On::Same),
+            Act::Reserve(On::Same),
+        ] {
             show(&format!("{way:?} {act:?}"));
             assert_eq!(give_up(way, act), sent);
         }
         if is_inside {
             show(&format!("{way:?} and shuts down"));
-            assert_eq!(give_up(way, Act::Flush(On::Same)), format!("{sent}, Err(InCallback)"));
-            assert_eq!(give_up(way, Act::ShutDownWriter(On::Same)), "Err(InCallback)");
+            assert_eq!(
+                give_up(way, Act::Flush(On::Same)),
+                format!("{sent}, Err(InCallback)")
+            );
+            assert_eq!(
+                give_up(way, Act::ShutDownWriter(On::Same)),
+                "Err(InCallback)"
+            );
         }
     }
 }
@@ -474,7 +603,9 @@ fn a_reader_may_be_dropped_at_the_end_of_a_thread_that_keeps_it_in_a_local() {
     let collector = Collector::start(&place.socket());
     send_and_close(&place.socket(), &frame(b"a"));
     let (reader, messages) = (collector.reader, collector.messages);
-    returns("the thread", move || READER.with(|kept| *kept.lock() = Some(reader)));
+    returns("the thread", move || {
+        READER.with(|kept| *kept.lock() = Some(reader))
+    });
     assert_eq!(messages.all(), [b"a"]);
     assert!(place.files().is_empty());
 }
@@ -495,16 +626,35 @@ fn what_a_handler_keeps_in_the_locals_of_its_threads_may_call_the_reader_when_it
         let cast = Cast::new();
         let in_handler = Arc::clone(&cast);
         let handler = move |_: &[u8]| {
-            KEPT.with(|kept| *kept.lock() = Some(ActsInDrop { cast: Arc::clone(&in_handler), act }));
+            KEPT.with(|kept| {
+                *kept.lock() = Some(ActsInDrop {
+                    cast: Arc::clone(&in_handler),
+                    act,
+                })
+            });
             Ok::<(), io::Error>(())
         };
-        cast.reader(On::Same).put(Reader::builder(place.socket()).bind().unwrap().start(handler).unwrap());
-        cast.reader(On::Other).put(Collector::start(&place.path("other")).reader);
-        cast.writer(On::Same).put(Writer::new(place.path("other")).unwrap());
+        cast.reader(On::Same).put(
+            Reader::builder(place.socket())
+                .bind()
+                .unwrap()
+                .start(handler)
+                .unwrap(),
+        );
+        cast.reader(On::Other)
+            .put(Collector::start(&place.path("other")).reader);
+        cast.writer(On::Same)
+            .put(Writer::new(place.path("other")).unwrap());
         cast.complete.open();
         send_and_close(&place.socket(), &frame(b"a"));
         let reader = cast.reader(On::Same).get().unwrap();
-        assert_eq!(returns("the shutdown", move || reader.shutdown(PATIENCE).unwrap().cut), 0);
+        assert_eq!(
+            returns("the shutdown", move || reader
+                .shutdown(PATIENCE)
+                .unwrap()
+                .cut),
+            0
+        );
         cast.outcomes.wait_for_len(1);
         assert_eq!(cast.outcomes.all(), [wanted]);
         for on in [On::Same, On::Other] {

@@ -1,4 +1,5 @@
-//! Whatever a reader's callbacks do, with this reader or another object: it serves on, or ends in time.
+//! Whatever a reader's callbacks do, with this reader or another object: it serves on, or ends in
+//! time.
 //!
 //! Each test is a table, of the callbacks with what they do.
 
@@ -12,7 +13,9 @@ use std::sync::{Arc, Weak};
 
 use uds_ipc::{Delivery, Handler, Peer, Reader, ReaderEvent, Writer};
 
-use crate::support::acts::{Act, Cast, DROPS, INSIDE, On, PANICS, SENDS, STOPS, panic_quietly, show};
+use crate::support::acts::{
+    Act, Cast, DROPS, INSIDE, On, PANICS, SENDS, STOPS, panic_quietly, show,
+};
 use crate::support::{
     Collector, Notes, PATIENCE, Place, SHORT, connect, frame, returns, send_and_close, wait_until,
 };
@@ -45,7 +48,8 @@ const CALLBACKS: &[Callback] = &[
     Callback::Observer("Displaced"),
 ];
 
-/// One cell of the table: a reader one of whose callbacks acts when it is called for the first time.
+/// One cell of the table: a reader one of whose callbacks acts when it is called for the first
+/// time.
 struct Subject {
     callback: Callback,
     act: Act,
@@ -100,7 +104,12 @@ impl Cell {
     /// Starts all that the callback may act on.
     fn start(callback: Callback, act: Act) -> Self {
         let (place, cast, messages) = (Place::new(), Cast::new(), Notes::new());
-        let subject = Subject { callback, act, cast: Arc::clone(&cast), messages: messages.clone() };
+        let subject = Subject {
+            callback,
+            act,
+            cast: Arc::clone(&cast),
+            messages: messages.clone(),
+        };
         let subject = Arc::new(subject);
         let handler = Arc::downgrade(&subject);
         let (in_check, in_observer) = (Weak::clone(&handler), Weak::clone(&handler));
@@ -125,23 +134,35 @@ impl Cell {
         let bound = builder.bind().unwrap();
         // Other names of the same sockets: they stay when a file is removed.
         fs::hard_link(place.socket(), place.path("door")).unwrap();
-        cast.reader(On::Same).put(bound.start_handler(subject).unwrap());
-        let Collector { reader: other, messages: other_messages, .. } =
-            Collector::start(&place.path("other"));
+        cast.reader(On::Same)
+            .put(bound.start_handler(subject).unwrap());
+        let Collector {
+            reader: other,
+            messages: other_messages,
+            ..
+        } = Collector::start(&place.path("other"));
         cast.reader(On::Other).put(other);
         // At least once: the connection that is refused in some of the cells may be its own.
         let own = Writer::builder(place.path("door")).delivery(Delivery::AtLeastOnce);
         cast.writer(On::Same).put(own.start().unwrap());
-        cast.writer(On::Other).put(Writer::new(place.path("other")).unwrap());
+        cast.writer(On::Other)
+            .put(Writer::new(place.path("other")).unwrap());
         cast.complete.open();
-        Self { place, cast, messages, other_messages, handler }
+        Self {
+            place,
+            cast,
+            messages,
+            other_messages,
+            handler,
+        }
     }
 
     fn door(&self) -> PathBuf {
         self.place.path("door")
     }
 
-    /// Lets happen what the callback is called for, and waits until it has acted. The reader may be gone before all of it has come.
+    /// Lets happen what the callback is called for, and waits until it has acted. The reader may be
+    /// gone before all of it has come.
     fn provoke(&self, callback: Callback) {
         let knock = |bytes: &[u8]| {
             let mut peer = UnixStream::connect(self.door())?;
@@ -172,13 +193,17 @@ impl Cell {
         wait_until("there is room for one more", || reader.metrics().open <= 2);
         let mut peer = connect(&self.door());
         peer.write_all(&frame(b"after")).unwrap();
-        wait_until("one more is served", || self.messages.count(|message| message == b"after") == 1);
+        wait_until("one more is served", || {
+            self.messages.count(|message| message == b"after") == 1
+        });
         drop(peer);
     }
 
     fn ends(&self) {
         wait_until("its file is removed", || !self.place.socket().exists());
-        wait_until("its handler is dropped", || self.handler.upgrade().is_none());
+        wait_until("its handler is dropped", || {
+            self.handler.upgrade().is_none()
+        });
     }
 }
 
@@ -195,21 +220,34 @@ fn wanted(act: Act) -> Option<&'static str> {
 }
 
 fn is_sent(act: Act, on: On) -> bool {
-    [Act::TrySend(on), Act::SendTimeout(on), Act::Reserve(on), Act::Flush(on)].contains(&act)
+    [
+        Act::TrySend(on),
+        Act::SendTimeout(on),
+        Act::Reserve(on),
+        Act::Flush(on),
+    ]
+    .contains(&act)
 }
 
 fn run(callback: Callback, act: Act) {
     let cell = Cell::start(callback, act);
     cell.provoke(callback);
     let outcome = cell.cast.outcomes.all().remove(0);
-    assert!(wanted(act).is_none_or(|wanted| wanted == outcome), "{outcome}");
+    assert!(
+        wanted(act).is_none_or(|wanted| wanted == outcome),
+        "{outcome}"
+    );
     // The other object is as it was, or as it was left.
     let other = cell.cast.reader(On::Other).take();
     if let (Some(other), false) = (&other, act == Act::ShutDownReader(On::Other)) {
         send_and_close(&cell.place.path("other"), &frame(b"after"));
-        wait_until("the other one serves", || cell.other_messages.all().contains(&b"after".to_vec()));
+        wait_until("the other one serves", || {
+            cell.other_messages.all().contains(&b"after".to_vec())
+        });
         if is_sent(act, On::Other) {
-            wait_until("it has come", || cell.other_messages.all().contains(&INSIDE.to_vec()));
+            wait_until("it has come", || {
+                cell.other_messages.all().contains(&INSIDE.to_vec())
+            });
         }
         assert_eq!(other.shutdown(PATIENCE).unwrap().cut, 0);
     }
@@ -221,7 +259,9 @@ fn run(callback: Callback, act: Act) {
         let reader = cell.cast.reader(On::Same).take().unwrap();
         cell.serves(&reader);
         if is_sent(act, On::Same) {
-            wait_until("it has come", || cell.messages.all().contains(&INSIDE.to_vec()));
+            wait_until("it has come", || {
+                cell.messages.all().contains(&INSIDE.to_vec())
+            });
         }
         let timeout = if act == Act::Block { SHORT } else { PATIENCE };
         let stopping = Arc::clone(&reader);
@@ -236,13 +276,18 @@ fn run(callback: Callback, act: Act) {
         wait_until("its threads end", || reader.metrics().threads == 0);
         let panics = usize::from(PANICS.contains(&act));
         let own = usize::from(callback == Callback::Observer("HandlerPanicked"));
-        assert_eq!(reader.metrics().panics, u64::try_from(panics + own).unwrap());
+        assert_eq!(
+            reader.metrics().panics,
+            u64::try_from(panics + own).unwrap()
+        );
         drop(reader);
         cell.ends();
     }
     for on in [On::Same, On::Other] {
         if let Some(writer) = cell.cast.writer(on).take() {
-            let _ = returns("the writer's shutdown", move || writer.shutdown(SHORT).unwrap());
+            let _ = returns("the writer's shutdown", move || {
+                writer.shutdown(SHORT).unwrap()
+            });
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Whatever a writer's observer does, with this writer, its reader or another object: it sends on, or ends in time.
+//! Whatever a writer's observer does, with this writer, its reader or another object: it sends on,
+//! or ends in time.
 //!
 //! Each test is a table, of the events with what the observer does when it is told of them.
 
@@ -15,8 +16,15 @@ use crate::support::acts::{Act, Cast, DROPS, INSIDE, On, PANICS, SENDS, STOPS, s
 use crate::support::{Gate, Notes, PATIENCE, Place, SHORT, returns, wait_until};
 
 /// The events, by their names.
-const EVENTS: &[&str] =
-    &["Connecting", "ConnectFailed", "Connected", "Lost", "GivenUp", "NoReceipt", "Stopped"];
+const EVENTS: &[&str] = &[
+    "Connecting",
+    "ConnectFailed",
+    "Connected",
+    "Lost",
+    "GivenUp",
+    "NoReceipt",
+    "Stopped",
+];
 
 /// What the reader hangs up on, and the first that it is slow to deal with.
 const TOO_LONG: &[u8] = b"too long";
@@ -48,24 +56,38 @@ impl Cell {
         };
         // Where connecting is to fail nobody is there at first.
         if event != "ConnectFailed" {
-            cast.reader(On::Same).put(cell.reader(if event == "Lost" { SHORT } else { PATIENCE }));
+            cast.reader(On::Same)
+                .put(cell.reader(if event == "Lost" { SHORT } else { PATIENCE }));
         }
         let slow = cell.slow.clone();
         let observer = move |told: &WriterEvent| {
             let _ = &kept;
             if format!("{told:?}").starts_with(event) {
-                // From here on it is quick, or a shutdown of the reader would have to wait for that.
+                // From here on it is quick, or a shutdown of the reader would have to wait for
+                // that.
                 slow.open();
                 cast.act(act);
             }
         };
-        let silent_for = if event == "NoReceipt" { SHORT } else { PATIENCE };
-        let builder = Writer::builder(cell.path()).on_event(observer).backoff_min(Duration::from_millis(1));
-        let builder = builder.delivery(Delivery::AtLeastOnce).write_timeout(silent_for);
+        let silent_for = if event == "NoReceipt" {
+            SHORT
+        } else {
+            PATIENCE
+        };
+        let builder = Writer::builder(cell.path())
+            .on_event(observer)
+            .backoff_min(Duration::from_millis(1));
+        let builder = builder
+            .delivery(Delivery::AtLeastOnce)
+            .write_timeout(silent_for);
         cell.cast.writer(On::Same).put(builder.start().unwrap());
         let other = Reader::builder(cell.place.path("other")).bind().unwrap();
-        cell.cast.reader(On::Other).put(other.start(|_| Ok::<(), io::Error>(())).unwrap());
-        cell.cast.writer(On::Other).put(Writer::new(cell.place.path("other")).unwrap());
+        cell.cast
+            .reader(On::Other)
+            .put(other.start(|_| Ok::<(), io::Error>(())).unwrap());
+        cell.cast
+            .writer(On::Other)
+            .put(Writer::new(cell.place.path("other")).unwrap());
         cell.cast.complete.open();
         cell
     }
@@ -76,7 +98,9 @@ impl Cell {
 
     fn reader(&self, idle_timeout: Duration) -> Reader {
         let (messages, slow) = (self.messages.clone(), self.slow.clone());
-        let builder = Reader::builder(self.path()).max_message_len(MAX_LEN).idle_timeout(idle_timeout);
+        let builder = Reader::builder(self.path())
+            .max_message_len(MAX_LEN)
+            .idle_timeout(idle_timeout);
         let handler = move |message: &[u8]| {
             messages.add(message.to_vec());
             if message == SLOW {
@@ -135,9 +159,15 @@ fn run(event: &'static str, act: Act) {
     let cell = Cell::start(event, act);
     cell.provoke(event);
     let outcome = cell.cast.outcomes.all().remove(0);
-    assert!(wanted(event, act).is_none_or(|wanted| wanted == outcome), "{outcome}");
+    assert!(
+        wanted(event, act).is_none_or(|wanted| wanted == outcome),
+        "{outcome}"
+    );
     // There is a reader again, if there is none.
-    let is_readerless = matches!(act, Act::ShutDownReader(On::Same) | Act::DropReader(On::Same));
+    let is_readerless = matches!(
+        act,
+        Act::ShutDownReader(On::Same) | Act::DropReader(On::Same)
+    );
     if event == "ConnectFailed" || is_readerless {
         drop(cell.cast.reader(On::Same).take());
         cell.cast.reader(On::Same).put(cell.reader(PATIENCE));
@@ -146,14 +176,20 @@ fn run(event: &'static str, act: Act) {
         let is_blocked = act == Act::Block;
         if event != "Stopped" {
             writer.try_send("after").unwrap();
-            assert!(!is_blocked || !cell.has(b"after"), "while the observer runs nothing is written");
+            assert!(
+                !is_blocked || !cell.has(b"after"),
+                "while the observer runs nothing is written"
+            );
         }
         let timeout = if is_blocked { SHORT } else { PATIENCE };
         let stopping = Arc::clone(&writer);
         let report = returns("the shutdown", move || stopping.shutdown(timeout).unwrap());
         if !is_blocked {
             assert_eq!(report.left.messages, 0);
-            assert_eq!(report.metrics.observer_panics, u64::from(PANICS.contains(&act)));
+            assert_eq!(
+                report.metrics.observer_panics,
+                u64::from(PANICS.contains(&act))
+            );
         }
         if !is_blocked && event != "Stopped" {
             assert!(cell.has(b"after"));
@@ -165,7 +201,9 @@ fn run(event: &'static str, act: Act) {
     wait_until("the thread ends", || cell.observer.upgrade().is_none());
     for on in [On::Same, On::Other] {
         if let Some(reader) = cell.cast.reader(on).take() {
-            let report = returns("the reader's shutdown", move || reader.shutdown(PATIENCE).unwrap());
+            let report = returns("the reader's shutdown", move || {
+                reader.shutdown(PATIENCE).unwrap()
+            });
             assert_eq!(report.cut, 0);
         }
         drop(cell.cast.writer(on).take());
@@ -176,7 +214,10 @@ fn run(event: &'static str, act: Act) {
 fn is_on_same(act: Act) -> bool {
     matches!(
         act,
-        Act::TrySend(On::Same) | Act::SendTimeout(On::Same) | Act::Reserve(On::Same) | Act::Flush(On::Same)
+        Act::TrySend(On::Same)
+            | Act::SendTimeout(On::Same)
+            | Act::Reserve(On::Same)
+            | Act::Flush(On::Same)
     )
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use uds_ipc::{Delivery, Level, SendError, Writer};
 
 use crate::support::{
-    Collector, Notes, PATIENCE, Place, RawReader, SHORT, finish, finish_either, is_closed, numbered,
-    read_messages, read_to_end, wait_until, writer, writer_with,
+    Collector, Notes, PATIENCE, Place, RawReader, SHORT, finish, finish_either, is_closed,
+    numbered, read_messages, read_to_end, wait_until, writer, writer_with,
 };
 
 #[test]
@@ -28,7 +28,10 @@ fn while_the_reader_is_away_what_fits_is_kept_and_the_rest_is_refused_and_counte
         let place = Place::new();
         let collector = Collector::start(&place.socket());
         let (writer, events) = writer_with(&place.socket(), |builder| {
-            builder.delivery(delivery).queue_capacity(100).backoff_max(SHORT)
+            builder
+                .delivery(delivery)
+                .queue_capacity(100)
+                .backoff_max(SHORT)
         });
         let messages = numbered(131);
         writer.try_send(&messages[0]).unwrap();
@@ -44,12 +47,24 @@ fn while_the_reader_is_away_what_fits_is_kept_and_the_rest_is_refused_and_counte
             assert_eq!(writer.try_send(message), Err(SendError::Full(())));
         }
         let metrics = writer.metrics();
-        assert_eq!((metrics.accepted.messages, metrics.queued.messages), (101, 100));
-        assert_eq!((metrics.dropped.full.messages, metrics.dropped.total()), (30, metrics.dropped.full));
+        assert_eq!(
+            (metrics.accepted.messages, metrics.queued.messages),
+            (101, 100)
+        );
+        assert_eq!(
+            (metrics.dropped.full.messages, metrics.dropped.total()),
+            (30, metrics.dropped.full)
+        );
         let collector = Collector::start(&place.socket());
         finish_either(&writer, delivery);
         assert_eq!(collector.stop(), kept);
-        assert_eq!((writer.metrics().sent.messages, writer.metrics().resent.messages), (101, 0));
+        assert_eq!(
+            (
+                writer.metrics().sent.messages,
+                writer.metrics().resent.messages
+            ),
+            (101, 0)
+        );
     }
 }
 
@@ -57,7 +72,9 @@ fn while_the_reader_is_away_what_fits_is_kept_and_the_rest_is_refused_and_counte
 fn a_failed_connect_is_told_once_and_again_when_the_cause_changes() {
     let place = Place::new();
     let (writer, events) = writer_with(&place.socket(), |builder| {
-        builder.backoff_min(Duration::from_millis(1)).backoff_max(Duration::from_millis(2))
+        builder
+            .backoff_min(Duration::from_millis(1))
+            .backoff_max(Duration::from_millis(2))
     });
     events.wait_for("NotFound");
     drop(UnixListener::bind(place.socket()).unwrap());
@@ -65,7 +82,11 @@ fn a_failed_connect_is_told_once_and_again_when_the_cause_changes() {
     let collector = Collector::start(&place.socket());
     events.wait_for("Connected");
     assert_eq!(
-        events.all().iter().map(|event| event.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>(),
+        events
+            .all()
+            .iter()
+            .map(|event| event.split(' ').next().unwrap().to_owned())
+            .collect::<Vec<_>>(),
         ["Connecting", "ConnectFailed", "ConnectFailed", "Connected"]
     );
     finish(&writer);
@@ -110,8 +131,17 @@ fn backoff_grows_on_every_loss_of_a_short_connection() {
     }
     let waits = waits.all();
     assert_eq!(waits[0], Duration::from_millis(2));
-    assert!(waits[1..4].iter().zip(&waits).all(|(later, earlier)| later > earlier), "{waits:?}");
-    assert!(waits[6] >= Duration::from_millis(15) && waits[6] <= Duration::from_millis(20), "{waits:?}");
+    assert!(
+        waits[1..4]
+            .iter()
+            .zip(&waits)
+            .all(|(later, earlier)| later > earlier),
+        "{waits:?}"
+    );
+    assert!(
+        waits[6] >= Duration::from_millis(15) && waits[6] <= Duration::from_millis(20),
+        "{waits:?}"
+    );
     let _ = writer.shutdown(SHORT).unwrap();
 }
 
@@ -121,7 +151,9 @@ fn one_message_above_the_readers_limit_does_not_make_a_storm_of_connections() {
     let collector = Collector::start_with(&place.socket(), |builder| builder.max_message_len(10));
     let (writer, _) = writer(&place.socket());
     for number in 0..100 {
-        writer.try_send(format!("message {number} is too long")).unwrap();
+        writer
+            .try_send(format!("message {number} is too long"))
+            .unwrap();
     }
     writer.try_send("short").unwrap();
     collector.wait_for(0);
@@ -137,9 +169,13 @@ fn a_full_backlog_is_a_reader_that_lives() {
     let mut others = Vec::new();
     // Until the kernel lets no more wait.
     loop {
-        let other = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        let other =
+            socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
         other.set_nonblocking(true).unwrap();
-        if other.connect(&socket2::SockAddr::unix(place.socket()).unwrap()).is_err() {
+        if other
+            .connect(&socket2::SockAddr::unix(place.socket()).unwrap())
+            .is_err()
+        {
             break;
         }
         others.push(other);
@@ -154,7 +190,9 @@ fn a_full_backlog_is_a_reader_that_lives() {
             let mut stream = std::os::unix::net::UnixStream::from(stream);
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             stream.set_nonblocking(false).unwrap();
-            received = std::io::Read::read(&mut stream, &mut [0; 100]).ok().filter(|len| *len > 0);
+            received = std::io::Read::read(&mut stream, &mut [0; 100])
+                .ok()
+                .filter(|len| *len > 0);
         }
         received.is_some()
     });
@@ -163,8 +201,11 @@ fn a_full_backlog_is_a_reader_that_lives() {
 }
 
 fn socket2_listener(place: &Place, backlog: i32) -> socket2::Socket {
-    let listener = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
-    listener.bind(&socket2::SockAddr::unix(place.socket()).unwrap()).unwrap();
+    let listener =
+        socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    listener
+        .bind(&socket2::SockAddr::unix(place.socket()).unwrap())
+        .unwrap();
     listener.listen(backlog).unwrap();
     listener.set_nonblocking(true).unwrap();
     listener
@@ -202,10 +243,12 @@ fn read_to_end_of_one(raw: &RawReader) -> Vec<u8> {
 #[test]
 fn an_idle_connection_is_kept_alive_by_empty_frames_on_request() {
     let place = Place::new();
-    let collector =
-        Collector::start_with(&place.socket(), |builder| builder.idle_timeout(Duration::from_secs(1)));
-    let (kept, kept_events) =
-        writer_with(&place.socket(), |builder| builder.keepalive(Duration::from_millis(20)));
+    let collector = Collector::start_with(&place.socket(), |builder| {
+        builder.idle_timeout(Duration::from_secs(1))
+    });
+    let (kept, kept_events) = writer_with(&place.socket(), |builder| {
+        builder.keepalive(Duration::from_millis(20))
+    });
     let (idle, idle_events) = writer(&place.socket());
     kept_events.wait_for("Connected");
     idle_events.wait_for("Lost");
@@ -213,7 +256,11 @@ fn an_idle_connection_is_kept_alive_by_empty_frames_on_request() {
     kept.try_send("still the same connection").unwrap();
     finish(&kept);
     assert_eq!(kept.metrics().connects, 1);
-    assert_eq!(kept.metrics().sent.messages, 1, "an empty frame is no message");
+    assert_eq!(
+        kept.metrics().sent.messages,
+        1,
+        "an empty frame is no message"
+    );
     finish(&idle);
     assert_eq!(collector.stop().len(), 1);
 }
@@ -238,14 +285,20 @@ fn a_reader_that_only_listens_and_ends_its_own_sending_side_is_kept() {
 #[test]
 fn a_reader_that_comes_back_at_another_file_is_found() {
     let place = Place::new();
-    let (writer, events) =
-        writer_with(&place.socket(), |builder| builder.backoff_min(Duration::from_millis(1)));
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        builder.backoff_min(Duration::from_millis(1))
+    });
     for round in 1..=3 {
         let raw = RawReader::bind(&place.socket());
         let mut stream = raw.accept();
-        wait_until("it is told", || events.count(|event| event.starts_with("Connected")) == round);
+        wait_until("it is told", || {
+            events.count(|event| event.starts_with("Connected")) == round
+        });
         writer.try_send(format!("round {round}")).unwrap();
-        assert_eq!(read_messages(&mut stream, 1), [format!("round {round}").into_bytes()]);
+        assert_eq!(
+            read_messages(&mut stream, 1),
+            [format!("round {round}").into_bytes()]
+        );
         std::fs::remove_file(place.socket()).unwrap();
     }
     finish(&writer);

@@ -1,4 +1,5 @@
-//! Delivery at most once: what a broken connection, a slow reader and a planned stop do to the messages.
+//! Delivery at most once: what a broken connection, a slow reader and a planned stop do to the
+//! messages.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -9,8 +10,9 @@ use std::time::Duration;
 use uds_ipc::{FlushError, Handler, Level, Peer, Reader, Writer};
 
 use crate::support::{
-    Collector, Gate, Notes, PATIENCE, Place, RawReader, SHORT, Scripted, assert_balanced, connect, finish,
-    frame, numbered, read_messages, read_to_end, send_and_close, unframe, wait_until, writer_with,
+    Collector, Gate, Notes, PATIENCE, Place, RawReader, SHORT, Scripted, assert_balanced, connect,
+    finish, frame, numbered, read_messages, read_to_end, send_and_close, unframe, wait_until,
+    writer_with,
 };
 
 #[test]
@@ -18,7 +20,9 @@ fn a_message_the_kernel_took_in_part_is_sent_again_from_its_start() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, events) = writer_with(&place.socket(), |builder| builder.send_buffer_size(4096));
-    let message: Vec<_> = (0..1_000_000u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    let message: Vec<_> = (0..1_000_000u32)
+        .map(|at| u8::try_from(at % 251).unwrap())
+        .collect();
     writer.try_send("before").unwrap();
     writer.try_send(message.clone()).unwrap();
     writer.try_send("after").unwrap();
@@ -38,9 +42,15 @@ fn nothing_is_lost_twice_or_out_of_order_when_connections_break_between_reads() 
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, _) = writer_with(&place.socket(), |builder| {
-        builder.send_buffer_size(4096).backoff_min(Duration::from_millis(1)).queue_capacity(100)
+        builder
+            .send_buffer_size(4096)
+            .backoff_min(Duration::from_millis(1))
+            .queue_capacity(100)
     });
-    let messages: Vec<_> = numbered(3_000).into_iter().map(|text| [text, vec![b'.'; 700]].concat()).collect();
+    let messages: Vec<_> = numbered(3_000)
+        .into_iter()
+        .map(|text| [text, vec![b'.'; 700]].concat())
+        .collect();
     let sent = messages.clone();
     let sending = thread::spawn(move || {
         for message in &sent {
@@ -66,7 +76,12 @@ fn nothing_is_lost_twice_or_out_of_order_when_connections_break_between_reads() 
         received.extend(whole);
     }
     sending.join().unwrap();
-    assert!(received == messages, "{} of {}", received.len(), messages.len());
+    assert!(
+        received == messages,
+        "{} of {}",
+        received.len(),
+        messages.len()
+    );
 }
 
 #[test]
@@ -75,7 +90,10 @@ fn a_planned_stop_of_the_reader_under_load_loses_and_repeats_nothing_fifty_times
     let (writer, events) = writer_with(&place.socket(), |builder| {
         // No connection here lives for the second that would make the next try an early one.
         let waits = Duration::from_micros(100)..Duration::from_millis(2);
-        builder.send_buffer_size(16 * 1024).backoff_min(waits.start).backoff_max(waits.end)
+        builder
+            .send_buffer_size(16 * 1024)
+            .backoff_min(waits.start)
+            .backoff_max(waits.end)
     });
     let stop = AtomicBool::new(false);
     let mut received = Vec::new();
@@ -83,7 +101,9 @@ fn a_planned_stop_of_the_reader_under_load_loses_and_repeats_nothing_fifty_times
         let sending = scope.spawn(|| {
             let mut number = 0;
             while !stop.load(Ordering::Relaxed) {
-                writer.send_timeout(format!("message {number}"), PATIENCE).unwrap();
+                writer
+                    .send_timeout(format!("message {number}"), PATIENCE)
+                    .unwrap();
                 number += 1;
             }
             number
@@ -101,17 +121,24 @@ fn a_planned_stop_of_the_reader_under_load_loses_and_repeats_nothing_fifty_times
         total
     });
     assert_eq!(events.count(|event| event.contains("unread: true")), 0);
-    assert!(received == numbered(total), "gaps, repeats or disorder in {}", received.len());
+    assert!(
+        received == numbered(total),
+        "gaps, repeats or disorder in {}",
+        received.len()
+    );
     assert_eq!(writer.metrics().lost_with_unread, 0);
 }
 
 #[test]
 fn a_reader_that_closes_idle_connections_loses_and_repeats_nothing() {
     let place = Place::new();
-    let collector =
-        Collector::start_with(&place.socket(), |builder| builder.idle_timeout(Duration::from_millis(20)));
+    let collector = Collector::start_with(&place.socket(), |builder| {
+        builder.idle_timeout(Duration::from_millis(20))
+    });
     let (writer, events) = writer_with(&place.socket(), |builder| {
-        builder.backoff_min(Duration::from_millis(1)).backoff_max(Duration::from_millis(5))
+        builder
+            .backoff_min(Duration::from_millis(1))
+            .backoff_max(Duration::from_millis(5))
     });
     let messages = numbered(20);
     for (number, message) in messages.iter().enumerate() {
@@ -134,7 +161,9 @@ fn a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connection
     let place = Place::new();
     let collector = Collector::start_with(&place.socket(), |builder| builder.max_message_len(1000));
     let (writer, events) = writer_with(&place.socket(), |builder| {
-        builder.send_buffer_size(4096).backoff_min(Duration::from_millis(1))
+        builder
+            .send_buffer_size(4096)
+            .backoff_min(Duration::from_millis(1))
     });
     writer.try_send("before").unwrap();
     writer.flush(Level::Written, PATIENCE).unwrap();
@@ -145,7 +174,13 @@ fn a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connection
     events.wait_for("GivenUp");
     finish(&writer);
     let metrics = writer.metrics();
-    assert_eq!((metrics.failed.given_up.messages, metrics.failed.given_up.bytes), (1, 1_000_000));
+    assert_eq!(
+        (
+            metrics.failed.given_up.messages,
+            metrics.failed.given_up.bytes
+        ),
+        (1, 1_000_000)
+    );
     assert_eq!(collector.reader.metrics().protocol_errors.too_large, 3);
     assert_eq!(collector.stop(), [b"before".to_vec(), b"after".to_vec()]);
     assert_eq!(events.count(|event| event.starts_with("GivenUp")), 1);
@@ -156,7 +191,9 @@ fn a_message_that_three_planned_stops_cut_is_given_up_at_most_once() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, events) = writer_with(&place.socket(), |builder| {
-        builder.send_buffer_size(4096).backoff_min(Duration::from_millis(1))
+        builder
+            .send_buffer_size(4096)
+            .backoff_min(Duration::from_millis(1))
     });
     writer.try_send(vec![1; 1_000_000]).unwrap();
     writer.try_send("after").unwrap();
@@ -175,7 +212,10 @@ fn a_message_that_three_planned_stops_cut_is_given_up_at_most_once() {
     assert_eq!(peer.messages, [b"after"]);
     finish(&writer);
     let metrics = writer.metrics();
-    assert_eq!((metrics.failed.given_up.bytes, metrics.lost_with_unread), (1_000_000, 0));
+    assert_eq!(
+        (metrics.failed.given_up.bytes, metrics.lost_with_unread),
+        (1_000_000, 0)
+    );
 }
 
 #[test]
@@ -194,7 +234,11 @@ fn a_writer_whose_peer_died_with_bytes_unread_says_so() {
     writer.try_send("read").unwrap();
     assert_eq!(read_messages(&mut stream, 1), [b"read"]);
     finish(&writer);
-    assert_eq!(writer.metrics().sent.messages, 2, "sent is not read: the kernel had taken both");
+    assert_eq!(
+        writer.metrics().sent.messages,
+        2,
+        "sent is not read: the kernel had taken both"
+    );
 }
 
 #[test]
@@ -202,7 +246,9 @@ fn a_slow_message_of_four_mebibytes_gets_through() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, events) = writer_with(&place.socket(), |builder| {
-        builder.send_buffer_size(4096).write_timeout(Duration::from_secs(1))
+        builder
+            .send_buffer_size(4096)
+            .write_timeout(Duration::from_secs(1))
     });
     let message = vec![3; 4 * 1024 * 1024];
     writer.try_send(message.clone()).unwrap();
@@ -214,7 +260,12 @@ fn a_slow_message_of_four_mebibytes_gets_through() {
         stream.read_exact(part).unwrap();
     }
     assert!(bytes == frame(&message));
-    assert_eq!(events.count(|event| event.starts_with("Lost")), 0, "{:?}", events.all());
+    assert_eq!(
+        events.count(|event| event.starts_with("Lost")),
+        0,
+        "{:?}",
+        events.all()
+    );
     finish(&writer);
 }
 
@@ -222,9 +273,11 @@ fn a_slow_message_of_four_mebibytes_gets_through() {
 fn a_reader_that_reads_steadily_but_never_empties_its_buffer_is_no_dead_reader() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
-    // With the default buffer Linux says that there is room only when three quarters of it are free.
-    let (writer, events) =
-        writer_with(&place.socket(), |builder| builder.write_timeout(Duration::from_secs(1)));
+    // With the default buffer Linux says that there is room only when three quarters of it are
+    // free.
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        builder.write_timeout(Duration::from_secs(1))
+    });
     let message = vec![3; 2_000_000];
     writer.try_send(message.clone()).unwrap();
     let mut stream = raw.accept();
@@ -235,7 +288,12 @@ fn a_reader_that_reads_steadily_but_never_empties_its_buffer_is_no_dead_reader()
         let len = stream.read(&mut buffer).unwrap();
         bytes.extend_from_slice(&buffer[..len]);
     }
-    assert_eq!(events.count(|event| event.starts_with("Lost")), 0, "{:?}", events.all());
+    assert_eq!(
+        events.count(|event| event.starts_with("Lost")),
+        0,
+        "{:?}",
+        events.all()
+    );
     while bytes.len() < frame(&message).len() {
         let len = stream.read(&mut buffer).unwrap();
         bytes.extend_from_slice(&buffer[..len]);
@@ -248,13 +306,15 @@ fn a_reader_that_reads_steadily_but_never_empties_its_buffer_is_no_dead_reader()
 fn a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
-    let (writer, events) =
-        writer_with(&place.socket(), |builder| builder.send_buffer_size(4096).write_timeout(SHORT));
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        builder.send_buffer_size(4096).write_timeout(SHORT)
+    });
     let message = vec![5; 200_000];
     writer.try_send(message.clone()).unwrap();
     let mut stalled = Vec::new();
     for round in 1..=5 {
-        // More often than it would take to give the message up, if our own timeout counted against it.
+        // More often than it would take to give the message up, if our own timeout counted against
+        // it.
         stalled.push(raw.accept());
         wait_until("the writer loses patience", || {
             events.count(|event| event.contains("WriteTimeout")) == round
@@ -270,11 +330,13 @@ fn a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout() {
 }
 
 #[test]
-fn a_handler_that_hangs_beyond_the_write_timeout_gets_each_message_once_and_each_connection_in_order() {
+fn a_handler_that_hangs_beyond_the_write_timeout_gets_each_message_once_and_each_connection_in_order()
+ {
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
-    let (writer, events) =
-        writer_with(&place.socket(), |builder| builder.send_buffer_size(4096).write_timeout(SHORT));
+    let (writer, events) = writer_with(&place.socket(), |builder| {
+        builder.send_buffer_size(4096).write_timeout(SHORT)
+    });
     writer.try_send("block").unwrap();
     reader.wait_for("block", 1);
     // More than the reader takes at a time, and the kernel holds.
@@ -288,7 +350,11 @@ fn a_handler_that_hangs_beyond_the_write_timeout_gets_each_message_once_and_each
     finish(&writer);
     reader.gate.open();
     let report = reader.reader.shutdown(PATIENCE).unwrap();
-    assert_eq!((report.cut, report.metrics.received.messages), (0, 2_001), "{report:#?}");
+    assert_eq!(
+        (report.cut, report.metrics.received.messages),
+        (0, 2_001),
+        "{report:#?}"
+    );
 
     let mut all = Vec::new();
     for connection in 1..=report.metrics.connections {
@@ -320,7 +386,10 @@ fn what_was_left_at_the_end_is_counted_as_failed() {
         writer.try_send(message).unwrap();
     }
     let report = writer.shutdown(SHORT).unwrap();
-    assert_eq!((report.left.messages, report.metrics.failed.left), (100, report.left));
+    assert_eq!(
+        (report.left.messages, report.metrics.failed.left),
+        (100, report.left)
+    );
     assert_eq!(report.metrics.queued.messages, 0);
     assert_balanced(&writer);
 }
@@ -361,11 +430,22 @@ struct FailingOnce {
 
 impl FailingOnce {
     fn start(place: &Place) -> Self {
-        let (stored, at_gate, gate, events) = (Notes::new(), Notes::new(), Gate::new(), Notes::new());
-        let handler = FailsOnce { stored: stored.clone(), at_gate: at_gate.clone(), gate: gate.clone() };
+        let (stored, at_gate, gate, events) =
+            (Notes::new(), Notes::new(), Gate::new(), Notes::new());
+        let handler = FailsOnce {
+            stored: stored.clone(),
+            at_gate: at_gate.clone(),
+            gate: gate.clone(),
+        };
         let builder = Reader::builder(place.socket()).on_event(events.observer());
         let reader = builder.bind().unwrap().start_handler(handler).unwrap();
-        Self { reader, stored, at_gate, gate, events }
+        Self {
+            reader,
+            stored,
+            at_gate,
+            gate,
+            events,
+        }
     }
 }
 
@@ -415,12 +495,17 @@ fn a_question_that_nothing_was_sent_before_does_not_promise_to_send_again() {
     });
 }
 
-/// A connection that asks again and again and reads no answer, until there is no room for more, and then sends what cannot be stored.
+/// A connection that asks again and again and reads no answer, until there is no room for more, and
+/// then sends what cannot be stored.
 fn ask_and_read_nothing(place: &Place, there: &FailingOnce) -> UnixStream {
     let mut stream = connect(&place.socket());
     for count in 1..=150 {
-        stream.write_all(&[&frame(b"message")[..], &[0]].concat()).unwrap();
-        wait_until("it has come", || there.reader.metrics().received.messages == count);
+        stream
+            .write_all(&[&frame(b"message")[..], &[0]].concat())
+            .unwrap();
+        wait_until("it has come", || {
+            there.reader.metrics().received.messages == count
+        });
     }
     stream.write_all(&frame(b"fail")).unwrap();
     stream
@@ -444,7 +529,9 @@ fn a_stop_in_the_middle_of_a_batch_that_is_not_stored_waits_for_no_silent_peer()
     there.at_gate.wait_for_len(1);
     thread::scope(|scope| {
         let stop = scope.spawn(|| there.reader.shutdown(PATIENCE).unwrap());
-        wait_until("nobody is let in any more", || UnixStream::connect(place.socket()).is_err());
+        wait_until("nobody is let in any more", || {
+            UnixStream::connect(place.socket()).is_err()
+        });
         there.gate.open();
         assert_eq!(stop.join().unwrap().cut, 0);
     });

@@ -1,4 +1,5 @@
-//! The three levels of a flush, with readers that read, answer, block, die or are not there, in either delivery.
+//! The three levels of a flush, with readers that read, answer, block, die or are not there, in
+//! either delivery.
 
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -7,12 +8,14 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use uds_ipc::{Delivery, FlushError, Level, Overflow, SendError, Writer, WriterBuilder, WriterEvent};
+use uds_ipc::{
+    Delivery, FlushError, Level, Overflow, SendError, Writer, WriterBuilder, WriterEvent,
+};
 
 use crate::support::{
     Collector, Gate, Notes, Over, PATIENCE, Place, RawReader, SHORT, Scripted, assert_balanced,
-    assert_balanced_by_receipts, finish, finish_either, finish_with_receipts, let_pass, numbered, returns,
-    send_all, skip, wait_until, writer_with,
+    assert_balanced_by_receipts, finish, finish_either, finish_with_receipts, let_pass, numbered,
+    returns, send_all, skip, wait_until, writer_with,
 };
 
 const DELIVERIES: [Delivery; 2] = [Delivery::AtMostOnce, Delivery::AtLeastOnce];
@@ -28,7 +31,11 @@ const LEVELS: &[Level] = if TELLS_READ {
 };
 
 /// Those of them that need the reader.
-const BEYOND_WRITTEN: &[Level] = if TELLS_READ { &[Level::Read, Level::Handled] } else { &[Level::Handled] };
+const BEYOND_WRITTEN: &[Level] = if TELLS_READ {
+    &[Level::Read, Level::Handled]
+} else {
+    &[Level::Handled]
+};
 
 fn writer_of(delivery: Delivery, place: &Place) -> (Writer, Notes<String>) {
     set_writer_of(delivery, place, |builder| builder)
@@ -41,7 +48,10 @@ fn set_writer_of(
 ) -> (Writer, Notes<String>) {
     let waits = Duration::from_millis(1)..Duration::from_millis(10);
     writer_with(&place.socket(), |builder| {
-        set(builder.delivery(delivery).backoff_min(waits.start).backoff_max(waits.end))
+        set(builder
+            .delivery(delivery)
+            .backoff_min(waits.start)
+            .backoff_max(waits.end))
     })
 }
 
@@ -75,7 +85,10 @@ fn each_level_is_reached_with_a_reader() {
                 writer.flush(*level, PATIENCE).unwrap();
                 assert_eq!(writer.metrics().sent.messages, 1_000 * round);
                 if *level == Level::Handled {
-                    assert_eq!(u64::try_from(collector.messages.len()).unwrap(), 1_000 * round);
+                    assert_eq!(
+                        u64::try_from(collector.messages.len()).unwrap(),
+                        1_000 * round
+                    );
                 }
                 // What is reached stays reached.
                 writer.flush(*level, Duration::ZERO).unwrap();
@@ -93,7 +106,13 @@ fn handled_in_the_delivery_at_least_once_is_confirmed() {
     let (writer, _) = writer_of(Delivery::AtLeastOnce, &place);
     send_all(&writer, &numbered(1_000));
     writer.flush(Level::Handled, PATIENCE).unwrap();
-    assert_eq!((writer.metrics().confirmed.messages, writer.metrics().queued.messages), (1_000, 0));
+    assert_eq!(
+        (
+            writer.metrics().confirmed.messages,
+            writer.metrics().queued.messages
+        ),
+        (1_000, 0)
+    );
     finish_with_receipts(&writer);
     collector.stop();
 }
@@ -252,7 +271,8 @@ fn a_peer_that_never_answers_is_waited_for_until_the_time_is_over() {
     for delivery in DELIVERIES {
         let place = Place::new();
         let raw = RawReader::bind(&place.socket());
-        let (writer, events) = set_writer_of(delivery, &place, |builder| builder.write_timeout(SHORT));
+        let (writer, events) =
+            set_writer_of(delivery, &place, |builder| builder.write_timeout(SHORT));
         send_all(&writer, &numbered(5));
         let mut peer = raw.meet();
         peer.wait_for(5);
@@ -261,7 +281,10 @@ fn a_peer_that_never_answers_is_waited_for_until_the_time_is_over() {
         }
         peer.wait_for_question(5);
         peer.stream.shutdown(Shutdown::Write).unwrap();
-        assert!(is_timeout(writer.flush(Level::Handled, SHORT), 5), "and one that cannot answer");
+        assert!(
+            is_timeout(writer.flush(Level::Handled, SHORT), 5),
+            "and one that cannot answer"
+        );
         writer.flush(Level::Written, Duration::ZERO).unwrap();
         assert_eq!(lost(&events), 0, "{:?}", events.all());
         stop_either(&writer, delivery);
@@ -280,7 +303,9 @@ fn a_late_answer_is_for_the_next_flush() {
         assert!(is_timeout(writer.flush(Level::Handled, SHORT), 5));
         peer.wait_for_question(5);
         peer.answer(3);
-        wait_until("two are left", || is_timeout(writer.flush(Level::Handled, Duration::ZERO), 2));
+        wait_until("two are left", || {
+            is_timeout(writer.flush(Level::Handled, Duration::ZERO), 2)
+        });
         peer.answer(5);
         writer.flush(Level::Handled, PATIENCE).unwrap();
         finish_either(&writer, delivery);
@@ -300,7 +325,11 @@ fn a_loss_is_told_to_one_flush_at_most_once() {
             // It leaves them unread and unanswered.
             drop(peer);
             wait_until("the loss is told", || lost(&events) == round);
-            assert_eq!(writer.flush(*level, PATIENCE), Err(FlushError::Lost), "{level:?}");
+            assert_eq!(
+                writer.flush(*level, PATIENCE),
+                Err(FlushError::Lost),
+                "{level:?}"
+            );
             assert_eq!(writer.flush(*level, PATIENCE), Ok(()), "{level:?}");
         }
         // The next connection is as good as any.
@@ -371,7 +400,14 @@ fn a_receipt_that_cannot_be_true_ends_the_connection_and_nothing_is_sent_twice_a
         peer.read_to_end();
         assert_eq!(peer.messages, [b"message 3"]);
         let metrics = writer.metrics();
-        assert_eq!((metrics.connects, metrics.sent.messages, metrics.resent.messages), (2, 4, 0));
+        assert_eq!(
+            (
+                metrics.connects,
+                metrics.sent.messages,
+                metrics.resent.messages
+            ),
+            (2, 4, 0)
+        );
         assert_eq!(lost(&events), 1, "{:?}", events.all());
     }
 }
@@ -381,8 +417,9 @@ fn a_loss_before_any_of_it_was_read_or_answered_is_no_failure_of_what_is_sent_ag
     for level in BEYOND_WRITTEN {
         let place = Place::new();
         let raw = RawReader::bind(&place.socket());
-        let (writer, events) =
-            set_writer_of(Delivery::AtMostOnce, &place, |builder| builder.send_buffer_size(4096));
+        let (writer, events) = set_writer_of(Delivery::AtMostOnce, &place, |builder| {
+            builder.send_buffer_size(4096)
+        });
         let message = vec![7; 1_000_000];
         writer.try_send(message.clone()).unwrap();
         thread::scope(|scope| {
@@ -436,7 +473,8 @@ fn a_reader_that_stops_as_planned_makes_no_flush_fail() {
     for delivery in DELIVERIES {
         let place = Place::new();
         let reader = Scripted::start(&place.socket());
-        let (writer, _) = set_writer_of(delivery, &place, |builder| builder.write_timeout(PATIENCE));
+        let (writer, _) =
+            set_writer_of(delivery, &place, |builder| builder.write_timeout(PATIENCE));
         send_all(&writer, &[b"block".to_vec(), b"behind it".to_vec()]);
         reader.wait_for("block", 1);
         writer.flush(Level::Written, PATIENCE).unwrap();
@@ -444,10 +482,13 @@ fn a_reader_that_stops_as_planned_makes_no_flush_fail() {
         thread::scope(|scope| {
             let flushing = scope.spawn(|| writer.flush(Level::Handled, PATIENCE));
             // At most once it asks only now, which must come before the stop.
-            let has_asked = || delivery == Delivery::AtLeastOnce || writer.metrics().writes > writes;
+            let has_asked =
+                || delivery == Delivery::AtLeastOnce || writer.metrics().writes > writes;
             wait_until("it has asked", has_asked);
             let stopping = scope.spawn(|| reader.reader.shutdown(PATIENCE).unwrap());
-            wait_until("it stops", || std::os::unix::net::UnixStream::connect(place.socket()).is_err());
+            wait_until("it stops", || {
+                std::os::unix::net::UnixStream::connect(place.socket()).is_err()
+            });
             reader.gate.open();
             assert_eq!(stopping.join().unwrap().cut, 0);
             assert_eq!(flushing.join().unwrap(), Ok(()), "{delivery:?}");
@@ -468,7 +509,8 @@ fn a_message_that_was_dropped_to_make_room_is_not_waited_for() {
             send_all(&writer, &numbered(2));
             thread::scope(|scope| {
                 let flushing = scope.spawn(|| writer.flush(*level, PATIENCE));
-                // Both are gone; those in their place are not meant by the first flush, if that came first.
+                // Both are gone; those in their place are not meant by the first flush, if that
+                // came first.
                 send_all(&writer, &numbered(2));
                 let collector = Collector::start(&place.socket());
                 assert_eq!(flushing.join().unwrap(), Ok(()));
@@ -484,7 +526,8 @@ fn a_message_that_was_dropped_to_make_room_is_not_waited_for() {
 fn a_message_that_was_given_up_is_not_waited_for() {
     for delivery in DELIVERIES {
         let place = Place::new();
-        let collector = Collector::start_with(&place.socket(), |builder| builder.max_message_len(1000));
+        let collector =
+            Collector::start_with(&place.socket(), |builder| builder.max_message_len(1000));
         let (writer, events) = writer_of(delivery, &place);
         writer.try_send(vec![1; 1_000_000]).unwrap();
         assert_eq!(writer.flush(Level::Handled, PATIENCE), Ok(()));
@@ -502,7 +545,10 @@ fn before_any_connection_nothing_is_reached() {
             let (writer, _) = writer_of(delivery, &place);
             send_all(&writer, &numbered(7));
             assert!(is_timeout(writer.flush(*level, SHORT), 7), "{level:?}");
-            assert!(is_timeout(writer.flush(*level, Duration::ZERO), 7), "{level:?}");
+            assert!(
+                is_timeout(writer.flush(*level, Duration::ZERO), 7),
+                "{level:?}"
+            );
             let collector = Collector::start(&place.socket());
             writer.flush(*level, PATIENCE).unwrap();
             finish_either(&writer, delivery);
@@ -518,7 +564,11 @@ fn a_writer_with_nothing_to_send_is_flushed_at_once() {
         let (writer, events) = writer_of(delivery, &place);
         let flush_all = |when: &str| {
             for level in LEVELS {
-                assert_eq!(writer.flush(*level, Duration::ZERO), Ok(()), "{level:?} {when}");
+                assert_eq!(
+                    writer.flush(*level, Duration::ZERO),
+                    Ok(()),
+                    "{level:?} {when}"
+                );
             }
         };
         flush_all("before the first connection");
@@ -556,7 +606,10 @@ fn a_shutdown_ends_a_flush_and_says_what_was_left() {
                 let report = writer.shutdown(SHORT).unwrap();
                 assert_eq!(report.left.messages, 3);
                 assert!(
-                    matches!(flushing.join().unwrap(), Err(FlushError::Stopped { left: 3, .. })),
+                    matches!(
+                        flushing.join().unwrap(),
+                        Err(FlushError::Stopped { left: 3, .. })
+                    ),
                     "{level:?}"
                 );
             });
@@ -573,10 +626,14 @@ fn a_shutdown_that_waits_for_the_receipts_lets_a_flush_reach_its_end() {
     send_all(&writer, &[b"block".to_vec(), b"behind it".to_vec()]);
     reader.wait_for("block", 1);
     thread::scope(|scope| {
-        let flushing: Vec<_> =
-            LEVELS.iter().map(|level| scope.spawn(|| writer.flush(*level, PATIENCE))).collect();
+        let flushing: Vec<_> = LEVELS
+            .iter()
+            .map(|level| scope.spawn(|| writer.flush(*level, PATIENCE)))
+            .collect();
         let stopping = scope.spawn(|| writer.shutdown(PATIENCE).unwrap());
-        wait_until("the shutdown has begun", || matches!(writer.reserve(1), Err(SendError::Closed(()))));
+        wait_until("the shutdown has begun", || {
+            matches!(writer.reserve(1), Err(SendError::Closed(())))
+        });
         reader.gate.open();
         assert_eq!(stopping.join().unwrap().left.messages, 0);
         for flushing in flushing {
@@ -606,7 +663,14 @@ fn flush_inside_the_observer_is_an_error_at_every_level() {
     let raw = RawReader::bind(&place.socket());
     drop(raw.meet());
     results.wait_for_len(LEVELS.len());
-    assert!(results.all().iter().all(|result| *result == Err(FlushError::InCallback)), "{:?}", results.all());
+    assert!(
+        results
+            .all()
+            .iter()
+            .all(|result| *result == Err(FlushError::InCallback)),
+        "{:?}",
+        results.all()
+    );
     let writer = later.lock().take().unwrap();
     let _ = returns("a shutdown from outside", move || writer.shutdown(SHORT));
 }
@@ -647,7 +711,9 @@ fn flushes_of_several_threads_all_hear_of_a_loss_that_they_waited_through() {
         writer.flush(Level::Written, PATIENCE).unwrap();
         thread::scope(|scope| {
             let patient = scope.spawn(|| writer.flush(*level, PATIENCE));
-            let hasty: Vec<_> = (0..3).map(|_| scope.spawn(|| writer.flush(*level, SHORT))).collect();
+            let hasty: Vec<_> = (0..3)
+                .map(|_| scope.spawn(|| writer.flush(*level, SHORT)))
+                .collect();
             for flushing in hasty {
                 assert!(is_timeout(flushing.join().unwrap(), 3));
             }
@@ -664,7 +730,9 @@ fn flushes_of_several_threads_all_hear_of_a_loss_that_they_waited_through() {
 // The level of a shutdown.
 
 fn writer_that_ends_at(level: Level, place: &Place) -> (Writer, Notes<String>) {
-    set_writer_of(Delivery::AtMostOnce, place, |builder| builder.shutdown_level(level))
+    set_writer_of(Delivery::AtMostOnce, place, |builder| {
+        builder.shutdown_level(level)
+    })
 }
 
 #[test]
@@ -675,12 +743,23 @@ fn a_shutdown_waits_for_the_level_that_the_writer_was_built_with() {
         let (writer, _) = writer_that_ends_at(*level, &place);
         send_all(&writer, &numbered(1_000));
         let report = writer.shutdown(PATIENCE).unwrap();
-        assert_eq!((report.reached, report.left.messages), (Ok(()), 0), "{level:?}");
+        assert_eq!(
+            (report.reached, report.left.messages),
+            (Ok(()), 0),
+            "{level:?}"
+        );
         if *level == Level::Handled {
             assert_eq!(collector.messages.len(), 1_000);
         }
-        assert!(matches!(writer.try_send("late"), Err(SendError::Closed(()))));
-        assert_eq!(writer.shutdown(Duration::ZERO).unwrap().reached, Ok(()), "a second call says the same");
+        assert!(matches!(
+            writer.try_send("late"),
+            Err(SendError::Closed(()))
+        ));
+        assert_eq!(
+            writer.shutdown(Duration::ZERO).unwrap().reached,
+            Ok(()),
+            "a second call says the same"
+        );
         assert_balanced(&writer);
         collector.stop();
     }
@@ -695,8 +774,15 @@ fn a_shutdown_says_what_did_not_come_to_its_level_in_time_or_is_not_known_to_hav
         send_all(&writer, &numbered(3));
         let peer = raw.accept();
         let report = writer.shutdown(SHORT).unwrap();
-        assert!(is_timeout(report.reached, 3), "{level:?}: nobody has read them: {report:?}");
-        assert_eq!((report.left.messages, report.metrics.sent.messages), (0, 3), "all were sent");
+        assert!(
+            is_timeout(report.reached, 3),
+            "{level:?}: nobody has read them: {report:?}"
+        );
+        assert_eq!(
+            (report.left.messages, report.metrics.sent.messages),
+            (0, 3),
+            "all were sent"
+        );
         drop(peer);
 
         let (writer, events) = writer_that_ends_at(*level, &place);
@@ -705,8 +791,16 @@ fn a_shutdown_says_what_did_not_come_to_its_level_in_time_or_is_not_known_to_hav
         drop(raw.accept());
         events.wait_for("Lost");
         let report = writer.shutdown(PATIENCE).unwrap();
-        assert_eq!((report.reached, report.left.messages), (Err(FlushError::Lost), 0), "{level:?}");
-        assert_eq!(writer.shutdown(PATIENCE).unwrap().reached, report.reached, "all calls hear the same");
+        assert_eq!(
+            (report.reached, report.left.messages),
+            (Err(FlushError::Lost), 0),
+            "{level:?}"
+        );
+        assert_eq!(
+            writer.shutdown(PATIENCE).unwrap().reached,
+            report.reached,
+            "all calls hear the same"
+        );
         assert_balanced(&writer);
     }
 }
@@ -719,7 +813,10 @@ fn a_shutdown_that_has_messages_left_did_not_reach_its_level() {
         send_all(&writer, &numbered(3));
         let report = writer.shutdown(SHORT).unwrap();
         assert_eq!(report.left.messages, 3);
-        assert!(matches!(report.reached, Err(FlushError::Stopped { left: 3, .. })), "{level:?}: {report:?}");
+        assert!(
+            matches!(report.reached, Err(FlushError::Stopped { left: 3, .. })),
+            "{level:?}: {report:?}"
+        );
     }
 }
 
@@ -734,10 +831,16 @@ fn an_impatient_second_shutdown_ends_a_first_one_that_waits_for_its_level() {
         writer.flush(Level::Written, PATIENCE).unwrap();
         thread::scope(|scope| {
             let first = scope.spawn(|| writer.shutdown(Duration::MAX).unwrap());
-            wait_until("the first call refuses messages", || writer.reserve(1).is_err());
+            wait_until("the first call refuses messages", || {
+                writer.reserve(1).is_err()
+            });
             let _ = writer.shutdown(Duration::ZERO).unwrap();
             let report = first.join().unwrap();
-            assert_eq!((report.left.messages, report.reached.is_err()), (0, true), "{level:?}");
+            assert_eq!(
+                (report.left.messages, report.reached.is_err()),
+                (0, true),
+                "{level:?}"
+            );
         });
     }
 }
@@ -745,6 +848,8 @@ fn an_impatient_second_shutdown_ends_a_first_one_that_waits_for_its_level() {
 #[test]
 fn a_level_that_the_system_does_not_tell_is_an_error_at_the_start() {
     let place = Place::new();
-    let started = Writer::builder(place.socket()).shutdown_level(Level::Read).start();
+    let started = Writer::builder(place.socket())
+        .shutdown_level(Level::Read)
+        .start();
     assert_eq!(started.is_ok(), TELLS_READ);
 }

@@ -1,6 +1,10 @@
 //! The reader and the wire: every stream of bytes, good, cut, padded, hostile or in pieces.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper may fail as a test may")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a helper may fail as a test may"
+)]
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -12,14 +16,16 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::support::{
-    Collector, Place, RawReader, connect, finish, frame, is_closed, numbered, python, read_to_end, returns,
-    send_and_close, skip, unframe, wait_until, writer,
+    Collector, Place, RawReader, connect, finish, frame, is_closed, numbered, python, read_to_end,
+    returns, send_and_close, skip, unframe, wait_until, writer,
 };
 
 const LIMIT: usize = 1_000;
 
 fn collector(path: &Path) -> Collector {
-    Collector::start_with(path, |builder| builder.max_message_len(LIMIT).idle_timeout(Duration::MAX))
+    Collector::start_with(path, |builder| {
+        builder.max_message_len(LIMIT).idle_timeout(Duration::MAX)
+    })
 }
 
 fn varint(mut value: u64) -> Vec<u8> {
@@ -64,7 +70,10 @@ fn the_vectors_of_the_format_are_read() {
         wanted.push(message);
         collector.wait_for(wanted.len());
     }
-    assert!(collector.stop() == wanted, "the messages are as they were sent");
+    assert!(
+        collector.stop() == wanted,
+        "the messages are as they were sent"
+    );
 }
 
 #[test]
@@ -86,8 +95,18 @@ fn half_frame_is_never_delivered() {
     let errors = collector.reader.metrics().protocol_errors;
     // Between the two frames, and only there, it is no error.
     assert_eq!((errors.truncated, errors.total()), (301 + 14, 301 + 14));
-    assert_eq!(collector.events.count(|event| event.contains("cause: Truncated")), 301 + 14);
-    assert_eq!(collector.events.count(|event| event.contains("cause: EndOfStream")), 2);
+    assert_eq!(
+        collector
+            .events
+            .count(|event| event.contains("cause: Truncated")),
+        301 + 14
+    );
+    assert_eq!(
+        collector
+            .events
+            .count(|event| event.contains("cause: EndOfStream")),
+        2
+    );
     assert_eq!(collector.stop(), vec![b"first"; streams]);
 }
 
@@ -106,7 +125,10 @@ fn zero_lengths_are_no_messages() {
     let place = Place::new();
     let collector = collector(&place.socket());
     let zeros = vec![0; 300_000];
-    send_and_close(&place.socket(), &[&zeros, &frame(b"a")[..], &[0], &frame(b"b"), &zeros].concat());
+    send_and_close(
+        &place.socket(),
+        &[&zeros, &frame(b"a")[..], &[0], &frame(b"b"), &zeros].concat(),
+    );
     wait_for_ends(&collector, 1);
     let metrics = collector.reader.metrics();
     assert_eq!((metrics.received.messages, metrics.received.bytes), (2, 2));
@@ -148,11 +170,22 @@ fn a_message_at_the_limit_is_delivered_and_one_above_is_hung_up_on_before_it_is_
     collector.wait_for(1);
     let limit = u64::try_from(LIMIT).unwrap();
     let mut ends = 0;
-    for len in [limit + 1, u64::from(u32::MAX), (1 << 63) - 1, 1 << 63, u64::MAX - 1, u64::MAX] {
+    for len in [
+        limit + 1,
+        u64::from(u32::MAX),
+        (1 << 63) - 1,
+        1 << 63,
+        u64::MAX - 1,
+        u64::MAX,
+    ] {
         is_hung_up_on_after(&place.socket(), &[frame(b"before"), varint(len)].concat());
         ends += 1;
         wait_for_ends(&collector, ends);
-        assert!(collector.events.has(&format!("TooLarge {{ len: {len}, limit: 1000 }}")));
+        assert!(
+            collector
+                .events
+                .has(&format!("TooLarge {{ len: {len}, limit: 1000 }}"))
+        );
     }
     let errors = collector.reader.metrics().protocol_errors;
     assert_eq!((errors.too_large, errors.total()), (6, 6));
@@ -183,7 +216,9 @@ fn nothing_behind_a_length_above_the_limit_is_read_as_frames() {
 fn a_limit_without_end_announced_to_its_end_costs_nothing() {
     let place = Place::new();
     let collector = Collector::start_with(&place.socket(), |builder| {
-        builder.max_message_len(usize::MAX).max_held_size(usize::MAX)
+        builder
+            .max_message_len(usize::MAX)
+            .max_held_size(usize::MAX)
     });
     let longest = u64::try_from(usize::MAX).unwrap();
     for len in [longest, longest / 2, longest / 2 + 1] {
@@ -225,7 +260,9 @@ fn nine_bytes_of_a_length_are_waited_on() {
     collector.wait_for(1);
     stream.write_all(&[0x01]).unwrap();
     assert!(is_closed(&mut stream));
-    collector.events.wait_for("TooLarge { len: 9223372036854775808, limit: 1000 }");
+    collector
+        .events
+        .wait_for("TooLarge { len: 9223372036854775808, limit: 1000 }");
     assert_eq!(collector.reader.metrics().protocol_errors.total(), 1);
     collector.stop();
 }
@@ -235,7 +272,9 @@ fn an_endless_length_is_hung_up_on() {
     let place = Place::new();
     let collector = collector(&place.socket());
     let mut stream = connect(&place.socket());
-    returns("an endless length", move || while stream.write_all(&[0x80; 4096]).is_ok() {});
+    returns("an endless length", move || {
+        while stream.write_all(&[0x80; 4096]).is_ok() {}
+    });
     wait_for_ends(&collector, 1);
     assert_eq!(collector.reader.metrics().protocol_errors.invalid_prefix, 1);
     collector.stop();
@@ -261,7 +300,10 @@ fn a_fragment_of_a_writers_own_stream_delivers_its_whole_frames_only() {
     let place = Place::new();
     let raw = RawReader::bind(&place.path("raw"));
     let (writer, _) = writer(&place.path("raw"));
-    let messages: Vec<_> = numbered(200).into_iter().map(|message| message.repeat(4)).collect();
+    let messages: Vec<_> = numbered(200)
+        .into_iter()
+        .map(|message| message.repeat(4))
+        .collect();
     for message in &messages {
         writer.try_send(&message[..]).unwrap();
     }
@@ -279,7 +321,9 @@ fn a_fragment_of_a_writers_own_stream_delivers_its_whole_frames_only() {
         // One after the other, so that the order of all is known.
         collector.wait_for(wanted.len());
     }
-    wait_until("the halves are noticed", || collector.reader.metrics().protocol_errors.truncated == halves);
+    wait_until("the halves are noticed", || {
+        collector.reader.metrics().protocol_errors.truncated == halves
+    });
     assert_eq!(collector.stop(), wanted);
 }
 
@@ -289,10 +333,19 @@ fn by_definition(stream: &[u8]) -> (Vec<Vec<u8>>, &'static str) {
     while at < stream.len() {
         let prefix: Vec<_> = stream[at..].iter().take(10).collect();
         let Some(last) = prefix.iter().position(|byte| **byte < 0x80) else {
-            return (messages, if prefix.len() == 10 { "InvalidPrefix" } else { "Truncated" });
+            return (
+                messages,
+                if prefix.len() == 10 {
+                    "InvalidPrefix"
+                } else {
+                    "Truncated"
+                },
+            );
         };
         let bits = prefix[..=last].iter().enumerate();
-        let len: u128 = bits.map(|(at, byte)| u128::from(*byte & 0x7f) << (7 * at)).sum();
+        let len: u128 = bits
+            .map(|(at, byte)| u128::from(*byte & 0x7f) << (7 * at))
+            .sum();
         if len > u128::from(u64::MAX) {
             return (messages, "InvalidPrefix");
         }
@@ -300,7 +353,9 @@ fn by_definition(stream: &[u8]) -> (Vec<Vec<u8>>, &'static str) {
             return (messages, "TooLarge");
         };
         let start = at + last + 1;
-        let Some(message) = stream.get(start..start + len) else { return (messages, "Truncated") };
+        let Some(message) = stream.get(start..start + len) else {
+            return (messages, "Truncated");
+        };
         if len > 0 {
             messages.push(message.to_vec());
         }
@@ -313,7 +368,10 @@ fn any_stream() -> impl Strategy<Value = Vec<u8>> {
     let len = prop_oneof![3 => 0..4_usize, 3 => 120..135_usize, 1 => 0..=LIMIT];
     prop::collection::vec(len, 0..30).prop_map(|lens| {
         let bytes = 1..=u8::MAX;
-        lens.into_iter().zip(bytes).flat_map(|(len, byte)| frame(&vec![byte; len])).collect()
+        lens.into_iter()
+            .zip(bytes)
+            .flat_map(|(len, byte)| frame(&vec![byte; len]))
+            .collect()
     })
 }
 
@@ -346,7 +404,11 @@ fn read_in_pieces(
 fn any_fragmentation_and_coalescing_brings_the_same_messages() {
     let place = Place::new();
     let collector = collector(&place.socket());
-    let cases = ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() };
+    let cases = ProptestConfig {
+        cases: 100,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     proptest!(cases, |(stream in any_stream(), cuts in prop::collection::vec(any::<Index>(), 0..60))| {
         let (messages, ended) = read_in_pieces(&collector, &place.socket(), &stream, &cuts);
         prop_assert_eq!(messages, by_definition(&stream).0);
@@ -359,16 +421,24 @@ fn any_fragmentation_and_coalescing_brings_the_same_messages() {
 fn a_long_message_may_come_in_pieces_of_any_size() {
     let place = Place::new();
     let collector = Collector::start(&place.socket());
-    let message: Vec<u8> = (0..2_000_000_u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    let message: Vec<u8> = (0..2_000_000_u32)
+        .map(|at| u8::try_from(at % 251).unwrap())
+        .collect();
     let stream = [frame(b"a"), frame(&message), frame(b"b")].concat();
-    for (at, size) in [613, 4_096, 65_537, 300_001, stream.len()].into_iter().enumerate() {
+    for (at, size) in [613, 4_096, 65_537, 300_001, stream.len()]
+        .into_iter()
+        .enumerate()
+    {
         let mut peer = connect(&place.socket());
         for piece in stream.chunks(size) {
             peer.write_all(piece).unwrap();
         }
         drop(peer);
         let messages = collector.wait_for(3 * (at + 1));
-        assert!(messages[3 * at..] == [b"a".to_vec(), message.clone(), b"b".to_vec()], "in pieces of {size}");
+        assert!(
+            messages[3 * at..] == [b"a".to_vec(), message.clone(), b"b".to_vec()],
+            "in pieces of {size}"
+        );
     }
     collector.stop();
 }
@@ -377,9 +447,16 @@ fn a_long_message_may_come_in_pieces_of_any_size() {
 fn a_mutated_stream_is_read_as_the_definition_says_and_never_resynchronised() {
     let place = Place::new();
     let collector = collector(&place.socket());
-    let mutations = prop::collection::vec((any::<Index>(), prop_oneof![any::<u8>(), 0x7f..=0x81_u8]), 1..6);
+    let mutations = prop::collection::vec(
+        (any::<Index>(), prop_oneof![any::<u8>(), 0x7f..=0x81_u8]),
+        1..6,
+    );
     let cuts = prop::collection::vec(any::<Index>(), 0..8);
-    let cases = ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() };
+    let cases = ProptestConfig {
+        cases: 100,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     proptest!(cases, |(mut stream in any_stream(), mutations in mutations, cuts in cuts)| {
         for (at, value) in mutations {
             if !stream.is_empty() {
@@ -399,7 +476,8 @@ fn a_mutated_stream_is_read_as_the_definition_says_and_never_resynchronised() {
 fn out_of_band_data_is_not_read_as_data() {
     let place = Place::new();
     let collector = collector(&place.socket());
-    // One byte a connection: Linux, as TCP does, turns an earlier one that is still unread into data.
+    // One byte a connection: Linux, as TCP does, turns an earlier one that is still unread into
+    // data.
     let program = "
 import socket, sys
 stream = b'\\x03abc\\x01d'
@@ -419,13 +497,16 @@ sys.stdin.readline()
 for at, peer in enumerate(peers):
     peer.send(stream[at:])
 ";
-    let Some(mut peer) = python(program, &[place.socket().as_os_str()]) else { return };
+    let Some(mut peer) = python(program, &[place.socket().as_os_str()]) else {
+        return;
+    };
     peer.lines.wait_for_len(1);
     if peer.lines.has("none") {
         skip("this kernel has no out-of-band data on Unix sockets");
         return;
     }
-    // What stood before the byte has come, and the byte has ended nothing: 3 with "abc", 1 with both.
+    // What stood before the byte has come, and the byte has ended nothing: 3 with "abc", 1 with
+    // both.
     collector.wait_for(4);
     assert_eq!(collector.reader.metrics().open, 7);
     peer.go_on();

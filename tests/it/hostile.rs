@@ -16,7 +16,8 @@ use uds_ipc::{Delivery, Handler, Peer, Reader, ReaderBuilder};
 
 use crate::support::{
     Child, Collector, Gate, Over, PATIENCE, Place, RawReader, Scripted, assert_rests, connect,
-    finish_with_receipts, frame, is_closed, memory, python, receipt, skip, stranger, wait_until, writer_with,
+    finish_with_receipts, frame, is_closed, memory, python, receipt, skip, stranger, wait_until,
+    writer_with,
 };
 
 /// 10 MiB, the longest message that there may be.
@@ -27,7 +28,8 @@ const ASK: &[u8] = &[0];
 /// Runs `act` in a process of its own, with a place for a socket.
 #[track_caller]
 fn apart(name: &str, act: impl FnOnce(&Path)) {
-    // What is freed goes back to the system at once, so that what is held can be seen. Both ends of a connection are here.
+    // What is freed goes back to the system at once, so that what is held can be seen. Both ends of
+    // a connection are here.
     const SETUP: &str = "export MALLOC_MMAP_THRESHOLD_=32768 MALLOC_ARENA_MAX=1
         ulimit -n 4096 2>/dev/null || ulimit -n \"$(ulimit -H -n)\"";
     if let Some(path) = Child::path() {
@@ -60,13 +62,19 @@ impl Counting {
             count.fetch_add(1, Ordering::SeqCst);
             Ok::<(), io::Error>(())
         };
-        let reader = set(Reader::builder(path)).bind().unwrap().start(handler).unwrap();
+        let reader = set(Reader::builder(path))
+            .bind()
+            .unwrap()
+            .start(handler)
+            .unwrap();
         Self { reader, messages }
     }
 
     #[track_caller]
     fn wait_for(&self, count: usize) {
-        wait_until(&format!("{count} messages have come"), || self.messages.load(Ordering::SeqCst) >= count);
+        wait_until(&format!("{count} messages have come"), || {
+            self.messages.load(Ordering::SeqCst) >= count
+        });
     }
 }
 
@@ -81,7 +89,10 @@ struct Memory {
 impl Memory {
     fn now() -> Self {
         let figure = |figure| memory(process::id(), figure);
-        Self { asked_for: figure("VmData"), touched: figure("RssAnon") }
+        Self {
+            asked_for: figure("VmData"),
+            touched: figure("RssAnon"),
+        }
     }
 
     /// By how much it has grown since then, by the worse of the two measures.
@@ -97,100 +108,122 @@ const MIB: usize = 1024;
 #[test]
 #[cfg(target_os = "linux")]
 fn ten_mib_announced_on_each_of_a_thousand_connections_cost_next_to_nothing() {
-    apart("ten_mib_announced_on_each_of_a_thousand_connections_cost_next_to_nothing", |path| {
-        const PEERS: usize = 1_000;
-        // A thread has a stack of 2 MiB.
-        let reader = Counting::start(path, |builder| builder.max_threads(2).max_held_size(usize::MAX));
-        let before = Memory::now();
-        for round in 1..=3 {
-            // One write of so little is one read: with the message the byte has come.
-            let stream = [&frame(b"here"), LONGEST, b"x"].concat();
-            let peers: Vec<_> = (0..PEERS)
-                .map(|_| {
-                    let mut peer = connect(path);
-                    peer.write_all(&stream).unwrap();
-                    peer
-                })
-                .collect();
-            reader.wait_for(round * PEERS);
-            let grown = Memory::grown_since(before);
-            assert!(grown <= 16 * MIB, "{grown} KiB in round {round}");
-            drop(peers);
-            wait_until("they are gone", || reader.reader.metrics().open == 0);
-        }
-        let errors = reader.reader.metrics().protocol_errors;
-        assert_eq!((errors.truncated, errors.total()), (3_000, 3_000));
-    });
+    apart(
+        "ten_mib_announced_on_each_of_a_thousand_connections_cost_next_to_nothing",
+        |path| {
+            const PEERS: usize = 1_000;
+            // A thread has a stack of 2 MiB.
+            let reader = Counting::start(path, |builder| {
+                builder.max_threads(2).max_held_size(usize::MAX)
+            });
+            let before = Memory::now();
+            for round in 1..=3 {
+                // One write of so little is one read: with the message the byte has come.
+                let stream = [&frame(b"here"), LONGEST, b"x"].concat();
+                let peers: Vec<_> = (0..PEERS)
+                    .map(|_| {
+                        let mut peer = connect(path);
+                        peer.write_all(&stream).unwrap();
+                        peer
+                    })
+                    .collect();
+                reader.wait_for(round * PEERS);
+                let grown = Memory::grown_since(before);
+                assert!(grown <= 16 * MIB, "{grown} KiB in round {round}");
+                drop(peers);
+                wait_until("they are gone", || reader.reader.metrics().open == 0);
+            }
+            let errors = reader.reader.metrics().protocol_errors;
+            assert_eq!((errors.truncated, errors.total()), (3_000, 3_000));
+        },
+    );
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn half_messages_cost_twice_what_came_of_them_and_whole_ones_leave_nothing_behind() {
-    apart("half_messages_cost_twice_what_came_of_them_and_whole_ones_leave_nothing_behind", |path| {
-        const PEERS: usize = 200;
-        const SENT: usize = 64 * 1024;
-        let reader = Counting::start(path, |builder| builder.max_threads(2));
-        let (half, rest) = ([LONGEST, &vec![0; SENT]].concat(), vec![0; (10 << 20) - SENT]);
-        let before = Memory::now();
-        let mut peers: Vec<_> = (0..PEERS).map(|_| connect(path)).collect();
-        for peer in &mut peers {
-            peer.write_all(&half).unwrap();
-        }
-        let sent = PEERS * SENT / 1024;
-        wait_until("it has all come", || Memory::grown_since(before) >= sent);
-        let grown = Memory::grown_since(before);
-        assert!(grown <= 2 * sent + 8 * MIB, "{grown} KiB for {sent} KiB");
-
-        // Not so many, since they hold what they announced now.
-        peers.truncate(10);
-        let (last, rest) = rest.split_last().unwrap();
-        for part in [rest, &[*last]] {
+    apart(
+        "half_messages_cost_twice_what_came_of_them_and_whole_ones_leave_nothing_behind",
+        |path| {
+            const PEERS: usize = 200;
+            const SENT: usize = 64 * 1024;
+            let reader = Counting::start(path, |builder| builder.max_threads(2));
+            let (half, rest) = (
+                [LONGEST, &vec![0; SENT]].concat(),
+                vec![0; (10 << 20) - SENT],
+            );
+            let before = Memory::now();
+            let mut peers: Vec<_> = (0..PEERS).map(|_| connect(path)).collect();
             for peer in &mut peers {
-                peer.write_all(part).unwrap();
+                peer.write_all(&half).unwrap();
             }
-        }
-        reader.wait_for(peers.len());
-        // Their connections are still open.
-        wait_until("the memory is given back", || Memory::grown_since(before) <= 8 * MIB);
-    });
+            let sent = PEERS * SENT / 1024;
+            wait_until("it has all come", || Memory::grown_since(before) >= sent);
+            let grown = Memory::grown_since(before);
+            assert!(grown <= 2 * sent + 8 * MIB, "{grown} KiB for {sent} KiB");
+
+            // Not so many, since they hold what they announced now.
+            peers.truncate(10);
+            let (last, rest) = rest.split_last().unwrap();
+            for part in [rest, &[*last]] {
+                for peer in &mut peers {
+                    peer.write_all(part).unwrap();
+                }
+            }
+            reader.wait_for(peers.len());
+            // Their connections are still open.
+            wait_until("the memory is given back", || {
+                Memory::grown_since(before) <= 8 * MIB
+            });
+        },
+    );
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn questions_without_end_cost_no_memory_and_hold_up_nobody() {
-    apart("questions_without_end_cost_no_memory_and_hold_up_nobody", |path| {
-        const PEERS: usize = 4;
-        let asked = AtomicUsize::new(0);
-        let questions = vec![0; 1 << 16];
-        thread::scope(|scope| {
-            // In here, since its end is the end of the others.
-            let reader = Counting::start(path, |builder| builder.max_threads(1));
-            let mut neighbour = connect(path);
-            for _ in 0..PEERS {
-                scope.spawn(|| {
-                    // It reads no answer.
-                    let mut peer = connect(path);
-                    while peer.write_all(&questions).is_ok() {
-                        asked.fetch_add(questions.len(), Ordering::SeqCst);
-                    }
+    apart(
+        "questions_without_end_cost_no_memory_and_hold_up_nobody",
+        |path| {
+            const PEERS: usize = 4;
+            let asked = AtomicUsize::new(0);
+            let questions = vec![0; 1 << 16];
+            thread::scope(|scope| {
+                // In here, since its end is the end of the others.
+                let reader = Counting::start(path, |builder| builder.max_threads(1));
+                let mut neighbour = connect(path);
+                for _ in 0..PEERS {
+                    scope.spawn(|| {
+                        // It reads no answer.
+                        let mut peer = connect(path);
+                        while peer.write_all(&questions).is_ok() {
+                            asked.fetch_add(questions.len(), Ordering::SeqCst);
+                        }
+                    });
+                }
+                let at_first = PEERS << 18;
+                wait_until("all are under way", || {
+                    asked.load(Ordering::SeqCst) >= at_first
                 });
-            }
-            let at_first = PEERS << 18;
-            wait_until("all are under way", || asked.load(Ordering::SeqCst) >= at_first);
-            let before = Memory::now();
-            for round in 1..=5 {
-                neighbour.write_all(&[&frame(b"neighbour"), ASK].concat()).unwrap();
-                assert_eq!(receipt(&mut neighbour), round);
-            }
-            let many = 16 << 20;
-            wait_until("many were asked", || asked.load(Ordering::SeqCst) >= at_first + many);
-            let grown = Memory::grown_since(before);
-            assert!(grown <= 4 * MIB, "{grown} KiB for {many} questions");
-            assert_eq!(reader.reader.metrics().open, 5, "it is no fault to ask");
-            // Nor is a stop held up, by answers that nobody reads.
-            assert_eq!(reader.reader.shutdown(PATIENCE).unwrap().cut, 0);
-        });
-    });
+                let before = Memory::now();
+                for round in 1..=5 {
+                    neighbour
+                        .write_all(&[&frame(b"neighbour"), ASK].concat())
+                        .unwrap();
+                    assert_eq!(receipt(&mut neighbour), round);
+                }
+                let many = 16 << 20;
+                wait_until("many were asked", || {
+                    asked.load(Ordering::SeqCst) >= at_first + many
+                });
+                let grown = Memory::grown_since(before);
+                assert!(grown <= 4 * MIB, "{grown} KiB for {many} questions");
+                assert_eq!(reader.reader.metrics().open, 5, "it is no fault to ask");
+                // Nor is a stop held up, by answers that nobody reads.
+                assert_eq!(reader.reader.shutdown(PATIENCE).unwrap().cut, 0);
+            });
+        },
+    );
 }
 
 #[test]
@@ -208,7 +241,9 @@ fn ten_thousand_connections_leave_nothing_behind_however_they_end() {
             4 => peer.write_all(&[0x80; 10]),
             // The answer is left unread.
             5 => peer.write_all(&[ASK, &frame(b"asks"), ASK].concat()),
-            6 => peer.write_all(&frame(b"ends")).and_then(|()| peer.shutdown(Shutdown::Write)),
+            6 => peer
+                .write_all(&frame(b"ends"))
+                .and_then(|()| peer.shutdown(Shutdown::Write)),
             _ => {
                 let _ = peer.write_all(&[0xff; 10]);
                 assert!(is_closed(&mut peer));
@@ -227,7 +262,9 @@ fn ten_thousand_connections_leave_nothing_behind_however_they_end() {
             scope.spawn(move || {
                 let mut rounds = 0;
                 while rounds < 20 || !is_over.load(Ordering::SeqCst) {
-                    neighbour.write_all(&[&frame(b"neighbour"), ASK].concat()).unwrap();
+                    neighbour
+                        .write_all(&[&frame(b"neighbour"), ASK].concat())
+                        .unwrap();
                     rounds += 1;
                     assert!(receipt(neighbour) >= rounds);
                 }
@@ -243,58 +280,87 @@ fn ten_thousand_connections_leave_nothing_behind_however_they_end() {
         fs::read_dir("/proc/self/fd").unwrap().count()
     }
 
-    apart("ten_thousand_connections_leave_nothing_behind_however_they_end", |path| {
-        let reader = Counting::start(path, |builder| builder.max_connections(16).max_threads(2));
-        let mut neighbour = connect(path);
-        neighbour.write_all(ASK).unwrap();
-        assert_eq!(receipt(&mut neighbour), 0);
-        let descriptors_before = descriptors();
-        let mut memory_before = None;
-        for floods in 1..=2 {
-            flood(path, &mut neighbour);
-            wait_until("all have gone", || reader.reader.metrics().connections == 1 + floods * 5_120);
-            wait_until("the descriptors are closed", || descriptors() <= descriptors_before);
-            // Some stays after the first flood, such as the stacks of threads, but no more after each.
-            let before = *memory_before.get_or_insert_with(Memory::now);
-            wait_until("the memory is given back", || Memory::grown_since(before) <= 4 * MIB);
-        }
-        let metrics = reader.reader.metrics();
-        assert_eq!((metrics.open, metrics.accept_pauses, metrics.refused_peers), (1, 0, 0));
-        let errors = metrics.protocol_errors;
-        assert_eq!(errors.invalid_prefix, 2_560, "{errors:?}");
-        assert_eq!((errors.truncated, errors.total()), (2_560, 5_120), "{errors:?}");
-    });
+    apart(
+        "ten_thousand_connections_leave_nothing_behind_however_they_end",
+        |path| {
+            let reader =
+                Counting::start(path, |builder| builder.max_connections(16).max_threads(2));
+            let mut neighbour = connect(path);
+            neighbour.write_all(ASK).unwrap();
+            assert_eq!(receipt(&mut neighbour), 0);
+            let descriptors_before = descriptors();
+            let mut memory_before = None;
+            for floods in 1..=2 {
+                flood(path, &mut neighbour);
+                wait_until("all have gone", || {
+                    reader.reader.metrics().connections == 1 + floods * 5_120
+                });
+                wait_until("the descriptors are closed", || {
+                    descriptors() <= descriptors_before
+                });
+                // Some stays after the first flood, such as the stacks of threads, but no more
+                // after each.
+                let before = *memory_before.get_or_insert_with(Memory::now);
+                wait_until("the memory is given back", || {
+                    Memory::grown_since(before) <= 4 * MIB
+                });
+            }
+            let metrics = reader.reader.metrics();
+            assert_eq!(
+                (metrics.open, metrics.accept_pauses, metrics.refused_peers),
+                (1, 0, 0)
+            );
+            let errors = metrics.protocol_errors;
+            assert_eq!(errors.invalid_prefix, 2_560, "{errors:?}");
+            assert_eq!(
+                (errors.truncated, errors.total()),
+                (2_560, 5_120),
+                "{errors:?}"
+            );
+        },
+    );
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn a_reader_that_can_do_nothing_more_for_its_peers_rests() {
-    apart("a_reader_that_can_do_nothing_more_for_its_peers_rests", |path| {
-        let reader = Counting::start(path, |builder| {
-            builder.max_connections(4).idle_timeout(Duration::MAX).max_threads(1)
-        });
-        let silent = connect(path);
-        let mut half = connect(path);
-        half.write_all(&[&frame(b"half"), LONGEST, b"x"].concat()).unwrap();
-        let mut half_a_length = connect(path);
-        half_a_length.write_all(&[&frame(b"half a length"), &[0x80; 9][..]].concat()).unwrap();
-        reader.wait_for(2);
-        let mut deaf = connect(path);
-        for count in 3..=1_000 {
-            // One by one, so that an answer is tried for each: soon there is no room for any.
-            deaf.write_all(&[&frame(b"deaf"), ASK].concat()).unwrap();
-            reader.wait_for(count);
-        }
-        // Nor for these.
-        let mut waiting = [(); 5].map(|()| connect(path));
-        assert_rests(process::id());
-        assert_eq!(reader.reader.metrics().open, 4);
-        // It is at once there for who can be helped, and for its end.
-        drop(silent);
-        waiting[0].write_all(&[&frame(b"at last"), ASK].concat()).unwrap();
-        assert_eq!(receipt(&mut waiting[0]), 1);
-        assert_eq!(reader.reader.shutdown(PATIENCE).unwrap().cut, 0);
-    });
+    apart(
+        "a_reader_that_can_do_nothing_more_for_its_peers_rests",
+        |path| {
+            let reader = Counting::start(path, |builder| {
+                builder
+                    .max_connections(4)
+                    .idle_timeout(Duration::MAX)
+                    .max_threads(1)
+            });
+            let silent = connect(path);
+            let mut half = connect(path);
+            half.write_all(&[&frame(b"half"), LONGEST, b"x"].concat())
+                .unwrap();
+            let mut half_a_length = connect(path);
+            half_a_length
+                .write_all(&[&frame(b"half a length"), &[0x80; 9][..]].concat())
+                .unwrap();
+            reader.wait_for(2);
+            let mut deaf = connect(path);
+            for count in 3..=1_000 {
+                // One by one, so that an answer is tried for each: soon there is no room for any.
+                deaf.write_all(&[&frame(b"deaf"), ASK].concat()).unwrap();
+                reader.wait_for(count);
+            }
+            // Nor for these.
+            let mut waiting = [(); 5].map(|()| connect(path));
+            assert_rests(process::id());
+            assert_eq!(reader.reader.metrics().open, 4);
+            // It is at once there for who can be helped, and for its end.
+            drop(silent);
+            waiting[0]
+                .write_all(&[&frame(b"at last"), ASK].concat())
+                .unwrap();
+            assert_eq!(receipt(&mut waiting[0]), 1);
+            assert_eq!(reader.reader.shutdown(PATIENCE).unwrap().cut, 0);
+        },
+    );
 }
 
 #[test]
@@ -316,7 +382,10 @@ fn the_connection_limit_holds_however_many_come_and_go_at_once() {
         }
 
         fn opened(&self, _: &Peer) {
-            self.most.fetch_max(1 + self.open.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
+            self.most.fetch_max(
+                1 + self.open.fetch_add(1, Ordering::SeqCst),
+                Ordering::SeqCst,
+            );
         }
 
         fn closed(&self, _: &Peer) {
@@ -325,9 +394,17 @@ fn the_connection_limit_holds_however_many_come_and_go_at_once() {
     }
 
     let place = Place::new();
-    let gauge = Arc::new(Gauge { gate: Gate::new(), open: AtomicUsize::new(0), most: AtomicUsize::new(0) });
+    let gauge = Arc::new(Gauge {
+        gate: Gate::new(),
+        open: AtomicUsize::new(0),
+        most: AtomicUsize::new(0),
+    });
     let builder = Reader::builder(place.socket()).max_connections(LIMIT);
-    let reader = builder.bind().unwrap().start_handler(Arc::clone(&gauge)).unwrap();
+    let reader = builder
+        .bind()
+        .unwrap()
+        .start_handler(Arc::clone(&gauge))
+        .unwrap();
     let blocked = [(); LIMIT].map(|()| {
         let mut peer = connect(&place.socket());
         peer.write_all(&frame(b"block")).unwrap();
@@ -355,8 +432,12 @@ fn the_connection_limit_holds_however_many_come_and_go_at_once() {
 #[test]
 fn a_user_who_sends_empty_frames_for_ever_does_not_lock_the_others_out() {
     let place = Place::new();
-    let set =
-        |builder: ReaderBuilder| builder.max_connections(4).socket_mode(0o666).idle_timeout(Duration::MAX);
+    let set = |builder: ReaderBuilder| {
+        builder
+            .max_connections(4)
+            .socket_mode(0o666)
+            .idle_timeout(Duration::MAX)
+    };
     thread::scope(|scope| {
         // In here, since its end is the end of the others.
         let reader = Scripted::start_with(&place.socket(), set);
@@ -365,7 +446,10 @@ fn a_user_who_sends_empty_frames_for_ever_does_not_lock_the_others_out() {
             scope.spawn(move || while greedy.write_all(&[0; 4096]).is_ok() {});
         }
         reader.wait_for("<opened>", 2);
-        assert!(is_closed(&mut connect(&place.socket())), "half of the connections is enough for one");
+        assert!(
+            is_closed(&mut connect(&place.socket())),
+            "half of the connections is enough for one"
+        );
         if let Some(stranger) = stranger(&place, place.socket().as_os_str()) {
             reader.wait_for("a", 1);
             stranger.finish();
@@ -378,7 +462,9 @@ fn a_user_who_sends_empty_frames_for_ever_does_not_lock_the_others_out() {
 fn a_reader_that_answers_without_end_does_not_hold_up_the_writer() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_with(&place.socket(), |builder| builder.delivery(Delivery::AtLeastOnce));
+    let (writer, _) = writer_with(&place.socket(), |builder| {
+        builder.delivery(Delivery::AtLeastOnce)
+    });
     writer.try_send("first").unwrap();
     let mut peer = raw.meet();
     peer.wait_for_question(1);
@@ -389,7 +475,9 @@ fn a_reader_that_answers_without_end_does_not_hold_up_the_writer() {
             let mut answers = peer.stream.try_clone().unwrap();
             // None of them is wrong.
             scope.spawn(move || {
-                while !is_enough.load(Ordering::SeqCst) && answers.write_all(nothing_so_far).is_ok() {}
+                while !is_enough.load(Ordering::SeqCst) && answers.write_all(nothing_so_far).is_ok()
+                {
+                }
             });
         }
         let sending = scope.spawn(|| {
@@ -408,7 +496,9 @@ fn a_reader_that_answers_without_end_does_not_hold_up_the_writer() {
 fn descriptors_of(text: &str) -> usize {
     let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
     let targets = links.filter_map(|link| fs::read_link(link.path()).ok());
-    targets.filter(|target| target.to_string_lossy().contains(text)).count()
+    targets
+        .filter(|target| target.to_string_lossy().contains(text))
+        .count()
 }
 
 /// A file whose descriptors can be counted, where they can be.
@@ -430,7 +520,9 @@ fn passed(place: &Place) -> Option<(std::path::PathBuf, String)> {
 fn descriptors_that_a_writer_sends_along_are_not_received() {
     let place = Place::new();
     let collector = Collector::start(&place.socket());
-    let Some((file, name)) = passed(&place) else { return };
+    let Some((file, name)) = passed(&place) else {
+        return;
+    };
     let program = "
 import socket, sys
 peer = socket.socket(socket.AF_UNIX)
@@ -441,7 +533,9 @@ for _ in range(100):
 print('sent', flush=True)
 sys.stdin.read()
 ";
-    let Some(peer) = python(program, &[place.socket().as_os_str(), file.as_os_str()]) else { return };
+    let Some(peer) = python(program, &[place.socket().as_os_str(), file.as_os_str()]) else {
+        return;
+    };
     // All messages are read, each by itself: the kernel never merges what came with descriptors.
     collector.wait_for(100);
     assert_eq!(descriptors_of(&name), 0, "while the connection is open");
@@ -454,7 +548,9 @@ sys.stdin.read()
 #[test]
 fn descriptors_that_a_reader_sends_along_with_its_receipts_are_not_received() {
     let place = Place::new();
-    let Some((file, name)) = passed(&place) else { return };
+    let Some((file, name)) = passed(&place) else {
+        return;
+    };
     let program = "
 import socket, sys
 listener = socket.socket(socket.AF_UNIX)
@@ -472,12 +568,18 @@ while stream.count(b'\\x00') < 101:
         socket.send_fds(peer, [bytes([stream.count(b'a')])], [file.fileno()] * 3)
 sys.stdin.read()
 ";
-    let Some(reader) = python(program, &[place.socket().as_os_str(), file.as_os_str()]) else { return };
+    let Some(reader) = python(program, &[place.socket().as_os_str(), file.as_os_str()]) else {
+        return;
+    };
     reader.lines.wait_for("ready");
-    let (writer, _) = writer_with(&place.socket(), |builder| builder.delivery(Delivery::AtLeastOnce));
+    let (writer, _) = writer_with(&place.socket(), |builder| {
+        builder.delivery(Delivery::AtLeastOnce)
+    });
     for count in 1..=100 {
         writer.try_send("a").unwrap();
-        wait_until("its receipt has come", || writer.metrics().confirmed.messages == count);
+        wait_until("its receipt has come", || {
+            writer.metrics().confirmed.messages == count
+        });
     }
     assert_eq!(descriptors_of(&name), 0, "while the connection is open");
     finish_with_receipts(&writer);

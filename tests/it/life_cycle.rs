@@ -11,8 +11,8 @@ use uds_ipc::{FlushError, Level, SendError, ShutdownError, Writer, WriterBuilder
 
 use crate::patience::LEEWAY;
 use crate::support::{
-    Collector, Notes, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, numbered, read_messages,
-    returns, unframe, wait_until, writer, writer_with,
+    Collector, Notes, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, numbered,
+    read_messages, returns, unframe, wait_until, writer, writer_with,
 };
 
 /// Whether a shutdown has begun: asked without sending anything.
@@ -47,7 +47,10 @@ fn flush_says_how_many_were_not_there_in_time() {
         writer.flush(Level::Written, SHORT).unwrap_err().to_string(),
         "the time was over, and 7 messages were not there yet"
     );
-    assert!(matches!(writer.flush(Level::Written, Duration::ZERO), Err(FlushError::Timeout { left: 7, .. })));
+    assert!(matches!(
+        writer.flush(Level::Written, Duration::ZERO),
+        Err(FlushError::Timeout { left: 7, .. })
+    ));
     let collector = Collector::start(&place.socket());
     writer.flush(Level::Written, PATIENCE).unwrap();
     finish(&writer);
@@ -65,8 +68,14 @@ fn a_shutdown_ends_a_flush_that_waits_for_nobody() {
         thread::spawn(move || writer.flush(Level::Written, Duration::MAX))
     };
     let _ = writer.shutdown(SHORT).unwrap();
-    assert!(matches!(flushing.join().unwrap(), Err(FlushError::Stopped { left: 1, .. })));
-    assert!(matches!(writer.flush(Level::Written, PATIENCE), Err(FlushError::Stopped { left: 1, .. })));
+    assert!(matches!(
+        flushing.join().unwrap(),
+        Err(FlushError::Stopped { left: 1, .. })
+    ));
+    assert!(matches!(
+        writer.flush(Level::Written, PATIENCE),
+        Err(FlushError::Stopped { left: 1, .. })
+    ));
 }
 
 #[test]
@@ -86,7 +95,11 @@ fn a_shutdown_while_the_reader_is_away_reconnects_and_drains() {
     let collector = Collector::start(&place.socket());
     assert_eq!(stopping.join().unwrap().left.messages, 0);
     assert_eq!(collector.stop(), numbered(9_000));
-    assert_eq!(events.count(|event| event.starts_with("ConnectFailed")), 1, "one event a transition");
+    assert_eq!(
+        events.count(|event| event.starts_with("ConnectFailed")),
+        1,
+        "one event a transition"
+    );
     assert_balanced(&writer);
 }
 
@@ -94,10 +107,13 @@ fn a_shutdown_while_the_reader_is_away_reconnects_and_drains() {
 fn a_shutdown_waits_for_a_reader_that_drains_slowly() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
-    let (writer, _) =
-        writer_with(&place.socket(), |builder| builder.send_buffer_size(4096).write_timeout(PATIENCE));
+    let (writer, _) = writer_with(&place.socket(), |builder| {
+        builder.send_buffer_size(4096).write_timeout(PATIENCE)
+    });
     let mut stream = raw.accept();
-    let messages: Vec<_> = (0..2_000).map(|number| format!("{number:100}").into_bytes()).collect();
+    let messages: Vec<_> = (0..2_000)
+        .map(|number| format!("{number:100}").into_bytes())
+        .collect();
     for message in &messages {
         writer.try_send(message).unwrap();
     }
@@ -106,7 +122,10 @@ fn a_shutdown_waits_for_a_reader_that_drains_slowly() {
         let mut bytes = vec![0; 2_000 * 101];
         for (number, part) in bytes.chunks_mut(2_020).enumerate() {
             // Half of it is more than the kernel holds.
-            assert!(number > 50 || !stopping.is_finished(), "it waits after {number} parts");
+            assert!(
+                number > 50 || !stopping.is_finished(),
+                "it waits after {number} parts"
+            );
             thread::park_timeout(Duration::from_millis(1));
             stream.read_exact(part).unwrap();
         }
@@ -124,7 +143,10 @@ fn a_shutdown_keeps_its_timeout_whatever_the_reader_does() {
     let never_reads = RawReader::bind(&place.path("never reads"));
     for name in ["nobody", "never accepts", "never reads"] {
         let (writer, _) = writer_with(&place.path(name), |builder| {
-            builder.send_buffer_size(4096).write_timeout(PATIENCE).connect_timeout(PATIENCE)
+            builder
+                .send_buffer_size(4096)
+                .write_timeout(PATIENCE)
+                .connect_timeout(PATIENCE)
         });
         let stream = (name == "never reads").then(|| never_reads.accept());
         for _ in 0..100 {
@@ -134,7 +156,10 @@ fn a_shutdown_keeps_its_timeout_whatever_the_reader_does() {
             let start = Instant::now();
             (writer.shutdown(SHORT).unwrap(), start.elapsed())
         });
-        assert!((SHORT..SHORT + LEEWAY).contains(&took), "{name}: it took {took:?}");
+        assert!(
+            (SHORT..SHORT + LEEWAY).contains(&took),
+            "{name}: it took {took:?}"
+        );
         assert!(report.left.messages > 90, "{name}: {report:?}");
         assert_eq!(report.metrics.failed.left, report.left);
         drop(stream);
@@ -150,10 +175,18 @@ fn shutdowns_from_several_threads_and_again_all_tell_the_same_end() {
         writer.try_send(message).unwrap();
     }
     let reports: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| writer.shutdown(SHORT).unwrap().left)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        let threads: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| writer.shutdown(SHORT).unwrap().left))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
-    assert!(reports.iter().all(|left| left.messages == 50), "{reports:?}");
+    assert!(
+        reports.iter().all(|left| left.messages == 50),
+        "{reports:?}"
+    );
     assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 50);
     assert_eq!(events.count(|event| event.starts_with("Stopped")), 1);
 }
@@ -170,7 +203,12 @@ fn a_second_shutdown_can_bring_the_end_nearer() {
     };
     wait_until("the first has begun", || is_closing(&writer));
     assert_eq!(writer.shutdown(SHORT).unwrap().left.messages, 1);
-    assert_eq!(returns("the patient one", move || patient.join().unwrap()).left.messages, 1);
+    assert_eq!(
+        returns("the patient one", move || patient.join().unwrap())
+            .left
+            .messages,
+        1
+    );
 }
 
 #[test]
@@ -180,7 +218,9 @@ fn a_writer_without_work_stops_at_once_and_leaves_no_thread() {
     let (writer, events) = writer(&place.socket());
     let mut stream = raw.accept();
     events.wait_for("Connected");
-    let report = returns("a shutdown with nothing to do", move || writer.shutdown(Duration::MAX).unwrap());
+    let report = returns("a shutdown with nothing to do", move || {
+        writer.shutdown(Duration::MAX).unwrap()
+    });
     assert!(!report.metrics.connected);
     assert!(crate::support::is_closed(&mut stream));
     // The observer is gone, and so is the thread that held it.
@@ -208,7 +248,10 @@ fn a_drop_during_a_panic_is_short_and_silent() {
         panic::resume_unwind(Box::new("on purpose"));
     });
     wait_until("the drop returns", || dropping.is_finished());
-    assert_eq!(dropping.join().unwrap_err().downcast_ref(), Some(&"on purpose"));
+    assert_eq!(
+        dropping.join().unwrap_err().downcast_ref(),
+        Some(&"on purpose")
+    );
 }
 
 #[test]
@@ -277,7 +320,10 @@ fn calls_from_inside_the_observer_are_errors_not_deadlocks() {
     drop(raw.accept());
     results.wait_for_len(1);
     let (_, _, flushed, stopped) = results.all()[0];
-    assert_eq!((flushed, stopped), (Err(FlushError::InCallback), Err(ShutdownError::InCallback)));
+    assert_eq!(
+        (flushed, stopped),
+        (Err(FlushError::InCallback), Err(ShutdownError::InCallback))
+    );
     let _ = returns("a shutdown from outside", move || writer.shutdown(SHORT));
 }
 
@@ -292,7 +338,11 @@ fn a_panicking_observer_is_survived_and_counted() {
     writer.try_send("one").unwrap();
     finish(&writer);
     assert_eq!(collector.stop().len(), 1);
-    assert_eq!(writer.metrics().observer_panics, 3, "connecting, connected, stopped");
+    assert_eq!(
+        writer.metrics().observer_panics,
+        3,
+        "connecting, connected, stopped"
+    );
 }
 
 #[test]
@@ -312,7 +362,12 @@ fn an_observer_that_never_returns_does_not_hold_up_shutdown_beyond_its_timeout()
         .unwrap();
     writer.try_send("one").unwrap();
     reached.wait_for_len(1);
-    let report = thread::scope(|scope| scope.spawn(|| writer.shutdown(SHORT).unwrap()).join().unwrap());
+    let report = thread::scope(|scope| {
+        scope
+            .spawn(|| writer.shutdown(SHORT).unwrap())
+            .join()
+            .unwrap()
+    });
     assert_eq!(report.left.messages, 1);
     assert_balanced(&writer);
     drop(closed);
@@ -353,8 +408,18 @@ fn what_an_observer_or_handler_holds_does_not_hold_up_shutdown_when_it_is_droppe
     let writer = Arc::new(writer);
     let reader = Arc::new(reader);
     let (stopping, also_stopping) = (Arc::clone(&writer), Arc::clone(&reader));
-    assert_eq!(returns("the writer's shutdown", move || stopping.shutdown(SHORT).unwrap().left.messages), 0);
-    returns("the reader's shutdown", move || also_stopping.shutdown(SHORT).map(drop)).unwrap();
+    assert_eq!(
+        returns("the writer's shutdown", move || stopping
+            .shutdown(SHORT)
+            .unwrap()
+            .left
+            .messages),
+        0
+    );
+    returns("the reader's shutdown", move || {
+        also_stopping.shutdown(SHORT).map(drop)
+    })
+    .unwrap();
     assert_eq!(reader.metrics().received.messages, 1);
     drop(closed);
 }
@@ -407,7 +472,10 @@ fn a_send_that_races_with_a_shutdown_is_in_the_books_either_way() {
                 .collect();
             writer.flush(Level::Written, PATIENCE).unwrap();
             let report = writer.shutdown(PATIENCE).unwrap();
-            let accepted: u64 = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
+            let accepted: u64 = senders
+                .into_iter()
+                .map(|sender| sender.join().unwrap())
+                .sum();
             (accepted, report.left.messages)
         });
         assert_eq!(refused, 0);

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use uds_ipc::{BindError, Reader, ReaderBuilder, ReaderEvent, StartError, Writer};
 
 use crate::support::{
-    Child, Collector, Gate, Notes, PATIENCE, Place, SHORT, Scripted, assert_rests, connect, ended_as, frame,
-    is_closed, let_pass, memory, returns, send_and_close, skip, wait_until,
+    Child, Collector, Gate, Notes, PATIENCE, Place, SHORT, Scripted, assert_rests, connect,
+    ended_as, frame, is_closed, let_pass, memory, returns, send_and_close, skip, wait_until,
 };
 
 #[expect(clippy::disallowed_methods, reason = "these tests are about time")]
@@ -32,9 +32,18 @@ fn a_silent_peer_is_closed_and_that_is_no_error() {
     let _ = silent_later.write_all(&frame(b"a"));
     assert!(is_closed(&mut silent_later));
     reader.wait_for("<closed>", 2);
-    wait_until("both are told", || reader.events.count(|event| event.contains("cause: Idle")) == 2);
+    wait_until("both are told", || {
+        reader.events.count(|event| event.contains("cause: Idle")) == 2
+    });
     let metrics = reader.reader.metrics();
-    assert_eq!((metrics.protocol_errors.total(), metrics.handler_errors, metrics.open), (0, 0, 0));
+    assert_eq!(
+        (
+            metrics.protocol_errors.total(),
+            metrics.handler_errors,
+            metrics.open
+        ),
+        (0, 0, 0)
+    );
 }
 
 #[test]
@@ -63,14 +72,21 @@ fn a_peer_that_sends_empty_frames_is_not_silent() {
     // Where this thread was held up for too long nothing is shown.
     assert!((0..50).any(|_| is_kept()), "this machine is too slow");
     let metrics = reader.reader.metrics();
-    assert_eq!((metrics.protocol_errors.total(), metrics.received.messages), (0, 0));
+    assert_eq!(
+        (metrics.protocol_errors.total(), metrics.received.messages),
+        (0, 0)
+    );
 }
 
 #[test]
 fn a_frame_that_comes_byte_by_byte_is_too_slow() {
     let place = Place::new();
     let collector = Collector::start_with(&place.socket(), |builder| {
-        builder.idle_timeout(SHORT).min_rate(u64::MAX).max_message_len(usize::MAX).max_held_size(usize::MAX)
+        builder
+            .idle_timeout(SHORT)
+            .min_rate(u64::MAX)
+            .max_message_len(usize::MAX)
+            .max_held_size(usize::MAX)
     });
     let path = place.socket();
     let bytes = returns("a slow sender", move || {
@@ -86,7 +102,14 @@ fn a_frame_that_comes_byte_by_byte_is_too_slow() {
     });
     collector.events.wait_for("cause: TooSlow");
     let metrics = collector.reader.metrics();
-    assert_eq!((metrics.protocol_errors.too_slow, metrics.protocol_errors.total()), (1, 1), "{bytes} bytes");
+    assert_eq!(
+        (
+            metrics.protocol_errors.too_slow,
+            metrics.protocol_errors.total()
+        ),
+        (1, 1),
+        "{bytes} bytes"
+    );
     assert!(collector.stop().is_empty());
 }
 
@@ -95,7 +118,10 @@ fn a_frame_that_stops_inside_its_length_or_payload_is_too_slow() {
     let place = Place::new();
     let events = Notes::new();
     let builder = Reader::builder(place.socket()).idle_timeout(SHORT);
-    let bound = builder.on_event(events.observer::<ReaderEvent>()).bind().unwrap();
+    let bound = builder
+        .on_event(events.observer::<ReaderEvent>())
+        .bind()
+        .unwrap();
     // They wait in the backlog with what they have sent: none can be taken for silent.
     let halves = [&[0x80][..], &[0x80; 9], &[5], &[5, b'x'], &[1, b'a', 0x80]];
     let mut peers = halves.map(|half| {
@@ -105,7 +131,9 @@ fn a_frame_that_stops_inside_its_length_or_payload_is_too_slow() {
     });
     let reader = bound.start(|_| Ok::<(), String>(())).unwrap();
     assert!(peers.iter_mut().all(is_closed));
-    wait_until("all is told", || events.count(|event| event.starts_with("Closed")) == 5);
+    wait_until("all is told", || {
+        events.count(|event| event.starts_with("Closed")) == 5
+    });
     assert_eq!(events.count(|event| event.contains("cause: TooSlow")), 5);
     let errors = reader.metrics().protocol_errors;
     assert_eq!((errors.too_slow, errors.total()), (5, 5));
@@ -117,8 +145,13 @@ fn a_long_message_that_comes_slowly_but_steadily_lives() {
     let place = Place::new();
     let messages = Notes::new();
     let (notes, events) = (messages.clone(), Notes::new());
-    let builder = Reader::builder(place.socket()).idle_timeout(TIMEOUT).min_rate(1);
-    let bound = builder.on_event(events.observer::<ReaderEvent>()).bind().unwrap();
+    let builder = Reader::builder(place.socket())
+        .idle_timeout(TIMEOUT)
+        .min_rate(1);
+    let bound = builder
+        .on_event(events.observer::<ReaderEvent>())
+        .bind()
+        .unwrap();
     let (message, pieces) = (vec![7; 100_000], 3);
     let stream = frame(&message);
     let mut peer = connect(&place.socket());
@@ -138,19 +171,27 @@ fn a_long_message_that_comes_slowly_but_steadily_lives() {
     messages.wait_for_len(1);
     assert_eq!(messages.all(), [message]);
     assert_eq!(reader.metrics().protocol_errors.total(), 0);
-    assert_eq!(events.count(|event| event.contains("cause: Idle")), pieces - 1);
+    assert_eq!(
+        events.count(|event| event.contains("cause: Idle")),
+        pieces - 1
+    );
 }
 
 #[test]
 fn a_frame_has_the_time_that_its_length_takes_at_the_minimum_rate() {
     let place = Place::new();
-    let collector =
-        Collector::start_with(&place.socket(), |builder| builder.idle_timeout(SHORT).min_rate(1_000));
+    let collector = Collector::start_with(&place.socket(), |builder| {
+        builder.idle_timeout(SHORT).min_rate(1_000)
+    });
     let start = now();
     let mut peer = connect(&place.socket());
     peer.write_all(&frame(&[0; 900])[..10]).unwrap();
     assert!(is_closed(&mut peer));
-    assert!(start.elapsed() >= Duration::from_millis(950), "closed after {:?} already", start.elapsed());
+    assert!(
+        start.elapsed() >= Duration::from_millis(950),
+        "closed after {:?} already",
+        start.elapsed()
+    );
     collector.events.wait_for("cause: TooSlow");
 }
 
@@ -158,12 +199,15 @@ fn a_frame_has_the_time_that_its_length_takes_at_the_minimum_rate() {
 fn timeouts_without_end_are_never() {
     let place = Place::new();
     let set = |builder: ReaderBuilder| {
-        let builder = builder.max_message_len(usize::MAX).max_held_size(usize::MAX);
+        let builder = builder
+            .max_message_len(usize::MAX)
+            .max_held_size(usize::MAX);
         builder.idle_timeout(Duration::MAX).min_rate(1)
     };
     let reader = Scripted::start_with(&place.socket(), set);
     let mut half = connect(&place.socket());
-    half.write_all(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]).unwrap();
+    half.write_all(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01])
+        .unwrap();
     half.write_all(b"x").unwrap();
     let mut other = connect(&place.socket());
     other.write_all(&frame(b"a")).unwrap();
@@ -178,7 +222,8 @@ fn above_the_connection_limit_more_wait_and_are_served_when_one_ends() {
     let mut peers: Vec<_> = (0..6)
         .map(|number| {
             let mut peer = connect(&place.socket());
-            peer.write_all(&frame(format!("message {number}").as_bytes())).unwrap();
+            peer.write_all(&frame(format!("message {number}").as_bytes()))
+                .unwrap();
             peer
         })
         .collect();
@@ -194,7 +239,14 @@ fn above_the_connection_limit_more_wait_and_are_served_when_one_ends() {
     drop(peers);
     reader.wait_for("<closed>", 6);
     let metrics = reader.reader.metrics();
-    assert_eq!((metrics.connections, metrics.refused_peers, metrics.accept_pauses), (6, 0, 0));
+    assert_eq!(
+        (
+            metrics.connections,
+            metrics.refused_peers,
+            metrics.accept_pauses
+        ),
+        (6, 0, 0)
+    );
     let (mut open, mut most) = (0, 0);
     for (_, call) in reader.calls.all() {
         match call.as_str() {
@@ -226,7 +278,14 @@ fn above_its_limit_a_user_is_refused_until_one_of_its_connections_ends() {
     reader.wait_for("let in", 1);
     assert_eq!(reader.count("refused"), 0);
     let metrics = reader.reader.shutdown(PATIENCE).unwrap().metrics;
-    assert_eq!((metrics.refused_peers, metrics.connections, metrics.received.messages), (1, 3, 1));
+    assert_eq!(
+        (
+            metrics.refused_peers,
+            metrics.connections,
+            metrics.received.messages
+        ),
+        (1, 3, 1)
+    );
 }
 
 #[test]
@@ -242,7 +301,11 @@ fn where_others_may_connect_one_user_has_half_of_the_connections() {
             assert!(is_closed(&mut above));
             reader.events.wait_for("cause: TooManyOfUser { limit: 2 }");
         }
-        assert_eq!(reader.reader.metrics().refused_peers, u64::from(share < 4), "mode {mode:o}");
+        assert_eq!(
+            reader.reader.metrics().refused_peers,
+            u64::from(share < 4),
+            "mode {mode:o}"
+        );
     }
 }
 
@@ -254,7 +317,10 @@ fn half_messages_never_hold_much_more_than_they_may() {
     const LIMIT: usize = 4 << 20;
     if let Some(path) = Child::path() {
         let set = |builder: ReaderBuilder| {
-            builder.max_message_len(LIMIT).max_held_size(LIMIT).idle_timeout(Duration::MAX)
+            builder
+                .max_message_len(LIMIT)
+                .max_held_size(LIMIT)
+                .idle_timeout(Duration::MAX)
         };
         let reader = Scripted::start_with(&path, set);
         send_and_close(&path, &frame(b"before"));
@@ -262,13 +328,19 @@ fn half_messages_never_hold_much_more_than_they_may() {
         Child::say("ready");
         // There is room for one.
         wait_until("they are closed", || {
-            reader.events.count(|event| event.contains("cause: NoMemory")) >= PEERS - 1
+            reader
+                .events
+                .count(|event| event.contains("cause: NoMemory"))
+                >= PEERS - 1
         });
         Child::say("they are closed");
         reader.wait_for("after", 1);
         // The one that was kept ends in the middle.
         let errors = reader.reader.metrics().protocol_errors;
-        assert!(errors.truncated <= 1 && errors.total() == errors.truncated, "{errors:?}");
+        assert!(
+            errors.truncated <= 1 && errors.total() == errors.truncated,
+            "{errors:?}"
+        );
         Child::wait_for_end();
         return;
     }
@@ -301,14 +373,19 @@ fn at_the_bound_of_memory_the_slowest_is_closed_and_the_others_go_on() {
     const LIMIT: usize = 1 << 20;
     let place = Place::new();
     let collector = Collector::start_with(&place.socket(), |builder| {
-        // With one thread they have their turns in the order in which they come: the slow one is known before the quick one.
-        builder.max_message_len(LIMIT).max_held_size(LIMIT).max_threads(1)
+        // With one thread they have their turns in the order in which they come: the slow one is
+        // known before the quick one.
+        builder
+            .max_message_len(LIMIT)
+            .max_held_size(LIMIT)
+            .max_threads(1)
     });
     let message = vec![7; LIMIT * 3 / 4];
     let stream = frame(&message);
     // It holds more than half, and brings no more.
     let mut slow = connect(&place.socket());
-    slow.write_all(&[&frame(b"a"), &stream[..stream.len() - 1]].concat()).unwrap();
+    slow.write_all(&[&frame(b"a"), &stream[..stream.len() - 1]].concat())
+        .unwrap();
     collector.wait_for(1);
     let mut quick = connect(&place.socket());
     quick.write_all(&stream).unwrap();
@@ -316,7 +393,10 @@ fn at_the_bound_of_memory_the_slowest_is_closed_and_the_others_go_on() {
     assert!(is_closed(&mut slow));
     collector.events.wait_for("peer: Peer { connection: 1");
     collector.events.wait_for("cause: NoMemory");
-    assert_eq!(collector.events.count(|event| event.contains("NoMemory")), 1);
+    assert_eq!(
+        collector.events.count(|event| event.contains("NoMemory")),
+        1
+    );
     quick.write_all(&frame(b"b")).unwrap();
     collector.wait_for(3);
     collector.stop();
@@ -326,19 +406,26 @@ fn at_the_bound_of_memory_the_slowest_is_closed_and_the_others_go_on() {
 fn a_message_of_just_as_much_memory_as_there_may_be_arrives() {
     const LIMIT: usize = 1 << 20;
     let place = Place::new();
-    let collector =
-        Collector::start_with(&place.socket(), |builder| builder.max_message_len(LIMIT).max_held_size(LIMIT));
+    let collector = Collector::start_with(&place.socket(), |builder| {
+        builder.max_message_len(LIMIT).max_held_size(LIMIT)
+    });
     let message = vec![7; LIMIT];
     let mut peer = connect(&place.socket());
     let written = peer.write_all(&frame(&message));
-    assert!(written.is_ok() && !is_closed_meanwhile(&collector), "{:#?}", collector.events.all());
+    assert!(
+        written.is_ok() && !is_closed_meanwhile(&collector),
+        "{:#?}",
+        collector.events.all()
+    );
     assert!(collector.wait_for(1)[0] == message, "the message is whole");
     collector.stop();
 }
 
 /// Waits until the first message is here, or its connection is closed instead.
 fn is_closed_meanwhile(collector: &Collector) -> bool {
-    wait_until("something happens", || collector.messages.len() == 1 || collector.events.has("Closed"));
+    wait_until("something happens", || {
+        collector.messages.len() == 1 || collector.events.has("Closed")
+    });
     collector.messages.len() == 0
 }
 
@@ -362,7 +449,9 @@ fn there_are_no_more_threads_than_there_may_be_and_they_go_back() {
     reader.gate.open();
     reader.wait_for("block", 10);
     drop(peers);
-    wait_until("the surplus is gone", || reader.reader.metrics().threads == 1);
+    wait_until("the surplus is gone", || {
+        reader.reader.metrics().threads == 1
+    });
     send_and_close(&place.socket(), &frame(b"a"));
     reader.wait_for("a", 1);
 }
@@ -372,7 +461,9 @@ fn a_stop_while_all_threads_are_blocked_serves_those_who_wait_once_they_are_not(
     let place = Place::new();
     let reader = Scripted::start_with(&place.socket(), |builder| builder.max_threads(1));
     let mut blocked = connect(&place.socket());
-    blocked.write_all(&[frame(b"block"), frame(b"a")].concat()).unwrap();
+    blocked
+        .write_all(&[frame(b"block"), frame(b"a")].concat())
+        .unwrap();
     reader.wait_for("block", 1);
     for _ in 0..5 {
         send_and_close(&place.socket(), &frame(b"a"));
@@ -391,7 +482,8 @@ fn a_stop_while_all_threads_are_blocked_serves_those_who_wait_once_they_are_not(
 
 #[test]
 fn at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can() {
-    const NAME: &str = "limits::at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can";
+    const NAME: &str =
+        "limits::at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can";
     if let Some(path) = Child::path() {
         let observer = |event: &ReaderEvent| {
             if let ReaderEvent::AcceptPaused { error, .. } = event {
@@ -417,7 +509,8 @@ fn at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can() 
     let mut peers: Vec<_> = (0..60)
         .map(|number| {
             let mut peer = connect(&place.socket());
-            peer.write_all(&frame(format!("first {number}.").as_bytes())).unwrap();
+            peer.write_all(&frame(format!("first {number}.").as_bytes()))
+                .unwrap();
             peer
         })
         .collect();
@@ -427,7 +520,11 @@ fn at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can() 
     assert!(!child.lines.has("got first 59."));
     // It tries again and again, now and then, and says nothing more of it.
     assert_rests(child.id());
-    assert_eq!(child.lines.count(|line| line.starts_with("paused")), 1, "told once an episode");
+    assert_eq!(
+        child.lines.count(|line| line.starts_with("paused")),
+        1,
+        "told once an episode"
+    );
     peers.drain(..50);
     child.lines.wait_for("got first 59.");
     child.lines.wait_for("resumed");
@@ -439,7 +536,8 @@ fn at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can() 
     last.write_all(&frame(b"last")).unwrap();
     child.lines.wait_for("got last");
     wait_until("each pause has its end", || {
-        child.lines.count(|line| line.starts_with("paused")) == child.lines.count(|line| line == "resumed")
+        child.lines.count(|line| line.starts_with("paused"))
+            == child.lines.count(|line| line == "resumed")
     });
     drop(peers);
     child.finish();
@@ -473,15 +571,17 @@ fn give_back(taken: &mut Idlers, count: usize) {
 
 #[test]
 fn without_threads_a_start_fails_whole_and_a_running_reader_serves_on_until_it_can_grow() {
-    const NAME: &str =
-        "limits::without_threads_a_start_fails_whole_and_a_running_reader_serves_on_until_it_can_grow";
+    const NAME: &str = "limits::without_threads_a_start_fails_whole_and_a_running_reader_serves_on_until_it_can_grow";
     if let Some(path) = Child::path() {
         let mut taken = take_all_threads();
         assert!(matches!(Writer::new(&path), Err(StartError::System { .. })));
         // It needs two: without any, and with one only.
         for _ in 0..2 {
             let bound = Reader::builder(&path).bind().unwrap();
-            assert!(matches!(bound.start(|_| Ok::<(), String>(())), Err(StartError::System { .. })));
+            assert!(matches!(
+                bound.start(|_| Ok::<(), String>(())),
+                Err(StartError::System { .. })
+            ));
             assert!(!path.exists());
             give_back(&mut taken, 1);
         }
@@ -518,7 +618,11 @@ fn without_threads_a_start_fails_whole_and_a_running_reader_serves_on_until_it_c
         messages.wait_for_len(10);
         gate.open();
         assert_eq!(reader.shutdown(PATIENCE).unwrap().cut, 0);
-        assert_eq!(events.count(|event| event.starts_with("ThreadFailed")), 1, "told once an episode");
+        assert_eq!(
+            events.count(|event| event.starts_with("ThreadFailed")),
+            1,
+            "told once an episode"
+        );
         let threads = taken.len();
         give_back(&mut taken, threads);
         Child::say("good");
@@ -531,8 +635,14 @@ fn without_threads_a_start_fails_whole_and_a_running_reader_serves_on_until_it_c
     // A user whose threads are no others than these.
     let user = 100_000 + process::id();
     chown(place.path("."), Some(user), Some(user)).unwrap();
-    let mut command = Child::test(NAME, &place.socket(), "ulimit -u 40 2>/dev/null || ulimit -p 40");
-    let Some(child) = ended_as(user, &mut command) else { return };
+    let mut command = Child::test(
+        NAME,
+        &place.socket(),
+        "ulimit -u 40 2>/dev/null || ulimit -p 40",
+    );
+    let Some(child) = ended_as(user, &mut command) else {
+        return;
+    };
     child.lines.wait_for("good");
 }
 
@@ -541,7 +651,10 @@ fn bounds_of_nothing_are_refused() {
     fn is_refused(setting: &str, set: impl FnOnce(ReaderBuilder) -> ReaderBuilder) {
         let place = Place::new();
         let error = set(Reader::builder(place.socket())).bind().unwrap_err();
-        assert!(matches!(&error, BindError::Setting(error) if error.setting == setting), "{error:?}");
+        assert!(
+            matches!(&error, BindError::Setting(error) if error.setting == setting),
+            "{error:?}"
+        );
         assert!(error.to_string().contains(setting), "{error}");
         assert!(place.files().is_empty());
     }
@@ -549,10 +662,14 @@ fn bounds_of_nothing_are_refused() {
     is_refused("max_message_len", |builder| builder.max_message_len(0));
     is_refused("min_rate", |builder| builder.min_rate(0));
     is_refused("max_connections", |builder| builder.max_connections(0));
-    is_refused("max_connections_per_user", |builder| builder.max_connections_per_user(0));
+    is_refused("max_connections_per_user", |builder| {
+        builder.max_connections_per_user(0)
+    });
     is_refused("max_held_size", |builder| builder.max_held_size(0));
     is_refused("max_threads", |builder| builder.max_threads(0));
-    is_refused("idle_timeout", |builder| builder.idle_timeout(Duration::ZERO));
+    is_refused("idle_timeout", |builder| {
+        builder.idle_timeout(Duration::ZERO)
+    });
     is_refused("socket_mode", |builder| builder.socket_mode(0o1000));
 }
 
@@ -560,8 +677,14 @@ fn bounds_of_nothing_are_refused() {
 fn bounds_without_end_cost_nothing() {
     let place = Place::new();
     let reader = Scripted::start_with(&place.socket(), |builder| {
-        let builder = builder.max_message_len(usize::MAX).max_held_size(usize::MAX).max_threads(usize::MAX);
-        builder.max_connections(usize::MAX).max_connections_per_user(usize::MAX).min_rate(u64::MAX)
+        let builder = builder
+            .max_message_len(usize::MAX)
+            .max_held_size(usize::MAX)
+            .max_threads(usize::MAX);
+        builder
+            .max_connections(usize::MAX)
+            .max_connections_per_user(usize::MAX)
+            .min_rate(u64::MAX)
     });
     send_and_close(&place.socket(), &frame(b"a"));
     reader.wait_for("a", 1);

@@ -1,4 +1,5 @@
-//! Sockets that a reader is given and does not make: what it may do with them, and what it must leave alone.
+//! Sockets that a reader is given and does not make: what it may do with them, and what it must
+//! leave alone.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -13,19 +14,27 @@ use socket2::{Domain, Socket, Type};
 use uds_ipc::systemd::PassedKind;
 use uds_ipc::{AddressError, BindError, BoundReader, Reader, ReaderBuilder, ReaderEvent};
 
-use crate::support::{Collector, Notes, PATIENCE, Place, connect, frame, is_closed, returns, send_and_close};
+use crate::support::{
+    Collector, Notes, PATIENCE, Place, connect, frame, is_closed, returns, send_and_close,
+};
 
 /// A reader on a copy of `listener`: the test keeps the socket, as a service manager would.
 fn start(listener: &UnixListener, set: impl FnOnce(ReaderBuilder) -> ReaderBuilder) -> Collector {
     let (messages, events) = (Notes::new(), Notes::new());
     let builder = Reader::builder("@not-looked-at").on_event(events.observer::<ReaderEvent>());
-    let bound = set(builder).listen_on(listener.try_clone().unwrap()).unwrap();
+    let bound = set(builder)
+        .listen_on(listener.try_clone().unwrap())
+        .unwrap();
     let notes = messages.clone();
     let reader = bound.start(move |message| {
         notes.add(message.to_vec());
         Ok::<(), io::Error>(())
     });
-    Collector { reader: reader.unwrap(), messages, events }
+    Collector {
+        reader: reader.unwrap(),
+        messages,
+        events,
+    }
 }
 
 fn start_plainly(listener: &UnixListener) -> Collector {
@@ -40,12 +49,19 @@ fn listen_on(socket: impl Into<OwnedFd>) -> Result<BoundReader, BindError> {
 fn a_given_socket_is_served_under_its_own_address() {
     let place = Place::new();
     let collector = start_plainly(&UnixListener::bind(place.socket()).unwrap());
-    assert_eq!(collector.reader.address().path(), Some(place.socket().as_path()));
+    assert_eq!(
+        collector.reader.address().path(),
+        Some(place.socket().as_path())
+    );
     send_and_close(&place.socket(), &frame(b"hello"));
     collector.messages.wait_for_len(1);
     let report = collector.reader.shutdown(PATIENCE).unwrap();
     assert_eq!((report.cut, report.metrics.received.messages), (0, 1));
-    assert!(!collector.events.has("Displaced"), "{:?}", collector.events.all());
+    assert!(
+        !collector.events.has("Displaced"),
+        "{:?}",
+        collector.events.all()
+    );
 }
 
 #[test]
@@ -99,12 +115,21 @@ fn who_comes_after_a_stop_is_served_by_the_next_reader() {
         peer.write_all(&frame(b"goes on")).unwrap();
         next.messages.wait_for_len(3);
         let report = next.reader.shutdown(PATIENCE).unwrap();
-        assert_eq!((report.cut, report.metrics.received.messages), (0, 3), "round {round}");
-        assert_eq!(first.messages.all(), [b"first"], "the first has no part in it");
+        assert_eq!(
+            (report.cut, report.metrics.received.messages),
+            (0, 3),
+            "round {round}"
+        );
+        assert_eq!(
+            first.messages.all(),
+            [b"first"],
+            "the first has no part in it"
+        );
     }
 }
 
-/// Those who wait in the backlog of a socket that goes on are left for the next, not cut off with those who are here.
+/// Those who wait in the backlog of a socket that goes on are left for the next, not cut off with
+/// those who are here.
 #[test]
 fn a_stop_leaves_those_who_wait_to_the_next_reader() {
     let place = Place::new();
@@ -130,7 +155,9 @@ fn a_stop_leaves_those_who_wait_to_the_next_reader() {
 fn a_stop_that_is_out_of_time_leaves_those_who_wait_all_the_same() {
     let place = Place::new();
     let listener = UnixListener::bind(place.socket()).unwrap();
-    let bound = Reader::builder("@not-looked-at").max_connections(1).listen_on(listener.try_clone().unwrap());
+    let bound = Reader::builder("@not-looked-at")
+        .max_connections(1)
+        .listen_on(listener.try_clone().unwrap());
     let gate = crate::support::Gate::new();
     let (held, calls) = (gate.clone(), Notes::new());
     let noted = calls.clone();
@@ -148,11 +175,15 @@ fn a_stop_that_is_out_of_time_leaves_those_who_wait_all_the_same() {
     let next = start_plainly(&listener);
     next.messages.wait_for_len(1);
     gate.open();
-    assert_eq!((calls.len(), next.messages.all()), (1, vec![b"waits".to_vec()]));
+    assert_eq!(
+        (calls.len(), next.messages.all()),
+        (1, vec![b"waits".to_vec()])
+    );
     let _ = next.reader.shutdown(PATIENCE).unwrap();
 }
 
-/// As many connections as there may be, and nobody waits: the listener never becomes ready, and the end of the last one must do.
+/// As many connections as there may be, and nobody waits: the listener never becomes ready, and the
+/// end of the last one must do.
 #[test]
 fn a_full_reader_of_a_given_socket_stops_when_its_connections_have() {
     let place = Place::new();
@@ -161,7 +192,9 @@ fn a_full_reader_of_a_given_socket_stops_when_its_connections_have() {
     let mut peer = connect(&place.socket());
     peer.write_all(&frame(b"here")).unwrap();
     collector.messages.wait_for_len(1);
-    let report = returns("the shutdown", move || collector.reader.shutdown(Duration::MAX).unwrap());
+    let report = returns("the shutdown", move || {
+        collector.reader.shutdown(Duration::MAX).unwrap()
+    });
     assert_eq!(report.cut, 0);
     assert!(is_closed(&mut peer));
 }
@@ -173,7 +206,9 @@ fn the_share_of_one_user_follows_the_mode_of_a_given_socket() {
         let listener = UnixListener::bind(place.socket()).unwrap();
         fs::set_permissions(place.socket(), Permissions::from_mode(mode)).unwrap();
         // The reader's own setting does not count.
-        let collector = start(&listener, |builder| builder.max_connections(4).socket_mode(0o600));
+        let collector = start(&listener, |builder| {
+            builder.max_connections(4).socket_mode(0o600)
+        });
         let mut peers: Vec<_> = (0..4).map(|_| connect(&place.socket())).collect();
         for _ in 0..refused {
             assert!(is_closed(&mut peers.pop().unwrap()), "{mode:o}");
@@ -182,7 +217,11 @@ fn the_share_of_one_user_follows_the_mode_of_a_given_socket() {
             peer.write_all(&frame(b"in")).unwrap();
         }
         collector.messages.wait_for_len(peers.len());
-        assert_eq!(collector.reader.metrics().refused_peers, refused, "{mode:o}");
+        assert_eq!(
+            collector.reader.metrics().refused_peers,
+            refused,
+            "{mode:o}"
+        );
         let _ = collector.reader.shutdown(PATIENCE).unwrap();
     }
 }
@@ -196,28 +235,46 @@ fn what_does_not_listen_is_refused_and_said_to_be_what_it_is() {
     };
     let unix = |kind: Type| Socket::new(Domain::UNIX, kind, None).unwrap();
     let bound = unix(Type::STREAM);
-    bound.bind(&socket2::SockAddr::unix(place.socket()).unwrap()).unwrap();
+    bound
+        .bind(&socket2::SockAddr::unix(place.socket()).unwrap())
+        .unwrap();
     let (near, far) = UnixStream::pair().unwrap();
     let (of_one_gone, gone) = UnixStream::pair().unwrap();
     drop(gone);
     let packets = unix(Type::SEQPACKET);
-    packets.bind(&socket2::SockAddr::unix(place.path("packets")).unwrap()).unwrap();
+    packets
+        .bind(&socket2::SockAddr::unix(place.path("packets")).unwrap())
+        .unwrap();
     packets.listen(1).unwrap();
     for (socket, kind) in [
-        (UnixDatagram::unbound().unwrap().into(), PassedKind::Datagram),
+        (
+            UnixDatagram::unbound().unwrap().into(),
+            PassedKind::Datagram,
+        ),
         (near.into(), PassedKind::Connection),
         (of_one_gone.into(), PassedKind::Connection),
         (unix(Type::STREAM).into(), PassedKind::NotListening),
         (bound.into(), PassedKind::NotListening),
         (packets.into(), PassedKind::SeqPacket),
-        (TcpListener::bind("127.0.0.1:0").unwrap().into(), PassedKind::Internet),
+        (
+            TcpListener::bind("127.0.0.1:0").unwrap().into(),
+            PassedKind::Internet,
+        ),
     ] {
         assert_eq!(kind_of(socket), kind);
     }
     drop(far);
-    assert!(kind_of(fs::File::open("/dev/null").unwrap().into()).to_string().starts_with("a device"));
+    assert!(
+        kind_of(fs::File::open("/dev/null").unwrap().into())
+            .to_string()
+            .starts_with("a device")
+    );
     let directory = fs::File::open(place.path(".")).unwrap();
-    assert!(kind_of(directory.into()).to_string().starts_with("a directory"));
+    assert!(
+        kind_of(directory.into())
+            .to_string()
+            .starts_with("a directory")
+    );
 }
 
 #[test]
@@ -235,10 +292,18 @@ fn the_rest_of_the_settings_is_checked_for_a_given_socket_too() {
     let place = Place::new();
     let listener = UnixListener::bind(place.socket()).unwrap();
     let copy = || listener.try_clone().unwrap();
-    let no_threads = Reader::builder(place.socket()).max_threads(0).listen_on(copy());
-    assert!(matches!(no_threads, Err(BindError::Setting(_))), "{no_threads:?}");
+    let no_threads = Reader::builder(place.socket())
+        .max_threads(0)
+        .listen_on(copy());
+    assert!(
+        matches!(no_threads, Err(BindError::Setting(_))),
+        "{no_threads:?}"
+    );
     let no_address = Reader::builder("").listen_on(copy());
-    assert!(matches!(no_address, Err(BindError::Address(AddressError::Empty))), "{no_address:?}");
+    assert!(
+        matches!(no_address, Err(BindError::Address(AddressError::Empty))),
+        "{no_address:?}"
+    );
     assert!(listen_on(copy()).is_ok());
 }
 
@@ -249,7 +314,9 @@ fn a_given_socket_that_somebody_else_shuts_down_is_trouble_with_accepting() {
     let place = Place::new();
     let listener = UnixListener::bind(place.socket()).unwrap();
     let collector = start_plainly(&listener);
-    Socket::from(OwnedFd::from(listener)).shutdown(std::net::Shutdown::Read).unwrap();
+    Socket::from(OwnedFd::from(listener))
+        .shutdown(std::net::Shutdown::Read)
+        .unwrap();
     collector.events.wait_for("AcceptPaused");
     assert_eq!(collector.reader.metrics().accept_pauses, 1);
     assert_eq!(collector.reader.shutdown(PATIENCE).unwrap().cut, 0);

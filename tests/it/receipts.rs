@@ -1,4 +1,5 @@
-//! Receipts, as a peer sees them that asks with empty frames: how many messages of its connection were dealt with.
+//! Receipts, as a peer sees them that asks with empty frames: how many messages of its connection
+//! were dealt with.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -22,7 +23,9 @@ fn an_empty_frame_is_answered_with_the_number_of_messages_so_far() {
     stream.write_all(ASK).unwrap();
     assert_eq!(receipt(&mut stream), 0);
     for round in 1..=300 {
-        stream.write_all(&[&frame(b"message")[..], ASK].concat()).unwrap();
+        stream
+            .write_all(&[&frame(b"message")[..], ASK].concat())
+            .unwrap();
         // The number can only be that of all messages before the request: no other was sent.
         assert_eq!(receipt(&mut stream), round);
     }
@@ -56,9 +59,14 @@ fn messages_that_failed_in_the_handler_were_dealt_with_too() {
         })
         .unwrap();
     let mut stream = connect(&place.socket());
-    stream.write_all(&[&frame(b"panic")[..], &frame(b"fail"), &frame(b"fine"), ASK].concat()).unwrap();
+    stream
+        .write_all(&[&frame(b"panic")[..], &frame(b"fail"), &frame(b"fine"), ASK].concat())
+        .unwrap();
     assert_eq!(receipt(&mut stream), 3);
-    assert_eq!(reader.shutdown(PATIENCE).unwrap().metrics.received.messages, 3);
+    assert_eq!(
+        reader.shutdown(PATIENCE).unwrap().metrics.received.messages,
+        3
+    );
 }
 
 /// Fails at the end of each batch for as long as it is told to.
@@ -77,7 +85,11 @@ impl Handler for Store {
 
     fn batch_end(&self, _: &Peer) -> Result<(), Self::Error> {
         self.ends.fetch_add(1, Ordering::SeqCst);
-        if self.fails.load(Ordering::SeqCst) { Err("the disk is full") } else { Ok(()) }
+        if self.fails.load(Ordering::SeqCst) {
+            Err("the disk is full")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -85,12 +97,20 @@ impl Handler for Store {
 fn a_batch_that_was_not_stored_gets_no_receipt_and_ends_the_connection() {
     let place = Place::new();
     let store = Arc::new(Store::default());
-    let reader = Reader::builder(place.socket()).bind().unwrap().start_handler(Arc::clone(&store)).unwrap();
+    let reader = Reader::builder(place.socket())
+        .bind()
+        .unwrap()
+        .start_handler(Arc::clone(&store))
+        .unwrap();
     let mut stream = connect(&place.socket());
-    stream.write_all(&[&frame(b"stored")[..], ASK].concat()).unwrap();
+    stream
+        .write_all(&[&frame(b"stored")[..], ASK].concat())
+        .unwrap();
     assert_eq!(receipt(&mut stream), 1);
     store.fails.store(true, Ordering::SeqCst);
-    stream.write_all(&[&frame(b"not stored")[..], ASK].concat()).unwrap();
+    stream
+        .write_all(&[&frame(b"not stored")[..], ASK].concat())
+        .unwrap();
     assert!(is_closed(&mut stream));
     assert_eq!(reader.metrics().handler_errors, 1);
 
@@ -99,7 +119,9 @@ fn a_batch_that_was_not_stored_gets_no_receipt_and_ends_the_connection() {
     for round in 1..=3 {
         let ends = store.ends.load(Ordering::SeqCst);
         stream.write_all(&frame(b"not stored either")).unwrap();
-        wait_until("the batch has ended", || store.ends.load(Ordering::SeqCst) > ends);
+        wait_until("the batch has ended", || {
+            store.ends.load(Ordering::SeqCst) > ends
+        });
         assert_eq!(reader.metrics().received.messages, 2 + round);
     }
     // Until it does ask, after all.
@@ -112,15 +134,21 @@ fn a_batch_that_was_not_stored_gets_no_receipt_and_ends_the_connection() {
 fn a_peer_that_asks_and_never_reads_does_no_harm_and_gets_its_answer_when_it_reads() {
     const QUESTIONS: usize = 2_000;
     let place = Place::new();
-    let collector = Collector::start_with(&place.socket(), |builder| builder.idle_timeout(Duration::MAX));
+    let collector = Collector::start_with(&place.socket(), |builder| {
+        builder.idle_timeout(Duration::MAX)
+    });
     let mut greedy = connect(&place.socket());
     for count in 1..=QUESTIONS {
         // One by one, so that each gets an answer of its own, as long as there is room for one.
-        greedy.write_all(&[&frame(b"greedy")[..], ASK].concat()).unwrap();
+        greedy
+            .write_all(&[&frame(b"greedy")[..], ASK].concat())
+            .unwrap();
         collector.wait_for(count);
     }
     let mut other = connect(&place.socket());
-    other.write_all(&[&frame(b"other")[..], ASK].concat()).unwrap();
+    other
+        .write_all(&[&frame(b"other")[..], ASK].concat())
+        .unwrap();
     assert_eq!(receipt(&mut other), 1);
     // It asks no more: once there is room, what was dropped for want of it is made up for.
     let mut answers = 1;

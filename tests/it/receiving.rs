@@ -16,8 +16,8 @@ use std::time::Duration;
 use uds_ipc::{Handler, Peer, Reader, ReaderEvent};
 
 use crate::support::{
-    Collector, Gate, Notes, PATIENCE, Place, Scripted, connect, finish, frame, is_closed, let_pass, numbered,
-    send_and_close, stranger, writer,
+    Collector, Gate, Notes, PATIENCE, Place, Scripted, connect, finish, frame, is_closed, let_pass,
+    numbered, send_and_close, stranger, writer,
 };
 
 #[test]
@@ -32,7 +32,10 @@ fn messages_of_one_connection_come_in_order_and_one_at_a_time() {
 
         fn message(&self, message: &[u8], peer: &Peer) -> Result<(), String> {
             let is_inside = &self.is_inside[usize::try_from(peer.connection).unwrap()];
-            assert!(!is_inside.swap(true, Ordering::SeqCst), "two calls at once for {peer}");
+            assert!(
+                !is_inside.swap(true, Ordering::SeqCst),
+                "two calls at once for {peer}"
+            );
             self.messages.add((peer.connection, message.to_vec()));
             is_inside.store(false, Ordering::SeqCst);
             Ok(())
@@ -41,8 +44,15 @@ fn messages_of_one_connection_come_in_order_and_one_at_a_time() {
 
     let place = Place::new();
     let messages = Notes::new();
-    let handler = OneAtATime { is_inside: Default::default(), messages: messages.clone() };
-    let reader = Reader::builder(place.socket()).bind().unwrap().start_handler(handler).unwrap();
+    let handler = OneAtATime {
+        is_inside: Default::default(),
+        messages: messages.clone(),
+    };
+    let reader = Reader::builder(place.socket())
+        .bind()
+        .unwrap()
+        .start_handler(handler)
+        .unwrap();
     let (writers, _): (Vec<_>, Vec<_>) = (0..4).map(|_| writer(&place.socket())).unzip();
     thread::scope(|scope| {
         for writer in &writers {
@@ -55,11 +65,21 @@ fn messages_of_one_connection_come_in_order_and_one_at_a_time() {
         }
     });
     let report = reader.shutdown(PATIENCE).unwrap();
-    assert_eq!((report.cut, report.metrics.panics, report.metrics.received.messages), (0, 0, 80_000));
+    assert_eq!(
+        (
+            report.cut,
+            report.metrics.panics,
+            report.metrics.received.messages
+        ),
+        (0, 0, 80_000)
+    );
     let messages = messages.all();
     for connection in 1..=4 {
         let of_one = messages.iter().filter(|(number, _)| *number == connection);
-        assert!(of_one.map(|(_, message)| message).eq(&numbered(20_000)), "connection {connection}");
+        assert!(
+            of_one.map(|(_, message)| message).eq(&numbered(20_000)),
+            "connection {connection}"
+        );
     }
 }
 
@@ -81,7 +101,9 @@ fn a_blocked_handler_holds_up_its_own_connection_only() {
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
     let mut blocked = connect(&place.socket());
-    blocked.write_all(&[frame(b"block"), frame(b"after")].concat()).unwrap();
+    blocked
+        .write_all(&[frame(b"block"), frame(b"after")].concat())
+        .unwrap();
     reader.wait_for("block", 1);
     let mut other = connect(&place.socket());
     for count in 1..100 {
@@ -117,7 +139,10 @@ fn an_endless_sender_does_not_starve_its_neighbours_of_the_only_thread() {
     let place = Place::new();
     let messages = Notes::new();
     let notes = messages.clone();
-    let bound = Reader::builder(place.socket()).max_threads(1).bind().unwrap();
+    let bound = Reader::builder(place.socket())
+        .max_threads(1)
+        .bind()
+        .unwrap();
     let handler = move |message: &[u8]| {
         if message != b"endless" {
             notes.add(message.to_vec());
@@ -144,7 +169,10 @@ fn opened_comes_before_the_first_message_and_closed_after_the_last() {
     let reader = Scripted::start(&place.socket());
     send_and_close(&place.socket(), &[frame(b"a"), frame(b"b")].concat());
     reader.wait_for("<closed>", 1);
-    assert_eq!(reader.calls_of(1), ["<opened>", "a", "b", "<batch end>", "<closed>"]);
+    assert_eq!(
+        reader.calls_of(1),
+        ["<opened>", "a", "b", "<batch end>", "<closed>"]
+    );
     send_and_close(&place.socket(), &frame(b"c")[..1]);
     reader.wait_for("<closed>", 2);
     let silent = connect(&place.socket());
@@ -154,7 +182,15 @@ fn opened_comes_before_the_first_message_and_closed_after_the_last() {
     for connection in [2, 3] {
         assert_eq!(reader.calls_of(connection), ["<opened>", "<closed>"]);
     }
-    assert_eq!(reader.reader.shutdown(PATIENCE).unwrap().metrics.connections, 3);
+    assert_eq!(
+        reader
+            .reader
+            .shutdown(PATIENCE)
+            .unwrap()
+            .metrics
+            .connections,
+        3
+    );
 }
 
 #[test]
@@ -172,7 +208,10 @@ fn a_batch_ends_after_its_messages_and_there_is_none_without() {
     drop(peer);
     reader.wait_for("<closed>", 1);
     let calls = reader.calls_of(1);
-    assert_eq!(calls.iter().filter(|call| *call == "message").count(), 100_100);
+    assert_eq!(
+        calls.iter().filter(|call| *call == "message").count(),
+        100_100
+    );
     for pair in calls.windows(2) {
         let is_good = match pair[1].as_str() {
             "<batch end>" => pair[0] == "message",
@@ -186,10 +225,13 @@ fn a_batch_ends_after_its_messages_and_there_is_none_without() {
 #[test]
 fn a_handlers_errors_are_counted_and_told_once_an_episode() {
     let place = Place::new();
-    let reader = Scripted::start_with(&place.socket(), |builder| builder.idle_timeout(Duration::MAX));
+    let reader = Scripted::start_with(&place.socket(), |builder| {
+        builder.idle_timeout(Duration::MAX)
+    });
     let mut peer = connect(&place.socket());
     // One write is one read.
-    peer.write_all(&[frame(b"fail 1"), frame(b"a"), frame(b"fail 2").repeat(9)].concat()).unwrap();
+    peer.write_all(&[frame(b"fail 1"), frame(b"a"), frame(b"fail 2").repeat(9)].concat())
+        .unwrap();
     reader.wait_for("<batch end>", 1);
     let mut other = connect(&place.socket());
     other.write_all(&frame(b"fail other")).unwrap();
@@ -197,13 +239,22 @@ fn a_handlers_errors_are_counted_and_told_once_an_episode() {
     reader.events.wait_for("the handler says fail other");
     reader.events.wait_for("the handler says fail 1");
     let_pass(Duration::from_millis(1_100));
-    peer.write_all(&[frame(b"fail 3").repeat(2), frame(b"b")].concat()).unwrap();
+    peer.write_all(&[frame(b"fail 3").repeat(2), frame(b"b")].concat())
+        .unwrap();
     reader.events.wait_for("the handler says fail 3");
     reader.wait_for("b", 1);
     let metrics = reader.reader.shutdown(PATIENCE).unwrap().metrics;
     assert_eq!((metrics.handler_errors, metrics.panics), (13, 0));
-    assert_eq!(metrics.received.messages, 15, "what failed was received as well");
-    assert_eq!(reader.events.count(|event| event.starts_with("HandlerFailed")), 3);
+    assert_eq!(
+        metrics.received.messages, 15,
+        "what failed was received as well"
+    );
+    assert_eq!(
+        reader
+            .events
+            .count(|event| event.starts_with("HandlerFailed")),
+        3
+    );
     assert_eq!(metrics.protocol_errors.total(), 0);
 }
 
@@ -213,25 +264,43 @@ fn a_handlers_panics_are_survived_counted_and_told_once_an_episode() {
     let reader = Scripted::start(&place.socket());
     let mut peer = connect(&place.socket());
     let long = [b"panic ".to_vec(), vec![b'x'; 1_000_000]].concat();
-    peer.write_all(&[frame(b"panic 1"), frame(b"a"), frame(b"panic 2").repeat(9)].concat()).unwrap();
+    peer.write_all(&[frame(b"panic 1"), frame(b"a"), frame(b"panic 2").repeat(9)].concat())
+        .unwrap();
     reader.wait_for("<batch end>", 1);
     reader.events.wait_for("the handler says panic 1");
     let mut other = connect(&place.socket());
-    other.write_all(&[frame(&long), frame(b"b")].concat()).unwrap();
+    other
+        .write_all(&[frame(&long), frame(b"b")].concat())
+        .unwrap();
     reader.wait_for("b", 1);
     peer.write_all(&frame(b"c")).unwrap();
     reader.wait_for("c", 1);
     let metrics = reader.reader.shutdown(PATIENCE).unwrap().metrics;
     assert_eq!((metrics.handler_errors, metrics.panics), (0, 11));
-    assert_eq!(reader.events.count(|event| event.starts_with("HandlerPanicked")), 2);
-    assert_eq!(reader.calls_of(1).iter().filter(|call| *call == "panic 2").count(), 9);
+    assert_eq!(
+        reader
+            .events
+            .count(|event| event.starts_with("HandlerPanicked")),
+        2
+    );
+    assert_eq!(
+        reader
+            .calls_of(1)
+            .iter()
+            .filter(|call| *call == "panic 2")
+            .count(),
+        9
+    );
 }
 
 #[test]
 fn an_error_and_a_panic_in_one_batch_are_both_told() {
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
-    send_and_close(&place.socket(), &[frame(b"fail"), frame(b"panic"), frame(b"a")].concat());
+    send_and_close(
+        &place.socket(),
+        &[frame(b"fail"), frame(b"panic"), frame(b"a")].concat(),
+    );
     reader.wait_for("<closed>", 1);
     reader.events.wait_for("HandlerFailed");
     reader.events.wait_for("HandlerPanicked");
@@ -267,15 +336,31 @@ fn faults_of_the_handlers_other_calls_are_survived_counted_and_told() {
     let place = Place::new();
     let (messages, events) = (Notes::new(), Notes::new());
     let builder = Reader::builder(place.socket()).on_event(events.observer::<ReaderEvent>());
-    let reader = builder.bind().unwrap().start_handler(Faulty(messages.clone())).unwrap();
+    let reader = builder
+        .bind()
+        .unwrap()
+        .start_handler(Faulty(messages.clone()))
+        .unwrap();
     for count in 1..=2 {
         send_and_close(&place.socket(), &frame(b"a"));
         messages.wait_for_len(count);
         events.wait_for("EndOfStream");
     }
     let metrics = reader.shutdown(PATIENCE).unwrap().metrics;
-    assert_eq!((metrics.handler_errors, metrics.panics, metrics.received.messages), (1, 3, 2));
-    for told in ["error in batch_end", "panic in batch_end", "panic in opened", "panic in closed"] {
+    assert_eq!(
+        (
+            metrics.handler_errors,
+            metrics.panics,
+            metrics.received.messages
+        ),
+        (1, 3, 2)
+    );
+    for told in [
+        "error in batch_end",
+        "panic in batch_end",
+        "panic in opened",
+        "panic in closed",
+    ] {
         assert_eq!(events.count(|event| event.contains(told)), 1, "{told}");
     }
 }
@@ -333,11 +418,21 @@ fn the_peers_identity_is_known() {
     let folder = fs::metadata(place.path(".")).unwrap();
     let reader = Scripted::start_with(&place.socket(), |builder| builder.socket_mode(0o666));
     send_and_close(&place.socket(), &frame(b"a"));
-    reader.events.wait_for("Opened { peer: Peer { connection: 1");
-    reader.events.wait_for(&credentials(folder.uid(), folder.gid(), process::id()));
-    let Some(stranger) = stranger(&place, place.socket().as_os_str()) else { return };
-    reader.events.wait_for("Opened { peer: Peer { connection: 2");
-    reader.events.wait_for(&credentials(4_242, 4_343, stranger.id()));
+    reader
+        .events
+        .wait_for("Opened { peer: Peer { connection: 1");
+    reader
+        .events
+        .wait_for(&credentials(folder.uid(), folder.gid(), process::id()));
+    let Some(stranger) = stranger(&place, place.socket().as_os_str()) else {
+        return;
+    };
+    reader
+        .events
+        .wait_for("Opened { peer: Peer { connection: 2");
+    reader
+        .events
+        .wait_for(&credentials(4_242, 4_343, stranger.id()));
     reader.wait_for("a", 2);
     stranger.finish();
 }
@@ -346,10 +441,20 @@ fn the_peers_identity_is_known() {
 fn others_cannot_connect_unless_the_mode_lets_them() {
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
-    let Some(stranger) = stranger(&place, place.socket().as_os_str()) else { return };
+    let Some(stranger) = stranger(&place, place.socket().as_os_str()) else {
+        return;
+    };
     stranger.lines.wait_for("kept out");
     stranger.finish();
-    assert_eq!(reader.reader.shutdown(PATIENCE).unwrap().metrics.connections, 0);
+    assert_eq!(
+        reader
+            .reader
+            .shutdown(PATIENCE)
+            .unwrap()
+            .metrics
+            .connections,
+        0
+    );
 }
 
 #[test]
@@ -366,9 +471,25 @@ fn a_refused_peer_is_closed_before_a_byte_of_it_is_read() {
     other.write_all(&frame(b"let in")).unwrap();
     reader.wait_for("let in", 1);
     let metrics = reader.reader.shutdown(PATIENCE).unwrap().metrics;
-    assert_eq!((metrics.refused_peers, metrics.panics, metrics.received.messages), (1, 0, 1));
-    assert!(reader.calls_of(1).is_empty(), "the handler knows nothing of it");
-    assert_eq!(reader.events.count(|event| event.contains("connection: 1,")), 1, "neither opened nor closed");
+    assert_eq!(
+        (
+            metrics.refused_peers,
+            metrics.panics,
+            metrics.received.messages
+        ),
+        (1, 0, 1)
+    );
+    assert!(
+        reader.calls_of(1).is_empty(),
+        "the handler knows nothing of it"
+    );
+    assert_eq!(
+        reader
+            .events
+            .count(|event| event.contains("connection: 1,")),
+        1,
+        "neither opened nor closed"
+    );
 }
 
 #[test]
@@ -382,7 +503,10 @@ fn a_check_that_panics_refuses() {
         assert!(is_closed(&mut refused));
     }
     let metrics = reader.reader.shutdown(PATIENCE).unwrap().metrics;
-    assert_eq!((metrics.refused_peers, metrics.panics, metrics.open), (3, 3, 0));
+    assert_eq!(
+        (metrics.refused_peers, metrics.panics, metrics.open),
+        (3, 3, 0)
+    );
     assert_eq!(reader.calls.len(), 0);
 }
 
@@ -407,7 +531,8 @@ fn a_check_that_blocks_holds_up_one_peer_only() {
     reader.wait_for("first", 1);
 }
 
-/// Does `act` to the file of a reader's socket: the reader must notice, once, and go on with whom it has.
+/// Does `act` to the file of a reader's socket: the reader must notice, once, and go on with whom
+/// it has.
 #[track_caller]
 fn is_told_of(act: impl FnOnce(&Path, &Place)) {
     let place = Place::new();

@@ -1,5 +1,5 @@
-//! Thousands of connections at once: what the idle ones cost, and that each of the busy ones has its share. How fast all that is
-//! tells `cargo bench --bench scale`.
+//! Thousands of connections at once: what the idle ones cost, and that each of the busy ones has
+//! its share. How fast all that is tells `cargo bench --bench scale`.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -19,7 +19,10 @@ struct Counts(Vec<AtomicU64>);
 
 impl Counts {
     fn all(&self) -> Vec<u64> {
-        self.0.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+        self.0
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed))
+            .collect()
     }
 }
 
@@ -35,16 +38,28 @@ impl Handler for Counts {
 }
 
 fn start(place: &Place, connections: usize, max_threads: usize) -> (Reader, Arc<Counts>) {
-    let handler = Arc::new(Counts(iter::repeat_with(AtomicU64::default).take(connections).collect()));
-    let builder = Reader::builder(place.socket()).max_connections(connections).idle_timeout(Duration::MAX);
+    let handler = Arc::new(Counts(
+        iter::repeat_with(AtomicU64::default)
+            .take(connections)
+            .collect(),
+    ));
+    let builder = Reader::builder(place.socket())
+        .max_connections(connections)
+        .idle_timeout(Duration::MAX);
     let bound = builder.max_threads(max_threads).bind().unwrap();
     (bound.start_handler(Arc::clone(&handler)).unwrap(), handler)
 }
 
-/// Runs the test `name` in a process of its own, which may have as many descriptors as a process may.
+/// Runs the test `name` in a process of its own, which may have as many descriptors as a process
+/// may.
 fn run_with_descriptors(name: &str) {
     let place = Place::new();
-    let child = Child::start(&mut Child::test(name, &place.socket(), "ulimit -n $(ulimit -Hn)")).unwrap();
+    let child = Child::start(&mut Child::test(
+        name,
+        &place.socket(),
+        "ulimit -n $(ulimit -Hn)",
+    ))
+    .unwrap();
     child.lines.wait_for("done");
     child.finish();
 }
@@ -55,11 +70,14 @@ fn an_idle_connection_costs_less_than_two_kib_and_no_thread() {
     // Less than what two ends of each may be on any system: 4,096.
     const IDLE: usize = 1_900;
     if Child::path().is_none() {
-        return run_with_descriptors("scale::an_idle_connection_costs_less_than_two_kib_and_no_thread");
+        return run_with_descriptors(
+            "scale::an_idle_connection_costs_less_than_two_kib_and_no_thread",
+        );
     }
     let place = Place::new();
     let (reader, _) = start(&place, 2 * IDLE, 64);
-    // The reader's threads and buffers, and the vectors of this test, are there before anything is measured.
+    // The reader's threads and buffers, and the vectors of this test, are there before anything is
+    // measured.
     let warm: Vec<_> = (0..50).map(|_| connect(&place.socket())).collect();
     send_and_close(&place.socket(), &frame(&vec![7; 300_000]).repeat(4));
     wait_until("all is read", || reader.metrics().received.messages == 4);
@@ -68,7 +86,9 @@ fn an_idle_connection_costs_less_than_two_kib_and_no_thread() {
     let mut idle = Vec::with_capacity(IDLE);
     let before = memory(process::id(), "RssAnon");
     idle.extend(iter::repeat_with(|| connect(&place.socket())).take(IDLE));
-    wait_until("all are connected", || reader.metrics().open == u64::try_from(IDLE).unwrap());
+    wait_until("all are connected", || {
+        reader.metrics().open == u64::try_from(IDLE).unwrap()
+    });
     let grown = memory(process::id(), "RssAnon").saturating_sub(before);
     assert!(grown < 2 * IDLE, "{grown} KiB for {IDLE} connections");
     // Those that were needed to accept so many at once leave when there is nothing to do.
@@ -89,7 +109,8 @@ fn of_a_thousand_busy_connections_each_has_its_share() {
     // With two threads the system could let one wait while the other goes on.
     let (reader, counts) = start(&place, BUSY, 1);
     let frames = frame(&[7; 4_000]).repeat(16);
-    let mut streams: Vec<(UnixStream, usize)> = (0..BUSY).map(|_| (connect(&place.socket()), 0)).collect();
+    let mut streams: Vec<(UnixStream, usize)> =
+        (0..BUSY).map(|_| (connect(&place.socket()), 0)).collect();
     for (stream, _) in &streams {
         stream.set_nonblocking(true).unwrap();
     }

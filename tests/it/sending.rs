@@ -9,12 +9,15 @@ use bytes::Bytes;
 use uds_ipc::{Delivery, Level, Overflow, SendError, Writer};
 
 use crate::support::{
-    Collector, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, frame, numbered, read_messages,
-    read_to_end, unframe, wait_until, writer, writer_with,
+    Collector, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, frame, numbered,
+    read_messages, read_to_end, unframe, wait_until, writer, writer_with,
 };
 
 /// A writer that nobody will ever read from.
-fn unconnected(place: &Place, set: impl FnOnce(uds_ipc::WriterBuilder) -> uds_ipc::WriterBuilder) -> Writer {
+fn unconnected(
+    place: &Place,
+    set: impl FnOnce(uds_ipc::WriterBuilder) -> uds_ipc::WriterBuilder,
+) -> Writer {
     set(Writer::builder(place.path("nobody"))).start().unwrap()
 }
 
@@ -36,8 +39,13 @@ fn every_kind_of_message_arrives_as_the_frames_of_the_contract() {
     writer.try_send(vec![b'b'; 3].into_boxed_slice()).unwrap();
     let mut stream = raw.accept();
     finish(&writer);
-    let expected = ["a", "array", "slice", "text", "vector", "text", "vector", "bytes", "bbb"];
-    assert_eq!(read_to_end(&mut stream), expected.map(|message| frame(message.as_bytes())).concat());
+    let expected = [
+        "a", "array", "slice", "text", "vector", "text", "vector", "bytes", "bbb",
+    ];
+    assert_eq!(
+        read_to_end(&mut stream),
+        expected.map(|message| frame(message.as_bytes())).concat()
+    );
 }
 
 #[test]
@@ -45,8 +53,24 @@ fn lengths_around_every_change_of_prefix_and_path_arrive() {
     let place = Place::new();
     let collector = Collector::start(&place.socket());
     let (writer, _) = writer(&place.socket());
-    let lens = [1, 127, 128, 16_383, 16_384, 32_767, 32_768, 32_769, 131_071, 131_072, 262_145, 10 << 20];
-    let messages: Vec<_> = lens.iter().map(|len| vec![u8::try_from(len % 251).unwrap(); *len]).collect();
+    let lens = [
+        1,
+        127,
+        128,
+        16_383,
+        16_384,
+        32_767,
+        32_768,
+        32_769,
+        131_071,
+        131_072,
+        262_145,
+        10 << 20,
+    ];
+    let messages: Vec<_> = lens
+        .iter()
+        .map(|len| vec![u8::try_from(len % 251).unwrap(); *len])
+        .collect();
     for message in &messages {
         writer.send_timeout(message, PATIENCE).unwrap();
         writer.send_timeout(message.clone(), PATIENCE).unwrap();
@@ -55,9 +79,16 @@ fn lengths_around_every_change_of_prefix_and_path_arrive() {
         slot.commit().unwrap();
     }
     finish(&writer);
-    let expected: Vec<_> = messages.iter().flat_map(|message| vec![message.clone(); 3]).collect();
+    let expected: Vec<_> = messages
+        .iter()
+        .flat_map(|message| vec![message.clone(); 3])
+        .collect();
     let received = collector.wait_for(expected.len());
-    assert!(received == expected, "{:?}", received.iter().map(Vec::len).collect::<Vec<_>>());
+    assert!(
+        received == expected,
+        "{:?}",
+        received.iter().map(Vec::len).collect::<Vec<_>>()
+    );
     collector.stop();
 }
 
@@ -75,7 +106,10 @@ fn an_empty_message_is_accepted_and_sends_nothing() {
     finish(&writer);
     assert_eq!(read_to_end(&mut stream), frame(b"one"));
     assert_eq!(writer.metrics().accepted.messages, 1);
-    assert!(matches!(writer.try_send(Vec::new()), Err(SendError::Closed(_))));
+    assert!(matches!(
+        writer.try_send(Vec::new()),
+        Err(SendError::Closed(_))
+    ));
 }
 
 #[test]
@@ -85,16 +119,25 @@ fn the_queue_is_bounded_in_messages() {
     for message in numbered(10) {
         writer.try_send(message).unwrap();
     }
-    assert_eq!(writer.try_send(b"11").map_err(SendError::into_message), Err(()));
+    assert_eq!(
+        writer.try_send(b"11").map_err(SendError::into_message),
+        Err(())
+    );
     let refused = writer.try_send(String::from("owned")).unwrap_err();
     assert!(matches!(refused, SendError::Full(_)));
     assert_eq!(refused.into_message(), "owned");
     let large = Bytes::from(vec![1; 100_000]);
-    assert_eq!(writer.try_send(large.clone()).unwrap_err().into_message(), large);
+    assert_eq!(
+        writer.try_send(large.clone()).unwrap_err().into_message(),
+        large
+    );
     assert!(matches!(writer.try_send(&large), Err(SendError::Full(()))));
     assert!(matches!(writer.reserve(1), Err(SendError::Full(()))));
     let metrics = writer.metrics();
-    assert_eq!((metrics.queued.messages, metrics.accepted.messages), (10, 10));
+    assert_eq!(
+        (metrics.queued.messages, metrics.accepted.messages),
+        (10, 10)
+    );
     assert_eq!(metrics.dropped.full.messages, 5);
     assert_eq!(metrics.dropped.full.bytes, 2 + 5 + 100_000 + 100_000 + 1);
     assert_balanced(&writer);
@@ -103,21 +146,35 @@ fn the_queue_is_bounded_in_messages() {
 #[test]
 fn the_queue_is_bounded_in_bytes_whatever_the_messages() {
     let place = Place::new();
-    let writer = unconnected(&place, |builder| builder.queue_size(1_000_000).queue_capacity(usize::MAX));
-    for (number, len) in [1, 100, 5_000, 40_000, 200_000].into_iter().cycle().enumerate() {
+    let writer = unconnected(&place, |builder| {
+        builder.queue_size(1_000_000).queue_capacity(usize::MAX)
+    });
+    for (number, len) in [1, 100, 5_000, 40_000, 200_000]
+        .into_iter()
+        .cycle()
+        .enumerate()
+    {
         let full = match number % 3 {
             0 => writer.try_send(&vec![0; len]).is_err(),
             1 => writer.try_send(vec![0; len]).is_err(),
-            _ => writer.reserve(len).and_then(uds_ipc::WriteSlot::commit).is_err(),
+            _ => writer
+                .reserve(len)
+                .and_then(uds_ipc::WriteSlot::commit)
+                .is_err(),
         };
         if full {
             break;
         }
     }
     let queued = writer.metrics().queued;
-    assert!(queued.bytes <= 1_000_000 && queued.bytes > 700_000, "{queued:?}");
+    assert!(
+        queued.bytes <= 1_000_000 && queued.bytes > 700_000,
+        "{queued:?}"
+    );
     // Filled to the last byte, and then not one more.
-    writer.try_send(vec![0; usize::try_from(1_000_000 - queued.bytes).unwrap()]).unwrap();
+    writer
+        .try_send(vec![0; usize::try_from(1_000_000 - queued.bytes).unwrap()])
+        .unwrap();
     assert!(matches!(writer.try_send("x"), Err(SendError::Full(()))));
     assert_balanced(&writer);
 }
@@ -128,14 +185,33 @@ fn a_message_above_the_limit_is_refused_at_once_with_both_numbers() {
     let writer = unconnected(&place, |builder| builder.max_message_len(1000));
     writer.try_send(&[1; 1000]).unwrap();
     let error = writer.try_send(vec![7; 1001]).unwrap_err();
-    assert!(matches!(error, SendError::TooLarge { len: 1001, limit: 1000, .. }));
-    assert!(error.to_string().contains("1001") && error.to_string().contains("1000"), "{error}");
+    assert!(matches!(
+        error,
+        SendError::TooLarge {
+            len: 1001,
+            limit: 1000,
+            ..
+        }
+    ));
+    assert!(
+        error.to_string().contains("1001") && error.to_string().contains("1000"),
+        "{error}"
+    );
     assert_eq!(error.into_message(), vec![7; 1001]);
-    assert!(matches!(writer.reserve(1001), Err(SendError::TooLarge { .. })));
-    assert!(matches!(writer.send_timeout(&[0; 1001], PATIENCE), Err(SendError::TooLarge { .. })));
+    assert!(matches!(
+        writer.reserve(1001),
+        Err(SendError::TooLarge { .. })
+    ));
+    assert!(matches!(
+        writer.send_timeout(&[0; 1001], PATIENCE),
+        Err(SendError::TooLarge { .. })
+    ));
     assert_eq!(writer.metrics().dropped.too_large.messages, 3);
     let smaller = unconnected(&place, |builder| builder.queue_size(500));
-    assert!(matches!(smaller.try_send(&[0; 501]), Err(SendError::TooLarge { limit: 500, .. })));
+    assert!(matches!(
+        smaller.try_send(&[0; 501]),
+        Err(SendError::TooLarge { limit: 500, .. })
+    ));
 }
 
 #[test]
@@ -145,8 +221,17 @@ fn after_shutdown_a_message_comes_back_and_is_counted() {
     let slot = writer.reserve(3).unwrap();
     let _ = writer.shutdown(Duration::ZERO).unwrap();
     assert!(matches!(slot.commit(), Err(SendError::Closed(()))));
-    assert_eq!(writer.try_send(String::from("late")).unwrap_err().into_message(), "late");
-    assert!(matches!(writer.send_timeout("late", PATIENCE), Err(SendError::Closed(()))));
+    assert_eq!(
+        writer
+            .try_send(String::from("late"))
+            .unwrap_err()
+            .into_message(),
+        "late"
+    );
+    assert!(matches!(
+        writer.send_timeout("late", PATIENCE),
+        Err(SendError::Closed(()))
+    ));
     assert!(matches!(writer.reserve(10), Err(SendError::Closed(()))));
     assert_eq!(writer.metrics().dropped.closed.messages, 4);
     assert_balanced(&writer);
@@ -156,13 +241,17 @@ fn after_shutdown_a_message_comes_back_and_is_counted() {
 fn the_oldest_make_room_where_that_was_asked_for() {
     let place = Place::new();
     let messages = numbered(1_000);
-    let (writer, _) =
-        writer_with(&place.socket(), |builder| builder.queue_capacity(100).overflow(Overflow::DropOldest));
+    let (writer, _) = writer_with(&place.socket(), |builder| {
+        builder.queue_capacity(100).overflow(Overflow::DropOldest)
+    });
     for message in &messages {
         writer.try_send(message).unwrap();
     }
     let metrics = writer.metrics();
-    assert_eq!((metrics.queued.messages, metrics.dropped.oldest.messages), (100, 900));
+    assert_eq!(
+        (metrics.queued.messages, metrics.dropped.oldest.messages),
+        (100, 900)
+    );
     let collector = Collector::start(&place.socket());
     finish(&writer);
     assert_eq!(collector.stop(), messages[900..]);
@@ -180,7 +269,10 @@ fn the_oldest_make_room_also_while_a_reader_does_not_read() {
             .write_timeout(PATIENCE)
     });
     let mut stream = raw.accept();
-    let messages: Vec<_> = numbered(2_000).into_iter().map(|text| [text, vec![b'.'; 500]].concat()).collect();
+    let messages: Vec<_> = numbered(2_000)
+        .into_iter()
+        .map(|text| [text, vec![b'.'; 500]].concat())
+        .collect();
     for message in &messages {
         // Only what is being written at this moment cannot make room.
         while writer.try_send(message).is_err() {
@@ -192,11 +284,23 @@ fn the_oldest_make_room_also_while_a_reader_does_not_read() {
     finish(&writer);
     let (received, half) = unframe(&reading.join().unwrap());
     assert!(half.is_empty());
-    assert_eq!(received.last(), messages.last(), "the newest is never dropped");
+    assert_eq!(
+        received.last(),
+        messages.last(),
+        "the newest is never dropped"
+    );
     let mut rest = messages.iter();
-    assert!(received.iter().all(|message| rest.any(|sent| sent == message)), "in order, and none twice");
+    assert!(
+        received
+            .iter()
+            .all(|message| rest.any(|sent| sent == message)),
+        "in order, and none twice"
+    );
     let metrics = writer.metrics();
-    assert_eq!(metrics.sent.messages + metrics.dropped.oldest.messages, 2_000);
+    assert_eq!(
+        metrics.sent.messages + metrics.dropped.oldest.messages,
+        2_000
+    );
     assert!(metrics.dropped.oldest.messages > 0);
 }
 
@@ -217,7 +321,11 @@ fn a_write_slot_that_is_dropped_sends_nothing_and_frees_its_room() {
     two.truncate(10 - left);
     two.commit().unwrap();
     finish(&writer);
-    assert_eq!(collector.stop(), [b"three".to_vec(), b"two".to_vec()], "its place is where it was committed");
+    assert_eq!(
+        collector.stop(),
+        [b"three".to_vec(), b"two".to_vec()],
+        "its place is where it was committed"
+    );
     assert_eq!(writer.metrics().accepted.bytes, 8);
 }
 
@@ -226,7 +334,9 @@ fn send_timeout_waits_for_room_and_no_longer() {
     let place = Place::new();
     let writer = Arc::new(unconnected(&place, |builder| builder.queue_capacity(1)));
     writer.try_send("first").unwrap();
-    let refused = writer.send_timeout(String::from("second"), SHORT).unwrap_err();
+    let refused = writer
+        .send_timeout(String::from("second"), SHORT)
+        .unwrap_err();
     assert!(matches!(&refused, SendError::Full(message) if message == "second"));
     let waiting = {
         let writer = Arc::clone(&writer);
@@ -243,7 +353,10 @@ fn reserve_timeout_waits_for_room_and_no_longer() {
     let place = Place::new();
     let writer = unconnected(&place, |builder| builder.queue_capacity(1));
     writer.try_send("first").unwrap();
-    assert!(matches!(writer.reserve_timeout(6, SHORT), Err(SendError::Full(()))));
+    assert!(matches!(
+        writer.reserve_timeout(6, SHORT),
+        Err(SendError::Full(()))
+    ));
     let collector = Collector::start(&place.path("nobody"));
     let mut slot = writer.reserve_timeout(6, PATIENCE).unwrap();
     slot.copy_from_slice(b"second");
@@ -262,7 +375,10 @@ fn a_shutdown_ends_the_wait_for_room() {
         thread::spawn(move || writer.send_timeout("second", Duration::MAX))
     };
     let report = writer.shutdown(SHORT).unwrap();
-    assert!(matches!(waiting.join().unwrap(), Err(SendError::Closed(()))));
+    assert!(matches!(
+        waiting.join().unwrap(),
+        Err(SendError::Closed(()))
+    ));
     assert_eq!(report.left.messages, 1);
 }
 
@@ -289,7 +405,8 @@ fn each_thread_keeps_its_order_among_eight() {
                     }
                     if number % 1_000 == 0 {
                         // Now and then one that is a block of its own.
-                        let long = [format!("{thread} long ").into_bytes(), vec![b'x'; 40_000]].concat();
+                        let long =
+                            [format!("{thread} long ").into_bytes(), vec![b'x'; 40_000]].concat();
                         writer.send_timeout(long, PATIENCE).unwrap();
                     }
                 }
@@ -310,7 +427,8 @@ fn each_thread_keeps_its_order_among_eight() {
     assert_eq!(next, [PER_THREAD; 8]);
 }
 
-/// One sender that waits for room, so that it writes itself, with everything that needs the thread beside it.
+/// One sender that waits for room, so that it writes itself, with everything that needs the thread
+/// beside it.
 #[test]
 fn a_sender_who_waits_for_room_and_writes_loses_nothing_and_keeps_its_order() {
     const COUNT: u32 = 100_000;
@@ -318,12 +436,17 @@ fn a_sender_who_waits_for_room_and_writes_loses_nothing_and_keeps_its_order() {
         let place = Place::new();
         let collector = Collector::start(&place.socket());
         let (writer, _) = writer_with(&place.socket(), |builder| {
-            builder.queue_capacity(500).keepalive(Some(Duration::from_millis(1))).delivery(delivery)
+            builder
+                .queue_capacity(500)
+                .keepalive(Some(Duration::from_millis(1)))
+                .delivery(delivery)
         });
         thread::scope(|scope| {
             let sender = scope.spawn(|| {
                 for number in 0..COUNT {
-                    writer.send_timeout(&number.to_be_bytes(), PATIENCE).unwrap();
+                    writer
+                        .send_timeout(&number.to_be_bytes(), PATIENCE)
+                        .unwrap();
                 }
             });
             scope.spawn(|| {
@@ -343,7 +466,9 @@ fn a_sender_who_waits_for_room_and_writes_loses_nothing_and_keeps_its_order() {
         assert_eq!(writer.metrics().connects, 1);
         let _ = writer.shutdown(PATIENCE).unwrap();
         let received = collector.stop();
-        let numbers = received.iter().filter(|message| **message != u32::MAX.to_be_bytes());
+        let numbers = received
+            .iter()
+            .filter(|message| **message != u32::MAX.to_be_bytes());
         assert!(numbers.eq((0..COUNT).map(u32::to_be_bytes).collect::<Vec<_>>().iter()));
     }
 }
@@ -353,7 +478,10 @@ fn a_peer_that_never_reads_does_not_block_a_sender_and_memory_stays_bounded() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, _) = writer_with(&place.socket(), |builder| {
-        builder.queue_capacity(100).send_buffer_size(4096).write_timeout(PATIENCE)
+        builder
+            .queue_capacity(100)
+            .send_buffer_size(4096)
+            .write_timeout(PATIENCE)
     });
     let stream = raw.accept();
     wait_until("the queue is full", || writer.try_send(&[7; 1000]).is_err());
@@ -384,7 +512,10 @@ fn a_builder_refuses_settings_that_cannot_work() {
         (builder().keepalive(Duration::ZERO), "keepalive"),
     ] {
         let error = broken.start().unwrap_err().to_string();
-        assert!(error.contains(setting) && error.contains("must be"), "{error}");
+        assert!(
+            error.contains(setting) && error.contains("must be"),
+            "{error}"
+        );
     }
 }
 
@@ -415,7 +546,11 @@ fn hundreds_of_messages_go_out_with_each_system_call() {
     }
     let collector = Collector::start(&place.path("nobody"));
     finish(&writer);
-    assert!(writer.metrics().writes <= 9_000 / 200, "{:?}", writer.metrics());
+    assert!(
+        writer.metrics().writes <= 9_000 / 200,
+        "{:?}",
+        writer.metrics()
+    );
     assert_eq!(collector.stop().len(), 9_000);
 }
 
@@ -449,8 +584,9 @@ fn room_that_a_shorter_message_leaves_is_found_by_those_who_wait() {
 #[test]
 fn a_flush_ends_when_what_it_waits_for_was_dropped_to_make_room() {
     let place = Place::new();
-    let writer =
-        Arc::new(unconnected(&place, |builder| builder.queue_capacity(10).overflow(Overflow::DropOldest)));
+    let writer = Arc::new(unconnected(&place, |builder| {
+        builder.queue_capacity(10).overflow(Overflow::DropOldest)
+    }));
     for message in numbered(10) {
         writer.try_send(message).unwrap();
     }

@@ -16,8 +16,8 @@ use std::time::Duration;
 use std::{env, thread};
 
 use uds_ipc::{
-    AddressError, BindError, BoundReader, MAX_PATH_LEN, Reader, create_socket_dir, remove_stale_socket,
-    runtime_path,
+    AddressError, BindError, BoundReader, MAX_PATH_LEN, Reader, create_socket_dir,
+    remove_stale_socket, runtime_path,
 };
 
 use crate::support::{
@@ -45,10 +45,18 @@ fn is_root(place: &Place) -> bool {
 fn in_processes(name: &str, setups: &[&str]) {
     for setup in setups {
         let place = Place::new();
-        Child::start(&mut Child::test(&format!("socket_file::{name}"), &place.socket(), setup))
-            .unwrap()
-            .finish();
-        assert!(place.files().is_empty(), "{:?} after {setup}", place.files());
+        Child::start(&mut Child::test(
+            &format!("socket_file::{name}"),
+            &place.socket(),
+            setup,
+        ))
+        .unwrap()
+        .finish();
+        assert!(
+            place.files().is_empty(),
+            "{:?} after {setup}",
+            place.files()
+        );
     }
 }
 
@@ -100,7 +108,10 @@ fn the_mode_is_never_wider_for_a_moment() {
 #[test]
 fn the_lock_file_is_for_nobody_else_and_is_not_left_behind() {
     let Some(path) = Child::path() else {
-        return in_processes("the_lock_file_is_for_nobody_else_and_is_not_left_behind", &UMASKS[..1]);
+        return in_processes(
+            "the_lock_file_is_for_nobody_else_and_is_not_left_behind",
+            &UMASKS[..1],
+        );
     };
     let lock = path.with_file_name("s.lock");
     let is_over = AtomicBool::new(false);
@@ -128,15 +139,27 @@ fn the_owner_and_group_are_as_asked() {
     if !is_root(&place) {
         return;
     }
-    let builder = Reader::builder(place.socket()).socket_owner(4_242).socket_group(4_343).socket_mode(0o660);
+    let builder = Reader::builder(place.socket())
+        .socket_owner(4_242)
+        .socket_group(4_343)
+        .socket_mode(0o660);
     let bound = builder.bind().unwrap();
     let metadata = fs::symlink_metadata(place.socket()).unwrap();
-    assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o7777), (4_242, 4_343, 0o660));
+    assert_eq!(
+        (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777),
+        (4_242, 4_343, 0o660)
+    );
     drop(bound);
     assert!(place.files().is_empty(), "given away or not, it is removed");
-    let _bound = Reader::builder(place.socket()).socket_group(4_343).bind().unwrap();
+    let _bound = Reader::builder(place.socket())
+        .socket_group(4_343)
+        .bind()
+        .unwrap();
     let metadata = fs::symlink_metadata(place.socket()).unwrap();
-    assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o7777), (0, 4_343, 0o600));
+    assert_eq!(
+        (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777),
+        (0, 4_343, 0o600)
+    );
 }
 
 /// Tries to bind where something else lies: it must be named, and stay as it is.
@@ -145,30 +168,48 @@ fn is_left_alone(kind: &str, make: impl FnOnce(&Place)) {
     let place = Place::new();
     make(&place);
     let (files, before) = (place.files(), fs::symlink_metadata(place.socket()).unwrap());
-    for result in [bind(place.socket()).map(drop), remove_stale_socket(place.socket()).map(drop)] {
+    for result in [
+        bind(place.socket()).map(drop),
+        remove_stale_socket(place.socket()).map(drop),
+    ] {
         let error = result.unwrap_err();
-        assert!(matches!(&error, BindError::NotASocket { kind: found, .. } if *found == kind), "{error:?}");
+        assert!(
+            matches!(&error, BindError::NotASocket { kind: found, .. } if *found == kind),
+            "{error:?}"
+        );
         let text = error.to_string();
-        assert!(text.contains(kind) && text.contains(place.socket().to_str().unwrap()), "{text}");
+        assert!(
+            text.contains(kind) && text.contains(place.socket().to_str().unwrap()),
+            "{text}"
+        );
         let after = fs::symlink_metadata(place.socket()).unwrap();
-        assert_eq!((before.ino(), before.len(), before.mode()), (after.ino(), after.len(), after.mode()));
+        assert_eq!(
+            (before.ino(), before.len(), before.mode()),
+            (after.ino(), after.len(), after.mode())
+        );
         assert_eq!(place.files(), files);
     }
 }
 
 #[test]
 fn a_regular_file_is_refused_and_left_alone() {
-    is_left_alone("a regular file", |place| fs::write(place.socket(), "precious").unwrap());
+    is_left_alone("a regular file", |place| {
+        fs::write(place.socket(), "precious").unwrap()
+    });
 }
 
 #[test]
 fn a_directory_is_refused_and_left_alone() {
-    is_left_alone("a directory", |place| fs::create_dir(place.socket()).unwrap());
+    is_left_alone("a directory", |place| {
+        fs::create_dir(place.socket()).unwrap()
+    });
 }
 
 #[test]
 fn a_dangling_link_is_refused_and_not_followed() {
-    is_left_alone("a symbolic link", |place| symlink(place.path("nothing"), place.socket()).unwrap());
+    is_left_alone("a symbolic link", |place| {
+        symlink(place.path("nothing"), place.socket()).unwrap()
+    });
 }
 
 #[test]
@@ -181,19 +222,31 @@ fn a_link_to_a_stale_socket_is_refused_and_not_followed() {
 
 #[test]
 fn a_pipe_is_refused_and_left_alone() {
-    if !Command::new("mkfifo").arg("--version").output().is_ok_and(|output| output.status.success()) {
+    if !Command::new("mkfifo")
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
         skip("no mkfifo");
         return;
     }
     is_left_alone("a named pipe", |place| {
-        assert!(Command::new("mkfifo").arg(place.socket()).status().unwrap().success());
+        assert!(
+            Command::new("mkfifo")
+                .arg(place.socket())
+                .status()
+                .unwrap()
+                .success()
+        );
     });
 }
 
 #[test]
 fn a_datagram_socket_with_somebody_behind_it_is_refused_and_left_alone() {
     let mut socket = None;
-    is_left_alone("a datagram socket", |place| socket = Some(UnixDatagram::bind(place.socket()).unwrap()));
+    is_left_alone("a datagram socket", |place| {
+        socket = Some(UnixDatagram::bind(place.socket()).unwrap())
+    });
 }
 
 #[test]
@@ -212,14 +265,24 @@ fn a_live_socket_is_in_use_and_goes_on() {
     for _ in 0..20 {
         let error = bind(place.socket()).unwrap_err();
         assert!(matches!(&error, BindError::InUse { .. }), "{error:?}");
-        assert!(error.to_string().contains(place.socket().to_str().unwrap()), "{error}");
-        assert!(matches!(remove_stale_socket(place.socket()), Err(BindError::InUse { .. })));
+        assert!(
+            error.to_string().contains(place.socket().to_str().unwrap()),
+            "{error}"
+        );
+        assert!(matches!(
+            remove_stale_socket(place.socket()),
+            Err(BindError::InUse { .. })
+        ));
     }
     assert_eq!(fs::symlink_metadata(place.socket()).unwrap().ino(), inode);
     send_and_close(&place.socket(), &frame(b"a"));
     collector.wait_for(1);
     assert!(!collector.events.has("Displaced"));
-    assert_eq!(collector.reader.metrics().protocol_errors.total(), 0, "a look is no fault");
+    assert_eq!(
+        collector.reader.metrics().protocol_errors.total(),
+        0,
+        "a look is no fault"
+    );
     collector.stop();
 }
 
@@ -255,12 +318,17 @@ sys.stdin.read()
         skip("elsewhere a full backlog refuses");
         return;
     }
-    let Some(owner) = python(program, &[place.socket().as_os_str()]) else { return };
+    let Some(owner) = python(program, &[place.socket().as_os_str()]) else {
+        return;
+    };
     owner.lines.wait_for("full");
     let path = place.socket();
     let error = returns("the bind", move || bind(path).map(drop).unwrap_err());
     assert!(matches!(error, BindError::InUse { .. }), "{error:?}");
-    assert!(matches!(remove_stale_socket(place.socket()), Err(BindError::InUse { .. })));
+    assert!(matches!(
+        remove_stale_socket(place.socket()),
+        Err(BindError::InUse { .. })
+    ));
     assert!(place.socket().exists());
     owner.finish();
 }
@@ -270,7 +338,11 @@ fn a_live_socket_that_we_may_not_connect_to_is_in_use() {
     const NAME: &str = "socket_file::a_live_socket_that_we_may_not_connect_to_is_in_use";
     if let Some(path) = Child::path() {
         let error = bind(path).unwrap_err();
-        Child::say(if matches!(error, BindError::InUse { .. }) { "in use" } else { "another error" });
+        Child::say(if matches!(error, BindError::InUse { .. }) {
+            "in use"
+        } else {
+            "another error"
+        });
         return;
     }
     let place = Place::new();
@@ -281,7 +353,9 @@ fn a_live_socket_that_we_may_not_connect_to_is_in_use() {
     let _bound = bind(place.socket()).unwrap();
     chown(place.path("."), Some(4_242), Some(4_242)).unwrap();
     let mut command = Child::test(NAME, &place.socket(), "");
-    let Some(child) = ended_as(4_242, &mut command) else { return };
+    let Some(child) = ended_as(4_242, &mut command) else {
+        return;
+    };
     child.lines.wait_for("in use");
     assert!(place.socket().exists());
 }
@@ -311,7 +385,10 @@ fn a_killed_reader_leaves_a_stale_socket_that_is_replaced() {
     child.lines.wait_for("ready");
     assert!(matches!(bind(place.socket()), Err(BindError::InUse { .. })));
     child.kill();
-    assert_eq!(UnixStream::connect(place.socket()).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(
+        UnixStream::connect(place.socket()).unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
     let collector = Collector::start(&place.socket());
     send_and_close(&place.socket(), &frame(b"a"));
     collector.wait_for(1);
@@ -334,7 +411,10 @@ fn race(starters: usize, rounds: usize, prepare: impl Fn(&Place)) {
                     })
                 })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
         });
         let (won, lost): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
         assert_eq!(won.len(), 1, "{lost:?}");
@@ -360,7 +440,9 @@ fn of_many_that_start_at_once_exactly_one_wins() {
 
 #[test]
 fn of_many_that_replace_a_stale_socket_at_once_exactly_one_wins() {
-    race(16, 30, |place| drop(UnixListener::bind(place.socket()).unwrap()));
+    race(16, 30, |place| {
+        drop(UnixListener::bind(place.socket()).unwrap())
+    });
 }
 
 #[test]
@@ -388,9 +470,17 @@ fn of_many_processes_that_start_at_once_exactly_one_wins() {
     fs::write(place.path("go"), "").unwrap();
     let has_said = |child: &Child, text: &str| child.lines.count(|line| line == text);
     wait_until("all have tried", || {
-        children.iter().all(|child| has_said(child, "won") + has_said(child, "in use") == 1)
+        children
+            .iter()
+            .all(|child| has_said(child, "won") + has_said(child, "in use") == 1)
     });
-    assert_eq!(children.iter().map(|child| has_said(child, "won")).sum::<usize>(), 1);
+    assert_eq!(
+        children
+            .iter()
+            .map(|child| has_said(child, "won"))
+            .sum::<usize>(),
+        1
+    );
     drop(connect(&place.socket()));
     children.into_iter().for_each(Child::finish);
     assert_eq!(place.files(), ["go"]);
@@ -413,12 +503,17 @@ fn a_winner_keeps_its_path_while_others_start_and_stop() {
                             for _ in 0..20 {
                                 thread::yield_now();
                                 drop(connect(&place.socket()));
-                                assert_eq!(fs::symlink_metadata(place.socket()).unwrap().ino(), inode);
+                                assert_eq!(
+                                    fs::symlink_metadata(place.socket()).unwrap().ino(),
+                                    inode
+                                );
                             }
                             let _ = reader.shutdown(PATIENCE).unwrap();
                             wins += 1;
                         }
-                        Err(BindError::InUse { .. }) => thread::park_timeout(Duration::from_millis(1)),
+                        Err(BindError::InUse { .. }) => {
+                            thread::park_timeout(Duration::from_millis(1))
+                        }
                         Err(error) => panic!("{error:?}"),
                     }
                 }
@@ -431,7 +526,11 @@ fn a_winner_keeps_its_path_while_others_start_and_stop() {
 #[test]
 fn a_pipe_in_the_place_of_the_lock_does_not_hold_up_a_start() {
     let place = Place::new();
-    if !Command::new("mkfifo").arg(place.path("s.lock")).status().is_ok_and(|status| status.success()) {
+    if !Command::new("mkfifo")
+        .arg(place.path("s.lock"))
+        .status()
+        .is_ok_and(|status| status.success())
+    {
         skip("no mkfifo");
         return;
     }
@@ -454,7 +553,11 @@ fn a_file_of_the_users_in_the_place_of_the_lock_keeps_its_content() {
     let place = Place::new();
     fs::write(place.path("s.lock"), "precious").unwrap();
     let bound = bind(place.socket());
-    assert_eq!(fs::read_to_string(place.path("s.lock")).unwrap_or_default(), "precious", "{bound:?}");
+    assert_eq!(
+        fs::read_to_string(place.path("s.lock")).unwrap_or_default(),
+        "precious",
+        "{bound:?}"
+    );
 }
 
 #[test]
@@ -464,14 +567,29 @@ fn what_is_no_address_is_refused_when_the_reader_is_built() {
     for (address, wanted) in [("", "is empty"), ("/tmp/a\0b", "NUL"), ("@", "after the @")] {
         let error = bind(address).unwrap_err();
         assert!(matches!(error, BindError::Address(_)), "{error:?}");
-        assert!(cfg!(target_os = "linux") && error.to_string().contains(wanted), "{error}");
-        assert!(matches!(create_socket_dir(address), Err(BindError::Address(_))));
-        assert!(matches!(remove_stale_socket(address), Err(BindError::Address(_))));
+        assert!(
+            cfg!(target_os = "linux") && error.to_string().contains(wanted),
+            "{error}"
+        );
+        assert!(matches!(
+            create_socket_dir(address),
+            Err(BindError::Address(_))
+        ));
+        assert!(matches!(
+            remove_stale_socket(address),
+            Err(BindError::Address(_))
+        ));
     }
     let error = bind(&too_long).unwrap_err();
-    assert!(matches!(error, BindError::Address(AddressError::TooLong { .. })), "{error:?}");
+    assert!(
+        matches!(error, BindError::Address(AddressError::TooLong { .. })),
+        "{error:?}"
+    );
     let text = error.to_string();
-    assert!(text.contains(too_long.to_str().unwrap()) && text.contains(&MAX_PATH_LEN.to_string()), "{text}");
+    assert!(
+        text.contains(too_long.to_str().unwrap()) && text.contains(&MAX_PATH_LEN.to_string()),
+        "{text}"
+    );
     assert!(place.files().is_empty());
 }
 
@@ -544,7 +662,9 @@ fn an_abstract_name_is_open_to_all_so_one_user_has_half_of_the_connections() {
     let collector = Collector::start_with(Path::new(&name), |builder| builder.max_connections(2));
     let address = SocketAddr::from_abstract_name(&name[1..]).unwrap();
     let _peers = [(); 2].map(|()| UnixStream::connect_addr(&address).unwrap());
-    collector.events.wait_for("cause: TooManyOfUser { limit: 1 }");
+    collector
+        .events
+        .wait_for("cause: TooManyOfUser { limit: 1 }");
 }
 
 #[test]
@@ -552,12 +672,20 @@ fn a_directory_where_anybody_could_replace_the_socket_is_refused() {
     let place = Place::new();
     let folder = place.path("folder");
     fs::create_dir(&folder).unwrap();
-    for (mode, is_good) in [(0o777, false), (0o757, false), (0o702, false), (0o1777, true), (0o775, true)] {
+    for (mode, is_good) in [
+        (0o777, false),
+        (0o757, false),
+        (0o702, false),
+        (0o1777, true),
+        (0o775, true),
+    ] {
         fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
         let result = bind(folder.join("s")).map(drop);
         match &result {
             Ok(()) => assert!(is_good, "{mode:o}"),
-            Err(BindError::UnsafeDirectory { directory, .. }) => assert!(!is_good && *directory == folder),
+            Err(BindError::UnsafeDirectory { directory, .. }) => {
+                assert!(!is_good && *directory == folder)
+            }
             Err(error) => panic!("{error:?} for {mode:o}"),
         }
         let made = create_socket_dir(folder.join("s"));
@@ -572,7 +700,12 @@ fn a_directory_that_is_not_there_is_an_error_that_names_it() {
     let path = place.path("nowhere").join("s");
     let error = bind(&path).unwrap_err();
     assert!(matches!(&error, BindError::Io { source, .. } if source.kind() == ErrorKind::NotFound));
-    assert!(error.to_string().contains(place.path("nowhere").to_str().unwrap()), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains(place.path("nowhere").to_str().unwrap()),
+        "{error}"
+    );
     assert!(!remove_stale_socket(&path).unwrap());
 }
 
@@ -608,7 +741,10 @@ fn a_reader_that_was_never_started_removes_its_own_file_only() {
 #[test]
 fn a_socket_directory_is_made_for_owner_and_group_only() {
     let Some(path) = Child::path() else {
-        return in_processes("a_socket_directory_is_made_for_owner_and_group_only", &UMASKS[..3]);
+        return in_processes(
+            "a_socket_directory_is_made_for_owner_and_group_only",
+            &UMASKS[..3],
+        );
     };
     let (above, folder) = (path.join("above"), path.join("above/folder"));
     fs::create_dir(&path).unwrap();
@@ -632,8 +768,16 @@ fn a_stale_socket_is_removed_on_request_and_nothing_else() {
     assert!(remove_stale_socket(place.socket()).unwrap());
     assert!(place.files().is_empty());
     let bound = bind(place.socket()).unwrap();
-    assert!(matches!(remove_stale_socket(place.socket()), Err(BindError::InUse { .. })));
-    assert!(fs::symlink_metadata(place.socket()).unwrap().file_type().is_socket());
+    assert!(matches!(
+        remove_stale_socket(place.socket()),
+        Err(BindError::InUse { .. })
+    ));
+    assert!(
+        fs::symlink_metadata(place.socket())
+            .unwrap()
+            .file_type()
+            .is_socket()
+    );
     drop(bound);
 }
 
@@ -650,7 +794,9 @@ fn the_runtime_directory_is_taken_from_the_environment() {
             ],
         );
     };
-    let wanted = env::var_os("WANTED").filter(|wanted| !wanted.is_empty()).map(PathBuf::from);
+    let wanted = env::var_os("WANTED")
+        .filter(|wanted| !wanted.is_empty())
+        .map(PathBuf::from);
     assert_eq!(runtime_path("s"), wanted);
 }
 
@@ -667,11 +813,18 @@ fn a_path_in_full_is_not_moved_by_the_runtime_directory() {
     assert!(path.exists());
 }
 
-/// What a child of ours has open, apart from its own: every line of `ls` about a socket or something to wait with.
+/// What a child of ours has open, apart from its own: every line of `ls` about a socket or
+/// something to wait with.
 fn inherited() -> Vec<String> {
-    let listing = Command::new("sh").arg("-c").arg("ls -l /proc/self/fd").output().unwrap();
+    let listing = Command::new("sh")
+        .arg("-c")
+        .arg("ls -l /proc/self/fd")
+        .output()
+        .unwrap();
     let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
-    let links = listing.lines().filter_map(|line| line.split_once(" -> ").map(|(_, target)| target));
+    let links = listing
+        .lines()
+        .filter_map(|line| line.split_once(" -> ").map(|(_, target)| target));
     links
         .filter(|target| target.starts_with("socket:") || target.starts_with("anon_inode:"))
         .map(str::to_owned)

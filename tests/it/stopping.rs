@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use uds_ipc::{Peer, Reader, ReaderEvent, ReaderReport, ShutdownError, WriterBuilder};
 
 use crate::support::{
-    Child, Collector, Gate, Notes, Over, PATIENCE, Place, SHORT, Scripted, connect, finish, frame, is_closed,
-    numbered, python, returns, send_and_close, skip, wait_until, writer_with,
+    Child, Collector, Gate, Notes, Over, PATIENCE, Place, SHORT, Scripted, connect, finish, frame,
+    is_closed, numbered, python, returns, send_and_close, skip, wait_until, writer_with,
 };
 
 /// Waits until a stop has begun: newcomers are turned away.
@@ -30,7 +30,12 @@ fn wait_for_stop(path: &Path) {
 
 /// Stops a reader on a thread of its own, and calls `meanwhile` once the stop has begun.
 #[track_caller]
-fn stop_and(reader: &Reader, path: &Path, timeout: Duration, meanwhile: impl FnOnce()) -> ReaderReport {
+fn stop_and(
+    reader: &Reader,
+    path: &Path,
+    timeout: Duration,
+    meanwhile: impl FnOnce(),
+) -> ReaderReport {
     thread::scope(|scope| {
         let stop = scope.spawn(|| reader.shutdown(timeout).unwrap());
         wait_for_stop(path);
@@ -53,21 +58,33 @@ fn a_planned_stop_handles_all_that_the_kernel_holds() {
     // Up to the last byte that fits.
     for peer in &mut peers {
         peer.set_nonblocking(true).unwrap();
-        while peer.write(&frame(b"in the kernel")).is_ok_and(|len| len == 14) {
+        while peer
+            .write(&frame(b"in the kernel"))
+            .is_ok_and(|len| len == 14)
+        {
             sent += 1;
         }
     }
-    let report = stop_and(&reader.reader, &place.socket(), PATIENCE, || reader.gate.open());
+    let report = stop_and(&reader.reader, &place.socket(), PATIENCE, || {
+        reader.gate.open()
+    });
     assert!(sent > 100, "{sent}");
     assert_eq!(reader.count("in the kernel"), sent);
-    assert_eq!((report.cut, report.metrics.open, report.metrics.threads), (0, 0, 0));
-    assert_eq!(report.metrics.received.messages, u64::try_from(sent).unwrap() + 4);
+    assert_eq!(
+        (report.cut, report.metrics.open, report.metrics.threads),
+        (0, 0, 0)
+    );
+    assert_eq!(
+        report.metrics.received.messages,
+        u64::try_from(sent).unwrap() + 4
+    );
     for connection in 1..=4 {
         let calls = reader.calls_of(connection);
         assert_eq!(calls.last().unwrap(), "<closed>");
         assert!(
             reader.events.count(|event| {
-                event.contains(&format!("connection: {connection},")) && event.contains("cause: Stopped")
+                event.contains(&format!("connection: {connection},"))
+                    && event.contains("cause: Stopped")
             }) == 1
         );
     }
@@ -79,11 +96,15 @@ fn a_planned_stop_serves_those_who_wait_in_the_backlog() {
         let place = Place::new();
         let messages = Notes::new();
         let notes = messages.clone();
-        let bound = Reader::builder(place.socket()).max_connections(max_connections).bind().unwrap();
+        let bound = Reader::builder(place.socket())
+            .max_connections(max_connections)
+            .bind()
+            .unwrap();
         let peers: Vec<_> = (0..100)
             .map(|_| {
                 let mut peer = connect(&place.socket());
-                peer.write_all(&frame(b"in the backlog").repeat(100)).unwrap();
+                peer.write_all(&frame(b"in the backlog").repeat(100))
+                    .unwrap();
                 peer
             })
             .collect();
@@ -93,7 +114,11 @@ fn a_planned_stop_serves_those_who_wait_in_the_backlog() {
         };
         let reader = bound.start(handler).unwrap();
         let report = returns("the shutdown", move || reader.shutdown(PATIENCE).unwrap());
-        assert_eq!((report.cut, report.metrics.connections), (0, 100), "{max_connections} at once");
+        assert_eq!(
+            (report.cut, report.metrics.connections),
+            (0, 100),
+            "{max_connections} at once"
+        );
         assert_eq!(messages.len(), 10_000);
         drop(peers);
     }
@@ -106,7 +131,8 @@ fn restarts_as_planned_lose_nothing_and_repeat_nothing() {
     // Losses follow each other so fast here that it would wait a second after each.
     let eager = |builder: WriterBuilder| builder.backoff_min(SHORT / 10).backoff_max(SHORT / 5);
     let messages = Notes::new();
-    let (writers, _): (Vec<_>, Vec<_>) = (0..2).map(|_| writer_with(&place.socket(), eager)).unzip();
+    let (writers, _): (Vec<_>, Vec<_>) =
+        (0..2).map(|_| writer_with(&place.socket(), eager)).unzip();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let senders: Vec<_> = (0_u8..)
@@ -114,7 +140,9 @@ fn restarts_as_planned_lose_nothing_and_repeat_nothing() {
             .map(|(number, writer)| {
                 scope.spawn(move || {
                     for message in numbered(COUNT) {
-                        writer.send_timeout([&[number], &message[..]].concat(), PATIENCE).unwrap();
+                        writer
+                            .send_timeout([&[number], &message[..]].concat(), PATIENCE)
+                            .unwrap();
                     }
                     finish(writer);
                 })
@@ -141,8 +169,14 @@ fn restarts_as_planned_lose_nothing_and_repeat_nothing() {
     });
     let messages = messages.all();
     for number in 0..2 {
-        let of_one = messages.iter().filter(|message| message[0] == number).map(|message| &message[1..]);
-        assert!(of_one.eq(numbered(COUNT)), "writer {number}: all, in order, once");
+        let of_one = messages
+            .iter()
+            .filter(|message| message[0] == number)
+            .map(|message| &message[1..]);
+        assert!(
+            of_one.eq(numbered(COUNT)),
+            "writer {number}: all, in order, once"
+        );
     }
 }
 
@@ -152,13 +186,21 @@ fn a_stop_does_not_wait_for_idle_peers_or_halves_of_frames() {
     let reader = Scripted::start(&place.socket());
     let mut idle = connect(&place.socket());
     let mut half = connect(&place.socket());
-    half.write_all(&[frame(b"whole"), frame(b"half")[..3].to_vec()].concat()).unwrap();
+    half.write_all(&[frame(b"whole"), frame(b"half")[..3].to_vec()].concat())
+        .unwrap();
     reader.wait_for("whole", 1);
     let report = returns("the shutdown", {
         let reader = reader.reader;
         move || reader.shutdown(Duration::MAX).unwrap()
     });
-    assert_eq!((report.cut, report.metrics.open, report.metrics.protocol_errors.total()), (0, 0, 0));
+    assert_eq!(
+        (
+            report.cut,
+            report.metrics.open,
+            report.metrics.protocol_errors.total()
+        ),
+        (0, 0, 0)
+    );
     assert!(is_closed(&mut idle) && is_closed(&mut half));
     assert_eq!(reader.calls.count(|(_, call)| call == "<closed>"), 2);
     assert_eq!(reader.calls.count(|(_, call)| call.starts_with("half")), 0);
@@ -178,9 +220,12 @@ fn a_stop_does_not_wait_for_an_endless_sender() {
     };
     let reader = bound.start(handler).unwrap();
     let mut peer = connect(&place.socket());
-    let sender = thread::spawn(move || while peer.write_all(&frame(b"endless").repeat(1_000)).is_ok() {});
+    let sender =
+        thread::spawn(move || while peer.write_all(&frame(b"endless").repeat(1_000)).is_ok() {});
     messages.wait_for_len(1);
-    let report = returns("the shutdown", move || reader.shutdown(Duration::MAX).unwrap());
+    let report = returns("the shutdown", move || {
+        reader.shutdown(Duration::MAX).unwrap()
+    });
     assert_eq!(report.cut, 0);
     sender.join().unwrap();
 }
@@ -189,14 +234,20 @@ fn a_stop_does_not_wait_for_an_endless_sender() {
 fn a_stop_waits_for_a_busy_handler() {
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
-    send_and_close(&place.socket(), &[frame(b"block"), frame(b"after")].concat());
+    send_and_close(
+        &place.socket(),
+        &[frame(b"block"), frame(b"after")].concat(),
+    );
     reader.wait_for("block", 1);
     let report = stop_and(&reader.reader, &place.socket(), PATIENCE, || {
         assert_eq!(reader.count("after"), 0);
         reader.gate.open();
     });
     assert_eq!(report.cut, 0);
-    assert_eq!(reader.calls_of(1), ["<opened>", "block", "after", "<batch end>", "<closed>"]);
+    assert_eq!(
+        reader.calls_of(1),
+        ["<opened>", "block", "after", "<batch end>", "<closed>"]
+    );
 }
 
 #[test]
@@ -204,13 +255,18 @@ fn a_handler_that_never_returns_is_left_behind_at_the_deadline_and_given_nothing
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
     let mut blocked = connect(&place.socket());
-    blocked.write_all(&[frame(b"block"), frame(b"after")].concat()).unwrap();
+    blocked
+        .write_all(&[frame(b"block"), frame(b"after")].concat())
+        .unwrap();
     blocked.write_all(&frame(b"later")).unwrap();
     reader.wait_for("block", 1);
     let report = reader.reader.shutdown(SHORT).unwrap();
     assert_eq!(report.cut, 1);
     assert!(!place.socket().exists());
-    assert!(is_closed(&mut blocked), "it is closed while the handler still has it");
+    assert!(
+        is_closed(&mut blocked),
+        "it is closed while the handler still has it"
+    );
     reader.gate.open();
     wait_until("the thread ends", || reader.reader.metrics().threads == 0);
     assert_eq!(
@@ -237,7 +293,10 @@ fn a_stop_that_cuts_leaves_no_connection_open() {
     }
     reader.gate.open();
     wait_until("the thread ends", || reader.reader.metrics().threads == 0);
-    assert_eq!((reader.count("block"), reader.reader.metrics().open), (1, 0));
+    assert_eq!(
+        (reader.count("block"), reader.reader.metrics().open),
+        (1, 0)
+    );
 }
 
 #[test]
@@ -266,19 +325,26 @@ fn callbacks_other_than_the_handler_do_not_hold_up_a_stop_beyond_its_deadline() 
     };
     let collector = Collector::start_with(&place.socket(), |builder| builder.on_event(observer));
     let mut peer = connect(&place.socket());
-    wait_until("the observer is at work", || is_inside.load(Ordering::SeqCst));
+    wait_until("the observer is at work", || {
+        is_inside.load(Ordering::SeqCst)
+    });
     let report = collector.reader.shutdown(SHORT).unwrap();
     assert_eq!(report.cut, 1);
     assert!(is_closed(&mut peer));
     gate.open();
-    wait_until("the thread ends", || collector.reader.metrics().threads == 0);
+    wait_until("the thread ends", || {
+        collector.reader.metrics().threads == 0
+    });
 }
 
 #[test]
 fn shutdowns_again_and_from_four_threads_all_tell_the_same_end() {
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
-    send_and_close(&place.socket(), &[frame(b"block"), frame(b"after")].concat());
+    send_and_close(
+        &place.socket(),
+        &[frame(b"block"), frame(b"after")].concat(),
+    );
     reader.wait_for("block", 1);
     let reports = thread::scope(|scope| {
         let stops = [(); 4].map(|()| scope.spawn(|| reader.reader.shutdown(PATIENCE).unwrap()));
@@ -286,7 +352,10 @@ fn shutdowns_again_and_from_four_threads_all_tell_the_same_end() {
         reader.gate.open();
         stops.map(|stop| stop.join().unwrap())
     });
-    for report in reports.into_iter().chain([reader.reader.shutdown(Duration::ZERO).unwrap()]) {
+    for report in reports
+        .into_iter()
+        .chain([reader.reader.shutdown(Duration::ZERO).unwrap()])
+    {
         assert_eq!((report.cut, report.metrics), (0, reports[0].metrics));
     }
     assert_eq!(reader.count("after"), 1);
@@ -321,7 +390,10 @@ struct FromInside {
 
 impl FromInside {
     fn new() -> Self {
-        Self { reader: Arc::new(OnceLock::new()), told: Notes::new() }
+        Self {
+            reader: Arc::new(OnceLock::new()),
+            told: Notes::new(),
+        }
     }
 
     fn try_to_stop(&self) -> impl Fn() + Send + Sync + 'static {
@@ -337,8 +409,11 @@ impl FromInside {
 fn a_shutdown_from_inside_a_callback_is_an_error_not_a_deadlock() {
     let place = Place::new();
     let inside = FromInside::new();
-    let (in_observer, in_check, in_handler) =
-        (inside.try_to_stop(), inside.try_to_stop(), inside.try_to_stop());
+    let (in_observer, in_check, in_handler) = (
+        inside.try_to_stop(),
+        inside.try_to_stop(),
+        inside.try_to_stop(),
+    );
     let builder = Reader::builder(place.socket()).on_event(move |_: &ReaderEvent| in_observer());
     let builder = builder.peer_check(move |_: &Peer| {
         in_check();
@@ -348,14 +423,21 @@ fn a_shutdown_from_inside_a_callback_is_an_error_not_a_deadlock() {
         in_handler();
         Ok::<(), String>(())
     };
-    inside.reader.set(builder.bind().unwrap().start(handler).unwrap()).unwrap();
+    inside
+        .reader
+        .set(builder.bind().unwrap().start(handler).unwrap())
+        .unwrap();
     send_and_close(&place.socket(), &frame(b"a"));
     // The check, opened, the message, closed.
     inside.told.wait_for_len(4);
     assert_eq!(inside.told.all(), [ShutdownError::InCallback; 4]);
     let reader = inside.reader.get().unwrap();
     assert_eq!(reader.shutdown(PATIENCE).unwrap().metrics.panics, 0);
-    assert_eq!(Arc::strong_count(&inside.reader), 1, "a reader that has stopped keeps nobody's callbacks");
+    assert_eq!(
+        Arc::strong_count(&inside.reader),
+        1,
+        "a reader that has stopped keeps nobody's callbacks"
+    );
 }
 
 #[test]
@@ -369,7 +451,11 @@ fn one_reader_may_stop_another_from_inside_its_handler() {
         notes.add(victim.reader.shutdown(PATIENCE).map(|report| report.cut));
         Ok::<(), String>(())
     };
-    let _reader = Reader::builder(&one).bind().unwrap().start(handler).unwrap();
+    let _reader = Reader::builder(&one)
+        .bind()
+        .unwrap()
+        .start(handler)
+        .unwrap();
     send_and_close(&one, &frame(b"a"));
     stopped.wait_for_len(1);
     assert_eq!(stopped.all(), [Ok(0)]);
@@ -441,7 +527,10 @@ fn after_a_stop_no_thread_is_left_and_the_handler_is_dropped() {
     for _ in 0..50 {
         let place = Place::new();
         let kept = Arc::new(());
-        let (in_handler, bound) = (Arc::clone(&kept), Reader::builder(place.socket()).bind().unwrap());
+        let (in_handler, bound) = (
+            Arc::clone(&kept),
+            Reader::builder(place.socket()).bind().unwrap(),
+        );
         let handler = move |_: &[u8]| {
             let _ = &in_handler;
             Ok::<(), String>(())
@@ -473,7 +562,10 @@ fn once_all_threads_have_left_a_stop_starts_none() {
             let mut last = 1;
             while !stop.is_finished() {
                 let threads = collector.reader.metrics().threads;
-                assert!(last > 0 || threads == 0, "one was started after all had left");
+                assert!(
+                    last > 0 || threads == 0,
+                    "one was started after all had left"
+                );
                 last = threads;
             }
         });
@@ -527,7 +619,11 @@ fn a_stop_does_not_connect_to_whoever_took_its_path() {
     let successor = UnixListener::bind(place.socket()).unwrap();
     assert_eq!(reader.reader.shutdown(PATIENCE).unwrap().cut, 0);
     successor.set_nonblocking(true).unwrap();
-    assert_eq!(successor.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody came");
+    assert_eq!(
+        successor.accept().unwrap_err().kind(),
+        ErrorKind::WouldBlock,
+        "nobody came"
+    );
     assert!(place.socket().exists());
 }
 
@@ -542,11 +638,19 @@ fcntl.flock(lock, fcntl.LOCK_EX)
 print('locked', flush=True)
 sys.stdin.read()
 ";
-    let Some(holder) = python(program, &[place.socket().as_os_str()]) else { return };
+    let Some(holder) = python(program, &[place.socket().as_os_str()]) else {
+        return;
+    };
     holder.lines.wait_for("locked");
     let reader = reader.reader;
-    assert_eq!(returns("the shutdown", move || reader.shutdown(PATIENCE).unwrap()).cut, 0);
-    assert!(place.socket().exists(), "better left behind than a successor's removed");
+    assert_eq!(
+        returns("the shutdown", move || reader.shutdown(PATIENCE).unwrap()).cut,
+        0
+    );
+    assert!(
+        place.socket().exists(),
+        "better left behind than a successor's removed"
+    );
     holder.finish();
 }
 
@@ -554,13 +658,23 @@ sys.stdin.read()
 fn a_pipe_in_the_place_of_the_lock_does_not_hold_up_a_stop() {
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
-    if !Command::new("mkfifo").arg(place.path("s.lock")).status().is_ok_and(|status| status.success()) {
+    if !Command::new("mkfifo")
+        .arg(place.path("s.lock"))
+        .status()
+        .is_ok_and(|status| status.success())
+    {
         skip("no mkfifo");
         return;
     }
     let reader = reader.reader;
-    assert_eq!(returns("the shutdown", move || reader.shutdown(PATIENCE).unwrap()).cut, 0);
-    assert!(place.files().contains(&"s.lock".to_owned()), "it is not ours to remove");
+    assert_eq!(
+        returns("the shutdown", move || reader.shutdown(PATIENCE).unwrap()).cut,
+        0
+    );
+    assert!(
+        place.files().contains(&"s.lock".to_owned()),
+        "it is not ours to remove"
+    );
 }
 
 #[test]

@@ -12,8 +12,8 @@ use std::thread;
 use uds_ipc::{BindError, Peer, Reader, ReaderEvent, create_socket_dir, remove_stale_socket};
 
 use crate::support::{
-    Child, Collector, Gate, Notes, Over, PATIENCE, Place, Scripted, connect, ended_as, finish, frame, skip,
-    stranger, writer,
+    Child, Collector, Gate, Notes, Over, PATIENCE, Place, Scripted, connect, ended_as, finish,
+    frame, skip, stranger, writer,
 };
 
 fn is_root(place: &Place) -> bool {
@@ -26,16 +26,23 @@ fn is_root(place: &Place) -> bool {
 
 #[test]
 fn peers_can_be_refused_by_their_user_or_group() {
-    let checks: [fn(&Peer) -> bool; 2] =
-        [|peer| peer.credentials.uid != 4_242, |peer| peer.credentials.gid != 4_343];
+    let checks: [fn(&Peer) -> bool; 2] = [
+        |peer| peer.credentials.uid != 4_242,
+        |peer| peer.credentials.gid != 4_343,
+    ];
     for check in checks {
         let place = Place::new();
-        let reader =
-            Scripted::start_with(&place.socket(), |builder| builder.socket_mode(0o666).peer_check(check));
-        let Some(stranger) = stranger(&place, place.socket().as_os_str()) else { return };
+        let reader = Scripted::start_with(&place.socket(), |builder| {
+            builder.socket_mode(0o666).peer_check(check)
+        });
+        let Some(stranger) = stranger(&place, place.socket().as_os_str()) else {
+            return;
+        };
         reader.events.wait_for("cause: Check");
         stranger.finish();
-        connect(&place.socket()).write_all(&frame(b"from us")).unwrap();
+        connect(&place.socket())
+            .write_all(&frame(b"from us"))
+            .unwrap();
         reader.wait_for("from us", 1);
         let metrics = reader.reader.shutdown(PATIENCE).unwrap().metrics;
         assert_eq!((metrics.refused_peers, metrics.received.messages), (1, 1));
@@ -57,8 +64,20 @@ fn not_one_byte_of_a_refused_peer_is_read() {
     let mut refused = connect(&place.socket());
     refused.write_all(b"x").unwrap();
     gate.open();
-    assert_eq!(refused.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
-    assert_eq!(reader.reader.shutdown(PATIENCE).unwrap().metrics.received.messages, 0);
+    assert_eq!(
+        refused.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::ConnectionReset
+    );
+    assert_eq!(
+        reader
+            .reader
+            .shutdown(PATIENCE)
+            .unwrap()
+            .metrics
+            .received
+            .messages,
+        0
+    );
 }
 
 #[test]
@@ -69,16 +88,29 @@ fn the_mode_does_not_guard_an_abstract_name_but_a_check_does() {
         let name = format!("@{}", place.socket().display());
         let check = move |peer: &Peer| !is_checked || peer.credentials.uid != 4_242;
         let reader = Scripted::start_with(Path::new(&name), |builder| {
-            builder.socket_mode(0o600).peer_check(check).max_connections(4)
+            builder
+                .socket_mode(0o600)
+                .peer_check(check)
+                .max_connections(4)
         });
-        let Some(stranger) = stranger(&place, name.as_ref()) else { return };
+        let Some(stranger) = stranger(&place, name.as_ref()) else {
+            return;
+        };
         if is_checked {
             reader.events.wait_for("cause: Check");
         } else {
             reader.wait_for("a", 1);
         }
         stranger.finish();
-        assert_eq!(reader.reader.shutdown(PATIENCE).unwrap().metrics.refused_peers, u64::from(is_checked));
+        assert_eq!(
+            reader
+                .reader
+                .shutdown(PATIENCE)
+                .unwrap()
+                .metrics
+                .refused_peers,
+            u64::from(is_checked)
+        );
     }
 }
 
@@ -86,14 +118,18 @@ fn the_mode_does_not_guard_an_abstract_name_but_a_check_does() {
 #[test]
 #[cfg(target_os = "linux")]
 fn an_abstract_name_that_somebody_else_took_first_is_in_use_and_gets_no_byte_where_another_user_is_expected()
-{
+ {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixListener};
 
     let place = Place::new();
     let name = format!("@{}", place.socket().display());
-    let squatter = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name[1..]).unwrap()).unwrap();
-    assert!(matches!(Reader::builder(&name).bind(), Err(BindError::InUse { .. })));
+    let squatter =
+        UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name[1..]).unwrap()).unwrap();
+    assert!(matches!(
+        Reader::builder(&name).bind(),
+        Err(BindError::InUse { .. })
+    ));
     let me = fs::metadata(place.path(".")).unwrap().uid();
     let (writer, events) =
         crate::support::writer_with(Path::new(&name), |builder| builder.expect_peer_uid(me + 1));
@@ -105,7 +141,8 @@ fn an_abstract_name_that_somebody_else_took_first_is_in_use_and_gets_no_byte_whe
     let _ = writer.shutdown(std::time::Duration::ZERO).unwrap();
 }
 
-/// Such a folder is allowed, since who gave the group the right to write means it. But a reader that runs as root must not be led astray in it.
+/// Such a folder is allowed, since who gave the group the right to write means it. But a reader
+/// that runs as root must not be led astray in it.
 #[test]
 fn a_link_that_is_put_in_the_place_of_a_socket_being_made_leads_nowhere() {
     let place = Place::new();
@@ -167,7 +204,9 @@ fn an_owner_that_cannot_be_set_is_an_error_and_leaves_no_file() {
     }
     chown(place.path("."), Some(4_242), Some(4_242)).unwrap();
     let mut command = Child::test(NAME, &place.socket(), "");
-    let Some(child) = ended_as(4_242, &mut command) else { return };
+    let Some(child) = ended_as(4_242, &mut command) else {
+        return;
+    };
     child.lines.wait_for("good");
 }
 
@@ -179,21 +218,31 @@ fn starters_in_vain_do_no_harm_to_a_reader_that_is_not_started_yet() {
     let place = Place::new();
     let (messages, events) = (Notes::new(), Notes::new());
     let builder = Reader::builder(place.socket()).socket_mode(0o666);
-    let bound = builder.on_event(events.observer::<ReaderEvent>()).bind().unwrap();
+    let bound = builder
+        .on_event(events.observer::<ReaderEvent>())
+        .bind()
+        .unwrap();
     // Each look leaves a connection without a peer behind, until no more may wait.
     let is_full = || {
         let address = socket2::SockAddr::unix(place.socket()).unwrap();
-        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        let socket =
+            socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
         socket.set_nonblocking(true).unwrap();
         socket.connect(&address).is_err()
     };
     let mut looks = 0;
     while looks < MOST && !is_full() {
-        assert!(matches!(remove_stale_socket(place.socket()), Err(BindError::InUse { .. })));
+        assert!(matches!(
+            remove_stale_socket(place.socket()),
+            Err(BindError::InUse { .. })
+        ));
         looks += 1;
     }
     for _ in 0..3 {
-        assert!(matches!(Reader::builder(place.socket()).bind(), Err(BindError::InUse { .. })));
+        assert!(matches!(
+            Reader::builder(place.socket()).bind(),
+            Err(BindError::InUse { .. })
+        ));
     }
     let (writer, writers_events) = writer(&place.socket());
     writer.try_send("patience").unwrap();
@@ -211,7 +260,11 @@ fn starters_in_vain_do_no_harm_to_a_reader_that_is_not_started_yet() {
     let metrics = reader.shutdown(PATIENCE).unwrap().metrics;
     // They come and go, and keep nobody's place.
     assert_eq!(
-        (metrics.received.messages, metrics.refused_peers, metrics.protocol_errors.total()),
+        (
+            metrics.received.messages,
+            metrics.refused_peers,
+            metrics.protocol_errors.total()
+        ),
         (1, 0, 0)
     );
     assert!(metrics.connections > u64::try_from(looks).unwrap() && metrics.open == 0);
@@ -225,7 +278,25 @@ fn a_link_to_a_live_socket_is_not_followed() {
     let collector = Collector::start(&place.path("live"));
     symlink(place.path("live"), place.socket()).unwrap();
     let error = Reader::builder(place.socket()).bind().unwrap_err();
-    assert!(matches!(error, BindError::NotASocket { kind: "a symbolic link", .. }), "{error:?}");
-    assert_eq!(collector.reader.shutdown(PATIENCE).unwrap().metrics.connections, 0, "nobody looked");
+    assert!(
+        matches!(
+            error,
+            BindError::NotASocket {
+                kind: "a symbolic link",
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert_eq!(
+        collector
+            .reader
+            .shutdown(PATIENCE)
+            .unwrap()
+            .metrics
+            .connections,
+        0,
+        "nobody looked"
+    );
     assert_eq!(place.files(), ["s"]);
 }

@@ -1,5 +1,6 @@
-//! Sockets that are passed to a process as systemd passes them: as descriptors from 3 on, with variables that say for whom they are.
-//! The test is the manager. It hands its sockets to a shell as standard streams, so that it has no descriptor itself that others could inherit;
+//! Sockets that are passed to a process as systemd passes them: as descriptors from 3 on, with
+//! variables that say for whom they are. The test is the manager. It hands its sockets to a shell
+//! as standard streams, so that it has no descriptor itself that others could inherit;
 //! the shell gives them their numbers.
 
 use std::error::Error;
@@ -28,7 +29,8 @@ const ONE: &str = "exec 3>&1; export LISTEN_PID=$$ LISTEN_FDS=1";
 /// Likewise both.
 const BOTH: &str = "exec 3>&1 4>&2; export LISTEN_PID=$$ LISTEN_FDS=2";
 
-/// Starts the test `name` with up to two sockets, that `setup` finds as standard output and standard error.
+/// Starts the test `name` with up to two sockets, that `setup` finds as standard output and
+/// standard error.
 fn pass(
     name: &str,
     place: &Path,
@@ -55,7 +57,9 @@ fn copy(listener: &UnixListener) -> OwnedFd {
 /// Sends a message on a connection of its own.
 fn send(path: &Path, message: &str) {
     let mut stream = UnixStream::connect(path).unwrap();
-    stream.write_all(&[u8::try_from(message.len()).unwrap()]).unwrap();
+    stream
+        .write_all(&[u8::try_from(message.len()).unwrap()])
+        .unwrap();
     stream.write_all(message.as_bytes()).unwrap();
 }
 
@@ -66,21 +70,33 @@ fn handled(place: &Path) -> String {
 
 #[track_caller]
 fn wait_until_handled(place: &Path, messages: &str) {
-    wait_until(&format!("{messages:?} is handled"), || handled(place) == messages);
+    wait_until(&format!("{messages:?} is handled"), || {
+        handled(place) == messages
+    });
 }
 
 /// In a role: handles messages by adding them to a file.
 fn start(place: &Path, bound: BoundReader) -> Reader {
-    let handled = OpenOptions::new().append(true).create(true).open(place.join("handled")).unwrap();
-    bound.start(move |message| (&handled).write_all(&[message, b";"].concat())).unwrap()
+    let handled = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(place.join("handled"))
+        .unwrap();
+    bound
+        .start(move |message| (&handled).write_all(&[message, b";"].concat()))
+        .unwrap()
 }
 
-/// In a role: which of systemd's variables, and of the descriptors that the tests pass, a child of this process inherits.
+/// In a role: which of systemd's variables, and of the descriptors that the tests pass, a child of
+/// this process inherits.
 fn inherited() -> String {
-    let script =
-        "env | grep -o '^LISTEN_[A-Z]*'; for n in 3 4 5; do [ -e /dev/fd/$n ] && echo $n; done; true";
+    let script = "env | grep -o '^LISTEN_[A-Z]*'; for n in 3 4 5; do [ -e /dev/fd/$n ] && echo $n; done; true";
     let output = Command::new("sh").args(["-c", script]).output().unwrap();
-    let mut lines: Vec<_> = output.stdout.split(|byte| *byte == b'\n').map(String::from_utf8_lossy).collect();
+    let mut lines: Vec<_> = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .map(String::from_utf8_lossy)
+        .collect();
     lines.retain(|line| !line.is_empty());
     lines.sort();
     lines.join(" ")
@@ -93,11 +109,17 @@ fn bind_and_tell(place: &Path) {
         "never" => Activation::Never,
         name => Activation::Named(name.into()),
     };
-    let outcome = match Reader::builder(place.join("own")).activation(activation.clone()).bind() {
+    let outcome = match Reader::builder(place.join("own"))
+        .activation(activation.clone())
+        .bind()
+    {
         Ok(bound) => format!("bound {}", bound.address()),
         Err(error) => {
             // Nor does it help to try again.
-            let again = Reader::builder(place.join("own")).activation(activation).bind().map(drop);
+            let again = Reader::builder(place.join("own"))
+                .activation(activation)
+                .bind()
+                .map(drop);
             assert_eq!(again.map_err(|error| chain(&error)), Err(chain(&error)));
             chain(&error)
         }
@@ -118,7 +140,13 @@ fn chain(error: &dyn Error) -> String {
 }
 
 /// Runs [`bind_and_tell`] in the test `name`: what it came to, and what was inherited.
-fn outcome(name: &str, place: &Path, part: &str, setup: &str, sockets: Vec<OwnedFd>) -> (String, String) {
+fn outcome(
+    name: &str,
+    place: &Path,
+    part: &str,
+    setup: &str,
+    sockets: Vec<OwnedFd>,
+) -> (String, String) {
     pass(name, place, part, setup, sockets).succeed();
     let read = |file: &str| fs::read_to_string(place.join(file)).unwrap();
     (read("outcome"), read("inherited"))
@@ -159,7 +187,8 @@ fn what_waits_in_a_passed_socket_outlives_its_readers() {
     assert!(!place.join("own").exists());
 }
 
-/// What a reader does with all that the variables may say. In none of these cases anything is left for a child.
+/// What a reader does with all that the variables may say. In none of these cases anything is left
+/// for a child.
 #[test]
 fn a_reader_takes_what_is_for_it_and_binds_its_own_otherwise() {
     const NAME: &str = "activation::a_reader_takes_what_is_for_it_and_binds_its_own_otherwise";
@@ -172,11 +201,19 @@ fn a_reader_takes_what_is_for_it_and_binds_its_own_otherwise() {
         ("", "first", OWN),
         ("", "telemetry", OWN),
         (ONE, "first", PASSED),
-        ("exec 3>&1; export LISTEN_PID=$PPID LISTEN_FDS=1 LISTEN_FDNAMES=telemetry", "telemetry", OWN),
+        (
+            "exec 3>&1; export LISTEN_PID=$PPID LISTEN_FDS=1 LISTEN_FDNAMES=telemetry",
+            "telemetry",
+            OWN,
+        ),
         ("exec 3>&1; export LISTEN_FDS=1", "first", OWN),
         ("export LISTEN_PID=$$", "first", OWN),
         ("export LISTEN_PID=$$ LISTEN_FDS=0", "first", OWN),
-        ("export LISTEN_PID=$$ LISTEN_FDS=0 LISTEN_FDNAMES=", "telemetry", OWN),
+        (
+            "export LISTEN_PID=$$ LISTEN_FDS=0 LISTEN_FDNAMES=",
+            "telemetry",
+            OWN,
+        ),
         ("export LISTEN_FDNAMES=a:b", "a", OWN),
         // A word of the listenfd crate's own.
         (
@@ -228,10 +265,21 @@ fn a_reader_takes_what_is_for_it_and_binds_its_own_otherwise() {
         let place = place.path();
         let listener = UnixListener::bind(place.join("s")).unwrap();
         let (came_to, inherited) = outcome(NAME, place, wanted, setup, vec![listener.into()]);
-        assert_eq!(came_to.replace(place.to_str().unwrap(), "PLACE"), outcome_is, "{setup} {wanted}");
+        assert_eq!(
+            came_to.replace(place.to_str().unwrap(), "PLACE"),
+            outcome_is,
+            "{setup} {wanted}"
+        );
         let is_for_another = setup.starts_with("exec") && outcome_is == OWN;
-        assert_eq!(inherited, if is_for_another { "3" } else { "" }, "{setup} {wanted}");
-        assert!(place.join("s").exists() && !place.join("own").exists(), "{setup} {wanted}");
+        assert_eq!(
+            inherited,
+            if is_for_another { "3" } else { "" },
+            "{setup} {wanted}"
+        );
+        assert!(
+            place.join("s").exists() && !place.join("own").exists(),
+            "{setup} {wanted}"
+        );
     }
 }
 
@@ -252,7 +300,8 @@ fn a_reader_that_wants_no_passed_socket_leaves_everything_as_it_is() {
 
 #[test]
 fn what_does_not_listen_is_named_by_its_number_with_what_to_change() {
-    const NAME: &str = "activation::what_does_not_listen_is_named_by_its_number_with_what_to_change";
+    const NAME: &str =
+        "activation::what_does_not_listen_is_named_by_its_number_with_what_to_change";
     if let Some(place) = stage() {
         return bind_and_tell(&place);
     }
@@ -260,7 +309,9 @@ fn what_does_not_listen_is_named_by_its_number_with_what_to_change() {
     let place = place.path();
     let unix = |kind: Type, name: &str| {
         let socket = Socket::new(Domain::UNIX, kind, None).unwrap();
-        socket.bind(&SockAddr::unix(place.join(name)).unwrap()).unwrap();
+        socket
+            .bind(&SockAddr::unix(place.join(name)).unwrap())
+            .unwrap();
         socket
     };
     let packets = unix(Type::SEQPACKET, "packets");
@@ -284,7 +335,11 @@ fn what_does_not_listen_is_named_by_its_number_with_what_to_change() {
             "3>&1",
             "3 (unknown) is a network socket: ListenStream= in",
         ),
-        (TcpListener::bind("[::1]:0").map_or_else(|_| null(), Into::into), "3>&1", "3 (unknown) is a "),
+        (
+            TcpListener::bind("[::1]:0").map_or_else(|_| null(), Into::into),
+            "3>&1",
+            "3 (unknown) is a ",
+        ),
         (
             near.into(),
             "3>&1",
@@ -299,11 +354,18 @@ fn what_does_not_listen_is_named_by_its_number_with_what_to_change() {
         (null(), "3<plain", "3 (unknown) is a regular file"),
         (null(), "3<.", "3 (unknown) is a directory"),
         (null(), "3<&0", "3 (unknown) is a named pipe"),
-        (null(), "3>&-", "3 is one of those that LISTEN_FDS announces, and is not open"),
+        (
+            null(),
+            "3>&-",
+            "3 is one of those that LISTEN_FDS announces, and is not open",
+        ),
     ] {
         let setup = format!("exec {exec}; export LISTEN_PID=$$ LISTEN_FDS=1");
         let (outcome, inherited) = outcome(NAME, place, "first", &setup, vec![socket]);
-        assert!(outcome.contains(&format!("cannot take over a socket: descriptor {words}")), "{outcome}");
+        assert!(
+            outcome.contains(&format!("cannot take over a socket: descriptor {words}")),
+            "{outcome}"
+        );
         assert_eq!(inherited, "", "{words}");
         assert!(!place.join("own").exists(), "nothing is made in its place");
     }
@@ -321,7 +383,10 @@ fn of_several_the_one_that_is_not_open_is_named() {
         let listener = UnixListener::bind(place.join("s")).unwrap();
         let setup = format!("exec {exec}; export LISTEN_PID=$$ LISTEN_FDS={count}");
         let (outcome, inherited) = outcome(NAME, place, "first", &setup, vec![listener.into()]);
-        assert!(outcome.contains(&format!("descriptor {closed} is one of those")), "{outcome}");
+        assert!(
+            outcome.contains(&format!("descriptor {closed} is one of those")),
+            "{outcome}"
+        );
         assert_eq!(inherited, "");
     }
 }
@@ -333,11 +398,16 @@ fn the_number_of_a_process_descriptor_must_fit_where_the_kernel_has_one() {
     use rustix::fs::fstat;
     use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
-    const NAME: &str = "activation::the_number_of_a_process_descriptor_must_fit_where_the_kernel_has_one";
+    const NAME: &str =
+        "activation::the_number_of_a_process_descriptor_must_fit_where_the_kernel_has_one";
     if let Some(place) = stage() {
         return bind_and_tell(&place);
     }
-    let number_of = |process| fstat(pidfd_open(process, PidfdFlags::empty()).unwrap()).unwrap().st_ino;
+    let number_of = |process| {
+        fstat(pidfd_open(process, PidfdFlags::empty()).unwrap())
+            .unwrap()
+            .st_ino
+    };
     let setup = format!("read LISTEN_PIDFDID; export LISTEN_PIDFDID; {ONE}");
     for (wrong_by, taken) in [(0, "s"), (1, "own")] {
         let place = place();
@@ -381,21 +451,34 @@ fn each_reader_of_a_process_takes_a_socket_of_its_own() {
     let Some(place) = stage() else {
         let place = place();
         let place = place.path();
-        let [one, two] = ["one", "two"].map(|name| UnixListener::bind(place.join(name)).unwrap().into());
+        let [one, two] =
+            ["one", "two"].map(|name| UnixListener::bind(place.join(name)).unwrap().into());
         let name = "activation::each_reader_of_a_process_takes_a_socket_of_its_own";
         let setup = format!("{BOTH} LISTEN_FDNAMES=one:two");
         let role = pass(name, place, "", &setup, [one, two]);
-        for (path, all) in [("one", "one;"), ("two", "one;two;"), ("own", "one;two;own;")] {
+        for (path, all) in [
+            ("one", "one;"),
+            ("two", "one;two;"),
+            ("own", "one;two;own;"),
+        ] {
             let path = place.join(path);
-            wait_until("all are bound", || place.join("own").exists() && UnixStream::connect(&path).is_ok());
+            wait_until("all are bound", || {
+                place.join("own").exists() && UnixStream::connect(&path).is_ok()
+            });
             send(&path, path.file_name().unwrap().to_str().unwrap());
             wait_until_handled(place, all);
         }
         role.succeed();
-        assert!(place.join("one").exists() && place.join("two").exists() && !place.join("own").exists());
+        assert!(
+            place.join("one").exists() && place.join("two").exists() && !place.join("own").exists()
+        );
         return;
     };
-    let bind = |activation| Reader::builder(place.join("own")).activation(activation).bind();
+    let bind = |activation| {
+        Reader::builder(place.join("own"))
+            .activation(activation)
+            .bind()
+    };
     let named = |name: &str| bind(Activation::Named(name.into()));
     let two = named("two").unwrap();
     assert_eq!(two.address().path(), Some(&*place.join("two")));
@@ -419,7 +502,8 @@ fn of_many_readers_that_bind_at_once_each_passed_socket_has_one() {
     let Some(place) = stage() else {
         let place = place();
         let place = place.path();
-        let [one, two] = ["one", "two"].map(|name| UnixListener::bind(place.join(name)).unwrap().into());
+        let [one, two] =
+            ["one", "two"].map(|name| UnixListener::bind(place.join(name)).unwrap().into());
         let name = "activation::of_many_readers_that_bind_at_once_each_passed_socket_has_one";
         pass(name, place, "", BOTH, [one, two]).succeed();
         return;
@@ -427,15 +511,29 @@ fn of_many_readers_that_bind_at_once_each_passed_socket_has_one() {
     let start = Barrier::new(8);
     let bind = |number: usize| {
         start.wait();
-        Reader::builder(place.join(number.to_string())).bind().unwrap()
+        Reader::builder(place.join(number.to_string()))
+            .bind()
+            .unwrap()
     };
     let bound: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|number| scope.spawn(move || bind(number))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        let threads: Vec<_> = (0..8)
+            .map(|number| scope.spawn(move || bind(number)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     for name in ["one", "two"] {
         let path = place.join(name);
-        assert_eq!(bound.iter().filter(|bound| bound.address().path() == Some(&path)).count(), 1, "{name}");
+        assert_eq!(
+            bound
+                .iter()
+                .filter(|bound| bound.address().path() == Some(&path))
+                .count(),
+            1,
+            "{name}"
+        );
     }
 }
 
@@ -448,7 +546,8 @@ fn sockets_of_other_kinds_are_there_for_the_rest_of_the_service() {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = tcp.local_addr().unwrap();
         let name = "activation::sockets_of_other_kinds_are_there_for_the_rest_of_the_service";
-        let setup = format!("exec 5</dev/null; {BOTH} LISTEN_FDS=3 LISTEN_FDNAMES=datagrams:http:null");
+        let setup =
+            format!("exec 5</dev/null; {BOTH} LISTEN_FDS=3 LISTEN_FDNAMES=datagrams:http:null");
         let role = pass(name, place, "", &setup, [datagrams.into(), tcp.into()]);
         let sender = UnixDatagram::unbound().unwrap();
         sender.send_to(b"hello", place.join("datagrams")).unwrap();
@@ -465,7 +564,8 @@ fn sockets_of_other_kinds_are_there_for_the_rest_of_the_service() {
     for name in ["datagrams", "null", "other"] {
         assert!(take_socket(name).unwrap().is_none(), "{name}");
     }
-    // Somebody has found what was meant for him: what is left is no mistake, and the reader has its own.
+    // Somebody has found what was meant for him: what is left is no mistake, and the reader has its
+    // own.
     let bound = Reader::builder(place.join("own")).bind().unwrap();
     assert_eq!(bound.address().path(), Some(&*place.join("own")));
     assert_eq!(inherited(), "", "also of what somebody has taken");
@@ -484,11 +584,20 @@ fn a_bare_file_name_is_in_the_first_runtime_directory() {
         let setup = "export RUNTIME_DIRECTORY=\"$PWD/run:$PWD/second\"";
         pass(name, place, "", setup, []).succeed();
         let left = |directory: &str| fs::read_dir(place.join(directory)).unwrap().count();
-        assert_eq!((left("run"), left("second")), (0, 0), "the socket's file goes with its reader");
+        assert_eq!(
+            (left("run"), left("second")),
+            (0, 0),
+            "the socket's file goes with its reader"
+        );
         return;
     };
     let full = place.join("full").to_str().unwrap().to_owned();
-    for (name, path) in [("s", "run/s"), ("./s", "s"), ("second/s", "second/s"), (&*full, "full")] {
+    for (name, path) in [
+        ("s", "run/s"),
+        ("./s", "s"),
+        ("second/s", "second/s"),
+        (&*full, "full"),
+    ] {
         let expected = place.join(path);
         let bound = Reader::builder(name).bind().unwrap();
         assert_eq!(bound.address().path(), Some(&*expected), "{name}");

@@ -1,4 +1,5 @@
-//! A reader in a process of its own: what it has received lies in a file before a receipt says so, and survives its death.
+//! A reader in a process of its own: what it has received lies in a file before a receipt says so,
+//! and survives its death.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -25,13 +26,18 @@ thread_local! {
 /// Of one message: its connection, its number, whether it was whole.
 fn record(message: &[u8], peer: &Peer) -> Vec<u8> {
     let number = number_of(message);
-    let values = [peer.connection, number.unwrap_or(0), u64::from(number.is_some())];
+    let values = [
+        peer.connection,
+        number.unwrap_or(0),
+        u64::from(number.is_some()),
+    ];
     values.map(u64::to_le_bytes).concat()
 }
 
 struct Keeper {
     file: File,
-    /// How long a batch takes on its way to the file, and from there to its receipt: a death is to come in between.
+    /// How long a batch takes on its way to the file, and from there to its receipt: a death is to
+    /// come in between.
     lag: Duration,
 }
 
@@ -65,14 +71,16 @@ impl Handler for KeeperOfEach {
     }
 }
 
-/// Where process number `process` keeps its records. Each has a file of its own, since a death may tear the last record.
+/// Where process number `process` keeps its records. Each has a file of its own, since a death may
+/// tear the last record.
 pub(crate) fn file_of(place: &Path, process: usize) -> PathBuf {
     place.join(format!("records of {process}"))
 }
 
 /// How many messages process number `process` has kept so far.
 pub(crate) fn kept_by(place: &Path, process: usize) -> usize {
-    fs::metadata(file_of(place, process)).map_or(0, |file| usize::try_from(file.len()).unwrap() / RECORD_LEN)
+    fs::metadata(file_of(place, process))
+        .map_or(0, |file| usize::try_from(file.len()).unwrap() / RECORD_LEN)
 }
 
 /// The role: receives until the cue, then stops as planned. Its part is the number of the process.
@@ -86,27 +94,46 @@ pub(crate) fn collect(place: &Path, idle_timeout: Duration) {
 /// Likewise, but each message is stored by itself.
 pub(crate) fn collect_each(place: &Path) {
     let keeper = KeeperOfEach(new_file(place, part().parse().unwrap()));
-    let reader = Reader::builder(place.join("s")).bind().unwrap().start_handler(keeper).unwrap();
+    let reader = Reader::builder(place.join("s"))
+        .bind()
+        .unwrap()
+        .start_handler(keeper)
+        .unwrap();
     wait_for_cue();
     assert_good(&reader.shutdown(PATIENCE).unwrap());
 }
 
 fn new_file(place: &Path, process: usize) -> File {
-    File::options().create_new(true).append(true).open(file_of(place, process)).unwrap()
+    File::options()
+        .create_new(true)
+        .append(true)
+        .open(file_of(place, process))
+        .unwrap()
 }
 
 /// Receives as process number `process`; every other one is slow to store.
 pub(crate) fn keep(place: &Path, process: usize, idle_timeout: Duration) -> Reader {
     let file = new_file(place, process);
-    let lag = if process % 2 == 0 { Duration::ZERO } else { Duration::from_millis(1) };
-    let bound = Reader::builder(place.join("s")).idle_timeout(idle_timeout).bind().unwrap();
+    let lag = if process % 2 == 0 {
+        Duration::ZERO
+    } else {
+        Duration::from_millis(1)
+    };
+    let bound = Reader::builder(place.join("s"))
+        .idle_timeout(idle_timeout)
+        .bind()
+        .unwrap();
     bound.start_handler(Keeper { file, lag }).unwrap()
 }
 
 /// Nothing went wrong.
 pub(crate) fn assert_good(report: &ReaderReport) {
     assert_eq!(
-        (report.cut, report.metrics.handler_errors, report.metrics.protocol_errors.total()),
+        (
+            report.cut,
+            report.metrics.handler_errors,
+            report.metrics.protocol_errors.total()
+        ),
         (0, 0, 0)
     );
 }
@@ -114,20 +141,29 @@ pub(crate) fn assert_good(report: &ReaderReport) {
 /// The numbers that each process received, in the order in which it did.
 #[track_caller]
 pub(crate) fn received_by(place: &Path, processes: usize) -> Vec<Vec<u64>> {
-    (0..processes).map(|process| records_of(place, process)).collect()
+    (0..processes)
+        .map(|process| records_of(place, process))
+        .collect()
 }
 
-/// The numbers that one process received, in the order in which it did. Fails where a message was not whole, or not in order on its
-/// connection.
+/// The numbers that one process received, in the order in which it did. Fails where a message was
+/// not whole, or not in order on its connection.
 #[track_caller]
 pub(crate) fn records_of(place: &Path, process: usize) -> Vec<u64> {
     let mut last_of = HashMap::new();
     let records = fs::read(file_of(place, process)).unwrap();
     let records = records.chunks_exact(RECORD_LEN).map(|record| {
         let (connection, number) = (u64_at(record, 0), u64_at(record, 8));
-        assert_eq!(u64_at(record, 16), 1, "process {process} got a message that is not whole");
+        assert_eq!(
+            u64_at(record, 16),
+            1,
+            "process {process} got a message that is not whole"
+        );
         let last = last_of.insert(connection, number);
-        assert!(last < Some(number), "process {process}, connection {connection}: {number} after {last:?}");
+        assert!(
+            last < Some(number),
+            "process {process}, connection {connection}: {number} after {last:?}"
+        );
         number
     });
     records.collect()

@@ -21,9 +21,15 @@ fn first_of(writer: u64) -> u64 {
 
 /// Sends a few messages now and then; returns how many, and how that ended.
 fn send_now_and_then(path: &Path, writer: u64, mut moments: fastrand::Rng) -> (u64, WriterReport) {
-    let delivery = if writer % 2 == 0 { Delivery::AtMostOnce } else { Delivery::AtLeastOnce };
+    let delivery = if writer % 2 == 0 {
+        Delivery::AtMostOnce
+    } else {
+        Delivery::AtLeastOnce
+    };
     let (number, writer) = (first_of(writer), Writer::builder(path).delivery(delivery));
-    let writer = writer.backoff_min(Duration::from_millis(1)).backoff_max(Duration::from_millis(5));
+    let writer = writer
+        .backoff_min(Duration::from_millis(1))
+        .backoff_max(Duration::from_millis(5));
     let writer = writer.start().unwrap();
     let mut sent = 0;
     for _ in 0..ROUNDS {
@@ -47,7 +53,11 @@ fn connections_closed_for_silence_cost_nothing() {
         return collect(&place, IDLE_TIMEOUT);
     }
     let place = tempfile::tempdir().unwrap();
-    let reader = Role::start_part("idle::connections_closed_for_silence_cost_nothing", place.path(), "0");
+    let reader = Role::start_part(
+        "idle::connections_closed_for_silence_cost_nothing",
+        place.path(),
+        "0",
+    );
     let (path, mut moments) = (place.path().join("s"), moments());
     let seeds: Vec<_> = (0..WRITERS).map(|_| moments.fork()).collect();
     let ended: Vec<_> = thread::scope(|scope| {
@@ -57,7 +67,10 @@ fn connections_closed_for_silence_cost_nothing() {
             scope.spawn(move || send_now_and_then(path, writer, seed))
         });
         let writers: Vec<_> = writers.collect();
-        writers.into_iter().map(|writer| writer.join().expect("it sent all")).collect()
+        writers
+            .into_iter()
+            .map(|writer| writer.join().expect("it sent all"))
+            .collect()
     });
     assert!(reader.end().success());
 
@@ -65,11 +78,28 @@ fn connections_closed_for_silence_cost_nothing() {
     for ((sent, report), writer) in ended.into_iter().zip(0..) {
         let metrics = report.metrics;
         assert_eq!(report.left.messages, 0, "{metrics:#?}");
-        assert_eq!((metrics.accepted.messages, metrics.sent), (sent, metrics.accepted));
-        assert_eq!(metrics.failed.total().messages + metrics.lost_with_unread, 0, "{metrics:#?}");
+        assert_eq!(
+            (metrics.accepted.messages, metrics.sent),
+            (sent, metrics.accepted)
+        );
+        assert_eq!(
+            metrics.failed.total().messages + metrics.lost_with_unread,
+            0,
+            "{metrics:#?}"
+        );
         let first = first_of(writer);
-        let of_it = received.iter().copied().filter(|number| (first..first_of(writer + 1)).contains(number));
-        assert_eq!(repeats(of_it.collect(), first..first + sent), 0, "{metrics:#?}");
-        println!("writer {writer}: {sent} messages on {} connections", metrics.connects);
+        let of_it = received
+            .iter()
+            .copied()
+            .filter(|number| (first..first_of(writer + 1)).contains(number));
+        assert_eq!(
+            repeats(of_it.collect(), first..first + sent),
+            0,
+            "{metrics:#?}"
+        );
+        println!(
+            "writer {writer}: {sent} messages on {} connections",
+            metrics.connects
+        );
     }
 }

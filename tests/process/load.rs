@@ -1,4 +1,5 @@
-//! Messages of 100 bytes that say which they are and whether they are whole, and a thread that sends them.
+//! Messages of 100 bytes that say which they are and whether they are whole, and a thread that
+//! sends them.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
@@ -53,18 +54,27 @@ impl Load {
         let thread = thread::spawn(move || {
             let mut sent = 0;
             while !over.load(Ordering::Relaxed) {
-                writer.send_timeout(&message(sent), PATIENCE).expect("there is room soon");
+                writer
+                    .send_timeout(&message(sent), PATIENCE)
+                    .expect("there is room soon");
                 sent += 1;
             }
             sent
         });
-        Self { is_over, thread: Some(thread) }
+        Self {
+            is_over,
+            thread: Some(thread),
+        }
     }
 
     /// How many messages it was.
     pub(crate) fn stop(mut self) -> u64 {
         self.is_over.store(true, Ordering::Relaxed);
-        self.thread.take().unwrap().join().expect("every message was taken")
+        self.thread
+            .take()
+            .unwrap()
+            .join()
+            .expect("every message was taken")
     }
 }
 

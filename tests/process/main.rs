@@ -1,5 +1,6 @@
-//! What concerns whole processes: their signals and forks, and what arrives when they are killed, stopped, or silent. Each role is a
-//! process of its own, started by a test of the same name from this very program.
+//! What concerns whole processes: their signals and forks, and what arrives when they are killed,
+//! stopped, or silent. Each role is a process of its own, started by a test of the same name from
+//! this very program.
 
 #![expect(
     clippy::unwrap_used,

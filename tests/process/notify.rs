@@ -1,4 +1,5 @@
-//! What a service tells its manager. The test is the manager: it has a socket, and says what the service is to do.
+//! What a service tells its manager. The test is the manager: it has a socket, and says what the
+//! service is to do.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -38,7 +39,11 @@ impl Scene {
         let mut command = Role::command(name, place.path(), socket, &setup);
         command.current_dir(&place);
         let role = Role::spawn(command, place.path());
-        Self { place, manager, role }
+        Self {
+            place,
+            manager,
+            role,
+        }
     }
 
     /// What the service says next. Waits for it.
@@ -52,7 +57,8 @@ impl Scene {
         next.unwrap()
     }
 
-    /// Likewise, but for the figures, which come every five seconds, and for what is said while a stop drains.
+    /// Likewise, but for the figures, which come every five seconds, and for what is said while a
+    /// stop drains.
     #[track_caller]
     fn next_state(&self) -> String {
         loop {
@@ -97,8 +103,11 @@ impl Scene {
     /// Sends messages on a connection that goes on as long as it is kept.
     fn send(&self, messages: &[&str]) -> UnixStream {
         let mut stream = UnixStream::connect(self.path("s")).unwrap();
-        let frame = |message: &&str| [&[u8::try_from(message.len()).unwrap()], message.as_bytes()].concat();
-        stream.write_all(&messages.iter().flat_map(frame).collect::<Vec<_>>()).unwrap();
+        let frame =
+            |message: &&str| [&[u8::try_from(message.len()).unwrap()], message.as_bytes()].concat();
+        stream
+            .write_all(&messages.iter().flat_map(frame).collect::<Vec<_>>())
+            .unwrap();
         stream
     }
 
@@ -109,7 +118,9 @@ impl Scene {
 
     #[track_caller]
     fn wait_for_note(&self, note: &str) {
-        wait_until(&format!("{note:?} is noted"), || self.noted().contains(note));
+        wait_until(&format!("{note:?} is noted"), || {
+            self.noted().contains(note)
+        });
     }
 
     /// Lets those in the service go on that hang.
@@ -120,11 +131,20 @@ impl Scene {
     /// Ends the service, and listens to the last that it says.
     #[track_caller]
     fn end(self) -> Vec<String> {
-        let Self { place, manager, role } = self;
+        let Self {
+            place,
+            manager,
+            role,
+        } = self;
         role.succeed();
         let mut buffer = [0; 8192];
         manager.set_nonblocking(true).unwrap();
-        let said = std::iter::from_fn(|| manager.recv(&mut buffer).ok().map(|len| buffer[..len].to_vec()));
+        let said = std::iter::from_fn(|| {
+            manager
+                .recv(&mut buffer)
+                .ok()
+                .map(|len| buffer[..len].to_vec())
+        });
         let said = said.map(|said| String::from_utf8(said).unwrap()).collect();
         drop(place);
         said
@@ -154,14 +174,25 @@ fn hang(place: &Path) {
 
 impl Play {
     fn new(place: &Path) -> Self {
-        let notes = OpenOptions::new().append(true).create(true).open(place.join("notes")).unwrap();
-        Self { place: place.into(), notes: Arc::new(Notes(Mutex::new(notes))), service: Arc::default() }
+        let notes = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(place.join("notes"))
+            .unwrap();
+        Self {
+            place: place.into(),
+            notes: Arc::new(Notes(Mutex::new(notes))),
+            service: Arc::default(),
+        }
     }
 
     /// A reader with one thread, whose handler does what a message says.
     fn reader(&self) -> Reader {
-        let (place, notes, service) =
-            (self.place.clone(), Arc::clone(&self.notes), Arc::clone(&self.service));
+        let (place, notes, service) = (
+            self.place.clone(),
+            Arc::clone(&self.notes),
+            Arc::clone(&self.service),
+        );
         let events = Arc::clone(&self.notes);
         let builder = Reader::builder(self.place.join(part())).max_threads(1);
         let builder = builder.on_event(move |event| {
@@ -201,7 +232,9 @@ impl Play {
                 "reload" => service.reload(|| self.notes.add("reloads")),
                 "reload in vain" => {
                     let caught = catch_unwind(AssertUnwindSafe(|| {
-                        service.reload(|| assert!(self.place.join("settings").exists(), "no settings"));
+                        service.reload(|| {
+                            assert!(self.place.join("settings").exists(), "no settings")
+                        });
                     }));
                     assert!(caught.is_err());
                 }
@@ -212,7 +245,9 @@ impl Play {
                 "stop" => drop(service.shutdown(PATIENCE).unwrap()),
                 "stop aside" => {
                     let service = Arc::clone(&service);
-                    aside.push(thread::spawn(move || drop(service.shutdown(PATIENCE).unwrap())));
+                    aside.push(thread::spawn(move || {
+                        drop(service.shutdown(PATIENCE).unwrap())
+                    }));
                 }
                 other => unreachable!("{other}"),
             }
@@ -227,8 +262,10 @@ impl Play {
 #[test]
 fn a_service_is_ready_when_it_says_so_and_stops_before_it_has_stopped() {
     let Some(place) = stage() else {
-        let mut scene =
-            Scene::start("notify::a_service_is_ready_when_it_says_so_and_stops_before_it_has_stopped", "");
+        let mut scene = Scene::start(
+            "notify::a_service_is_ready_when_it_says_so_and_stops_before_it_has_stopped",
+            "",
+        );
         scene.wait_for_note("reads");
         let _here = scene.send(&["one"]);
         scene.wait_for_note("handles one");
@@ -254,7 +291,9 @@ fn a_service_is_ready_when_it_says_so_and_stops_before_it_has_stopped() {
     let reader = play.reader();
     play.notes.add("reads");
     assert_eq!(lines().next().unwrap(), "begin");
-    wait_until("what was handled is counted", || reader.metrics().received.messages == 1);
+    wait_until("what was handled is counted", || {
+        reader.metrics().received.messages == 1
+    });
     let service = Service::start([reader]);
     assert_eq!(lines().next().unwrap(), "stop");
     let reports = service.shutdown(PATIENCE).unwrap();
@@ -273,7 +312,10 @@ fn the_figures_are_told_when_they_have_changed() {
         let _here = scene.send(&["one", "two"]);
         let said = scene.next();
         assert!(said.starts_with("STATUS="), "{said}");
-        assert!(said.ends_with(": 2 messages (6 bytes) received, 1 connections open"), "{said}");
+        assert!(
+            said.ends_with(": 2 messages (6 bytes) received, 1 connections open"),
+            "{said}"
+        );
         return;
     };
     Play::new(&place).run();
@@ -288,20 +330,31 @@ fn a_reload_is_told_from_its_beginning_to_its_end() {
         for line in ["reload", "reload in vain", "reload and hang"] {
             scene.role.say(line);
             let said = scene.next_state();
-            let moment = said.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&said);
+            let moment = said
+                .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
+                .expect(&said);
             let moment: u64 = moment.parse().unwrap();
             assert!(moment > before, "the clock goes on");
             before = moment;
             scene.wait_for_note(&format!("done: {line}"));
             if line == "reload and hang" {
                 assert!(
-                    !scene.at_once().is_some_and(|said| said.starts_with("READY")),
+                    !scene
+                        .at_once()
+                        .is_some_and(|said| said.starts_with("READY")),
                     "it has not reloaded yet"
                 );
                 scene.role.say("reload");
                 assert!(scene.next_state().starts_with("RELOADING=1"));
-                wait_until("it has reloaded", || scene.noted().matches("done: reload\n").count() == 2);
-                assert!(!scene.at_once().is_some_and(|said| said.starts_with("READY")), "one goes on");
+                wait_until("it has reloaded", || {
+                    scene.noted().matches("done: reload\n").count() == 2
+                });
+                assert!(
+                    !scene
+                        .at_once()
+                        .is_some_and(|said| said.starts_with("READY")),
+                    "one goes on"
+                );
                 scene.let_go();
             }
             assert_eq!(scene.next_state(), "READY=1", "{line}");
@@ -326,7 +379,10 @@ fn nothing_is_ready_again_after_the_end_was_told() {
         scene.role.say("reload");
         scene.wait_for_note("done: reload\n");
         let last = scene.end();
-        assert!(last.iter().all(|said| said.starts_with("STATUS=")), "{last:?}");
+        assert!(
+            last.iter().all(|said| said.starts_with("STATUS=")),
+            "{last:?}"
+        );
         return;
     };
     Play::new(&place).run();
@@ -342,7 +398,12 @@ fn a_service_shows_signs_of_life() {
             let scene = Scene::start("notify::a_service_shows_signs_of_life", setup);
             scene.meet();
             for _ in 0..10 {
-                assert!(scene.listen_until("WATCHDOG=1").iter().all(|said| said.starts_with("STATUS=")));
+                assert!(
+                    scene
+                        .listen_until("WATCHDOG=1")
+                        .iter()
+                        .all(|said| said.starts_with("STATUS="))
+                );
             }
         }
         return;
@@ -387,8 +448,11 @@ fn a_service_that_hangs_shows_no_signs_of_life_until_it_goes_on() {
         for _ in 0..20 {
             clock.listen_until("WATCHDOG=1");
         }
-        // At the first look it had hung for less than the time between two, and that may have been under way already.
-        let signs = std::iter::from_fn(|| scene.at_once()).filter(|said| said == "WATCHDOG=1").count();
+        // At the first look it had hung for less than the time between two, and that may have been
+        // under way already.
+        let signs = std::iter::from_fn(|| scene.at_once())
+            .filter(|said| said == "WATCHDOG=1")
+            .count();
         assert!(signs <= 2, "{signs} signs of life");
         scene.let_go();
         for _ in 0..3 {
@@ -403,7 +467,10 @@ fn a_service_that_hangs_shows_no_signs_of_life_until_it_goes_on() {
 fn a_service_that_is_slow_is_alive() {
     let Some(place) = stage() else {
         // Time for many messages between two looks, but never for all of them.
-        let scene = Scene::start("notify::a_service_that_is_slow_is_alive", "export WATCHDOG_USEC=400000");
+        let scene = Scene::start(
+            "notify::a_service_that_is_slow_is_alive",
+            "export WATCHDOG_USEC=400000",
+        );
         scene.meet();
         let _here = scene.send(&vec!["be slow"; 20_000]);
         scene.wait_for_note("handles be slow");
@@ -433,7 +500,9 @@ fn a_stop_asks_for_more_time_as_long_as_it_comes_nearer_to_its_end() {
         for _ in 0..3 {
             slow.listen_until("EXTEND_TIMEOUT_USEC=6000000");
         }
-        let asked = std::iter::from_fn(|| hangs.at_once()).filter(|said| said.starts_with("EXTEND")).count();
+        let asked = std::iter::from_fn(|| hangs.at_once())
+            .filter(|said| said.starts_with("EXTEND"))
+            .count();
         assert!(asked <= 1, "{asked} times");
         drop(here);
         slow.role.kill();
@@ -441,7 +510,8 @@ fn a_stop_asks_for_more_time_as_long_as_it_comes_nearer_to_its_end() {
         // It comes nearer to its end now.
         let last = hangs.end();
         assert!(
-            last.iter().all(|said| said.starts_with("STATUS=") || said.starts_with("EXTEND")),
+            last.iter()
+                .all(|said| said.starts_with("STATUS=") || said.starts_with("EXTEND")),
             "{last:?}"
         );
         return;
@@ -451,18 +521,27 @@ fn a_stop_asks_for_more_time_as_long_as_it_comes_nearer_to_its_end() {
 
 /// How many threads of this process tell a manager. Only Linux shows their names.
 fn telling_threads() -> usize {
-    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return 0 };
-    let names = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
-    names.filter(|name| name.trim_end() == "uds-ipc-systemd").count()
+    let Ok(tasks) = fs::read_dir("/proc/self/task") else {
+        return 0;
+    };
+    let names = tasks
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    names
+        .filter(|name| name.trim_end() == "uds-ipc-systemd")
+        .count()
 }
 
 #[test]
 fn where_nobody_listens_there_is_no_thread_to_tell() {
     let Some(place) = stage() else {
         let name = "notify::where_nobody_listens_there_is_no_thread_to_tell";
-        for (setup, threads) in
-            [(":", 1), ("unset NOTIFY_SOCKET", 0), ("NOTIFY_SOCKET=", 0), ("NOTIFY_SOCKET=vsock:2:1", 0)]
-        {
+        for (setup, threads) in [
+            (":", 1),
+            ("unset NOTIFY_SOCKET", 0),
+            ("NOTIFY_SOCKET=", 0),
+            ("NOTIFY_SOCKET=vsock:2:1", 0),
+        ] {
             let setup = format!("{WATCHED}; {setup}; echo {threads} >threads");
             let scene = Scene::start(name, &setup);
             let said = scene.end();
@@ -491,14 +570,28 @@ fn a_manager_that_cannot_be_told_is_one_event_and_no_more() {
             ("$PWD/dead", "dead\": Connection refused"),
             ("$PWD/stream", "stream\": Protocol wrong type for socket"),
             ("$PWD", ": Connection refused"),
-            ("vsock:2:1", "NOTIFY_SOCKET is \"vsock:2:1\", which is not supported: only a path or @name is"),
-            ("notify", "NOTIFY_SOCKET is \"notify\", which is not supported"),
-            ("/$(printf %0200d 0)", "cannot notify the service manager at"),
+            (
+                "vsock:2:1",
+                "NOTIFY_SOCKET is \"vsock:2:1\", which is not supported: only a path or @name is",
+            ),
+            (
+                "notify",
+                "NOTIFY_SOCKET is \"notify\", which is not supported",
+            ),
+            (
+                "/$(printf %0200d 0)",
+                "cannot notify the service manager at",
+            ),
             ("@", "cannot notify the service manager at \"@\""),
-            ("@uds-ipc-nobody-has-this-name", "cannot notify the service manager at"),
+            (
+                "@uds-ipc-nobody-has-this-name",
+                "cannot notify the service manager at",
+            ),
         ] {
-            let mut scene =
-                Scene::start(name, &format!("until [ -e set ]; do :; done; export NOTIFY_SOCKET={address}"));
+            let mut scene = Scene::start(
+                name,
+                &format!("until [ -e set ]; do :; done; export NOTIFY_SOCKET={address}"),
+            );
             drop(UnixDatagram::bind(scene.path("dead")).unwrap());
             let _stream = UnixListener::bind(scene.path("stream")).unwrap();
             fs::write(scene.path("set"), "").unwrap();
@@ -508,8 +601,15 @@ fn a_manager_that_cannot_be_told_is_one_event_and_no_more() {
             scene.role.say("stop");
             scene.wait_for_note("done: stop");
             let noted = scene.noted();
-            let told: Vec<_> = noted.lines().filter(|line| line.contains("NotifyFailed")).collect();
-            assert_eq!((told.len(), noted.matches("reloads").count()), (1, 3), "{address}: {noted}");
+            let told: Vec<_> = noted
+                .lines()
+                .filter(|line| line.contains("NotifyFailed"))
+                .collect();
+            assert_eq!(
+                (told.len(), noted.matches("reloads").count()),
+                (1, 3),
+                "{address}: {noted}"
+            );
             assert!(told[0].contains(words), "{noted}");
             assert_eq!(scene.end(), [""; 0]);
         }
@@ -527,7 +627,9 @@ fn a_manager_that_was_there_in_between_is_missed_once_more() {
         );
         for failures in 1..=2 {
             scene.role.say("reload");
-            wait_until("a failure is told", || scene.noted().matches("NotifyFailed").count() == failures);
+            wait_until("a failure is told", || {
+                scene.noted().matches("NotifyFailed").count() == failures
+            });
             let late = UnixDatagram::bind(scene.path("late")).unwrap();
             scene.role.say("reload");
             scene.manager = late;
@@ -550,20 +652,35 @@ fn what_a_busy_manager_has_no_room_for_comes_later_and_in_order() {
         for _ in 0..RELOADS {
             scene.role.say("reload");
         }
-        wait_until("all is done", || scene.noted().matches("done: reload").count() == RELOADS);
+        wait_until("all is done", || {
+            scene.noted().matches("done: reload").count() == RELOADS
+        });
         let mut said = Vec::new();
         scene.meet();
         while said.len() < 2 * RELOADS {
             said.extend(Some(scene.next()).filter(|said| said != "WATCHDOG=1"));
         }
         for pair in said.chunks(2) {
-            assert!(pair[0].starts_with("RELOADING=1") && pair[1] == "READY=1", "{pair:?}");
+            assert!(
+                pair[0].starts_with("RELOADING=1") && pair[1] == "READY=1",
+                "{pair:?}"
+            );
         }
-        let moments = said.iter().filter_map(|said| said.strip_prefix("RELOADING=1\nMONOTONIC_USEC="));
-        assert!(moments.map(|moment| moment.parse::<u64>().unwrap()).is_sorted(), "{said:?}");
+        let moments = said
+            .iter()
+            .filter_map(|said| said.strip_prefix("RELOADING=1\nMONOTONIC_USEC="));
+        assert!(
+            moments
+                .map(|moment| moment.parse::<u64>().unwrap())
+                .is_sorted(),
+            "{said:?}"
+        );
         scene.role.say("stop");
         scene.listen_until(STOPPING);
-        assert!(!scene.noted().contains("NotifyFailed"), "a busy manager is no failure");
+        assert!(
+            !scene.noted().contains("NotifyFailed"),
+            "a busy manager is no failure"
+        );
         return;
     };
     Play::new(&place).run();
@@ -572,8 +689,10 @@ fn what_a_busy_manager_has_no_room_for_comes_later_and_in_order() {
 #[test]
 fn a_manager_that_never_reads_holds_nothing_up() {
     let Some(place) = stage() else {
-        let mut scene =
-            Scene::start("notify::a_manager_that_never_reads_holds_nothing_up", "export WATCHDOG_USEC=1000");
+        let mut scene = Scene::start(
+            "notify::a_manager_that_never_reads_holds_nothing_up",
+            "export WATCHDOG_USEC=1000",
+        );
         for line in ["reload"; 20].into_iter().chain(["stop"]) {
             scene.role.say(line);
         }
@@ -592,7 +711,10 @@ fn a_manager_with_an_abstract_name_is_told_too() {
 
     let Some(place) = stage() else {
         let name = "notify::a_manager_with_an_abstract_name_is_told_too";
-        let mut scene = Scene::start(name, "until [ -e set ]; do :; done; NOTIFY_SOCKET=@$PWD/abstract");
+        let mut scene = Scene::start(
+            name,
+            "until [ -e set ]; do :; done; NOTIFY_SOCKET=@$PWD/abstract",
+        );
         let address = scene.path("abstract").to_str().unwrap().to_owned();
         let address = std::os::unix::net::SocketAddr::from_abstract_name(address).unwrap();
         scene.manager = UnixDatagram::bind_addr(&address).unwrap();
@@ -615,7 +737,10 @@ fn a_line_break_in_a_path_adds_no_line_to_what_is_said() {
         );
         let said = scene.next();
         assert_eq!(said.lines().count(), 2, "{said}");
-        assert!(said.contains("/s MAINPID=1 STOPPING=1: 0 messages"), "{said}");
+        assert!(
+            said.contains("/s MAINPID=1 STOPPING=1: 0 messages"),
+            "{said}"
+        );
         return;
     };
     Play::new(&place).run();
@@ -624,7 +749,10 @@ fn a_line_break_in_a_path_adds_no_line_to_what_is_said() {
 #[test]
 fn a_stop_inside_a_handler_is_refused_and_not_told() {
     let Some(place) = stage() else {
-        let mut scene = Scene::start("notify::a_stop_inside_a_handler_is_refused_and_not_told", "");
+        let mut scene = Scene::start(
+            "notify::a_stop_inside_a_handler_is_refused_and_not_told",
+            "",
+        );
         scene.meet();
         scene.wait_for_note("started");
         let _here = scene.send(&["stop"]);
@@ -660,7 +788,10 @@ fn a_service_that_is_dropped_stops_and_says_so() {
 #[test]
 fn a_service_that_is_dropped_inside_a_handler_stops_and_says_so() {
     let Some(place) = stage() else {
-        let scene = Scene::start("notify::a_service_that_is_dropped_inside_a_handler_stops_and_says_so", "");
+        let scene = Scene::start(
+            "notify::a_service_that_is_dropped_inside_a_handler_stops_and_says_so",
+            "",
+        );
         scene.meet();
         let _here = scene.send(&["one"]);
         assert_eq!(scene.next_state(), STOPPING);
@@ -674,7 +805,11 @@ fn a_service_that_is_dropped_inside_a_handler_stops_and_says_so() {
         drop(service.lock().take());
         Ok::<(), std::convert::Infallible>(())
     };
-    let reader = Reader::builder(place.join(part())).bind().unwrap().start(drop_it).unwrap();
+    let reader = Reader::builder(place.join(part()))
+        .bind()
+        .unwrap()
+        .start(drop_it)
+        .unwrap();
     kept.lock().replace(Service::start([reader]));
     assert!(lines().next().is_none());
 }
@@ -684,11 +819,25 @@ fn a_service_in_a_forked_child_tells_nothing() {
     let Some(place) = stage() else {
         let mut scene = Scene::start("notify::a_service_in_a_forked_child_tells_nothing", "");
         scene.meet();
-        assert_eq!(scene.next(), "READY=1\nSTATUS=", "of the one without a reader");
+        assert_eq!(
+            scene.next(),
+            "READY=1\nSTATUS=",
+            "of the one without a reader"
+        );
         scene.wait_for_note("the child has ended");
-        assert_eq!(scene.next_state(), STOPPING, "of the same one, which is dropped");
+        assert_eq!(
+            scene.next_state(),
+            STOPPING,
+            "of the same one, which is dropped"
+        );
         scene.role.say("reload");
-        assert!(scene.listen_until("READY=1").last().unwrap().starts_with("RELOADING=1"));
+        assert!(
+            scene
+                .listen_until("READY=1")
+                .last()
+                .unwrap()
+                .starts_with("RELOADING=1")
+        );
         scene.role.say("stop");
         assert_eq!(scene.next_state(), STOPPING);
         return;
@@ -698,9 +847,15 @@ fn a_service_in_a_forked_child_tells_nothing() {
     let is_refused = in_forked_child(|| {
         // A copy of the parent's, which has its own.
         let services = services.take().unwrap();
-        let refuses =
-            |service: &Service| matches!(service.shutdown(PATIENCE), Err(ShutdownError::InForkedChild));
-        services.iter().all(|service| refuses(service) && service.reload(|| true))
+        let refuses = |service: &Service| {
+            matches!(
+                service.shutdown(PATIENCE),
+                Err(ShutdownError::InForkedChild)
+            )
+        };
+        services
+            .iter()
+            .all(|service| refuses(service) && service.reload(|| true))
     });
     assert!(is_refused);
     play.notes.add("the child has ended");

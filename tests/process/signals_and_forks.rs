@@ -15,14 +15,16 @@ use crate::stage::{PATIENCE, Role, in_forked_child, stage, wait_for_cue, wait_un
 
 const SIGPIPE: i32 = 13;
 
-/// A process whose SIGPIPE is at its default, as in a C host, is ended by what std's `write_vectored` does: the measure for
-/// the next test.
+/// A process whose SIGPIPE is at its default, as in a C host, is ended by what std's
+/// `write_vectored` does: the measure for the next test.
 #[test]
 fn a_write_into_a_closed_socket_can_end_a_process() {
     let Some(_) = stage() else {
         let place = tempfile::tempdir().unwrap();
-        let role =
-            Role::start("signals_and_forks::a_write_into_a_closed_socket_can_end_a_process", place.path());
+        let role = Role::start(
+            "signals_and_forks::a_write_into_a_closed_socket_can_end_a_process",
+            place.path(),
+        );
         assert_eq!(role.end().signal(), Some(SIGPIPE));
         return;
     };
@@ -58,7 +60,8 @@ fn a_writer_never_ends_a_process_whose_sigpipe_is_at_its_default() {
         })
         .start()
         .unwrap();
-    // Only a write that finds the socket closed would raise the signal: hang up until that has happened.
+    // Only a write that finds the socket closed would raise the signal: hang up until that has
+    // happened.
     wait_until("a write has met a closed socket", || {
         let (stream, _) = listener.accept().unwrap();
         let _ = writer.send_timeout(&vec![0; 30_000], PATIENCE);
@@ -97,10 +100,13 @@ fn a_forked_child_neither_sends_nor_removes_the_socket() {
         .unwrap();
     let writer = Writer::new(&path).unwrap();
     writer.try_send("before").unwrap();
-    wait_until("the first message is there", || received.load(Ordering::Relaxed) == 1);
+    wait_until("the first message is there", || {
+        received.load(Ordering::Relaxed) == 1
+    });
     let mut both = Some((writer, reader));
     let is_left_alone = in_forked_child(|| {
-        // A copy of the parent's, which has its own. It only fills the queue: here is no thread to send it.
+        // A copy of the parent's, which has its own. It only fills the queue: here is no thread to
+        // send it.
         let (writer, reader) = both.take().unwrap();
         let accepted = writer.try_send("from the child").is_ok()
             && matches!(writer.shutdown(PATIENCE), Err(ShutdownError::InForkedChild))
@@ -119,7 +125,8 @@ fn a_forked_child_neither_sends_nor_removes_the_socket() {
     assert!(!path.exists());
 }
 
-/// The threads of a child lie in the memory of those that it does not have, and go by the same names in the C library.
+/// The threads of a child lie in the memory of those that it does not have, and go by the same
+/// names in the C library.
 #[test]
 #[expect(clippy::exit, reason = "a forked child must not go on as a test")]
 fn a_forked_child_that_drops_both_keeps_its_own_threads() {
@@ -130,7 +137,11 @@ fn a_forked_child_that_drops_both_keeps_its_own_threads() {
         return;
     };
     let path = place.join("s");
-    let reader = Reader::builder(&path).bind().unwrap().start(|_| Ok::<(), std::io::Error>(())).unwrap();
+    let reader = Reader::builder(&path)
+        .bind()
+        .unwrap()
+        .start(|_| Ok::<(), std::io::Error>(()))
+        .unwrap();
     let writer = Writer::new(&path).unwrap();
     match fork::fork().unwrap() {
         fork::Fork::Child => {
@@ -145,8 +156,9 @@ fn a_forked_child_that_drops_both_keeps_its_own_threads() {
             drop(reader);
             over.wait();
             // To join a thread that was detached panics.
-            let joined =
-                own.into_iter().all(|thread| catch_unwind(AssertUnwindSafe(|| thread.join())).is_ok());
+            let joined = own
+                .into_iter()
+                .all(|thread| catch_unwind(AssertUnwindSafe(|| thread.join())).is_ok());
             std::process::exit(i32::from(!joined));
         }
         fork::Fork::Parent(child) => {
@@ -160,7 +172,8 @@ fn a_forked_child_that_drops_both_keeps_its_own_threads() {
     }
 }
 
-/// A reader that dies may lose its connections before its listening socket: a writer that is back at once must not write into that.
+/// A reader that dies may lose its connections before its listening socket: a writer that is back
+/// at once must not write into that.
 #[test]
 fn a_reader_killed_while_idle_costs_nothing_and_is_not_said_to() {
     let Some(place) = stage() else {
@@ -178,17 +191,26 @@ fn a_reader_killed_while_idle_costs_nothing_and_is_not_said_to() {
         // Only a connection that has lasted a second is made again at once.
         thread::park_timeout(Duration::from_millis(1100));
         wait_until("everything is handled", || {
-            std::fs::metadata(place.path().join("handled")).unwrap().len() == writer.metrics().sent.messages
+            std::fs::metadata(place.path().join("handled"))
+                .unwrap()
+                .len()
+                == writer.metrics().sent.messages
         });
         reader.kill();
         wait_until("the loss is noticed", || !writer.is_connected());
         writer.try_send("for the next reader").unwrap();
         let (tell, told) = std::sync::mpsc::channel();
-        let next =
-            Reader::builder(&path).bind().unwrap().start(move |message| tell.send(message.to_vec())).unwrap();
+        let next = Reader::builder(&path)
+            .bind()
+            .unwrap()
+            .start(move |message| tell.send(message.to_vec()))
+            .unwrap();
         assert_eq!(told.recv_timeout(PATIENCE).unwrap(), b"for the next reader");
         let report = writer.shutdown(PATIENCE).unwrap();
-        assert_eq!((report.left.messages, report.metrics.lost_with_unread), (0, 0));
+        assert_eq!(
+            (report.left.messages, report.metrics.lost_with_unread),
+            (0, 0)
+        );
         let _ = next.shutdown(PATIENCE).unwrap();
         return;
     };
@@ -199,7 +221,11 @@ fn a_reader_killed_while_idle_costs_nothing_and_is_not_said_to() {
         .start(move |_| {
             handled.lock().unwrap().write_all(b".")?;
             let (from, to) = (place.join("being made"), place.join("handled"));
-            if from.exists() { std::fs::rename(from, to) } else { Ok(()) }
+            if from.exists() {
+                std::fs::rename(from, to)
+            } else {
+                Ok(())
+            }
         })
         .unwrap();
     // It is killed before.

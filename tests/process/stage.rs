@@ -1,4 +1,5 @@
-//! How a test plays a role in another process: this program again, told to run only the test of that name.
+//! How a test plays a role in another process: this program again, told to run only the test of
+//! that name.
 
 use std::env;
 use std::fs;
@@ -53,7 +54,8 @@ pub(crate) fn lines() -> impl Iterator<Item = String> {
     io::stdin().lines().map_while(Result::ok)
 }
 
-/// Shows that a role was entered: a program that is asked for a test that it does not have succeeds at once.
+/// Shows that a role was entered: a program that is asked for a test that it does not have succeeds
+/// at once.
 fn mark(place: &Path) -> PathBuf {
     place.join("entered")
 }
@@ -77,19 +79,30 @@ impl Role {
 
     pub(crate) fn start_part(name: &str, place: &Path, part: &str) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(PLACE, place).env(PART, part);
+        command
+            .args(["--exact", name, "--nocapture", "--test-threads=1"])
+            .env(PLACE, place)
+            .env(PART, part);
         command.stdin(Stdio::piped()).stdout(Stdio::null());
         Self::spawn(command, place)
     }
 
-    /// How a shell runs the test `name`, as [`Role::spawn`] then does: with `setup` before, which has the standard streams of the caller. What the
-    /// role says is kept for [`Role::succeed`].
+    /// How a shell runs the test `name`, as [`Role::spawn`] then does: with `setup` before, which
+    /// has the standard streams of the caller. What the role says is kept for
+    /// [`Role::succeed`].
     pub(crate) fn command(name: &str, place: &Path, part: &str, setup: &str) -> Command {
         let mut command = Command::new("sh");
         let script = format!("set -e\n{setup}\nexec >\"${SAID}\" 2>&1\nexec \"$0\" \"$@\"");
-        command.arg("-c").arg(script).arg(env::current_exe().unwrap());
+        command
+            .arg("-c")
+            .arg(script)
+            .arg(env::current_exe().unwrap());
         command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
-        command.env(PLACE, place).env(PART, part).env(SAID, said(place)).stdin(Stdio::piped());
+        command
+            .env(PLACE, place)
+            .env(PART, part)
+            .env(SAID, said(place))
+            .stdin(Stdio::piped());
         // The test itself may run as a service.
         for variable in SYSTEMD {
             command.env_remove(variable);
@@ -98,7 +111,10 @@ impl Role {
     }
 
     pub(crate) fn spawn(mut command: Command, place: &Path) -> Self {
-        Self { child: command.spawn().expect("a process"), place: place.to_owned() }
+        Self {
+            child: command.spawn().expect("a process"),
+            place: place.to_owned(),
+        }
     }
 
     pub(crate) fn child(&self) -> &Child {
@@ -115,7 +131,11 @@ impl Role {
     pub(crate) fn succeed(self) {
         let said = said(&self.place);
         let status = self.end();
-        assert!(status.success(), "{status}: {}", fs::read_to_string(said).unwrap_or_default());
+        assert!(
+            status.success(),
+            "{status}: {}",
+            fs::read_to_string(said).unwrap_or_default()
+        );
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
@@ -137,7 +157,9 @@ impl Role {
 
         let process = Pid::from_child(&self.child);
         kill_process(process, Signal::STOP).unwrap();
-        let (_, status) = waitpid(Some(process), WaitOptions::UNTRACED).unwrap().expect("its state");
+        let (_, status) = waitpid(Some(process), WaitOptions::UNTRACED)
+            .unwrap()
+            .expect("its state");
         assert!(status.stopped(), "it has ended instead: {status:?}");
     }
 
@@ -174,7 +196,9 @@ pub(crate) fn in_forked_child(act: impl FnOnce() -> bool) -> bool {
             }
             if status.is_none() {
                 // It hangs, and must not outlive the test.
-                let _ = Command::new("kill").args(["-KILL", &child.to_string()]).status();
+                let _ = Command::new("kill")
+                    .args(["-KILL", &child.to_string()])
+                    .status();
             }
             status == Some(0)
         }
@@ -184,7 +208,10 @@ pub(crate) fn in_forked_child(act: impl FnOnce() -> bool) -> bool {
 /// The moments at which things happen: other ones each time, unless a seed is given.
 #[expect(clippy::print_stdout, reason = "a failed test shows its seed")]
 pub(crate) fn moments() -> fastrand::Rng {
-    let seed = env::var(SEED).map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
+    let seed = env::var(SEED).map_or_else(
+        |_| fastrand::u64(..),
+        |seed| seed.parse().expect("a number"),
+    );
     println!("{SEED}={seed}");
     fastrand::Rng::with_seed(seed)
 }

@@ -68,9 +68,18 @@ mod tests {
 
     /// The names before the colons.
     fn names(text: &str) -> Vec<String> {
-        let name =
-            |part: &str| part.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next().map(str::to_owned);
-        let mut names: Vec<_> = text.replace('"', "").split(':').rev().skip(1).filter_map(name).collect();
+        let name = |part: &str| {
+            part.rsplit(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+                .map(str::to_owned)
+        };
+        let mut names: Vec<_> = text
+            .replace('"', "")
+            .split(':')
+            .rev()
+            .skip(1)
+            .filter_map(name)
+            .collect();
         names.sort();
         names
     }
@@ -81,7 +90,13 @@ mod tests {
 
     #[test]
     fn every_field_of_the_metrics_is_a_figure() {
-        assert_same_fields(&WriterMetrics::default(), &of_writer(&WriterMetrics::default()));
-        assert_same_fields(&ReaderMetrics::default(), &of_reader(&ReaderMetrics::default()));
+        assert_same_fields(
+            &WriterMetrics::default(),
+            &of_writer(&WriterMetrics::default()),
+        );
+        assert_same_fields(
+            &ReaderMetrics::default(),
+            &of_reader(&ReaderMetrics::default()),
+        );
     }
 }

@@ -16,7 +16,8 @@ const PIECE_SIZE: usize = 256;
 pub(crate) enum Format {
     /// The bytes as they came, and a newline
     Lines,
-    /// An object with connection, pid, uid, length, and text (or base64 where the bytes are no UTF-8)
+    /// An object with connection, pid, uid, length, and text (or base64 where the bytes are no
+    /// UTF-8)
     Json,
     /// Two hexadecimal digits a byte, and a newline
     Hex,
@@ -45,13 +46,22 @@ fn write_json(out: &mut impl Write, message: &[u8], peer: &Peer) -> io::Result<(
         Some(pid) => write!(out, "{pid}")?,
         None => out.write_all(b"null")?,
     }
-    write!(out, r#","uid":{},"length":{},"#, peer.credentials.uid, message.len())?;
+    write!(
+        out,
+        r#","uid":{},"length":{},"#,
+        peer.credentials.uid,
+        message.len()
+    )?;
     if let Ok(text) = str::from_utf8(message) {
         out.write_all(br#""text":"#)?;
         serde_json::to_writer(&mut *out, text)?;
         out.write_all(b"}\n")
     } else {
-        writeln!(out, r#""base64":"{}"}}"#, Base64Display::new(message, &STANDARD))
+        writeln!(
+            out,
+            r#""base64":"{}"}}"#,
+            Base64Display::new(message, &STANDARD)
+        )
     }
 }
 
@@ -67,5 +77,9 @@ fn write_hex(out: &mut impl Write, message: &[u8]) -> io::Result<()> {
 }
 
 fn digit(value: u8) -> u8 {
-    if value < 10 { b'0' + value } else { b'a' + value - 10 }
+    if value < 10 {
+        b'0' + value
+    } else {
+        b'a' + value - 10
+    }
 }

@@ -42,13 +42,20 @@ pub(crate) struct Frames<R> {
 
 impl<R: BufRead> Frames<R> {
     pub(crate) fn new(input: R, limit: u64) -> Self {
-        Self { input, limit, position: 0, pieces: Vec::new() }
+        Self {
+            input,
+            limit,
+            position: 0,
+            pieces: Vec::new(),
+        }
     }
 
     /// Gives the next frame to `take`. False at the end of the input.
     pub(crate) fn next(&mut self, take: impl FnOnce(Frame<'_>)) -> Result<bool, FrameError> {
         let start = self.position;
-        let Some(len) = self.prefix(start)? else { return Ok(false) };
+        let Some(len) = self.prefix(start)? else {
+            return Ok(false);
+        };
         if len > self.limit {
             let found = io::copy(&mut self.input.by_ref().take(len), &mut io::sink())?;
             self.pass(start, found, len)?;
@@ -56,7 +63,9 @@ impl<R: BufRead> Frames<R> {
             return Ok(true);
         }
         let buffered = self.input.fill_buf()?;
-        let whole = usize::try_from(len).ok().and_then(|len| buffered.get(..len));
+        let whole = usize::try_from(len)
+            .ok()
+            .and_then(|len| buffered.get(..len));
         if let Some(message) = whole {
             let message_len = message.len();
             take(Frame::Message(message));
@@ -66,7 +75,10 @@ impl<R: BufRead> Frames<R> {
         }
         self.pieces.clear();
         // It grows with what arrives, not with what was announced.
-        self.input.by_ref().take(len).read_to_end(&mut self.pieces)?;
+        self.input
+            .by_ref()
+            .take(len)
+            .read_to_end(&mut self.pieces)?;
         let found = u64::try_from(self.pieces.len()).unwrap_or(u64::MAX);
         self.pass(start, found, len)?;
         take(Frame::Message(&self.pieces));
@@ -76,7 +88,11 @@ impl<R: BufRead> Frames<R> {
     /// Notes the end of the frame that began at `start`.
     fn pass(&mut self, start: u64, found: u64, len: u64) -> Result<(), FrameError> {
         self.position += found;
-        if found < len { Err(FrameError::Truncated { start, found, len }) } else { Ok(()) }
+        if found < len {
+            Err(FrameError::Truncated { start, found, len })
+        } else {
+            Ok(())
+        }
     }
 
     /// The length before a payload; `None` at the end of the input.
@@ -84,7 +100,11 @@ impl<R: BufRead> Frames<R> {
         let mut len = 0;
         for group in 0..MAX_PREFIX_LEN {
             let Some(byte) = self.input.fill_buf()?.first().copied() else {
-                return if group == 0 { Ok(None) } else { Err(FrameError::TruncatedPrefix { start }) };
+                return if group == 0 {
+                    Ok(None)
+                } else {
+                    Err(FrameError::TruncatedPrefix { start })
+                };
             };
             self.input.consume(1);
             self.position += 1;
@@ -128,24 +148,48 @@ mod tests {
     fn frames_are_the_same_however_small_the_buffer() {
         let long = [&[0xac, 0x02][..], &[7; 300]].concat();
         let larger = [&[0xad, 0x02][..], &[7; 301]].concat();
-        let input = [&[1, b'a', 0, 0x82, 0x80, 0x00, b'b', b'c'][..], &long, &larger, &[1, b'z']].concat();
+        let input = [
+            &[1, b'a', 0, 0x82, 0x80, 0x00, b'b', b'c'][..],
+            &long,
+            &larger,
+            &[1, b'z'],
+        ]
+        .concat();
         let expected = [&b"a"[..], b"", b"bc", &[7; 300], b"too large: 301", b"z"];
         for capacity in [1, 2, 3, 64, 4096] {
-            assert_eq!(read(&input, capacity), (expected.map(<[u8]>::to_vec).to_vec(), Ok(())), "{capacity}");
+            assert_eq!(
+                read(&input, capacity),
+                (expected.map(<[u8]>::to_vec).to_vec(), Ok(())),
+                "{capacity}"
+            );
         }
     }
 
     #[test]
     fn broken_input_is_an_error_that_names_the_place() {
         for (input, problem) in [
-            (&[1, b'a', 0x80][..], "truncated frame at byte 2: the input ends inside its length"),
-            (&[1, b'a', 3, b'b'], "truncated frame at byte 2: the input ends after 1 of its 3 bytes"),
-            (&[1, b'a', 0xad, 0x02, 0], "truncated frame at byte 2: the input ends after 1 of its 301 bytes"),
             (
-                &[1, b'a', 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02],
+                &[1, b'a', 0x80][..],
+                "truncated frame at byte 2: the input ends inside its length",
+            ),
+            (
+                &[1, b'a', 3, b'b'],
+                "truncated frame at byte 2: the input ends after 1 of its 3 bytes",
+            ),
+            (
+                &[1, b'a', 0xad, 0x02, 0],
+                "truncated frame at byte 2: the input ends after 1 of its 301 bytes",
+            ),
+            (
+                &[
+                    1, b'a', 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02,
+                ],
                 "invalid frame at byte 2: its length is no 64-bit varint",
             ),
-            (&[0x80; 12], "invalid frame at byte 0: its length is no 64-bit varint"),
+            (
+                &[0x80; 12],
+                "invalid frame at byte 0: its length is no 64-bit varint",
+            ),
         ] {
             for capacity in [1, 4096] {
                 assert_eq!(read(input, capacity).1, Err(problem.to_owned()));

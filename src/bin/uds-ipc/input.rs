@@ -22,8 +22,9 @@ pub(crate) enum Shape {
     Frames,
 }
 
-/// Held by the input's thread while it has something to send, and free while it waits for more. Whoever takes it at such
-/// a moment has stopped the input, and nothing that was read is lost but half a line.
+/// Held by the input's thread while it has something to send, and free while it waits for more.
+/// Whoever takes it at such a moment has stopped the input, and nothing that was read is lost but
+/// half a line.
 pub(crate) type Busy = Mutex<()>;
 
 /// What the thread works with.
@@ -43,7 +44,11 @@ impl Input {
     pub(crate) fn start(self) -> io::Result<Receiver<Result<(), FrameError>>> {
         let (end, ended) = bounded(1);
         let read = move || {
-            let source = Source { input: io::stdin().lock(), busy: &self.busy, held: Some(self.busy.lock()) };
+            let source = Source {
+                input: io::stdin().lock(),
+                busy: &self.busy,
+                held: Some(self.busy.lock()),
+            };
             let input = BufReader::with_capacity(BUFFER_SIZE, source);
             let result = match self.shape {
                 Shape::Lines => self.read_lines(input).map_err(FrameError::Read),
@@ -51,7 +56,9 @@ impl Input {
             };
             let _ = end.send(result);
         };
-        thread::Builder::new().name("uds-ipc-input".into()).spawn(read)?;
+        thread::Builder::new()
+            .name("uds-ipc-input".into())
+            .spawn(read)?;
         Ok(ended)
     }
 
@@ -65,7 +72,9 @@ impl Input {
                 return Ok(());
             }
             let sent = match line.strip_suffix(b"\n") {
-                None if line.len() > self.limit => self.refuse(widen(line.len()) + skip_line(&mut input)?),
+                None if line.len() > self.limit => {
+                    self.refuse(widen(line.len()) + skip_line(&mut input)?)
+                }
                 stripped => self.send(stripped.unwrap_or(&line)),
             };
             if let Err(Closed) = sent {
@@ -91,20 +100,28 @@ impl Input {
         Ok(())
     }
 
-    /// Sends a message, waiting for room as long as it takes: a shutdown of the writer ends the wait.
+    /// Sends a message, waiting for room as long as it takes: a shutdown of the writer ends the
+    /// wait.
     #[inline]
     fn send(&self, message: &[u8]) -> Result<(), Closed> {
         match self.writer.send_timeout(message, Duration::MAX) {
             Err(SendError::Closed(())) => Err(Closed),
-            // Too large cannot be, since the limit is the writer's own; full cannot be either, without an end of time.
+            // Too large cannot be, since the limit is the writer's own; full cannot be either,
+            // without an end of time.
             _ => Ok(()),
         }
     }
 
     /// Has the writer count a message that is above its limit and was not kept.
     fn refuse(&self, len: u64) -> Result<(), Closed> {
-        let refused = self.writer.reserve(usize::try_from(len).unwrap_or(usize::MAX));
-        if let Err(SendError::Closed(())) = refused { Err(Closed) } else { Ok(()) }
+        let refused = self
+            .writer
+            .reserve(usize::try_from(len).unwrap_or(usize::MAX));
+        if let Err(SendError::Closed(())) = refused {
+            Err(Closed)
+        } else {
+            Ok(())
+        }
     }
 }
 

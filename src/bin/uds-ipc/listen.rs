@@ -45,7 +45,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct Options {
-    /// Where to listen: the path of the socket, or @NAME; a bare file name in the runtime directory of a service
+    /// Where to listen: the path of the socket, or @NAME; a bare file name in the runtime
+    /// directory of a service
     #[arg(value_parser = values::own_address())]
     address: OsString,
 
@@ -85,32 +86,50 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let output = Arc::new(Output::new(options.format, move |error| {
         let _ = on_failure.send(Stop::Output(error));
     })?);
-    let reader = builder(options).bind()?.start_handler(Printer(Arc::clone(&output)))?;
+    let reader = builder(options)
+        .bind()?
+        .start_handler(Printer(Arc::clone(&output)))?;
     say::line(format_args!("listening on {}", reader.address()));
     // In a unit with `Type=notify`, systemd is told.
     let service = Service::start([reader]);
 
     let stop = wait(&service, &stops, options.figures);
     // Without an output there is nothing to handle the rest for.
-    let timeout = if matches!(stop, Stop::Signal) { STOP_TIMEOUT } else { Duration::ZERO };
+    let timeout = if matches!(stop, Stop::Signal) {
+        STOP_TIMEOUT
+    } else {
+        Duration::ZERO
+    };
     let reports = service.shutdown(timeout)?;
     let cut: u64 = reports.iter().map(|report| report.cut).sum();
     let is_cut = cut > 0 && matches!(stop, Stop::Signal);
     if is_cut {
         output.flush(FLUSH_TIMEOUT);
-        say::problem(format_args!("connections cut off when the time to stop was over: {cut}"));
+        say::problem(format_args!(
+            "connections cut off when the time to stop was over: {cut}"
+        ));
     }
-    let failure = [stop].into_iter().chain(stops.try_iter()).find_map(|stop| match stop {
-        Stop::Output(error) if error.kind() != io::ErrorKind::BrokenPipe => Some(error),
-        Stop::Output(_) | Stop::Signal => None,
-    });
+    let failure = [stop]
+        .into_iter()
+        .chain(stops.try_iter())
+        .find_map(|stop| match stop {
+            Stop::Output(error) if error.kind() != io::ErrorKind::BrokenPipe => Some(error),
+            Stop::Output(_) | Stop::Signal => None,
+        });
     if let Some(error) = &failure {
-        say::problem(format_args!("cannot write to standard output: {}", say::chain(error)));
+        say::problem(format_args!(
+            "cannot write to standard output: {}",
+            say::chain(error)
+        ));
     }
     for report in &reports {
         say::last(figures::of_reader(&report.metrics));
     }
-    Ok(if is_cut || failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if is_cut || failure.is_some() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn builder(options: &Options) -> ReaderBuilder {
@@ -155,11 +174,17 @@ fn tell(event: &ReaderEvent) {
         },
         ReaderEvent::Refused { peer, cause, .. } => say::problem(format_args!("{peer}: {cause}")),
         ReaderEvent::AcceptPaused { error, .. } => {
-            say::problem(format_args!("cannot accept connections for now: {}", say::chain(error)));
+            say::problem(format_args!(
+                "cannot accept connections for now: {}",
+                say::chain(error)
+            ));
         }
         ReaderEvent::AcceptResumed { .. } => say::problem("accepts connections again"),
         ReaderEvent::ThreadFailed { error, .. } => {
-            say::problem(format_args!("cannot start a further thread: {}", say::chain(error)));
+            say::problem(format_args!(
+                "cannot start a further thread: {}",
+                say::chain(error)
+            ));
         }
         ReaderEvent::NotifyFailed { error, .. } => {
             say::problem(format_args!("systemd is not told: {}", say::chain(error)));

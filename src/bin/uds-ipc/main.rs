@@ -1,5 +1,5 @@
-//! The command-line tool: listens on a socket and prints what comes, sends what it reads, or measures how fast that is.
-//! Only the choice of the subcommand; each is a module of its own.
+//! The command-line tool: listens on a socket and prints what comes, sends what it reads, or
+//! measures how fast that is. Only the choice of the subcommand; each is a module of its own.
 
 mod bench;
 mod figures;

@@ -20,7 +20,8 @@ const BUFFER_SIZE: usize = 64 * 1024;
 /// Where all connections print, one whole line at a time.
 pub(crate) struct Output {
     format: Format,
-    /// Gone once writing failed. Not `Stdout`, which looks for newlines in every write, but the bare file below it.
+    /// Gone once writing failed. Not `Stdout`, which looks for newlines in every write, but the
+    /// bare file below it.
     file: Mutex<Option<BufWriter<File>>>,
     on_failure: Box<dyn Fn(io::Error) + Send + Sync>,
 }
@@ -40,7 +41,11 @@ impl Handler for Printer {
     }
 
     fn batch_end(&self, _: &Peer) -> io::Result<()> {
-        if self.0.format == Format::None { Ok(()) } else { self.0.with_file(Write::flush) }
+        if self.0.format == Format::None {
+            Ok(())
+        } else {
+            self.0.with_file(Write::flush)
+        }
     }
 }
 
@@ -52,15 +57,26 @@ impl Output {
     ) -> io::Result<Self> {
         let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let file = Mutex::new(Some(BufWriter::with_capacity(BUFFER_SIZE, file)));
-        Ok(Self { format, file, on_failure: Box::new(on_failure) })
+        Ok(Self {
+            format,
+            file,
+            on_failure: Box::new(on_failure),
+        })
     }
 
     /// A line is written under one lock, so that lines of several connections do not mix.
     #[inline]
-    fn with_file(&self, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    fn with_file(
+        &self,
+        write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut file = self.file.lock();
-        let Some(open) = file.as_mut() else { return Err(io::ErrorKind::BrokenPipe.into()) };
-        let Err(error) = write(open) else { return Ok(()) };
+        let Some(open) = file.as_mut() else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let Err(error) = write(open) else {
+            return Ok(());
+        };
         let kind = error.kind();
         *file = None;
         drop(file);
@@ -68,14 +84,19 @@ impl Output {
         Err(kind.into())
     }
 
-    /// Writes what connections that were cut off have left in the buffer; for up to `timeout`, since nobody may read it.
+    /// Writes what connections that were cut off have left in the buffer; for up to `timeout`,
+    /// since nobody may read it.
     pub(crate) fn flush(self: Arc<Self>, timeout: Duration) {
         let (done, is_done) = bounded(1);
         let flush = move || {
             let _ = self.with_file(Write::flush);
             let _ = done.send(());
         };
-        if thread::Builder::new().name("uds-ipc-flush".into()).spawn(flush).is_ok() {
+        if thread::Builder::new()
+            .name("uds-ipc-flush".into())
+            .spawn(flush)
+            .is_ok()
+        {
             let _ = is_done.recv_timeout(timeout);
         }
     }

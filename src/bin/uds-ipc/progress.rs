@@ -27,10 +27,14 @@ pub(crate) struct Following {
 impl Progress {
     pub(crate) fn new() -> Self {
         // Not drawn where that is no terminal.
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message("0");
-        Self(bar.with_style(
-            ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_spinner()),
-        ))
+        let bar =
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message("0");
+        Self(
+            bar.with_style(
+                ProgressStyle::with_template(TEMPLATE)
+                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            ),
+        )
     }
 
     /// Says what went wrong, above the line.
@@ -59,9 +63,15 @@ impl Progress {
         let thread = if self.0.is_hidden() {
             None
         } else {
-            thread::Builder::new().name("uds-ipc-progress".into()).spawn(show).ok()
+            thread::Builder::new()
+                .name("uds-ipc-progress".into())
+                .spawn(show)
+                .ok()
         };
-        Following { over: Some(over), thread }
+        Following {
+            over: Some(over),
+            thread,
+        }
     }
 }
 

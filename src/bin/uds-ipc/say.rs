@@ -7,7 +7,8 @@ use std::io::{self, Write};
 
 use parking_lot::Mutex;
 
-/// Whether the last line has been written. Held while writing, so that lines of several threads come one by one.
+/// Whether the last line has been written. Held while writing, so that lines of several threads
+/// come one by one.
 static IS_OVER: Mutex<bool> = Mutex::new(false);
 
 /// Writes one line, unless the last has been written.
@@ -50,12 +51,19 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 /// The system's errors begin with a capital and end with a number; ours do neither.
 fn one(error: &(dyn Error + 'static)) -> String {
     let text = error.to_string();
-    let Some(code) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) else {
+    let Some(code) = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::raw_os_error)
+    else {
         return text;
     };
-    let words = text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text);
+    let words = text
+        .strip_suffix(&format!(" (os error {code})"))
+        .unwrap_or(&text);
     let mut letters = words.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(letters).collect()
+    })
 }
 
 #[cfg(test)]
@@ -66,6 +74,9 @@ mod tests {
     fn the_systems_errors_are_in_lower_case_without_a_number() {
         let error = io::Error::from_raw_os_error(13);
         assert_eq!(chain(&error), "permission denied");
-        assert_eq!(chain(&io::Error::other("Ours stay as they are")), "Ours stay as they are");
+        assert_eq!(
+            chain(&io::Error::other("Ours stay as they are")),
+            "Ours stay as they are"
+        );
     }
 }

@@ -54,7 +54,8 @@ pub(crate) struct Options {
     #[arg(long)]
     frames: bool,
 
-    /// Keeps each message until the listener has printed it, and sends it again after a loss: it may come twice
+    /// Keeps each message until the listener has printed it, and sends it again after a loss: it
+    /// may come twice
     #[arg(long)]
     at_least_once: bool,
 }
@@ -72,36 +73,62 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     })?;
     let progress = Progress::new();
     let above = progress.clone();
-    let delivery = if options.at_least_once { Delivery::AtLeastOnce } else { Delivery::AtMostOnce };
+    let delivery = if options.at_least_once {
+        Delivery::AtLeastOnce
+    } else {
+        Delivery::AtMostOnce
+    };
     let writer = Writer::builder(&options.address)
         .delivery(delivery)
         .max_message_len(values::MAX_MESSAGE_LEN)
-        // A listener whose output somebody pages through takes its time. On a further connection lines would overtake.
+        // A listener whose output somebody pages through takes its time. On a further connection
+        // lines would overtake.
         .write_timeout(Duration::MAX)
         .on_event(move |event| tell(event, &above))
         .start()?;
     let writer = Arc::new(writer);
     let following = progress.follow(&writer);
     let busy = Arc::new(Mutex::new(()));
-    let shape = if options.frames { Shape::Frames } else { Shape::Lines };
+    let shape = if options.frames {
+        Shape::Frames
+    } else {
+        Shape::Lines
+    };
     let limit = values::MAX_MESSAGE_LEN;
-    let input = Input { writer: Arc::clone(&writer), shape, limit, busy: Arc::clone(&busy) }.start()?;
+    let input = Input {
+        writer: Arc::clone(&writer),
+        shape,
+        limit,
+        busy: Arc::clone(&busy),
+    }
+    .start()?;
 
     let end = select! {
         recv(input) -> result => End::Input(result.unwrap_or(Ok(()))),
         recv(stops) -> _ => End::Signal,
     };
-    #[expect(clippy::disallowed_methods, reason = "the timeout begins when the reading ends")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the timeout begins when the reading ends"
+    )]
     let began = Instant::now();
     // Kept to the end, so that nothing more is read.
     let _idle = matches!(end, End::Signal).then(|| busy.try_lock_for(options.timeout));
-    let report = drain(&writer, &stops, options.timeout.saturating_sub(began.elapsed()))?;
+    let report = drain(
+        &writer,
+        &stops,
+        options.timeout.saturating_sub(began.elapsed()),
+    )?;
     drop(following);
     Ok(conclude(&end, &report, delivery))
 }
 
 /// Sends what is left. The first signal ends the wait if it comes only now.
-fn drain(writer: &Writer, stops: &Receiver<()>, timeout: Duration) -> Result<WriterReport, Box<dyn Error>> {
+fn drain(
+    writer: &Writer,
+    stops: &Receiver<()>,
+    timeout: Duration,
+) -> Result<WriterReport, Box<dyn Error>> {
     let (done, is_done) = bounded::<()>(0);
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -142,7 +169,10 @@ fn conclude(end: &End, report: &WriterReport, delivery: Delivery) -> ExitCode {
 fn problems(metrics: &WriterMetrics, delivery: Delivery) -> Vec<String> {
     // At least once they are sent again.
     let (left, lost) = if delivery == Delivery::AtMostOnce {
-        ("messages left unsent when the time was over", metrics.lost_with_unread)
+        (
+            "messages left unsent when the time was over",
+            metrics.lost_with_unread,
+        )
     } else {
         ("messages left unconfirmed when the time was over", 0)
     };
@@ -152,21 +182,31 @@ fn problems(metrics: &WriterMetrics, delivery: Delivery) -> Vec<String> {
             "messages given up, because connections ended in the middle of them",
             metrics.failed.given_up.messages,
         ),
-        ("messages not sent, because they are above the limit of 10 MiB", metrics.dropped.too_large.messages),
+        (
+            "messages not sent, because they are above the limit of 10 MiB",
+            metrics.dropped.too_large.messages,
+        ),
         (
             "messages for which there was no room in time, and whatever follows them",
             metrics.dropped.closed.messages,
         ),
-        ("connections lost with sent messages that the reader had not read", lost),
+        (
+            "connections lost with sent messages that the reader had not read",
+            lost,
+        ),
     ];
     let said = causes.into_iter().filter(|(_, count)| *count > 0);
-    said.map(|(cause, count)| format!("{cause}: {count}")).collect()
+    said.map(|(cause, count)| format!("{cause}: {count}"))
+        .collect()
 }
 
 /// Says why nothing moves. Connections come and go without a word: a reader closes idle ones.
 fn tell(event: &WriterEvent, progress: &Progress) {
     if let WriterEvent::ConnectFailed { address, cause, .. } = event {
-        progress.problem(format_args!("waiting for a reader at {address}: {}", say::chain(cause)));
+        progress.problem(format_args!(
+            "waiting for a reader at {address}: {}",
+            say::chain(cause)
+        ));
     }
     if let WriterEvent::NoReceipt { .. } = event {
         progress.problem(format_args!("{event}"));

@@ -15,12 +15,13 @@ use signal_hook::iterator::Signals;
 
 use crate::say;
 
-/// Signals that follow the first within this time are the same request: timeout(1) signals its child, then the
-/// child's group.
+/// Signals that follow the first within this time are the same request: timeout(1) signals its
+/// child, then the child's group.
 const SAME_REQUEST: Duration = Duration::from_millis(100);
 
-/// Calls `stop` on a thread of its own at the first SIGTERM or SIGINT. A further one ends the process at once, with
-/// 128 and the signal's number as exit code, whatever the other threads wait for.
+/// Calls `stop` on a thread of its own at the first SIGTERM or SIGINT. A further one ends the
+/// process at once, with 128 and the signal's number as exit code, whatever the other threads wait
+/// for.
 pub(crate) fn on_first(stop: impl FnOnce() + Send + 'static) -> Result<(), Box<dyn Error>> {
     watch(stop).map_err(|error| format!("cannot wait for signals: {}", say::chain(&error)).into())
 }
@@ -41,6 +42,8 @@ fn watch(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
         stopping.store(true, Ordering::Relaxed);
         say::problem("still stopping: another signal ends it at once");
     };
-    thread::Builder::new().name("uds-ipc-signals".into()).spawn(wait)?;
+    thread::Builder::new()
+        .name("uds-ipc-signals".into())
+        .spawn(wait)?;
     Ok(())
 }

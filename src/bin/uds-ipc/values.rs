@@ -19,14 +19,17 @@ pub(crate) fn address() -> impl TypedValueParser<Value = Address> {
     OsStringValueParser::new().try_map(|text: OsString| Address::new(text))
 }
 
-/// Likewise, as it stands: where to listen is for the library to say, which puts a bare file name into systemd's runtime directory.
+/// Likewise, as it stands: where to listen is for the library to say, which puts a bare file name
+/// into systemd's runtime directory.
 pub(crate) fn own_address() -> impl TypedValueParser<Value = OsString> {
     OsStringValueParser::new().try_map(|text: OsString| Address::new(&text).map(|_| text))
 }
 
 /// A time in seconds, with decimals or without.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "it must be a number of seconds, such as 10 or 0.5")?;
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "it must be a number of seconds, such as 10 or 0.5")?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
@@ -41,25 +44,37 @@ pub(crate) fn positive_seconds(text: &str) -> Result<Duration, String> {
 /// How long to measure, in seconds.
 pub(crate) fn run_time(text: &str) -> Result<Duration, String> {
     let time = positive_seconds(text)?;
-    if time <= A_DAY { Ok(time) } else { Err(format!("it must be at most a day, {}", A_DAY.as_secs())) }
+    if time <= A_DAY {
+        Ok(time)
+    } else {
+        Err(format!("it must be at most a day, {}", A_DAY.as_secs()))
+    }
 }
 
 /// The length of a message that the library takes and that is one.
 pub(crate) fn message_len(text: &str) -> Result<usize, String> {
-    let len = text.parse().ok().filter(|len| (1..=MAX_MESSAGE_LEN).contains(len));
+    let len = text
+        .parse()
+        .ok()
+        .filter(|len| (1..=MAX_MESSAGE_LEN).contains(len));
     len.ok_or_else(|| format!("it must be a number of bytes from 1 to {MAX_MESSAGE_LEN}"))
 }
 
 /// How many threads send.
 pub(crate) fn producers(text: &str) -> Result<usize, String> {
-    let producers = text.parse().ok().filter(|producers| (1..=MAX_PRODUCERS).contains(producers));
+    let producers = text
+        .parse()
+        .ok()
+        .filter(|producers| (1..=MAX_PRODUCERS).contains(producers));
     producers.ok_or_else(|| format!("it must be a number from 1 to {MAX_PRODUCERS}"))
 }
 
 /// Permission bits as chmod takes them.
 pub(crate) fn mode(text: &str) -> Result<u32, String> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
-    let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
+    let mode = u32::from_str_radix(digits, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777);
     mode.ok_or_else(|| "it must be an octal number up to 777, such as 660".into())
 }
 
@@ -79,18 +94,30 @@ mod tests {
 
     #[test]
     fn a_bench_has_messages_and_somebody_to_send_them_and_an_end() {
-        assert_eq!((message_len("1"), message_len("10485760")), (Ok(1), Ok(MAX_MESSAGE_LEN)));
-        assert_eq!((run_time("0.5"), run_time("86400")), (Ok(Duration::from_millis(500)), Ok(A_DAY)));
+        assert_eq!(
+            (message_len("1"), message_len("10485760")),
+            (Ok(1), Ok(MAX_MESSAGE_LEN))
+        );
+        assert_eq!(
+            (run_time("0.5"), run_time("86400")),
+            (Ok(Duration::from_millis(500)), Ok(A_DAY))
+        );
         assert!(run_time("0").is_err() && run_time("86401").is_err());
         assert_eq!((producers("1"), producers("1024")), (Ok(1), Ok(1024)));
         for bad in ["", "0", "-1", "x", "10485761", "1.5"] {
-            assert!(message_len(bad).is_err() && producers(bad).is_err(), "{bad}");
+            assert!(
+                message_len(bad).is_err() && producers(bad).is_err(),
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn a_mode_is_octal_and_holds_permission_bits_only() {
-        assert_eq!((mode("660"), mode("0660"), mode("0o660")), (Ok(0o660), Ok(0o660), Ok(0o660)));
+        assert_eq!(
+            (mode("660"), mode("0660"), mode("0o660")),
+            (Ok(0o660), Ok(0o660), Ok(0o660))
+        );
         for bad in ["", "8", "1000", "-1", "rw"] {
             assert!(mode(bad).is_err(), "{bad}");
         }

@@ -14,7 +14,8 @@ use crate::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
 use crate::metrics::{Tally, widen};
 use crate::sys::barrier;
 
-/// From this length on a lane's content becomes a block as it is; below, a copy costs less than a block.
+/// From this length on a lane's content becomes a block as it is; below, a copy costs less than a
+/// block.
 const HAND_OVER_SIZE: usize = 32 * 1024;
 
 /// A lane's first memory.
@@ -38,7 +39,8 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Whether something waits to be taken. Without a lease there may be something that does not count.
+    /// Whether something waits to be taken. Without a lease there may be something that does not
+    /// count.
     pub(super) fn is_fresh(&self) -> bool {
         self.lease.is_some() && self.collector.published() != self.collector.collected()
     }
@@ -51,8 +53,8 @@ impl Record {
 }
 
 impl Queue {
-    /// Accepts a copy of `message` from a thread whose lane does not take it, and lets the lane take further ones. A thread without a lane may
-    /// get one.
+    /// Accepts a copy of `message` from a thread whose lane does not take it, and lets the lane
+    /// take further ones. A thread without a lane may get one.
     pub(in super::super) fn push_from(
         &mut self,
         producer: &mut Option<Producer>,
@@ -61,14 +63,19 @@ impl Queue {
         if producer.is_none() {
             *producer = self.open_lane();
         }
-        let Some(producer) = producer else { return self.push(message) };
-        let Some(index) = self.index_of(producer) else { return self.push(message) };
+        let Some(producer) = producer else {
+            return self.push(message);
+        };
+        let Some(index) = self.index_of(producer) else {
+            return self.push(message);
+        };
         if self.resolve(index, producer) {
             return Ok(Wake::No);
         }
         self.settle_at(index, producer);
         self.make_room(message.len())?;
-        // Who sends so seldom that the thread sleeps in between would have a lease for each message, and each had to be ended.
+        // Who sends so seldom that the thread sleeps in between would have a lease for each
+        // message, and each had to be ended.
         let is_seldom = self.attention == Attention::Asleep;
         if !is_seldom
             && self.lease(index, producer, message.len())
@@ -79,20 +86,25 @@ impl Queue {
         self.push(message)
     }
 
-    /// Takes what the thread has put into its lane so far: what it sends next by another way comes behind that.
+    /// Takes what the thread has put into its lane so far: what it sends next by another way comes
+    /// behind that.
     pub(in super::super) fn settle(&mut self, producer: Option<&mut Producer>) {
-        if let Some((producer, index)) = producer.and_then(|it| self.index_of(it).map(|index| (it, index))) {
+        if let Some((producer, index)) =
+            producer.and_then(|it| self.index_of(it).map(|index| (it, index)))
+        {
             self.resolve(index, producer);
             self.settle_at(index, producer);
         }
     }
 
-    /// Takes what all threads have put into their lanes so far, as far as the caller can know of it.
+    /// Takes what all threads have put into their lanes so far, as far as the caller can know of
+    /// it.
     pub(in super::super) fn collect_all(&mut self) {
         self.collect(|_| true);
     }
 
-    /// Ends all leases, and takes what is in the lanes: from now on every message comes to the queue. Says whether there was any.
+    /// Ends all leases, and takes what is in the lanes: from now on every message comes to the
+    /// queue. Says whether there was any.
     pub(in super::super) fn recall(&mut self) -> bool {
         let is_leased = |record: &Record| record.lease.is_some();
         if !self.lanes.iter().any(is_leased) {
@@ -111,8 +123,9 @@ impl Queue {
         self.next > before
     }
 
-    /// Takes what is in the lanes before a write: all of it when there is nothing else to write, and else only what has waited for one write
-    /// already. A thread that is at work will hand over a whole block soon, which costs no copy.
+    /// Takes what is in the lanes before a write: all of it when there is nothing else to write,
+    /// and else only what has waited for one write already. A thread that is at work will hand
+    /// over a whole block soon, which costs no copy.
     pub(super) fn gather(&mut self) {
         let is_idle = self.outbox.remaining_len() == 0 && self.sealed.1.is_empty();
         let before = self.next;
@@ -133,7 +146,10 @@ impl Queue {
 
     /// Takes the memory of threads that have ended, after a recall.
     pub(super) fn take_unused_lanes(&mut self) -> Vec<Vec<u8>> {
-        let lanes = self.lanes.iter_mut().filter(|record| record.collector.capacity() > 0);
+        let lanes = self
+            .lanes
+            .iter_mut()
+            .filter(|record| record.collector.capacity() > 0);
         let unused = lanes.filter_map(|record| {
             let mut producer = record.collector.give_to_thread()?;
             debug_assert!(record.lease.is_none(), "there may be messages in it");
@@ -145,7 +161,9 @@ impl Queue {
     /// The messages in the lanes that have not been taken.
     pub(super) fn in_lanes(&self) -> Tally {
         let fresh = self.lanes.iter().filter(|record| record.is_fresh());
-        fresh.fold(Tally::default(), |sum, record| sum + record.collector.fresh().tally)
+        fresh.fold(Tally::default(), |sum, record| {
+            sum + record.collector.fresh().tally
+        })
     }
 
     /// Whether there are any.
@@ -154,7 +172,11 @@ impl Queue {
     }
 
     fn open_lane(&mut self) -> Option<Producer> {
-        if let Some(producer) = self.lanes.iter_mut().find_map(|record| record.collector.give_to_thread()) {
+        if let Some(producer) = self
+            .lanes
+            .iter_mut()
+            .find_map(|record| record.collector.give_to_thread())
+        {
             return Some(producer);
         }
         if self.lanes.len() == MOST_LANES {
@@ -163,29 +185,46 @@ impl Queue {
         let (mut collector, lane) = Collector::new();
         self.counters.add_lane(lane);
         let producer = collector.give_to_thread();
-        self.lanes.push(Record { collector, lease: None, seen: Mark::default() });
+        self.lanes.push(Record {
+            collector,
+            lease: None,
+            seen: Mark::default(),
+        });
         producer
     }
 
     fn index_of(&self, producer: &Producer) -> Option<usize> {
-        self.lanes.iter().position(|record| record.collector.is_of(producer))
+        self.lanes
+            .iter()
+            .position(|record| record.collector.is_of(producer))
     }
 
-    /// Whether the thread's last message, of which it did not know whether it counts, was taken. If not, it is not in the lane any more.
+    /// Whether the thread's last message, of which it did not know whether it counts, was taken. If
+    /// not, it is not in the lane any more.
     fn resolve(&mut self, index: usize, producer: &mut Producer) -> bool {
-        self.lanes.get_mut(index).is_some_and(|record| record.collector.resolve(producer))
+        self.lanes
+            .get_mut(index)
+            .is_some_and(|record| record.collector.resolve(producer))
     }
 
     /// Takes what the thread has put into its lane, and ends its lease.
     fn settle_at(&mut self, index: usize, producer: &mut Producer) {
         let mut lanes = mem::take(&mut self.lanes);
         if let Some(record) = lanes.get_mut(index) {
-            let Record { collector, lease, seen } = record;
+            let Record {
+                collector,
+                lease,
+                seen,
+            } = record;
             self.room.leased -= lease.take().unwrap_or_default();
             *seen = Mark::default();
             let (capacity, filled) = (collector.capacity(), collector.published().len);
             // A thread that fills its memory is worth more.
-            let wanted = if filled > capacity / 2 { capacity.saturating_mul(4) } else { capacity };
+            let wanted = if filled > capacity / 2 {
+                capacity.saturating_mul(4)
+            } else {
+                capacity
+            };
             let wanted = wanted.clamp(FIRST_SIZE, BLOCK_SIZE);
             let fresh = collector.fresh();
             // Nearly full, or the queue would hold far more memory than messages.
@@ -206,13 +245,16 @@ impl Queue {
         self.lanes = lanes;
     }
 
-    /// Makes a lane's memory a block, and gives it other memory. The open block is empty, and there is a slot.
+    /// Makes a lane's memory a block, and gives it other memory. The open block is empty, and there
+    /// is a slot.
     fn hand_over(&mut self, collector: &mut Collector, producer: &mut Producer, wanted: usize) {
         let (from, tally) = (collector.collected().len, collector.fresh().tally);
         let mut block = self.fresh_block();
         let mut memory = block.take_memory();
         memory.reserve_exact(wanted.saturating_sub(memory.len()));
-        let Some(frames) = collector.replace(producer, memory) else { return };
+        let Some(frames) = collector.replace(producer, memory) else {
+            return;
+        };
         block.fill(frames, from, tally);
         let _ = self.sealed.0.try_send(block);
         self.note_taken(tally);
@@ -222,13 +264,20 @@ impl Queue {
     /// Leases room for at least one message of `len` bytes, if there is plenty.
     fn lease(&mut self, index: usize, producer: &mut Producer, len: usize) -> bool {
         let free = self.room.free();
-        // Others need room too; what a lease does not use comes back to them, at the cost of a barrier.
-        let leases = self.lanes.iter().filter(|record| record.lease.is_some()).count();
+        // Others need room too; what a lease does not use comes back to them, at the cost of a
+        // barrier.
+        let leases = self
+            .lanes
+            .iter()
+            .filter(|record| record.lease.is_some())
+            .count();
         let shares = widen(leases + 1).min(MOST_SHARES);
-        let Some(record) = self.lanes.get_mut(index) else { return false };
+        let Some(record) = self.lanes.get_mut(index) else {
+            return false;
+        };
         // No more than a block: the thread must hear of a queue that fills before it is full.
-        let size =
-            usize::try_from(free.bytes / shares).map_or(self.block_size, |size| size.min(self.block_size));
+        let size = usize::try_from(free.bytes / shares)
+            .map_or(self.block_size, |size| size.min(self.block_size));
         let most = (free.messages / shares).min(self.block_messages);
         let needed = MAX_PREFIX_LEN + len;
         if self.closed || self.is_tight || most < LEAST_LEASE || size < needed.max(LEAST_SIZE) {
@@ -237,13 +286,20 @@ impl Queue {
         let mut capacity = record.collector.capacity();
         if capacity < needed {
             capacity = needed.next_power_of_two().clamp(FIRST_SIZE, BLOCK_SIZE);
-            drop(record.collector.replace(producer, Vec::with_capacity(capacity)));
+            drop(
+                record
+                    .collector
+                    .replace(producer, Vec::with_capacity(capacity)),
+            );
         }
         let size = size.min(capacity);
         // Not many more than fit: there may be many threads.
         let messages = most.min(widen(2 * size / needed) + LEAST_LEASE);
         record.collector.lease(producer, size, messages);
-        let lease = Tally { messages, bytes: widen(size) };
+        let lease = Tally {
+            messages,
+            bytes: widen(size),
+        };
         record.lease = Some(lease);
         self.room.leased += lease;
         true
@@ -268,13 +324,15 @@ impl Queue {
         self.lanes = lanes;
     }
 
-    /// Adds copies of messages to the open block, and to the next one what does not fit: blocks that are not full hold more memory than messages.
+    /// Adds copies of messages to the open block, and to the next one what does not fit: blocks
+    /// that are not full hold more memory than messages.
     fn append(&mut self, fresh: &Fresh<'_>) {
         let (mut frames, mut tally) = (fresh.frames, fresh.tally);
         if self.is_open_full(frames.len()) {
             let room = self.block_size.saturating_sub(self.open.frames_len());
             let (len, part) = whole_frames(frames, room);
-            self.open.push_frames(frames.get(..len).unwrap_or_default(), part);
+            self.open
+                .push_frames(frames.get(..len).unwrap_or_default(), part);
             self.note_taken(part);
             (frames, tally) = (frames.get(len..).unwrap_or_default(), tally - part);
             // Without a free slot the open block grows: this is accepted.
@@ -294,8 +352,14 @@ impl Queue {
 /// How many of the first `most` bytes of `frames` are whole frames, and what is in those.
 fn whole_frames(frames: &[u8], most: usize) -> (usize, Tally) {
     let (mut len, mut tally) = (0, Tally::default());
-    while let Some(Parsed::Length { payload_len, prefix_len }) = frames.get(len..).map(parse_prefix) {
-        let Ok(message_len) = usize::try_from(payload_len) else { break };
+    while let Some(Parsed::Length {
+        payload_len,
+        prefix_len,
+    }) = frames.get(len..).map(parse_prefix)
+    {
+        let Ok(message_len) = usize::try_from(payload_len) else {
+            break;
+        };
         let end = len + prefix_len.get() + message_len;
         if end > most {
             break;
@@ -335,20 +399,32 @@ mod tests {
         let outbox = queue.lock().begin_write();
         let mut slices = [IoSlice::new(&[]); 64];
         let filled = outbox.fill(Portion::All, &mut slices);
-        let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+        let bytes: Vec<u8> = slices[..filled]
+            .iter()
+            .flat_map(|slice| slice.to_vec())
+            .collect();
         let len = bytes.len() / part;
         written.extend_from_slice(&bytes[..len]);
         queue.lock().end_write(outbox, len);
     }
 
-    /// Threads send as fast as they can while leases are ended under them, at every moment there is.
+    /// Threads send as fast as they can while leases are ended under them, at every moment there
+    /// is.
     #[test]
     fn every_message_of_every_thread_counts_once_and_in_order_whenever_leases_end() {
         #[cfg(not(miri))]
         barrier::prepare();
-        let limits = Limits { messages: 500, bytes: 1 << 20, overflow: Overflow::Refuse };
+        let limits = Limits {
+            messages: 500,
+            bytes: 1 << 20,
+            overflow: Overflow::Refuse,
+        };
         let counters = Arc::new(Counters::new(Delivery::AtMostOnce));
-        let queue = Mutex::new(Queue::new(limits, Delivery::AtMostOnce, Arc::clone(&counters)));
+        let queue = Mutex::new(Queue::new(
+            limits,
+            Delivery::AtMostOnce,
+            Arc::clone(&counters),
+        ));
         let (running, by_lane) = (AtomicUsize::new(THREADS), AtomicUsize::new(0));
         let mut written = Vec::new();
         thread::scope(|scope| {
@@ -390,14 +466,23 @@ mod tests {
         }
         let mut next = [0; THREADS];
         for frame in written.chunks(5) {
-            let [4, sender, high, middle, low] = *frame else { panic!("{frame:?}") };
+            let [4, sender, high, middle, low] = *frame else {
+                panic!("{frame:?}")
+            };
             let expected = &mut next[usize::from(sender)];
-            assert_eq!(u32::from_be_bytes([0, high, middle, low]), *expected, "of thread {sender}");
+            assert_eq!(
+                u32::from_be_bytes([0, high, middle, low]),
+                *expected,
+                "of thread {sender}"
+            );
             *expected += 1;
         }
         assert_eq!(next, [EACH; THREADS]);
         assert!(by_lane.into_inner() > 0, "no lane was ever used");
-        assert_eq!(counters.metrics().accepted.messages, widen(THREADS) * u64::from(EACH));
+        assert_eq!(
+            counters.metrics().accepted.messages,
+            widen(THREADS) * u64::from(EACH)
+        );
         assert_eq!(counters.metrics().sent, counters.metrics().accepted);
     }
 }

@@ -1,5 +1,6 @@
-//! What was accepted and has not ended: the open block, the sealed ones behind a bounded channel, and the outbox.
-//! Pure: no I/O, no waiting, no clock. One lock around the whole of it belongs to the caller.
+//! What was accepted and has not ended: the open block, the sealed ones behind a bounded channel,
+//! and the outbox. Pure: no I/O, no waiting, no clock. One lock around the whole of it belongs to
+//! the caller.
 
 mod lanes;
 mod room;
@@ -44,11 +45,15 @@ pub(super) struct Queue {
     sealed: (Sender<Box<Block>>, Receiver<Box<Block>>),
     outbox: Outbox,
     pub(super) returns: Returns,
-    #[expect(clippy::vec_box, reason = "blocks travel through the channel in their boxes")]
+    #[expect(
+        clippy::vec_box,
+        reason = "blocks travel through the channel in their boxes"
+    )]
     spare: Vec<Box<Block>>,
     /// The number of the next message to be accepted: how many were, so far.
     next: u64,
-    /// The number of the first message in the sealed blocks or the open one; `next` when there is none.
+    /// The number of the first message in the sealed blocks or the open one; `next` when there is
+    /// none.
     waiting_from: u64,
     /// The outbox is away: the thread is writing from it.
     writing: Option<Writing>,
@@ -74,7 +79,8 @@ impl Queue {
         Self {
             overflow: limits.overflow,
             delivery,
-            // A lingering thread is woken by a sealed block; that must happen well before the queue is full.
+            // A lingering thread is woken by a sealed block; that must happen well before the queue
+            // is full.
             block_messages: (limits.messages / 4).max(1),
             block_size: usize::try_from(limits.bytes / 4)
                 .map_or(BLOCK_SIZE, |quarter| quarter.min(BLOCK_SIZE)),
@@ -113,7 +119,8 @@ impl Queue {
         Ok(self.wake())
     }
 
-    /// Accepts `message` without a copy, unless there are too many blocks. `message` is made only once there is room for it.
+    /// Accepts `message` without a copy, unless there are too many blocks. `message` is made only
+    /// once there is room for it.
     pub(super) fn push_owned(
         &mut self,
         len: usize,
@@ -153,14 +160,19 @@ impl Queue {
         mem::take(&mut self.freed)
     }
 
-    /// Whether they are to be told while there is more to write. To wake a thread for each write would cost more than the write.
+    /// Whether they are to be told while there is more to write. To wake a thread for each write
+    /// would cost more than the write.
     pub(super) fn has_freed_much(&self) -> bool {
         self.room.is_much(self.freed_by_writes) || self.room.is_half_free()
     }
 
     /// Whether messages are taken at all.
     pub(super) fn check_open(&self) -> Result<(), Refusal> {
-        if self.closed { Err(Refusal::Closed) } else { Ok(()) }
+        if self.closed {
+            Err(Refusal::Closed)
+        } else {
+            Ok(())
+        }
     }
 
     fn make_room(&mut self, len: usize) -> Result<(), Refusal> {
@@ -188,7 +200,8 @@ impl Queue {
 
     /// What cannot make room: it is being written, or the peer has at least a part of it.
     fn pinned(&self) -> Tally {
-        self.writing.map_or_else(|| self.outbox.begun(), |writing| writing.tally)
+        self.writing
+            .map_or_else(|| self.outbox.begun(), |writing| writing.tally)
     }
 
     #[inline]
@@ -204,14 +217,18 @@ impl Queue {
         self.freed = true;
     }
 
-    /// Lingering, the thread is only woken for a whole block; and where others write, only when messages are dropped all the same.
+    /// Lingering, the thread is only woken for a whole block; and where others write, only when
+    /// messages are dropped all the same.
     fn wake(&mut self) -> Wake {
         match self.attention {
-            Attention::Lent { .. } if !(self.is_tight && self.overflow == Overflow::DropOldest) => Wake::No,
-            Attention::Lingering if !self.has_block() => Wake::No,
-            Attention::Lent { .. } | Attention::Lingering | Attention::Asleep | Attention::Awake => {
-                self.rouse()
+            Attention::Lent { .. } if !(self.is_tight && self.overflow == Overflow::DropOldest) => {
+                Wake::No
             }
+            Attention::Lingering if !self.has_block() => Wake::No,
+            Attention::Lent { .. }
+            | Attention::Lingering
+            | Attention::Asleep
+            | Attention::Awake => self.rouse(),
         }
     }
 
@@ -220,8 +237,9 @@ impl Queue {
         self.attention.rouse()
     }
 
-    /// Claims the attention of a thread that lets messages gather, or others write: a message was refused for want of room. Who is refused once may be about to wait,
-    /// and write; if nobody did by the second time, nobody will.
+    /// Claims the attention of a thread that lets messages gather, or others write: a message was
+    /// refused for want of room. Who is refused once may be about to wait, and write; if nobody
+    /// did by the second time, nobody will.
     pub(super) fn rouse_for_room(&mut self) -> Wake {
         let is_needed = match &mut self.attention {
             Attention::Lingering => self.is_unwritten(),
@@ -245,7 +263,8 @@ impl Queue {
 
     /// Whether the open block is to be sealed before `len` bytes more.
     fn is_open_full(&self, len: usize) -> bool {
-        !self.open.has_room(len, self.block_size) || self.open.tally().messages >= self.block_messages
+        !self.open.has_room(len, self.block_size)
+            || self.open.tally().messages >= self.block_messages
     }
 
     /// How many blocks can be sealed.
@@ -272,7 +291,10 @@ impl Queue {
     }
 
     fn fresh_block(&mut self) -> Box<Block> {
-        let mut block = self.spare.pop().unwrap_or_else(|| Box::new(Block::empty(0)));
+        let mut block = self
+            .spare
+            .pop()
+            .unwrap_or_else(|| Box::new(Block::empty(0)));
         block.set_first(self.next);
         block
     }
@@ -282,16 +304,25 @@ impl Queue {
         self.spare.extend(block.recycle());
     }
 
-    /// Gives memory away that is not worth keeping while the thread does nothing: little by little where it only lingers, since what comes next may
-    /// need it. To be dropped without the lock.
+    /// Gives memory away that is not worth keeping while the thread does nothing: little by little
+    /// where it only lingers, since what comes next may need it. To be dropped without the
+    /// lock.
     pub(super) fn take_unused(&mut self) -> Unused {
         let (most, lanes) = match self.attention {
             Attention::Awake | Attention::Lent { .. } => (0, Vec::new()),
             Attention::Lingering => (1, Vec::new()),
             Attention::Asleep => (usize::MAX, self.take_unused_lanes()),
         };
-        let kept = self.spare.len().saturating_sub(most).max(MOST_SPARE_AT_REST).min(self.spare.len());
-        Unused { _blocks: self.spare.split_off(kept), _lanes: lanes }
+        let kept = self
+            .spare
+            .len()
+            .saturating_sub(most)
+            .max(MOST_SPARE_AT_REST)
+            .min(self.spare.len());
+        Unused {
+            _blocks: self.spare.split_off(kept),
+            _lanes: lanes,
+        }
     }
 
     /// Drops the oldest message that is not being written. False when there is none.
@@ -390,7 +421,11 @@ mod tests {
 
     fn queue(messages: u64, bytes: u64, overflow: Overflow) -> Queue {
         Queue::new(
-            Limits { messages, bytes, overflow },
+            Limits {
+                messages,
+                bytes,
+                overflow,
+            },
             Delivery::AtMostOnce,
             Arc::new(Counters::new(Delivery::AtMostOnce)),
         )
@@ -399,7 +434,10 @@ mod tests {
     fn stream(outbox: &Outbox) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 64];
         let filled = outbox.fill(Portion::All, &mut slices);
-        slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
+        slices[..filled]
+            .iter()
+            .flat_map(|slice| slice.to_vec())
+            .collect()
     }
 
     #[test]
@@ -413,23 +451,38 @@ mod tests {
         queue.end_write(outbox, 4);
         assert_eq!(queue.push(b"c"), Ok(Wake::No));
         assert_eq!(queue.push(b"d"), Ok(Wake::No));
-        assert_eq!(queue.push(b"e"), Ok(Wake::Yes), "a quarter of the capacity is a full block");
+        assert_eq!(
+            queue.push(b"e"),
+            Ok(Wake::Yes),
+            "a quarter of the capacity is a full block"
+        );
         assert_eq!(queue.push(b"f"), Ok(Wake::No), "it has been woken");
     }
 
     #[test]
-    fn a_thread_whose_work_somebody_else_does_is_woken_for_the_second_message_that_is_refused_meanwhile() {
+    fn a_thread_whose_work_somebody_else_does_is_woken_for_the_second_message_that_is_refused_meanwhile()
+     {
         let mut queue = queue(2, 1 << 20, Overflow::Refuse);
         queue.set_attention(Attention::Lent { has_refused: false });
-        assert_eq!((queue.push(b"a"), queue.push(b"b")), (Ok(Wake::No), Ok(Wake::No)), "somebody writes");
-        assert_eq!((queue.push(b"c"), queue.rouse_for_room()), (Err(Refusal::Full), Wake::No));
+        assert_eq!(
+            (queue.push(b"a"), queue.push(b"b")),
+            (Ok(Wake::No), Ok(Wake::No)),
+            "somebody writes"
+        );
+        assert_eq!(
+            (queue.push(b"c"), queue.rouse_for_room()),
+            (Err(Refusal::Full), Wake::No)
+        );
         queue.on_helped();
         assert_eq!(queue.rouse_for_room(), Wake::No, "somebody does");
         assert_eq!(queue.rouse_for_room(), Wake::Yes, "nobody does");
         assert_eq!(queue.rouse_for_room(), Wake::No, "it has been woken");
         let mut queue = self::queue(2, 1 << 20, Overflow::DropOldest);
         queue.set_attention(Attention::Lent { has_refused: false });
-        assert_eq!((queue.push(b"a"), queue.push(b"b")), (Ok(Wake::No), Ok(Wake::No)));
+        assert_eq!(
+            (queue.push(b"a"), queue.push(b"b")),
+            (Ok(Wake::No), Ok(Wake::No))
+        );
         assert_eq!(queue.push(b"c"), Ok(Wake::Yes), "the first is dropped");
     }
 
@@ -437,7 +490,11 @@ mod tests {
     fn a_quarter_of_the_messages_does_not_use_the_slots_up() {
         let mut queue = queue(3, 1 << 30, Overflow::Refuse);
         for _ in 0..3 {
-            assert!(queue.push_owned(40_000, || Bytes::from(vec![0; 40_000])).is_ok());
+            assert!(
+                queue
+                    .push_owned(40_000, || Bytes::from(vec![0; 40_000]))
+                    .is_ok()
+            );
         }
         assert_eq!(queue.push(b"x"), Err(Refusal::Full));
     }
@@ -453,7 +510,11 @@ mod tests {
         assert_eq!(queue.held().messages, 50);
         queue.unreserve(500);
         let outbox = queue.begin_write();
-        assert_eq!(queue.push(&[2; 600]), Err(Refusal::Full), "they are being written");
+        assert_eq!(
+            queue.push(&[2; 600]),
+            Err(Refusal::Full),
+            "they are being written"
+        );
         queue.end_write(outbox, 0);
         assert!(queue.push(&[2; 600]).is_ok());
         assert_eq!(queue.held().messages, 41);
@@ -482,9 +543,17 @@ mod tests {
     fn a_thread_has_the_queue_to_its_last_message() {
         let mut queue = queue(1000, 1 << 20, Overflow::Refuse);
         let mut producer = None;
-        let accepted = (0..2000).filter(|_| send(&mut queue, &mut producer, b"m").1.is_ok()).count();
+        let accepted = (0..2000)
+            .filter(|_| send(&mut queue, &mut producer, b"m").1.is_ok())
+            .count();
         assert_eq!(accepted, 1000);
-        assert_eq!(queue.held(), Tally { messages: 1000, bytes: 1000 });
+        assert_eq!(
+            queue.held(),
+            Tally {
+                messages: 1000,
+                bytes: 1000
+            }
+        );
         assert_eq!(written(&mut queue).len(), 2000);
         assert_eq!(queue.held(), Tally::default());
     }
@@ -495,11 +564,19 @@ mod tests {
         let (mut one, mut other) = (None, None);
         assert!(send(&mut queue, &mut one, b"1").1.is_ok());
         assert!(queue.room.leased.messages > 100);
-        let accepted = (0..2000).filter(|_| send(&mut queue, &mut other, b"2").1.is_ok()).count();
+        let accepted = (0..2000)
+            .filter(|_| send(&mut queue, &mut other, b"2").1.is_ok())
+            .count();
         assert_eq!(accepted, 999);
         let (by_lane, refused) = send(&mut queue, &mut one, b"1");
         assert_eq!((by_lane, refused), (false, Err(Refusal::Full)));
-        assert_eq!(written(&mut queue).chunks(2).filter(|frame| *frame == b"\x011").count(), 1);
+        assert_eq!(
+            written(&mut queue)
+                .chunks(2)
+                .filter(|frame| *frame == b"\x011")
+                .count(),
+            1
+        );
     }
 
     #[test]
@@ -526,10 +603,20 @@ mod tests {
         assert!(send(&mut queue, &mut producer, b"a").1.is_ok());
         let lane = producer.as_mut().unwrap();
         lane.shut();
-        assert_eq!(lane.push(b"b"), Pushed::Unsettled, "it was shut before, and not taken from");
+        assert_eq!(
+            lane.push(b"b"),
+            Pushed::Unsettled,
+            "it was shut before, and not taken from"
+        );
         assert!(queue.recall());
         assert_eq!(queue.push_from(&mut producer, b"b"), Ok(Wake::No));
-        assert_eq!((queue.held().messages, queue.counters.metrics().accepted.messages), (2, 2));
+        assert_eq!(
+            (
+                queue.held().messages,
+                queue.counters.metrics().accepted.messages
+            ),
+            (2, 2)
+        );
         assert_eq!(written(&mut queue), [1, b'a', 1, b'b']);
     }
 
@@ -544,7 +631,10 @@ mod tests {
         assert_eq!((queue.lanes.len(), queue.held().messages), (1, 400));
         let mut producers: Vec<_> = (0..100).map(|_| None).collect();
         for producer in &mut producers {
-            assert!(send(&mut queue, producer, b"c").1.is_ok(), "there are enough lanes, and other ways");
+            assert!(
+                send(&mut queue, producer, b"c").1.is_ok(),
+                "there are enough lanes, and other ways"
+            );
         }
         assert!(queue.lanes.len() < 100);
         assert_eq!(written(&mut queue).len(), 1000);
@@ -560,8 +650,15 @@ mod tests {
         }
         let _what_came_before_it = queue.sealed.1.recv().unwrap();
         let block = queue.sealed.1.recv().unwrap();
-        assert!(block.remaining_len() > 32 * 1024, "{}", block.remaining_len());
-        assert_eq!(u64::try_from(block.remaining_len()).unwrap(), block.tally().messages * 100);
+        assert!(
+            block.remaining_len() > 32 * 1024,
+            "{}",
+            block.remaining_len()
+        );
+        assert_eq!(
+            u64::try_from(block.remaining_len()).unwrap(),
+            block.tally().messages * 100
+        );
     }
 
     #[test]
@@ -580,7 +677,10 @@ mod tests {
         let mut queue = queue(10_000, 64 << 20, Overflow::Refuse);
         let mut producer = None;
         queue.set_attention(Attention::Asleep);
-        assert_eq!(send(&mut queue, &mut producer, b"a"), (false, Ok(Wake::Yes)));
+        assert_eq!(
+            send(&mut queue, &mut producer, b"a"),
+            (false, Ok(Wake::Yes))
+        );
         assert_eq!(queue.room.leased, Tally::default());
         queue.set_attention(Attention::Lingering);
         assert_eq!(send(&mut queue, &mut producer, b"b"), (false, Ok(Wake::No)));
@@ -595,9 +695,14 @@ mod tests {
             assert!(send(&mut queue, &mut producer, b"m").1.is_ok());
         }
         assert!(!send(&mut queue, &mut producer, b"m").0);
-        assert_eq!((queue.room.leased, queue.is_tight()), (Tally::default(), true));
+        assert_eq!(
+            (queue.room.leased, queue.is_tight()),
+            (Tally::default(), true)
+        );
         assert_eq!(written(&mut queue).len(), 400);
-        assert!(!send(&mut queue, &mut producer, b"m").0 && send(&mut queue, &mut producer, b"m").0);
+        assert!(
+            !send(&mut queue, &mut producer, b"m").0 && send(&mut queue, &mut producer, b"m").0
+        );
     }
 
     #[test]
@@ -610,7 +715,11 @@ mod tests {
         ended = None;
         assert!(queue.recall() && ended.is_none());
         assert_eq!(queue.take_unused_lanes().len(), 1);
-        let kept = queue.lanes.iter().filter(|record| record.has_memory()).count();
+        let kept = queue
+            .lanes
+            .iter()
+            .filter(|record| record.has_memory())
+            .count();
         assert_eq!((queue.lanes.len(), kept), (2, 1));
         assert_eq!(written(&mut queue).len(), 200 * 101);
     }
@@ -627,7 +736,12 @@ mod tests {
         assert!(queue.open.remaining_len() > 100 * 8000);
         queue.sealed.1.try_iter().for_each(drop);
         assert_eq!(written(&mut queue).len(), 100 * 8002);
-        assert!(queue.spare.iter().all(|block| block.memory_len() <= 128 * 1024));
+        assert!(
+            queue
+                .spare
+                .iter()
+                .all(|block| block.memory_len() <= 128 * 1024)
+        );
     }
 
     #[test]
@@ -643,7 +757,10 @@ mod tests {
             let outbox = queue.begin_write();
             queue.end_write(outbox, 0);
         }
-        assert!(!queue.lanes.first().unwrap().is_fresh(), "it has its place behind what was ready before");
+        assert!(
+            !queue.lanes.first().unwrap().is_fresh(),
+            "it has its place behind what was ready before"
+        );
     }
 
     #[test]

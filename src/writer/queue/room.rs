@@ -19,7 +19,12 @@ pub(super) struct Room {
 impl Room {
     pub(super) fn new(limits: Limits) -> Self {
         let nothing = Tally::default();
-        Self { limits, held: nothing, reserved: nothing, leased: nothing }
+        Self {
+            limits,
+            held: nothing,
+            reserved: nothing,
+            leased: nothing,
+        }
     }
 
     /// Whether there is room for a message.
@@ -32,7 +37,8 @@ impl Room {
     #[inline]
     pub(super) fn fits_beside(&self, held: Tally, len: usize) -> bool {
         let taken = held + self.reserved + self.leased;
-        taken.messages < self.limits.messages && taken.bytes.saturating_add(widen(len)) <= self.limits.bytes
+        taken.messages < self.limits.messages
+            && taken.bytes.saturating_add(widen(len)) <= self.limits.bytes
     }
 
     /// Whether `freed` is a good part of the whole.

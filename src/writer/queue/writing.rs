@@ -15,7 +15,8 @@ pub(super) const WRITE_SIZE: usize = 256 * 1024;
 pub(in super::super) struct Fronts {
     /// The oldest that has not ended: all with lower numbers have.
     pub(in super::super) unsettled: u64,
-    /// The oldest of which the kernel lacks a byte: it has all with lower numbers, or they have ended.
+    /// The oldest of which the kernel lacks a byte: it has all with lower numbers, or they have
+    /// ended.
     pub(in super::super) unwritten: u64,
 }
 
@@ -56,14 +57,15 @@ impl Queue {
         true
     }
 
-    /// Asks for a receipt of all that was accepted so far. A question that waits already is not put off: who wants more asks again, once
-    /// that is written.
+    /// Asks for a receipt of all that was accepted so far. A question that waits already is not put
+    /// off: who wants more asks again, once that is written.
     pub(in super::super) fn ask(&mut self) {
         self.ask_for.get_or_insert(self.next);
     }
 
-    /// Whether there is a question to ask. At most once a connection must not begin with one: the reader would think that what it cannot store comes
-    /// again. Nor is there anything to ask about then.
+    /// Whether there is a question to ask. At most once a connection must not begin with one: the
+    /// reader would think that what it cannot store comes again. Nor is there anything to ask
+    /// about then.
     pub(super) fn has_question(&self) -> bool {
         self.ask_for.is_some() && !(self.would_begin_with_question() && self.held().messages == 0)
     }
@@ -104,7 +106,9 @@ impl Queue {
             self.carried = Carried::Something;
         } else if self.would_begin_with_question() && self.outbox.forget_questions() {
             // What stands before it may be dropped before the next try.
-            let end = self.ask_for.map_or(self.waiting_from, |end| end.min(self.waiting_from));
+            let end = self
+                .ask_for
+                .map_or(self.waiting_from, |end| end.min(self.waiting_from));
             self.ask_for = Some(end);
         }
         self.freed_by_writes += taken.whole;
@@ -155,11 +159,16 @@ impl Queue {
 
     /// How far the messages have come.
     pub(in super::super) fn fronts(&self) -> Fronts {
-        let (front, unwritten) =
-            self.writing.map_or((None, None), |writing| (writing.front, writing.unwritten));
+        let (front, unwritten) = self
+            .writing
+            .map_or((None, None), |writing| (writing.front, writing.unwritten));
         Fronts {
-            unsettled: front.or_else(|| self.outbox.front()).unwrap_or(self.waiting_from),
-            unwritten: unwritten.or_else(|| self.outbox.first_unwritten()).unwrap_or(self.waiting_from),
+            unsettled: front
+                .or_else(|| self.outbox.front())
+                .unwrap_or(self.waiting_from),
+            unwritten: unwritten
+                .or_else(|| self.outbox.first_unwritten())
+                .unwrap_or(self.waiting_from),
         }
     }
 

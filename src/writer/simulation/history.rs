@@ -33,7 +33,8 @@ pub(super) enum Act {
     GiveUpWaiting,
     /// One waits to write in the thread's stead, or has given that up.
     WaitToHelp(bool),
-    /// It writes in the thread's stead, where it may, or else waits; the kernel takes at most so many bytes.
+    /// It writes in the thread's stead, where it may, or else waits; the kernel takes at most so
+    /// many bytes.
     Help(usize),
     /// The reader reads at most so many bytes, which is a batch.
     Read(usize),
@@ -60,7 +61,8 @@ pub(super) enum Act {
     Start,
     BacklogFills,
     Pass(u64),
-    /// The writer's process is held up for longer than the write timeout; meanwhile the reader reads at most so many bytes.
+    /// The writer's process is held up for longer than the write timeout; meanwhile the reader
+    /// reads at most so many bytes.
     HeldUp(usize),
     /// Time passes until the thread's sleep is over, if that ever comes.
     PassSleep,
@@ -116,16 +118,28 @@ pub(super) struct Setting {
 pub(super) fn history(seed: u64) -> (Setting, Vec<Act>) {
     let mut random = fastrand::Rng::with_seed(seed);
     let setting = Setting {
-        delivery: if random.u8(0..3) == 0 { Delivery::AtMostOnce } else { Delivery::AtLeastOnce },
+        delivery: if random.u8(0..3) == 0 {
+            Delivery::AtMostOnce
+        } else {
+            Delivery::AtLeastOnce
+        },
         answers: match random.u8(0..8) {
             0..4 => Answers::AtOnce,
             4..7 => Answers::Late,
             _ => Answers::Never,
         },
         limits: Limits {
-            messages: if random.u8(0..3) == 0 { random.u64(100..1_000) } else { random.u64(1..60) },
+            messages: if random.u8(0..3) == 0 {
+                random.u64(100..1_000)
+            } else {
+                random.u64(1..60)
+            },
             bytes: random.u64(50_000..300_000),
-            overflow: if random.bool() { Overflow::Refuse } else { Overflow::DropOldest },
+            overflow: if random.bool() {
+                Overflow::Refuse
+            } else {
+                Overflow::DropOldest
+            },
         },
         timing: Timing {
             write_timeout: Duration::from_millis(if random.bool() {
@@ -137,12 +151,18 @@ pub(super) fn history(seed: u64) -> (Setting, Vec<Act>) {
             linger: Duration::from_micros(
                 [0, random.u64(1..300), random.u64(300..300_000)][random.usize(..3)],
             ),
-            keepalive: random.bool().then(|| Duration::from_millis(random.u64(1..1_000))),
+            keepalive: random
+                .bool()
+                .then(|| Duration::from_millis(random.u64(1..1_000))),
         },
         backoff: (random.u64(1..200), random.u64(200..3_000)),
         socket_stays: random.u8(0..3) == 0,
         socket_size: random.usize(1..5_000),
-        reader_limit: if random.u8(0..4) == 0 { 300 } else { usize::MAX },
+        reader_limit: if random.u8(0..4) == 0 {
+            300
+        } else {
+            usize::MAX
+        },
     };
     let helps = random.u8(0..3) == 0;
     let acts = (0..ACTS).map(|_| act(&mut random, helps)).collect();

@@ -1,16 +1,24 @@
-//! The writer's own thread and queue in a world without a kernel, against the machines of the reader: the clock is a number, a
-//! connection two runs of bytes, and everything that can go wrong does, from a seed. After every step the promises are checked.
+//! The writer's own thread and queue in a world without a kernel, against the machines of the
+//! reader: the clock is a number, a connection two runs of bytes, and everything that can go wrong
+//! does, from a seed. After every step the promises are checked.
 //!
 //! ```text
 //! UDS_IPC_HISTORIES=1000000 cargo test --release --lib simulation
 //! UDS_IPC_SEED=42 cargo test --lib simulation
 //! ```
 //!
-//! A failure prints its seed, and the shortest history found that still fails. `.ci/faults` proves that it finds faults.
+//! A failure prints its seed, and the shortest history found that still fails. `.ci/faults` proves
+//! that it finds faults.
 
-#![expect(clippy::disallowed_methods, reason = "any moment will do to count from")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "any moment will do to count from"
+)]
 #![expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-#![expect(clippy::wildcard_enum_match_arm, reason = "what one side does not do, the other does")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what one side does not do, the other does"
+)]
 
 mod history;
 mod net;
@@ -30,7 +38,8 @@ use parking_lot::Mutex;
 use history::{Act, Setting, history};
 use world::World;
 
-/// How often the histories are looked at, and how often one may be the same: most take well below a millisecond.
+/// How often the histories are looked at, and how often one may be the same: most take well below a
+/// millisecond.
 const LOOK: Duration = Duration::from_millis(50);
 const MOST_LOOKS: u32 = 600;
 
@@ -57,7 +66,10 @@ fn failure(setting: Setting, seed: u64, acts: &[Act]) -> Option<String> {
     IS_TRYING.set(false);
     let panic = run.err()?;
     let text = panic.downcast_ref::<String>().cloned();
-    Some(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
+    Some(
+        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_default(),
+    )
 }
 
 /// Leaves out whatever is not needed to fail, in ever smaller pieces.
@@ -79,7 +91,8 @@ fn shrink(setting: Setting, seed: u64, mut acts: Vec<Act>) -> Vec<Act> {
     acts
 }
 
-/// Runs the histories from number `first`, `count` of them, on all processors. Returns the first that is found to fail.
+/// Runs the histories from number `first`, `count` of them, on all processors. Returns the first
+/// that is found to fail.
 fn first_to_fail(first: u64, count: u64) -> Option<u64> {
     let (next, found) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
     let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -108,14 +121,20 @@ fn first_to_fail(first: u64, count: u64) -> Option<u64> {
     Some(found.into_inner()).filter(|found| *found != u64::MAX)
 }
 
-/// Looks on until all threads have ended. One that is at the same history for too long never will: then this names the history, and ends the process.
+/// Looks on until all threads have ended. One that is at the same history for too long never will:
+/// then this names the history, and ends the process.
 #[expect(
     clippy::print_stderr,
     clippy::exit,
     reason = "there is no other way to end a thread that goes on for ever"
 )]
 fn watch(current: &[Mutex<Option<u64>>]) {
-    let look = || current.iter().map(|current| *current.lock()).collect::<Vec<_>>();
+    let look = || {
+        current
+            .iter()
+            .map(|current| *current.lock())
+            .collect::<Vec<_>>()
+    };
     let mut before = look();
     let mut looks = vec![0; before.len()];
     while before.iter().any(Option::is_some) {
@@ -140,17 +159,27 @@ fn no_simulated_history_breaks_a_promise() {
             hook(info);
         }
     }));
-    let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
+    let number = |name| {
+        env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().expect(name))
+    };
     let (first, count) = if let Some(seed) = number("UDS_IPC_SEED") {
         (seed, 1)
     } else {
-        (fastrand::u64(..u64::MAX / 2), number("UDS_IPC_HISTORIES").unwrap_or(HISTORIES))
+        (
+            fastrand::u64(..u64::MAX / 2),
+            number("UDS_IPC_HISTORIES").unwrap_or(HISTORIES),
+        )
     };
     if let Some(seed) = first_to_fail(first, count) {
         let (setting, acts) = history(seed);
         let short = shrink(setting, seed, acts);
         let what = failure(setting, seed, &short).unwrap_or_default();
         let acts: Vec<_> = short.iter().map(|act| format!("    {act:?}\n")).collect();
-        panic!("{what}\nUDS_IPC_SEED={seed} fails with\n    {setting:?}\nafter\n{}", acts.concat());
+        panic!(
+            "{what}\nUDS_IPC_SEED={seed} fails with\n    {setting:?}\nafter\n{}",
+            acts.concat()
+        );
     }
 }

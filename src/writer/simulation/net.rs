@@ -1,4 +1,5 @@
-//! The kernel and the reader of the simulated world: connections as runs of bytes, and what has become of each message.
+//! The kernel and the reader of the simulated world: connections as runs of bytes, and what has
+//! become of each message.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -55,13 +56,15 @@ pub(super) struct Connection {
     machine: SimulatedConnection,
     /// What the kernel has of the frame that the writer is in.
     half: Vec<u8>,
-    /// Messages that the kernel has taken whole, and the reader has not decoded; with the bytes up to their ends.
+    /// Messages that the kernel has taken whole, and the reader has not decoded; with the bytes up
+    /// to their ends.
     in_flight: VecDeque<(usize, u64)>,
     taken_len: u64,
     drained_len: u64,
     /// What the writer knows to be taken whole, and not to be covered by a receipt.
     unsettled: VecDeque<usize>,
-    /// How many messages the kernel has taken whole, before how many the last question stood, and how many receipts cover that the writer has read.
+    /// How many messages the kernel has taken whole, before how many the last question stood, and
+    /// how many receipts cover that the writer has read.
     written: u64,
     asked: u64,
     covered: u64,
@@ -120,7 +123,8 @@ pub(super) struct Net {
     pub(super) stored: u64,
     /// Taken whole, and not to be read any more.
     pub(super) lost: u64,
-    /// Connections that the reader closed with something unread, and those of them with whole messages unread.
+    /// Connections that the reader closed with something unread, and those of them with whole
+    /// messages unread.
     pub(super) resets: u64,
     pub(super) losses: u64,
     /// Receipts that could not be true.
@@ -140,7 +144,8 @@ pub(super) struct Net {
     pub(super) deadline: Option<Instant>,
     /// When the kernel began to take nothing, or a receipt covered something since then.
     refused_at: Option<Instant>,
-    /// That, as it was when the thread's step began. A receipt that comes while it gives up is too late.
+    /// That, as it was when the thread's step began. A receipt that comes while it gives up is too
+    /// late.
     refused_before: Option<Instant>,
 }
 
@@ -152,7 +157,8 @@ struct Ended {
     /// It had its prefix, and nothing more.
     is_taste: bool,
     was_reset: bool,
-    /// The reader was still there, owed receipts for what it has, and refused to take more since then.
+    /// The reader was still there, owed receipts for what it has, and refused to take more since
+    /// then.
     refused_at: Option<Instant>,
 }
 
@@ -209,7 +215,8 @@ impl Connection {
         self.to_reader.clear();
     }
 
-    /// The writer has read these bytes of receipts: how much they cover, up to the first that cannot be true.
+    /// The writer has read these bytes of receipts: how much they cover, up to the first that
+    /// cannot be true.
     fn believe(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.receipt.push(*byte);
@@ -276,7 +283,11 @@ impl Net {
 
     /// The thread sleeps, at most for so long.
     pub(super) fn sleep(&mut self, time: Option<Duration>, wanted: Option<Wanted>) {
-        assert_ne!(time, Some(Duration::ZERO), "a wait that is over before it begins");
+        assert_ne!(
+            time,
+            Some(Duration::ZERO),
+            "a wait that is over before it begins"
+        );
         let until = time.and_then(|time| self.now.checked_add(time));
         self.sleep = Some(Sleep { until, wanted });
     }
@@ -317,30 +328,40 @@ impl Net {
 
     /// What the writer holds.
     pub(super) fn held(&self) -> Tally {
-        Tally { messages: widen(self.live.len()), bytes: self.live_bytes }
+        Tally {
+            messages: widen(self.live.len()),
+            bytes: self.live_bytes,
+        }
     }
 
     /// The oldest message that has not ended, and the oldest of which the kernel lacks a byte.
     pub(super) fn fronts(&self) -> (usize, usize) {
         let at = |index: usize| self.live.get(index).copied().unwrap_or(self.fates.len());
-        let whole = self.connection.as_ref().map_or(0, |connection| connection.unsettled.len());
+        let whole = self
+            .connection
+            .as_ref()
+            .map_or(0, |connection| connection.unsettled.len());
         (at(0), at(whole))
     }
 
-    /// Where in `live` those begin that can be dropped: the kernel has no byte of them on this connection, and they are not being written.
+    /// Where in `live` those begin that can be dropped: the kernel has no byte of them on this
+    /// connection, and they are not being written.
     fn loose_from(&self) -> usize {
-        let begun = self
-            .connection
-            .as_ref()
-            .map_or(0, |connection| connection.unsettled.len() + usize::from(!connection.half.is_empty()));
-        let written = self.writing_to.map_or(0, |end| self.live.partition_point(|number| *number < end));
+        let begun = self.connection.as_ref().map_or(0, |connection| {
+            connection.unsettled.len() + usize::from(!connection.half.is_empty())
+        });
+        let written = self
+            .writing_to
+            .map_or(0, |end| self.live.partition_point(|number| *number < end));
         begun.max(written)
     }
 
     /// What cannot be dropped.
     pub(super) fn pinned(&self) -> Tally {
         let pinned = self.live.iter().take(self.loose_from());
-        pinned.fold(Tally::default(), |sum, number| sum + Tally::one(self.fates[*number].len))
+        pinned.fold(Tally::default(), |sum, number| {
+            sum + Tally::one(self.fates[*number].len)
+        })
     }
 
     /// The writer dropped so many messages: the oldest that it may.
@@ -348,10 +369,16 @@ impl Net {
         let from = self.loose_from();
         let mut oldest = Tally::default();
         for _ in 0..evicted.messages {
-            assert!(from < self.live.len(), "dropped what the peer has a part of");
+            assert!(
+                from < self.live.len(),
+                "dropped what the peer has a part of"
+            );
             oldest += Tally::one(self.end_at(from, |fate| &mut fate.gone));
         }
-        assert_eq!(evicted, oldest, "other messages than the oldest were dropped");
+        assert_eq!(
+            evicted, oldest,
+            "other messages than the oldest were dropped"
+        );
     }
 
     /// The writer is done with a message, in the way that is said; returns its length.
@@ -363,9 +390,15 @@ impl Net {
         fate.len
     }
 
-    /// The writer says why it gave the last connection up. Three ends in a row within the same message cost that message its place.
+    /// The writer says why it gave the last connection up. Three ends in a row within the same
+    /// message cost that message its place.
     pub(super) fn on_lost(&mut self, cause: Cause) {
-        let Ended { cut, is_taste, was_reset, refused_at } = self.ended.take().expect("a connection ended");
+        let Ended {
+            cut,
+            is_taste,
+            was_reset,
+            refused_at,
+        } = self.ended.take().expect("a connection ended");
         if cause == Cause::WriteTimeout {
             let refused_for = self.refused_before.map(|since| self.now - since);
             assert!(
@@ -386,8 +419,13 @@ impl Net {
         }
         let before = self.suspect.take();
         let is_front = |number: &usize| self.live.front() == Some(number);
-        let Some(number) = cut.filter(|number| !keeps || is_front(number) && is_taste) else { return };
-        let cuts = before.filter(|(suspect, _)| *suspect == number).map_or(0, |(_, cuts)| cuts) + 1;
+        let Some(number) = cut.filter(|number| !keeps || is_front(number) && is_taste) else {
+            return;
+        };
+        let cuts = before
+            .filter(|(suspect, _)| *suspect == number)
+            .map_or(0, |(_, cuts)| cuts)
+            + 1;
         if cuts < 3 {
             self.suspect = Some((number, cuts));
             return;
@@ -412,13 +450,21 @@ impl Net {
         let len = connection.to_reader.len().min(most);
         let bytes: Vec<u8> = connection.to_reader.drain(..len).collect();
         connection.drained_len += widen(len);
-        for (number, _) in connection.in_flight.iter().take_while(|(_, end)| *end <= connection.drained_len) {
+        for (number, _) in connection
+            .in_flight
+            .iter()
+            .take_while(|(_, end)| *end <= connection.drained_len)
+        {
             self.fates[*number].drained = true;
         }
         let mut numbers = Vec::new();
         let batch = connection.machine.take(&bytes, |bytes| {
             let number = number_of(bytes);
-            assert_eq!(bytes, message(number, self.fates[number].len), "a message was torn");
+            assert_eq!(
+                bytes,
+                message(number, self.fates[number].len),
+                "a message was torn"
+            );
             assert!(
                 connection.last.is_none_or(|last| last < number),
                 "{number} after {:?} on one connection",
@@ -444,7 +490,8 @@ impl Net {
             BatchEnd::Never => return,
             BatchEnd::NotStored => {
                 let fate = connection.machine.end_batch(batch, false);
-                let comes_again = self.setting.delivery == Delivery::AtLeastOnce && batch.messages > 0;
+                let comes_again =
+                    self.setting.delivery == Delivery::AtLeastOnce && batch.messages > 0;
                 assert!(
                     fate == SimulatedFate::EndsAtOnce || !comes_again,
                     "what follows is handled before what comes again"
@@ -524,7 +571,9 @@ impl Net {
     }
 
     pub(super) fn lie(&mut self, lie: Lie) {
-        let Some(connection) = &mut self.connection else { return };
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
         // In the middle of a true one it could become a likely one.
         if connection.last_answer.is_some_and(|byte| byte >= 0x80) {
             return;
@@ -587,27 +636,48 @@ impl Net {
             self.close_idle();
         }
         self.setting.answers = Answers::AtOnce;
-        // A larger buffer saves steps; where the reader hangs up on what is too long, it must not hold all of that.
-        self.setting.socket_size = if self.setting.reader_limit == usize::MAX { 1 << 20 } else { 4096 };
+        // A larger buffer saves steps; where the reader hangs up on what is too long, it must not
+        // hold all of that.
+        self.setting.socket_size = if self.setting.reader_limit == usize::MAX {
+            1 << 20
+        } else {
+            4096
+        };
         (self.is_reader_up, self.is_backlog_full, self.most) = (true, false, usize::MAX);
     }
 
     /// Messages that the kernel has whole, and the reader has not read.
     pub(super) fn in_kernel(&self) -> u64 {
-        self.connection.iter().chain(&self.old).map(|connection| widen(connection.in_flight.len())).sum()
+        self.connection
+            .iter()
+            .chain(&self.old)
+            .map(|connection| widen(connection.in_flight.len()))
+            .sum()
     }
 
     fn take(&mut self, slices: &[IoSlice<'_>]) -> io::Result<Sent> {
-        let Some(mut connection) = self.connection.take() else { panic!("a write without a connection") };
+        let Some(mut connection) = self.connection.take() else {
+            panic!("a write without a connection")
+        };
         let sent = self.take_into(&mut connection, slices);
         self.connection = Some(connection);
         sent
     }
 
-    fn take_into(&mut self, connection: &mut Connection, slices: &[IoSlice<'_>]) -> io::Result<Sent> {
-        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+    fn take_into(
+        &mut self,
+        connection: &mut Connection,
+        slices: &[IoSlice<'_>],
+    ) -> io::Result<Sent> {
+        let bytes: Vec<u8> = slices
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect();
         assert!(!bytes.is_empty(), "a write of nothing");
-        assert!(!connection.must_end, "a write to a peer that takes nothing more, or lies");
+        assert!(
+            !connection.must_end,
+            "a write to a peer that takes nothing more, or lies"
+        );
         if connection.is_shut {
             // What a helper meets, the thread has yet to see for itself.
             connection.must_end = !self.is_helped;
@@ -616,15 +686,21 @@ impl Net {
             }
             // Which of the two it is depends on how far the call has come when the reader goes.
             let is_told = self.most % 2 == 1 && std::mem::take(&mut connection.reset_untold);
-            return Err(
-                if is_told { io::ErrorKind::ConnectionReset } else { io::ErrorKind::BrokenPipe }.into()
-            );
+            return Err(if is_told {
+                io::ErrorKind::ConnectionReset
+            } else {
+                io::ErrorKind::BrokenPipe
+            }
+            .into());
         }
         if self.no_memory {
             self.refused_at.get_or_insert(self.now);
             return Ok(Sent::NoMemory);
         }
-        let room = self.setting.socket_size.saturating_sub(connection.to_reader.len());
+        let room = self
+            .setting
+            .socket_size
+            .saturating_sub(connection.to_reader.len());
         let len = bytes.len().min(room).min(self.most);
         if len == 0 {
             self.refused_at.get_or_insert(self.now);
@@ -637,18 +713,25 @@ impl Net {
         connection.taken_len += widen(len);
         let half_len = connection.half.len();
         let mut at = 0;
-        while let Some(Parsed::Length { payload_len, prefix_len }) =
-            connection.half.get(at..).map(frame::parse_prefix)
+        while let Some(Parsed::Length {
+            payload_len,
+            prefix_len,
+        }) = connection.half.get(at..).map(frame::parse_prefix)
         {
             let start = at + prefix_len.get();
             let len = usize::try_from(payload_len).unwrap();
-            let Some(bytes) = connection.half.get(start..start + len) else { break };
+            let Some(bytes) = connection.half.get(start..start + len) else {
+                break;
+            };
             at = start + len;
             if len == 0 {
                 let is_first = connection.taken_len == widen(half_len) && start == 1;
-                let is_allowed =
-                    self.setting.delivery == Delivery::AtLeastOnce || self.setting.timing.keepalive.is_some();
-                assert!(!is_first || is_allowed, "the reader will think that messages come again");
+                let is_allowed = self.setting.delivery == Delivery::AtLeastOnce
+                    || self.setting.timing.keepalive.is_some();
+                assert!(
+                    !is_first || is_allowed,
+                    "the reader will think that messages come again"
+                );
                 connection.asked = connection.written;
             } else {
                 let number = number_of(bytes);
@@ -658,8 +741,14 @@ impl Net {
                 assert_eq!(Some(number), next, "another message than the next goes out");
                 connection.written += 1;
                 let again = std::mem::replace(&mut fate.taken, true);
-                *(if again { &mut self.taken_again } else { &mut self.taken }) += Tally::one(len);
-                connection.in_flight.push_back((number, half_from + widen(at)));
+                *(if again {
+                    &mut self.taken_again
+                } else {
+                    &mut self.taken
+                }) += Tally::one(len);
+                connection
+                    .in_flight
+                    .push_back((number, half_from + widen(at)));
                 match self.setting.delivery {
                     Delivery::AtMostOnce => drop(self.end_at(0, |fate| &mut fate.settled)),
                     Delivery::AtLeastOnce => connection.unsettled.push_back(number),
@@ -671,14 +760,20 @@ impl Net {
     }
 
     fn give(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
-        let Some(connection) = &mut self.connection else { panic!("a read without a connection") };
+        let Some(connection) = &mut self.connection else {
+            panic!("a read without a connection")
+        };
         if connection.to_writer.is_empty() {
             if std::mem::take(&mut connection.reset_untold) {
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
             let is_over = connection.is_gone || connection.is_mute;
             connection.mute_told |= is_over;
-            return Ok(if is_over { Received::End } else { Received::Nothing });
+            return Ok(if is_over {
+                Received::End
+            } else {
+                Received::Nothing
+            });
         }
         let len = connection.to_writer.len().min(buffer.len());
         let bytes: Vec<u8> = connection.to_writer.drain(..len).collect();
@@ -692,8 +787,10 @@ impl Net {
             connection.refused_at = connection.refused_at.map(|_| self.now);
         }
         if self.setting.delivery == Delivery::AtLeastOnce {
-            let covered: Vec<usize> =
-                connection.unsettled.drain(..usize::try_from(covers).unwrap()).collect();
+            let covered: Vec<usize> = connection
+                .unsettled
+                .drain(..usize::try_from(covers).unwrap())
+                .collect();
             for number in covered {
                 assert!(self.fates[number].stored, "confirmed and not stored");
                 assert_eq!(self.live.front(), Some(&number), "receipts come in order");
@@ -727,7 +824,10 @@ impl Net {
     ) -> Readiness {
         assert!(
             !(wanted.bytes
-                && self.connection.as_ref().is_some_and(|connection| connected && connection.mute_told)),
+                && self
+                    .connection
+                    .as_ref()
+                    .is_some_and(|connection| connected && connection.mute_told)),
             "a wait for a receipt from a peer that will send none: it would never sleep"
         );
         let until = timeout.and_then(|timeout| self.now.checked_add(timeout));
@@ -758,7 +858,9 @@ impl Net {
 
     /// The writer has closed its end.
     fn on_dropped(&mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
         self.refused_at = None;
         let begun = self.live.get(connection.unsettled.len()).copied();
         self.ended = Some(Ended {
@@ -834,13 +936,19 @@ impl Kernel for SimulatedKernel {
         wanted: Wanted,
         timeout: Option<Duration>,
     ) -> Readiness {
-        self.0.borrow_mut().readiness(is_used(waker), socket.is_some(), wanted, timeout)
+        self.0
+            .borrow_mut()
+            .readiness(is_used(waker), socket.is_some(), wanted, timeout)
     }
 }
 
 impl Socket for SimulatedSocket {
     fn peer(&self) -> io::Result<Credentials> {
-        Ok(Credentials { uid: 0, gid: 0, pid: None })
+        Ok(Credentials {
+            uid: 0,
+            gid: 0,
+            pid: None,
+        })
     }
 
     fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<Sent> {
@@ -858,15 +966,19 @@ impl Socket for SimulatedSocket {
     fn unread(&self) -> Option<u64> {
         let net = self.0.borrow();
         // What the kernel says is never too low, and often too high.
-        net.connection.as_ref().map(|connection| match connection.to_reader.len() {
-            0 => 0,
-            len => widen(len * 2 + 100),
-        })
+        net.connection
+            .as_ref()
+            .map(|connection| match connection.to_reader.len() {
+                0 => 0,
+                len => widen(len * 2 + 100),
+            })
     }
 
     fn lost_unread(&self) -> bool {
         let mut net = self.0.borrow_mut();
-        net.connection.as_mut().is_some_and(|connection| std::mem::take(&mut connection.reset_untold))
+        net.connection
+            .as_mut()
+            .is_some_and(|connection| std::mem::take(&mut connection.reset_untold))
     }
 }
 

@@ -1,4 +1,5 @@
-//! What the writer's users do: they send, reserve, flush and shut down. What each call says is checked against the world.
+//! What the writer's users do: they send, reserve, flush and shut down. What each call says is
+//! checked against the world.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -34,7 +35,8 @@ pub(super) struct Senders {
     is_shut_down: bool,
     /// What was dropped to make room, as far as it is known to the world.
     evicted: Tally,
-    /// How many ends of connections calls were told of: for what was not read, and for what no receipt covers.
+    /// How many ends of connections calls were told of: for what was not read, and for what no
+    /// receipt covers.
     told: [u64; 2],
 }
 
@@ -103,7 +105,9 @@ impl Senders {
     pub(super) fn send_owned(&mut self, len: usize) {
         let message = self.next_message(len);
         let own = || Bytes::from(message.clone());
-        let pushed = self.shared.push_in_order(Patience::None, |queue| queue.push_owned(len, own));
+        let pushed = self
+            .shared
+            .push_in_order(Patience::None, |queue| queue.push_owned(len, own));
         self.judge_send(pushed, message.len());
     }
 
@@ -113,7 +117,9 @@ impl Senders {
 
     pub(super) fn reserve(&mut self, len: usize) {
         let len = len.max(4);
-        let reserved = self.shared.push(Patience::None, |queue: &mut Queue| queue.reserve(len));
+        let reserved = self
+            .shared
+            .push(Patience::None, |queue: &mut Queue| queue.reserve(len));
         self.judge(reserved, len);
         if reserved.is_ok() {
             self.reserved.push(len);
@@ -121,13 +127,19 @@ impl Senders {
     }
 
     pub(super) fn commit(&mut self) {
-        let Some(len) = self.reserved.pop() else { return };
+        let Some(len) = self.reserved.pop() else {
+            return;
+        };
         let message = self.next_message(len);
         let pushed = self.shared.push_in_order(Patience::None, |queue| {
             queue.unreserve(len);
             queue.push(&message)
         });
-        assert_ne!(pushed, Err(Refusal::Full), "room that was reserved is there");
+        assert_ne!(
+            pushed,
+            Err(Refusal::Full),
+            "room that was reserved is there"
+        );
         self.judge_send(pushed, len);
     }
 
@@ -154,7 +166,11 @@ impl Senders {
             "dropped for a message that does not fit all the same"
         );
         self.evicted = evicted;
-        assert_eq!(outcome == Err(Refusal::Closed), self.is_shut_down, "closed by a shutdown, and only then");
+        assert_eq!(
+            outcome == Err(Refusal::Closed),
+            self.is_shut_down,
+            "closed by a shutdown, and only then"
+        );
         assert!(
             outcome != Err(Refusal::Full) || !self.has_room(&net, len),
             "refused for want of room, and there is some"
@@ -172,7 +188,9 @@ impl Senders {
     }
 
     pub(super) fn in_slots(&self) -> Tally {
-        self.reserved.iter().fold(Tally::default(), |sum, len| sum + Tally::one(*len))
+        self.reserved
+            .iter()
+            .fold(Tally::default(), |sum, len| sum + Tally::one(*len))
     }
 
     pub(super) fn shut_down(&mut self, millis: u64) {
@@ -184,15 +202,29 @@ impl Senders {
     }
 
     pub(super) fn flush(&mut self, level: Level) {
-        let flush = self.shared.inner.lock().begin_flush(level, self.setting.delivery);
+        let flush = self
+            .shared
+            .inner
+            .lock()
+            .begin_flush(level, self.setting.delivery);
         let target = self.net.borrow().fates.len();
         let told = *self.told_of(level);
-        self.calls.push(Call { level, target, flush, told, heard: None });
+        self.calls.push(Call {
+            level,
+            target,
+            flush,
+            told,
+            heard: None,
+        });
     }
 
     fn told_of(&mut self, level: Level) -> &mut u64 {
         let [unread, uncovered] = &mut self.told;
-        if level == Level::Handled { uncovered } else { unread }
+        if level == Level::Handled {
+            uncovered
+        } else {
+            unread
+        }
     }
 
     /// A sender begins to wait for room, to write in the thread's stead, or has given that up.
@@ -280,7 +312,8 @@ impl Senders {
         self.count_waiting(&mut shared.inner.lock());
     }
 
-    /// Those calls of flush that were told of something look whether they may return. What they say is checked.
+    /// Those calls of flush that were told of something look whether they may return. What they say
+    /// is checked.
     fn look_at_flushes(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut inner = shared.inner.lock();
@@ -302,9 +335,16 @@ impl Senders {
                     continue;
                 }
                 Verdict::Lost => {
-                    assert_eq!(self.setting.delivery, Delivery::AtMostOnce, "it goes out again");
+                    assert_eq!(
+                        self.setting.delivery,
+                        Delivery::AtMostOnce,
+                        "it goes out again"
+                    );
                     assert_ne!(call.level, Level::Written, "what was written was");
-                    assert!(self.ends(call.level) > call.told, "nothing was lost that was not told");
+                    assert!(
+                        self.ends(call.level) > call.told,
+                        "nothing was lost that was not told"
+                    );
                     told.push(call.level);
                 }
                 Verdict::Reached => self.check_reached(&call),
@@ -322,7 +362,11 @@ impl Senders {
     /// How many connections ended too early for that.
     fn ends(&self, level: Level) -> u64 {
         let net = self.net.borrow();
-        if level == Level::Handled { net.uncovered_ends } else { net.unread_ends }
+        if level == Level::Handled {
+            net.uncovered_ends
+        } else {
+            net.unread_ends
+        }
     }
 
     fn check_reached(&self, call: &Call) {
@@ -333,7 +377,11 @@ impl Senders {
             .zip(&self.doubtful)
             .take(call.target)
             .position(|(fate, doubtful)| !(has_come(fate, call.level) || fate.gone || *doubtful));
-        assert_eq!(missing, None, "{:?} is said to be reached, and one is missing", call.level);
+        assert_eq!(
+            missing, None,
+            "{:?} is said to be reached, and one is missing",
+            call.level
+        );
     }
 
     pub(super) fn is_flushing(&self) -> bool {
@@ -352,12 +400,16 @@ impl Senders {
         let net = self.net.borrow();
         let Some(sleep) = net.sleep else { return };
         assert!(
-            net.deadline.is_none_or(|deadline| sleep.until.is_some_and(|until| until <= deadline)),
+            net.deadline
+                .is_none_or(|deadline| sleep.until.is_some_and(|until| until <= deadline)),
             "the thread sleeps beyond the deadline"
         );
         let inner = self.shared.inner.lock();
         for waiter in &self.waiters {
-            assert!(!self.has_room(&net, waiter.len), "a sender is not told of room");
+            assert!(
+                !self.has_room(&net, waiter.len),
+                "a sender is not told of room"
+            );
             let is_unwritten = inner.queue.fronts().unwritten < widen(net.fates.len());
             // One that lingers goes on by itself.
             assert!(
@@ -367,7 +419,10 @@ impl Senders {
         }
         for call in &self.calls {
             let verdict = inner.peek(&call.flush);
-            assert!(matches!(verdict, Verdict::Left(_)), "a call of flush is not told: {verdict:?}");
+            assert!(
+                matches!(verdict, Verdict::Left(_)),
+                "a call of flush is not told: {verdict:?}"
+            );
             let is_unwritten = inner.queue.fronts().unwritten < widen(call.target);
             assert!(
                 !is_unwritten || inner.queue.is_aware(),

@@ -69,7 +69,11 @@ impl World {
             returned,
         });
         let (shortest, longest) = setting.backoff;
-        let backoff = Backoff::new(Duration::from_millis(shortest), Duration::from_millis(longest), seed);
+        let backoff = Backoff::new(
+            Duration::from_millis(shortest),
+            Duration::from_millis(longest),
+            seed,
+        );
         let now = net.borrow().now;
         let causes = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&causes);
@@ -213,14 +217,20 @@ impl World {
 
     /// The thread's sleep is over, if it slept.
     fn wake_up(&mut self) {
-        let Some(ready) = self.net.borrow_mut().wake_up() else { return };
+        let Some(ready) = self.net.borrow_mut().wake_up() else {
+            return;
+        };
         let woken = is_used(&self.shared.waker);
         if !std::mem::take(&mut self.is_lent) {
             self.worker.on_ready(Readiness { woken, ..ready });
             return self.note_losses();
         }
         // As it goes on in [`lend`](super::super::thread::lend).
-        self.shared.inner.lock().queue.set_attention(Attention::Awake);
+        self.shared
+            .inner
+            .lock()
+            .queue
+            .set_attention(Attention::Awake);
         if woken {
             self.shared.waker.reset();
         }
@@ -239,16 +249,23 @@ impl World {
 
     fn take_step(&mut self) {
         let (now, deadline) = self.net.borrow_mut().begin_step();
-        let must_end = deadline.is_some_and(|deadline| now >= deadline) && self.worker.bad_receipt.is_none();
+        let must_end =
+            deadline.is_some_and(|deadline| now >= deadline) && self.worker.bad_receipt.is_none();
         let turn = self.worker.take_step();
-        assert!(!must_end || turn == Turn::End, "the deadline has come, and the thread does not end");
+        assert!(
+            !must_end || turn == Turn::End,
+            "the deadline has come, and the thread does not end"
+        );
         match turn {
             Turn::Next => {}
             Turn::Lend(until) => self.lend(until),
             Turn::End => {
                 assert!(deadline.is_some(), "nobody has asked the thread to end");
                 let held = self.net.borrow().held();
-                assert!(must_end || held == Tally::default(), "ends too early, with {held:?}");
+                assert!(
+                    must_end || held == Tally::default(),
+                    "ends too early, with {held:?}"
+                );
                 self.worker.finish();
                 self.has_exited = true;
             }
@@ -264,7 +281,9 @@ impl World {
             return;
         }
         self.check_lending();
-        inner.queue.set_attention(Attention::Lent { has_refused: false });
+        inner
+            .queue
+            .set_attention(Attention::Lent { has_refused: false });
         (self.is_lent, self.is_helped) = (true, false);
         self.shared.tell(&mut inner);
         let mut net = self.net.borrow_mut();
@@ -274,11 +293,19 @@ impl World {
 
     /// Who waits for a flush or for the end may count on a thread that was awake.
     fn check_lending(&self) {
-        assert!(!self.senders.borrow().is_flushing(), "a call of flush waits, and the thread rests");
-        assert_eq!(self.net.borrow().deadline, None, "the thread is to end, and rests");
+        assert!(
+            !self.senders.borrow().is_flushing(),
+            "a call of flush waits, and the thread rests"
+        );
+        assert_eq!(
+            self.net.borrow().deadline,
+            None,
+            "the thread is to end, and rests"
+        );
     }
 
-    /// What [`help`](super::super::helping) does: a sender who waits for room writes, if the thread lets it.
+    /// What [`help`](super::super::helping) does: a sender who waits for room writes, if the thread
+    /// lets it.
     fn help(&mut self, most: usize) {
         if !self.is_lent {
             return self.senders.borrow_mut().wait_to_help(true);
@@ -335,14 +362,23 @@ impl World {
         let ended = done + metrics.dropped.oldest + metrics.failed.total();
         assert_eq!(metrics.accepted, ended + metrics.queued, "the books");
         assert_eq!(metrics.sent, net.taken, "sent is what the kernel took");
-        assert_eq!(metrics.resent, net.taken_again, "resent is what it took again");
+        assert_eq!(
+            metrics.resent, net.taken_again,
+            "resent is what it took again"
+        );
         assert_eq!(
             metrics.failed.given_up, net.given_up,
             "given up after three connections that ended in it"
         );
         let told = metrics.lost_with_unread;
-        assert!(net.losses <= told && told <= net.resets, "connections lost with unread data: {told}");
-        assert!(self.unbelieved <= net.lies, "an honest receipt is not believed");
+        assert!(
+            net.losses <= told && told <= net.resets,
+            "connections lost with unread data: {told}"
+        );
+        assert!(
+            self.unbelieved <= net.lies,
+            "an honest receipt is not believed"
+        );
         if self.setting.delivery == Delivery::AtMostOnce {
             assert_eq!(net.taken_again.messages, 0, "nothing goes out twice");
             assert_eq!(
@@ -358,8 +394,16 @@ impl World {
         let net = self.net.borrow();
         let fronts = self.shared.inner.lock().queue.fronts();
         let (unsettled, unwritten) = net.fronts();
-        assert_eq!(fronts.unsettled, widen(unsettled), "the oldest that has not ended");
-        assert_eq!(fronts.unwritten, widen(unwritten), "the oldest that is not written");
+        assert_eq!(
+            fronts.unsettled,
+            widen(unsettled),
+            "the oldest that has not ended"
+        );
+        assert_eq!(
+            fronts.unwritten,
+            widen(unwritten),
+            "the oldest that is not written"
+        );
         for number in self.checked_to..unsettled {
             let fate = &net.fates[number];
             assert!(fate.gone || fate.settled, "{number} is lost: {fate:?}");
@@ -367,7 +411,8 @@ impl World {
         self.checked_to = unsettled;
     }
 
-    /// With a reader that reads and answers, everything that can still go out does, and every call returns, in bounded time.
+    /// With a reader that reads and answers, everything that can still go out does, and every call
+    /// returns, in bounded time.
     pub(super) fn finish(&mut self) {
         self.net.borrow_mut().reform();
         self.senders.borrow_mut().leave_room();
@@ -398,13 +443,21 @@ impl World {
     fn check_end(&mut self) {
         self.net.borrow_mut().read_old();
         self.act(Act::Read(usize::MAX));
-        assert!(!self.senders.borrow().is_flushing(), "a call of flush never returns");
-        assert!(!self.senders.borrow().is_waiting_to_send(), "a sender waits for ever");
+        assert!(
+            !self.senders.borrow().is_flushing(),
+            "a call of flush never returns"
+        );
+        assert!(
+            !self.senders.borrow().is_waiting_to_send(),
+            "a sender waits for ever"
+        );
         let (net, metrics) = (self.net.borrow(), self.metrics());
         let gone = metrics.dropped.oldest.messages + metrics.failed.total().messages;
         let accepted = metrics.accepted.messages;
         match self.setting.delivery {
-            Delivery::AtMostOnce => assert_eq!(net.read + gone + net.lost, accepted, "nothing else is lost"),
+            Delivery::AtMostOnce => {
+                assert_eq!(net.read + gone + net.lost, accepted, "nothing else is lost")
+            }
             // What was stored may be given up all the same, when the receipt did not come through.
             Delivery::AtLeastOnce => assert!(net.stored + gone >= accepted, "nothing is lost"),
         }

@@ -10,7 +10,8 @@ use uds_ipc::{Level, Reader, Writer};
 
 use super::{Gate, Notes, PATIENCE, SHORT};
 
-/// With which object: the one whose callback it is, or another. A reader's own writer is one that writes to this very reader.
+/// With which object: the one whose callback it is, or another. A reader's own writer is one that
+/// writes to this very reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum On {
     Same,
@@ -161,10 +162,12 @@ impl Cast {
                 format!("{:?}", report.map(|report| report.cut))
             }),
             Act::DropReader(on) => self.reader(on).take().map(let_go),
-            Act::TrySend(on) => self.with_writer(on, |writer| format!("{:?}", writer.try_send(INSIDE))),
-            Act::SendTimeout(on) => {
-                self.with_writer(on, |writer| format!("{:?}", writer.send_timeout(INSIDE, PATIENCE)))
+            Act::TrySend(on) => {
+                self.with_writer(on, |writer| format!("{:?}", writer.try_send(INSIDE)))
             }
+            Act::SendTimeout(on) => self.with_writer(on, |writer| {
+                format!("{:?}", writer.send_timeout(INSIDE, PATIENCE))
+            }),
             Act::Reserve(on) => self.with_writer(on, |writer| {
                 let sent = writer.reserve(INSIDE.len()).and_then(|mut slot| {
                     (&mut slot[..]).write_all(INSIDE).expect("there is room");
@@ -174,7 +177,8 @@ impl Cast {
             }),
             Act::Flush(on) => self.with_writer(on, |writer| {
                 let sent = writer.try_send(INSIDE);
-                // The same reader's handler may be what it is called from, and then it can only time out.
+                // The same reader's handler may be what it is called from, and then it can only
+                // time out.
                 let timeout = if on == On::Same { SHORT } else { PATIENCE };
                 format!("{sent:?}, {:?}", writer.flush(Level::Handled, timeout))
             }),
@@ -184,7 +188,8 @@ impl Cast {
             }),
             Act::DropWriter(on) => self.writer(on).take().map(let_go),
         };
-        self.outcomes.add(outcome.unwrap_or_else(|| "not there".into()));
+        self.outcomes
+            .add(outcome.unwrap_or_else(|| "not there".into()));
     }
 
     fn with_writer(&self, on: On, act: impl FnOnce(&Writer) -> String) -> Option<String> {
@@ -195,5 +200,10 @@ impl Cast {
 fn let_go<T>(object: Arc<T>) -> String {
     let is_last = Arc::strong_count(&object) == 1;
     drop(object);
-    if is_last { "the last dropped" } else { "one dropped" }.into()
+    if is_last {
+        "the last dropped"
+    } else {
+        "one dropped"
+    }
+    .into()
 }

@@ -1,4 +1,5 @@
-//! What the tests share: a socket path each, raw peers, a collecting reader, recorded events, and patience.
+//! What the tests share: a socket path each, raw peers, a collecting reader, recorded events, and
+//! patience.
 
 pub(crate) mod acts;
 
@@ -21,8 +22,8 @@ pub(crate) use crate::patience::{PATIENCE, wait_until};
 use parking_lot::{Condvar, Mutex};
 use tempfile::TempDir;
 use uds_ipc::{
-    Delivery, Handler, Peer, Reader, ReaderBuilder, ReaderEvent, Tally, Writer, WriterBuilder, WriterEvent,
-    WriterMetrics,
+    Delivery, Handler, Peer, Reader, ReaderBuilder, ReaderEvent, Tally, Writer, WriterBuilder,
+    WriterEvent, WriterMetrics,
 };
 
 /// A timeout that a test means to see the end of.
@@ -33,7 +34,12 @@ pub(crate) struct Place(TempDir);
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self(tempfile::Builder::new().prefix("uds").tempdir().expect("a temporary folder"))
+        Self(
+            tempfile::Builder::new()
+                .prefix("uds")
+                .tempdir()
+                .expect("a temporary folder"),
+        )
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -47,8 +53,9 @@ impl Place {
     /// What lies in the folder.
     pub(crate) fn files(&self) -> Vec<String> {
         let entries = self.0.path().read_dir().expect("the folder");
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -56,7 +63,10 @@ impl Place {
 
 /// Runs `act` on a thread of its own, and fails if that does not return in time.
 #[track_caller]
-pub(crate) fn returns<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn returns<T: Send + 'static>(
+    what: &str,
+    act: impl FnOnce() -> T + Send + 'static,
+) -> T {
     let thread = thread::spawn(act);
     wait_until(&format!("{what} returns"), || thread.is_finished());
     thread.join().expect("no panic")
@@ -85,7 +95,9 @@ pub(crate) fn unframe(mut stream: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>) {
     let mut messages = Vec::new();
     loop {
         let mut len = 0;
-        let Some(last) = stream.iter().position(|byte| byte & 0x80 == 0) else { break };
+        let Some(last) = stream.iter().position(|byte| byte & 0x80 == 0) else {
+            break;
+        };
         for (at, byte) in stream[..=last].iter().enumerate() {
             len |= usize::from(byte & 0x7f) << (7 * at);
         }
@@ -105,7 +117,9 @@ pub(crate) struct RawReader {
 
 impl RawReader {
     pub(crate) fn bind(path: &Path) -> Self {
-        Self { listener: UnixListener::bind(path).expect("a listener") }
+        Self {
+            listener: UnixListener::bind(path).expect("a listener"),
+        }
     }
 
     /// Waits for the next connection.
@@ -124,7 +138,12 @@ impl RawReader {
 
     /// Likewise, and takes the frames apart that come on it.
     pub(crate) fn meet(&self) -> RawPeer {
-        RawPeer { stream: self.accept(), rest: Vec::new(), messages: Vec::new(), questions: Vec::new() }
+        RawPeer {
+            stream: self.accept(),
+            rest: Vec::new(),
+            messages: Vec::new(),
+            questions: Vec::new(),
+        }
     }
 
     /// Hangs up on whoever waits, without a look.
@@ -139,7 +158,8 @@ impl RawReader {
     }
 }
 
-/// The reader's end of one connection: takes its frames apart, and answers questions only with what a test tells it to.
+/// The reader's end of one connection: takes its frames apart, and answers questions only with what
+/// a test tells it to.
 pub(crate) struct RawPeer {
     pub(crate) stream: UnixStream,
     /// The beginning of a frame.
@@ -175,14 +195,19 @@ impl RawPeer {
     fn read_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
         while !is_so(self) {
             let count = self.messages.len();
-            assert!(self.read(), "the stream ended after {count} messages, not when {what}");
+            assert!(
+                self.read(),
+                "the stream ended after {count} messages, not when {what}"
+            );
         }
     }
 
     /// Reads until there are `count` messages.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, count: usize) {
-        self.read_until(&format!("there were {count}"), |peer| peer.messages.len() >= count);
+        self.read_until(&format!("there were {count}"), |peer| {
+            peer.messages.len() >= count
+        });
     }
 
     /// Reads until a question stands behind `count` messages.
@@ -196,19 +221,25 @@ impl RawPeer {
     /// Reads until `count` questions were asked.
     #[track_caller]
     pub(crate) fn wait_for_questions(&mut self, count: usize) {
-        self.read_until(&format!("asked {count} times"), |peer| peer.questions.len() >= count);
+        self.read_until(&format!("asked {count} times"), |peer| {
+            peer.questions.len() >= count
+        });
     }
 
     /// Reads the first bytes of a message.
     #[track_caller]
     pub(crate) fn wait_for_a_beginning(&mut self) {
-        self.read_until("a message began", |peer| !(peer.rest.is_empty() && peer.messages.is_empty()));
+        self.read_until("a message began", |peer| {
+            !(peer.rest.is_empty() && peer.messages.is_empty())
+        });
     }
 
     /// Reads until it has more of a message than the prefix of a long one.
     #[track_caller]
     pub(crate) fn wait_for_a_piece(&mut self) {
-        self.read_until("a piece of a message was there", |peer| peer.rest.len() > 10);
+        self.read_until("a piece of a message was there", |peer| {
+            peer.rest.len() > 10
+        });
     }
 
     /// Reads until it has a part of a message.
@@ -243,7 +274,11 @@ pub(crate) fn read_messages(stream: &mut UnixStream, count: usize) -> Vec<Vec<u8
             return messages;
         }
         let len = stream.read(&mut buffer).expect("more bytes");
-        assert!(len > 0, "the stream ended after {} of {count} messages", messages.len());
+        assert!(
+            len > 0,
+            "the stream ended after {} of {count} messages",
+            messages.len()
+        );
         bytes.extend_from_slice(&buffer[..len]);
     }
 }
@@ -340,7 +375,11 @@ impl Notes<String> {
     pub(crate) fn wait_for(&self, text: &str) {
         let start = Instant::now();
         while !self.has(text) {
-            assert!(start.elapsed() < PATIENCE, "waited in vain for {text:?} in {:#?}", self.all());
+            assert!(
+                start.elapsed() < PATIENCE,
+                "waited in vain for {text:?} in {:#?}",
+                self.all()
+            );
             thread::park_timeout(Duration::from_micros(200));
         }
     }
@@ -358,7 +397,10 @@ impl Collector {
         Self::start_with(path, |builder| builder)
     }
 
-    pub(crate) fn start_with(path: &Path, set: impl FnOnce(ReaderBuilder) -> ReaderBuilder) -> Self {
+    pub(crate) fn start_with(
+        path: &Path,
+        set: impl FnOnce(ReaderBuilder) -> ReaderBuilder,
+    ) -> Self {
         let (messages, events) = (Notes::new(), Notes::new());
         let builder = Reader::builder(path).on_event(events.observer::<ReaderEvent>());
         let notes = messages.clone();
@@ -369,7 +411,11 @@ impl Collector {
                 Ok::<(), io::Error>(())
             })
             .expect("a reader");
-        Self { reader, messages, events }
+        Self {
+            reader,
+            messages,
+            events,
+        }
     }
 
     #[track_caller]
@@ -384,7 +430,10 @@ impl Collector {
         let report = self.reader.shutdown(PATIENCE).expect("not in a callback");
         assert_eq!(report.cut, 0, "every connection was read to its end");
         assert_eq!(report.metrics.open, 0);
-        assert_eq!(usize::try_from(report.metrics.received.messages).unwrap(), self.messages.len());
+        assert_eq!(
+            usize::try_from(report.metrics.received.messages).unwrap(),
+            self.messages.len()
+        );
         self.messages.all()
     }
 }
@@ -411,7 +460,8 @@ pub(crate) fn send_all(writer: &Writer, messages: &[Vec<u8>]) {
     }
 }
 
-/// The equation that must hold at rest: every message that was accepted has ended one way, or waits.
+/// The equation that must hold at rest: every message that was accepted has ended one way, or
+/// waits.
 #[track_caller]
 pub(crate) fn assert_balanced(writer: &Writer) {
     assert_sum(&writer.metrics(), |metrics| metrics.sent);
@@ -473,7 +523,9 @@ impl WatchedThread {
     /// Waits until the thread does not run at all for a while.
     #[track_caller]
     pub(crate) fn wait_for_rest(&self) {
-        let Some(thread) = self.0.all().pop() else { return skip("no /proc/thread-self") };
+        let Some(thread) = self.0.all().pop() else {
+            return skip("no /proc/thread-self");
+        };
         let file = Path::new("/proc").join(thread).join("schedstat");
         let has_run = || fs::read_to_string(&file).ok();
         if has_run().is_none() {
@@ -489,7 +541,9 @@ impl WatchedThread {
 
 /// Numbered messages, to see gaps, repeats and order.
 pub(crate) fn numbered(count: usize) -> Vec<Vec<u8>> {
-    (0..count).map(|number| format!("message {number}").into_bytes()).collect()
+    (0..count)
+        .map(|number| format!("message {number}").into_bytes())
+        .collect()
 }
 
 /// Holds up those who come to it, until it is opened.
@@ -515,10 +569,12 @@ impl Gate {
     }
 }
 
-/// What a handler was called with: the connection's number, and the message, `<opened>`, `<batch end>` or `<closed>`.
+/// What a handler was called with: the connection's number, and the message, `<opened>`, `<batch
+/// end>` or `<closed>`.
 pub(crate) type Call = (u64, String);
 
-/// A handler that notes its calls and does what a message begins with: `block` (at the gate), `fail` or `panic`.
+/// A handler that notes its calls and does what a message begins with: `block` (at the gate),
+/// `fail` or `panic`.
 pub(crate) struct Script {
     pub(crate) calls: Notes<Call>,
     pub(crate) gate: Gate,
@@ -534,7 +590,11 @@ impl Handler for Script {
             self.gate.pass();
         }
         assert!(!text.starts_with("panic"), "the handler says {text}");
-        if text.starts_with("fail") { Err(format!("the handler says {text}")) } else { Ok(()) }
+        if text.starts_with("fail") {
+            Err(format!("the handler says {text}"))
+        } else {
+            Ok(())
+        }
     }
 
     fn batch_end(&self, peer: &Peer) -> Result<(), String> {
@@ -564,12 +624,27 @@ impl Scripted {
         Self::start_with(path, |builder| builder)
     }
 
-    pub(crate) fn start_with(path: &Path, set: impl FnOnce(ReaderBuilder) -> ReaderBuilder) -> Self {
+    pub(crate) fn start_with(
+        path: &Path,
+        set: impl FnOnce(ReaderBuilder) -> ReaderBuilder,
+    ) -> Self {
         let (calls, gate, events) = (Notes::new(), Gate::new(), Notes::new());
         let builder = set(Reader::builder(path).on_event(events.observer::<ReaderEvent>()));
-        let handler = Script { calls: calls.clone(), gate: gate.clone() };
-        let reader = builder.bind().expect("a socket").start_handler(handler).expect("a reader");
-        Self { reader, calls, gate, events }
+        let handler = Script {
+            calls: calls.clone(),
+            gate: gate.clone(),
+        };
+        let reader = builder
+            .bind()
+            .expect("a socket")
+            .start_handler(handler)
+            .expect("a reader");
+        Self {
+            reader,
+            calls,
+            gate,
+            events,
+        }
     }
 
     /// How often the handler was called with that message, on any connection.
@@ -580,13 +655,18 @@ impl Scripted {
     /// Waits until the handler has been called with that message `count` times.
     #[track_caller]
     pub(crate) fn wait_for(&self, message: &str, count: usize) {
-        wait_until(&format!("{message:?} has come {count} times"), || self.count(message) >= count);
+        wait_until(&format!("{message:?} has come {count} times"), || {
+            self.count(message) >= count
+        });
     }
 
     /// What came on one connection, in order.
     pub(crate) fn calls_of(&self, connection: u64) -> Vec<String> {
         let calls = self.calls.all().into_iter();
-        calls.filter(|(number, _)| *number == connection).map(|(_, call)| call).collect()
+        calls
+            .filter(|(number, _)| *number == connection)
+            .map(|(_, call)| call)
+            .collect()
     }
 }
 
@@ -608,22 +688,32 @@ const CHILD_PATH: &str = "UDS_IPC_TEST_PATH";
 impl Child {
     /// Starts a process, and notes the lines that it prints.
     pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
         let lines = Notes::new();
         let (notes, output) = (lines.clone(), process.stdout.take().expect("it is piped"));
         thread::spawn(move || {
-            BufReader::new(output).lines().map_while(Result::ok).for_each(|line| notes.add(line));
+            BufReader::new(output)
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| notes.add(line));
         });
         Ok(Self { process, lines })
     }
 
-    /// How to run the test `name` again, in a process of its own, where [`Child::path`] is `path`. `setup` is done first, by a
-    /// shell.
+    /// How to run the test `name` again, in a process of its own, where [`Child::path`] is `path`.
+    /// `setup` is done first, by a shell.
     pub(crate) fn test(name: &str, path: &Path, setup: &str) -> Command {
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("{setup}\nexec \"$0\" \"$@\""));
+        command
+            .arg("-c")
+            .arg(format!("{setup}\nexec \"$0\" \"$@\""));
         command.arg(env::current_exe().expect("a path"));
-        command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD_PATH, path);
+        command
+            .args([name, "--exact", "--nocapture", "--test-threads=1"])
+            .env(CHILD_PATH, path);
         command
     }
 
@@ -638,7 +728,8 @@ impl Child {
         writeln!(io::stdout(), "\n{line}").expect("somebody listens");
     }
 
-    /// In such a process: waits until the test that started it has ended or calls [`Child::finish`].
+    /// In such a process: waits until the test that started it has ended or calls
+    /// [`Child::finish`].
     pub(crate) fn wait_for_end() {
         let _ = io::stdin().read_to_end(&mut Vec::new());
     }
@@ -655,7 +746,12 @@ impl Child {
 
     /// Writes a line to its standard input.
     pub(crate) fn go_on(&mut self) {
-        self.process.stdin.as_mut().expect("it is piped").write_all(b"go on\n").expect("it listens");
+        self.process
+            .stdin
+            .as_mut()
+            .expect("it is piped")
+            .write_all(b"go on\n")
+            .expect("it listens");
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
@@ -671,7 +767,11 @@ impl Child {
             status = self.process.try_wait().expect("a process");
             status.is_some()
         });
-        assert!(status.is_some_and(|status| status.success()), "{status:?} after {:#?}", self.lines.all());
+        assert!(
+            status.is_some_and(|status| status.success()),
+            "{status:?} after {:#?}",
+            self.lines.all()
+        );
     }
 }
 
@@ -685,14 +785,20 @@ impl Drop for Child {
 /// A figure of a process in KiB, as Linux tells it.
 pub(crate) fn memory(process: u32, figure: &str) -> usize {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with(figure)).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with(figure))
+        .unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Runs a Python program, for what the standard library of Rust has no call for. `None`, said aloud, where there is no Python.
+/// Runs a Python program, for what the standard library of Rust has no call for. `None`, said
+/// aloud, where there is no Python.
 pub(crate) fn python(program: &str, args: &[&OsStr]) -> Option<Child> {
     let child = Child::start(Command::new("python3").arg("-c").arg(program).args(args));
-    child.inspect_err(|error| skip(&format!("no python3: {error}"))).ok()
+    child
+        .inspect_err(|error| skip(&format!("no python3: {error}")))
+        .ok()
 }
 
 /// That a process hardly runs for a while, though others may keep this one waiting.
@@ -700,12 +806,18 @@ pub(crate) fn python(program: &str, args: &[&OsStr]) -> Option<Child> {
 pub(crate) fn assert_rests(process: u32) {
     let (start, before) = (Instant::now(), cpu_time(process));
     let_pass(Duration::from_millis(500));
-    let used = cpu_time(process).zip(before).map(|(now, before)| now.saturating_sub(before));
+    let used = cpu_time(process)
+        .zip(before)
+        .map(|(now, before)| now.saturating_sub(before));
     let time = start.elapsed();
-    assert!(used.is_none_or(|used| used <= time / 4), "it was at work for {used:?} of {time:?}");
+    assert!(
+        used.is_none_or(|used| used <= time / 4),
+        "it was at work for {used:?} of {time:?}"
+    );
 }
 
-/// The time for which a process has been at work so far, in hundredths of a second. Only Linux tells.
+/// The time for which a process has been at work so far, in hundredths of a second. Only Linux
+/// tells.
 fn cpu_time(process: u32) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // Behind the program's name, which may have anything in it: for itself, and in the kernel.
@@ -730,7 +842,8 @@ except ConnectionError:
 sys.stdin.read()
 ";
 
-/// A process of another user, uid 4242 and gid 4343, that sends one message to `address`, where that can be.
+/// A process of another user, uid 4242 and gid 4343, that sends one message to `address`, where
+/// that can be.
 pub(crate) fn stranger(place: &Place, address: &OsStr) -> Option<Child> {
     // A folder that we make has our effective user.
     if fs::metadata(place.path(".")).unwrap().uid() != 0 {
@@ -739,13 +852,22 @@ pub(crate) fn stranger(place: &Place, address: &OsStr) -> Option<Child> {
     }
     fs::set_permissions(place.path("."), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new("python3");
-    command.arg("-c").arg(ONE_MESSAGE).arg(address).uid(4_242).gid(4_343);
+    command
+        .arg("-c")
+        .arg(ONE_MESSAGE)
+        .arg(address)
+        .uid(4_242)
+        .gid(4_343);
     let child = Child::start(command.stderr(Stdio::null()));
     let is_up = |child: &mut Child| {
-        wait_until("Python is up", || child.lines.has("up") || child.has_ended());
+        wait_until("Python is up", || {
+            child.lines.has("up") || child.has_ended()
+        });
         child.lines.has("up")
     };
-    let child = child.ok().and_then(|mut child| is_up(&mut child).then_some(child));
+    let child = child
+        .ok()
+        .and_then(|mut child| is_up(&mut child).then_some(child));
     if child.is_none() {
         skip("no python3 for another user");
     }
@@ -756,7 +878,9 @@ pub(crate) fn stranger(place: &Place, address: &OsStr) -> Option<Child> {
 pub(crate) fn ended_as(user: u32, command: &mut Command) -> Option<Child> {
     let child = Child::start(command.uid(user).gid(user));
     let cannot = "this program cannot be run by another user";
-    let mut child = child.inspect_err(|error| skip(&format!("{cannot}: {error}"))).ok()?;
+    let mut child = child
+        .inspect_err(|error| skip(&format!("{cannot}: {error}")))
+        .ok()?;
     wait_until("it ends", || child.has_ended());
     if child.lines.len() == 0 {
         skip(cannot);

@@ -21,14 +21,20 @@ const SOCKET: &str = "[Socket]\nListenStream=/run/x.sock\n";
 /// How often the collector is ended while messages come. One more lives to the end.
 const ENDS: usize = 30;
 
-/// The parts: a collector, and who sends to it as fast as it can until there is a file called `enough`.
+/// The parts: a collector, and who sends to it as fast as it can until there is a file called
+/// `enough`.
 fn play(place: &Path, delivery: Delivery) {
     if part() == "collect" {
         return collect(place);
     }
-    let writer = Writer::builder("/run/x.sock").delivery(delivery).backoff_min(Duration::from_millis(1));
-    // It waits in systemd's backlog meanwhile, however slow the machine: to give that connection up would leave half a message in it.
-    let writer = writer.backoff_max(Duration::from_millis(5)).write_timeout(PATIENCE);
+    let writer = Writer::builder("/run/x.sock")
+        .delivery(delivery)
+        .backoff_min(Duration::from_millis(1));
+    // It waits in systemd's backlog meanwhile, however slow the machine: to give that connection up
+    // would leave half a message in it.
+    let writer = writer
+        .backoff_max(Duration::from_millis(5))
+        .write_timeout(PATIENCE);
     let writer = Arc::new(writer.start().unwrap());
     let load = Load::start(&writer);
     while !place.join("enough").exists() {
@@ -40,7 +46,14 @@ fn play(place: &Path, delivery: Delivery) {
     }
     let report = writer.shutdown(PATIENCE).unwrap();
     let metrics = report.metrics;
-    assert_eq!((metrics.accepted.messages, metrics.sent, report.left.messages), (sent, metrics.accepted, 0));
+    assert_eq!(
+        (
+            metrics.accepted.messages,
+            metrics.sent,
+            report.left.messages
+        ),
+        (sent, metrics.accepted, 0)
+    );
     assert_eq!(metrics.failed.total().messages, 0);
     if delivery == Delivery::AtMostOnce {
         assert_eq!((metrics.resent.messages, metrics.lost_with_unread), (0, 0));
@@ -50,7 +63,9 @@ fn play(place: &Path, delivery: Delivery) {
 
 fn collect(place: &Path) {
     let mut signals = Signals::new([SIGTERM]).unwrap();
-    let process = (0..=ENDS).take_while(|process| file_of(place, *process).exists()).count();
+    let process = (0..=ENDS)
+        .take_while(|process| file_of(place, *process).exists())
+        .count();
     let service = Service::start([keep(place, process, Duration::MAX)]);
     signals.forever().next();
     for report in service.shutdown(PATIENCE).unwrap() {
@@ -59,11 +74,16 @@ fn collect(place: &Path) {
     File::create(place.join(format!("good end of {process}"))).unwrap();
 }
 
-/// Ends a collector again and again while messages come. Says how many messages were sent, and how many of them came again.
+/// Ends a collector again and again while messages come. Says how many messages were sent, and how
+/// many of them came again.
 fn outlive(test: &'static str, end: &str, check: &str) -> Option<(u64, u64)> {
     let machine = Machine::new(test);
     machine.unit("x.socket", SOCKET);
-    machine.role("x.service", "collect", "Restart=always\nRestartSec=0\n[Unit]\nStartLimitIntervalSec=0");
+    machine.role(
+        "x.service",
+        "collect",
+        "Restart=always\nRestartSec=0\n[Unit]\nStartLimitIntervalSec=0",
+    );
     let booted = machine.run(&format!(
         r#"
         systemctl start x.socket
@@ -85,17 +105,27 @@ fn outlive(test: &'static str, end: &str, check: &str) -> Option<(u64, u64)> {
     if !booted {
         return None;
     }
-    let sent: u64 = fs::read_to_string(machine.place().join("sent")).unwrap().parse().unwrap();
-    Some((sent, repeats(received_by(&machine.place(), ENDS + 1).concat(), 0..sent)))
+    let sent: u64 = fs::read_to_string(machine.place().join("sent"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    Some((
+        sent,
+        repeats(received_by(&machine.place(), ENDS + 1).concat(), 0..sent),
+    ))
 }
 
 #[test]
 fn thirty_restarts_lose_nothing_and_repeat_nothing_at_most_once() {
-    const NAME: &str = "systemd::delivery::thirty_restarts_lose_nothing_and_repeat_nothing_at_most_once";
+    const NAME: &str =
+        "systemd::delivery::thirty_restarts_lose_nothing_and_repeat_nothing_at_most_once";
     if let Some(place) = stage() {
         return play(&place, Delivery::AtMostOnce);
     }
-    let check = format!("must [ $(ls /box/place/good* | wc --lines) = {} ]", ENDS + 1);
+    let check = format!(
+        "must [ $(ls /box/place/good* | wc --lines) = {} ]",
+        ENDS + 1
+    );
     if let Some((_, repeats)) = outlive(NAME, "systemctl restart x.service", &check) {
         assert_eq!(repeats, 0);
     }
@@ -108,9 +138,11 @@ fn thirty_kills_lose_nothing_at_least_once() {
     if let Some(place) = stage() {
         return play(&place, Delivery::AtLeastOnce);
     }
-    if let Some((sent, repeats)) =
-        outlive(NAME, "systemctl kill --kill-whom=main --signal=KILL x.service", "")
-    {
+    if let Some((sent, repeats)) = outlive(
+        NAME,
+        "systemctl kill --kill-whom=main --signal=KILL x.service",
+        "",
+    ) {
         println!("{sent} messages, {repeats} came again");
     }
 }

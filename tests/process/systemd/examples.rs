@@ -76,7 +76,11 @@ fn the_units_are_valid_and_well_confined() {
     machine.install_example("collector");
     machine.install_example("emitter");
     machine.example_units(&units);
-    let services: Vec<_> = units.iter().filter(|unit| unit.ends_with(".service")).copied().collect();
+    let services: Vec<_> = units
+        .iter()
+        .filter(|unit| unit.ends_with(".service"))
+        .copied()
+        .collect();
     machine.run(&format!(
         r#"
         {INSTALL}

@@ -21,13 +21,19 @@ use crate::stage::{PATIENCE, SHORT, part, stage, wait_until};
 fn say(path: &str, messages: &str) {
     let mut stream = UnixStream::connect(path).unwrap();
     for message in messages.split(' ') {
-        stream.write_all(&[&[u8::try_from(message.len()).unwrap()], message.as_bytes()].concat()).unwrap();
+        stream
+            .write_all(&[&[u8::try_from(message.len()).unwrap()], message.as_bytes()].concat())
+            .unwrap();
     }
 }
 
 /// Appends each message to a file of the name.
 fn note(place: &Path, name: &str) -> impl Fn(&[u8]) -> std::io::Result<()> + Send + Sync + 'static {
-    let file = fs::File::options().create(true).append(true).open(place.join(name)).unwrap();
+    let file = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(place.join(name))
+        .unwrap();
     move |message| (&file).write_all(&[message, b"\n"].concat())
 }
 
@@ -46,7 +52,11 @@ fn a_service_is_active_once_it_is_ready_and_reloads() {
     if let Some(place) = stage() {
         let mut signals = Signals::new([SIGTERM, SIGHUP]).unwrap();
         exists(&place, "go");
-        let reader = Reader::builder("/run/x.sock").bind().unwrap().start(note(&place, "noted")).unwrap();
+        let reader = Reader::builder("/run/x.sock")
+            .bind()
+            .unwrap()
+            .start(note(&place, "noted"))
+            .unwrap();
         let service = Service::start([reader]);
         while signals.forever().next() == Some(SIGHUP) {
             service.reload(|| exists(&place, "reloaded"));
@@ -87,7 +97,9 @@ fn two_readers_of_a_service_have_a_socket_each() {
         let mut signals = Signals::new([SIGTERM]).unwrap();
         // Not in the order of the units.
         let readers = ["metrics", "logs"].map(|name| {
-            let bound = Reader::builder("/run/own.sock").activation(Activation::Named(name.into())).bind();
+            let bound = Reader::builder("/run/own.sock")
+                .activation(Activation::Named(name.into()))
+                .bind();
             bound.unwrap().start(note(&place, name)).unwrap()
         });
         let service = Service::start(readers);
@@ -125,15 +137,17 @@ fn two_readers_of_a_service_have_a_socket_each() {
 
 #[test]
 fn a_collector_that_hangs_is_restarted_by_the_watchdog_and_a_slow_one_is_not() {
-    const NAME: &str =
-        "systemd::life_cycle::a_collector_that_hangs_is_restarted_by_the_watchdog_and_a_slow_one_is_not";
+    const NAME: &str = "systemd::life_cycle::a_collector_that_hangs_is_restarted_by_the_watchdog_and_a_slow_one_is_not";
     if let Some(place) = stage() {
         match part().split_once('=') {
             Some((path, messages)) => return say(path, messages),
             None => assert_eq!(part(), "serve"),
         }
         let mut signals = Signals::new([SIGTERM]).unwrap();
-        let bound = Reader::builder("/run/x.sock").max_threads(2).bind().unwrap();
+        let bound = Reader::builder("/run/x.sock")
+            .max_threads(2)
+            .bind()
+            .unwrap();
         let note = note(&place, "noted");
         let reader = bound.start(move |message| {
             match message {
@@ -151,7 +165,11 @@ fn a_collector_that_hangs_is_restarted_by_the_watchdog_and_a_slow_one_is_not() {
     let machine = Machine::new(NAME);
     machine.unit("x.socket", "[Socket]\nListenStream=/run/x.sock\n");
     // A core is written when the watchdog aborts, unless that is forbidden.
-    machine.role("x.service", "serve", "WatchdogSec=2s\nRestart=on-failure\nRestartSec=0\nLimitCORE=0");
+    machine.role(
+        "x.service",
+        "serve",
+        "WatchdogSec=2s\nRestart=on-failure\nRestartSec=0\nLimitCORE=0",
+    );
     machine.run(
         r#"
         systemctl start x.socket
@@ -187,7 +205,10 @@ fn a_service_that_may_not_accept_says_so_and_rests() {
         let builder = Reader::builder("/run/x.sock").on_event(move |event| {
             note_event(event.to_string().as_bytes()).unwrap();
         });
-        let reader = builder.bind().unwrap().start(|_| Ok::<(), std::io::Error>(()));
+        let reader = builder
+            .bind()
+            .unwrap()
+            .start(|_| Ok::<(), std::io::Error>(()));
         let service = Service::start([reader.unwrap()]);
         signals.forever().next();
         // Nor can it be served who waits.
@@ -229,18 +250,21 @@ fn a_stop_that_drains_for_long_is_waited_for_and_one_that_hangs_is_not() {
         }
         let mut signals = Signals::new([SIGTERM]).unwrap();
         let (note, handled) = (note(&place, "noted"), Arc::new(AtomicU64::new(0)));
-        let reader = Reader::builder("/run/x.sock").bind().unwrap().start(move |message| {
-            if message == b"hang" {
-                loop {
-                    thread::park();
+        let reader = Reader::builder("/run/x.sock")
+            .bind()
+            .unwrap()
+            .start(move |message| {
+                if message == b"hang" {
+                    loop {
+                        thread::park();
+                    }
                 }
-            }
-            // The first comes at once.
-            if handled.fetch_add(1, Ordering::Relaxed) > 0 {
-                thread::park_timeout(Duration::from_millis(500));
-            }
-            note(message)
-        });
+                // The first comes at once.
+                if handled.fetch_add(1, Ordering::Relaxed) > 0 {
+                    thread::park_timeout(Duration::from_millis(500));
+                }
+                note(message)
+            });
         let service = Service::start([reader.unwrap()]);
         return wait_for_stop(&mut signals, &service);
     }

@@ -44,7 +44,10 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn new(test: &'static str) -> Self {
-        let machine = Self { folder: TempDir::with_prefix("uds").unwrap(), test };
+        let machine = Self {
+            folder: TempDir::with_prefix("uds").unwrap(),
+            test,
+        };
         for name in ["units", "bin", "place"] {
             fs::create_dir(machine.folder.path().join(name)).unwrap();
         }
@@ -61,7 +64,9 @@ impl Machine {
     pub(super) fn install(&self, name: &str, program: &Path) {
         let to = self.folder.path().join("bin").join(name);
         // A program is large: it is copied only where it must be.
-        fs::hard_link(program, &to).or_else(|_| fs::copy(program, &to).map(drop)).unwrap();
+        fs::hard_link(program, &to)
+            .or_else(|_| fs::copy(program, &to).map(drop))
+            .unwrap();
     }
 
     /// Likewise one of the examples, which `cargo test` builds.
@@ -78,12 +83,15 @@ impl Machine {
     /// Installs units of examples/systemd.
     pub(super) fn example_units(&self, names: &[&str]) {
         for name in names {
-            let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/systemd").join(name);
+            let unit = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("examples/systemd")
+                .join(name);
             self.unit(name, &fs::read_to_string(unit).unwrap());
         }
     }
 
-    /// A service that plays a role of the test, and is as long in the state `activating` as it has not said that it is ready.
+    /// A service that plays a role of the test, and is as long in the state `activating` as it has
+    /// not said that it is ready.
     pub(super) fn role(&self, name: &str, part: &str, more: &str) {
         let test = self.test;
         self.unit(
@@ -95,20 +103,34 @@ impl Machine {
         );
     }
 
-    /// Boots, runs the script, and fails if that does. False, said aloud, where no machine can be booted.
+    /// Boots, runs the script, and fails if that does. False, said aloud, where no machine can be
+    /// booted.
     #[track_caller]
     #[expect(clippy::print_stderr, reason = "a test that skips itself says so")]
     pub(super) fn run(&self, script: &str) -> bool {
-        let script = format!("TEST={}\n{PRELUDE}\n{script}\necho the end is reached\n", self.test);
+        let script = format!(
+            "TEST={}\n{PRELUDE}\n{script}\necho the end is reached\n",
+            self.test
+        );
         fs::write(self.folder.path().join("script"), script).unwrap();
         let boot = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/systemd/boot");
-        let output = Command::new(boot).arg(self.folder.path()).stdin(Stdio::null()).output().unwrap();
+        let output = Command::new(boot)
+            .arg(self.folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        if output.status.code() == Some(CANNOT) && env::var_os(MUST).is_none_or(|must| must != "must") {
+        if output.status.code() == Some(CANNOT)
+            && env::var_os(MUST).is_none_or(|must| must != "must")
+        {
             eprintln!("skipped: {said}");
             return false;
         }
-        assert!(output.status.success() && said.contains("the end is reached"), "{}: {said}", output.status);
+        assert!(
+            output.status.success() && said.contains("the end is reached"),
+            "{}: {said}",
+            output.status
+        );
         true
     }
 }

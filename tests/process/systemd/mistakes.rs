@@ -8,7 +8,10 @@ use super::machine::Machine;
 use crate::stage::stage;
 
 #[test]
-#[expect(clippy::print_stderr, reason = "the service's log is its standard error")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the service's log is its standard error"
+)]
 fn a_socket_of_another_kind_is_an_error_that_names_the_setting_to_change() {
     const NAME: &str =
         "systemd::mistakes::a_socket_of_another_kind_is_an_error_that_names_the_setting_to_change";
@@ -26,22 +29,43 @@ fn a_socket_of_another_kind_is_an_error_that_names_the_setting_to_change() {
     let machine = Machine::new(NAME);
     let mut script = String::new();
     for (name, listen, advice) in [
-        ("xdatagram", "ListenDatagram=/run/a", "needs ListenStream= in the place of ListenDatagram="),
+        (
+            "xdatagram",
+            "ListenDatagram=/run/a",
+            "needs ListenStream= in the place of ListenDatagram=",
+        ),
         (
             "xpackets",
             "ListenSequentialPacket=/run/b",
             "needs ListenStream= in the place of ListenSequentialPacket=",
         ),
-        ("xnetwork", "ListenStream=127.0.0.1:4711", "needs a path or @name, not an address or a port"),
-        ("xpipe", "ListenFIFO=/run/c", "a named pipe: it must come from ListenStream="),
-        ("xaccepted", "ListenStream=/run/d\nAccept=yes", "needs Accept=no in the place of Accept=yes"),
+        (
+            "xnetwork",
+            "ListenStream=127.0.0.1:4711",
+            "needs a path or @name, not an address or a port",
+        ),
+        (
+            "xpipe",
+            "ListenFIFO=/run/c",
+            "a named pipe: it must come from ListenStream=",
+        ),
+        (
+            "xaccepted",
+            "ListenStream=/run/d\nAccept=yes",
+            "needs Accept=no in the place of Accept=yes",
+        ),
     ] {
         let is_accepted = listen.contains("Accept");
         let output = format!("StandardError=append:/run/{name}.log");
         machine.unit(&format!("{name}.socket"), &format!("[Socket]\n{listen}\n"));
-        machine.role(&format!("{name}{}.service", if is_accepted { "@" } else { "" }), name, &output);
+        machine.role(
+            &format!("{name}{}.service", if is_accepted { "@" } else { "" }),
+            name,
+            &output,
+        );
         let start = if is_accepted {
-            "python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"/run/d\")'".to_owned()
+            "python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"/run/d\")'"
+                .to_owned()
         } else {
             format!("systemctl start --no-block {name}.service")
         };

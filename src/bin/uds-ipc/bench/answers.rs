@@ -7,7 +7,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-/// The longest time that a histogram holds, in nanoseconds: a minute. What is longer counts as that.
+/// The longest time that a histogram holds, in nanoseconds: a minute. What is longer counts as
+/// that.
 const LONGEST: u64 = 60_000_000_000;
 
 #[derive(Debug)]
@@ -38,7 +39,10 @@ impl Answer {
         match self {
             Self::Ready => json!("ready"),
             Self::Failed(problem) => json!({ "failed": problem }),
-            Self::Received(Received { processor_time, latency }) => {
+            Self::Received(Received {
+                processor_time,
+                latency,
+            }) => {
                 let recorded = latency.iter_recorded();
                 let buckets: Vec<_> = recorded
                     .map(|bucket| json!([bucket.value_iterated_to(), bucket.count_at_value()]))
@@ -59,12 +63,16 @@ impl Answer {
         if let Some(problem) = value.get("failed") {
             return Some(Self::Failed(problem.as_str()?.to_owned()));
         }
-        let processor_time = Duration::try_from_secs_f64(value.get("processor_time")?.as_f64()?).ok()?;
+        let processor_time =
+            Duration::try_from_secs_f64(value.get("processor_time")?.as_f64()?).ok()?;
         let mut latency = histogram();
         for bucket in value.get("latency")?.as_array()? {
             latency.saturating_record_n(bucket.get(0)?.as_u64()?, bucket.get(1)?.as_u64()?);
         }
-        Some(Self::Received(Received { processor_time, latency }))
+        Some(Self::Received(Received {
+            processor_time,
+            latency,
+        }))
     }
 }
 
@@ -84,7 +92,10 @@ mod tests {
         for value in [0, 1, 100, 12_345, 12_345, u64::MAX] {
             latency.saturating_record(value);
         }
-        let received = || Received { processor_time: Duration::from_millis(1500), latency: latency.clone() };
+        let received = || Received {
+            processor_time: Duration::from_millis(1500),
+            latency: latency.clone(),
+        };
         let said = Answer::Received(received()).to_json().to_string();
         assert!(
             matches!(Answer::parse(&said), Some(Answer::Received(heard)) if heard == received()),
@@ -94,7 +105,12 @@ mod tests {
         assert!(
             matches!(Answer::parse(r#"{"failed":"x"}"#), Some(Answer::Failed(problem)) if problem == "x")
         );
-        for no_answer in ["", "{}", "\"steady\"", r#"{"processor_time":-1,"latency":[]}"#] {
+        for no_answer in [
+            "",
+            "{}",
+            "\"steady\"",
+            r#"{"processor_time":-1,"latency":[]}"#,
+        ] {
             assert!(Answer::parse(no_answer).is_none(), "{no_answer}");
         }
     }

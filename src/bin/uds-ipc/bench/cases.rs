@@ -17,7 +17,8 @@ pub(super) const PACED_SIZE: usize = 100;
 /// From this length on the crate's writer is given owned messages.
 pub(super) const OWNED_SIZE: usize = 10 * 1024;
 
-/// How many bytes wait at most to be sent, of throughput: what a processor's cache holds. All contenders with a queue have the same bound.
+/// How many bytes wait at most to be sent, of throughput: what a processor's cache holds. All
+/// contenders with a queue have the same bound.
 pub(super) const QUEUE_SIZE: usize = 2 * 1024 * 1024;
 
 /// What the throughput gets of the whole time; the paced messages have the rest.
@@ -76,7 +77,11 @@ impl Plan {
     pub(super) fn new(sizes: &[usize], producers: &[usize], time: Duration) -> Self {
         let cases: Vec<_> = sizes
             .iter()
-            .flat_map(|&size| producers.iter().map(move |&producers| Case { size, producers }))
+            .flat_map(|&size| {
+                producers
+                    .iter()
+                    .map(move |&producers| Case { size, producers })
+            })
             .collect();
         // Three contenders take turns in each case.
         let each = time.as_secs_f64() * THROUGHPUT_SHARE / float_of(cases.len() * 3);
@@ -85,7 +90,12 @@ impl Plan {
         let divisor = u32::try_from(rounds).unwrap_or(1);
         // Two of them take turns at each rate: the crate and the bare channel.
         let paced = time.mul_f64((1.0 - THROUGHPUT_SHARE) / float_of(RATES.len() * 2));
-        Self { cases, rounds, turn: Duration::from_secs_f64(each) / divisor, paced_turn: paced / divisor }
+        Self {
+            cases,
+            rounds,
+            turn: Duration::from_secs_f64(each) / divisor,
+            paced_turn: paced / divisor,
+        }
     }
 
     /// How many turns there are, each of a case or a rate: what the progress counts.
@@ -102,20 +112,33 @@ mod tests {
 
     #[test]
     fn a_plan_takes_the_time_that_it_has_and_is_never_below_seven_rounds() {
-        for (seconds, sizes) in [(0.5, &[16, 1000][..]), (45.0, &[16, 100, 1024]), (2000.0, &[16])] {
+        for (seconds, sizes) in [
+            (0.5, &[16, 1000][..]),
+            (45.0, &[16, 100, 1024]),
+            (2000.0, &[16]),
+        ] {
             let time = Duration::from_secs_f64(seconds);
             let plan = Plan::new(sizes, &[1, 4], time);
-            assert!((7..=31).contains(&plan.rounds) && plan.rounds % 2 == 1, "{plan:?}");
+            assert!(
+                (7..=31).contains(&plan.rounds) && plan.rounds % 2 == 1,
+                "{plan:?}"
+            );
             let rounds = u32::try_from(plan.rounds).unwrap();
             let cases = u32::try_from(plan.cases.len()).unwrap();
             let planned = plan.turn * rounds * 3 * cases + plan.paced_turn * rounds * 6;
-            assert!(planned.abs_diff(time) < time / 100, "{planned:?} of {time:?}");
+            assert!(
+                planned.abs_diff(time) < time / 100,
+                "{planned:?} of {time:?}"
+            );
         }
     }
 
     #[test]
     fn a_frame_is_the_message_and_its_prefix() {
         let len = |size| Case { size, producers: 1 }.frame_len();
-        assert_eq!((len(1), len(127), len(128), len(102_400)), (2, 128, 130, 102_403));
+        assert_eq!(
+            (len(1), len(127), len(128), len(102_400)),
+            (2, 128, 130, 102_403)
+        );
     }
 }

@@ -12,7 +12,8 @@ use nix::time::{ClockId, clock_gettime};
 /// From this rate on the wait for the next message spins: a sleep is too coarse.
 const SPIN_RATE: u32 = 100_000;
 
-/// The monotonic clock in nanoseconds: all processes of a machine read the same, unlike an `Instant`.
+/// The monotonic clock in nanoseconds: all processes of a machine read the same, unlike an
+/// `Instant`.
 pub(super) fn now() -> u64 {
     // The clock is always there: a failure would be a fault of the call.
     clock_gettime(ClockId::CLOCK_MONOTONIC)
@@ -34,7 +35,8 @@ pub(super) fn processor_time() -> Duration {
     })
 }
 
-/// What it costs to read the clock twice, as each hand-off does: the median of many, in nanoseconds.
+/// What it costs to read the clock twice, as each hand-off does: the median of many, in
+/// nanoseconds.
 pub(super) fn overhead() -> u64 {
     let mut times: Vec<_> = (0..10_001)
         .map(|_| {
@@ -46,7 +48,8 @@ pub(super) fn overhead() -> u64 {
     times.get(times.len() / 2).copied().unwrap_or(0)
 }
 
-/// When each message of a rate is due: a schedule, so that one that is late does not delay all after it.
+/// When each message of a rate is due: a schedule, so that one that is late does not delay all
+/// after it.
 #[derive(Debug)]
 pub(super) struct Pace {
     start: u64,

@@ -22,14 +22,19 @@ pub(super) enum Failure {
     Silent,
     #[error("the reader's process said what is no answer: {0}")]
     NoAnswer(String),
-    #[error("the writer connected {0} times in one turn, which is no measure: is this machine too busy?")]
+    #[error(
+        "the writer connected {0} times in one turn, which is no measure: is this machine too busy?"
+    )]
     Reconnected(u64),
     #[error("the connection of the hand-written sender broke")]
     HandwrittenBroke,
     #[error(transparent)]
     Start(#[from] StartError),
     #[error("cannot {doing}")]
-    System { doing: &'static str, source: io::Error },
+    System {
+        doing: &'static str,
+        source: io::Error,
+    },
     #[error("cannot write the picture {}", path.display())]
     Plot { path: PathBuf, source: io::Error },
     #[error("cannot draw the picture: {0}")]
@@ -39,6 +44,9 @@ pub(super) enum Failure {
 impl Failure {
     /// For `map_err`: what was being done.
     pub(super) fn at<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
-        move |source| Self::System { doing, source: source.into() }
+        move |source| Self::System {
+            doing,
+            source: source.into(),
+        }
     }
 }

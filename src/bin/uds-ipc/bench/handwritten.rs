@@ -1,5 +1,5 @@
-//! What people write by hand: a channel of vectors, a thread that drains it into a buffered writer, and a reader that reads
-//! frame by frame.
+//! What people write by hand: a channel of vectors, a thread that drains it into a buffered writer,
+//! and a reader that reads frame by frame.
 //! Nothing in it is slower than it has to be; nothing in it is cleverer than it usually is.
 
 use std::error::Error;
@@ -18,7 +18,8 @@ use super::processes::{Present, Reader};
 use super::reading::{Counter, FILL};
 use super::sending::{Sender, connect, share};
 
-/// The slots of the channel: as many messages as a writer's queue holds by default, and fewer of large ones, which have the same bound in bytes.
+/// The slots of the channel: as many messages as a writer's queue holds by default, and fewer of
+/// large ones, which have the same bound in bytes.
 pub(super) const SLOTS: usize = 10_000;
 
 pub(super) struct Handwritten {
@@ -38,8 +39,15 @@ impl Handwritten {
         };
         let thread = thread::Builder::new().name("handwritten".into());
         // It ends with the channel.
-        let _ = thread.spawn(write).map_err(Failure::at("start the hand-written sender"))?;
-        Ok(Self { channel, payload: vec![FILL; case.size], producers: case.producers, present })
+        let _ = thread
+            .spawn(write)
+            .map_err(Failure::at("start the hand-written sender"))?;
+        Ok(Self {
+            channel,
+            payload: vec![FILL; case.size],
+            producers: case.producers,
+            present,
+        })
     }
 }
 

@@ -50,13 +50,22 @@ fn throughput(row: &Row) -> Value {
         ("raw_ratio", row.raw_ratio),
         ("handwritten_ratio", row.handwritten_ratio),
         ("cpu_seconds_per_million", row.cpu_seconds_per_million),
-        ("handwritten_cpu_seconds_per_million", row.handwritten_cpu_seconds_per_million),
+        (
+            "handwritten_cpu_seconds_per_million",
+            row.handwritten_cpu_seconds_per_million,
+        ),
     ];
     let mut object = Map::new();
     object.insert("size".into(), row.case.size.into());
     object.insert("producers".into(), row.case.producers.into());
-    object.extend(figures.iter().map(|(name, spread)| ((*name).to_owned(), spread.median.into())));
-    let spreads = figures.iter().map(|(name, spread)| ((*name).to_owned(), ends(*spread)));
+    object.extend(
+        figures
+            .iter()
+            .map(|(name, spread)| ((*name).to_owned(), spread.median.into())),
+    );
+    let spreads = figures
+        .iter()
+        .map(|(name, spread)| ((*name).to_owned(), ends(*spread)));
     object.insert("spread".into(), spreads.collect::<Map<_, _>>().into());
     object.into()
 }
@@ -67,7 +76,10 @@ fn ends(spread: Spread) -> Value {
 
 fn handoff(paced: &Paced) -> Value {
     let mut object = times(paced, &paced.handoff);
-    object.insert("waking_p50_ns".into(), paced.waking.value_at_quantile(0.5).into());
+    object.insert(
+        "waking_p50_ns".into(),
+        paced.waking.value_at_quantile(0.5).into(),
+    );
     object.into()
 }
 
@@ -78,7 +90,10 @@ fn latency(paced: &Paced) -> Value {
 fn times(paced: &Paced, times: &Histogram<u64>) -> Map<String, Value> {
     let mut object = Map::new();
     object.insert("rate".into(), paced.rate.into());
-    object.insert("reached_rate".into(), Spread::of(paced.reached.iter().copied()).median.into());
+    object.insert(
+        "reached_rate".into(),
+        Spread::of(paced.reached.iter().copied()).median.into(),
+    );
     object.insert("messages".into(), times.len().into());
     for (name, quantile) in [("p50_ns", 0.5), ("p99_ns", 0.99), ("p999_ns", 0.999)] {
         object.insert(name.into(), times.value_at_quantile(quantile).into());

@@ -20,7 +20,11 @@ pub(super) struct Machine {
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A debug build says nothing about speed.
-pub(super) const BUILD: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
+pub(super) const BUILD: &str = if cfg!(debug_assertions) {
+    "debug"
+} else {
+    "release"
+};
 
 impl Machine {
     pub(super) fn look() -> Self {
@@ -30,19 +34,28 @@ impl Machine {
             processors: thread::available_parallelism().map_or(1, usize::from),
             model: model_of(&processor_info),
             kernel: kernel(),
-            load: load.split(' ').next().and_then(|minute| minute.parse().ok()),
+            load: load
+                .split(' ')
+                .next()
+                .and_then(|minute| minute.parse().ok()),
         }
     }
 }
 
 fn kernel() -> String {
-    let Ok(names) = uname() else { return "unknown".into() };
+    let Ok(names) = uname() else {
+        return "unknown".into();
+    };
     let parts = [names.sysname(), names.release(), names.machine()];
-    parts.map(|part| part.to_string_lossy().into_owned()).join(" ")
+    parts
+        .map(|part| part.to_string_lossy().into_owned())
+        .join(" ")
 }
 
 fn model_of(processor_info: &str) -> Option<String> {
-    let mut lines = processor_info.lines().filter_map(|line| line.split_once(':'));
+    let mut lines = processor_info
+        .lines()
+        .filter_map(|line| line.split_once(':'));
     let (_, model) = lines.find(|(name, _)| name.trim_end() == "model name")?;
     Some(model.trim().to_owned())
 }

@@ -1,5 +1,6 @@
-//! `uds-ipc bench`: how fast messages are on this machine, next to the bare socket and to what people write by hand.
-//! Decides what is measured and what is shown; the measuring is in the files beside.
+//! `uds-ipc bench`: how fast messages are on this machine, next to the bare socket and to what
+//! people write by hand. Decides what is measured and what is shown; the measuring is in the files
+//! beside.
 
 mod answers;
 mod cases;
@@ -102,8 +103,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(picture) = picture {
         picture.write(&results)?;
     }
-    let text = if options.json { format!("{}\n", json::of(&results)) } else { report::of(&results) };
-    io::stdout().write_all(text.as_bytes()).map_err(Failure::at("write to standard output"))?;
+    let text = if options.json {
+        format!("{}\n", json::of(&results))
+    } else {
+        report::of(&results)
+    };
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(Failure::at("write to standard output"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -120,11 +127,20 @@ fn measure(options: &Options, present: Present) -> Result<Results, Failure> {
     bar.finish_and_clear();
     let (measured, paced) = paced?;
     let rows = measured.iter().map(Row::of).collect();
-    Ok(Results { machine, plan, time: options.seconds, rows, paced, timer: clock::overhead() })
+    Ok(Results {
+        machine,
+        plan,
+        time: options.seconds,
+        rows,
+        paced,
+        timer: clock::overhead(),
+    })
 }
 
 /// Not drawn where standard error is no terminal.
 fn progress(steps: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
-    bar.with_style(ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar()))
+    bar.with_style(
+        ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    )
 }

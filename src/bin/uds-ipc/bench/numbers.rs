@@ -18,16 +18,28 @@ impl Spread {
         rounds.sort_by(f64::total_cmp);
         let at = |index: usize| rounds.get(index).copied().unwrap_or_default();
         let last = rounds.len().saturating_sub(1);
-        Self { median: f64::midpoint(at(last / 2), at(last.div_ceil(2))), lowest: at(0), highest: at(last) }
+        Self {
+            median: f64::midpoint(at(last / 2), at(last.div_ceil(2))),
+            lowest: at(0),
+            highest: at(last),
+        }
     }
 
     /// The same in another unit.
     pub(super) fn times(self, factor: f64) -> Self {
-        Self { median: self.median * factor, lowest: self.lowest * factor, highest: self.highest * factor }
+        Self {
+            median: self.median * factor,
+            lowest: self.lowest * factor,
+            highest: self.highest * factor,
+        }
     }
 }
 
-#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a measure needs no 53 bits")]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "a measure needs no 53 bits"
+)]
 pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
@@ -62,13 +74,37 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_and_the_spread_goes_from_end_to_end() {
-        assert_eq!(Spread::of([3.0, 1.0, 8.0]), Spread { median: 3.0, lowest: 1.0, highest: 8.0 });
-        assert_eq!(Spread::of([4.0, 1.0]), Spread { median: 2.5, lowest: 1.0, highest: 4.0 });
-        assert_eq!(Spread::of([]), Spread { median: 0.0, lowest: 0.0, highest: 0.0 });
+        assert_eq!(
+            Spread::of([3.0, 1.0, 8.0]),
+            Spread {
+                median: 3.0,
+                lowest: 1.0,
+                highest: 8.0
+            }
+        );
+        assert_eq!(
+            Spread::of([4.0, 1.0]),
+            Spread {
+                median: 2.5,
+                lowest: 1.0,
+                highest: 4.0
+            }
+        );
+        assert_eq!(
+            Spread::of([]),
+            Spread {
+                median: 0.0,
+                lowest: 0.0,
+                highest: 0.0
+            }
+        );
     }
 
     #[test]
     fn a_count_is_never_nothing() {
-        assert_eq!((count(-1.0), count(0.3), count(f64::NAN), count(7.9)), (1, 1, 1, 7));
+        assert_eq!(
+            (count(-1.0), count(0.3), count(f64::NAN), count(7.9)),
+            (1, 1, 1, 7)
+        );
     }
 }

@@ -30,8 +30,15 @@ pub(super) struct Ours {
 
 impl Ours {
     pub(super) fn new(reader: &Reader, case: Case, present: Present) -> Result<Self, Failure> {
-        let writer = Writer::builder(reader.path()).queue_size(case.queue_size()).start()?;
-        Ok(Self { writer, payload: vec![FILL; case.size].into(), producers: case.producers, present })
+        let writer = Writer::builder(reader.path())
+            .queue_size(case.queue_size())
+            .start()?;
+        Ok(Self {
+            writer,
+            payload: vec![FILL; case.size].into(),
+            producers: case.producers,
+            present,
+        })
     }
 
     fn send_each<M: Message>(&self, count: u64, message: impl Fn() -> M) -> Result<(), Failure> {
@@ -95,7 +102,13 @@ impl Drop for Ours {
 
 pub(super) fn receive(path: &Path, counter: &Arc<Counter>) -> Result<(), Box<dyn Error>> {
     let counter = Arc::clone(counter);
-    serve(path, move |message| if counter.take(message) { counter.answer() } else { Ok(()) })
+    serve(path, move |message| {
+        if counter.take(message) {
+            counter.answer()
+        } else {
+            Ok(())
+        }
+    })
 }
 
 /// Gives every message to `handle` until the process ends.

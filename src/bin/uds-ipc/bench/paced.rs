@@ -1,5 +1,5 @@
-//! Messages at a steady pace: what handing one over costs its sender, and how long it is on its way.
-//! One producer; both figures come from the same messages.
+//! Messages at a steady pace: what handing one over costs its sender, and how long it is on its
+//! way. One producer; both figures come from the same messages.
 
 use std::time::Duration;
 
@@ -62,7 +62,13 @@ pub(super) fn measure(stage: &Stage, plan: &Plan, step: impl Fn()) -> Result<Vec
 impl Paced {
     fn new(rate: u32) -> Self {
         let (handoff, waking, latency) = (histogram(), histogram(), histogram());
-        Self { rate, reached: Vec::new(), handoff, waking, latency }
+        Self {
+            rate,
+            reached: Vec::new(),
+            handoff,
+            waking,
+            latency,
+        }
     }
 
     fn turn(&mut self, stage: &Stage, time: Duration) -> Result<(), Failure> {
@@ -74,7 +80,8 @@ impl Paced {
         let reached = send(stage, &mut target, self.rate, count, &mut self.handoff)?;
         self.reached.push(reached);
         for bucket in reader.received()?.latency.iter_recorded() {
-            self.latency.saturating_record_n(bucket.value_iterated_to(), bucket.count_at_value());
+            self.latency
+                .saturating_record_n(bucket.value_iterated_to(), bucket.count_at_value());
         }
         target.finish()?;
         // Ends them, so that the channel has the machine for itself.

@@ -17,10 +17,18 @@ use super::results::{Results, Row};
 const EXTENT: (u32, u32) = (1000, 640);
 
 /// One for each number of producers, the stronger the more.
-const OURS: [RGBColor; 4] =
-    [RGBColor(230, 120, 60), RGBColor(200, 60, 20), RGBColor(150, 30, 10), RGBColor(90, 10, 0)];
-const HANDWRITTEN: [RGBColor; 4] =
-    [RGBColor(90, 150, 220), RGBColor(40, 95, 180), RGBColor(20, 60, 130), RGBColor(5, 30, 80)];
+const OURS: [RGBColor; 4] = [
+    RGBColor(230, 120, 60),
+    RGBColor(200, 60, 20),
+    RGBColor(150, 30, 10),
+    RGBColor(90, 10, 0),
+];
+const HANDWRITTEN: [RGBColor; 4] = [
+    RGBColor(90, 150, 220),
+    RGBColor(40, 95, 180),
+    RGBColor(20, 60, 130),
+    RGBColor(5, 30, 80),
+];
 const RAW: RGBColor = RGBColor(110, 110, 110);
 
 /// A file that is there and can be written; taken away again if nothing was and it is new.
@@ -33,14 +41,28 @@ pub(super) struct Picture {
 impl Picture {
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let is_new = !path.exists();
-        let file = File::options().write(true).create(true).truncate(false).open(path);
-        let file = file.map_err(|source| Failure::Plot { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), file, is_left_over: is_new })
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path);
+        let file = file.map_err(|source| Failure::Plot {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            is_left_over: is_new,
+        })
     }
 
     pub(super) fn write(mut self, results: &Results) -> Result<(), Failure> {
         let svg = draw(results)?;
-        self.replace(&svg).map_err(|source| Failure::Plot { path: self.path.clone(), source })?;
+        self.replace(&svg).map_err(|source| Failure::Plot {
+            path: self.path.clone(),
+            source,
+        })?;
         self.is_left_over = false;
         Ok(())
     }
@@ -79,11 +101,18 @@ fn draw(results: &Results) -> Result<String, Failure> {
 fn draw_to(svg: &mut String, results: &Results) -> Result<(), Box<dyn Error>> {
     let sizes = distinct(results.rows.iter().map(|row| row.case.size));
     let lines = lines(&results.rows, &sizes);
-    let values =
-        || lines.iter().flat_map(|line| &line.points).map(|(_, bytes)| *bytes).filter(|bytes| *bytes > 0.0);
+    let values = || {
+        lines
+            .iter()
+            .flat_map(|line| &line.points)
+            .map(|(_, bytes)| *bytes)
+            .filter(|bytes| *bytes > 0.0)
+    };
     // Whole powers of ten, so that there is always a label at both ends.
     let lowest = 10f64.powf(values().fold(f64::MAX, f64::min).log10().floor());
-    let highest = 10f64.powf(values().fold(1.0, f64::max).log10().ceil()).max(lowest * 10.0);
+    let highest = 10f64
+        .powf(values().fold(1.0, f64::max).log10().ceil())
+        .max(lowest * 10.0);
 
     let root = SVGBackend::with_string(svg, EXTENT).into_drawing_area();
     root.fill(&WHITE)?;
@@ -93,9 +122,15 @@ fn draw_to(svg: &mut String, results: &Results) -> Result<(), Box<dyn Error>> {
         .margin(15)
         .x_label_area_size(55)
         .y_label_area_size(95)
-        .build_cartesian_2d((0..sizes.len() - 1).into_segmented(), (lowest..highest).log_scale())?;
+        .build_cartesian_2d(
+            (0..sizes.len() - 1).into_segmented(),
+            (lowest..highest).log_scale(),
+        )?;
     let label = |value: &SegmentValue<usize>| match value {
-        SegmentValue::CenterOf(index) => sizes.get(*index).map(|bytes| size(*bytes)).unwrap_or_default(),
+        SegmentValue::CenterOf(index) => sizes
+            .get(*index)
+            .map(|bytes| size(*bytes))
+            .unwrap_or_default(),
         SegmentValue::Exact(_) | SegmentValue::Last => String::new(),
     };
     chart
@@ -109,7 +144,12 @@ fn draw_to(svg: &mut String, results: &Results) -> Result<(), Box<dyn Error>> {
         .label_style(("sans-serif", 17))
         .axis_desc_style(("sans-serif", 19))
         .draw()?;
-    for Line { name, color, points } in &lines {
+    for Line {
+        name,
+        color,
+        points,
+    } in &lines
+    {
         let color = *color;
         let line = LineSeries::new(points.iter().cloned(), color.stroke_width(2)).point_size(4);
         chart
@@ -131,17 +171,33 @@ fn draw_to(svg: &mut String, results: &Results) -> Result<(), Box<dyn Error>> {
 /// Raw, which is the same for all numbers of producers, once.
 fn lines(rows: &[Row], sizes: &[usize]) -> Vec<Line> {
     let line = |name: String, color, producers, figure: fn(&Row) -> Spread| {
-        let place = |row: &Row| sizes.iter().position(|size| *size == row.case.size).unwrap_or(0);
-        let point = |row: &Row| (SegmentValue::CenterOf(place(row)), row.bytes(figure(row)).median);
+        let place = |row: &Row| {
+            sizes
+                .iter()
+                .position(|size| *size == row.case.size)
+                .unwrap_or(0)
+        };
+        let point = |row: &Row| {
+            (
+                SegmentValue::CenterOf(place(row)),
+                row.bytes(figure(row)).median,
+            )
+        };
         let of = rows.iter().filter(|row| row.case.producers == producers);
-        Line { name, color, points: of.map(point).collect() }
+        Line {
+            name,
+            color,
+            points: of.map(point).collect(),
+        }
     };
     let producers = distinct(rows.iter().map(|row| row.case.producers));
     let named = |name, count| match count {
         1 => format!("{name}, 1 producer"),
         _ => format!("{name}, {count} producers"),
     };
-    let raw = producers.first().map(|&count| line("raw socket, no frames".into(), RAW, count, |row| row.raw));
+    let raw = producers
+        .first()
+        .map(|&count| line("raw socket, no frames".into(), RAW, count, |row| row.raw));
     let of = |name, colors: [RGBColor; 4], figure: fn(&Row) -> Spread| {
         let colors = colors.into_iter().cycle();
         let lines = producers

@@ -1,5 +1,6 @@
 //! The reader's process: this same program in another role, started for one turn and ended with it.
-//! It is killed on every way out, a signal's too; a parent that is killed takes it along by closing its standard input.
+//! It is killed on every way out, a signal's too; a parent that is killed takes it along by closing
+//! its standard input.
 
 use std::env;
 use std::fs;
@@ -108,22 +109,29 @@ impl Stage {
         let program = env::current_exe().map_err(Failure::at("find this program's file"))?;
         let directory = tempfile::Builder::new().prefix("uds-ipc-bench").tempdir();
         let directory = directory.map_err(Failure::at("make a temporary folder"))?;
-        Ok(Self { present, program, directory })
+        Ok(Self {
+            present,
+            program,
+            directory,
+        })
     }
 
     pub(super) fn present(&self) -> &Present {
         &self.present
     }
 
-    /// Starts a reader that answers when each of `phases` has come (messages; of the raw socket bytes), and waits until it
-    /// listens.
+    /// Starts a reader that answers when each of `phases` has come (messages; of the raw socket
+    /// bytes), and waits until it listens.
     pub(super) fn reader(
         &self,
         contender: Contender,
         size: usize,
         phases: &[u64],
     ) -> Result<Reader, Failure> {
-        let name = contender.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let name = contender
+            .to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default();
         let path = self.directory.path().join("s");
         // A reader that was killed has left it.
         let _ = fs::remove_file(&path);
@@ -137,11 +145,20 @@ impl Stage {
             .stdout(Stdio::piped())
             // The terminal's signals are for the parent, which ends this one.
             .process_group(0);
-        let output = self.present.start(&mut command).inspect_err(|_| self.present.end())?;
-        let mut reader = Reader { present: self.present.clone(), output: BufReader::new(output), path };
+        let output = self
+            .present
+            .start(&mut command)
+            .inspect_err(|_| self.present.end())?;
+        let mut reader = Reader {
+            present: self.present.clone(),
+            output: BufReader::new(output),
+            path,
+        };
         match reader.answer()? {
             Answer::Ready => Ok(reader),
-            Answer::Received(_) | Answer::Failed(_) => Err(Failure::NoAnswer("before it listens".into())),
+            Answer::Received(_) | Answer::Failed(_) => {
+                Err(Failure::NoAnswer("before it listens".into()))
+            }
         }
     }
 }
@@ -164,7 +181,9 @@ impl Reader {
     pub(super) fn received(&mut self) -> Result<Received, Failure> {
         match self.answer()? {
             Answer::Received(received) => Ok(received),
-            Answer::Ready | Answer::Failed(_) => Err(Failure::NoAnswer("that it listens, again".into())),
+            Answer::Ready | Answer::Failed(_) => {
+                Err(Failure::NoAnswer("that it listens, again".into()))
+            }
         }
     }
 
@@ -172,7 +191,10 @@ impl Reader {
         const DOING: &str = "hear the reader's process";
         let mut line = String::new();
         if self.output.buffer().is_empty() {
-            let mut readable = [PollFd::new(self.output.get_ref().as_fd(), PollFlags::POLLIN)];
+            let mut readable = [PollFd::new(
+                self.output.get_ref().as_fd(),
+                PollFlags::POLLIN,
+            )];
             let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
             let count = loop {
                 match poll(&mut readable, timeout) {
@@ -184,7 +206,12 @@ impl Reader {
                 return Err(Failure::Silent);
             }
         }
-        if self.output.read_line(&mut line).map_err(Failure::at(DOING))? == 0 {
+        if self
+            .output
+            .read_line(&mut line)
+            .map_err(Failure::at(DOING))?
+            == 0
+        {
             return Err(self.present.ended());
         }
         match Answer::parse(line.trim_end()) {

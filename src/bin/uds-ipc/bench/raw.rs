@@ -1,5 +1,5 @@
-//! The bare socket: blocks of the same bytes, written and read without frames. What the kernel gives at most.
-//! It has no queue and knows no messages.
+//! The bare socket: blocks of the same bytes, written and read without frames. What the kernel
+//! gives at most. It has no queue and knows no messages.
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -27,7 +27,12 @@ pub(super) struct Raw {
 impl Raw {
     pub(super) fn new(reader: &Reader, case: Case, present: Present) -> Result<Self, Failure> {
         let stream = connect(reader.path())?;
-        Ok(Self { stream, block: vec![FILL; WRITE_SIZE], frame_len: widen(case.frame_len()), present })
+        Ok(Self {
+            stream,
+            block: vec![FILL; WRITE_SIZE],
+            frame_len: widen(case.frame_len()),
+            present,
+        })
     }
 }
 

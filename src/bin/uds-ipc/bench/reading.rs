@@ -55,7 +55,9 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Box<dyn Error>> {
             let _ = Answer::Failed(say::chain(&*error)).say();
         }
     };
-    thread::Builder::new().name("uds-ipc-receive".into()).spawn(receive)?;
+    thread::Builder::new()
+        .name("uds-ipc-receive".into())
+        .spawn(receive)?;
     // Nothing is ever written to it.
     let _ = io::stdin().lock().read(&mut [0]);
     Ok(ExitCode::SUCCESS)
@@ -65,7 +67,8 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Box<dyn Error>> {
 #[derive(Debug)]
 pub(super) struct Counter {
     size: usize,
-    /// Both are of the one thread that receives, which may be another one later: those are ordered by who hands over.
+    /// Both are of the one thread that receives, which may be another one later: those are ordered
+    /// by who hands over.
     received: AtomicU64,
     expected: AtomicU64,
     later: Mutex<VecDeque<u64>>,
@@ -75,7 +78,12 @@ impl Counter {
     fn new(size: usize, phases: Vec<u64>) -> Self {
         let mut phases = VecDeque::from(phases);
         let expected = phases.pop_front().unwrap_or(u64::MAX).into();
-        Self { size, received: 0.into(), expected, later: Mutex::new(phases) }
+        Self {
+            size,
+            received: 0.into(),
+            expected,
+            later: Mutex::new(phases),
+        }
     }
 
     /// Touches and counts a message. Says whether the phase is over.
@@ -94,12 +102,16 @@ impl Counter {
     #[inline]
     pub(super) fn check(&self, is_right: bool) {
         if !is_right {
-            let problem = format!("it was sent something else than {} bytes of {FILL:#x}", self.size);
+            let problem = format!(
+                "it was sent something else than {} bytes of {FILL:#x}",
+                self.size
+            );
             let _ = Answer::Failed(problem).say();
         }
     }
 
-    /// Not `fetch_add`, whose locked instruction costs more than all else: one thread counts at a time.
+    /// Not `fetch_add`, whose locked instruction costs more than all else: one thread counts at a
+    /// time.
     #[inline]
     pub(super) fn add(&self, count: u64) -> bool {
         let received = self.received.load(Ordering::Relaxed) + count;
@@ -114,8 +126,15 @@ impl Counter {
 
     pub(super) fn answer_with(&self, latency: Histogram<u64>) -> io::Result<()> {
         self.received.store(0, Ordering::Relaxed);
-        self.expected.store(self.later.lock().pop_front().unwrap_or(u64::MAX), Ordering::Relaxed);
-        Answer::Received(Received { processor_time: clock::processor_time(), latency }).say()
+        self.expected.store(
+            self.later.lock().pop_front().unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
+        Answer::Received(Received {
+            processor_time: clock::processor_time(),
+            latency,
+        })
+        .say()
     }
 }
 

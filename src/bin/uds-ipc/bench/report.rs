@@ -51,8 +51,10 @@ pub(super) fn of(results: &Results) -> String {
 
 /// The version and the machine, in a line.
 pub(super) fn title(machine: &Machine) -> String {
-    let mut text =
-        format!("uds-ipc {VERSION}, {BUILD} build, {}, {} processors", machine.kernel, machine.processors);
+    let mut text = format!(
+        "uds-ipc {VERSION}, {BUILD} build, {}, {} processors",
+        machine.kernel, machine.processors
+    );
     if let Some(model) = &machine.model {
         let _ = write!(text, " ({model})");
     }
@@ -69,7 +71,17 @@ pub(super) fn size(bytes: usize) -> String {
 }
 
 fn throughput(rows: &[Row]) -> String {
-    let head = ["size", "producers", "messages/s", "", "bytes/s", "of raw", "", "of hand-written", ""];
+    let head = [
+        "size",
+        "producers",
+        "messages/s",
+        "",
+        "bytes/s",
+        "of raw",
+        "",
+        "of hand-written",
+        "",
+    ];
     let lines = rows.iter().map(|row| {
         vec![
             size(row.case.size),
@@ -88,7 +100,10 @@ fn throughput(rows: &[Row]) -> String {
 
 fn processor_time(rows: &[Row]) -> String {
     let lines = rows.iter().map(|row| {
-        let (ours, handwritten) = (row.cpu_seconds_per_million, row.handwritten_cpu_seconds_per_million);
+        let (ours, handwritten) = (
+            row.cpu_seconds_per_million,
+            row.handwritten_cpu_seconds_per_million,
+        );
         vec![
             size(row.case.size),
             row.case.producers.to_string(),
@@ -98,7 +113,10 @@ fn processor_time(rows: &[Row]) -> String {
             ends(handwritten, ratio),
         ]
     });
-    table(&["size", "producers", "uds-ipc", "", "hand-written", ""], lines)
+    table(
+        &["size", "producers", "uds-ipc", "", "hand-written", ""],
+        lines,
+    )
 }
 
 /// With a column for the bare channel, if that has a name.
@@ -115,7 +133,11 @@ fn times(all: &[Paced], other: &str, of: impl Fn(&Paced) -> &Histogram<u64>) -> 
             at(0.99),
             at(0.999),
             time(times.max()),
-            if other.is_empty() { String::new() } else { waking },
+            if other.is_empty() {
+                String::new()
+            } else {
+                waking
+            },
         ]
     });
     table(&head, lines)
@@ -162,12 +184,21 @@ fn table(head: &[&str], lines: impl Iterator<Item = Vec<String>>) -> String {
     let lines: Vec<Vec<String>> = [head].into_iter().chain(lines).collect();
     let columns = lines.first().map_or(0, Vec::len);
     let widths: Vec<_> = (0..columns)
-        .map(|column| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max())
+        .map(|column| {
+            lines
+                .iter()
+                .filter_map(|line| line.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+        })
         .map(Option::unwrap_or_default)
         .collect();
     let mut text = String::new();
     for line in &lines {
-        let cells = line.iter().zip(&widths).map(|(cell, &width)| format!("  {cell:>width$}"));
+        let cells = line
+            .iter()
+            .zip(&widths)
+            .map(|(cell, &width)| format!("  {cell:>width$}"));
         text.push_str(cells.collect::<String>().trim_end());
         text.push('\n');
     }
@@ -194,7 +225,11 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let lines = [["1", "µs", "x"], ["100", "", ""]].map(|line| line.map(str::to_owned).to_vec());
-        assert_eq!(table(&["a", "b", ""], lines.into_iter()), "    a   b\n    1  µs  x\n  100\n");
+        let lines =
+            [["1", "µs", "x"], ["100", "", ""]].map(|line| line.map(str::to_owned).to_vec());
+        assert_eq!(
+            table(&["a", "b", ""], lines.into_iter()),
+            "    a   b\n    1  µs  x\n  100\n"
+        );
     }
 }

@@ -21,7 +21,8 @@ pub(super) struct Results {
     pub(super) timer: u64,
 }
 
-/// One case of the throughput. A ratio is made within each round, and then the median of these is taken.
+/// One case of the throughput. A ratio is made within each round, and then the median of these is
+/// taken.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     pub(super) case: Case,
@@ -48,7 +49,9 @@ impl Row {
                 round.ours.messages_per_second / round.handwritten.messages_per_second
             }),
             cpu_seconds_per_million: of(|round| round.ours.cpu_seconds_per_million),
-            handwritten_cpu_seconds_per_million: of(|round| round.handwritten.cpu_seconds_per_million),
+            handwritten_cpu_seconds_per_million: of(|round| {
+                round.handwritten.cpu_seconds_per_million
+            }),
         }
     }
 
@@ -65,17 +68,51 @@ mod tests {
 
     #[test]
     fn ratios_are_made_within_a_round() {
-        let speed = |messages_per_second| Speed { messages_per_second, cpu_seconds_per_million: 1.0 };
+        let speed = |messages_per_second| Speed {
+            messages_per_second,
+            cpu_seconds_per_million: 1.0,
+        };
         // In the second round the machine was busy, for all of them.
         let round = |ours, raw, handwritten| Round {
             ours: speed(ours),
             raw: speed(raw),
             handwritten: speed(handwritten),
         };
-        let rounds = vec![round(50.0, 100.0, 10.0), round(5.0, 10.0, 1.0), round(60.0, 100.0, 10.0)];
-        let row = Row::of(&Measured { case: Case { size: 16, producers: 1 }, rounds });
-        assert_eq!(row.raw_ratio, Spread { median: 0.5, lowest: 0.5, highest: 0.6 });
-        assert_eq!(row.handwritten_ratio, Spread { median: 5.0, lowest: 5.0, highest: 6.0 });
-        assert_eq!(row.bytes(row.ours), Spread { median: 800.0, lowest: 80.0, highest: 960.0 });
+        let rounds = vec![
+            round(50.0, 100.0, 10.0),
+            round(5.0, 10.0, 1.0),
+            round(60.0, 100.0, 10.0),
+        ];
+        let row = Row::of(&Measured {
+            case: Case {
+                size: 16,
+                producers: 1,
+            },
+            rounds,
+        });
+        assert_eq!(
+            row.raw_ratio,
+            Spread {
+                median: 0.5,
+                lowest: 0.5,
+                highest: 0.6
+            }
+        );
+        assert_eq!(
+            row.handwritten_ratio,
+            Spread {
+                median: 5.0,
+                lowest: 5.0,
+                highest: 6.0
+            }
+        );
+        assert_eq!(
+            row.bytes(row.ours),
+            Spread {
+                median: 800.0,
+                lowest: 80.0,
+                highest: 960.0
+            }
+        );
     }
 }

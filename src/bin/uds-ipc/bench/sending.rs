@@ -28,7 +28,9 @@ pub(super) trait Sender {
 pub(super) fn connect(path: &Path) -> Result<UnixStream, Failure> {
     let doing = || Failure::at("connect to the reader's process");
     let stream = UnixStream::connect(path).map_err(doing())?;
-    SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_SIZE).map_err(doing())?;
+    SockRef::from(&stream)
+        .set_send_buffer_size(SEND_BUFFER_SIZE)
+        .map_err(doing())?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(doing())?;
     Ok(stream)
 }
@@ -47,10 +49,14 @@ pub(super) fn share(
             let send = &send;
             let named = thread::Builder::new().name("uds-ipc-producer".into());
             running.push(
-                named.spawn_scoped(scope, move || send(share)).map_err(Failure::at("start a producer"))?,
+                named
+                    .spawn_scoped(scope, move || send(share))
+                    .map_err(Failure::at("start a producer"))?,
             );
         }
         // A producer does not panic; if it did, the answer would not come.
-        running.into_iter().try_for_each(|producer| producer.join().unwrap_or(Err(Failure::Silent)))
+        running
+            .into_iter()
+            .try_for_each(|producer| producer.join().unwrap_or(Err(Failure::Silent)))
     })
 }

@@ -1,5 +1,5 @@
-//! Messages of this crate that carry the time at which they were sent, and a reader that looks how long they took.
-//! At what pace they are sent is decided elsewhere.
+//! Messages of this crate that carry the time at which they were sent, and a reader that looks how
+//! long they took. At what pace they are sent is decided elsewhere.
 
 use std::error::Error;
 use std::mem;
@@ -27,7 +27,11 @@ pub(super) struct Stamped {
 
 impl Stamped {
     pub(super) fn new(reader: &Reader, present: Present) -> Result<Self, Failure> {
-        Ok(Self { writer: Writer::new(reader.path())?, present, message: [FILL; PACED_SIZE] })
+        Ok(Self {
+            writer: Writer::new(reader.path())?,
+            present,
+            message: [FILL; PACED_SIZE],
+        })
     }
 
     pub(super) fn finish(&self) -> Result<(), Failure> {
@@ -58,10 +62,16 @@ pub(super) fn receive(path: &Path, counter: &Arc<Counter>) -> Result<(), Box<dyn
     let counter = Arc::clone(counter);
     let latency = Mutex::new(histogram());
     serve(path, move |message| {
-        let stamp = message.first_chunk().map(|stamp| u64::from_le_bytes(*stamp));
+        let stamp = message
+            .first_chunk()
+            .map(|stamp| u64::from_le_bytes(*stamp));
         counter.check(message.len() == PACED_SIZE && message.last() == Some(&FILL));
         let mut latency = latency.lock();
         latency.saturating_record(clock::now().saturating_sub(stamp.unwrap_or(0)));
-        if counter.add(1) { counter.answer_with(mem::replace(&mut latency, histogram())) } else { Ok(()) }
+        if counter.add(1) {
+            counter.answer_with(mem::replace(&mut latency, histogram()))
+        } else {
+            Ok(())
+        }
     })
 }

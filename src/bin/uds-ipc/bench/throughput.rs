@@ -1,5 +1,5 @@
-//! Messages a second of all contenders, in turns: one after the other in each round, so that what disturbs the machine
-//! disturbs all of them.
+//! Messages a second of all contenders, in turns: one after the other in each round, so that what
+//! disturbs the machine disturbs all of them.
 //! The figures are put together elsewhere.
 
 use std::time::Duration;
@@ -55,19 +55,35 @@ struct Turns<'a> {
 }
 
 /// Measures all cases. `step` is called after each turn of a case.
-pub(super) fn measure(stage: &Stage, plan: &Plan, step: impl Fn()) -> Result<Vec<Measured>, Failure> {
+pub(super) fn measure(
+    stage: &Stage,
+    plan: &Plan,
+    step: impl Fn(),
+) -> Result<Vec<Measured>, Failure> {
     let mut all = Vec::new();
     for &case in &plan.cases {
         let calibrated = |contender| Turns::calibrated(stage, contender, case, plan.turn);
         let (ours, raw) = (calibrated(Contender::Ours)?, calibrated(Contender::Raw)?);
         let handwritten = calibrated(Contender::Handwritten)?;
-        all.push((ours, raw, handwritten, Measured { case, rounds: Vec::new() }));
+        all.push((
+            ours,
+            raw,
+            handwritten,
+            Measured {
+                case,
+                rounds: Vec::new(),
+            },
+        ));
         step();
     }
     for _ in 0..plan.rounds {
         for (ours, raw, handwritten, measured) in &mut all {
             let (ours, raw, handwritten) = (ours.next()?, raw.next()?, handwritten.next()?);
-            measured.rounds.push(Round { ours, raw, handwritten });
+            measured.rounds.push(Round {
+                ours,
+                raw,
+                handwritten,
+            });
             step();
         }
     }
@@ -96,13 +112,20 @@ impl<'a> Turns<'a> {
             }
         }
         let best = telling.into_iter().fold(0.0, f64::max);
-        Ok(Self { stage, contender, case, count: count(best * time.as_secs_f64()), time })
+        Ok(Self {
+            stage,
+            contender,
+            case,
+            count: count(best * time.as_secs_f64()),
+            time,
+        })
     }
 
     fn next(&mut self) -> Result<Speed, Failure> {
         let (speed, took) = turn(self.stage, self.contender, self.case, self.count)?;
         if took < self.time / 2 || took > self.time * 2 {
-            // The machine was busier then than now, or the other way round. In steps: it may only have stood still.
+            // The machine was busier then than now, or the other way round. In steps: it may only
+            // have stood still.
             let expected = count(speed.messages_per_second * self.time.as_secs_f64());
             self.count = expected.clamp(self.count.div_ceil(2), self.count * 4);
         }
@@ -111,9 +134,18 @@ impl<'a> Turns<'a> {
 }
 
 /// One contender in one round: sends until the other process has received and touched everything.
-fn turn(stage: &Stage, contender: Contender, case: Case, count: u64) -> Result<(Speed, Duration), Failure> {
+fn turn(
+    stage: &Stage,
+    contender: Contender,
+    case: Case,
+    count: u64,
+) -> Result<(Speed, Duration), Failure> {
     let warm_up = count / 10 + 1;
-    let unit = if contender == Contender::Raw { widen(case.frame_len()) } else { 1 };
+    let unit = if contender == Contender::Raw {
+        widen(case.frame_len())
+    } else {
+        1
+    };
     let mut reader = stage.reader(contender, case.size, &[warm_up * unit, count * unit])?;
     let mut sender = sender(contender, &reader, case, stage.present().clone())?;
     sender.send(warm_up)?;
@@ -131,7 +163,8 @@ fn turn(stage: &Stage, contender: Contender, case: Case, count: u64) -> Result<(
     Ok((speed, took))
 }
 
-/// Waits until the reader has received what it was to, and gives what both processes have used so far.
+/// Waits until the reader has received what it was to, and gives what both processes have used so
+/// far.
 fn processor_time(reader: &mut Reader) -> Result<Duration, Failure> {
     Ok(reader.received()?.processor_time + clock::processor_time())
 }

@@ -23,8 +23,13 @@ impl Waking {
         let receive = move || while messages.recv().is_ok() {};
         let thread = thread::Builder::new().name("waking".into());
         // It ends with the channel.
-        let _ = thread.spawn(receive).map_err(Failure::at("start a receiver"))?;
-        Ok(Self { channel, message: Vec::new() })
+        let _ = thread
+            .spawn(receive)
+            .map_err(Failure::at("start a receiver"))?;
+        Ok(Self {
+            channel,
+            message: Vec::new(),
+        })
     }
 }
 
