@@ -18,10 +18,10 @@
 
 #[path = "../src/reader/decoder.rs"]
 mod decoder;
-#[path = "../src/frame.rs"]
-mod frame;
 #[path = "../src/pool.rs"]
 mod pool;
+#[path = "../src/wire/mod.rs"]
+mod wire;
 
 /// All that the decoder needs of the module with that name.
 mod metrics {
@@ -35,9 +35,9 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 use decoder::{Decoder, Frame};
-use frame::Prefix;
 use metrics::widen;
 use pool::Pool;
+use wire::frame::Prefix;
 
 /// As much as the reader reads at a time.
 const READ_SIZE: usize = 256 * 1024;

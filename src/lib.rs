@@ -174,7 +174,6 @@ mod address;
 mod backoff;
 mod error;
 mod event;
-mod frame;
 pub mod guide;
 mod message;
 mod metrics;
@@ -186,6 +185,7 @@ mod reentry;
 mod socket_file;
 mod sys;
 pub mod systemd;
+mod wire;
 mod writer;
 
 /// For the fuzz targets only: there in no other build.

@@ -23,11 +23,11 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("systemd", "activation error event reader sys guide"),
     (
         "writer",
-        "address backoff error event message metrics observer peer pool reentry sys frame",
+        "address backoff error event message metrics observer peer pool reentry sys wire",
     ),
     (
         "reader",
-        "activation address error event frame metrics observer peer pool reentry sys",
+        "activation address error event metrics observer peer pool reentry sys wire",
     ),
     // The system.
     ("sys", "activation address error peer"),
@@ -37,20 +37,20 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("activation", ""),
     ("address", ""),
     ("backoff", ""),
-    ("frame", ""),
     ("message", ""),
     ("metrics", ""),
     ("observer", ""),
     ("peer", ""),
     ("pool", ""),
     ("reentry", ""),
+    ("wire", ""),
 ];
 
 /// The machines: pure, so that they can be simulated. No I/O, no threads, no clock.
 const PURE: &[&str] = &[
     "address.rs",
     "backoff.rs",
-    "frame.rs",
+    "wire/frame.rs",
     "message.rs",
     "writer/block.rs",
     "writer/deadline.rs",

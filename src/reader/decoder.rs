@@ -2,9 +2,9 @@
 //! Pure: no I/O, no clock. Memory follows the bytes that came, never a length that was only
 //! announced.
 
-use crate::frame::{self, MAX_PREFIX_LEN, Parsed};
 use crate::metrics::widen;
 use crate::pool::Pool;
+use crate::wire::frame::{self, MAX_PREFIX_LEN, Parsed};
 
 /// Once this much of a message has come and as much is missing, the rest is read to its place
 /// rather than copied there.
@@ -272,7 +272,7 @@ fn make_room(payload: &mut Vec<u8>, more: usize, missing: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Prefix;
+    use crate::wire::frame::Prefix;
     use proptest::prelude::*;
 
     const LIMIT: usize = 300_000;

@@ -4,7 +4,7 @@
 
 use integer_encoding::VarInt;
 
-use crate::frame::MAX_PREFIX_LEN;
+use crate::wire::frame::MAX_PREFIX_LEN;
 
 /// The receipts of one connection.
 #[derive(Debug, Default)]

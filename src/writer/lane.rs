@@ -24,9 +24,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
 use super::block::BLOCK_SIZE;
-use crate::frame::ShortPrefix;
 use crate::metrics::{Tally, TallyCounter, widen};
 use crate::sys::barrier;
+use crate::wire::frame::ShortPrefix;
 
 /// What both sides share.
 #[derive(Default)]

@@ -6,8 +6,8 @@ use integer_encoding::VarInt;
 
 use super::outbox::Taken;
 use crate::event::BadReceipt;
-use crate::frame::MAX_PREFIX_LEN;
 use crate::metrics::widen;
+use crate::wire::frame::MAX_PREFIX_LEN;
 
 /// The books of one connection after the other.
 #[derive(Debug, Default)]

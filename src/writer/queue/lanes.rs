@@ -10,9 +10,9 @@ use super::super::lane::{Collector, Fresh, Mark, Producer, Pushed};
 use super::super::limits::Refusal;
 use super::Queue;
 use super::writing::WRITE_SIZE;
-use crate::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
 use crate::metrics::{Tally, widen};
 use crate::sys::barrier;
+use crate::wire::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
 
 /// From this length on a lane's content becomes a block as it is; below, a copy costs less than a
 /// block.

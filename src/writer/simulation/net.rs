@@ -14,11 +14,11 @@ use super::super::kernel::{Kernel, Socket};
 use super::super::outbox::Delivery;
 use super::history::{Answers, Lie, Setting};
 use crate::address::Address;
-use crate::frame::{self, Parsed};
 use crate::metrics::{Tally, widen};
 use crate::peer::Credentials;
 use crate::reader::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 use crate::sys::{self, Readiness, Received, Sent, Waker, Wanted};
+use crate::wire::frame::{self, Parsed};
 
 /// What has become of a message that was accepted.
 #[derive(Clone, Copy, Debug)]
