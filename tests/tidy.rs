@@ -51,6 +51,7 @@ const PURE: &[&str] = &[
     "address.rs",
     "backoff.rs",
     "wire/frame.rs",
+    "wire/receipt.rs",
     "message.rs",
     "writer/block.rs",
     "writer/deadline.rs",

@@ -2,3 +2,4 @@
 //! Pure: no I/O, no clock.
 
 pub(crate) mod frame;
+pub(crate) mod receipt;

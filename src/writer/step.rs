@@ -13,7 +13,7 @@ pub(super) enum Step {
     Write(Portion),
     /// Leaves the writing to senders who wait for room, until then.
     Lend(Instant),
-    /// Sends an empty frame, so that the reader knows from the start that it is to give receipts.
+    /// Opens the connection with the padded empty frame of one that delivers at least once.
     Announce,
     /// Sends an empty frame.
     KeepAlive,
