@@ -84,8 +84,8 @@
 //!
 //! # At least once
 //!
-//! Each connection opens with an empty frame of its own kind (`80 00`), so that a reader that cannot
-//! store a batch knows from the first one on that it will come again. A block ends with such
+//! Each connection opens with an empty frame of its own kind (`80 00`), so that a reader that
+//! cannot store a batch knows from the first one on that it will come again. A block ends with such
 //! a question too, and stays in the outbox when the kernel has taken it, until a receipt covers it;
 //! small blocks that wait so are put together. After a loss all blocks are rewound, and go out
 //! again in order. The ledger keeps the books of one connection after the other: what was written,

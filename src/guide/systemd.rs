@@ -84,7 +84,6 @@
 //! // Takes the socket of the socket unit; where there is none, for instance in a test, makes one at the path.
 //! let reader = Reader::builder(&path).bind()?.start(|message| {
 //!     println!("{}", String::from_utf8_lossy(message));
-//!     Ok::<(), std::io::Error>(())
 //! })?;
 //! // `READY=1`, and from now on figures and signs of life.
 //! let service = Service::start([reader]);

@@ -42,7 +42,6 @@ use crate::sys::{self, Listener, ListenerOptions};
 /// // Here a daemon drops its privileges.
 /// let reader = bound.start(|message| {
 ///     println!("{} bytes", message.len());
-///     Ok::<(), std::io::Error>(())
 /// })?;
 /// # reader.shutdown(Duration::from_secs(5))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::batch::Batch;
+use super::batch::{Batch, Failure};
 use super::core::{Core, Rest};
 use super::decoder::{Decoder, Frame, Malformed};
 use super::handler::Handler;
-use super::receipts::{Fate, Receipts};
+use super::receipts::{BatchEnd, Fate, Receipts};
 use super::state::{Closing, FrameClock, Outcome, end_cause};
 use crate::event::{CloseCause, ReaderEvent, RefuseCause};
 use crate::metrics::{Tally, widen};
@@ -230,6 +230,7 @@ impl Connection {
                 Read::Nothing => Outcome::Park,
                 Read::End => ended(&serving.decoder),
                 Read::Bad(cause) => Outcome::Close(cause),
+                Read::Failed => Outcome::Close(CloseCause::NotStored),
             };
             break;
         }
@@ -273,19 +274,24 @@ impl Connection {
         receipts: &mut Receipts,
         refuses_next: bool,
     ) {
-        let stored = batch.tally.messages == 0
+        let is_stored = batch.tally.messages == 0
             || match guarded(|| handler.batch_end(&self.peer).map_err(Into::into)) {
                 Ok(Ok(())) => true,
                 Ok(Err(error)) => {
-                    batch.note_error(core, error);
+                    batch.note(core, Failure::Error(error));
                     false
                 }
                 Err(panic) => {
-                    batch.note_panic(core, panic);
+                    batch.note(core, Failure::Panic(panic));
                     false
                 }
             };
-        receipts.on_batch_end(batch.tally.messages, stored, batch.asks);
+        receipts.on_batch_end(BatchEnd {
+            messages: batch.tally.messages,
+            last_failed: batch.last_failed,
+            is_stored,
+            asks: batch.asks,
+        });
         if refuses_next {
             receipts.refuse_next();
         }
@@ -308,12 +314,9 @@ impl Connection {
         buffer: &mut [u8],
         batch: &mut Batch,
     ) -> Read {
-        let Serving {
-            decoder, receipts, ..
-        } = serving;
-        let held = decoder.held();
+        let held = serving.decoder.held();
         let before = batch.tally;
-        let read = if let Some(room) = decoder.direct() {
+        let read = if let Some(room) = serving.decoder.direct() {
             let given = room.len();
             let received = self.stream.receive(room);
             let len = if let Ok(Received::Some(len)) = received {
@@ -322,26 +325,30 @@ impl Connection {
                 0
             };
             batch.read_len += len;
-            if let Some(Frame::Message(message)) = decoder.filled(given, len) {
-                let run = guarded(|| self.deliver(core, handler, message, batch));
-                run.unwrap_or_else(|panic| batch.note_panic(core, panic));
+            let mut read = Self::sort(received);
+            if let Some(Frame::Message(message)) = serving.decoder.filled(given, len) {
+                let delivered = guarded(|| self.deliver(handler, message, batch));
+                if let Err(failure) = delivered.unwrap_or_else(|panic| Err(Failure::Panic(panic))) {
+                    batch.note(core, failure);
+                    if serving.receipts.comes_again() {
+                        batch.last_failed = true;
+                        read = Read::Failed;
+                    }
+                }
             }
-            Self::sort(received)
+            read
         } else {
             match self.stream.receive(buffer) {
                 Ok(Received::Some(len)) => {
                     batch.read_len += len;
                     let mut input = buffer.get(..len).unwrap_or_default();
-                    match self.decode(core, handler, decoder, receipts, &mut input, batch) {
-                        Ok(()) => Read::Some,
-                        Err(malformed) => Read::Bad(Self::bad(core, malformed)),
-                    }
+                    self.decode(core, handler, serving, &mut input, batch)
                 }
                 received => Self::sort(received),
             }
         };
-        decoder.reclaim(&core.pieces);
-        core.note_held(held, decoder.held());
+        serving.decoder.reclaim(&core.pieces);
+        core.note_held(held, serving.decoder.held());
         core.counters.received.add(batch.tally - before);
         read
     }
@@ -368,25 +375,32 @@ impl Connection {
         }
     }
 
+    /// Gives the handler what has become whole in `input`.
     fn decode<H: Handler>(
         &self,
         core: &Core,
         handler: &H,
-        decoder: &mut Decoder,
-        receipts: &mut Receipts,
+        serving: &mut Serving,
         input: &mut &[u8],
         batch: &mut Batch,
-    ) -> Result<(), Malformed> {
+    ) -> Read {
+        let Serving {
+            decoder, receipts, ..
+        } = serving;
         loop {
             // One guard around many calls: entering it is cheap, but not free. After a panic the
             // decoder stands behind the message that it came from.
             let run = guarded(|| {
-                while let Some(frame) = decoder.next(input, &core.pieces)? {
+                while let Some(frame) =
+                    decoder.next(input, &core.pieces).map_err(Stop::Malformed)?
+                {
                     if core.is_cut.load(Ordering::Relaxed) {
                         break;
                     }
                     match frame {
-                        Frame::Message(message) => self.deliver(core, handler, message, batch),
+                        Frame::Message(message) => self
+                            .deliver(handler, message, batch)
+                            .map_err(Stop::Failed)?,
                         Frame::AckRequest => batch.asks = true,
                         Frame::Opening => {
                             receipts.on_opening();
@@ -396,21 +410,35 @@ impl Connection {
                 }
                 Ok(())
             });
-            match run {
-                Ok(decoded) => return decoded,
-                Err(panic) => batch.note_panic(core, panic),
+            let failure = match run {
+                Ok(Ok(())) => return Read::Some,
+                Ok(Err(Stop::Malformed(malformed))) => {
+                    return Read::Bad(Self::bad(core, malformed));
+                }
+                Ok(Err(Stop::Failed(failure))) => failure,
+                Err(panic) => Failure::Panic(panic),
+            };
+            batch.note(core, failure);
+            if receipts.comes_again() {
+                batch.last_failed = true;
+                return Read::Failed;
             }
         }
     }
 
     #[inline]
-    fn deliver<H: Handler>(&self, core: &Core, handler: &H, message: &[u8], batch: &mut Batch) {
+    fn deliver<H: Handler>(
+        &self,
+        handler: &H,
+        message: &[u8],
+        batch: &mut Batch,
+    ) -> Result<(), Failure> {
         batch.tally += Tally::one(message.len());
         // No other thread writes it, so that this needs no atomic addition.
         self.handled.store(self.handled() + 1, Ordering::Relaxed);
-        if let Err(error) = handler.message(message, &self.peer) {
-            batch.note_error(core, error.into());
-        }
+        handler
+            .message(message, &self.peer)
+            .map_err(|error| Failure::Error(error.into()))
     }
 
     /// Tells what went wrong in the handler, if that is news.
@@ -439,6 +467,12 @@ impl Connection {
     }
 }
 
+/// Why the decoding of a run of bytes stopped before its end.
+enum Stop {
+    Malformed(Malformed),
+    Failed(Failure),
+}
+
 /// What one read came to.
 #[derive(Debug)]
 enum Read {
@@ -446,6 +480,8 @@ enum Read {
     Nothing,
     End,
     Bad(CloseCause),
+    /// The handler failed on a message that comes again.
+    Failed,
 }
 
 #[expect(

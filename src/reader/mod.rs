@@ -20,7 +20,6 @@ mod state;
 mod vitals;
 mod worker;
 
-use std::error::Error;
 use std::ffi::OsStr;
 use std::fmt;
 use std::mem;
@@ -33,7 +32,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 pub use builder::ReaderBuilder;
-pub use handler::Handler;
+pub use handler::{Handler, Outcome};
 #[cfg(test)]
 pub(crate) use simulated::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 pub(crate) use vitals::Vitals;
@@ -77,7 +76,6 @@ const PIECE_SIZE: usize = 4096;
 /// # let path = directory.path().join("telemetry.sock");
 /// let reader = Reader::builder(&path).bind()?.start(|message| {
 ///     println!("{}", String::from_utf8_lossy(message));
-///     Ok::<(), std::io::Error>(())
 /// })?;
 /// // ...
 /// let report = reader.shutdown(Duration::from_secs(5))?;
@@ -250,16 +248,17 @@ impl BoundReader {
 
     /// Begins to accept, and gives every message to `handler`, on the reader's threads.
     ///
-    /// The slice is valid for the call only. A closure that cannot fail must name an error all the
-    /// same: `Ok::<(), std::convert::Infallible>(())`. For more than the message itself see
-    /// [`Handler`] and [`start_handler`](Self::start_handler).
+    /// The slice is valid for the call only. The closure returns nothing, or a `Result<(), E>`: an
+    /// error, or a panic, is counted and told to the event observer, and with
+    /// [`AtLeastOnce`](crate::Delivery::AtLeastOnce) the message comes again. For more than the
+    /// message itself see [`Handler`] and [`start_handler`](Self::start_handler).
     ///
     /// # Errors
     /// When the system refuses a thread or a descriptor.
-    pub fn start<F, E>(self, handler: F) -> Result<Reader, StartError>
+    pub fn start<F, R>(self, handler: F) -> Result<Reader, StartError>
     where
-        F: Fn(&[u8]) -> Result<(), E> + Send + Sync + 'static,
-        E: Into<Box<dyn Error + Send + Sync>> + 'static,
+        F: Fn(&[u8]) -> R + Send + Sync + 'static,
+        R: Outcome,
     {
         self.start_handler(Closure(handler))
     }

@@ -49,7 +49,6 @@ const LONGEST_STATUS: usize = 2048;
 /// # let path = directory.path().join("telemetry.sock");
 /// let reader = Reader::builder(&path).bind()?.start(|message| {
 ///     println!("{}", String::from_utf8_lossy(message));
-///     Ok::<(), std::io::Error>(())
 /// })?;
 /// let service = Service::start([reader]);
 /// // ... until SIGTERM, then:
@@ -147,7 +146,7 @@ impl Service {
     /// ```
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("telemetry.sock");
-    /// # let reader = uds_ipc::Reader::builder(&path).bind()?.start(|_| Ok::<(), std::io::Error>(()))?;
+    /// # let reader = uds_ipc::Reader::builder(&path).bind()?.start(|_| ())?;
     /// let service = uds_ipc::systemd::Service::start([reader]);
     /// // At SIGHUP:
     /// let filters = service.reload(|| vec!["debug", "trace"]);

@@ -82,7 +82,6 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 /// # let path = directory.path().join("telemetry.sock");
 /// let reader = Reader::builder(&path).bind()?.start(|message| {
 ///     println!("{}", String::from_utf8_lossy(message));
-///     Ok::<(), std::io::Error>(())
 /// })?;
 ///
 /// let writer = Writer::new(&path)?;
@@ -297,7 +296,7 @@ impl Writer {
     /// # use uds_ipc::{Level, Reader, Writer};
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("telemetry.sock");
-    /// # let reader = Reader::builder(&path).bind()?.start(|_| Ok::<(), std::io::Error>(()))?;
+    /// # let reader = Reader::builder(&path).bind()?.start(|_| ())?;
     /// # let writer = Writer::new(&path)?;
     /// writer.try_send("the last words before a step that may fail")?;
     /// writer.flush(Level::Handled, Duration::from_secs(5))?;
