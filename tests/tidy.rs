@@ -66,9 +66,9 @@ const PURE: &[&str] = &[
     "writer/queue/room.rs",
     "writer/queue/writing.rs",
     "writer/state.rs",
-    "reader/decoder.rs",
-    "reader/receipts.rs",
-    "reader/state.rs",
+    "reader/connection/decoder.rs",
+    "reader/connection/receipts.rs",
+    "reader/pool_size.rs",
     "systemd/pulse.rs",
 ];
 

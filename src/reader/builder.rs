@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::BoundReader;
 use super::callbacks::{Callbacks, PeerCheck};
-use super::core::Settings;
-use super::state::Pace;
+use super::pool_size::Pace;
+use super::shared::Settings;
 use crate::activation::{self, Activation};
 use crate::address::{Address, AddressError, runtime_path};
 use crate::error::{BindError, SettingError};

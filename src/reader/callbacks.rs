@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::core::Core;
+use super::shared::Core;
 use crate::event::ReaderEvent;
 use crate::observer::{Observer, guarded};
 use crate::peer::Peer;

@@ -2,23 +2,19 @@
 //! Thin: what decodes is the decoder, what decides is the state, what waits is the dispatcher and
 //! its threads.
 
-mod batch;
 mod builder;
 mod callbacks;
 mod connection;
-mod core;
 mod counters;
-mod decoder;
-mod dispatcher;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handler;
-mod receipts;
+mod health;
+mod pool_size;
+mod shared;
 #[cfg(test)]
 mod simulated;
-mod state;
-mod vitals;
-mod worker;
+mod threads;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -33,15 +29,15 @@ use parking_lot::{Condvar, Mutex};
 
 pub use builder::ReaderBuilder;
 pub use handler::{Handler, Outcome};
+pub(crate) use health::Vitals;
 #[cfg(test)]
 pub(crate) use simulated::{SimulatedBatch, SimulatedConnection, SimulatedFate};
-pub(crate) use vitals::Vitals;
 
-use self::connection::READ_SIZE;
-use self::core::{Core, ERRANDS, FILE, Inner, LISTENER, Life, Settings};
 use self::counters::Counters;
-use self::dispatcher::{Dispatcher, Stage};
 use self::handler::Closure;
+use self::shared::{Core, ERRANDS, FILE, Inner, LISTENER, Life, Settings};
+use self::threads::supervisor::{Dispatcher, Stage};
+use self::threads::turn::READ_SIZE;
 use crate::address::Address;
 use crate::error::{ShutdownError, StartError};
 use crate::event::ReaderEvent;

@@ -1,9 +1,9 @@
 //! The reader's machines as the writer's simulation meets them: a connection of theirs, without
 //! threads and sockets.
 
-use super::decoder::{Decoder, Frame, Malformed};
-pub(crate) use super::receipts::Fate as SimulatedFate;
-use super::receipts::{BatchEnd, Receipts};
+use super::connection::decoder::{Decoder, Frame, Malformed};
+pub(crate) use super::connection::receipts::Fate as SimulatedFate;
+use super::connection::receipts::{BatchEnd, Receipts};
 use crate::pool::Pool;
 
 /// One connection of a reader.

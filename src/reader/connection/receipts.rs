@@ -7,7 +7,7 @@ use crate::wire::receipt::Receipt;
 
 /// The receipts of one connection.
 #[derive(Debug, Default)]
-pub(super) struct Receipts {
+pub(in crate::reader) struct Receipts {
     /// Messages dealt with since the connection began.
     handled: u64,
     request: Request,
@@ -38,15 +38,15 @@ enum Request {
 
 /// How a batch ended.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct BatchEnd {
+pub(in crate::reader) struct BatchEnd {
     /// The messages that were given to the handler.
-    pub(super) messages: u64,
+    pub(in crate::reader) messages: u64,
     /// The last of them failed, and comes again: nothing was given to the handler behind it.
-    pub(super) last_failed: bool,
+    pub(in crate::reader) last_failed: bool,
     /// By the handler's word at the end, those before it are stored.
-    pub(super) is_stored: bool,
+    pub(in crate::reader) is_stored: bool,
     /// There was an empty frame in it.
-    pub(super) asks: bool,
+    pub(in crate::reader) asks: bool,
 }
 
 /// What is to become of the connection.
@@ -67,18 +67,18 @@ struct Begun {
 
 impl Receipts {
     /// The first frame of the connection said that it delivers at least once.
-    pub(super) fn on_opening(&mut self) {
+    pub(in crate::reader) fn on_opening(&mut self) {
         self.comes_again = true;
     }
 
     /// Whether a message that fails comes again, and what is behind it.
     #[inline]
-    pub(super) fn comes_again(&self) -> bool {
+    pub(in crate::reader) fn comes_again(&self) -> bool {
         self.comes_again
     }
 
     /// A batch is over.
-    pub(super) fn on_batch_end(&mut self, end: BatchEnd) {
+    pub(in crate::reader) fn on_batch_end(&mut self, end: BatchEnd) {
         if end.is_stored {
             self.handled += end.messages - u64::from(end.last_failed);
         }
@@ -99,7 +99,7 @@ impl Receipts {
 
     /// The batch ended because the next message is longer than the limit. A peer that has ever
     /// asked is told so: it would only send the same again.
-    pub(super) fn refuse_next(&mut self) {
+    pub(in crate::reader) fn refuse_next(&mut self) {
         if self.fate() == Fate::GoesOn && self.request != Request::Never {
             self.refuses_next = true;
             self.request = Request::Due;
@@ -109,7 +109,7 @@ impl Receipts {
     /// A peer that delivers at least once sends a batch again that was not stored. Of one that asks
     /// now and then nothing more may be lost, but it is to hear that its messages were not
     /// dealt with. To one that does not ask the end of its connection would say nothing.
-    pub(super) fn fate(&self) -> Fate {
+    pub(in crate::reader) fn fate(&self) -> Fate {
         match (self.not_stored, self.request) {
             (false, _) | (true, Request::Never) => Fate::GoesOn,
             (true, Request::Answered | Request::Due) if self.comes_again => Fate::EndsAtOnce,
@@ -118,7 +118,7 @@ impl Receipts {
     }
 
     /// What to send next, if anything is owed. [`Receipts::on_sent`] says how much of it went out.
-    pub(super) fn next(&mut self) -> Option<&[u8]> {
+    pub(in crate::reader) fn next(&mut self) -> Option<&[u8]> {
         if self.fate() == Fate::EndsWithTheRest {
             return None;
         }
@@ -144,7 +144,7 @@ impl Receipts {
     }
 
     /// The kernel took `len` bytes of what [`Receipts::next`] gave.
-    pub(super) fn on_sent(&mut self, len: usize) {
+    pub(in crate::reader) fn on_sent(&mut self, len: usize) {
         if self.begun.sent == 0 && len > 0 {
             // A request that comes from now on wants an answer of its own.
             self.request = Request::Answered;

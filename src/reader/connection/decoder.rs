@@ -15,7 +15,7 @@ const MOST_DIRECT: usize = 256 * 1024;
 
 /// What stands at the front of the stream.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Frame<'a> {
+pub(crate) enum Frame<'a> {
     Message(&'a [u8]),
     /// An empty frame: it asks for a receipt.
     AckRequest,
@@ -25,14 +25,14 @@ pub(super) enum Frame<'a> {
 
 /// Why a stream cannot go on. There is no way to find the next frame after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Malformed {
+pub(crate) enum Malformed {
     TooLarge { len: u64 },
     InvalidPrefix,
 }
 
 /// Where in the stream the decoder stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Position {
+pub(crate) enum Position {
     BetweenFrames,
     InPrefix,
     /// In a frame that announced that many bytes.
@@ -42,7 +42,7 @@ pub(super) enum Position {
 }
 
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     limit: u64,
     /// How many frames began, so that one that goes on can be told from a new one.
     frames: u64,
@@ -68,7 +68,7 @@ enum State {
 }
 
 impl Decoder {
-    pub(super) fn new(max_message_len: usize) -> Self {
+    pub(crate) fn new(max_message_len: usize) -> Self {
         Self {
             limit: widen(max_message_len),
             frames: 0,
@@ -87,7 +87,7 @@ impl Decoder {
         single_use_lifetimes,
         reason = "the input outlives the borrow of the decoder: that needs its name"
     )]
-    pub(super) fn next<'a, 'i: 'a>(
+    pub(crate) fn next<'a, 'i: 'a>(
         &'a mut self,
         input: &mut &'i [u8],
         pool: &Pool,
@@ -189,7 +189,7 @@ impl Decoder {
 
     /// Memory to read the rest of a long message into, where that saves a copy. [`Decoder::filled`]
     /// must follow.
-    pub(super) fn direct(&mut self) -> Option<&mut [u8]> {
+    pub(crate) fn direct(&mut self) -> Option<&mut [u8]> {
         let State::Payload { payload, missing } = &mut self.state else {
             return None;
         };
@@ -207,7 +207,7 @@ impl Decoder {
 
     /// Of the memory that [`Decoder::direct`] gave, the first `len` bytes were read into; `given`
     /// is how much it was.
-    pub(super) fn filled(&mut self, given: usize, len: usize) -> Option<Frame<'_>> {
+    pub(crate) fn filled(&mut self, given: usize, len: usize) -> Option<Frame<'_>> {
         let State::Payload { payload, missing } = &mut self.state else {
             return None;
         };
@@ -229,14 +229,14 @@ impl Decoder {
     }
 
     /// Gives the memory of a message that was handed out back to the pool.
-    pub(super) fn reclaim(&mut self, pool: &Pool) {
+    pub(crate) fn reclaim(&mut self, pool: &Pool) {
         if let State::Delivered { payload } = &mut self.state {
             pool.give(std::mem::take(payload));
             self.state = State::Between;
         }
     }
 
-    pub(super) fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Position {
         match &self.state {
             State::Between | State::Delivered { .. } | State::Malformed(_) => {
                 Position::BetweenFrames
@@ -249,12 +249,12 @@ impl Decoder {
     }
 
     /// How many frames have begun.
-    pub(super) fn frames(&self) -> u64 {
+    pub(crate) fn frames(&self) -> u64 {
         self.frames
     }
 
     /// The memory that a half message holds, in bytes.
-    pub(super) fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         match &self.state {
             State::Payload { payload, .. } | State::Delivered { payload } => payload.capacity(),
             State::Between | State::Prefix { .. } | State::Malformed(_) => 0,

@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::batch::{Batch, Failure};
-use super::core::{Core, Rest};
-use super::decoder::{Decoder, Frame, Malformed};
-use super::handler::Handler;
-use super::receipts::{BatchEnd, Fate, Receipts};
-use super::state::{Closing, FrameClock, Outcome, end_cause};
 use crate::event::{CloseCause, ReaderEvent, RefuseCause};
 use crate::metrics::{Tally, widen};
 use crate::observer::guarded;
 use crate::peer::Peer;
+use crate::reader::connection::decoder::{Decoder, Frame, Malformed};
+use crate::reader::connection::receipts::{BatchEnd, Fate, Receipts};
+use crate::reader::handler::Handler;
+use crate::reader::pool_size::{Closing, FrameClock, Outcome, end_cause};
+use crate::reader::shared::{Core, Rest};
 use crate::sys::{Received, Sent, Stream};
 
 /// How much one read takes. More brings nothing.
-pub(super) const READ_SIZE: usize = 256 * 1024;
+pub(in crate::reader) const READ_SIZE: usize = 256 * 1024;
 
 /// A peer that has sent so much at once is likely to send on.
 const HEAVY: usize = 128 * 1024;
@@ -39,9 +39,9 @@ const PROMPT: Duration = Duration::from_millis(100);
 const NEWS_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) stream: Stream,
-    pub(super) peer: Peer,
+pub(in crate::reader) struct Connection {
+    pub(in crate::reader) stream: Stream,
+    pub(in crate::reader) peer: Peer,
     /// Messages that the handler has had: written by the thread whose turn it is, and read by
     /// whoever wonders whether it hangs.
     handled: AtomicU64,
@@ -61,7 +61,7 @@ struct Serving {
 
 /// How much a turn brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(in crate::reader) enum Turn {
     Light,
     /// At least [`HEAVY`] bytes.
     Heavy,
@@ -75,7 +75,7 @@ enum Greeting {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, peer: Peer, max_message_len: usize) -> Self {
+    pub(in crate::reader) fn new(stream: Stream, peer: Peer, max_message_len: usize) -> Self {
         let serving = Serving {
             decoder: Decoder::new(max_message_len),
             clock: FrameClock::default(),
@@ -93,12 +93,12 @@ impl Connection {
     }
 
     #[inline]
-    pub(super) fn handled(&self) -> u64 {
+    pub(in crate::reader) fn handled(&self) -> u64 {
         self.handled.load(Ordering::Relaxed)
     }
 
     /// Has a turn, from the check of a new peer to the end of the stream.
-    pub(super) fn turn<H: Handler>(
+    pub(in crate::reader) fn turn<H: Handler>(
         &self,
         core: &Core,
         handler: &H,

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::decoder::Position;
+use super::connection::decoder::Position;
 use crate::event::CloseCause;
 
 /// How long a connection may take.

@@ -9,13 +9,13 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::connection::Connection;
-use super::core::{Core, Inner, Life};
-use super::handler::Handler;
-use super::state::{Accepting, Closing};
+use super::turn::Connection;
 use super::worker::Worker;
 use crate::event::ReaderEvent;
 use crate::metrics::widen;
+use crate::reader::handler::Handler;
+use crate::reader::pool_size::{Accepting, Closing};
+use crate::reader::shared::{Core, Inner, Life};
 use crate::sys::{self, Accepted, FileWatch, Interest};
 
 /// How often the crew is looked at while all of it is busy.
@@ -30,23 +30,23 @@ const MOST_GONE: u32 = 32;
 /// How long half messages may hold all the memory before the slowest is closed.
 const STARVATION: Duration = Duration::from_millis(100);
 
-pub(super) struct Dispatcher<H> {
-    pub(super) core: Arc<Core>,
+pub(in crate::reader) struct Dispatcher<H> {
+    pub(in crate::reader) core: Arc<Core>,
     /// Given up when the threads are to leave: the last of them drops it, not this one.
-    pub(super) handler: Option<Arc<H>>,
-    pub(super) file: Arc<Option<FileWatch>>,
-    pub(super) processors: usize,
-    pub(super) turns_before: u64,
-    pub(super) next_look: Option<Instant>,
+    pub(in crate::reader) handler: Option<Arc<H>>,
+    pub(in crate::reader) file: Arc<Option<FileWatch>>,
+    pub(in crate::reader) processors: usize,
+    pub(in crate::reader) turns_before: u64,
+    pub(in crate::reader) next_look: Option<Instant>,
     /// The system refused a thread when last asked.
-    pub(super) is_short: bool,
-    pub(super) starving_since: Option<Instant>,
-    pub(super) stage: Stage,
+    pub(in crate::reader) is_short: bool,
+    pub(in crate::reader) starving_since: Option<Instant>,
+    pub(in crate::reader) stage: Stage,
 }
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(in crate::reader) enum Stage {
     Running,
     /// Newcomers are turned away; those who are here are served to their end.
     Draining,
@@ -60,7 +60,7 @@ pub(super) enum Stage {
 type Closed = Vec<(u64, Arc<Connection>)>;
 
 impl<H: Handler> Dispatcher<H> {
-    pub(super) fn run(mut self) {
+    pub(in crate::reader) fn run(mut self) {
         loop {
             let now = now();
             let mut next = self.keep_times(now);
@@ -185,7 +185,7 @@ impl<H: Handler> Dispatcher<H> {
     }
 
     /// Starts one more thread.
-    pub(super) fn spawn(&self) -> io::Result<()> {
+    pub(in crate::reader) fn spawn(&self) -> io::Result<()> {
         let Some(handler) = &self.handler else {
             return Ok(());
         };

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::callbacks::Callbacks;
-use super::connection::Connection;
 use super::counters::Counters;
-use super::state::{Accepting, Closing, Crew, Outcome, Pace};
+use super::pool_size::{Accepting, Closing, Crew, Outcome, Pace};
+use super::threads::turn::Connection;
 use crate::address::Address;
 use crate::event::ReaderEvent;
 use crate::peer::{Credentials, Peer};

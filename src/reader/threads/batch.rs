@@ -1,32 +1,32 @@
 //! What a turn at a connection brought, and what went wrong in it, which is counted at once.
 
-use super::core::Core;
-use super::handler::BoxError;
 use crate::metrics::Tally;
+use crate::reader::handler::BoxError;
+use crate::reader::shared::Core;
 
 /// What a turn brought, and what went wrong in it: the first of each, since more would not be told.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) tally: Tally,
+pub(in crate::reader) struct Batch {
+    pub(in crate::reader) tally: Tally,
     /// How much was read, whole messages or not.
-    pub(super) read_len: usize,
+    pub(in crate::reader) read_len: usize,
     /// There was an empty frame in it.
-    pub(super) asks: bool,
+    pub(in crate::reader) asks: bool,
     /// Its last message failed, and comes again.
-    pub(super) last_failed: bool,
-    pub(super) error: Option<BoxError>,
-    pub(super) panic: Option<String>,
+    pub(in crate::reader) last_failed: bool,
+    pub(in crate::reader) error: Option<BoxError>,
+    pub(in crate::reader) panic: Option<String>,
 }
 
 /// How a call of the handler failed.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(in crate::reader) enum Failure {
     Error(BoxError),
     Panic(String),
 }
 
 impl Batch {
-    pub(super) fn note(&mut self, core: &Core, failure: Failure) {
+    pub(in crate::reader) fn note(&mut self, core: &Core, failure: Failure) {
         match failure {
             Failure::Error(error) => {
                 core.counters.handler_errors.add(1);

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::core::Core;
-use super::state::Progress;
+use super::pool_size::Progress;
+use super::shared::Core;
 use crate::address::Address;
 use crate::event::ReaderEvent;
 

@@ -8,12 +8,12 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connection::Turn;
-use super::core::{Core, ERRANDS, FILE, LISTENER};
-use super::handler::Handler;
-use super::state::Accepting;
+use super::turn::Turn;
 use crate::event::{ReaderEvent, RefuseCause};
 use crate::observer::guarded;
+use crate::reader::handler::Handler;
+use crate::reader::pool_size::Accepting;
+use crate::reader::shared::{Core, ERRANDS, FILE, LISTENER};
 use crate::sys::{Accepted, FileWatch, Interest, Ready};
 
 /// How many connections are accepted before others have their turn.
@@ -30,15 +30,15 @@ const SHORTAGE: Duration = Duration::from_millis(100);
 
 /// One of the threads.
 #[derive(Debug)]
-pub(super) struct Worker<H> {
-    pub(super) core: Arc<Core>,
-    pub(super) handler: Arc<H>,
-    pub(super) file: Arc<Option<FileWatch>>,
-    pub(super) processors: usize,
+pub(in crate::reader) struct Worker<H> {
+    pub(in crate::reader) core: Arc<Core>,
+    pub(in crate::reader) handler: Arc<H>,
+    pub(in crate::reader) file: Arc<Option<FileWatch>>,
+    pub(in crate::reader) processors: usize,
 }
 
 impl<H: Handler> Worker<H> {
-    pub(super) fn run(self) {
+    pub(in crate::reader) fn run(self) {
         self.core.scope.enter();
         let mut turn = Turn::Light;
         loop {
