@@ -66,6 +66,8 @@ const PURE: &[&str] = &[
     "writer/queue/room.rs",
     "writer/queue/writing.rs",
     "writer/state.rs",
+    "reader/connection/clock.rs",
+    "reader/connection/closing.rs",
     "reader/connection/decoder.rs",
     "reader/connection/receipts.rs",
     "reader/pool_size.rs",

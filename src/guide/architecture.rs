@@ -14,8 +14,8 @@
 //! | layer | writer | reader | rule |
 //! | --- | --- | --- | --- |
 //! | what users hold | `writer/mod.rs`, `builder.rs`, `slot.rs` | `reader/mod.rs`, `builder.rs`, `handler.rs`; `systemd/`: what a service tells its manager, `service.rs` with `pulse.rs` and `notify.rs` | thin: docs, settings, checks |
-//! | shells | `thread.rs`, and what it does in `worker.rs` and `receiving.rs`, with its view of the system in `kernel.rs`; `helping.rs`: a sender in its place; `shared.rs`: the lock, and `waiting.rs` for what happens behind it, with `signal.rs` to tell of it; `lane.rs`: memory that two threads use without a lock, and `local.rs`: which one is the current thread's | `threads/`: `supervisor.rs`: times and threads; `worker.rs`: a thread; `turn.rs` with `batch.rs`: a turn at a connection; `shared.rs`: the lock; `callbacks.rs`; `health.rs`: how it is; `counters.rs` in both | only here the clock is read and anything blocks |
-//! | machines | `state.rs` with its words in `step.rs`, `link.rs` and `timing.rs`; `queue/`: `room.rs`, `lanes.rs`, `writing.rs`, with `block.rs` and `outbox.rs`; `ledger.rs`: what receipts say; `flush.rs`; values in `limits.rs`, `attention.rs`, `deadline.rs`, `handed.rs` | `pool_size.rs`, `connection/`: `decoder.rs`, `receipts.rs` | pure: bytes, counts and `now` come in, what is to be done comes out |
+//! | shells | `thread.rs`, and what it does in `worker.rs` and `receiving.rs`, with its view of the system in `kernel.rs`; `helping.rs`: a sender in its place; `shared.rs`: the lock, and `waiting.rs` for what happens behind it, with `signal.rs` to tell of it; `lane.rs`: memory that two threads use without a lock, and `local.rs`: which one is the current thread's | `threads/`: `supervisor.rs`: times, workers and the end; `worker.rs`: waits for what is ready; `accept.rs`; `turn.rs` with `batch.rs`: a turn at a connection; `shared.rs`: connections and their times, under the lock; `connection/mod.rs`: a socket and its machines; `callbacks.rs`; `health.rs`: how it is; `now.rs`; `counters.rs` in both | only here the clock is read and anything blocks |
+//! | machines | `state.rs` with its words in `step.rs`, `link.rs` and `timing.rs`; `queue/`: `room.rs`, `lanes.rs`, `writing.rs`, with `block.rs` and `outbox.rs`; `ledger.rs`: what receipts say; `flush.rs`; values in `limits.rs`, `attention.rs`, `deadline.rs`, `handed.rs` | `pool_size.rs`; `connection/`: `decoder.rs`, `receipts.rs`, `clock.rs`, `closing.rs` | pure: bytes, counts and `now` come in, what is to be done comes out |
 //! | system | `sys/` | the same | descriptors and `io::Error`, no policy; the seam for other platforms |
 //! | leaves | `wire/` (`frame.rs`, `receipt.rs`), `address.rs`, `backoff.rs`, `pool.rs`, `metrics.rs`, `peer.rs`, `event/` (`writer.rs`, `reader.rs`), `observer.rs`, `error.rs`, `message.rs`, `reentry.rs` | the same, and `activation.rs` | values |
 //!
@@ -111,18 +111,18 @@
 //!
 //! # The reader
 //!
-//! One poller (epoll, elsewhere kqueue), every connection armed for one event, every thread in the
+//! One poller (epoll, elsewhere kqueue), every connection armed for one event, every worker in the
 //! same loop: wait for one ready thing, deal with it, arm it again. An idle connection costs no
-//! buffer and no thread; a connection is served by one thread at a time. The listening socket is
-//! one of the ready things, so that whatever a user's function does on accepting holds up only that
-//! connection.
+//! buffer and no thread; a connection is served by one worker at a time, a turn each. The listening
+//! socket is one of the ready things, so that whatever a user's function does on accepting holds up
+//! only that connection.
 //!
-//! A thread that has read 128 KiB and more in a turn looks for further work for 20 µs before it
+//! A worker that has read 128 KiB and more in a turn looks for further work for 20 µs before it
 //! sleeps: to wake it would cost its peer more.
 //!
-//! The dispatcher is a thread that runs nothing of the user's: it keeps the times, adds threads
+//! The supervisor is a thread that runs nothing of the user's: it keeps the times, adds workers
 //! where all have been held up for five milliseconds, and brings the reader to its end. To close a
-//! connection it forbids the peer to send (`shutdown` of the receiving side) and lets a thread read
+//! connection it forbids the peer to send (`shutdown` of the receiving side) and lets a worker read
 //! what is still there.
 //!
 //! A peer that asks, with an empty frame, is told at the end of a batch how many of its messages

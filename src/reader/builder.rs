@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::BoundReader;
 use super::callbacks::{Callbacks, PeerCheck};
-use super::pool_size::Pace;
+use super::connection::clock::Pace;
 use super::shared::Settings;
 use crate::activation::{self, Activation};
 use crate::address::{Address, AddressError, runtime_path};

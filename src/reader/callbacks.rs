@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::shared::Core;
 use crate::event::ReaderEvent;
 use crate::observer::{Observer, guarded};
 use crate::peer::Peer;
@@ -38,28 +37,17 @@ impl Callbacks {
         }
     }
 
+    /// Tells the observer of an event; calls `panicked` if it panics.
+    pub(super) fn emit(&self, event: impl FnOnce() -> ReaderEvent, panicked: impl FnOnce()) {
+        let functions = self.0.lock().clone();
+        if let Some(functions) = functions {
+            functions.observer.tell(event, panicked);
+        }
+    }
+
     /// Gives them up, by the last thread that could call them.
     pub(super) fn take(&self) -> Option<impl Sized> {
         self.0.lock().take()
-    }
-}
-
-impl Core {
-    /// Tells an event on the current thread, which must be one that runs callbacks.
-    pub(super) fn tell(&self, event: impl FnOnce() -> ReaderEvent) {
-        let functions = self.settings.callbacks.0.lock().clone();
-        if let Some(functions) = functions {
-            functions
-                .observer
-                .tell(event, || self.counters.panics.add(1));
-        }
-    }
-
-    /// Drops something of the user's, and survives what that does.
-    pub(super) fn let_go<T>(&self, user_value: T) {
-        if guarded(|| drop(user_value)).is_err() {
-            self.counters.panics.add(1);
-        }
     }
 }
 

@@ -1,6 +1,5 @@
-//! The receiving end.
-//! Thin: what decodes is the decoder, what decides is the state, what waits is the dispatcher and
-//! its threads.
+//! The receiving end: what users hold of it.
+//! Thin: connections are served by `threads`, with what is in `connection`.
 
 mod builder;
 mod callbacks;
@@ -10,6 +9,7 @@ mod counters;
 pub mod fuzzing;
 mod handler;
 mod health;
+mod now;
 mod pool_size;
 mod shared;
 #[cfg(test)]
@@ -21,40 +21,29 @@ use std::fmt;
 use std::mem;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 pub use builder::ReaderBuilder;
 pub use handler::{Handler, Outcome};
-pub(crate) use health::Vitals;
+pub(crate) use health::Health;
 #[cfg(test)]
 pub(crate) use simulated::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 
-use self::counters::Counters;
 use self::handler::Closure;
-use self::shared::{Core, ERRANDS, FILE, Inner, LISTENER, Life, Settings};
-use self::threads::supervisor::{Dispatcher, Stage};
-use self::threads::turn::READ_SIZE;
+use self::now::now;
+use self::shared::{DEFERRED, FILE, LISTENER, Life, Settings, Shared};
+use self::threads::supervisor::Supervisor;
 use crate::address::Address;
 use crate::error::{ShutdownError, StartError};
 use crate::event::ReaderEvent;
 use crate::metrics::ReaderMetrics;
-use crate::pool::Pool;
-use crate::reentry::Scope;
-use crate::sys::{Interest, Listener, Poller, Waker};
+use crate::sys::{Interest, Listener};
 
 /// How long a reader that is dropped without a shutdown still reads what was sent.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How many read buffers are kept; each is 256 KiB. More are made while more threads read at once.
-const BUFFERS_KEPT: usize = 4;
-
-/// How many small buffers for half messages are kept, and up to which size.
-const PIECES_KEPT: usize = 64;
-const PIECE_SIZE: usize = 4096;
 
 /// The receiving end: accepts connections, and gives every message to a handler.
 ///
@@ -80,7 +69,7 @@ const PIECE_SIZE: usize = 4096;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Reader {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Where the threads were started: a fork copies this object, but not them.
     process: u32,
@@ -134,15 +123,15 @@ impl Reader {
     pub fn shutdown(&self, timeout: Duration) -> Result<ReaderReport, ShutdownError> {
         self.may_wait()?;
         self.begin_stop(timeout);
-        let mut inner = self.core.inner.lock();
+        let mut locked = self.shared.lock();
         let cut = loop {
-            match inner.life {
+            match locked.life {
                 Life::Stopped { cut } => break cut,
-                // The dispatcher keeps the time: nothing of the user's can hold it up.
-                Life::Running | Life::Draining { .. } => self.core.stopped.wait(&mut inner),
+                // The supervisor keeps the time: nothing of the user's can hold it up.
+                Life::Running | Life::Draining { .. } => self.shared.stopped.wait(&mut locked),
             }
         };
-        drop(inner);
+        drop(locked);
         if let Some(thread) = self.thread.lock().take() {
             // It runs nothing of the user's, so there is no panic to pass on.
             let _ = thread.join();
@@ -158,7 +147,7 @@ impl Reader {
         if self.process != process::id() {
             return Err(ShutdownError::InForkedChild);
         }
-        if self.core.scope.is_current() {
+        if self.shared.scope.is_current() {
             Err(ShutdownError::InCallback)
         } else {
             Ok(())
@@ -166,38 +155,34 @@ impl Reader {
     }
 
     pub(crate) fn begin_stop(&self, timeout: Duration) {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a timeout is counted from the call"
-        )]
-        let deadline = Instant::now().checked_add(timeout);
-        let mut inner = self.core.inner.lock();
-        inner.life = match inner.life {
+        let deadline = now().checked_add(timeout);
+        let mut locked = self.shared.lock();
+        locked.life = match locked.life {
             Life::Running => Life::Draining { deadline },
             Life::Draining { deadline: before } => Life::Draining {
                 deadline: before.into_iter().chain(deadline).min(),
             },
             stopped @ Life::Stopped { .. } => stopped,
         };
-        drop(inner);
-        self.core.waker.wake();
+        drop(locked);
+        self.shared.supervisor_waker.wake();
     }
 
     /// The figures now. Never blocks the reading.
     #[must_use]
     pub fn metrics(&self) -> ReaderMetrics {
-        self.core.counters.metrics()
+        self.shared.counters.metrics()
     }
 
     /// What tells from outside how it is.
-    pub(crate) fn vitals(&self) -> Vitals {
-        Vitals(Arc::clone(&self.core))
+    pub(crate) fn health(&self) -> Health {
+        Health(Arc::clone(&self.shared))
     }
 
     /// Where the reader listens.
     #[must_use]
     pub fn address(&self) -> &Address {
-        &self.core.address
+        &self.shared.address
     }
 }
 
@@ -285,54 +270,28 @@ impl BoundReader {
         settings: Settings,
         handler: H,
     ) -> std::io::Result<Reader> {
-        let core = Arc::new(Core {
-            address: address.clone(),
+        let shared = Arc::new(Shared::new(
+            address.clone(),
             settings,
-            counters: Counters::default(),
-            scope: Scope::new(),
-            poller: Poller::new()?,
-            listener: Mutex::new(Some(Arc::clone(listener))),
-            accept_turn: Mutex::new(()),
-            waker: Waker::new()?,
-            errands: Waker::new()?,
-            buffers: Pool::new(BUFFERS_KEPT, READ_SIZE),
-            pieces: Pool::new(PIECES_KEPT, PIECE_SIZE),
-            held: AtomicUsize::new(0),
-            is_cut: AtomicBool::new(false),
-            inner: Mutex::new(Inner::new()),
-            stopped: Condvar::new(),
-        });
+            Arc::clone(listener),
+        )?);
         let file = listener.watch_file();
-        core.poller.add(&**listener, LISTENER, Interest::Read)?;
-        core.poller.add(&core.errands, ERRANDS, Interest::Read)?;
+        shared.poller.add(&**listener, LISTENER, Interest::Read)?;
+        shared
+            .poller
+            .add(&shared.worker_waker, DEFERRED, Interest::Read)?;
         if let Some(file) = &file {
-            core.poller.add(file, FILE, Interest::Read)?;
+            shared.poller.add(file, FILE, Interest::Read)?;
         }
         if listener.is_displaced() {
             // It went between the two steps, where nothing watched it.
-            core.tell_later(ReaderEvent::Displaced {
+            shared.emit_later(ReaderEvent::Displaced {
                 address: address.clone(),
             });
         }
-        let dispatcher = Dispatcher {
-            core: Arc::clone(&core),
-            handler: Some(Arc::new(handler)),
-            file: Arc::new(file),
-            processors: thread::available_parallelism().map_or(1, usize::from),
-            turns_before: 0,
-            next_look: None,
-            is_short: false,
-            starving_since: None,
-            stage: Stage::Running,
-        };
-        dispatcher.spawn()?;
-        let thread = thread::Builder::new()
-            .name("uds-ipc-watch".into())
-            .spawn(|| dispatcher.run());
-        // Without its dispatcher the thread that has been started must not stay.
-        let thread = thread.inspect_err(|_| core.poller.close())?;
+        let thread = Supervisor::start(&shared, handler, file)?;
         Ok(Reader {
-            core,
+            shared,
             thread: Mutex::new(Some(thread)),
             process: process::id(),
         })

@@ -1,8 +1,9 @@
 //! What a reader's threads share: the connections and their times, under one lock.
-//! Calls nothing of the user's, and blocks on nothing but its lock.
+//! Blocks on nothing but that lock, and calls the user's code with the lock open.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,11 +11,14 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::callbacks::Callbacks;
+use super::connection::Connection;
+use super::connection::clock::Pace;
+use super::connection::closing::{Closing, TurnEnd};
 use super::counters::Counters;
-use super::pool_size::{Accepting, Closing, Crew, Outcome, Pace};
-use super::threads::turn::Connection;
+use super::pool_size::ThreadPool;
 use crate::address::Address;
 use crate::event::ReaderEvent;
+use crate::observer::guarded;
 use crate::peer::{Credentials, Peer};
 use crate::pool::Pool;
 use crate::reentry::Scope;
@@ -22,8 +26,18 @@ use crate::sys::{Interest, Listener, Poller, Stream, Waker};
 
 /// The keys of what is no connection. Connections count from 1.
 pub(super) const LISTENER: u64 = 0;
-pub(super) const ERRANDS: u64 = Poller::MOST_KEY;
+pub(super) const DEFERRED: u64 = Poller::MOST_KEY;
 pub(super) const FILE: u64 = Poller::MOST_KEY - 1;
+
+/// How much one read takes. More brings nothing.
+pub(super) const READ_SIZE: usize = 256 * 1024;
+
+/// How many read buffers are kept. More are made while more threads read at once.
+const BUFFERS_KEPT: usize = 4;
+
+/// How many small buffers for half messages are kept, and up to which size.
+const PIECES_KEPT: usize = 64;
+const PIECE_SIZE: usize = 4096;
 
 /// What was set when the reader was built.
 #[derive(Debug)]
@@ -38,7 +52,7 @@ pub(super) struct Settings {
 }
 
 #[derive(Debug)]
-pub(super) struct Core {
+pub(super) struct Shared {
     pub(super) address: Address,
     pub(super) settings: Settings,
     pub(super) counters: Counters,
@@ -48,10 +62,9 @@ pub(super) struct Core {
     pub(super) listener: Mutex<Option<Arc<Listener>>>,
     /// Held by the thread that accepts.
     pub(super) accept_turn: Mutex<()>,
-    /// Wakes the dispatcher.
-    pub(super) waker: Waker,
-    /// Calls a thread for the events of those that run no code of the user's.
-    pub(super) errands: Waker,
+    pub(super) supervisor_waker: Waker,
+    /// Wakes a worker, for events of threads that run no code of the user's.
+    pub(super) worker_waker: Waker,
     /// What connections read into.
     pub(super) buffers: Pool,
     /// What half messages are kept in.
@@ -60,12 +73,12 @@ pub(super) struct Core {
     pub(super) held: AtomicUsize,
     /// The time to stop is over: nothing more goes to the handler.
     pub(super) is_cut: AtomicBool,
-    pub(super) inner: Mutex<Inner>,
+    locked: Mutex<Locked>,
     pub(super) stopped: Condvar,
 }
 
 #[derive(Debug)]
-pub(super) struct Inner {
+pub(super) struct Locked {
     pub(super) entries: HashMap<u64, Entry>,
     per_user: HashMap<u32, usize>,
     last_number: u64,
@@ -75,14 +88,16 @@ pub(super) struct Inner {
     /// No connection is taken in any more.
     pub(super) is_closed: bool,
     pub(super) life: Life,
-    /// When to look at which connection. Each has one; what it says may be long past, or too
-    /// early, but never too late.
+    /// When to look at which connection: a lower bound of its deadline, one for each. Those of
+    /// connections that have gone are skipped.
     pub(super) times: BinaryHeap<Reverse<(Instant, u64)>>,
-    pub(super) starved: Vec<u64>,
-    pub(super) crew: Crew,
-    /// Whether the dispatcher looks at the crew every few milliseconds.
+    /// The connections that wait for memory to read on.
+    pub(super) over_budget: Vec<u64>,
+    pub(super) thread_pool: ThreadPool,
+    /// Whether the supervisor looks at the threads every few milliseconds.
     pub(super) is_watched: bool,
-    pub(super) errands: Vec<ReaderEvent>,
+    /// Events of threads that run no code of the user's: a worker emits them.
+    pub(super) deferred_events: Vec<ReaderEvent>,
 }
 
 /// One connection as seen from outside its turns.
@@ -92,12 +107,12 @@ pub(super) struct Entry {
     pub(super) is_served: bool,
     pub(super) closing: Option<Closing>,
     /// As it was left by its last turn.
-    pub(super) rest: Rest,
+    pub(super) schedule: Schedule,
 }
 
 /// The times of a connection between two turns.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rest {
+pub(super) struct Schedule {
     /// When it is to be closed. `None` is never.
     pub(super) deadline: Option<Instant>,
     /// When its half message began.
@@ -106,6 +121,19 @@ pub(super) struct Rest {
     pub(super) owes: bool,
     /// It is to end: what it sent could not be stored.
     pub(super) must_close: bool,
+}
+
+/// Whether connections are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepting {
+    /// The listener is armed, or being served.
+    Open,
+    /// As many connections as there may be: the rest waits in the backlog.
+    Full,
+    /// The system is short of something: again then.
+    Paused { until: Instant },
+    /// Nobody will come any more.
+    Ended,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -120,8 +148,8 @@ pub(super) enum Life {
     },
 }
 
-impl Inner {
-    pub(super) fn new() -> Self {
+impl Locked {
+    fn new() -> Self {
         Self {
             entries: HashMap::new(),
             per_user: HashMap::new(),
@@ -131,10 +159,10 @@ impl Inner {
             is_closed: false,
             life: Life::Running,
             times: BinaryHeap::new(),
-            starved: Vec::new(),
-            crew: Crew::default(),
+            over_budget: Vec::new(),
+            thread_pool: ThreadPool::default(),
             is_watched: false,
-            errands: Vec::new(),
+            deferred_events: Vec::new(),
         }
     }
 
@@ -147,61 +175,102 @@ impl Inner {
     }
 }
 
-impl Core {
-    /// Has an event told by a thread that runs callbacks.
-    pub(super) fn tell_later(&self, event: ReaderEvent) {
-        self.inner.lock().errands.push(event);
-        self.errands.wake();
+impl Shared {
+    pub(super) fn new(
+        address: Address,
+        settings: Settings,
+        listener: Arc<Listener>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            address,
+            settings,
+            counters: Counters::default(),
+            scope: Scope::new(),
+            poller: Poller::new()?,
+            listener: Mutex::new(Some(listener)),
+            accept_turn: Mutex::new(()),
+            supervisor_waker: Waker::new()?,
+            worker_waker: Waker::new()?,
+            buffers: Pool::new(BUFFERS_KEPT, READ_SIZE),
+            pieces: Pool::new(PIECES_KEPT, PIECE_SIZE),
+            held: AtomicUsize::new(0),
+            is_cut: AtomicBool::new(false),
+            locked: Mutex::new(Locked::new()),
+            stopped: Condvar::new(),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Locked> {
+        self.locked.lock()
+    }
+
+    /// Emits an event on the current thread, which must be one that runs callbacks.
+    pub(super) fn emit(&self, event: impl FnOnce() -> ReaderEvent) {
+        let panicked = || self.counters.panics.add(1);
+        self.settings.callbacks.emit(event, panicked);
+    }
+
+    /// Drops something of the user's, and survives what that does.
+    pub(super) fn drop_guarded<T>(&self, user_value: T) {
+        if guarded(|| drop(user_value)).is_err() {
+            self.counters.panics.add(1);
+        }
+    }
+
+    /// Has a worker emit an event.
+    pub(super) fn emit_later(&self, event: ReaderEvent) {
+        self.lock().deferred_events.push(event);
+        self.worker_waker.wake();
     }
 
     /// Takes a new connection in. `Err` with the peer when its user has enough.
-    pub(super) fn admit(
+    pub(super) fn register(
         &self,
         stream: Stream,
         credentials: Credentials,
         now: Instant,
     ) -> Result<(), Peer> {
-        let mut inner = self.inner.lock();
-        if inner.is_closed {
+        let mut locked = self.lock();
+        if locked.is_closed {
             // The time to stop is over: it ends like the others that were left.
             return Ok(());
         }
-        inner.last_number += 1;
+        locked.last_number += 1;
         let peer = Peer {
-            connection: inner.last_number,
+            connection: locked.last_number,
             credentials,
         };
-        if inner.connections_of(credentials.uid) >= self.settings.max_connections_per_user {
+        if locked.connections_of(credentials.uid) >= self.settings.max_connections_per_user {
             return Err(peer);
         }
-        *inner.per_user.entry(credentials.uid).or_default() += 1;
+        *locked.per_user.entry(credentials.uid).or_default() += 1;
         let number = peer.connection;
         let connection = Arc::new(Connection::new(stream, peer, self.settings.max_message_len));
-        // Who waited in the backlog of a reader that stops is served like the others.
-        let closing = inner.is_draining().then_some(Closing::Stop);
+        // A connection from the backlog of a reader that stops is served like the others.
+        let closing = locked.is_draining().then_some(Closing::Stop);
         let deadline = now.checked_add(self.settings.pace.idle_timeout);
         let entry = Entry {
             connection: Arc::clone(&connection),
             is_served: false,
             closing,
-            rest: Rest {
+            schedule: Schedule {
                 deadline,
                 half_since: None,
                 owes: false,
                 must_close: false,
             },
         };
-        inner.entries.insert(number, entry);
+        locked.entries.insert(number, entry);
         self.counters.connections.add(1);
         self.counters.open.add(1);
         if let Some(deadline) = deadline {
-            self.look_at(&mut inner, deadline, number);
+            self.look_at(&mut locked, deadline, number);
         }
-        drop(inner);
+        drop(locked);
         if closing.is_some() {
             connection.stream.stop_receiving();
         }
-        // Ready at once: a thread is to check and greet the peer, even if it never sends.
+        // Ready at once: a thread is to check the peer, even if it never sends.
         if self
             .poller
             .add(&connection.stream, number, Interest::Now)
@@ -212,48 +281,48 @@ impl Core {
         Ok(())
     }
 
-    fn look_at(&self, inner: &mut Inner, at: Instant, number: u64) {
-        let is_first = inner
+    fn look_at(&self, locked: &mut Locked, at: Instant, number: u64) {
+        let is_first = locked
             .times
             .peek()
             .is_none_or(|Reverse((first, _))| at < *first);
-        // A flood of short connections leaves times behind of those that are gone.
-        if inner.times.len() > 2 * inner.entries.len() + 64 {
-            let Inner { times, entries, .. } = inner;
+        // A flood of short connections leaves the times of ended ones behind.
+        if locked.times.len() > 2 * locked.entries.len() + 64 {
+            let Locked { times, entries, .. } = locked;
             times.retain(|Reverse((_, number))| entries.contains_key(number));
         }
-        inner.times.push(Reverse((at, number)));
+        locked.times.push(Reverse((at, number)));
         if is_first {
-            self.waker.wake();
+            self.supervisor_waker.wake();
         }
     }
 
     /// Forgets a connection that has ended; its socket is closed with its last reference.
     pub(super) fn remove(&self, number: u64) {
-        let mut inner = self.inner.lock();
-        let Some(entry) = inner.entries.remove(&number) else {
+        let mut locked = self.lock();
+        let Some(entry) = locked.entries.remove(&number) else {
             return;
         };
         let uid = entry.connection.peer.credentials.uid;
-        if let Some(count) = inner.per_user.get_mut(&uid) {
+        if let Some(count) = locked.per_user.get_mut(&uid) {
             *count -= 1;
             if *count == 0 {
-                inner.per_user.remove(&uid);
+                locked.per_user.remove(&uid);
             }
         }
         self.counters.open.subtract(1);
-        let reopen = inner.accepting == Accepting::Full;
+        let reopen = locked.accepting == Accepting::Full;
         if reopen {
-            inner.accepting = Accepting::Open;
+            locked.accepting = Accepting::Open;
         }
-        let is_draining = inner.is_draining();
-        let wake = is_draining && inner.entries.is_empty();
-        drop(inner);
+        let is_draining = locked.is_draining();
+        let wake = is_draining && locked.entries.is_empty();
+        drop(locked);
         if reopen {
             self.reopen_listener(is_draining);
         }
         if wake {
-            self.waker.wake();
+            self.supervisor_waker.wake();
         }
     }
 
@@ -262,7 +331,7 @@ impl Core {
         self.arm_listener();
         if is_draining {
             // Where a listener that has ended does not become ready, this has a thread look.
-            self.errands.wake();
+            self.worker_waker.wake();
         }
     }
 
@@ -281,27 +350,27 @@ impl Core {
         }
         let left = self.held.fetch_sub(before - after, Ordering::Relaxed) - (before - after);
         if left <= self.settings.max_held_size {
-            self.feed_starved();
+            self.resume_over_budget();
         }
     }
 
-    pub(super) fn is_starving(&self) -> bool {
+    pub(super) fn is_over_budget(&self) -> bool {
         self.held.load(Ordering::Relaxed) > self.settings.max_held_size
     }
 
-    pub(super) fn feed_starved(&self) {
-        let mut inner = self.inner.lock();
-        let starved = std::mem::take(&mut inner.starved);
-        let fed: Vec<_> = starved
+    pub(super) fn resume_over_budget(&self) {
+        let mut locked = self.lock();
+        let over_budget = std::mem::take(&mut locked.over_budget);
+        let fed: Vec<_> = over_budget
             .into_iter()
             .filter_map(|number| {
-                inner
+                locked
                     .entries
                     .get(&number)
                     .map(|entry| (number, Arc::clone(&entry.connection)))
             })
             .collect();
-        drop(inner);
+        drop(locked);
         for (number, connection) in fed {
             self.arm(&connection, number, Interest::Now);
         }
@@ -314,8 +383,8 @@ impl Core {
 
     /// A thread takes the connection for a turn. `None` when it is gone, or another has it.
     pub(super) fn begin_turn(&self, number: u64) -> Option<(Arc<Connection>, Option<Closing>)> {
-        let mut inner = self.inner.lock();
-        let entry = inner
+        let mut locked = self.lock();
+        let entry = locked
             .entries
             .get_mut(&number)
             .filter(|entry| !entry.is_served)?;
@@ -324,19 +393,25 @@ impl Core {
     }
 
     /// The turn is over and the connection goes on.
-    pub(super) fn end_turn(&self, number: u64, outcome: &Outcome, rest: Rest, now: Instant) {
-        let mut inner = self.inner.lock();
-        let starves = matches!(outcome, Outcome::Starve);
-        let Some(entry) = inner.entries.get_mut(&number) else {
+    pub(super) fn end_turn(
+        &self,
+        number: u64,
+        outcome: &TurnEnd,
+        schedule: Schedule,
+        now: Instant,
+    ) {
+        let mut locked = self.lock();
+        let is_over = matches!(outcome, TurnEnd::OverBudget);
+        let Some(entry) = locked.entries.get_mut(&number) else {
             return;
         };
         entry.is_served = false;
-        entry.rest = rest;
-        if rest.deadline.is_some_and(|deadline| deadline <= now) && entry.closing.is_none() {
+        entry.schedule = schedule;
+        if schedule.deadline.is_some_and(|deadline| deadline <= now) && entry.closing.is_none() {
             // Its time ran out while it was being served, when nobody looked.
             entry.closing = Some(Closing::Overdue);
         }
-        if rest.must_close && entry.closing.is_none() {
+        if schedule.must_close && entry.closing.is_none() {
             entry.closing = Some(Closing::NotStored);
         }
         let connection = Arc::clone(&entry.connection);
@@ -347,80 +422,82 @@ impl Core {
         }
         // What was asked for meanwhile is looked at now; a receipt that is owed, when it can be
         // sent.
-        let interest = if entry.closing.is_some() || rest.owes {
+        let interest = if entry.closing.is_some() || schedule.owes {
             Interest::Now
         } else {
             Interest::Read
         };
-        if starves && entry.closing.is_none() {
-            inner.starved.push(number);
-            let watch = !std::mem::replace(&mut inner.is_watched, true);
-            drop(inner);
+        if is_over && entry.closing.is_none() {
+            locked.over_budget.push(number);
+            let watch = !std::mem::replace(&mut locked.is_watched, true);
+            drop(locked);
             if watch {
-                self.waker.wake();
+                self.supervisor_waker.wake();
             }
             // The memory may have been given back just before.
-            if !self.is_starving() {
-                self.feed_starved();
+            if !self.is_over_budget() {
+                self.resume_over_budget();
             }
             return;
         }
-        drop(inner);
+        drop(locked);
         self.arm(&connection, number, interest);
     }
 
     /// A thread begins to work on something.
     pub(super) fn begin_work(&self) {
-        let mut inner = self.inner.lock();
-        inner.crew.busy += 1;
-        if inner.crew.all_busy() && !inner.is_watched {
-            inner.is_watched = true;
-            drop(inner);
-            self.waker.wake();
+        let mut locked = self.lock();
+        locked.thread_pool.busy += 1;
+        if locked.thread_pool.all_busy() && !locked.is_watched {
+            locked.is_watched = true;
+            drop(locked);
+            self.supervisor_waker.wake();
         }
     }
 
     pub(super) fn end_work(&self) {
-        let mut inner = self.inner.lock();
-        inner.crew.busy -= 1;
-        inner.crew.turns += 1;
+        let mut locked = self.lock();
+        locked.thread_pool.busy -= 1;
+        locked.thread_pool.turns += 1;
     }
 
-    /// How long a thread waits for work before it asks [`Core::leave`]. The last one waits for
+    /// How long a thread waits for work before it asks [`Shared::leave`]. The last one waits for
     /// ever.
     pub(super) fn patience(&self) -> Option<Duration> {
         const SURPLUS_STAYS: Duration = Duration::from_secs(5);
-        (self.inner.lock().crew.threads > 1).then_some(SURPLUS_STAYS)
+        (self.lock().thread_pool.threads > 1).then_some(SURPLUS_STAYS)
     }
 
     /// Whether all threads but the calling one are at work.
     pub(super) fn is_only_idle(&self) -> bool {
-        let crew = self.inner.lock().crew;
-        crew.threads == crew.busy + 1
+        let pool = self.lock().thread_pool;
+        pool.threads == pool.busy + 1
     }
 
     /// A thread that found nothing to do asks whether it may go. Until it has, it counts as one at
     /// work.
     pub(super) fn may_leave(&self) -> bool {
-        let mut inner = self.inner.lock();
-        let may = inner.crew.can_spare_one();
-        inner.crew.busy += usize::from(may);
+        let mut locked = self.lock();
+        let may = locked.thread_pool.can_spare_one();
+        locked.thread_pool.busy += usize::from(may);
         may
     }
 
     /// A thread goes, because it `may` or because all do. It must have given up its handler:
     /// whoever waits for the last thread may want that back.
     pub(super) fn leave(&self, may: bool) {
-        let mut inner = self.inner.lock();
-        inner.crew.busy -= usize::from(may);
-        if inner.crew.threads == 1 {
+        let mut locked = self.lock();
+        locked.thread_pool.busy -= usize::from(may);
+        if locked.thread_pool.threads == 1 {
             // The others have gone, and no more are started.
-            MutexGuard::unlocked(&mut inner, || self.let_go(self.settings.callbacks.take()));
+            MutexGuard::unlocked(&mut locked, || {
+                self.drop_guarded(self.settings.callbacks.take())
+            });
         }
-        inner.crew.threads -= 1;
+        locked.thread_pool.threads -= 1;
         self.counters.threads.subtract(1);
-        if inner.crew.threads == 0 {
-            self.waker.wake();
+        if locked.thread_pool.threads == 0 {
+            self.supervisor_waker.wake();
         }
     }
 }

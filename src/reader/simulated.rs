@@ -2,7 +2,7 @@
 //! threads and sockets.
 
 use super::connection::decoder::{Decoder, Frame, Malformed};
-pub(crate) use super::connection::receipts::Fate as SimulatedFate;
+pub(crate) use super::connection::receipts::CloseDecision as SimulatedFate;
 use super::connection::receipts::{BatchEnd, Receipts};
 use crate::pool::Pool;
 
@@ -102,7 +102,7 @@ impl SimulatedConnection {
         if batch.stop == Stop::TooLarge {
             self.receipts.refuse_next();
         }
-        self.receipts.fate()
+        self.receipts.close_decision()
     }
 
     /// Up to `most` bytes of the receipts that are due.

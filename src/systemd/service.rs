@@ -14,7 +14,7 @@ use super::notify::Notifier;
 use super::pulse::{EXTENSION, Pulse};
 use crate::error::ShutdownError;
 use crate::event::{NotifyError, ReaderEvent};
-use crate::reader::{Reader, ReaderReport, Vitals};
+use crate::reader::{Health, Reader, ReaderReport};
 
 /// How long a service that is dropped without a shutdown still reads what was sent.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ pub struct Service {
 
 /// What the calls and the thread share.
 struct Manager {
-    readers: Vec<Vitals>,
+    readers: Vec<Health>,
     inner: Mutex<Inner>,
     changed: Condvar,
 }
@@ -94,7 +94,7 @@ impl Service {
     /// Start all readers first: it is said once, for all of them.
     pub fn start(readers: impl IntoIterator<Item = Reader>) -> Self {
         let readers: Vec<_> = readers.into_iter().collect();
-        let vitals: Vec<_> = readers.iter().map(Reader::vitals).collect();
+        let health: Vec<_> = readers.iter().map(Reader::health).collect();
         let service = |manager, thread| Self {
             readers,
             manager,
@@ -105,11 +105,11 @@ impl Service {
             Ok(Some(notifier)) => notifier,
             Ok(None) => return service(None, None),
             Err(error) => {
-                report(&vitals, error);
+                report(&health, error);
                 return service(None, None);
             }
         };
-        let status = status(&vitals);
+        let status = status(&health);
         let inner = Inner {
             notifier,
             phase: Phase::Running,
@@ -117,7 +117,7 @@ impl Service {
             status: status.clone(),
         };
         let manager = Arc::new(Manager {
-            readers: vitals,
+            readers: health,
             inner: Mutex::new(inner),
             changed: Condvar::new(),
         });
@@ -308,7 +308,7 @@ impl Manager {
         let progress = || {
             self.readers
                 .iter()
-                .map(Vitals::progress)
+                .map(Health::progress)
                 .collect::<Vec<_>>()
         };
         let mut pulse = Pulse::new(now(), watchdog);
@@ -383,8 +383,8 @@ fn text(states: &[NotifyState<'_>]) -> String {
 }
 
 /// The figures of the readers, in one line.
-fn status(readers: &[Vitals]) -> String {
-    status_line(&readers.iter().map(Vitals::to_string).collect::<Vec<_>>())
+fn status(readers: &[Health]) -> String {
+    status_line(&readers.iter().map(Health::to_string).collect::<Vec<_>>())
 }
 
 fn status_line(readers: &[String]) -> String {
@@ -395,9 +395,9 @@ fn status_line(readers: &[String]) -> String {
     line
 }
 
-fn report(readers: &[Vitals], error: NotifyError) {
+fn report(readers: &[Health], error: NotifyError) {
     if let Some(reader) = readers.first() {
-        reader.tell_later(|address| ReaderEvent::NotifyFailed { address, error });
+        reader.emit_later(|address| ReaderEvent::NotifyFailed { address, error });
     }
 }
 

@@ -51,7 +51,7 @@ pub(in crate::reader) struct BatchEnd {
 
 /// What is to become of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum CloseDecision {
     GoesOn,
     /// It ends once what the kernel has of it is handled.
     EndsWithTheRest,
@@ -86,7 +86,7 @@ impl Receipts {
         if end.asks {
             self.request = Request::Due;
         }
-        if self.fate() == Fate::EndsAtOnce {
+        if self.close_decision() == CloseDecision::EndsAtOnce {
             // The requests behind what failed were not looked at, and those before it are answered
             // by the end unless there is something to confirm.
             self.request = if self.said < self.handled {
@@ -100,7 +100,7 @@ impl Receipts {
     /// The batch ended because the next message is longer than the limit. A peer that has ever
     /// asked is told so: it would only send the same again.
     pub(in crate::reader) fn refuse_next(&mut self) {
-        if self.fate() == Fate::GoesOn && self.request != Request::Never {
+        if self.close_decision() == CloseDecision::GoesOn && self.request != Request::Never {
             self.refuses_next = true;
             self.request = Request::Due;
         }
@@ -109,17 +109,19 @@ impl Receipts {
     /// A peer that delivers at least once sends a batch again that was not stored. Of one that asks
     /// now and then nothing more may be lost, but it is to hear that its messages were not
     /// dealt with. To one that does not ask the end of its connection would say nothing.
-    pub(in crate::reader) fn fate(&self) -> Fate {
+    pub(in crate::reader) fn close_decision(&self) -> CloseDecision {
         match (self.not_stored, self.request) {
-            (false, _) | (true, Request::Never) => Fate::GoesOn,
-            (true, Request::Answered | Request::Due) if self.comes_again => Fate::EndsAtOnce,
-            (true, Request::Answered | Request::Due) => Fate::EndsWithTheRest,
+            (false, _) | (true, Request::Never) => CloseDecision::GoesOn,
+            (true, Request::Answered | Request::Due) if self.comes_again => {
+                CloseDecision::EndsAtOnce
+            }
+            (true, Request::Answered | Request::Due) => CloseDecision::EndsWithTheRest,
         }
     }
 
     /// What to send next, if anything is owed. [`Receipts::on_sent`] says how much of it went out.
     pub(in crate::reader) fn next(&mut self) -> Option<&[u8]> {
-        if self.fate() == Fate::EndsWithTheRest {
+        if self.close_decision() == CloseDecision::EndsWithTheRest {
             return None;
         }
         if self.begun.sent == self.begun.len {
@@ -208,11 +210,11 @@ mod tests {
     fn what_was_not_stored_ends_only_the_connection_of_a_peer_that_asks() {
         let mut receipts = Receipts::default();
         receipts.on_batch_end(not_stored(1));
-        assert_eq!(receipts.fate(), Fate::GoesOn);
+        assert_eq!(receipts.close_decision(), CloseDecision::GoesOn);
         receipts.on_batch_end(asked(0));
         assert_eq!(
-            (receipts.fate(), receipts.next()),
-            (Fate::EndsWithTheRest, None)
+            (receipts.close_decision(), receipts.next()),
+            (CloseDecision::EndsWithTheRest, None)
         );
     }
 
@@ -221,14 +223,14 @@ mod tests {
         let mut receipts = Receipts::default();
         receipts.on_batch_end(asked(0));
         receipts.on_batch_end(not_stored(1));
-        assert_eq!(receipts.fate(), Fate::EndsWithTheRest);
+        assert_eq!(receipts.close_decision(), CloseDecision::EndsWithTheRest);
 
         let mut receipts = Receipts::default();
         receipts.on_opening();
         receipts.on_batch_end(asked(3));
-        assert_eq!(receipts.fate(), Fate::GoesOn);
+        assert_eq!(receipts.close_decision(), CloseDecision::GoesOn);
         receipts.on_batch_end(not_stored(1));
-        assert_eq!(receipts.fate(), Fate::EndsAtOnce);
+        assert_eq!(receipts.close_decision(), CloseDecision::EndsAtOnce);
     }
 
     #[test]
@@ -262,7 +264,11 @@ mod tests {
             assert_eq!(receipts.next().map(<[u8]>::len), Some(1));
             receipts.on_sent(1);
             receipts.on_batch_end(end);
-            assert_eq!(receipts.fate(), Fate::EndsAtOnce, "{end:?}");
+            assert_eq!(
+                receipts.close_decision(),
+                CloseDecision::EndsAtOnce,
+                "{end:?}"
+            );
             assert_eq!(receipts.next(), said, "{end:?}");
         }
     }

@@ -1,45 +1,41 @@
-//! What a turn at a connection brought, and what went wrong in it, which is counted at once.
+//! What a turn at a connection brought, and what went wrong in it.
+//! Values: what is counted and told of it is the turn's business.
 
 use crate::metrics::Tally;
 use crate::reader::handler::BoxError;
-use crate::reader::shared::Core;
 
 /// What a turn brought, and what went wrong in it: the first of each, since more would not be told.
 #[derive(Debug, Default)]
-pub(in crate::reader) struct Batch {
-    pub(in crate::reader) tally: Tally,
+pub(super) struct Batch {
+    pub(super) tally: Tally,
     /// How much was read, whole messages or not.
-    pub(in crate::reader) read_len: usize,
+    pub(super) read_len: usize,
     /// There was an empty frame in it.
-    pub(in crate::reader) asks: bool,
+    pub(super) asks: bool,
     /// Its last message failed, and comes again.
-    pub(in crate::reader) last_failed: bool,
-    pub(in crate::reader) error: Option<BoxError>,
-    pub(in crate::reader) panic: Option<String>,
+    pub(super) last_failed: bool,
+    pub(super) error: Option<BoxError>,
+    pub(super) panic: Option<String>,
 }
 
 /// How a call of the handler failed.
 #[derive(Debug)]
-pub(in crate::reader) enum Failure {
+pub(super) enum Failure {
     Error(BoxError),
     Panic(String),
 }
 
 impl Batch {
-    pub(in crate::reader) fn note(&mut self, core: &Core, failure: Failure) {
+    /// Keeps a failure to be told of. Returns an error that is not kept: the user's code may run
+    /// when it is dropped.
+    pub(super) fn note(&mut self, failure: Failure) -> Option<BoxError> {
         match failure {
-            Failure::Error(error) => {
-                core.counters.handler_errors.add(1);
-                if self.error.is_some() {
-                    core.let_go(error);
-                } else {
-                    self.error = Some(error);
-                }
-            }
+            Failure::Error(error) if self.error.is_some() => return Some(error),
+            Failure::Error(error) => self.error = Some(error),
             Failure::Panic(message) => {
-                core.counters.panics.add(1);
                 self.panic.get_or_insert(message);
             }
         }
+        None
     }
 }

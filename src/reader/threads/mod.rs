@@ -1,6 +1,7 @@
-//! The reader's threads: one that keeps the times, and those that run the user's code.
+//! The reader's threads: the supervisor keeps the times, and the workers run the user's code.
 
-pub(super) mod batch;
+mod accept;
+mod batch;
 pub(super) mod supervisor;
-pub(super) mod turn;
-pub(super) mod worker;
+mod turn;
+mod worker;

@@ -1,4 +1,4 @@
-//! The reader's own thread: it keeps the times, adds threads, and brings the reader to its end.
+//! The supervisor: a thread that keeps the times, adds workers, and brings the reader to its end.
 //! Runs nothing of the user's, so that nothing of the user's can hold it up.
 
 use std::cmp::Reverse;
@@ -6,51 +6,52 @@ use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::turn::Connection;
 use super::worker::Worker;
 use crate::event::ReaderEvent;
 use crate::metrics::widen;
+use crate::reader::connection::Connection;
+use crate::reader::connection::closing::Closing;
 use crate::reader::handler::Handler;
-use crate::reader::pool_size::{Accepting, Closing};
-use crate::reader::shared::{Core, Inner, Life};
+use crate::reader::now::now;
+use crate::reader::shared::{Accepting, Life, Locked, Shared};
 use crate::sys::{self, Accepted, FileWatch, Interest};
 
-/// How often the crew is looked at while all of it is busy.
+/// How often the workers are looked at while all of them are busy.
 const WATCH: Duration = Duration::from_millis(5);
 
 /// How long to wait when the system refuses a thread.
 const SHORTAGE: Duration = Duration::from_millis(100);
 
-/// How many who wait may have gone, one after the other: more than that is not their doing.
+/// How many peers in the backlog may have gone, one after the other: more is not their doing.
 const MOST_GONE: u32 = 32;
 
 /// How long half messages may hold all the memory before the slowest is closed.
-const STARVATION: Duration = Duration::from_millis(100);
+const OVER_BUDGET_FOR: Duration = Duration::from_millis(100);
 
-pub(in crate::reader) struct Dispatcher<H> {
-    pub(in crate::reader) core: Arc<Core>,
-    /// Given up when the threads are to leave: the last of them drops it, not this one.
-    pub(in crate::reader) handler: Option<Arc<H>>,
-    pub(in crate::reader) file: Arc<Option<FileWatch>>,
-    pub(in crate::reader) processors: usize,
-    pub(in crate::reader) turns_before: u64,
-    pub(in crate::reader) next_look: Option<Instant>,
+pub(in crate::reader) struct Supervisor<H> {
+    shared: Arc<Shared>,
+    /// Given up when the workers are to leave: the last of them drops it, not this thread.
+    handler: Option<Arc<H>>,
+    file: Arc<Option<FileWatch>>,
+    processors: usize,
+    turns_before: u64,
+    next_look: Option<Instant>,
     /// The system refused a thread when last asked.
-    pub(in crate::reader) is_short: bool,
-    pub(in crate::reader) starving_since: Option<Instant>,
-    pub(in crate::reader) stage: Stage,
+    is_short: bool,
+    over_budget_since: Option<Instant>,
+    stage: Stage,
 }
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::reader) enum Stage {
+enum Stage {
     Running,
-    /// Newcomers are turned away; those who are here are served to their end.
+    /// New peers are turned away; the connections that are open are served to their end.
     Draining,
-    /// No connection is left, or time was over for `cut` of them; the threads are leaving.
+    /// No connection is left, or time was over for `cut` of them; the workers are leaving.
     Closing {
         cut: u64,
     },
@@ -59,20 +60,52 @@ pub(in crate::reader) enum Stage {
 /// Connections that are to be read to their end and closed.
 type Closed = Vec<(u64, Arc<Connection>)>;
 
-impl<H: Handler> Dispatcher<H> {
-    pub(in crate::reader) fn run(mut self) {
+impl<H: Handler> Supervisor<H> {
+    /// Starts a first worker, and the supervisor's own thread.
+    pub(in crate::reader) fn start(
+        shared: &Arc<Shared>,
+        handler: H,
+        file: Option<FileWatch>,
+    ) -> io::Result<JoinHandle<()>> {
+        let supervisor = Self {
+            shared: Arc::clone(shared),
+            handler: Some(Arc::new(handler)),
+            file: Arc::new(file),
+            processors: thread::available_parallelism().map_or(1, usize::from),
+            turns_before: 0,
+            next_look: None,
+            is_short: false,
+            over_budget_since: None,
+            stage: Stage::Running,
+        };
+        supervisor.add_worker()?;
+        let thread = thread::Builder::new()
+            .name("uds-ipc-supervisor".into())
+            .spawn(|| supervisor.run());
+        // Without its supervisor the worker that has been started must not stay.
+        thread.inspect_err(|_| shared.poller.close())
+    }
+
+    fn run(mut self) {
         loop {
             let now = now();
             let mut next = self.keep_times(now);
-            next = earliest(next, self.look_at_crew(now));
+            next = earliest(next, self.look_at_workers(now));
             next = earliest(next, self.look_at_memory(now));
             match self.stop(now) {
                 Ok(until) => next = earliest(next, until),
                 Err(Stopped) => return,
             }
             let timeout = next.map(|at| at.saturating_duration_since(now));
-            if sys::wait(&self.core.waker, None, sys::Wanted::default(), timeout).woken {
-                self.core.waker.reset();
+            if sys::wait(
+                &self.shared.supervisor_waker,
+                None,
+                sys::Wanted::default(),
+                timeout,
+            )
+            .woken
+            {
+                self.shared.supervisor_waker.reset();
             }
         }
     }
@@ -81,16 +114,16 @@ impl<H: Handler> Dispatcher<H> {
     fn keep_times(&self, now: Instant) -> Option<Instant> {
         let mut overdue = Closed::new();
         let mut resume = false;
-        let mut inner = self.core.inner.lock();
-        while let Some(Reverse((at, number))) = inner.times.peek().copied() {
+        let mut locked = self.shared.lock();
+        while let Some(Reverse((at, number))) = locked.times.peek().copied() {
             if at > now {
                 break;
             }
-            inner.times.pop();
-            let Some(entry) = inner.entries.get_mut(&number) else {
+            locked.times.pop();
+            let Some(entry) = locked.entries.get_mut(&number) else {
                 continue;
             };
-            match entry.rest.deadline {
+            match entry.schedule.deadline {
                 Some(deadline) if deadline <= now && !entry.is_served => {
                     if entry.closing.is_none() {
                         entry.closing = Some(Closing::Overdue);
@@ -100,28 +133,28 @@ impl<H: Handler> Dispatcher<H> {
                 // Its frame may end any time, and then the idle timeout counts: not later than
                 // that.
                 later => {
-                    let at = now.checked_add(self.core.settings.pace.idle_timeout);
+                    let at = now.checked_add(self.shared.settings.pace.idle_timeout);
                     let at = earliest(at, later.filter(|later| *later > now));
                     if let Some(at) = at {
-                        inner.times.push(Reverse((at, number)));
+                        locked.times.push(Reverse((at, number)));
                     }
                 }
             }
         }
-        let mut next = inner.times.peek().map(|Reverse((at, _))| *at);
-        if let Accepting::Paused { until } = inner.accepting {
+        let mut next = locked.times.peek().map(|Reverse((at, _))| *at);
+        if let Accepting::Paused { until } = locked.accepting {
             if until <= now {
-                inner.accepting = Accepting::Open;
+                locked.accepting = Accepting::Open;
                 resume = true;
             } else {
                 next = earliest(next, Some(until));
             }
         }
-        let is_draining = inner.is_draining();
-        drop(inner);
+        let is_draining = locked.is_draining();
+        drop(locked);
         self.close(overdue);
         if resume {
-            self.core.reopen_listener(is_draining);
+            self.shared.reopen_listener(is_draining);
         }
         next
     }
@@ -130,52 +163,52 @@ impl<H: Handler> Dispatcher<H> {
     fn close(&self, connections: Closed) {
         for (number, connection) in connections {
             connection.stream.stop_receiving();
-            self.core.arm(&connection, number, Interest::Now);
+            self.shared.arm(&connection, number, Interest::Now);
         }
     }
 
-    /// Adds threads where connections wait for one. Looks every few milliseconds, as long as all
+    /// Adds workers where connections wait for one. Looks every few milliseconds, as long as all
     /// are busy.
-    fn look_at_crew(&mut self, now: Instant) -> Option<Instant> {
-        if matches!(self.stage, Stage::Closing { .. }) || !self.core.inner.lock().is_watched {
+    fn look_at_workers(&mut self, now: Instant) -> Option<Instant> {
+        if matches!(self.stage, Stage::Closing { .. }) || !self.shared.lock().is_watched {
             return None;
         }
         if let Some(at) = self.next_look.filter(|at| *at > now) {
             return Some(at);
         }
-        let ready = self.core.poller.has_ready();
-        let mut inner = self.core.inner.lock();
+        let ready = self.shared.poller.has_ready();
+        let mut locked = self.shared.lock();
         // The first look only takes the measure for the next.
         let turns_before = self.next_look.and(Some(self.turns_before));
         let wanted = turns_before.map_or(0, |turns_before| {
-            inner.crew.wanted(
+            locked.thread_pool.wanted(
                 ready,
                 turns_before,
                 self.processors,
-                self.core.settings.max_threads,
+                self.shared.settings.max_threads,
             )
         });
-        self.turns_before = inner.crew.turns;
-        inner.is_watched = inner.crew.all_busy();
-        self.next_look = if inner.is_watched {
+        self.turns_before = locked.thread_pool.turns;
+        locked.is_watched = locked.thread_pool.all_busy();
+        self.next_look = if locked.is_watched {
             now.checked_add(WATCH)
         } else {
             None
         };
-        drop(inner);
-        self.add_threads(wanted, now);
+        drop(locked);
+        self.add_workers(wanted, now);
         self.next_look
     }
 
-    fn add_threads(&mut self, wanted: usize, now: Instant) {
+    fn add_workers(&mut self, wanted: usize, now: Instant) {
         for _ in 0..wanted {
-            let Err(error) = self.spawn() else {
+            let Err(error) = self.add_worker() else {
                 self.is_short = false;
                 continue;
             };
             if !mem::replace(&mut self.is_short, true) {
-                self.core.tell_later(ReaderEvent::ThreadFailed {
-                    address: self.core.address.clone(),
+                self.shared.emit_later(ReaderEvent::ThreadFailed {
+                    address: self.shared.address.clone(),
                     error,
                 });
             }
@@ -184,25 +217,24 @@ impl<H: Handler> Dispatcher<H> {
         }
     }
 
-    /// Starts one more thread.
-    pub(in crate::reader) fn spawn(&self) -> io::Result<()> {
+    fn add_worker(&self) -> io::Result<()> {
         let Some(handler) = &self.handler else {
             return Ok(());
         };
         let worker = Worker {
-            core: Arc::clone(&self.core),
+            shared: Arc::clone(&self.shared),
             handler: Arc::clone(handler),
             file: Arc::clone(&self.file),
             processors: self.processors,
         };
-        self.core.inner.lock().crew.threads += 1;
-        self.core.counters.threads.add(1);
+        self.shared.lock().thread_pool.threads += 1;
+        self.shared.counters.threads.add(1);
         let spawned = thread::Builder::new()
             .name("uds-ipc-reader".into())
             .spawn(|| worker.run());
         if spawned.is_err() {
-            self.core.inner.lock().crew.threads -= 1;
-            self.core.counters.threads.subtract(1);
+            self.shared.lock().thread_pool.threads -= 1;
+            self.shared.counters.threads.subtract(1);
         }
         spawned.map(drop)
     }
@@ -210,86 +242,87 @@ impl<H: Handler> Dispatcher<H> {
     /// While half messages hold all the memory, closes the slowest now and then: the others could
     /// never end theirs.
     fn look_at_memory(&mut self, now: Instant) -> Option<Instant> {
-        let mut inner = self.core.inner.lock();
-        if inner.starved.is_empty() {
-            self.starving_since = None;
+        let mut locked = self.shared.lock();
+        if locked.over_budget.is_empty() {
+            self.over_budget_since = None;
             return None;
         }
-        let since = *self.starving_since.get_or_insert(now);
-        let until = since.checked_add(STARVATION)?;
+        let since = *self.over_budget_since.get_or_insert(now);
+        let until = since.checked_add(OVER_BUDGET_FOR)?;
         if until > now {
             return Some(until);
         }
-        self.starving_since = Some(now);
-        let slowest = inner
+        self.over_budget_since = Some(now);
+        let slowest = locked
             .entries
             .iter_mut()
             .filter(|(_, entry)| {
-                !entry.is_served && entry.closing.is_none() && entry.rest.half_since.is_some()
+                !entry.is_served && entry.closing.is_none() && entry.schedule.half_since.is_some()
             })
-            .min_by_key(|(_, entry)| entry.rest.half_since);
+            .min_by_key(|(_, entry)| entry.schedule.half_since);
         let mut closed = Closed::new();
         if let Some((number, entry)) = slowest {
             entry.closing = Some(Closing::NoMemory);
             closed.push((*number, Arc::clone(&entry.connection)));
         }
-        drop(inner);
+        drop(locked);
         self.close(closed);
-        now.checked_add(STARVATION)
+        now.checked_add(OVER_BUDGET_FOR)
     }
 
     /// Brings the reader nearer to its end, if it is to end. Says when to look again.
     fn stop(&mut self, now: Instant) -> Result<Option<Instant>, Stopped> {
-        let mut inner = self.core.inner.lock();
-        let Life::Draining { deadline } = inner.life else {
+        let mut locked = self.shared.lock();
+        let Life::Draining { deadline } = locked.life else {
             return Ok(None);
         };
         let is_over = deadline.is_some_and(|deadline| deadline <= now);
         match self.stage {
             Stage::Running => {
                 self.stage = Stage::Draining;
-                let connections = Self::mark_all(&mut inner);
+                let connections = Self::mark_all(&mut locked);
                 // A full one is armed by the next connection that ends.
-                let is_full = inner.accepting == Accepting::Full;
+                let is_full = locked.accepting == Accepting::Full;
                 if !is_full {
-                    inner.accepting = Accepting::Open;
+                    locked.accepting = Accepting::Open;
                 }
-                drop(inner);
-                if let Some(listener) = self.core.listener.lock().clone() {
+                drop(locked);
+                if let Some(listener) = self.shared.listener.lock().clone() {
                     listener.end();
                 }
                 if !is_full {
-                    self.core.reopen_listener(true);
+                    self.shared.reopen_listener(true);
                 }
                 self.close(connections);
                 self.stop(now)
             }
             Stage::Draining
-                if is_over || (inner.accepting == Accepting::Ended && inner.entries.is_empty()) =>
+                if is_over
+                    || (locked.accepting == Accepting::Ended && locked.entries.is_empty()) =>
             {
-                let left = mem::take(&mut inner.entries);
-                inner.is_closed = true;
-                drop(inner);
+                let left = mem::take(&mut locked.entries);
+                locked.is_closed = true;
+                drop(locked);
                 if !left.is_empty() {
-                    self.core.is_cut.store(true, Ordering::Relaxed);
+                    self.shared.is_cut.store(true, Ordering::Relaxed);
                 }
                 for entry in left.values() {
                     entry.connection.stream.cut();
-                    self.core.counters.open.subtract(1);
+                    self.shared.counters.open.subtract(1);
                 }
                 let cut = widen(left.len()) + self.turn_away();
                 self.stage = Stage::Closing { cut };
                 self.handler = None;
-                self.core.poller.close();
+                self.shared.poller.close();
                 self.stop(now)
             }
-            Stage::Closing { cut } if is_over || inner.crew.threads == 0 => {
-                drop(inner);
-                if let Some(listener) = self.core.listener.lock().take() {
+            Stage::Closing { cut } if is_over || locked.thread_pool.threads == 0 => {
+                drop(locked);
+                if let Some(listener) = self.shared.listener.lock().take() {
                     listener.remove_file();
                 }
-                self.core.inner.lock().life = Life::Stopped { cut };
-                self.core.stopped.notify_all();
+                self.shared.lock().life = Life::Stopped { cut };
+                self.shared.stopped.notify_all();
                 Err(Stopped)
             }
             Stage::Draining | Stage::Closing { .. } => Ok(deadline),
@@ -298,7 +331,7 @@ impl<H: Handler> Dispatcher<H> {
 
     /// Ends the connections that still wait to be accepted; says how many.
     fn turn_away(&self) -> u64 {
-        let Some(listener) = self.core.listener.lock().clone() else {
+        let Some(listener) = self.shared.listener.lock().clone() else {
             return 0;
         };
         let (mut waiting, mut gone) = (0, 0);
@@ -312,8 +345,8 @@ impl<H: Handler> Dispatcher<H> {
         waiting
     }
 
-    fn mark_all(inner: &mut Inner) -> Closed {
-        let unserved = inner.entries.iter_mut().filter_map(|(number, entry)| {
+    fn mark_all(locked: &mut Locked) -> Closed {
+        let unserved = locked.entries.iter_mut().filter_map(|(number, entry)| {
             entry.closing = Some(Closing::Stop);
             (!entry.is_served).then(|| (*number, Arc::clone(&entry.connection)))
         });
@@ -326,12 +359,4 @@ struct Stopped;
 
 fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell is where time comes from"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -1,26 +1,22 @@
-//! One connection, and one turn at it: read what is there, and give it to the handler.
-//! Decides nothing about time or threads.
+//! One turn at a connection: reads what is there, gives it to the handler, and answers the peer.
+//! Decides nothing about times or threads.
 
 use std::io::{self, IoSlice};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::batch::{Batch, Failure};
 use crate::event::{CloseCause, ReaderEvent, RefuseCause};
 use crate::metrics::{Tally, widen};
 use crate::observer::guarded;
-use crate::peer::Peer;
+use crate::reader::connection::closing::{Closing, TurnEnd, end_cause};
 use crate::reader::connection::decoder::{Decoder, Frame, Malformed};
-use crate::reader::connection::receipts::{BatchEnd, Fate, Receipts};
+use crate::reader::connection::receipts::{BatchEnd, CloseDecision, Receipts};
+use crate::reader::connection::{Admission, Connection, Load, Serving};
 use crate::reader::handler::Handler;
-use crate::reader::pool_size::{Closing, FrameClock, Outcome, end_cause};
-use crate::reader::shared::{Core, Rest};
-use crate::sys::{Received, Sent, Stream};
-
-/// How much one read takes. More brings nothing.
-pub(in crate::reader) const READ_SIZE: usize = 256 * 1024;
+use crate::reader::now::now;
+use crate::reader::shared::{READ_SIZE, Schedule, Shared};
+use crate::sys::{Received, Sent};
 
 /// A peer that has sent so much at once is likely to send on.
 const HEAVY: usize = 128 * 1024;
@@ -39,438 +35,10 @@ const PROMPT: Duration = Duration::from_millis(100);
 const NEWS_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(in crate::reader) struct Connection {
-    pub(in crate::reader) stream: Stream,
-    pub(in crate::reader) peer: Peer,
-    /// Messages that the handler has had: written by the thread whose turn it is, and read by
-    /// whoever wonders whether it hangs.
-    handled: AtomicU64,
-    /// Only the thread whose turn it is looks at this: the lock is never waited for.
-    serving: Mutex<Serving>,
-}
-
-#[derive(Debug)]
-struct Serving {
-    decoder: Decoder,
-    clock: FrameClock,
-    receipts: Receipts,
-    greeting: Greeting,
-    last_turn: Turn,
-    last_failure: Option<Instant>,
-}
-
-/// How much a turn brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::reader) enum Turn {
-    Light,
-    /// At least [`HEAVY`] bytes.
-    Heavy,
-}
-
-/// Whether the peer was let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Greeting {
-    Due,
-    Done,
-}
-
-impl Connection {
-    pub(in crate::reader) fn new(stream: Stream, peer: Peer, max_message_len: usize) -> Self {
-        let serving = Serving {
-            decoder: Decoder::new(max_message_len),
-            clock: FrameClock::default(),
-            receipts: Receipts::default(),
-            greeting: Greeting::Due,
-            last_turn: Turn::Light,
-            last_failure: None,
-        };
-        Self {
-            stream,
-            peer,
-            handled: AtomicU64::new(0),
-            serving: Mutex::new(serving),
-        }
-    }
-
-    #[inline]
-    pub(in crate::reader) fn handled(&self) -> u64 {
-        self.handled.load(Ordering::Relaxed)
-    }
-
-    /// Has a turn, from the check of a new peer to the end of the stream.
-    pub(in crate::reader) fn turn<H: Handler>(
-        &self,
-        core: &Core,
-        handler: &H,
-        closing: Option<Closing>,
-    ) -> Turn {
-        let mut serving = self.serving.lock();
-        let outcome = if serving.greeting == Greeting::Due && !self.greet(core, handler) {
-            Outcome::Refuse
-        } else {
-            serving.greeting = Greeting::Done;
-            self.serve(core, handler, &mut serving, closing)
-        };
-        let number = self.peer.connection;
-        match outcome {
-            // After a cut nothing more is called: the shutdown may have returned.
-            Outcome::Refuse | Outcome::Cut => {
-                core.remove(number);
-                Turn::Light
-            }
-            Outcome::Close(cause) => {
-                let held = serving.decoder.held();
-                drop(serving);
-                core.counters.count_end(&cause);
-                self.guard(core, || handler.closed(&self.peer));
-                core.tell(|| ReaderEvent::Closed {
-                    peer: self.peer,
-                    cause,
-                });
-                core.note_held(held, 0);
-                // After the last call, so that a stop that waits for this connection waits for the
-                // handler too.
-                core.remove(number);
-                Turn::Light
-            }
-            Outcome::Park | Outcome::Again | Outcome::Starve => {
-                let Serving {
-                    decoder,
-                    clock,
-                    receipts,
-                    last_turn,
-                    ..
-                } = &mut *serving;
-                let now = now();
-                let deadline = clock.deadline(
-                    now,
-                    core.settings.pace,
-                    decoder.position(),
-                    decoder.frames(),
-                );
-                let rest = Rest {
-                    deadline,
-                    half_since: clock.since(),
-                    owes: receipts.next().is_some(),
-                    must_close: receipts.fate() != Fate::GoesOn,
-                };
-                let turn = *last_turn;
-                drop(serving);
-                core.end_turn(number, &outcome, rest, now);
-                turn
-            }
-        }
-    }
-
-    /// Checks a new peer, and tells of it. False when it is turned away.
-    fn greet<H: Handler>(&self, core: &Core, handler: &H) -> bool {
-        let peer = self.peer;
-        let checked = core.settings.callbacks.check(&peer).unwrap_or_else(|_| {
-            core.counters.panics.add(1);
-            false
-        });
-        if checked {
-            self.guard(core, || handler.opened(&peer));
-            core.tell(|| ReaderEvent::Opened { peer });
-        } else {
-            core.counters.refused_peers.add(1);
-            core.tell(|| ReaderEvent::Refused {
-                peer,
-                cause: RefuseCause::Check,
-            });
-        }
-        checked
-    }
-
-    /// Runs a callback that returns nothing.
-    fn guard(&self, core: &Core, callback: impl FnOnce()) {
-        if let Err(message) = guarded(callback) {
-            core.counters.panics.add(1);
-            core.tell(|| ReaderEvent::HandlerPanicked {
-                peer: self.peer,
-                message,
-            });
-        }
-    }
-
-    /// Reads until there is nothing, or the connection has had its share.
-    fn serve<H: Handler>(
-        &self,
-        core: &Core,
-        handler: &H,
-        serving: &mut Serving,
-        closing: Option<Closing>,
-    ) -> Outcome {
-        if closing == Some(Closing::NoMemory) {
-            return Outcome::Close(CloseCause::NoMemory);
-        }
-        if closing.is_some() {
-            // Where that is possible, before the last look: what comes after it would be lost.
-            self.stream.stop_receiving();
-        }
-        let mut buffer = core.buffers.take();
-        buffer.resize(READ_SIZE, 0);
-        let mut batch = Batch::default();
-        let mut outcome = Outcome::Again;
-        let start = now();
-        for reads in 0..READS_PER_TURN {
-            let is_long = || now().saturating_duration_since(start) > PROMPT;
-            if batch.asks && (reads >= READS_BEFORE_RECEIPT || is_long()) {
-                outcome = Outcome::Again;
-                break;
-            }
-            if core.is_starving() && closing.is_none() {
-                outcome = Outcome::Starve;
-                break;
-            }
-            let ended = |decoder: &Decoder| Outcome::Close(end_cause(closing, decoder.position()));
-            outcome = match self.read(core, handler, serving, &mut buffer, &mut batch) {
-                Read::Some => continue,
-                Read::Nothing if closing.is_some() => ended(&serving.decoder),
-                Read::Nothing => Outcome::Park,
-                Read::End => ended(&serving.decoder),
-                Read::Bad(cause) => Outcome::Close(cause),
-                Read::Failed => Outcome::Close(CloseCause::NotStored),
-            };
-            break;
-        }
-        core.buffers.give(buffer);
-        serving.last_turn = if batch.read_len < HEAVY {
-            Turn::Light
-        } else {
-            Turn::Heavy
-        };
-        if core.is_cut.load(Ordering::Relaxed) {
-            core.let_go(batch.error);
-            return Outcome::Cut;
-        }
-        let refuses_next = matches!(outcome, Outcome::Close(CloseCause::TooLarge { .. }));
-        self.end_batch(
-            core,
-            handler,
-            &mut batch,
-            &mut serving.receipts,
-            refuses_next,
-        );
-        self.report(core, batch, serving);
-        match serving.receipts.fate() {
-            Fate::EndsWithTheRest if matches!(outcome, Outcome::Close(_)) => {
-                Outcome::Close(CloseCause::NotStored)
-            }
-            Fate::GoesOn | Fate::EndsWithTheRest => outcome,
-            // What follows would be handled before the batch that comes again, and none of it can
-            // be confirmed.
-            Fate::EndsAtOnce => Outcome::Close(CloseCause::NotStored),
-        }
-    }
-
-    /// Tells the handler that the batch is over; then, if the peer has asked, tells the peer how
-    /// far it was dealt with.
-    fn end_batch<H: Handler>(
-        &self,
-        core: &Core,
-        handler: &H,
-        batch: &mut Batch,
-        receipts: &mut Receipts,
-        refuses_next: bool,
-    ) {
-        let is_stored = batch.tally.messages == 0
-            || match guarded(|| handler.batch_end(&self.peer).map_err(Into::into)) {
-                Ok(Ok(())) => true,
-                Ok(Err(error)) => {
-                    batch.note(core, Failure::Error(error));
-                    false
-                }
-                Err(panic) => {
-                    batch.note(core, Failure::Panic(panic));
-                    false
-                }
-            };
-        receipts.on_batch_end(BatchEnd {
-            messages: batch.tally.messages,
-            last_failed: batch.last_failed,
-            is_stored,
-            asks: batch.asks,
-        });
-        if refuses_next {
-            receipts.refuse_next();
-        }
-        while let Some(bytes) = receipts.next() {
-            match self.stream.send(&[IoSlice::new(bytes)]) {
-                Ok(Sent::Some(len)) => receipts.on_sent(len),
-                // What does not fit now goes out when there is room. A peer that is gone is noticed
-                // when it is read from.
-                Ok(Sent::Blocked | Sent::NoMemory) | Err(_) => break,
-            }
-        }
-    }
-
-    /// Reads once, and gives the handler what has become whole.
-    fn read<H: Handler>(
-        &self,
-        core: &Core,
-        handler: &H,
-        serving: &mut Serving,
-        buffer: &mut [u8],
-        batch: &mut Batch,
-    ) -> Read {
-        let held = serving.decoder.held();
-        let before = batch.tally;
-        let read = if let Some(room) = serving.decoder.direct() {
-            let given = room.len();
-            let received = self.stream.receive(room);
-            let len = if let Ok(Received::Some(len)) = received {
-                len
-            } else {
-                0
-            };
-            batch.read_len += len;
-            let mut read = Self::sort(received);
-            if let Some(Frame::Message(message)) = serving.decoder.filled(given, len) {
-                let delivered = guarded(|| self.deliver(handler, message, batch));
-                if let Err(failure) = delivered.unwrap_or_else(|panic| Err(Failure::Panic(panic))) {
-                    batch.note(core, failure);
-                    if serving.receipts.comes_again() {
-                        batch.last_failed = true;
-                        read = Read::Failed;
-                    }
-                }
-            }
-            read
-        } else {
-            match self.stream.receive(buffer) {
-                Ok(Received::Some(len)) => {
-                    batch.read_len += len;
-                    let mut input = buffer.get(..len).unwrap_or_default();
-                    self.decode(core, handler, serving, &mut input, batch)
-                }
-                received => Self::sort(received),
-            }
-        };
-        serving.decoder.reclaim(&core.pieces);
-        core.note_held(held, serving.decoder.held());
-        core.counters.received.add(batch.tally - before);
-        read
-    }
-
-    fn sort(received: io::Result<Received>) -> Read {
-        match received {
-            Ok(Received::Some(_)) => Read::Some,
-            Ok(Received::Nothing) => Read::Nothing,
-            Ok(Received::End) => Read::End,
-            // The peer closed without reading what was sent to it: no concern of the messages that
-            // it sent.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Read::End,
-            Err(error) => Read::Bad(CloseCause::Failed(error)),
-        }
-    }
-
-    fn bad(core: &Core, malformed: Malformed) -> CloseCause {
-        match malformed {
-            Malformed::TooLarge { len } => CloseCause::TooLarge {
-                len,
-                limit: widen(core.settings.max_message_len),
-            },
-            Malformed::InvalidPrefix => CloseCause::InvalidPrefix,
-        }
-    }
-
-    /// Gives the handler what has become whole in `input`.
-    fn decode<H: Handler>(
-        &self,
-        core: &Core,
-        handler: &H,
-        serving: &mut Serving,
-        input: &mut &[u8],
-        batch: &mut Batch,
-    ) -> Read {
-        let Serving {
-            decoder, receipts, ..
-        } = serving;
-        loop {
-            // One guard around many calls: entering it is cheap, but not free. After a panic the
-            // decoder stands behind the message that it came from.
-            let run = guarded(|| {
-                while let Some(frame) =
-                    decoder.next(input, &core.pieces).map_err(Stop::Malformed)?
-                {
-                    if core.is_cut.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    match frame {
-                        Frame::Message(message) => self
-                            .deliver(handler, message, batch)
-                            .map_err(Stop::Failed)?,
-                        Frame::AckRequest => batch.asks = true,
-                        Frame::Opening => {
-                            receipts.on_opening();
-                            batch.asks = true;
-                        }
-                    }
-                }
-                Ok(())
-            });
-            let failure = match run {
-                Ok(Ok(())) => return Read::Some,
-                Ok(Err(Stop::Malformed(malformed))) => {
-                    return Read::Bad(Self::bad(core, malformed));
-                }
-                Ok(Err(Stop::Failed(failure))) => failure,
-                Err(panic) => Failure::Panic(panic),
-            };
-            batch.note(core, failure);
-            if receipts.comes_again() {
-                batch.last_failed = true;
-                return Read::Failed;
-            }
-        }
-    }
-
-    #[inline]
-    fn deliver<H: Handler>(
-        &self,
-        handler: &H,
-        message: &[u8],
-        batch: &mut Batch,
-    ) -> Result<(), Failure> {
-        batch.tally += Tally::one(message.len());
-        // No other thread writes it, so that this needs no atomic addition.
-        self.handled.store(self.handled() + 1, Ordering::Relaxed);
-        handler
-            .message(message, &self.peer)
-            .map_err(|error| Failure::Error(error.into()))
-    }
-
-    /// Tells what went wrong in the handler, if that is news.
-    fn report(&self, core: &Core, batch: Batch, serving: &mut Serving) {
-        if batch.error.is_none() && batch.panic.is_none() {
-            return;
-        }
-        let now = now();
-        let before = serving.last_failure.replace(now);
-        if before.is_some_and(|before| now.saturating_duration_since(before) < NEWS_AFTER) {
-            core.let_go(batch.error);
-            return;
-        }
-        if let Some(error) = batch.error {
-            core.tell(|| ReaderEvent::HandlerFailed {
-                peer: self.peer,
-                error,
-            });
-        }
-        if let Some(message) = batch.panic {
-            core.tell(|| ReaderEvent::HandlerPanicked {
-                peer: self.peer,
-                message,
-            });
-        }
-    }
-}
-
-/// Why the decoding of a run of bytes stopped before its end.
-enum Stop {
-    Malformed(Malformed),
-    Failed(Failure),
+pub(super) struct Turn<'a, H> {
+    pub(super) shared: &'a Shared,
+    pub(super) handler: &'a H,
+    pub(super) connection: &'a Connection,
 }
 
 /// What one read came to.
@@ -484,10 +52,349 @@ enum Read {
     Failed,
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell is where time comes from"
-)]
-fn now() -> Instant {
-    Instant::now()
+/// Why the decoding of a run of bytes stopped before its end.
+enum Stop {
+    Malformed(Malformed),
+    Failed(Failure),
+}
+
+impl<H: Handler> Turn<'_, H> {
+    /// Has the turn, from the check of a new peer to the end of the stream.
+    pub(super) fn run(&self, closing: Option<Closing>) -> Load {
+        let Self {
+            shared, connection, ..
+        } = *self;
+        let mut serving = connection.serving();
+        let end = if serving.admission == Admission::Due && !self.admit() {
+            TurnEnd::Refuse
+        } else {
+            serving.admission = Admission::Done;
+            self.serve(&mut serving, closing)
+        };
+        let peer = connection.peer;
+        match end {
+            // After a cut nothing more is called: the shutdown may have returned.
+            TurnEnd::Refuse | TurnEnd::Cut => {
+                shared.remove(peer.connection);
+                Load::Light
+            }
+            TurnEnd::Close(cause) => {
+                let held = serving.decoder.held();
+                drop(serving);
+                shared.counters.count_end(&cause);
+                self.call(|| self.handler.closed(&peer));
+                shared.emit(|| ReaderEvent::Closed { peer, cause });
+                shared.note_held(held, 0);
+                // After the last call, so that a stop that waits for this connection waits for the
+                // handler too.
+                shared.remove(peer.connection);
+                Load::Light
+            }
+            TurnEnd::Park | TurnEnd::Again | TurnEnd::OverBudget => {
+                let Serving {
+                    decoder,
+                    clock,
+                    receipts,
+                    last_load,
+                    ..
+                } = &mut *serving;
+                let now = now();
+                let deadline = clock.deadline(
+                    now,
+                    shared.settings.pace,
+                    decoder.position(),
+                    decoder.frames(),
+                );
+                let schedule = Schedule {
+                    deadline,
+                    half_since: clock.since(),
+                    owes: receipts.next().is_some(),
+                    must_close: receipts.close_decision() != CloseDecision::GoesOn,
+                };
+                let load = *last_load;
+                drop(serving);
+                shared.end_turn(peer.connection, &end, schedule, now);
+                load
+            }
+        }
+    }
+
+    /// Checks a new peer, and tells of it. False when it is turned away.
+    fn admit(&self) -> bool {
+        let (shared, peer) = (self.shared, self.connection.peer);
+        let checked = shared.settings.callbacks.check(&peer);
+        let is_welcome = checked.unwrap_or_else(|_| {
+            shared.counters.panics.add(1);
+            false
+        });
+        if is_welcome {
+            self.call(|| self.handler.opened(&peer));
+            shared.emit(|| ReaderEvent::Opened { peer });
+        } else {
+            shared.counters.refused_peers.add(1);
+            shared.emit(|| ReaderEvent::Refused {
+                peer,
+                cause: RefuseCause::Check,
+            });
+        }
+        is_welcome
+    }
+
+    /// Calls what of the handler returns nothing.
+    fn call(&self, callback: impl FnOnce()) {
+        if let Err(message) = guarded(callback) {
+            self.shared.counters.panics.add(1);
+            self.shared.emit(|| ReaderEvent::HandlerPanicked {
+                peer: self.connection.peer,
+                message,
+            });
+        }
+    }
+
+    /// Reads until there is nothing, or the connection has had its share.
+    fn serve(&self, serving: &mut Serving, closing: Option<Closing>) -> TurnEnd {
+        let shared = self.shared;
+        if closing == Some(Closing::NoMemory) {
+            return TurnEnd::Close(CloseCause::NoMemory);
+        }
+        if closing.is_some() {
+            // Where that is possible, before the last look: what comes after it would be lost.
+            self.connection.stream.stop_receiving();
+        }
+        let mut buffer = shared.buffers.take();
+        buffer.resize(READ_SIZE, 0);
+        let mut batch = Batch::default();
+        let mut end = TurnEnd::Again;
+        let start = now();
+        for reads in 0..READS_PER_TURN {
+            let is_long = || now().saturating_duration_since(start) > PROMPT;
+            if batch.asks && (reads >= READS_BEFORE_RECEIPT || is_long()) {
+                end = TurnEnd::Again;
+                break;
+            }
+            if shared.is_over_budget() && closing.is_none() {
+                end = TurnEnd::OverBudget;
+                break;
+            }
+            let ended = |decoder: &Decoder| TurnEnd::Close(end_cause(closing, decoder.position()));
+            end = match self.read(serving, &mut buffer, &mut batch) {
+                Read::Some => continue,
+                Read::Nothing if closing.is_some() => ended(&serving.decoder),
+                Read::Nothing => TurnEnd::Park,
+                Read::End => ended(&serving.decoder),
+                Read::Bad(cause) => TurnEnd::Close(cause),
+                Read::Failed => TurnEnd::Close(CloseCause::NotStored),
+            };
+            break;
+        }
+        shared.buffers.give(buffer);
+        serving.last_load = if batch.read_len < HEAVY {
+            Load::Light
+        } else {
+            Load::Heavy
+        };
+        if shared.is_cut.load(Ordering::Relaxed) {
+            shared.drop_guarded(batch.error);
+            return TurnEnd::Cut;
+        }
+        self.end_batch(&mut batch, &mut serving.receipts);
+        if let TurnEnd::Close(CloseCause::TooLarge { .. }) = end {
+            serving.receipts.refuse_next();
+        }
+        self.answer(&mut serving.receipts);
+        self.report(batch, serving);
+        match serving.receipts.close_decision() {
+            CloseDecision::EndsWithTheRest if matches!(end, TurnEnd::Close(_)) => {
+                TurnEnd::Close(CloseCause::NotStored)
+            }
+            CloseDecision::GoesOn | CloseDecision::EndsWithTheRest => end,
+            // What follows would be handled before the batch that comes again, and none of it can
+            // be confirmed.
+            CloseDecision::EndsAtOnce => TurnEnd::Close(CloseCause::NotStored),
+        }
+    }
+
+    /// Reads once, and gives the handler what has become whole.
+    fn read(&self, serving: &mut Serving, buffer: &mut [u8], batch: &mut Batch) -> Read {
+        let (shared, stream) = (self.shared, &self.connection.stream);
+        let held = serving.decoder.held();
+        let before = batch.tally;
+        let read = if let Some(room) = serving.decoder.direct() {
+            let given = room.len();
+            let received = stream.receive(room);
+            let len = if let Ok(Received::Some(len)) = received {
+                len
+            } else {
+                0
+            };
+            batch.read_len += len;
+            let mut read = sort(received);
+            if let Some(Frame::Message(message)) = serving.decoder.filled(given, len) {
+                let delivered = guarded(|| self.deliver(message, batch));
+                if let Err(failure) = delivered.unwrap_or_else(|panic| Err(Failure::Panic(panic))) {
+                    self.note(failure, batch);
+                    if serving.receipts.comes_again() {
+                        batch.last_failed = true;
+                        read = Read::Failed;
+                    }
+                }
+            }
+            read
+        } else {
+            match stream.receive(buffer) {
+                Ok(Received::Some(len)) => {
+                    batch.read_len += len;
+                    let mut input = buffer.get(..len).unwrap_or_default();
+                    self.decode(serving, &mut input, batch)
+                }
+                received => sort(received),
+            }
+        };
+        serving.decoder.reclaim(&shared.pieces);
+        shared.note_held(held, serving.decoder.held());
+        shared.counters.received.add(batch.tally - before);
+        read
+    }
+
+    /// Gives the handler what has become whole in `input`.
+    fn decode(&self, serving: &mut Serving, input: &mut &[u8], batch: &mut Batch) -> Read {
+        let shared = self.shared;
+        let Serving {
+            decoder, receipts, ..
+        } = serving;
+        loop {
+            // One guard around many calls: entering it is cheap, but not free. After a panic the
+            // decoder stands behind the message that it came from.
+            let run = guarded(|| {
+                while let Some(frame) = decoder
+                    .next(input, &shared.pieces)
+                    .map_err(Stop::Malformed)?
+                {
+                    if shared.is_cut.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    match frame {
+                        Frame::Message(message) => {
+                            self.deliver(message, batch).map_err(Stop::Failed)?;
+                        }
+                        Frame::AckRequest => batch.asks = true,
+                        Frame::Opening => {
+                            receipts.on_opening();
+                            batch.asks = true;
+                        }
+                    }
+                }
+                Ok(())
+            });
+            let failure = match run {
+                Ok(Ok(())) => return Read::Some,
+                Ok(Err(Stop::Malformed(malformed))) => return Read::Bad(self.bad(malformed)),
+                Ok(Err(Stop::Failed(failure))) => failure,
+                Err(panic) => Failure::Panic(panic),
+            };
+            self.note(failure, batch);
+            if receipts.comes_again() {
+                batch.last_failed = true;
+                return Read::Failed;
+            }
+        }
+    }
+
+    #[inline]
+    fn deliver(&self, message: &[u8], batch: &mut Batch) -> Result<(), Failure> {
+        batch.tally += Tally::one(message.len());
+        self.connection.count_handled();
+        self.handler
+            .message(message, &self.connection.peer)
+            .map_err(|error| Failure::Error(error.into()))
+    }
+
+    /// Counts what went wrong in the handler, and keeps it to be told of.
+    fn note(&self, failure: Failure, batch: &mut Batch) {
+        let counters = &self.shared.counters;
+        match failure {
+            Failure::Error(_) => counters.handler_errors.add(1),
+            Failure::Panic(_) => counters.panics.add(1),
+        }
+        if let Some(error) = batch.note(failure) {
+            self.shared.drop_guarded(error);
+        }
+    }
+
+    /// Tells the handler that the batch is over.
+    fn end_batch(&self, batch: &mut Batch, receipts: &mut Receipts) {
+        let messages = batch.tally.messages;
+        let ended = if messages == 0 {
+            Ok(())
+        } else {
+            let batch_end = || self.handler.batch_end(&self.connection.peer);
+            match guarded(batch_end) {
+                Ok(ended) => ended.map_err(|error| Failure::Error(error.into())),
+                Err(panic) => Err(Failure::Panic(panic)),
+            }
+        };
+        receipts.on_batch_end(BatchEnd {
+            messages,
+            last_failed: batch.last_failed,
+            is_stored: ended.is_ok(),
+            asks: batch.asks,
+        });
+        if let Err(failure) = ended {
+            self.note(failure, batch);
+        }
+    }
+
+    /// Tells the peer how far it was dealt with, if that is owed. Never blocks.
+    fn answer(&self, receipts: &mut Receipts) {
+        while let Some(bytes) = receipts.next() {
+            match self.connection.stream.send(&[IoSlice::new(bytes)]) {
+                Ok(Sent::Some(len)) => receipts.on_sent(len),
+                // What does not fit now goes out when there is room. A peer that is gone is noticed
+                // when it is read from.
+                Ok(Sent::Blocked | Sent::NoMemory) | Err(_) => break,
+            }
+        }
+    }
+
+    /// Tells what went wrong in the handler, if that is news.
+    fn report(&self, batch: Batch, serving: &mut Serving) {
+        if batch.error.is_none() && batch.panic.is_none() {
+            return;
+        }
+        let (shared, peer) = (self.shared, self.connection.peer);
+        let now = now();
+        let before = serving.last_failure.replace(now);
+        if before.is_some_and(|before| now.saturating_duration_since(before) < NEWS_AFTER) {
+            shared.drop_guarded(batch.error);
+            return;
+        }
+        if let Some(error) = batch.error {
+            shared.emit(|| ReaderEvent::HandlerFailed { peer, error });
+        }
+        if let Some(message) = batch.panic {
+            shared.emit(|| ReaderEvent::HandlerPanicked { peer, message });
+        }
+    }
+
+    fn bad(&self, malformed: Malformed) -> CloseCause {
+        match malformed {
+            Malformed::TooLarge { len } => CloseCause::TooLarge {
+                len,
+                limit: widen(self.shared.settings.max_message_len),
+            },
+            Malformed::InvalidPrefix => CloseCause::InvalidPrefix,
+        }
+    }
+}
+
+fn sort(received: io::Result<Received>) -> Read {
+    match received {
+        Ok(Received::Some(_)) => Read::Some,
+        Ok(Received::Nothing) => Read::Nothing,
+        Ok(Received::End) => Read::End,
+        // The peer closed without reading what was sent to it: no concern of the messages that it
+        // sent.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Read::End,
+        Err(error) => Read::Bad(CloseCause::Failed(error)),
+    }
 }

@@ -1,90 +1,77 @@
-//! The threads that run everything of the user's: each waits for one ready thing, deals with it,
-//! and waits again. They block here and in callbacks only; how many there are is the dispatcher's
-//! business.
+//! A worker: waits for one ready thing, deals with it, and waits again. Blocks only in that wait and
+//! in the user's code, which runs here and nowhere else.
+//! How many workers there are is the supervisor's business.
 
 use std::hint;
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::accept::accept;
 use super::turn::Turn;
-use crate::event::{ReaderEvent, RefuseCause};
+use crate::event::ReaderEvent;
 use crate::observer::guarded;
+use crate::reader::connection::Load;
 use crate::reader::handler::Handler;
-use crate::reader::pool_size::Accepting;
-use crate::reader::shared::{Core, ERRANDS, FILE, LISTENER};
-use crate::sys::{Accepted, FileWatch, Interest, Ready};
+use crate::reader::now::now;
+use crate::reader::shared::{Accepting, DEFERRED, FILE, LISTENER, Shared};
+use crate::sys::{FileWatch, Interest, Ready};
 
-/// How many connections are accepted before others have their turn.
-const ACCEPTS_PER_TURN: usize = 32;
-
-/// How long a thread looks for more before it sleeps, after a heavy turn.
+/// How long a worker looks for more before it sleeps, after a heavy turn.
 const SPINS_FOR: Duration = Duration::from_micros(20);
 
 /// How long it rests between two looks, in pauses of the processor.
 const PAUSES: u32 = 20;
 
-/// How long to wait for descriptors or memory.
-const SHORTAGE: Duration = Duration::from_millis(100);
-
-/// One of the threads.
 #[derive(Debug)]
-pub(in crate::reader) struct Worker<H> {
-    pub(in crate::reader) core: Arc<Core>,
-    pub(in crate::reader) handler: Arc<H>,
-    pub(in crate::reader) file: Arc<Option<FileWatch>>,
-    pub(in crate::reader) processors: usize,
+pub(super) struct Worker<H> {
+    pub(super) shared: Arc<Shared>,
+    pub(super) handler: Arc<H>,
+    pub(super) file: Arc<Option<FileWatch>>,
+    pub(super) processors: usize,
 }
 
 impl<H: Handler> Worker<H> {
-    pub(in crate::reader) fn run(self) {
-        self.core.scope.enter();
-        let mut turn = Turn::Light;
+    pub(super) fn run(self) {
+        self.shared.scope.enter();
+        let mut load = Load::Light;
         loop {
-            let ready = self.wait(mem::replace(&mut turn, Turn::Light));
+            let ready = self.wait(load);
+            load = Load::Light;
             let key = match ready {
                 Ok(Ready::Socket(key)) => key,
-                Ok(Ready::Nothing) if !self.core.may_leave() => continue,
+                Ok(Ready::Nothing) if !self.shared.may_leave() => continue,
                 // A poller that cannot wait never will again: better no thread than one that spins.
                 nothing @ (Ok(Ready::Nothing | Ready::Closed) | Err(_)) => {
-                    let Self { core, handler, .. } = self;
-                    core.let_go(handler);
-                    core.leave(matches!(nothing, Ok(Ready::Nothing)));
+                    let Self {
+                        shared, handler, ..
+                    } = self;
+                    shared.drop_guarded(handler);
+                    shared.leave(matches!(nothing, Ok(Ready::Nothing)));
                     return;
                 }
             };
-            self.core.begin_work();
+            self.shared.begin_work();
             match key {
-                LISTENER => self.accept(),
-                ERRANDS => self.run_errands(),
+                LISTENER => accept(&self.shared),
+                DEFERRED => self.emit_deferred(),
                 FILE => self.look_at_file(),
-                number => {
-                    if let Some((connection, closing)) = self.core.begin_turn(number) {
-                        let run = || connection.turn(&self.core, &*self.handler, closing);
-                        // Everything of the user's is guarded one by one. What was overlooked costs
-                        // this connection, not the thread.
-                        turn = guarded(run).unwrap_or_else(|_| {
-                            self.core.counters.panics.add(1);
-                            self.core.remove(number);
-                            Turn::Light
-                        });
-                    }
-                }
+                number => load = self.serve(number),
             }
-            self.core.end_work();
+            self.shared.end_work();
         }
     }
 
     /// Waits for the next ready thing. After a heavy turn more is likely to come within a moment,
     /// and is looked for without sleeping: to wake a thread costs its peer more than this costs
     /// us.
-    fn wait(&self, last: Turn) -> io::Result<Ready> {
-        // Beside one that sleeps it would be in vain: the kernel would wake that one.
-        if last == Turn::Heavy && self.processors > 1 && self.core.is_only_idle() {
+    fn wait(&self, last: Load) -> io::Result<Ready> {
+        // Beside a worker that sleeps it would be in vain: the kernel would wake that one.
+        if last == Load::Heavy && self.processors > 1 && self.shared.is_only_idle() {
             let start = now();
             while now().saturating_duration_since(start) < SPINS_FOR {
-                let ready = self.core.poller.wait(Some(Duration::ZERO))?;
+                let ready = self.shared.poller.wait(Some(Duration::ZERO))?;
                 if ready != Ready::Nothing {
                     return Ok(ready);
                 }
@@ -93,134 +80,54 @@ impl<H: Handler> Worker<H> {
                 }
             }
         }
-        self.core.poller.wait(self.core.patience())
+        self.shared.poller.wait(self.shared.patience())
     }
 
-    /// Accepts those who wait, then lets the next thread accept before anything of the user's runs.
-    fn accept(&self) {
-        let Some(listener) = self.core.listener.lock().clone() else {
-            return;
+    /// Has a turn at a connection, unless it has gone, or another worker has it.
+    fn serve(&self, number: u64) -> Load {
+        let Some((connection, closing)) = self.shared.begin_turn(number) else {
+            return Load::Light;
         };
-        let (mut events, mut gone) = (Vec::new(), 0);
-        // One thread at a time: at a stop another could find the backlog empty, and end it, while
-        // this one has yet to admit the last.
-        let turn = self.core.accept_turn.lock();
-        for _ in 0..ACCEPTS_PER_TURN {
-            if self.is_full() {
-                break;
-            }
-            match listener.accept() {
-                Accepted::Stream(stream) => {
-                    self.resumed(&mut events);
-                    // A peer without credentials has gone already.
-                    let Ok(credentials) = stream.peer() else {
-                        continue;
-                    };
-                    if let Err(peer) = self.core.admit(stream, credentials, now()) {
-                        self.core.counters.refused_peers.add(1);
-                        let limit = self.core.settings.max_connections_per_user;
-                        events.push(ReaderEvent::Refused {
-                            peer,
-                            cause: RefuseCause::TooManyOfUser { limit },
-                        });
-                    }
-                }
-                Accepted::Gone(error) => {
-                    gone += 1;
-                    // So many in a row were not peers' doing: whatever forbids it will not be over
-                    // at once.
-                    if gone == ACCEPTS_PER_TURN {
-                        self.paused(error, &mut events);
-                    }
-                }
-                Accepted::Nobody => {
-                    self.resumed(&mut events);
-                    break;
-                }
-                Accepted::Short(error) => {
-                    self.paused(error, &mut events);
-                    break;
-                }
-                Accepted::Ended => {
-                    self.core.inner.lock().accepting = Accepting::Ended;
-                    self.core.waker.wake();
-                    break;
-                }
-            }
-        }
-        if self.core.inner.lock().accepting == Accepting::Open {
-            self.core.arm_listener();
-        }
-        drop(turn);
-        // Not kept while the user's code runs: its address is to be free when the reader has
-        // stopped.
-        drop(listener);
-        for event in events {
-            self.core.tell(|| event);
-        }
-    }
-
-    /// Whether there are as many connections as there may be. If so, one that ends opens the
-    /// listener again.
-    fn is_full(&self) -> bool {
-        let mut inner = self.core.inner.lock();
-        let is_full = inner.entries.len() >= self.core.settings.max_connections;
-        if is_full {
-            inner.accepting = Accepting::Full;
-        }
-        is_full
-    }
-
-    fn paused(&self, error: io::Error, events: &mut Vec<ReaderEvent>) {
-        let is_news = {
-            let mut inner = self.core.inner.lock();
-            inner.accepting = now()
-                .checked_add(SHORTAGE)
-                .map_or(Accepting::Open, |until| Accepting::Paused { until });
-            !mem::replace(&mut inner.is_short, true)
+        let turn = Turn {
+            shared: &self.shared,
+            handler: &*self.handler,
+            connection: &connection,
         };
-        self.core.waker.wake();
-        if is_news {
-            self.core.counters.accept_pauses.add(1);
-            events.push(ReaderEvent::AcceptPaused {
-                address: self.core.address.clone(),
-                error,
-            });
-        }
+        // Everything of the user's is guarded one by one. What was overlooked costs this
+        // connection, not the thread.
+        guarded(|| turn.run(closing)).unwrap_or_else(|_| {
+            self.shared.counters.panics.add(1);
+            self.shared.remove(number);
+            Load::Light
+        })
     }
 
-    fn resumed(&self, events: &mut Vec<ReaderEvent>) {
-        if mem::replace(&mut self.core.inner.lock().is_short, false) {
-            events.push(ReaderEvent::AcceptResumed {
-                address: self.core.address.clone(),
-            });
-        }
-    }
-
-    fn run_errands(&self) {
-        self.core.errands.reset();
+    /// Emits the events of threads that run no code of the user's.
+    fn emit_deferred(&self) {
+        let shared = &self.shared;
+        shared.worker_waker.reset();
         let (events, is_ending) = {
-            let mut inner = self.core.inner.lock();
+            let mut locked = shared.lock();
             (
-                mem::take(&mut inner.errands),
-                inner.is_draining() && inner.accepting == Accepting::Open,
+                mem::take(&mut locked.deferred_events),
+                locked.is_draining() && locked.accepting == Accepting::Open,
             )
         };
-        let _ = self
-            .core
+        let _ = shared
             .poller
-            .arm(&self.core.errands, ERRANDS, Interest::Read);
+            .arm(&shared.worker_waker, DEFERRED, Interest::Read);
         if is_ending {
-            self.accept();
+            accept(shared);
         }
         for event in events {
-            self.core.tell(|| event);
+            shared.emit(|| event);
         }
     }
 
     /// Something happened to the socket's file: is it still ours?
     fn look_at_file(&self) {
-        let (Some(file), Some(listener)) = (&*self.file, self.core.listener.lock().clone()) else {
+        let shared = &self.shared;
+        let (Some(file), Some(listener)) = (&*self.file, shared.listener.lock().clone()) else {
             return;
         };
         file.reset();
@@ -228,21 +135,13 @@ impl<H: Handler> Worker<H> {
         drop(listener);
         if is_displaced {
             // Told once; the watch ends with the file.
-            if !self.core.inner.lock().is_draining() {
-                self.core.tell(|| ReaderEvent::Displaced {
-                    address: self.core.address.clone(),
+            if !shared.lock().is_draining() {
+                shared.emit(|| ReaderEvent::Displaced {
+                    address: shared.address.clone(),
                 });
             }
         } else {
-            let _ = self.core.poller.arm(file, FILE, Interest::Read);
+            let _ = shared.poller.arm(file, FILE, Interest::Read);
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell is where time comes from"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -1,0 +1,134 @@
+//! How long a connection may take: it is silent for so long between frames, and a frame comes at a
+//! minimum rate. Pure: `now` comes in. No I/O, no threads, no clock.
+
+use std::time::{Duration, Instant};
+
+use super::decoder::Position;
+
+/// How long a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::reader) struct Pace {
+    pub(in crate::reader) idle_timeout: Duration,
+    /// Bytes a second, at least 1.
+    pub(in crate::reader) min_rate: u64,
+}
+
+/// When the frame began that a connection is in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::reader) struct FrameClock {
+    frame: u64,
+    since: Option<Instant>,
+}
+
+impl FrameClock {
+    /// When a connection is to be closed that stands at `position` of its frame number `frame` and
+    /// has brought nothing more at `now`. `None` is never.
+    ///
+    /// Between frames every byte counts as life. Inside a frame only its end does: it has the idle
+    /// timeout, and the time its length takes at the minimum rate.
+    pub(in crate::reader) fn deadline(
+        &mut self,
+        now: Instant,
+        pace: Pace,
+        position: Position,
+        frame: u64,
+    ) -> Option<Instant> {
+        if position == Position::BetweenFrames {
+            self.since = None;
+            return now.checked_add(pace.idle_timeout);
+        }
+        if self.frame != frame || self.since.is_none() {
+            (self.frame, self.since) = (frame, Some(now));
+        }
+        let payload = match position {
+            Position::InPayload { len } => {
+                let nanos = u128::from(len) * 1_000_000_000 / u128::from(pace.min_rate.max(1));
+                u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos)
+            }
+            Position::BetweenFrames | Position::InPrefix => Duration::ZERO,
+        };
+        self.since?
+            .checked_add(pace.idle_timeout)?
+            .checked_add(payload)
+    }
+
+    /// When the frame began that has not ended.
+    pub(in crate::reader) fn since(&self) -> Option<Instant> {
+        self.since
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACE: Pace = Pace {
+        idle_timeout: Duration::from_secs(10),
+        min_rate: 1000,
+    };
+    const IN_PAYLOAD: Position = Position::InPayload { len: 5000 };
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    fn only_the_end_of_a_frame_counts_inside_it() {
+        let start = Instant::now();
+        let mut clock = FrameClock::default();
+        let mut after = |at, position, frame| {
+            clock
+                .deadline(start + seconds(at), PACE, position, frame)
+                .map(|deadline| deadline - start)
+        };
+        assert_eq!(after(0, Position::BetweenFrames, 0), Some(seconds(10)));
+        assert_eq!(after(5, Position::BetweenFrames, 0), Some(seconds(15)));
+        assert_eq!(after(6, Position::InPrefix, 1), Some(seconds(16)));
+        assert_eq!(
+            after(8, Position::InPrefix, 1),
+            Some(seconds(16)),
+            "one more byte of the length does not help"
+        );
+        assert_eq!(
+            after(9, IN_PAYLOAD, 1),
+            Some(seconds(21)),
+            "the frame began at 6"
+        );
+        assert_eq!(
+            after(20, IN_PAYLOAD, 1),
+            Some(seconds(21)),
+            "a byte now and then does not help"
+        );
+        assert_eq!(
+            after(20, IN_PAYLOAD, 2),
+            Some(seconds(35)),
+            "the next frame has its own time"
+        );
+        assert_eq!(after(30, Position::BetweenFrames, 2), Some(seconds(40)));
+        assert_eq!(after(31, IN_PAYLOAD, 3), Some(seconds(46)));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    fn times_too_long_to_name_are_never() {
+        let pace = Pace {
+            idle_timeout: Duration::MAX,
+            min_rate: 1,
+        };
+        let mut clock = FrameClock::default();
+        assert_eq!(
+            clock.deadline(Instant::now(), pace, Position::BetweenFrames, 0),
+            None
+        );
+        assert_eq!(
+            clock.deadline(
+                Instant::now(),
+                pace,
+                Position::InPayload { len: u64::MAX },
+                1
+            ),
+            None
+        );
+    }
+}
