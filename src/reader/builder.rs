@@ -114,9 +114,9 @@ impl ReaderBuilder {
         self
     }
 
-    /// The slowest that a frame may come, in bytes a second: 65,536 unless set, at least 1. Once it
-    /// has begun, a frame must be complete after the idle timeout and the time that its length
-    /// takes at this rate; or its peer holds memory for nothing.
+    /// The lowest rate at which a frame may come, in bytes a second: 65,536 unless set, at least 1.
+    /// Once it has begun, a frame must be complete after the idle timeout and the time that its
+    /// length takes at this rate: a half message holds memory.
     pub fn min_rate(mut self, bytes_per_second: u64) -> Self {
         self.min_rate = bytes_per_second;
         self
@@ -161,15 +161,15 @@ impl ReaderBuilder {
         self
     }
 
-    /// The owner of the socket's file: who binds it, unless set. To give it away needs the
-    /// privilege to.
+    /// The owner of the socket's file: the user of this process unless set. Another user needs the
+    /// privilege to give files away.
     pub fn socket_owner(mut self, uid: u32) -> Self {
         self.owner = Some(uid);
         self
     }
 
-    /// The group of the socket's file: that of who binds it, unless set. To give it to a group one
-    /// is not in needs the privilege to.
+    /// The group of the socket's file: that of this process unless set. A group of which this
+    /// process is no member needs the privilege to give files away.
     pub fn socket_group(mut self, gid: u32) -> Self {
         self.group = Some(gid);
         self
@@ -182,8 +182,8 @@ impl ReaderBuilder {
         self
     }
 
-    /// Which of the sockets that systemd passed to this process is taken, in the place of making
-    /// one: the first that fits, unless set. Its unit decides its path, mode, owner and group.
+    /// Which of the sockets that systemd passed to this process the reader takes, instead of making
+    /// one: the first that fits unless set. Its unit decides its path, mode, owner and group.
     /// Where systemd passed none, the reader makes its own.
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
@@ -197,7 +197,8 @@ impl ReaderBuilder {
         self
     }
 
-    /// Told of every [`ReaderEvent`], on the reader's threads: nobody unless set.
+    /// The observer that is told of every [`ReaderEvent`], on the reader's threads: none unless
+    /// set.
     pub fn on_event(mut self, observer: impl Fn(&ReaderEvent) + Send + Sync + 'static) -> Self {
         self.observer = Observer::new(observer);
         self
@@ -206,14 +207,14 @@ impl ReaderBuilder {
     /// Makes the socket: from now on peers can connect, and wait until the reader is
     /// [started](BoundReader::start).
     ///
-    /// A stale socket at the path is replaced; one on which somebody accepts, and anything that is
-    /// no socket, is left alone. Of several that bind the same path at once, exactly one
-    /// succeeds. A bare file name is taken to be in the runtime directory that systemd made for the
-    /// service, where there is one: see [`runtime_path`].
+    /// A stale socket at the path is replaced; a socket on which a process accepts, and anything
+    /// that is no socket, is left alone. Of several readers that bind the same path at once,
+    /// exactly one succeeds. A bare file name is taken to be in the runtime directory that systemd
+    /// made for the service, where there is one: see [`runtime_path`].
     ///
     /// In a service with a socket unit nothing is made: the socket that systemd passed is taken, as
-    /// [`activation`](Self::activation) says. Its file is systemd's, and stays; who connects
-    /// while no reader runs waits in it for the next. For that the first call takes the variables
+    /// [`activation`](Self::activation) says. Its file is systemd's, and stays; peers that connect
+    /// while no reader runs wait in it for the next. For that the first call takes the variables
     /// `LISTEN_PID`, `LISTEN_PIDFDID`, `LISTEN_FDS` and `LISTEN_FDNAMES` out of the environment, so
     /// that children do not inherit them: make it before threads are started that run C code,
     /// which may read the environment meanwhile. For another socket of the same service, see

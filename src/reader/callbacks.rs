@@ -1,5 +1,5 @@
 //! The user's functions beside the handler: the peer check and the observer.
-//! Calls them with no lock held, and gives them up when the reader ends.
+//! They are called with no lock held.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::peer::Peer;
 
 pub(super) type PeerCheck = Box<dyn Fn(&Peer) -> bool + Send + Sync>;
 
-/// They may hold the reader itself: if they stayed with it, neither would ever go.
+/// The functions may hold the reader itself: kept for ever, they would keep it for ever too.
 pub(super) struct Callbacks(Mutex<Option<Arc<Functions>>>);
 
 struct Functions {
@@ -45,7 +45,7 @@ impl Callbacks {
         }
     }
 
-    /// Gives them up, by the last thread that could call them.
+    /// Gives the functions up. For the last thread that could call them.
     pub(super) fn take(&self) -> Option<impl Sized> {
         self.0.lock().take()
     }

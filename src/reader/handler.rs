@@ -65,11 +65,13 @@ impl<E: Into<BoxError>> Outcome for Result<(), E> {
 /// A closure for [`start`](crate::BoundReader::start) suffices for most. This trait also tells the
 /// peer, the end of each batch, and when connections open and close.
 ///
-/// All calls come from the reader's threads; those of one batch from one thread, so that it may
-/// gather them in a thread's local. Those for one connection come one at a time and in order; those
-/// for different connections come side by side, which is why they take `&self`. A call that blocks
-/// holds up its own connection only. When a shutdown's time is over nothing more is called, neither
-/// the end of a batch nor of a connection.
+/// * All calls come from the reader's threads; the calls of one batch from one thread, so that a
+///   handler may gather its messages in a thread-local variable.
+/// * The calls for one connection come one at a time and in order. Those for different connections
+///   come side by side, which is why they take `&self`. A call that blocks holds up its own
+///   connection only.
+/// * When a shutdown's time is over nothing more is called, neither the end of a batch nor of a
+///   connection.
 ///
 /// # Errors and panics
 /// An error, or a panic, of [`message`](Self::message) or [`batch_end`](Self::batch_end) is counted
@@ -123,10 +125,9 @@ pub trait Handler: Send + Sync + 'static {
     fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error>;
 
     /// The end of a batch: of what one turn at the connection brought, at least one message. Here a
-    /// handler flushes its file or gives up its lock. It follows each call of
-    /// [`message`](Self::message) on the same thread before another connection has it, also when
-    /// that call failed or panicked or the connection has ended; only when the time for a shutdown
-    /// is over nothing more is called.
+    /// handler flushes its file or gives up its lock. After calls of [`message`](Self::message)
+    /// this comes on the same thread, before that thread serves another connection; also when the
+    /// last of those calls failed or panicked, and when the connection has ended.
     ///
     /// # Errors
     /// The batch was not stored. With `AtLeastOnce` all of it comes again, on another connection,

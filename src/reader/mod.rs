@@ -71,7 +71,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Reader {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// Where the threads were started: a fork copies this object, but not them.
+    /// The process in which the threads run: a fork copies this object, but not them.
     process: u32,
 }
 
@@ -103,9 +103,9 @@ impl Reader {
         ReaderBuilder::new(address.as_ref())
     }
 
-    /// Stops: turns newcomers away, handles all that was sent, and ends; at the latest when
-    /// `timeout` is over. On a socket that was taken over newcomers are not turned away: they
-    /// wait in it for the next reader.
+    /// Stops: turns new peers away, handles all that was sent, and ends; at the latest when
+    /// `timeout` is over. On a socket that was passed to this process new peers are not turned
+    /// away: they wait in it for the next reader.
     ///
     /// A writer of this crate loses nothing by it: its next write fails, and what it has not sent
     /// it keeps for the next reader. (On macOS and the BSDs the last buffer of a writer that is
@@ -174,7 +174,7 @@ impl Reader {
         self.shared.counters.metrics()
     }
 
-    /// What tells from outside how it is.
+    /// A look at the reader from outside.
     pub(crate) fn health(&self) -> Health {
         Health(Arc::clone(&self.shared))
     }
@@ -189,14 +189,14 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         if self.process != process::id() {
-            // The thread is not here, and one of the child's own may lie in its memory: a handle
-            // that is dropped would detach that one.
+            // The thread is not in this process, and a thread of the child's own may lie in its
+            // memory: to drop the handle would detach that.
             #[expect(clippy::mem_forget, reason = "the handle is of no thread")]
             mem::forget(self.thread.get_mut().take());
             return;
         }
         if self.shutdown(DROP_TIMEOUT).is_err() {
-            // A callback held the last reference: the threads end by themselves.
+            // A callback held the last reference: its thread ends after it.
             self.begin_stop(DROP_TIMEOUT);
         }
     }
@@ -284,7 +284,7 @@ impl BoundReader {
             shared.poller.add(file, FILE, Interest::Read)?;
         }
         if listener.is_displaced() {
-            // It went between the two steps, where nothing watched it.
+            // The file went between `bind` and `start`, where nothing watched it.
             shared.emit_later(ReaderEvent::Displaced {
                 address: address.clone(),
             });

@@ -1,34 +1,34 @@
-//! How many threads serve connections: when another is needed, and when one may go.
+//! How many workers there are: when another is needed, and when one may end.
 //! Pure: counts come in. No I/O, no threads, no clock.
 
-/// The threads that serve connections, in numbers.
+/// The workers, in numbers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ThreadPool {
     pub(super) threads: usize,
     /// How many of them are at work.
     pub(super) busy: usize,
-    /// How many times one has finished its work.
+    /// How many times a worker has finished what it worked on.
     pub(super) turns: u64,
 }
 
 impl ThreadPool {
-    /// Whether a connection that becomes ready finds nobody.
+    /// Whether a connection that becomes ready has to wait for a worker.
     pub(super) fn all_busy(&self) -> bool {
         self.busy >= self.threads
     }
 
-    /// Whether a thread that has found nothing to do for a while may go: another must be free, or
-    /// nobody would notice what becomes ready next.
+    /// Whether a worker that has found nothing to do for a while may end: another must be free, to
+    /// notice what becomes ready next.
     pub(super) fn can_spare_one(&self) -> bool {
         self.busy + 1 < self.threads
     }
 
-    /// How many threads to add, when something is `ready` to be served, and `turns_before` was seen
+    /// How many workers to add, when something is `ready` to be served, and `turns_before` was seen
     /// some milliseconds ago.
     ///
-    /// Up to one a processor there is more to gain from a thread than to lose. Beyond, only when
-    /// all have been held up for that long: then as many again, so that a crowd of blocking
-    /// handlers is outgrown in a few steps.
+    /// * Up to one a processor: one, since it brings more than it costs.
+    /// * Beyond, only when none has finished anything in that time: as many again, so that a few
+    ///   steps suffice for many handlers that block.
     pub(super) fn wanted(
         &self,
         ready: bool,

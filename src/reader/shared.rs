@@ -24,7 +24,7 @@ use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Interest, Listener, Poller, Stream, Waker};
 
-/// The keys of what is no connection. Connections count from 1.
+/// The poller's keys for what is not a connection. Connections have their numbers, from 1.
 pub(super) const LISTENER: u64 = 0;
 pub(super) const DEFERRED: u64 = Poller::MOST_KEY;
 pub(super) const FILE: u64 = Poller::MOST_KEY - 1;
@@ -85,7 +85,7 @@ pub(super) struct Locked {
     pub(super) accepting: Accepting,
     /// The system was short of something when last asked.
     pub(super) is_short: bool,
-    /// No connection is taken in any more.
+    /// No connection is registered any more.
     pub(super) is_closed: bool,
     pub(super) life: Life,
     /// When to look at which connection: a lower bound of its deadline, one for each. Those of
@@ -94,7 +94,7 @@ pub(super) struct Locked {
     /// The connections that wait for memory to read on.
     pub(super) over_budget: Vec<u64>,
     pub(super) thread_pool: ThreadPool,
-    /// Whether the supervisor looks at the threads every few milliseconds.
+    /// The supervisor looks at the workers every few milliseconds.
     pub(super) is_watched: bool,
     /// Events of threads that run no code of the user's: a worker emits them.
     pub(super) deferred_events: Vec<ReaderEvent>,
@@ -126,20 +126,21 @@ pub(super) struct Schedule {
 /// Whether connections are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accepting {
-    /// The listener is armed, or being served.
+    /// The listener is armed, or a worker accepts.
     Open,
-    /// As many connections as there may be: the rest waits in the backlog.
+    /// The limit of connections is reached: more wait in the backlog.
     Full,
-    /// The system is short of something: again then.
+    /// The system is short of descriptors or memory.
     Paused { until: Instant },
-    /// Nobody will come any more.
+    /// The listener was shut down, and its backlog is empty.
     Ended,
 }
 
+/// Whether the reader runs, stops, or has stopped.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Life {
     Running,
-    /// `None` is a deadline too far off to have a name.
+    /// `None` is a deadline too far off for an `Instant`.
     Draining {
         deadline: Option<Instant>,
     },
@@ -223,7 +224,7 @@ impl Shared {
         self.worker_waker.wake();
     }
 
-    /// Takes a new connection in. `Err` with the peer when its user has enough.
+    /// Registers a new connection. `Err` with the peer when its user has as many as it may.
     pub(super) fn register(
         &self,
         stream: Stream,
@@ -232,7 +233,7 @@ impl Shared {
     ) -> Result<(), Peer> {
         let mut locked = self.lock();
         if locked.is_closed {
-            // The time to stop is over: it ends like the others that were left.
+            // The time to stop is over: this connection ends like the others that were left.
             return Ok(());
         }
         locked.last_number += 1;
@@ -270,7 +271,7 @@ impl Shared {
         if closing.is_some() {
             connection.stream.stop_receiving();
         }
-        // Ready at once: a thread is to check the peer, even if it never sends.
+        // Ready at once: a worker checks the peer, even if that never sends.
         if self
             .poller
             .add(&connection.stream, number, Interest::Now)
@@ -297,7 +298,7 @@ impl Shared {
         }
     }
 
-    /// Forgets a connection that has ended; its socket is closed with its last reference.
+    /// Removes a connection that has ended; its socket is closed with its last reference.
     pub(super) fn remove(&self, number: u64) {
         let mut locked = self.lock();
         let Some(entry) = locked.entries.remove(&number) else {
@@ -326,11 +327,11 @@ impl Shared {
         }
     }
 
-    /// Has a thread accept again.
+    /// Has a worker accept again.
     pub(super) fn reopen_listener(&self, is_draining: bool) {
         self.arm_listener();
         if is_draining {
-            // Where a listener that has ended does not become ready, this has a thread look.
+            // On systems where a listener that was shut down does not become ready.
             self.worker_waker.wake();
         }
     }
@@ -342,7 +343,8 @@ impl Shared {
         }
     }
 
-    /// Notes how a half message's memory has changed; lets those read on who waited for it.
+    /// Notes how the memory of a half message has changed. Where that brings the sum below the
+    /// limit, the connections that waited for memory read on.
     pub(super) fn note_held(&self, before: usize, after: usize) {
         if after >= before {
             self.held.fetch_add(after - before, Ordering::Relaxed);
@@ -377,11 +379,11 @@ impl Shared {
     }
 
     pub(super) fn arm(&self, connection: &Connection, number: u64, interest: Interest) {
-        // As with the listener, it can only fail if the kernel forgot the socket.
+        // It can only fail if the kernel forgot a descriptor that is open.
         let _ = self.poller.arm(&connection.stream, number, interest);
     }
 
-    /// A thread takes the connection for a turn. `None` when it is gone, or another has it.
+    /// A worker takes the connection for a turn. `None` when it is gone, or another worker has it.
     pub(super) fn begin_turn(&self, number: u64) -> Option<(Arc<Connection>, Option<Closing>)> {
         let mut locked = self.lock();
         let entry = locked
@@ -408,7 +410,7 @@ impl Shared {
         entry.is_served = false;
         entry.schedule = schedule;
         if schedule.deadline.is_some_and(|deadline| deadline <= now) && entry.closing.is_none() {
-            // Its time ran out while it was being served, when nobody looked.
+            // Its time ran out during the turn, when the supervisor did not look.
             entry.closing = Some(Closing::Overdue);
         }
         if schedule.must_close && entry.closing.is_none() {
@@ -416,12 +418,12 @@ impl Shared {
         }
         let connection = Arc::clone(&entry.connection);
         if entry.closing.is_some() {
-            // That is told, if nothing else will be: a peer may be silent, and leave its receipts
-            // unread.
+            // This makes the socket ready. Nothing else may: a peer can be silent, and leave its
+            // receipts unread.
             connection.stream.stop_receiving();
         }
-        // What was asked for meanwhile is looked at now; a receipt that is owed, when it can be
-        // sent.
+        // A close that was decided during the turn is due now; a receipt that is owed, when there
+        // is room for it.
         let interest = if entry.closing.is_some() || schedule.owes {
             Interest::Now
         } else {
@@ -434,7 +436,7 @@ impl Shared {
             if watch {
                 self.supervisor_waker.wake();
             }
-            // The memory may have been given back just before.
+            // Another connection may have given its memory back just before.
             if !self.is_over_budget() {
                 self.resume_over_budget();
             }
@@ -444,7 +446,7 @@ impl Shared {
         self.arm(&connection, number, interest);
     }
 
-    /// A thread begins to work on something.
+    /// A worker begins to work on something.
     pub(super) fn begin_work(&self) {
         let mut locked = self.lock();
         locked.thread_pool.busy += 1;
@@ -461,21 +463,20 @@ impl Shared {
         locked.thread_pool.turns += 1;
     }
 
-    /// How long a thread waits for work before it asks [`Shared::leave`]. The last one waits for
-    /// ever.
+    /// How long a worker waits for work before it asks [`Shared::may_leave`]. The last worker waits
+    /// for ever.
     pub(super) fn patience(&self) -> Option<Duration> {
         const SURPLUS_STAYS: Duration = Duration::from_secs(5);
         (self.lock().thread_pool.threads > 1).then_some(SURPLUS_STAYS)
     }
 
-    /// Whether all threads but the calling one are at work.
+    /// Whether all workers but the calling one are at work.
     pub(super) fn is_only_idle(&self) -> bool {
         let pool = self.lock().thread_pool;
         pool.threads == pool.busy + 1
     }
 
-    /// A thread that found nothing to do asks whether it may go. Until it has, it counts as one at
-    /// work.
+    /// Whether a worker that found nothing to do may end. Until it has, it counts as busy.
     pub(super) fn may_leave(&self) -> bool {
         let mut locked = self.lock();
         let may = locked.thread_pool.can_spare_one();
@@ -483,13 +484,13 @@ impl Shared {
         may
     }
 
-    /// A thread goes, because it `may` or because all do. It must have given up its handler:
-    /// whoever waits for the last thread may want that back.
+    /// A worker ends, because it `may` or because all do. It must have given up its handler: a
+    /// shutdown that waits for the last worker promises that the handler is dropped.
     pub(super) fn leave(&self, may: bool) {
         let mut locked = self.lock();
         locked.thread_pool.busy -= usize::from(may);
         if locked.thread_pool.threads == 1 {
-            // The others have gone, and no more are started.
+            // The others have ended, and no more are started.
             MutexGuard::unlocked(&mut locked, || {
                 self.drop_guarded(self.settings.callbacks.take())
             });

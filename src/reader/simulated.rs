@@ -1,5 +1,5 @@
-//! The reader's machines as the writer's simulation meets them: a connection of theirs, without
-//! threads and sockets.
+//! A connection of the reader for the writer's simulation: the machines, without threads and
+//! sockets.
 
 use super::connection::decoder::{Decoder, Frame, Malformed};
 pub(crate) use super::connection::receipts::CloseDecision as SimulatedFate;

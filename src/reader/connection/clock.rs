@@ -1,5 +1,5 @@
-//! How long a connection may take: it is silent for so long between frames, and a frame comes at a
-//! minimum rate. Pure: `now` comes in. No I/O, no threads, no clock.
+//! When a connection has taken too long: between frames by its silence, inside a frame by its rate.
+//! Pure: `now` comes in. No I/O, no threads, no clock.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ pub(in crate::reader) struct Pace {
     pub(in crate::reader) min_rate: u64,
 }
 
-/// When the frame began that a connection is in.
+/// When the frame began in which a connection stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::reader) struct FrameClock {
     frame: u64,
@@ -21,11 +21,11 @@ pub(in crate::reader) struct FrameClock {
 }
 
 impl FrameClock {
-    /// When a connection is to be closed that stands at `position` of its frame number `frame` and
-    /// has brought nothing more at `now`. `None` is never.
+    /// When to close a connection that stands at `position` of its frame number `frame`, and of
+    /// which nothing more is there at `now`. `None` is never.
     ///
-    /// Between frames every byte counts as life. Inside a frame only its end does: it has the idle
-    /// timeout, and the time its length takes at the minimum rate.
+    /// Between frames every byte starts the idle timeout again. Inside a frame no byte does: the
+    /// whole frame has the idle timeout, and the time that its length takes at the minimum rate.
     pub(in crate::reader) fn deadline(
         &mut self,
         now: Instant,
@@ -52,7 +52,7 @@ impl FrameClock {
             .checked_add(payload)
     }
 
-    /// When the frame began that has not ended.
+    /// When the frame began, if the connection stands in one.
     pub(in crate::reader) fn since(&self) -> Option<Instant> {
         self.since
     }

@@ -1,34 +1,35 @@
-//! Why a connection is to be closed, and how a turn at it ended.
-//! Values, and what they come to.
+//! Why the reader closes a connection, and how a turn at one ended.
+//! Pure: values, and the cause that is told of them.
 
 use super::decoder::Position;
 use crate::event::CloseCause;
 
-/// Why a connection is being closed from our side.
+/// Why the reader closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::reader) enum Closing {
-    /// Its time is over.
+    /// It was silent, or its frame came, for too long.
     Overdue,
     /// The reader stops.
     Stop,
-    /// The memory it holds is needed.
+    /// The memory of its half message is needed.
     NoMemory,
-    /// A batch of it was not stored.
+    /// The handler could not store what came on it.
     NotStored,
 }
 
 /// How a turn at a connection ended.
 #[derive(Debug)]
 pub(in crate::reader) enum TurnEnd {
-    /// It has no more for now.
+    /// All that was there is handled: the connection waits for more.
     Park,
-    /// It has had its share, and there may be more.
+    /// The connection has had its share, and there may be more.
     Again,
-    /// There is no memory for more.
+    /// Half messages hold all the memory that they may: the connection waits for some of it.
     OverBudget,
     Close(CloseCause),
+    /// The peer was turned away.
     Refuse,
-    /// The reader's time to stop was over in the middle of it.
+    /// The time to stop was over in the middle of the turn.
     Cut,
 }
 

@@ -6,11 +6,11 @@ use crate::metrics::widen;
 use crate::pool::Pool;
 use crate::wire::frame::{self, AT_LEAST_ONCE, MAX_PREFIX_LEN, Parsed};
 
-/// Once this much of a message has come and as much is missing, the rest is read to its place
-/// rather than copied there.
+/// Once so many bytes of a message have come, and as many are missing, the rest is read into the
+/// message's own memory rather than copied there.
 const DIRECT: usize = 64 * 1024;
 
-/// How much is read so at a time.
+/// The most that is read so at a time.
 const MOST_DIRECT: usize = 256 * 1024;
 
 /// What stands at the front of the stream.
@@ -19,7 +19,7 @@ pub(crate) enum Frame<'a> {
     Message(&'a [u8]),
     /// An empty frame: it asks for a receipt.
     AckRequest,
-    /// The first frame of a connection that delivers at least once. It asks for a receipt too.
+    /// The first frame of a connection with `AtLeastOnce`. It asks for a receipt too.
     Opening,
 }
 
@@ -35,7 +35,7 @@ pub(crate) enum Malformed {
 pub(crate) enum Position {
     BetweenFrames,
     InPrefix,
-    /// In a frame that announced that many bytes.
+    /// In a frame of `len` bytes.
     InPayload {
         len: u64,
     },
@@ -44,7 +44,7 @@ pub(crate) enum Position {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     limit: u64,
-    /// How many frames began, so that one that goes on can be told from a new one.
+    /// How many frames have begun: so a frame that goes on is told from a new one.
     frames: u64,
     state: State,
 }
@@ -199,14 +199,13 @@ impl Decoder {
         let start = payload.len();
         let ahead = (*missing).min(payload.len());
         make_room(payload, ahead, *missing);
-        // What is read into must be zeroed first: not more of it than one read is likely to fill.
+        // The memory must be zeroed first: no more of it than one read is likely to fill.
         let ahead = ahead.min(MOST_DIRECT);
         payload.resize(start + ahead, 0);
         payload.get_mut(start..)
     }
 
-    /// Of the memory that [`Decoder::direct`] gave, the first `len` bytes were read into; `given`
-    /// is how much it was.
+    /// The first `len` of the `given` bytes of memory from [`Decoder::direct`] were read into.
     pub(crate) fn filled(&mut self, given: usize, len: usize) -> Option<Frame<'_>> {
         let State::Payload { payload, missing } = &mut self.state else {
             return None;
@@ -228,7 +227,7 @@ impl Decoder {
         }
     }
 
-    /// Gives the memory of a message that was handed out back to the pool.
+    /// Gives the memory of the last message that was handed out back to the pool.
     pub(crate) fn reclaim(&mut self, pool: &Pool) {
         if let State::Delivered { payload } = &mut self.state {
             pool.give(std::mem::take(payload));

@@ -1,5 +1,5 @@
-//! A connection: its socket, its peer, and what serves it.
-//! What is done in a turn at it, and by which thread, is decided elsewhere.
+//! A connection: its socket, its peer, and the machines that serve it.
+//! No I/O: what happens in a turn at a connection is in `threads`.
 
 pub(super) mod clock;
 pub(super) mod closing;
@@ -21,13 +21,13 @@ use crate::sys::Stream;
 pub(super) struct Connection {
     pub(super) stream: Stream,
     pub(super) peer: Peer,
-    /// Messages that the handler has had: written by the thread whose turn it is, and read by those
-    /// that look whether it hangs.
+    /// Messages that were given to the handler: written by the worker whose turn it is, and read
+    /// to see whether the handler hangs.
     handled: AtomicU64,
     serving: Mutex<Serving>,
 }
 
-/// What a turn at the connection works on, and leaves to the next.
+/// What a turn works on, and leaves to the next turn.
 #[derive(Debug)]
 pub(super) struct Serving {
     pub(super) decoder: Decoder,
@@ -76,15 +76,15 @@ impl Connection {
         self.handled.load(Ordering::Relaxed)
     }
 
-    /// One more message goes to the handler. Only the thread whose turn it is says so: this needs
-    /// no atomic addition.
+    /// One more message goes to the handler. Only the worker whose turn it is writes this, so that
+    /// it needs no atomic addition.
     #[inline]
     pub(super) fn count_handled(&self) {
         self.handled.store(self.handled() + 1, Ordering::Relaxed);
     }
 
-    /// For the thread whose turn it is: no other looks at this, so that the lock is never waited
-    /// for.
+    /// For the worker whose turn it is. No other thread asks for it, so that the lock is never
+    /// waited for.
     pub(super) fn serving(&self) -> MutexGuard<'_, Serving> {
         self.serving.lock()
     }

@@ -1,6 +1,5 @@
 //! What a connection owes its peer: how many of its messages were dealt with, once it has asked.
-//! Pure: no I/O, no clock. Cumulative, so that one answer serves all requests before it, and memory
-//! stays that of one number.
+//! Pure: no I/O, no clock. Receipts are cumulative: one answers all requests before it.
 
 use crate::wire::frame::MAX_PREFIX_LEN;
 use crate::wire::receipt::Receipt;
@@ -11,17 +10,16 @@ pub(in crate::reader) struct Receipts {
     /// Messages dealt with since the connection began.
     handled: u64,
     request: Request,
-    /// The connection was opened as one that delivers at least once: what no receipt covers comes
-    /// again.
+    /// The connection was opened with `AtLeastOnce`: what no receipt covers comes again.
     comes_again: bool,
-    /// The handler could not keep a message or a batch: that, and what comes after it, cannot be
-    /// covered.
+    /// The handler could not store a message or a batch: no receipt can cover that, or what comes
+    /// after it.
     not_stored: bool,
-    /// What the last receipt said.
+    /// The count in the last receipt.
     said: u64,
-    /// The message after those is longer than the limit.
+    /// The message after those dealt with is longer than the limit.
     refuses_next: bool,
-    /// An answer that the kernel took in part must be completed before the next, or the peer reads
+    /// A receipt that the kernel took in part must be completed before the next, or the peer reads
     /// nonsense.
     begun: Begun,
 }
@@ -29,7 +27,7 @@ pub(in crate::reader) struct Receipts {
 /// What the peer has asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Request {
-    /// Nothing so far: it never gets an answer.
+    /// Nothing so far: it gets no receipt.
     #[default]
     Never,
     Answered,
@@ -43,7 +41,7 @@ pub(in crate::reader) struct BatchEnd {
     pub(in crate::reader) messages: u64,
     /// The last of them failed, and comes again: nothing was given to the handler behind it.
     pub(in crate::reader) last_failed: bool,
-    /// By the handler's word at the end, those before it are stored.
+    /// The end of the batch brought no error: those before the failed one are stored.
     pub(in crate::reader) is_stored: bool,
     /// There was an empty frame in it.
     pub(in crate::reader) asks: bool,
@@ -53,7 +51,7 @@ pub(in crate::reader) struct BatchEnd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseDecision {
     GoesOn,
-    /// It ends once what the kernel has of it is handled.
+    /// It is closed once all that the kernel holds of it is handled.
     EndsWithTheRest,
     EndsAtOnce,
 }
@@ -66,12 +64,12 @@ struct Begun {
 }
 
 impl Receipts {
-    /// The first frame of the connection said that it delivers at least once.
+    /// The first frame of the connection was that of `AtLeastOnce`.
     pub(in crate::reader) fn on_opening(&mut self) {
         self.comes_again = true;
     }
 
-    /// Whether a message that fails comes again, and what is behind it.
+    /// Whether a message on which the handler fails comes again, and what is behind it.
     #[inline]
     pub(in crate::reader) fn comes_again(&self) -> bool {
         self.comes_again
@@ -87,8 +85,8 @@ impl Receipts {
             self.request = Request::Due;
         }
         if self.close_decision() == CloseDecision::EndsAtOnce {
-            // The requests behind what failed were not looked at, and those before it are answered
-            // by the end unless there is something to confirm.
+            // What is stored is confirmed: the requests for that may stand behind what failed. A
+            // receipt that confirms nothing new has no use.
             self.request = if self.said < self.handled {
                 Request::Due
             } else {
@@ -106,9 +104,10 @@ impl Receipts {
         }
     }
 
-    /// A peer that delivers at least once sends a batch again that was not stored. Of one that asks
-    /// now and then nothing more may be lost, but it is to hear that its messages were not
-    /// dealt with. To one that does not ask the end of its connection would say nothing.
+    /// What becomes of the connection after something was not stored. A peer with `AtLeastOnce`
+    /// sends it again: the connection ends at once. A peer with `AtMostOnce` that asks for receipts
+    /// must not take it for handled, but what it sent since must not be lost: the connection ends
+    /// after that. A peer that never asks would learn nothing from an end.
     pub(in crate::reader) fn close_decision(&self) -> CloseDecision {
         match (self.not_stored, self.request) {
             (false, _) | (true, Request::Never) => CloseDecision::GoesOn,
@@ -130,7 +129,7 @@ impl Receipts {
             }
             self.begin();
         } else if self.begun.sent == 0 {
-            // Nothing of it went out: better the newest number.
+            // Nothing of it went out yet: it may say the newest count.
             self.begin();
         }
         self.begun.bytes.get(self.begun.sent..self.begun.len)
@@ -363,7 +362,8 @@ mod tests {
     }
 
     proptest! {
-        /// However it is cut, the peer reads rising numbers, the last of which covers all that was handled before its last request.
+        /// However it is cut, the peer reads rising numbers, the last of which covers all that was
+        /// handled before its last request.
         #[test]
         fn the_peer_reads_rising_numbers(
             steps in prop::collection::vec((0u8..3, 0u64..100_000, 0usize..4), 0..200),

@@ -1,6 +1,6 @@
-//! Accepting: takes in the connections that wait, and pauses while the system is short of something.
-//! Runs on a worker. What a new connection is told, and whether it stays, is its first turn's
-//! business.
+//! Accepting: takes in the connections that wait, and pauses while the system is short of
+//! something. Runs on a worker. What a new connection is told, and whether it stays, is its first
+//! turn's business.
 
 use std::io;
 use std::mem;

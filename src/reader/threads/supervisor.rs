@@ -39,13 +39,13 @@ pub(in crate::reader) struct Supervisor<H> {
     processors: usize,
     turns_before: u64,
     next_look: Option<Instant>,
-    /// The system refused a thread when last asked.
+    /// The system refused the last thread that was asked for.
     is_short: bool,
     over_budget_since: Option<Instant>,
     stage: Stage,
 }
 
-/// How far the end has come.
+/// How far the reader's end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Running,
@@ -130,8 +130,8 @@ impl<H: Handler> Supervisor<H> {
                         overdue.push((number, Arc::clone(&entry.connection)));
                     }
                 }
-                // Its frame may end any time, and then the idle timeout counts: not later than
-                // that.
+                // Its frame may end at any time, and then the idle timeout counts: the next look
+                // comes no later than that.
                 later => {
                     let at = now.checked_add(self.shared.settings.pace.idle_timeout);
                     let at = earliest(at, later.filter(|later| *later > now));
@@ -159,7 +159,7 @@ impl<H: Handler> Supervisor<H> {
         next
     }
 
-    /// Has a thread read connections to their end and close them.
+    /// Has a worker read connections to their end and close them.
     fn close(&self, connections: Closed) {
         for (number, connection) in connections {
             connection.stream.stop_receiving();
@@ -178,7 +178,7 @@ impl<H: Handler> Supervisor<H> {
         }
         let ready = self.shared.poller.has_ready();
         let mut locked = self.shared.lock();
-        // The first look only takes the measure for the next.
+        // The first look has nothing to compare with.
         let turns_before = self.next_look.and(Some(self.turns_before));
         let wanted = turns_before.map_or(0, |turns_before| {
             locked.thread_pool.wanted(
@@ -281,7 +281,7 @@ impl<H: Handler> Supervisor<H> {
             Stage::Running => {
                 self.stage = Stage::Draining;
                 let connections = Self::mark_all(&mut locked);
-                // A full one is armed by the next connection that ends.
+                // Where the limit is reached, the next connection that ends opens the listener.
                 let is_full = locked.accepting == Accepting::Full;
                 if !is_full {
                     locked.accepting = Accepting::Open;

@@ -1,5 +1,5 @@
-//! A worker: waits for one ready thing, deals with it, and waits again. Blocks only in that wait and
-//! in the user's code, which runs here and nowhere else.
+//! A worker: waits for one ready thing, deals with it, and waits again. Blocks only in that wait
+//! and in the user's code, which runs here and nowhere else.
 //! How many workers there are is the supervisor's business.
 
 use std::hint;
