@@ -81,7 +81,7 @@ impl<E: Into<BoxError>> Outcome for Result<(), E> {
 /// | fails | the writer has `AtMostOnce` | the writer has `AtLeastOnce` |
 /// | --- | --- | --- |
 /// | `message` | the next message comes | the message was not stored: the batch ends before it, what came before is confirmed, and the connection is closed |
-/// | `batch_end` | if the writer has asked for a receipt, the connection is closed once what it sent is handled; else it goes on | the batch was not stored: none of it is confirmed, and the connection is closed |
+/// | `batch_end` | the next batch comes; if the writer has asked for a receipt, the connection is closed once what it sent is handled | the batch was not stored: none of it is confirmed, and the connection is closed |
 ///
 /// With `AtLeastOnce` the writer then sends again, from the first message that was not confirmed,
 /// after its backoff. It does so until that message is dealt with: a handler that wants to skip a
