@@ -113,11 +113,10 @@ impl Decoder {
                     if let Some((payload, rest)) = whole {
                         *input = rest;
                         self.frames += 1;
-                        return Ok(Some(if payload.is_empty() {
-                            empty_frame(self.frames, prefix_len.get())
-                        } else {
-                            Frame::Message(payload)
-                        }));
+                        if payload.is_empty() {
+                            return Ok(Some(empty_frame(self.frames, prefix_len.get())));
+                        }
+                        return Ok(Some(Frame::Message(payload)));
                     }
                 }
             }
@@ -263,6 +262,9 @@ impl Decoder {
 
 /// What an empty frame says: it is frame number `number` of its connection, and its length takes
 /// `prefix_len` bytes. Other paddings, and other places, say nothing more than a plain zero.
+///
+/// Cold: inlined, it costs each message seven instructions of some fifty.
+#[cold]
 fn empty_frame<'a>(number: u64, prefix_len: usize) -> Frame<'a> {
     if number == 1 && prefix_len == AT_LEAST_ONCE.len() {
         Frame::Opening
