@@ -14,7 +14,7 @@
 //! | layer | writer | reader | rule |
 //! | --- | --- | --- | --- |
 //! | what users hold | `writer/mod.rs`, `builder.rs`, `slot.rs` | `reader/mod.rs`, `builder.rs`, `handler.rs`; `systemd/`: what a service tells its manager, `service.rs` with `pulse.rs` and `notify.rs` | thin: docs, settings, checks |
-//! | shells | `thread.rs`, and what it does in `worker.rs` and `receiving.rs`, with its view of the system in `kernel.rs`; `helping.rs`: a sender in its place; `shared.rs`: the lock, and `waiting.rs` for what happens behind it, with `signal.rs` to tell of it; `lane.rs`: memory that two threads use without a lock, and `local.rs`: which one is the current thread's | `dispatcher.rs`: times and threads; `worker.rs`: a thread; `connection.rs` with `batch.rs`: a turn at a connection; `core.rs`: the lock; `callbacks.rs`; `vitals.rs`: how it is; `counters.rs` in both | only here the clock is read and anything blocks |
+//! | shells | `thread.rs`, and what it does in `worker.rs` and `receiving.rs`, with its view of the system in `kernel.rs`; `shared.rs`: the lock, and `waiting.rs` for what happens behind it, with `signal.rs` to tell of it; `lane.rs`: memory that two threads use without a lock, and `local.rs`: which one is the current thread's | `dispatcher.rs`: times and threads; `worker.rs`: a thread; `connection.rs` with `batch.rs`: a turn at a connection; `core.rs`: the lock; `callbacks.rs`; `vitals.rs`: how it is; `counters.rs` in both | only here the clock is read and anything blocks |
 //! | machines | `state.rs` with its words in `step.rs`, `link.rs` and `timing.rs`; `queue/`: `room.rs`, `lanes.rs`, `writing.rs`, with `block.rs` and `outbox.rs`; `ledger.rs`: what receipts say; `flush.rs`; values in `limits.rs`, `attention.rs`, `deadline.rs`, `handed.rs` | `state.rs`, `decoder.rs`, `receipts.rs` | pure: bytes, counts and `now` come in, what is to be done comes out |
 //! | system | `sys/` | the same | descriptors and `io::Error`, no policy; the seam for other platforms |
 //! | leaves | `frame.rs`, `address.rs`, `backoff.rs`, `pool.rs`, `metrics.rs`, `peer.rs`, `event/` (`writer.rs`, `reader.rs`), `observer.rs`, `error.rs`, `message.rs`, `reentry.rs` | the same, and `activation.rs` | values |
@@ -71,16 +71,6 @@
 //! good when that brought nothing. A sleeping thread is woken through an eventfd, and so is a
 //! lingering one when a whole block is ready for it, or somebody waits; a few messages gather
 //! meanwhile.
-//!
-//! Under load a thread that writes what another one has just copied fetches every byte from that
-//! one's processor, and two processors have three threads to run. So a sender who has to wait for
-//! room does not only wait: the thread lends it its place, and the sender writes what is next by
-//! itself, one call at a time, without blocking. The thread rests a millisecond at a time, as long
-//! as it finds somebody at it then and the queue at least half full; and until it is needed: for a
-//! full socket, an error, a receipt that cannot be true, a flush, a stop, or messages that are
-//! refused while nobody writes. While several senders wait the thread writes, and so it does where
-//! messages are 8 KiB and longer on average: those are in nobody's cache, or cost their senders so
-//! little that they keep the thread busy anyway.
 //!
 //! # At least once
 //!

@@ -10,11 +10,6 @@ pub(super) enum Attention {
     Lingering,
     /// It must be woken.
     Asleep,
-    /// A sender who waits for room writes in its stead; who waits for something else must wake it.
-    Lent {
-        /// A message was refused since somebody wrote.
-        has_refused: bool,
-    },
 }
 
 /// Whether the caller has to wake the writer's thread, once the lock is free again.
@@ -30,7 +25,7 @@ impl Attention {
     pub(super) fn rouse(&mut self) -> Wake {
         match std::mem::replace(self, Self::Awake) {
             Self::Awake => Wake::No,
-            Self::Lingering | Self::Asleep | Self::Lent { .. } => Wake::Yes,
+            Self::Lingering | Self::Asleep => Wake::Yes,
         }
     }
 }

@@ -228,7 +228,7 @@ impl WriterBuilder {
     /// When the address is none, a setting is out of its bounds, or the system refuses a thread or
     /// a descriptor.
     pub fn start(self) -> Result<Writer, StartError> {
-        let worker = Box::new(self.build()?);
+        let worker = self.build()?;
         let shared = Arc::clone(&worker.shared);
         let thread = thread::Builder::new()
             .name("uds-ipc-writer".into())
@@ -294,7 +294,6 @@ impl WriterBuilder {
             reader: None,
             was_reset: false,
             refused: None,
-            bad_receipt: None,
             outage: Outage::Untold,
         })
     }

@@ -10,7 +10,6 @@ mod flush;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handed;
-mod helping;
 mod kernel;
 mod lane;
 mod ledger;
@@ -158,11 +157,8 @@ impl Writer {
     /// Puts a message into the queue, and waits up to `timeout` for room; `Duration::MAX` is for
     /// ever.
     ///
-    /// It waits on no I/O; but while there is no room it may write what is queued by itself, since
-    /// that is in its processor's cache. The writer's thread, a shutdown and other senders then
-    /// wait for the end of that write: a thread that may be held up at any moment for long, by the
-    /// lowest priority, say, should use [`try_send`](Self::try_send). In the writer's own
-    /// observer it does not wait, since nothing would change meanwhile.
+    /// It waits on no I/O. In the writer's own observer it does not wait, since nothing would
+    /// change meanwhile.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send); `Full` when there was no room in time.

@@ -12,7 +12,6 @@ use super::attention::{Attention, Wake};
 use super::counters::Counters;
 use super::deadline::{Deadline, earlier};
 use super::flush::{Flush, Level, Told, Verdict};
-use super::helping::Post;
 use super::lane::Pushed;
 use super::ledger::Ledger;
 use super::limits::Refusal;
@@ -61,10 +60,9 @@ pub(super) struct Inner {
     pub(super) queue: Queue,
     pub(super) life: Life,
     pub(super) ledger: Ledger,
-    pub(super) post: Post,
     /// How many threads wait for progress.
     pub(super) waiting: usize,
-    /// How many of them wait for room, and could write meanwhile.
+    /// How many of them wait for room.
     pub(super) waiting_for_room: usize,
     /// Not all of those have been told that there is some.
     pub(super) has_told_one: bool,
@@ -112,7 +110,6 @@ impl Inner {
             waiting_for_room: 0,
             has_told_one: false,
             has_heard_of_loss: false,
-            post: Post::Held,
             watching_reads: 0,
             told: Told::default(),
         }
@@ -260,14 +257,12 @@ impl Shared {
     ) -> (Result<(), Refusal>, bool) {
         let mut inner = self.inner.lock();
         let mut pushed = push(&mut inner.queue);
-        let mut has_waited = false;
         if let (Patience::For(timeout), Err(Refusal::Full)) = (patience, pushed) {
             // Only now, since there is room nearly always, and the clock costs more than a send.
             let deadline = deadline(timeout);
             // The thread itself would wait for itself.
             let mut in_time = !self.scope.is_current();
             while in_time && pushed == Err(Refusal::Full) {
-                has_waited = true;
                 in_time = self.wait_for_room(&mut inner, deadline);
                 // Also when time is over: there may be room since the last look.
                 pushed = push(&mut inner.queue);
@@ -275,7 +270,7 @@ impl Shared {
         }
         let wake = match pushed {
             Ok(wake) => wake,
-            Err(Refusal::Full) => inner.queue.rouse_for_room(),
+            Err(Refusal::Full) => inner.queue.wake_for_room(),
             Err(Refusal::Closed) => Wake::No,
         };
         let is_freed = inner.queue.take_freed();
@@ -286,8 +281,7 @@ impl Shared {
         if wake == Wake::Yes {
             self.waker.wake();
         }
-        // Who has waited may have written, and so ended messages.
-        (pushed.map(drop), is_freed || has_waited)
+        (pushed.map(drop), is_freed)
     }
 
     /// Drops the buffers that were handed over and are done with. What their owners do then is the

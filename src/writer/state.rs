@@ -6,8 +6,6 @@
 //! | running | connect | wait until the retry | write | wait for a message or a receipt | wait for a message |
 //! | draining | connect | wait until the retry or the deadline | write | wait for a receipt or the deadline | exit |
 //! | draining, past the deadline | exit | exit | exit | exit | exit |
-//!
-//! Running, it leaves a write to a sender who waits for room, for a while.
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +14,8 @@ use super::link::{Answer, Flow, Link, Room, Up, Why};
 use super::outbox::{Delivery, Portion};
 use super::step::{Pending, Step, WaitFor};
 use super::timing::{
-    FULL_BACKLOG_PACE, FULL_SOCKET_PACE, LENDS_FOR, MOST_DOUBLINGS, NO_MEMORY_PACE, PROVEN_AFTER,
-    READ_PACE, SETTLES_FOR, Timing,
+    FULL_BACKLOG_PACE, FULL_SOCKET_PACE, MOST_DOUBLINGS, NO_MEMORY_PACE, PROVEN_AFTER, READ_PACE,
+    SETTLES_FOR, Timing,
 };
 use crate::backoff::Backoff;
 
@@ -42,8 +40,6 @@ pub(super) struct State {
     slow_at: Instant,
     /// Somebody waits until the peer has read.
     watches_reads: bool,
-    /// Until when the writing is left to senders who wait for room.
-    lent_until: Deadline,
 }
 
 impl State {
@@ -67,7 +63,6 @@ impl State {
             timeouts: 0,
             slow_at: now,
             watches_reads: false,
-            lent_until: None,
         }
     }
 
@@ -88,11 +83,6 @@ impl State {
             Link::Up(mut up) => {
                 let step = self.step_up(&mut up, now, pending);
                 self.link = Link::Up(up);
-                if let (Step::Write(Portion::All), Some(until)) = (step, self.lent_until) {
-                    if now < until && self.may_lend() {
-                        return Step::Lend(until);
-                    }
-                }
                 let Step::Wait(what, until) = step else {
                     return step;
                 };
@@ -104,28 +94,6 @@ impl State {
                 Step::Wait(what, earlier(earlier(until, look), deadline))
             }
         }
-    }
-
-    /// Whether a write is next, and nothing besides it: somebody else may do it.
-    pub(super) fn may_help(&self, now: Instant, pending: Pending) -> bool {
-        let Link::Up(mut up) = self.link else {
-            return false;
-        };
-        self.may_lend() && self.step_up(&mut up, now, pending) == Step::Write(Portion::All)
-    }
-
-    fn may_lend(&self) -> bool {
-        self.phase == Phase::Running && !self.looks_at_reads()
-    }
-
-    /// A sender who waits for room can write, or just has.
-    pub(super) fn lend(&mut self, now: Instant) {
-        self.lent_until = now.checked_add(LENDS_FOR);
-    }
-
-    /// The thread is needed.
-    pub(super) fn end_lending(&mut self) {
-        self.lent_until = None;
     }
 
     /// The peer has taken bytes or given a receipt: how long that took counts.

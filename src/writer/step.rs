@@ -1,7 +1,7 @@
 //! The words in which the state is asked, and answers.
 //! Values.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::deadline::Deadline;
 use super::outbox::Portion;
@@ -11,8 +11,6 @@ use super::outbox::Portion;
 pub(super) enum Step {
     Connect,
     Write(Portion),
-    /// Leaves the writing to senders who wait for room, until then.
-    Lend(Instant),
     /// Sends an empty frame, so that the reader knows from the start that it is to give receipts.
     Announce,
     /// Sends an empty frame.

@@ -34,8 +34,5 @@ pub(super) const FULL_SOCKET_PACE: Duration = Duration::from_millis(50);
 /// How often to look how much the peer has read, while somebody waits for it: nothing tells.
 pub(super) const READ_PACE: Duration = Duration::from_millis(1);
 
-/// How long the thread waits for senders to write in its stead, after the last who did.
-pub(super) const LENDS_FOR: Duration = Duration::from_millis(1);
-
 /// How often the write timeout may double.
 pub(super) const MOST_DOUBLINGS: u32 = 6;

@@ -2,8 +2,9 @@
 //! Only here anything blocks; it decides nothing itself.
 
 use std::io::{self, IoSlice};
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::attention::Attention;
 use super::deadline::Deadline;
@@ -35,8 +36,6 @@ pub(super) struct Worker<K: Kernel> {
     /// The peer takes nothing more, and owes a receipt: why the connection is lost once that has
     /// come.
     pub(super) refused: Option<io::Error>,
-    /// What a sender has seen who wrote in the thread's stead.
-    pub(super) bad_receipt: Option<BadReceipt>,
     pub(super) outage: Outage,
 }
 
@@ -46,16 +45,6 @@ pub(super) enum Trouble {
     /// The peer takes nothing more.
     Refused(io::Error),
     BadReceipt(BadReceipt),
-}
-
-/// How the thread goes on after a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
-    Next,
-    /// Until then others may write.
-    Lend(Instant),
-    /// There is nothing left to do.
-    End,
 }
 
 /// What a peer has left of a connection.
@@ -89,30 +78,23 @@ pub(super) enum Outage {
 
 impl<K: Kernel> Worker<K> {
     /// Does what is next.
-    pub(super) fn take_step(&mut self) -> Turn {
-        if let Some(bad) = self.bad_receipt.take() {
-            self.meet(Trouble::BadReceipt(bad));
-            return Turn::Next;
-        }
+    pub(super) fn take_step(&mut self) -> ControlFlow<()> {
         match self.next_step() {
             Some((Step::Connect, _)) => self.connect(),
             Some((Step::Write(portion), outbox)) => match self.write(outbox, portion) {
-                Ok(_) => self.look_what_was_read(),
-                Err(trouble) => self.meet(trouble),
+                Ok(()) => self.look_what_was_read(),
+                Err(Trouble::Refused(error)) => self.refused(error),
+                Err(Trouble::BadReceipt(bad)) => self.lost(LostCause::BadReceipt(bad)),
             },
-            Some((Step::Lend(until), _)) => {
-                self.shared.let_go();
-                return Turn::Lend(until);
-            }
             Some((Step::Announce, _)) => self.announce(),
             Some((Step::KeepAlive, _)) => self.keep_alive(),
             Some((Step::Wait(what, until), _)) => self.wait(what, until),
             Some((Step::TimeOut { after }, _)) => self.time_out(after),
             Some((Step::TellSilence, _)) => self.tell_silence(),
-            Some((Step::Exit, _)) | None => return Turn::End,
+            Some((Step::Exit, _)) | None => return ControlFlow::Break(()),
         }
         self.shared.let_go();
-        Turn::Next
+        ControlFlow::Continue(())
     }
 
     /// Asks the state under the lock, so that no message and no call slips in between the look and
@@ -130,16 +112,11 @@ impl<K: Kernel> Worker<K> {
         let mut step = self.state.step(now, inner.pending());
         // Who sends from now on must wake it; and who has sent just now did not.
         let is_to_sleep = matches!(step, Step::Wait(WaitFor::Message, _));
-        // Nor is a queue left to others that is not full any more.
-        let is_to_lend_little = matches!(step, Step::Lend(_)) && !inner.queue.is_half_full();
-        if is_to_lend_little {
-            self.state.end_lending();
-        }
-        if is_to_lend_little || (is_to_sleep && inner.queue.recall()) {
+        if is_to_sleep && inner.queue.recall() {
             step = self.state.step(now, inner.pending());
         }
         let is_write = matches!(step, Step::Write(_));
-        if !is_write && !matches!(step, Step::Lend(_)) {
+        if !is_write {
             self.shared.tell_the_rest(&mut inner);
         }
         let outbox = if is_write {
@@ -157,7 +134,6 @@ impl<K: Kernel> Worker<K> {
             Step::Wait(WaitFor::Time | WaitFor::Room, _)
             | Step::Connect
             | Step::Write(_)
-            | Step::Lend(_)
             | Step::Announce
             | Step::KeepAlive
             | Step::TellSilence
@@ -248,8 +224,8 @@ impl<K: Kernel> Worker<K> {
         });
     }
 
-    /// Writes once. Says whether the kernel took anything.
-    pub(super) fn write(&mut self, outbox: Outbox, portion: Portion) -> Result<bool, Trouble> {
+    /// Writes once.
+    fn write(&mut self, outbox: Outbox, portion: Portion) -> Result<(), Trouble> {
         let sent = self.stream.as_ref().map_or(Ok(Sent::Blocked), |stream| {
             let mut slices = [IoSlice::new(&[]); MOST_SLICES];
             let filled = outbox.fill(portion, &mut slices);
@@ -267,9 +243,6 @@ impl<K: Kernel> Worker<K> {
         if inner.queue.has_freed_much() && inner.queue.take_freed() {
             self.shared.tell_of_some_room(&mut inner);
         }
-        if inner.waiting_for_room == 1 && inner.queue.is_of_copies() {
-            self.state.lend(now);
-        }
         drop(inner);
         match sent {
             Ok(Sent::Some(_)) => {
@@ -286,14 +259,7 @@ impl<K: Kernel> Worker<K> {
         if is_owed {
             self.take_receipts().map_err(Trouble::BadReceipt)?;
         }
-        Ok(len > 0)
-    }
-
-    fn meet(&mut self, trouble: Trouble) {
-        match trouble {
-            Trouble::Refused(error) => self.refused(error),
-            Trouble::BadReceipt(bad) => self.lost(LostCause::BadReceipt(bad)),
-        }
+        Ok(())
     }
 
     /// The peer takes nothing more. One that stops as planned still says how far it got.

@@ -13,12 +13,12 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::attention::{Attention, Wake};
-use super::block::{BLOCK_SIZE, Block, OWN_BLOCK_SIZE};
+use super::block::{BLOCK_SIZE, Block};
 use super::counters::Counters;
 use super::handed::Returns;
 use super::limits::{Limits, Overflow, Refusal, slots};
 use super::outbox::{Delivery, Outbox};
-use crate::metrics::{Tally, widen};
+use crate::metrics::Tally;
 use lanes::Record;
 use room::Room;
 pub(super) use writing::Fronts;
@@ -217,18 +217,11 @@ impl Queue {
         self.freed = true;
     }
 
-    /// Lingering, the thread is only woken for a whole block; and where others write, only when
-    /// messages are dropped all the same.
+    /// Lingering, the thread is only woken for a whole block.
     fn wake(&mut self) -> Wake {
         match self.attention {
-            Attention::Lent { .. } if !(self.is_tight && self.overflow == Overflow::DropOldest) => {
-                Wake::No
-            }
             Attention::Lingering if !self.has_block() => Wake::No,
-            Attention::Lent { .. }
-            | Attention::Lingering
-            | Attention::Asleep
-            | Attention::Awake => self.rouse(),
+            Attention::Lingering | Attention::Asleep | Attention::Awake => self.rouse(),
         }
     }
 
@@ -237,28 +230,14 @@ impl Queue {
         self.attention.rouse()
     }
 
-    /// Claims the attention of a thread that lets messages gather, or others write: a message was
-    /// refused for want of room. Who is refused once may be about to wait, and write; if nobody
-    /// did by the second time, nobody will.
-    pub(super) fn rouse_for_room(&mut self) -> Wake {
-        let is_needed = match &mut self.attention {
-            Attention::Lingering => self.is_unwritten(),
-            Attention::Lent { has_refused } => mem::replace(has_refused, true),
-            Attention::Awake | Attention::Asleep => false,
-        };
-        if is_needed { self.rouse() } else { Wake::No }
-    }
-
-    /// A sender has written.
-    pub(super) fn on_helped(&mut self) {
-        if let Attention::Lent { has_refused } = &mut self.attention {
-            *has_refused = false;
+    /// Claims the attention of a thread that lets messages gather: a message was refused for lack
+    /// of room.
+    pub(super) fn wake_for_room(&mut self) -> Wake {
+        if self.attention == Attention::Lingering && self.is_unwritten() {
+            self.rouse()
+        } else {
+            Wake::No
         }
-    }
-
-    /// Whether there is so much that it is worth a sender's while to write.
-    pub(super) fn is_half_full(&self) -> bool {
-        !self.room.is_half_free()
     }
 
     /// Whether the open block is to be sealed before `len` bytes more.
@@ -309,7 +288,7 @@ impl Queue {
     /// lock.
     pub(super) fn take_unused(&mut self) -> Unused {
         let (most, lanes) = match self.attention {
-            Attention::Awake | Attention::Lent { .. } => (0, Vec::new()),
+            Attention::Awake => (0, Vec::new()),
             Attention::Lingering => (1, Vec::new()),
             Attention::Asleep => (usize::MAX, self.take_unused_lanes()),
         };
@@ -337,12 +316,6 @@ impl Queue {
                 return false;
             }
         }
-    }
-
-    /// Whether most of what is held was copied by its senders.
-    pub(super) fn is_of_copies(&self) -> bool {
-        let Tally { messages, bytes } = self.room.held;
-        bytes / widen(OWN_BLOCK_SIZE) < messages
     }
 
     /// The number of the next message to be accepted.
@@ -457,33 +430,6 @@ mod tests {
             "a quarter of the capacity is a full block"
         );
         assert_eq!(queue.push(b"f"), Ok(Wake::No), "it has been woken");
-    }
-
-    #[test]
-    fn a_thread_whose_work_somebody_else_does_is_woken_for_the_second_message_that_is_refused_meanwhile()
-     {
-        let mut queue = queue(2, 1 << 20, Overflow::Refuse);
-        queue.set_attention(Attention::Lent { has_refused: false });
-        assert_eq!(
-            (queue.push(b"a"), queue.push(b"b")),
-            (Ok(Wake::No), Ok(Wake::No)),
-            "somebody writes"
-        );
-        assert_eq!(
-            (queue.push(b"c"), queue.rouse_for_room()),
-            (Err(Refusal::Full), Wake::No)
-        );
-        queue.on_helped();
-        assert_eq!(queue.rouse_for_room(), Wake::No, "somebody does");
-        assert_eq!(queue.rouse_for_room(), Wake::Yes, "nobody does");
-        assert_eq!(queue.rouse_for_room(), Wake::No, "it has been woken");
-        let mut queue = self::queue(2, 1 << 20, Overflow::DropOldest);
-        queue.set_attention(Attention::Lent { has_refused: false });
-        assert_eq!(
-            (queue.push(b"a"), queue.push(b"b")),
-            (Ok(Wake::No), Ok(Wake::No))
-        );
-        assert_eq!(queue.push(b"c"), Ok(Wake::Yes), "the first is dropped");
     }
 
     #[test]

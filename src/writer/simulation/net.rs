@@ -103,8 +103,6 @@ pub(super) struct Net {
     /// The kernel takes at most so many bytes at a time.
     pub(super) most: usize,
     pub(super) no_memory: bool,
-    /// It is a sender who writes.
-    pub(super) is_helped: bool,
     /// What producers do while a write is under way.
     pub(super) meanwhile: Option<Box<dyn FnOnce()>>,
     pub(super) fates: Vec<Fate>,
@@ -253,7 +251,6 @@ impl Net {
             is_backlog_full: false,
             most: usize::MAX,
             no_memory: false,
-            is_helped: false,
             meanwhile: None,
             fates: Vec::new(),
             live: VecDeque::new(),
@@ -679,11 +676,8 @@ impl Net {
             "a write to a peer that takes nothing more, or lies"
         );
         if connection.is_shut {
-            // What a helper meets, the thread has yet to see for itself.
-            connection.must_end = !self.is_helped;
-            if !self.is_helped {
-                connection.refused_at = Some(self.now);
-            }
+            connection.must_end = true;
+            connection.refused_at = Some(self.now);
             // Which of the two it is depends on how far the call has come when the reader goes.
             let is_told = self.most % 2 == 1 && std::mem::take(&mut connection.reset_untold);
             return Err(if is_told {

@@ -30,8 +30,6 @@ pub(super) struct Senders {
     doubtful: Vec<bool>,
     /// Senders who wait until there is room.
     waiters: Vec<Waiter>,
-    /// One more, who does not send before there is nothing to write.
-    waits_to_help: bool,
     is_shut_down: bool,
     /// What was dropped to make room, as far as it is known to the world.
     evicted: Tally,
@@ -69,7 +67,6 @@ impl Senders {
             calls: Vec::new(),
             doubtful: Vec::new(),
             waiters: Vec::new(),
-            waits_to_help: false,
             is_shut_down: false,
             evicted: Tally::default(),
             told: [0; 2],
@@ -227,29 +224,8 @@ impl Senders {
         }
     }
 
-    /// A sender begins to wait for room, to write in the thread's stead, or has given that up.
-    pub(super) fn wait_to_help(&mut self, is_waiting: bool) {
-        let mut inner = self.shared.inner.lock();
-        if is_waiting {
-            self.shared.rouse(&mut inner);
-        }
-        self.waits_to_help = is_waiting;
-        self.count_waiting(&mut inner);
-    }
-
-    /// A sender who writes in the thread's stead does not wait meanwhile; afterwards it may again.
-    pub(super) fn pause_waiting(&self) {
-        let mut inner = self.shared.inner.lock();
-        inner.waiting_for_room -= usize::from(self.waits_to_help);
-        inner.waiting = self.calls.len() + inner.waiting_for_room;
-    }
-
-    pub(super) fn end_pause(&self) {
-        self.count_waiting(&mut self.shared.inner.lock());
-    }
-
     fn count_waiting(&self, inner: &mut Inner) {
-        inner.waiting_for_room = self.waiters.len() + usize::from(self.waits_to_help);
+        inner.waiting_for_room = self.waiters.len();
         inner.waiting = self.calls.len() + inner.waiting_for_room;
     }
 
@@ -268,7 +244,6 @@ impl Senders {
 
     /// Nobody wants room any more but those who wait for it.
     pub(super) fn leave_room(&mut self) {
-        self.wait_to_help(false);
         while !self.reserved.is_empty() {
             self.drop_slot();
         }

@@ -3,11 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::super::attention::{Attention, Wake};
 use super::super::counters::Counters;
 use super::super::flush::Level;
 use super::super::outbox::Delivery;
@@ -15,7 +14,7 @@ use super::super::queue::Queue;
 use super::super::shared::{Inner, Shared};
 use super::super::signal::Signal;
 use super::super::state::State;
-use super::super::worker::{Options, Outage, Turn, Worker};
+use super::super::worker::{Options, Outage, Worker};
 use super::history::{Act, Setting};
 use super::net::{BatchEnd, Cause, Net, SimulatedKernel, is_used};
 use super::senders::Senders;
@@ -35,10 +34,6 @@ pub(super) struct World {
     senders: Rc<RefCell<Senders>>,
     worker: Worker<SimulatedKernel>,
     has_exited: bool,
-    /// The thread rests, and a sender may write.
-    is_lent: bool,
-    /// One has.
-    is_helped: bool,
     /// Why connections were lost, as the writer told its observer.
     causes: Arc<Mutex<Vec<Cause>>>,
     /// Receipts that the writer did not believe.
@@ -99,7 +94,6 @@ impl World {
             reader: None,
             was_reset: false,
             refused: None,
-            bad_receipt: None,
             outage: Outage::Untold,
         };
         let senders = Senders::new(setting, Rc::clone(&net), Arc::clone(&shared));
@@ -110,8 +104,6 @@ impl World {
             senders: Rc::new(RefCell::new(senders)),
             worker,
             has_exited: false,
-            is_lent: false,
-            is_helped: false,
             causes,
             unbelieved: 0,
             checked_to: 0,
@@ -135,7 +127,6 @@ impl World {
             Act::Commit => senders.commit(),
             Act::DropSlot => senders.drop_slot(),
             Act::Flush(level) => senders.flush(level),
-            Act::WaitToHelp(is_waiting) => senders.wait_to_help(is_waiting),
             Act::WaitToSend(len) => senders.wait_to_send(len),
             Act::GiveUpWaiting => senders.give_up_waiting(),
             Act::Shutdown(millis) => senders.shut_down(millis),
@@ -157,7 +148,6 @@ impl World {
                 self.thread(most, false);
             }
             Act::NoMemory => self.thread(usize::MAX, true),
-            Act::Help(most) => self.help(most),
             outside => Self::act_outside(&mut self.net.borrow_mut(), outside),
         }
     }
@@ -221,23 +211,8 @@ impl World {
             return;
         };
         let woken = is_used(&self.shared.waker);
-        if !std::mem::take(&mut self.is_lent) {
-            self.worker.on_ready(Readiness { woken, ..ready });
-            return self.note_losses();
-        }
-        // As it goes on in [`lend`](super::super::thread::lend).
-        self.shared
-            .inner
-            .lock()
-            .queue
-            .set_attention(Attention::Awake);
-        if woken {
-            self.shared.waker.reset();
-        }
-        // Whoever has written since then might be at it again.
-        if woken || !self.is_helped {
-            self.worker.state.end_lending();
-        }
+        self.worker.on_ready(Readiness { woken, ..ready });
+        self.note_losses();
     }
 
     fn note_losses(&mut self) {
@@ -249,85 +224,23 @@ impl World {
 
     fn take_step(&mut self) {
         let (now, deadline) = self.net.borrow_mut().begin_step();
-        let must_end =
-            deadline.is_some_and(|deadline| now >= deadline) && self.worker.bad_receipt.is_none();
+        let must_end = deadline.is_some_and(|deadline| now >= deadline);
         let turn = self.worker.take_step();
         assert!(
-            !must_end || turn == Turn::End,
+            !must_end || turn.is_break(),
             "the deadline has come, and the thread does not end"
         );
-        match turn {
-            Turn::Next => {}
-            Turn::Lend(until) => self.lend(until),
-            Turn::End => {
-                assert!(deadline.is_some(), "nobody has asked the thread to end");
-                let held = self.net.borrow().held();
-                assert!(
-                    must_end || held == Tally::default(),
-                    "ends too early, with {held:?}"
-                );
-                self.worker.finish();
-                self.has_exited = true;
-            }
+        if turn.is_break() {
+            assert!(deadline.is_some(), "nobody has asked the thread to end");
+            let held = self.net.borrow().held();
+            assert!(
+                must_end || held == Tally::default(),
+                "ends too early, with {held:?}"
+            );
+            self.worker.finish();
+            self.has_exited = true;
         }
         self.note_losses();
-    }
-
-    /// What [`lend`](super::super::thread::lend) does.
-    fn lend(&mut self, until: Instant) {
-        let mut inner = self.shared.inner.lock();
-        if !inner.may_lend() {
-            self.worker.state.end_lending();
-            return;
-        }
-        self.check_lending();
-        inner
-            .queue
-            .set_attention(Attention::Lent { has_refused: false });
-        (self.is_lent, self.is_helped) = (true, false);
-        self.shared.tell(&mut inner);
-        let mut net = self.net.borrow_mut();
-        let rest = until.saturating_duration_since(net.now);
-        net.sleep(Some(rest), None);
-    }
-
-    /// Who waits for a flush or for the end may count on a thread that was awake.
-    fn check_lending(&self) {
-        assert!(
-            !self.senders.borrow().is_flushing(),
-            "a call of flush waits, and the thread rests"
-        );
-        assert_eq!(
-            self.net.borrow().deadline,
-            None,
-            "the thread is to end, and rests"
-        );
-    }
-
-    /// What [`help`](super::super::helping) does: a sender who waits for room writes, if the thread
-    /// lets it.
-    fn help(&mut self, most: usize) {
-        if !self.is_lent {
-            return self.senders.borrow_mut().wait_to_help(true);
-        }
-        {
-            let mut net = self.net.borrow_mut();
-            (net.most, net.is_helped) = (most, true);
-        }
-        self.senders.borrow().pause_waiting();
-        let written_at = self.worker.help(None);
-        self.net.borrow_mut().is_helped = false;
-        if written_at.is_some() {
-            self.check_lending();
-            self.is_helped = true;
-            self.shared.inner.lock().queue.on_helped();
-        }
-        self.shared.progress.notify_all();
-        let is_needed = written_at.is_none() && self.shared.inner.lock().queue.rouse() == Wake::Yes;
-        if is_needed {
-            self.shared.waker.wake();
-        }
-        self.senders.borrow().end_pause();
     }
 
     fn metrics(&self) -> WriterMetrics {
