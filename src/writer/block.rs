@@ -8,7 +8,10 @@
 //!    └ where the first message begins that may have to be sent again
 //! ```
 
-use super::handed::Handed;
+use std::mem;
+
+use bytes::Bytes;
+
 use crate::frame::{self, Parsed, Prefix};
 use crate::metrics::Tally;
 
@@ -49,7 +52,18 @@ pub(super) struct Block {
 #[derive(Debug)]
 enum Body {
     Copied(Vec<u8>),
-    Owned { prefix: Prefix, payload: Handed },
+    Owned { prefix: Prefix, payload: Bytes },
+}
+
+/// What is left of a used block.
+#[derive(Debug)]
+pub(super) enum Recycled {
+    /// An empty block with its memory.
+    Block(Box<Block>),
+    /// A payload that was handed over.
+    Payload(Bytes),
+    /// Nothing worth keeping.
+    Nothing,
 }
 
 impl Block {
@@ -59,7 +73,7 @@ impl Block {
     }
 
     /// A block of one message, which is not copied.
-    pub(super) fn owned(payload: Handed, first: u64) -> Self {
+    pub(super) fn owned(payload: Bytes, first: u64) -> Self {
         let tally = Tally::one(payload.len());
         Self::new(
             Body::Owned {
@@ -85,25 +99,25 @@ impl Block {
         }
     }
 
-    /// Empties a used block, keeping its memory. `None` where there is none worth keeping.
-    pub(super) fn recycle(self: Box<Self>) -> Option<Box<Self>> {
+    /// What of a used block can be used again, or has to be dropped with care.
+    pub(super) fn recycle(self: Box<Self>) -> Recycled {
         let mut used = self;
-        let Body::Copied(frames) = &mut used.body else {
-            return None;
-        };
-        if frames.capacity() > BLOCK_SIZE {
-            return None;
+        match &mut used.body {
+            Body::Owned { payload, .. } => Recycled::Payload(mem::take(payload)),
+            Body::Copied(frames) if frames.capacity() > BLOCK_SIZE => Recycled::Nothing,
+            Body::Copied(frames) => {
+                frames.clear();
+                let body = Body::Copied(mem::take(frames));
+                *used = Self::new(body, 0, Tally::default());
+                Recycled::Block(used)
+            }
         }
-        frames.clear();
-        let body = Body::Copied(std::mem::take(frames));
-        *used = Self::new(body, 0, Tally::default());
-        Some(used)
     }
 
     /// Takes the memory out of an empty block.
     pub(super) fn take_memory(&mut self) -> Vec<u8> {
         match &mut self.body {
-            Body::Copied(frames) => std::mem::take(frames),
+            Body::Copied(frames) => mem::take(frames),
             Body::Owned { .. } => Vec::new(),
         }
     }
@@ -471,7 +485,6 @@ impl Block {
 mod tests {
     use super::*;
     use crate::metrics::widen;
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     fn block_of(messages: &[Vec<u8>]) -> Block {
@@ -488,7 +501,7 @@ mod tests {
 
     #[test]
     fn an_owned_message_goes_out_as_prefix_and_payload() {
-        let mut block = Block::owned(Bytes::from(vec![7; 300]).into(), 5);
+        let mut block = Block::owned(Bytes::from(vec![7; 300]), 5);
         assert_eq!(
             block.slices().map(<[u8]>::len).collect::<Vec<_>>(),
             [2, 300]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::Writer;
 use super::counters::Counters;
@@ -14,9 +14,8 @@ use super::flush::Level;
 use super::kernel::System;
 use super::limits::{Limits, Overflow};
 use super::outbox::Delivery;
-use super::queue::Queue;
+use super::queue::{Queue, Unused};
 use super::shared::{Inner, Shared};
-use super::signal::Signal;
 use super::state::State;
 use super::thread::run;
 use super::timing::Timing;
@@ -256,7 +255,6 @@ impl WriterBuilder {
         })?;
         let counters = Arc::new(Counters::new(self.delivery));
         let queue = Queue::new(limits, self.delivery, Arc::clone(&counters));
-        let returned = queue.returns.receiver();
         let shared = Arc::new(Shared {
             address,
             max_message_len,
@@ -267,10 +265,9 @@ impl WriterBuilder {
             process: process::id(),
             inner: Mutex::new(Inner::new(queue)),
             counters,
-            progress: Signal::new(),
-            room: Signal::new(),
+            progress: Condvar::new(),
+            room: Condvar::new(),
             waker,
-            returned,
         });
         let timing = Timing {
             write_timeout: self.write_timeout,
@@ -293,6 +290,7 @@ impl WriterBuilder {
             stream: None,
             reader: None,
             was_reset: false,
+            unused: Unused::default(),
             refused: None,
             outage: Outage::Untold,
         })

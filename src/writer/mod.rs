@@ -1,7 +1,6 @@
 //! The sending end.
 //! Thin: what sends is the queue, what decides is the state, what waits is the worker.
 
-mod attention;
 mod block;
 mod builder;
 mod counters;
@@ -9,7 +8,6 @@ mod deadline;
 mod flush;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod handed;
 mod kernel;
 mod lane;
 mod ledger;
@@ -20,7 +18,6 @@ mod outbox;
 mod queue;
 mod receiving;
 mod shared;
-mod signal;
 #[cfg(test)]
 mod simulation;
 mod slot;
@@ -29,6 +26,7 @@ mod step;
 mod thread;
 mod timing;
 mod waiting;
+mod wake;
 mod worker;
 
 use std::ffi::OsStr;
@@ -52,7 +50,6 @@ use crate::address::Address;
 use crate::error::{FlushError, SendError, ShutdownError, StartError};
 use crate::message::Message;
 use crate::metrics::{Tally, WriterMetrics};
-use attention::Wake;
 use block::{MOST_COPIED, OWN_BLOCK_SIZE};
 use shared::{Patience, Shared, deadline};
 
@@ -197,9 +194,7 @@ impl Writer {
     ) -> Result<(), SendError<M::Returned>> {
         let len = message.bytes().len();
         if len == 0 {
-            let open = self.shared.push(Patience::None, |queue| {
-                queue.check_open().map(|()| Wake::No)
-            });
+            let open = self.shared.push(Patience::None, |queue| queue.check_open());
             return open.map_err(|_| SendError::Closed(message.give_back()));
         }
         if len > self.shared.max_message_len {

@@ -47,6 +47,9 @@ pub(super) struct Outbox {
     is_confirmed: bool,
     doubts: bool,
     suspect: Option<Suspect>,
+    /// Blocks that are done with, and can be used again.
+    #[expect(clippy::vec_box, reason = "blocks travel in their boxes")]
+    done: Vec<Box<Block>>,
 }
 
 /// A message that the last connections ended in the middle of: perhaps the reader will not have it.
@@ -153,6 +156,16 @@ impl Outbox {
         self.blocks.push_back(block);
     }
 
+    /// Takes a block that is done with.
+    pub(super) fn take_done(&mut self) -> Option<Box<Block>> {
+        self.done.pop()
+    }
+
+    /// All blocks.
+    pub(super) fn into_blocks(self) -> impl Iterator<Item = Box<Block>> {
+        self.blocks.into_iter().chain(self.done)
+    }
+
     /// Puts the blocks of `later`, of which nothing is begun, behind its own.
     pub(super) fn append(&mut self, mut later: Self) {
         self.remaining_len += later.remaining_len;
@@ -190,9 +203,8 @@ impl Outbox {
             .unwrap_or(usize::MAX)
     }
 
-    /// Notes that the kernel took the next `len` bytes; hands the blocks that are done with to
-    /// `recycle`.
-    pub(super) fn advance(&mut self, mut len: usize, mut recycle: impl FnMut(Box<Block>)) -> Taken {
+    /// Notes that the kernel took the next `len` bytes.
+    pub(super) fn advance(&mut self, mut len: usize) -> Taken {
         debug_assert!(
             len <= self.remaining_len,
             "the kernel cannot take more than it was given"
@@ -217,11 +229,11 @@ impl Outbox {
             if block.asks() {
                 taken.asked_after = Some(taken.whole.messages);
             }
-            if !block.is_empty() {
+            if block.is_empty() {
+                self.done.extend(self.blocks.remove(self.next));
+            } else {
                 self.next += 1;
-                self.merge_last(&mut recycle);
-            } else if let Some(done) = self.blocks.remove(self.next) {
-                recycle(done);
+                self.merge_last();
             }
         }
         taken
@@ -230,7 +242,7 @@ impl Outbox {
     /// Puts what was written last to what was written before it, if it is little: one message a
     /// block, each with memory of its own, would take far more than their bytes until they are
     /// confirmed.
-    fn merge_last(&mut self, recycle: &mut impl FnMut(Box<Block>)) {
+    fn merge_last(&mut self) {
         let Some(before) = self.next.checked_sub(2) else {
             return;
         };
@@ -243,19 +255,14 @@ impl Outbox {
             .is_some_and(|block| block.absorb(&last))
         {
             self.next -= 1;
-            recycle(last);
+            self.done.push(last);
         } else {
             self.blocks.insert(before + 1, last);
         }
     }
 
-    /// A receipt covers the next `messages`; hands the blocks that are done with to `recycle`, and
-    /// says what was in them.
-    pub(super) fn confirm(
-        &mut self,
-        mut messages: u64,
-        mut recycle: impl FnMut(Box<Block>),
-    ) -> Tally {
+    /// A receipt covers the next `messages`; says what was in them.
+    pub(super) fn confirm(&mut self, mut messages: u64) -> Tally {
         debug_assert!(
             messages <= self.whole_tally.messages,
             "the kernel has not taken these"
@@ -272,9 +279,7 @@ impl Outbox {
                 // Its question may be unasked still: the answer is there.
                 self.remaining_len -= block.remaining_len();
                 self.next = self.next.saturating_sub(1);
-                if let Some(done) = self.blocks.pop_front() {
-                    recycle(done);
-                }
+                self.done.extend(self.blocks.pop_front());
             }
         }
         self.tally -= confirmed;
@@ -410,7 +415,7 @@ impl Outbox {
         self.tally -= evicted.unwrap_or_default();
         if block.is_empty() {
             self.remaining_len -= block.remaining_len();
-            self.blocks.remove(at);
+            self.done.extend(self.blocks.remove(at));
         }
         evicted
     }
@@ -429,10 +434,7 @@ mod tests {
         for (number, len) in lens.iter().enumerate() {
             let payload = vec![u8::try_from(number % 251).unwrap(); *len];
             if number % 3 == 0 {
-                outbox.push(Box::new(Block::owned(
-                    Bytes::from(payload).into(),
-                    widen(number),
-                )));
+                outbox.push(Box::new(Block::owned(Bytes::from(payload), widen(number))));
             } else {
                 let mut block = Block::empty(widen(number));
                 block.push(&payload);
@@ -455,10 +457,10 @@ mod tests {
     fn a_message_that_three_connections_ended_in_is_given_up() {
         let mut outbox = outbox_of(&[200, 5]);
         for _ in 0..2 {
-            assert_eq!(outbox.advance(50, drop).whole, Tally::default());
+            assert_eq!(outbox.advance(50).whole, Tally::default());
             assert_eq!(outbox.rewind(Ending::Peer), None);
         }
-        outbox.advance(50, drop);
+        outbox.advance(50);
         assert_eq!(outbox.rewind(Ending::Peer), Some(Tally::one(200)));
         assert_eq!((outbox.front(), outbox.remaining_len()), (Some(1), 6));
     }
@@ -467,7 +469,7 @@ mod tests {
     fn only_connections_in_a_row_count_and_none_that_timed_out() {
         let mut outbox = outbox_of(&[200]);
         let mut cut = |len, ending| {
-            outbox.advance(len, drop);
+            outbox.advance(len);
             outbox.rewind(ending)
         };
         for _ in 0..10 {
@@ -494,12 +496,12 @@ mod tests {
         }
         let mut outbox = Outbox::default();
         outbox.push(Box::new(shared));
-        outbox.advance(4, drop);
+        outbox.advance(4);
         assert_eq!(outbox.evict(), Some(Tally::one(20)));
         assert_eq!(outbox.evict(), Some(Tally::one(30)));
         assert_eq!(outbox.evict(), None);
         assert_eq!(outbox.remaining_len(), 7);
-        assert_eq!(outbox.advance(7, drop).whole, Tally::one(10));
+        assert_eq!(outbox.advance(7).whole, Tally::one(10));
         assert!(outbox.front().is_none());
     }
 
@@ -518,7 +520,7 @@ mod tests {
                 prop_assert_eq!(waiting.len(), outbox.remaining_len());
                 let len = len.min(waiting.len());
                 taken.extend_from_slice(&waiting[..len]);
-                ended += outbox.advance(len, drop).whole;
+                ended += outbox.advance(len).whole;
                 frame_start = last_frame_start(&taken, frame_start);
                 match then {
                     0 => {

@@ -4,11 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use crossbeam_channel::Receiver;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
-use super::attention::{Attention, Wake};
 use super::counters::Counters;
 use super::deadline::{Deadline, earlier};
 use super::flush::{Flush, Level, Told, Verdict};
@@ -17,13 +14,12 @@ use super::ledger::Ledger;
 use super::limits::Refusal;
 use super::local;
 use super::outbox::Delivery;
-use super::queue::{Fronts, Queue};
-use super::signal::Signal;
+use super::queue::{Fronts, Payloads, Queue};
 use super::step::Pending;
+use super::wake::WakeOn;
 use crate::address::Address;
 use crate::error::{FlushError, SendError};
 use crate::metrics::Tally;
-use crate::observer::guarded;
 use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Stream, Waker};
@@ -45,12 +41,10 @@ pub(super) struct Shared {
     pub(super) process: u32,
     pub(super) inner: Mutex<Inner>,
     /// Something ended, or everything: told to those who wait for a flush or for the end.
-    pub(super) progress: Signal,
+    pub(super) progress: Condvar,
     /// There is room, or the end: told to senders.
-    pub(super) room: Signal,
+    pub(super) room: Condvar,
     pub(super) waker: Waker,
-    /// Buffers that were handed over and are done with.
-    pub(super) returned: Receiver<Bytes>,
 }
 
 /// What the lock protects. Control stands beside the queue, not in it: a full queue does not delay
@@ -64,7 +58,10 @@ pub(super) struct Inner {
     pub(super) waiting: usize,
     /// How many of them wait for room.
     pub(super) waiting_for_room: usize,
-    /// Not all of those have been told that there is some.
+    /// How often all who wait for room, and for progress, have been told.
+    pub(super) told_room: u64,
+    pub(super) told_progress: u64,
+    /// Not all of those who wait for room have been told that there is some.
     pub(super) has_told_one: bool,
     /// A shutdown has heard that a connection was lost.
     pub(super) has_heard_of_loss: bool,
@@ -108,6 +105,8 @@ impl Inner {
             ledger: Ledger::default(),
             waiting: 0,
             waiting_for_room: 0,
+            told_room: 0,
+            told_progress: 0,
             has_told_one: false,
             has_heard_of_loss: false,
             watching_reads: 0,
@@ -198,12 +197,17 @@ impl Shared {
                 .map(|producer| producer.push_if_settled(message))
                 == Some(Pushed::Accepted)
             {
-                return (Ok(()), false);
+                return (Ok(()), Payloads::default());
             }
             self.push_on(patience, &mut |queue| queue.push_from(producer, message))
         });
         match pushed {
-            Some(pushed) => self.after(pushed),
+            // Dropped only here, where the thread's lanes are free to be used: the user's code may
+            // call the writer.
+            Some((pushed, mut evicted)) => {
+                evicted.drop_all();
+                pushed
+            }
             // It is about to end.
             None => self.push_in_order(patience, |queue| queue.push(message)),
         }
@@ -213,7 +217,7 @@ impl Shared {
     pub(super) fn push_in_order(
         &self,
         patience: Patience,
-        mut push: impl FnMut(&mut Queue) -> Result<Wake, Refusal>,
+        mut push: impl FnMut(&mut Queue) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let pushed = local::with(self.scope, |producer| {
             self.push_on(patience, &mut |queue| {
@@ -227,7 +231,9 @@ impl Shared {
                 push(queue)
             })
         });
-        self.after(pushed)
+        let (pushed, mut evicted) = pushed;
+        evicted.drop_all();
+        pushed
     }
 
     /// Runs `push` on the queue, again and again while there is no room and patience lasts, and
@@ -235,26 +241,19 @@ impl Shared {
     pub(super) fn push(
         &self,
         patience: Patience,
-        mut push: impl FnMut(&mut Queue) -> Result<Wake, Refusal>,
+        mut push: impl FnMut(&mut Queue) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        let pushed = self.push_on(patience, &mut push);
-        self.after(pushed)
-    }
-
-    /// What is the user's runs only here, where the thread's lanes are free to be used.
-    fn after(&self, (pushed, is_freed): (Result<(), Refusal>, bool)) -> Result<(), Refusal> {
-        if is_freed {
-            self.let_go();
-        }
+        let (pushed, mut evicted) = self.push_on(patience, &mut push);
+        evicted.drop_all();
         pushed
     }
 
-    /// Says also whether something became free.
+    /// Returns also the payloads that were evicted.
     fn push_on(
         &self,
         patience: Patience,
-        push: &mut dyn FnMut(&mut Queue) -> Result<Wake, Refusal>,
-    ) -> (Result<(), Refusal>, bool) {
+        push: &mut dyn FnMut(&mut Queue) -> Result<(), Refusal>,
+    ) -> (Result<(), Refusal>, Payloads) {
         let mut inner = self.inner.lock();
         let mut pushed = push(&mut inner.queue);
         if let (Patience::For(timeout), Err(Refusal::Full)) = (patience, pushed) {
@@ -268,28 +267,21 @@ impl Shared {
                 pushed = push(&mut inner.queue);
             }
         }
-        let wake = match pushed {
-            Ok(wake) => wake,
-            Err(Refusal::Full) => inner.queue.wake_for_room(),
-            Err(Refusal::Closed) => Wake::No,
+        let must_wake = match pushed {
+            Ok(()) => inner.queue.must_wake_for_message(),
+            Err(Refusal::Full) => inner.queue.must_wake_for_room(),
+            Err(Refusal::Closed) => false,
         };
-        let is_freed = inner.queue.take_freed();
-        if is_freed {
+        let mut evicted = Payloads::default();
+        if inner.queue.take_freed() {
+            evicted = inner.queue.take_payloads();
             self.tell(&mut inner);
         }
         drop(inner);
-        if wake == Wake::Yes {
+        if must_wake {
             self.waker.wake();
         }
-        (pushed.map(drop), is_freed)
-    }
-
-    /// Drops the buffers that were handed over and are done with. What their owners do then is the
-    /// user's, so no lock is held.
-    pub(super) fn let_go(&self) {
-        for buffer in self.returned.try_iter() {
-            let _ = guarded(|| drop(buffer));
-        }
+        (pushed, evicted)
     }
 
     /// Counts a refused message, and makes the error that gives it back.
@@ -347,7 +339,7 @@ impl Shared {
             Life::Draining(before) => Life::Draining(earlier(before, deadline)),
             ended @ (Life::Ended(_) | Life::Gone(_)) => ended,
         };
-        inner.queue.set_attention(Attention::Awake);
+        inner.queue.set_wake_on(WakeOn::Nothing);
         self.tell(&mut inner);
         drop(inner);
         self.waker.wake();

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use super::deadline::{Deadline, earlier, has_come};
 use super::link::{Answer, Flow, Link, Room, Up, Why};
 use super::outbox::{Delivery, Portion};
-use super::step::{Pending, Step, WaitFor};
+use super::step::{Pending, Step};
 use super::timing::{
     FULL_BACKLOG_PACE, FULL_SOCKET_PACE, MOST_DOUBLINGS, NO_MEMORY_PACE, PROVEN_AFTER, READ_PACE,
     SETTLES_FOR, Timing,
 };
+use super::wake::WakeOn;
 use crate::backoff::Backoff;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,7 @@ impl State {
         };
         match self.link {
             Link::Down { retry_at, .. } if has_come(retry_at, now) => Step::Connect,
-            Link::Down { retry_at, .. } => Step::Wait(WaitFor::Time, earlier(retry_at, deadline)),
+            Link::Down { retry_at, .. } => Step::Wait(WakeOn::Nothing, earlier(retry_at, deadline)),
             Link::Up(mut up) => {
                 let step = self.step_up(&mut up, now, pending);
                 self.link = Link::Up(up);
@@ -141,11 +142,11 @@ impl State {
                 return if has_come(end, now) {
                     Step::TimeOut { after }
                 } else {
-                    wait(WaitFor::Time, end)
+                    wait(WakeOn::Nothing, end)
                 };
             }
             Flow::Settling { until } | Flow::Tasting { until } if !has_come(until, now) => {
-                return wait(WaitFor::Time, until);
+                return wait(WakeOn::Nothing, until);
             }
             Flow::Blocked {
                 since,
@@ -155,8 +156,8 @@ impl State {
                 let after = self.write_timeout();
                 let end = since.checked_add(after);
                 let what = match room {
-                    Room::IsTold => WaitFor::Room,
-                    Room::IsNotTold => WaitFor::Time,
+                    Room::IsTold => WakeOn::Writable,
+                    Room::IsNotTold => WakeOn::Nothing,
                 };
                 // A last look comes before the end.
                 return if has_come(look_at, now) {
@@ -175,7 +176,7 @@ impl State {
                 return if is_worth_it {
                     write
                 } else {
-                    wait(WaitFor::Block, until)
+                    wait(WakeOn::FullBlock, until)
                 };
             }
             // What it was blocked for was dropped to make room.
@@ -196,7 +197,7 @@ impl State {
         if has_come(next, now) {
             Step::KeepAlive
         } else {
-            wait(WaitFor::Message, next)
+            wait(WakeOn::Message, next)
         }
     }
 
@@ -544,11 +545,9 @@ mod tests {
             let words = steps.map(|step| match step {
                 Step::Connect => "connect",
                 Step::Write(_) => "write",
-                Step::Wait(WaitFor::Time, Some(_)) => "wait until retry",
-                Step::Wait(WaitFor::Message, None) => "wait for a message",
-                Step::Wait(WaitFor::Message, Some(at)) if at == drained => {
-                    "wait until the deadline"
-                }
+                Step::Wait(WakeOn::Nothing, Some(_)) => "wait until retry",
+                Step::Wait(WakeOn::Message, None) => "wait for a message",
+                Step::Wait(WakeOn::Message, Some(at)) if at == drained => "wait until the deadline",
                 Step::Exit => "exit",
                 other => panic!("{other:?} is not in the table"),
             });
@@ -569,7 +568,7 @@ mod tests {
         state.drain(Some(start + Duration::from_millis(3)));
         assert_eq!(
             state.step(start, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(start + Duration::from_millis(3)))
+            Step::Wait(WakeOn::Nothing, Some(start + Duration::from_millis(3)))
         );
         state.drain(Some(start + SECOND));
         assert_eq!(
@@ -611,7 +610,7 @@ mod tests {
         let settled = start + SECOND + SETTLES_FOR;
         assert_eq!(
             state.step(start + SECOND, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(settled))
+            Step::Wait(WakeOn::Nothing, Some(settled))
         );
         assert_eq!(state.step(settled, Pending::Due), WRITE);
         // Where a try has failed in between, the dying one is gone.
@@ -626,7 +625,7 @@ mod tests {
         let start = Instant::now();
         let mut state = up(start);
         state.on_blocked(start);
-        let room = |at| Step::Wait(WaitFor::Room, Some(at));
+        let room = |at| Step::Wait(WakeOn::Writable, Some(at));
         assert_eq!(
             state.step(start, Pending::Due),
             room(start + FULL_SOCKET_PACE)
@@ -670,7 +669,7 @@ mod tests {
         state.on_blocked(start);
         assert_eq!(
             state.step(start + 2 * SECOND, Pending::Nothing),
-            Step::Wait(WaitFor::Message, None)
+            Step::Wait(WakeOn::Message, None)
         );
     }
 
@@ -681,7 +680,7 @@ mod tests {
         state.on_no_memory(start);
         assert_eq!(
             state.step(start, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(start + NO_MEMORY_PACE))
+            Step::Wait(WakeOn::Nothing, Some(start + NO_MEMORY_PACE))
         );
         assert_eq!(state.step(start + NO_MEMORY_PACE, Pending::Due), WRITE);
         state.on_no_memory(start + SECOND);
@@ -699,7 +698,7 @@ mod tests {
         assert_eq!(state.on_backlog_full(start), None);
         assert_eq!(
             state.step(start, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(start + FULL_BACKLOG_PACE))
+            Step::Wait(WakeOn::Nothing, Some(start + FULL_BACKLOG_PACE))
         );
         assert_eq!(
             state.step(start + FULL_BACKLOG_PACE, Pending::Due),
@@ -725,11 +724,11 @@ mod tests {
         let end = start + TIMING.linger;
         assert_eq!(
             state.step(start, Pending::Nothing),
-            Step::Wait(WaitFor::Block, Some(end))
+            Step::Wait(WakeOn::FullBlock, Some(end))
         );
         assert_eq!(
             state.step(start, Pending::Few),
-            Step::Wait(WaitFor::Block, Some(end)),
+            Step::Wait(WakeOn::FullBlock, Some(end)),
             "let them gather"
         );
         assert_eq!(state.step(start, Pending::Due), WRITE);
@@ -737,11 +736,11 @@ mod tests {
         state.on_written(end);
         assert_eq!(
             state.step(end, Pending::Nothing),
-            Step::Wait(WaitFor::Block, Some(end + TIMING.linger))
+            Step::Wait(WakeOn::FullBlock, Some(end + TIMING.linger))
         );
         assert_eq!(
             state.step(end + TIMING.linger, Pending::Nothing),
-            Step::Wait(WaitFor::Message, None)
+            Step::Wait(WakeOn::Message, None)
         );
         let mut eager = state_with(
             start,
@@ -755,7 +754,7 @@ mod tests {
         eager.on_written(start);
         assert_eq!(
             eager.step(start, Pending::Nothing),
-            Step::Wait(WaitFor::Message, None)
+            Step::Wait(WakeOn::Message, None)
         );
     }
 
@@ -771,7 +770,7 @@ mod tests {
         state.on_connected(start, false);
         assert_eq!(
             state.step(start, Pending::Nothing),
-            Step::Wait(WaitFor::Message, Some(start + 3 * SECOND))
+            Step::Wait(WakeOn::Message, Some(start + 3 * SECOND))
         );
         assert_eq!(
             state.step(start + 3 * SECOND, Pending::Nothing),
@@ -780,7 +779,7 @@ mod tests {
         state.on_kept_alive(start + 3 * SECOND);
         assert_eq!(
             state.step(start + 4 * SECOND, Pending::Nothing),
-            Step::Wait(WaitFor::Message, Some(start + 6 * SECOND))
+            Step::Wait(WakeOn::Message, Some(start + 6 * SECOND))
         );
     }
 
@@ -809,7 +808,7 @@ mod tests {
         state.on_connected(start, false);
         state.on_asked(start);
         state.on_asked(start + SECOND / 2);
-        let wait = |until| Step::Wait(WaitFor::Message, until);
+        let wait = |until| Step::Wait(WakeOn::Message, until);
         assert_eq!(
             state.step(start, Pending::Unconfirmed),
             wait(Some(start + SECOND))
@@ -843,7 +842,7 @@ mod tests {
         state.on_asked(start);
         assert_eq!(
             state.step(start + 9 * SECOND, Pending::Nothing),
-            Step::Wait(WaitFor::Message, None)
+            Step::Wait(WakeOn::Message, None)
         );
     }
 
@@ -858,13 +857,13 @@ mod tests {
         assert!(state.looks_at_reads());
         assert_eq!(
             state.step(start, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(start + READ_PACE))
+            Step::Wait(WakeOn::Nothing, Some(start + READ_PACE))
         );
         state.on_taste_read(start + SECOND / 2);
         let settled = start + SECOND / 2 + SETTLES_FOR;
         assert_eq!(
             state.step(start + SECOND / 2, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(settled))
+            Step::Wait(WakeOn::Nothing, Some(settled))
         );
         assert_eq!(state.step(settled, Pending::Due), WRITE);
     }
@@ -888,7 +887,7 @@ mod tests {
             state.on_connected(start, false);
             assert!(matches!(
                 state.step(start, Pending::Nothing),
-                Step::Wait(WaitFor::Message, _)
+                Step::Wait(WakeOn::Message, _)
             ));
             assert_eq!(state.step(start, Pending::Due), Step::Announce);
             state.on_no_memory(start);
@@ -922,7 +921,7 @@ mod tests {
         state.on_refused(start);
         assert_eq!(
             state.step(start, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(start + SECOND))
+            Step::Wait(WakeOn::Nothing, Some(start + SECOND))
         );
         assert_eq!(
             state.step(start + SECOND, Pending::Due),
@@ -1006,7 +1005,7 @@ mod tests {
             let now = before + SECOND * 9 / 10;
             assert!(matches!(
                 state.step(now, Pending::Due),
-                Step::Wait(WaitFor::Time, _)
+                Step::Wait(WakeOn::Nothing, _)
             ));
             state.on_receipt(now, true, true);
             now
@@ -1016,7 +1015,7 @@ mod tests {
         let end = last + SECOND;
         assert_eq!(
             state.step(last + SECOND * 99 / 100, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(end))
+            Step::Wait(WakeOn::Nothing, Some(end))
         );
         assert_eq!(
             state.step(end, Pending::Due),
@@ -1031,7 +1030,7 @@ mod tests {
         state.watch_reads(true);
         assert_eq!(
             state.step(start, Pending::Nothing),
-            Step::Wait(WaitFor::Message, Some(start + READ_PACE))
+            Step::Wait(WakeOn::Message, Some(start + READ_PACE))
         );
     }
 

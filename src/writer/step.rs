@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::deadline::Deadline;
 use super::outbox::Portion;
+use super::wake::WakeOn;
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +16,9 @@ pub(super) enum Step {
     Announce,
     /// Sends an empty frame.
     KeepAlive,
-    /// Waits for what is named, for a receipt that is due, for a call, or until the time, where
-    /// there is one.
-    Wait(WaitFor, Deadline),
+    /// Sleeps until the deadline, where there is one, or until what is named; also until a
+    /// receipt that is due, or a call.
+    Wait(WakeOn, Deadline),
     /// Reports that no receipt comes.
     TellSilence,
     /// Gives the connection up: its peer has not taken a byte for too long, or takes none any more.
@@ -25,19 +26,6 @@ pub(super) enum Step {
         after: Duration,
     },
     Exit,
-}
-
-/// What a wait is for, besides its end and a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WaitFor {
-    /// Only the time.
-    Time,
-    /// Room in the kernel.
-    Room,
-    /// A sealed block.
-    Block,
-    /// A message.
-    Message,
 }
 
 /// What waits to be written, or confirmed.

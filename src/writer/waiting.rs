@@ -3,7 +3,6 @@
 
 use parking_lot::{Condvar, MutexGuard};
 
-use super::attention::Wake;
 use super::deadline::Deadline;
 use super::flush::Level;
 use super::outbox::Delivery;
@@ -34,7 +33,7 @@ impl Shared {
     /// read.
     pub(super) fn rouse(&self, inner: &mut Inner) {
         let is_worth_it = inner.queue.is_unwritten() || inner.watches_reads();
-        if is_worth_it && inner.queue.rouse() == Wake::Yes {
+        if is_worth_it && inner.queue.must_wake() {
             self.waker.wake();
         }
     }
@@ -60,9 +59,11 @@ impl Shared {
         inner.has_told_one = false;
         if inner.waiting_for_room > 0 {
             self.room.notify_all();
+            inner.told_room += 1;
         }
         if inner.waiting > inner.waiting_for_room {
             self.progress.notify_all();
+            inner.told_progress += 1;
         }
     }
 
@@ -75,6 +76,7 @@ impl Shared {
         }
         if inner.waiting > inner.waiting_for_room {
             self.progress.notify_all();
+            inner.told_progress += 1;
         }
     }
 

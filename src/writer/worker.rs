@@ -6,13 +6,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attention::Attention;
 use super::deadline::Deadline;
 use super::kernel::{Kernel, Socket};
 use super::outbox::{Ending, Outbox, Portion};
+use super::queue::Unused;
 use super::shared::{Life, Shared};
 use super::state::State;
-use super::step::{Step, WaitFor};
+use super::step::Step;
+use super::wake::WakeOn;
 use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;
@@ -37,6 +38,8 @@ pub(super) struct Worker<K: Kernel> {
     /// come.
     pub(super) refused: Option<io::Error>,
     pub(super) outage: Outage,
+    /// What is dropped after each look at the queue.
+    pub(super) unused: Unused,
 }
 
 /// What ends a connection.
@@ -88,12 +91,11 @@ impl<K: Kernel> Worker<K> {
             },
             Some((Step::Announce, _)) => self.announce(),
             Some((Step::KeepAlive, _)) => self.keep_alive(),
-            Some((Step::Wait(what, until), _)) => self.wait(what, until),
+            Some((Step::Wait(wake_on, until), _)) => self.wait(wake_on, until),
             Some((Step::TimeOut { after }, _)) => self.time_out(after),
             Some((Step::TellSilence, _)) => self.tell_silence(),
             Some((Step::Exit, _)) | None => return ControlFlow::Break(()),
         }
-        self.shared.let_go();
         ControlFlow::Continue(())
     }
 
@@ -111,7 +113,7 @@ impl<K: Kernel> Worker<K> {
         self.state.watch_reads(inner.watches_reads());
         let mut step = self.state.step(now, inner.pending());
         // Who sends from now on must wake it; and who has sent just now did not.
-        let is_to_sleep = matches!(step, Step::Wait(WaitFor::Message, _));
+        let is_to_sleep = matches!(step, Step::Wait(WakeOn::Message, _));
         if is_to_sleep && inner.queue.recall() {
             step = self.state.step(now, inner.pending());
         }
@@ -124,25 +126,23 @@ impl<K: Kernel> Worker<K> {
         } else {
             Outbox::default()
         };
-        if matches!(step, Step::Connect | Step::Wait(WaitFor::Time, _)) {
+        if matches!(step, Step::Connect | Step::Wait(WakeOn::Nothing, _)) {
             // What is sent while nothing can be written has its place among what others send then.
             inner.queue.collect_all();
         }
-        inner.queue.set_attention(match step {
-            Step::Wait(WaitFor::Message, _) => Attention::Asleep,
-            Step::Wait(WaitFor::Block, _) => Attention::Lingering,
-            Step::Wait(WaitFor::Time | WaitFor::Room, _)
-            | Step::Connect
+        inner.queue.set_wake_on(match step {
+            Step::Wait(wake_on, _) => wake_on,
+            Step::Connect
             | Step::Write(_)
             | Step::Announce
             | Step::KeepAlive
             | Step::TellSilence
             | Step::TimeOut { .. }
-            | Step::Exit => Attention::Awake,
+            | Step::Exit => WakeOn::Nothing,
         });
-        let unused = inner.queue.take_unused();
+        inner.queue.take_unused(&mut self.unused);
         drop(inner);
-        drop(unused);
+        self.unused.drop_all();
         Some((step, outbox))
     }
 
@@ -279,12 +279,12 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn wait(&mut self, what: WaitFor, until: Deadline) {
+    fn wait(&mut self, wake_on: WakeOn, until: Deadline) {
         let timeout = until.map(|until| until.saturating_duration_since(self.kernel.now()));
         let stream = self.stream.as_ref();
         let for_receipt = self.shared.inner.lock().ledger.is_owed();
         let wanted = Wanted {
-            room: what == WaitFor::Room,
+            room: wake_on == WakeOn::Writable,
             bytes: for_receipt,
         };
         let ready = self
@@ -396,9 +396,10 @@ impl<K: Kernel> Worker<K> {
         let mut inner = self.shared.inner.lock();
         let end = inner.end().unwrap_or_else(|| inner.finish());
         self.shared.tell(&mut inner);
+        inner.queue.take_unused(&mut self.unused);
         drop(inner);
         self.close();
-        self.shared.let_go();
+        self.unused.drop_all();
         end.left
     }
 

@@ -3,11 +3,11 @@
 
 use std::mem;
 
-use super::super::attention::{Attention, Wake};
 use super::super::block::BLOCK_SIZE;
 use super::super::counters::MOST_LANES;
 use super::super::lane::{Collector, Fresh, Mark, Producer, Pushed};
 use super::super::limits::Refusal;
+use super::super::wake::WakeOn;
 use super::Queue;
 use super::writing::WRITE_SIZE;
 use crate::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
@@ -59,7 +59,7 @@ impl Queue {
         &mut self,
         producer: &mut Option<Producer>,
         message: &[u8],
-    ) -> Result<Wake, Refusal> {
+    ) -> Result<(), Refusal> {
         if producer.is_none() {
             *producer = self.open_lane();
         }
@@ -70,18 +70,18 @@ impl Queue {
             return self.push(message);
         };
         if self.resolve(index, producer) {
-            return Ok(Wake::No);
+            return Ok(());
         }
         self.settle_at(index, producer);
         self.make_room(message.len())?;
         // Who sends so seldom that the thread sleeps in between would have a lease for each
         // message, and each had to be ended.
-        let is_seldom = self.attention == Attention::Asleep;
+        let is_seldom = self.wake_on == WakeOn::Message;
         if !is_seldom
             && self.lease(index, producer, message.len())
             && producer.push(message) == Pushed::Accepted
         {
-            return Ok(self.wake());
+            return Ok(());
         }
         self.push(message)
     }

@@ -97,10 +97,11 @@ impl Queue {
 
     /// Takes the outbox back, after the kernel took the next `len` bytes of it.
     pub(in super::super) fn end_write(&mut self, mut outbox: Outbox, len: usize) -> Taken {
-        let taken = outbox.advance(len, |block| self.recycle(block));
+        let taken = outbox.advance(len);
         // Whatever was evicted meanwhile came from blocks behind these.
         outbox.append(mem::take(&mut self.outbox));
         self.outbox = outbox;
+        self.recycle_done();
         self.writing = None;
         if len > 0 {
             self.carried = Carried::Something;
@@ -128,9 +129,8 @@ impl Queue {
     /// A receipt covers the next `messages` of those that were written.
     pub(in super::super) fn confirm(&mut self, messages: u64) {
         if self.delivery == Delivery::AtLeastOnce {
-            let mut outbox = mem::take(&mut self.outbox);
-            let confirmed = outbox.confirm(messages, |block| self.recycle(block));
-            self.outbox = outbox;
+            let confirmed = self.outbox.confirm(messages);
+            self.recycle_done();
             self.counters.confirmed.add(confirmed);
             self.is_tight &= confirmed.messages == 0;
             self.note_ended(confirmed);
@@ -140,7 +140,9 @@ impl Queue {
     /// The connection is over; returns a message that is given up because of it.
     pub(in super::super) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
         self.carried = Carried::Nothing;
-        let given_up = self.outbox.rewind(ending)?;
+        let given_up = self.outbox.rewind(ending);
+        self.recycle_done();
+        let given_up = given_up?;
         self.counters.given_up.add(given_up);
         self.is_tight = false;
         self.note_ended(given_up);

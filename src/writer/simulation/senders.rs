@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::attention::Wake;
 use super::super::flush::{Flush, Level, Verdict};
 use super::super::limits::{Overflow, Refusal};
 use super::super::outbox::Delivery;
@@ -260,28 +259,28 @@ impl Senders {
         let shared = Arc::clone(&self.shared);
         let mut kept = Vec::new();
         for mut waiter in std::mem::take(&mut self.waiters) {
-            if waiter.heard == Some(shared.room.told()) {
+            let mut inner = shared.inner.lock();
+            if waiter.heard == Some(inner.told_room) {
                 kept.push(waiter);
                 continue;
             }
             let message = self.next_message(waiter.len);
-            let mut inner = shared.inner.lock();
             inner.queue.collect_all();
             let pushed = inner.queue.push(&message);
             if inner.queue.take_freed() {
                 shared.tell(&mut inner);
             }
             match pushed {
-                Ok(Wake::Yes) => shared.waker.wake(),
-                Ok(Wake::No) | Err(Refusal::Closed) => {}
+                Ok(()) if inner.queue.must_wake_for_message() => shared.waker.wake(),
+                Ok(()) | Err(Refusal::Closed) => {}
                 Err(Refusal::Full) => {
                     shared.rouse(&mut inner);
-                    waiter.heard = Some(shared.room.told());
+                    waiter.heard = Some(inner.told_room);
                     kept.push(waiter);
                 }
             }
             drop(inner);
-            self.judge_send(pushed.map(drop), message.len());
+            self.judge_send(pushed, message.len());
         }
         self.waiters = kept;
         self.count_waiting(&mut shared.inner.lock());
@@ -293,7 +292,7 @@ impl Senders {
         let shared = Arc::clone(&self.shared);
         let mut inner = shared.inner.lock();
         let has_ended = inner.end().is_some();
-        let heard = Some(shared.progress.told());
+        let heard = Some(inner.told_progress);
         self.doubtful.resize(self.net.borrow().fates.len(), false);
         let (mut kept, mut told) = (Vec::new(), Vec::new());
         for mut call in std::mem::take(&mut self.calls) {

@@ -5,14 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::super::counters::Counters;
 use super::super::flush::Level;
 use super::super::outbox::Delivery;
-use super::super::queue::Queue;
+use super::super::queue::{Queue, Unused};
 use super::super::shared::{Inner, Shared};
-use super::super::signal::Signal;
 use super::super::state::State;
 use super::super::worker::{Options, Outage, Worker};
 use super::history::{Act, Setting};
@@ -47,7 +46,6 @@ impl World {
         let net = Rc::new(RefCell::new(Net::new(setting)));
         let counters = Arc::new(Counters::new(setting.delivery));
         let queue = Queue::new(setting.limits, setting.delivery, Arc::clone(&counters));
-        let returned = queue.returns.receiver();
         let shared = Arc::new(Shared {
             address: Address::new("/simulated").unwrap(),
             max_message_len: usize::MAX,
@@ -58,10 +56,9 @@ impl World {
             buffers: Pool::new(2, 4096),
             scope: Scope::new(),
             process: std::process::id(),
-            progress: Signal::new(),
-            room: Signal::new(),
+            progress: Condvar::new(),
+            room: Condvar::new(),
             waker: Waker::new().unwrap(),
-            returned,
         });
         let (shortest, longest) = setting.backoff;
         let backoff = Backoff::new(
@@ -93,6 +90,7 @@ impl World {
             stream: None,
             reader: None,
             was_reset: false,
+            unused: Unused::default(),
             refused: None,
             outage: Outage::Untold,
         };
@@ -369,7 +367,7 @@ impl World {
         let accepted = metrics.accepted.messages;
         match self.setting.delivery {
             Delivery::AtMostOnce => {
-                assert_eq!(net.read + gone + net.lost, accepted, "nothing else is lost")
+                assert_eq!(net.read + gone + net.lost, accepted, "nothing else is lost");
             }
             // What was stored may be given up all the same, when the receipt did not come through.
             Delivery::AtLeastOnce => assert!(net.stored + gone >= accepted, "nothing is lost"),
