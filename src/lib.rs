@@ -172,6 +172,8 @@
 mod activation;
 mod address;
 mod backoff;
+mod clock;
+mod deadline;
 mod error;
 mod event;
 mod frame;
@@ -179,6 +181,7 @@ pub mod guide;
 mod message;
 mod metrics;
 mod observer;
+mod own_thread;
 mod peer;
 mod pool;
 mod reader;

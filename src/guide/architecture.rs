@@ -15,9 +15,9 @@
 //! | --- | --- | --- | --- |
 //! | what users hold | `writer/mod.rs`, `builder.rs`, `slot.rs` | `reader/mod.rs`, `builder.rs`, `handler.rs`; `systemd/`: what a service tells its manager, `service.rs` with `pulse.rs` and `notify.rs` | thin: docs, settings, checks |
 //! | shells | `thread.rs`, and what it does in `worker.rs` and `receiving.rs`, with its view of the system in `kernel.rs`; `helping.rs`: a sender in its place; `shared.rs`: the lock, and `waiting.rs` for what happens behind it, with `signal.rs` to tell of it; `lane.rs`: memory that two threads use without a lock, and `local.rs`: which one is the current thread's | `dispatcher.rs`: times and threads; `worker.rs`: a thread; `connection.rs` with `batch.rs`: a turn at a connection; `core.rs`: the lock; `callbacks.rs`; `vitals.rs`: how it is; `counters.rs` in both | only here the clock is read and anything blocks |
-//! | machines | `state.rs` with its words in `step.rs`, `link.rs` and `timing.rs`; `queue/`: `room.rs`, `lanes.rs`, `writing.rs`, with `block.rs` and `outbox.rs`; `ledger.rs`: what receipts say; `flush.rs`; values in `limits.rs`, `attention.rs`, `deadline.rs`, `handed.rs` | `state.rs`, `decoder.rs`, `receipts.rs` | pure: bytes, counts and `now` come in, what is to be done comes out |
+//! | machines | `state.rs` with its words in `step.rs`, `link.rs` and `timing.rs`; `queue/`: `room.rs`, `lanes.rs`, `writing.rs`, with `block.rs` and `outbox.rs`; `ledger.rs`: what receipts say; `flush.rs`; values in `limits.rs`, `attention.rs`, `handed.rs` | `state.rs`, `decoder.rs`, `receipts.rs` | pure: bytes, counts and `now` come in, what is to be done comes out |
 //! | system | `sys/` | the same | descriptors and `io::Error`, no policy; the seam for other platforms |
-//! | leaves | `frame.rs`, `address.rs`, `backoff.rs`, `pool.rs`, `metrics.rs`, `peer.rs`, `event/` (`writer.rs`, `reader.rs`), `observer.rs`, `error.rs`, `message.rs`, `reentry.rs` | the same, and `activation.rs` | values |
+//! | leaves | `frame.rs`, `address.rs`, `backoff.rs`, `pool.rs`, `metrics.rs`, `peer.rs`, `event/` (`writer.rs`, `reader.rs`), `observer.rs`, `error.rs`, `message.rs`, `reentry.rs`, `deadline.rs`, `clock.rs`, `num.rs`, `own_thread.rs`: a thread with its fork guard | the same, and `activation.rs` | values |
 //!
 //! # The writer
 //!

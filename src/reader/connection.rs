@@ -13,6 +13,7 @@ use super::decoder::{Decoder, Frame, Malformed};
 use super::handler::Handler;
 use super::receipts::{Asks, Fate, Receipts};
 use super::state::{Closing, FrameClock, Outcome, end_cause};
+use crate::clock::now;
 use crate::event::{CloseCause, ReaderEvent, RefuseCause};
 use crate::metrics::{Tally, widen};
 use crate::observer::guarded;
@@ -428,12 +429,4 @@ enum Read {
     Nothing,
     End,
     Bad(CloseCause),
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell is where time comes from"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

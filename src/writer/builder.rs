@@ -3,8 +3,7 @@
 use std::ffi::OsStr;
 use std::process;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -23,10 +22,12 @@ use super::timing::Timing;
 use super::worker::{Options, Outage, Worker};
 use crate::address::{Address, AddressError};
 use crate::backoff::Backoff;
+use crate::clock;
 use crate::error::{SettingError, StartError};
 use crate::event::WriterEvent;
 use crate::metrics::widen;
 use crate::observer::Observer;
+use crate::own_thread::OwnThread;
 use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Stream, Waker};
@@ -230,13 +231,11 @@ impl WriterBuilder {
     pub fn start(self) -> Result<Writer, StartError> {
         let worker = Box::new(self.build()?);
         let shared = Arc::clone(&worker.shared);
-        let thread = thread::Builder::new()
-            .name("uds-ipc-writer".into())
-            .spawn(|| run(worker))
-            .map_err(|source| StartError::System {
-                address: shared.address.clone(),
-                source,
-            })?;
+        let thread = OwnThread::start("uds-ipc-writer", || run(worker));
+        let thread = thread.map_err(|source| StartError::System {
+            address: shared.address.clone(),
+            source,
+        })?;
         Ok(Writer::new_started(shared, thread))
     }
 
@@ -287,7 +286,7 @@ impl WriterBuilder {
         Ok(Worker {
             kernel: System,
             shared,
-            state: State::new(now(), backoff, timing, self.delivery),
+            state: State::new(clock::now(), backoff, timing, self.delivery),
             observer: self.observer,
             options,
             stream: None,
@@ -345,12 +344,4 @@ impl WriterBuilder {
 struct Limited {
     limits: Limits,
     max_message_len: usize,
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the backoff starts when the writer does"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -14,11 +14,11 @@ use std::time::Instant;
 use parking_lot::MutexGuard;
 
 use super::attention::Wake;
-use super::deadline::{Deadline, has_come};
 use super::kernel::{Kernel, System};
 use super::outbox::Portion;
 use super::shared::{Inner, Life, Shared};
 use super::worker::{Trouble, Worker, is_reset};
+use crate::deadline::{Deadline, has_come};
 use crate::observer::guarded;
 
 /// Who has the worker.

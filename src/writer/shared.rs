@@ -2,7 +2,7 @@
 //! it. Blocks only where a caller asked to wait; never on I/O.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_channel::Receiver;
@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 
 use super::attention::{Attention, Wake};
 use super::counters::Counters;
-use super::deadline::{Deadline, earlier};
 use super::flush::{Flush, Level, Told, Verdict};
 use super::helping::Post;
 use super::lane::Pushed;
@@ -22,6 +21,8 @@ use super::queue::{Fronts, Queue};
 use super::signal::Signal;
 use super::step::Pending;
 use crate::address::Address;
+use crate::clock;
+use crate::deadline::{self, Deadline, earlier};
 use crate::error::{FlushError, SendError};
 use crate::metrics::Tally;
 use crate::observer::guarded;
@@ -394,12 +395,7 @@ impl Shared {
 
 /// The moment that is `timeout` from now.
 pub(super) fn deadline(timeout: Duration) -> Deadline {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a timeout is counted from the call"
-    )]
-    let now = Instant::now();
-    now.checked_add(timeout)
+    deadline::after(clock::now(), timeout)
 }
 
 #[cfg(test)]

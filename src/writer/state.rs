@@ -11,7 +11,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::deadline::{Deadline, earlier, has_come};
 use super::link::{Answer, Flow, Link, Room, Up, Why};
 use super::outbox::{Delivery, Portion};
 use super::step::{Pending, Step, WaitFor};
@@ -20,6 +19,7 @@ use super::timing::{
     READ_PACE, SETTLES_FOR, Timing,
 };
 use crate::backoff::Backoff;
+use crate::deadline::{Deadline, earlier, has_come};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {

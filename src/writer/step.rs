@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::deadline::Deadline;
 use super::outbox::Portion;
+use crate::deadline::Deadline;
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

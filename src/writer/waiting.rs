@@ -4,10 +4,10 @@
 use parking_lot::{Condvar, MutexGuard};
 
 use super::attention::Wake;
-use super::deadline::{Deadline, has_come};
 use super::flush::Level;
 use super::outbox::Delivery;
 use super::shared::{Inner, Shared};
+use crate::deadline::{Deadline, has_come};
 use crate::error::FlushError;
 
 impl Shared {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::attention::Attention;
-use super::deadline::Deadline;
 use super::kernel::{Kernel, Socket};
 use super::outbox::{Ending, Outbox, Portion};
 use super::shared::{Life, Shared};
 use super::state::State;
 use super::step::{Step, WaitFor};
+use crate::deadline::Deadline;
 use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use integer_encoding::VarInt;
 
-use super::super::deadline::has_come;
 use super::super::kernel::{Kernel, Socket};
 use super::super::outbox::Delivery;
 use super::history::{Answers, Lie, Setting};
 use crate::address::Address;
+use crate::deadline::has_come;
 use crate::frame::{self, Parsed};
 use crate::metrics::{Tally, widen};
 use crate::peer::Credentials;
