@@ -180,6 +180,7 @@ mod frame;
 pub mod guide;
 mod message;
 mod metrics;
+mod num;
 mod observer;
 mod own_thread;
 mod peer;

@@ -17,7 +17,7 @@ use super::worker::Worker;
 use crate::clock::now;
 use crate::deadline::{after, earlier, remaining};
 use crate::event::ReaderEvent;
-use crate::metrics::widen;
+use crate::num::to_u64;
 use crate::sys::{self, Accepted, FileWatch, Interest};
 
 /// How often the crew is looked at while all of it is busy.
@@ -279,7 +279,7 @@ impl<H: Handler> Dispatcher<H> {
                     entry.connection.stream.cut();
                     self.core.counters.open.subtract(1);
                 }
-                let cut = widen(left.len()) + self.turn_away();
+                let cut = to_u64(left.len()) + self.turn_away();
                 self.stage = Stage::Closing { cut };
                 self.handler = None;
                 self.core.poller.close();

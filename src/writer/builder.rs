@@ -25,7 +25,7 @@ use crate::backoff::Backoff;
 use crate::clock;
 use crate::error::{SettingError, StartError};
 use crate::event::WriterEvent;
-use crate::metrics::widen;
+use crate::num::to_u64;
 use crate::observer::Observer;
 use crate::own_thread::OwnThread;
 use crate::pool::Pool;
@@ -307,8 +307,8 @@ impl WriterBuilder {
             SettingError::check(setting, value, value > 0, "at least 1")?;
         }
         let limits = Limits {
-            messages: widen(self.queue_capacity),
-            bytes: widen(self.queue_size),
+            messages: to_u64(self.queue_capacity),
+            bytes: to_u64(self.queue_size),
             overflow: self.overflow,
         };
         Ok(Limited {

@@ -25,7 +25,8 @@ use crossbeam_utils::CachePadded;
 
 use super::block::BLOCK_SIZE;
 use crate::frame::ShortPrefix;
-use crate::metrics::{Tally, TallyCounter, widen};
+use crate::metrics::{Tally, TallyCounter};
+use crate::num::to_u64;
 use crate::sys::barrier;
 
 /// What both sides share.
@@ -92,7 +93,7 @@ impl Mark {
     }
 
     fn pack(self) -> u64 {
-        widen(self.len) | self.tally.messages << BITS | self.tally.bytes << (2 * BITS)
+        to_u64(self.len) | self.tally.messages << BITS | self.tally.bytes << (2 * BITS)
     }
 
     fn unpack(word: u64) -> Self {

@@ -419,7 +419,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::widen;
+    use crate::num::to_u64;
     use bytes::Bytes;
     use proptest::prelude::*;
 
@@ -431,10 +431,10 @@ mod tests {
             if number % 3 == 0 {
                 outbox.push(Box::new(Block::owned(
                     Bytes::from(payload).into(),
-                    widen(number),
+                    to_u64(number),
                 )));
             } else {
-                let mut block = Block::empty(widen(number));
+                let mut block = Block::empty(to_u64(number));
                 block.push(&payload);
                 outbox.push(Box::new(block));
             }
@@ -531,7 +531,7 @@ mod tests {
                 }
             }
             prop_assert!(outbox.front().is_none());
-            prop_assert_eq!(ended.messages, widen(lens.len()));
+            prop_assert_eq!(ended.messages, to_u64(lens.len()));
             let mut numbers: Vec<usize> = Vec::new();
             let mut rest = &taken[..];
             while let frame_len @ 1.. = frame_len(rest) {

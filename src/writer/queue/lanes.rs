@@ -11,7 +11,8 @@ use super::super::limits::Refusal;
 use super::Queue;
 use super::writing::WRITE_SIZE;
 use crate::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
-use crate::metrics::{Tally, widen};
+use crate::metrics::Tally;
+use crate::num::to_u64;
 use crate::sys::barrier;
 
 /// From this length on a lane's content becomes a block as it is; below, a copy costs less than a
@@ -271,7 +272,7 @@ impl Queue {
             .iter()
             .filter(|record| record.lease.is_some())
             .count();
-        let shares = widen(leases + 1).min(MOST_SHARES);
+        let shares = to_u64(leases + 1).min(MOST_SHARES);
         let Some(record) = self.lanes.get_mut(index) else {
             return false;
         };
@@ -294,11 +295,11 @@ impl Queue {
         }
         let size = size.min(capacity);
         // Not many more than fit: there may be many threads.
-        let messages = most.min(widen(2 * size / needed) + LEAST_LEASE);
+        let messages = most.min(to_u64(2 * size / needed) + LEAST_LEASE);
         record.collector.lease(producer, size, messages);
         let lease = Tally {
             messages,
-            bytes: widen(size),
+            bytes: to_u64(size),
         };
         record.lease = Some(lease);
         self.room.leased += lease;
@@ -481,7 +482,7 @@ mod tests {
         assert!(by_lane.into_inner() > 0, "no lane was ever used");
         assert_eq!(
             counters.metrics().accepted.messages,
-            widen(THREADS) * u64::from(EACH)
+            to_u64(THREADS) * u64::from(EACH)
         );
         assert_eq!(counters.metrics().sent, counters.metrics().accepted);
     }
