@@ -27,7 +27,7 @@ use super::block::BLOCK_SIZE;
 use crate::frame::ShortPrefix;
 use crate::metrics::{Tally, TallyCounter};
 use crate::num::to_u64;
-use crate::sys::barrier;
+use crate::sys::asymmetric_fence;
 
 /// What both sides share.
 #[derive(Default)]
@@ -169,7 +169,7 @@ impl Producer {
         self.left -= 1;
         self.mark += one.pack();
         self.lane.thread.mark.store(self.mark, Ordering::Release);
-        barrier::light();
+        asymmetric_fence::light();
         if self.lane.is_shut.load(Ordering::Relaxed) {
             self.unsettled = Some(one);
             return Pushed::Unsettled;

@@ -10,11 +10,11 @@ use super::shared::{Life, Shared};
 use super::worker::{Turn, Worker};
 use crate::event::WriterEvent;
 use crate::observer::{Observer, guarded};
-use crate::sys::{self, Wanted, barrier};
+use crate::sys::{self, Wanted, asymmetric_fence};
 
 /// The thread.
 pub(super) fn run(mut worker: Box<Worker<System>>) {
-    barrier::prepare();
+    asymmetric_fence::prepare();
     worker.shared.scope.enter();
     loop {
         worker = match worker.take_step() {

@@ -13,7 +13,7 @@ use super::writing::WRITE_SIZE;
 use crate::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
 use crate::metrics::Tally;
 use crate::num::to_u64;
-use crate::sys::barrier;
+use crate::sys::asymmetric_fence;
 
 /// From this length on a lane's content becomes a block as it is; below, a copy costs less than a
 /// block.
@@ -114,7 +114,7 @@ impl Queue {
         for record in self.lanes.iter().filter(|record| is_leased(record)) {
             record.collector.shut();
         }
-        barrier::heavy();
+        asymmetric_fence::heavy();
         let before = self.next;
         self.collect(|_| true);
         for record in &mut self.lanes {
@@ -414,7 +414,7 @@ mod tests {
     #[test]
     fn every_message_of_every_thread_counts_once_and_in_order_whenever_leases_end() {
         #[cfg(not(miri))]
-        barrier::prepare();
+        asymmetric_fence::prepare();
         let limits = Limits {
             messages: 500,
             bytes: 1 << 20,
