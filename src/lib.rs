@@ -172,13 +172,17 @@
 mod activation;
 mod address;
 mod backoff;
+mod clock;
+mod deadline;
 mod error;
 mod event;
 mod frame;
 pub mod guide;
 mod message;
 mod metrics;
+mod num;
 mod observer;
+mod own_thread;
 mod peer;
 mod pool;
 mod reader;

@@ -5,6 +5,8 @@ use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::num::to_u64;
+
 /// A number of messages and of the bytes in them, without their length prefixes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -20,7 +22,7 @@ impl Tally {
     pub(crate) fn one(len: usize) -> Self {
         Self {
             messages: 1,
-            bytes: widen(len),
+            bytes: to_u64(len),
         }
     }
 
@@ -63,11 +65,6 @@ impl SubAssign for Tally {
     fn sub_assign(&mut self, other: Self) {
         *self = *self - other;
     }
-}
-
-/// A length as a count: on every platform Rust has, a `usize` fits.
-pub(crate) fn widen(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
 }
 
 /// The figures of a [`Writer`](crate::Writer) at one moment. All but `queued` and `connected` only

@@ -15,7 +15,7 @@ use crate::activation::{self, Activation};
 use crate::address::{Address, AddressError, runtime_path};
 use crate::error::{BindError, SettingError};
 use crate::event::ReaderEvent;
-use crate::metrics::widen;
+use crate::num::to_u64;
 use crate::observer::Observer;
 use crate::peer::Peer;
 use crate::sys::{self, Listener, ListenerOptions};
@@ -303,13 +303,13 @@ impl ReaderBuilder {
     }
 
     fn check(&self) -> Result<(), SettingError> {
-        let per_user = self.max_connections_per_user.map_or(1, widen);
+        let per_user = self.max_connections_per_user.map_or(1, to_u64);
         for (setting, value) in [
-            ("max_message_len", widen(self.max_message_len)),
+            ("max_message_len", to_u64(self.max_message_len)),
             ("min_rate", self.min_rate),
-            ("max_connections", widen(self.max_connections)),
+            ("max_connections", to_u64(self.max_connections)),
             ("max_connections_per_user", per_user),
-            ("max_threads", widen(self.max_threads)),
+            ("max_threads", to_u64(self.max_threads)),
         ] {
             SettingError::check(setting, value, value > 0, "at least 1")?;
         }

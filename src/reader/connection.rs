@@ -13,8 +13,10 @@ use super::decoder::{Decoder, Frame, Malformed};
 use super::handler::Handler;
 use super::receipts::{Asks, Fate, Receipts};
 use super::state::{Closing, FrameClock, Outcome, end_cause};
+use crate::clock::now;
 use crate::event::{CloseCause, ReaderEvent, RefuseCause};
-use crate::metrics::{Tally, widen};
+use crate::metrics::Tally;
+use crate::num::to_u64;
 use crate::observer::guarded;
 use crate::peer::Peer;
 use crate::sys::{Received, Sent, Stream};
@@ -349,7 +351,7 @@ impl Connection {
         match malformed {
             Malformed::TooLarge { len } => CloseCause::TooLarge {
                 len,
-                limit: widen(core.settings.max_message_len),
+                limit: to_u64(core.settings.max_message_len),
             },
             Malformed::InvalidPrefix => CloseCause::InvalidPrefix,
         }
@@ -428,12 +430,4 @@ enum Read {
     Nothing,
     End,
     Bad(CloseCause),
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell is where time comes from"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

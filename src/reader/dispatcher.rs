@@ -14,8 +14,10 @@ use super::core::{Core, Inner, Life};
 use super::handler::Handler;
 use super::state::{Accepting, Closing};
 use super::worker::Worker;
+use crate::clock::now;
+use crate::deadline::{after, earlier, remaining};
 use crate::event::ReaderEvent;
-use crate::metrics::widen;
+use crate::num::to_u64;
 use crate::sys::{self, Accepted, FileWatch, Interest};
 
 /// How often the crew is looked at while all of it is busy.
@@ -64,13 +66,13 @@ impl<H: Handler> Dispatcher<H> {
         loop {
             let now = now();
             let mut next = self.keep_times(now);
-            next = earliest(next, self.look_at_crew(now));
-            next = earliest(next, self.look_at_memory(now));
+            next = earlier(next, self.look_at_crew(now));
+            next = earlier(next, self.look_at_memory(now));
             match self.stop(now) {
-                Ok(until) => next = earliest(next, until),
+                Ok(until) => next = earlier(next, until),
                 Err(Stopped) => return,
             }
-            let timeout = next.map(|at| at.saturating_duration_since(now));
+            let timeout = remaining(next, now);
             if sys::wait(&self.core.waker, None, sys::Wanted::default(), timeout).woken {
                 self.core.waker.reset();
             }
@@ -100,8 +102,8 @@ impl<H: Handler> Dispatcher<H> {
                 // Its frame may end any time, and then the idle timeout counts: not later than
                 // that.
                 later => {
-                    let at = now.checked_add(self.core.settings.pace.idle_timeout);
-                    let at = earliest(at, later.filter(|later| *later > now));
+                    let at = after(now, self.core.settings.pace.idle_timeout);
+                    let at = earlier(at, later.filter(|later| *later > now));
                     if let Some(at) = at {
                         inner.times.push(Reverse((at, number)));
                     }
@@ -114,7 +116,7 @@ impl<H: Handler> Dispatcher<H> {
                 inner.accepting = Accepting::Open;
                 resume = true;
             } else {
-                next = earliest(next, Some(until));
+                next = earlier(next, Some(until));
             }
         }
         let is_draining = inner.is_draining();
@@ -158,7 +160,7 @@ impl<H: Handler> Dispatcher<H> {
         self.turns_before = inner.crew.turns;
         inner.is_watched = inner.crew.all_busy();
         self.next_look = if inner.is_watched {
-            now.checked_add(WATCH)
+            after(now, WATCH)
         } else {
             None
         };
@@ -179,7 +181,7 @@ impl<H: Handler> Dispatcher<H> {
                     error,
                 });
             }
-            self.next_look = now.checked_add(SHORTAGE);
+            self.next_look = after(now, SHORTAGE);
             return;
         }
     }
@@ -216,7 +218,7 @@ impl<H: Handler> Dispatcher<H> {
             return None;
         }
         let since = *self.starving_since.get_or_insert(now);
-        let until = since.checked_add(STARVATION)?;
+        let until = after(since, STARVATION)?;
         if until > now {
             return Some(until);
         }
@@ -235,7 +237,7 @@ impl<H: Handler> Dispatcher<H> {
         }
         drop(inner);
         self.close(closed);
-        now.checked_add(STARVATION)
+        after(now, STARVATION)
     }
 
     /// Brings the reader nearer to its end, if it is to end. Says when to look again.
@@ -277,7 +279,7 @@ impl<H: Handler> Dispatcher<H> {
                     entry.connection.stream.cut();
                     self.core.counters.open.subtract(1);
                 }
-                let cut = widen(left.len()) + self.turn_away();
+                let cut = to_u64(left.len()) + self.turn_away();
                 self.stage = Stage::Closing { cut };
                 self.handler = None;
                 self.core.poller.close();
@@ -323,15 +325,3 @@ impl<H: Handler> Dispatcher<H> {
 
 /// There is nothing more to do.
 struct Stopped;
-
-fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    one.into_iter().chain(other).min()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell is where time comes from"
-)]
-fn now() -> Instant {
-    Instant::now()
-}

@@ -23,12 +23,11 @@ mod worker;
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fmt;
-use std::mem;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -44,9 +43,12 @@ use self::counters::Counters;
 use self::dispatcher::{Dispatcher, Stage};
 use self::handler::Closure;
 use crate::address::Address;
+use crate::clock;
+use crate::deadline;
 use crate::error::{ShutdownError, StartError};
 use crate::event::ReaderEvent;
 use crate::metrics::ReaderMetrics;
+use crate::own_thread::OwnThread;
 use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Interest, Listener, Poller, Waker};
@@ -87,9 +89,8 @@ const PIECE_SIZE: usize = 4096;
 /// ```
 pub struct Reader {
     core: Arc<Core>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    /// Where the threads were started: a fork copies this object, but not them.
-    process: u32,
+    /// The dispatcher; it runs nothing of the user's.
+    thread: OwnThread,
 }
 
 /// A reader with a socket, on which peers can connect already. [`start`](Self::start) makes it a
@@ -149,10 +150,7 @@ impl Reader {
             }
         };
         drop(inner);
-        if let Some(thread) = self.thread.lock().take() {
-            // It runs nothing of the user's, so there is no panic to pass on.
-            let _ = thread.join();
-        }
+        self.thread.join();
         Ok(ReaderReport {
             cut,
             metrics: self.metrics(),
@@ -161,7 +159,7 @@ impl Reader {
 
     /// Whether this thread may wait for the end.
     pub(crate) fn may_wait(&self) -> Result<(), ShutdownError> {
-        if self.process != process::id() {
+        if !self.thread.is_of_this_process() {
             return Err(ShutdownError::InForkedChild);
         }
         if self.core.scope.is_current() {
@@ -172,16 +170,12 @@ impl Reader {
     }
 
     pub(crate) fn begin_stop(&self, timeout: Duration) {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a timeout is counted from the call"
-        )]
-        let deadline = Instant::now().checked_add(timeout);
+        let deadline = deadline::after(clock::now(), timeout);
         let mut inner = self.core.inner.lock();
         inner.life = match inner.life {
             Life::Running => Life::Draining { deadline },
             Life::Draining { deadline: before } => Life::Draining {
-                deadline: before.into_iter().chain(deadline).min(),
+                deadline: deadline::earlier(before, deadline),
             },
             stopped @ Life::Stopped { .. } => stopped,
         };
@@ -209,11 +203,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if self.process != process::id() {
-            // The thread is not here, and one of the child's own may lie in its memory: a handle
-            // that is dropped would detach that one.
-            #[expect(clippy::mem_forget, reason = "the handle is of no thread")]
-            mem::forget(self.thread.get_mut().take());
+        if !self.thread.is_of_this_process() {
             return;
         }
         if self.shutdown(DROP_TIMEOUT).is_err() {
@@ -331,16 +321,10 @@ impl BoundReader {
             stage: Stage::Running,
         };
         dispatcher.spawn()?;
-        let thread = thread::Builder::new()
-            .name("uds-ipc-watch".into())
-            .spawn(|| dispatcher.run());
+        let thread = OwnThread::start("uds-ipc-watch", || dispatcher.run());
         // Without its dispatcher the thread that has been started must not stay.
         let thread = thread.inspect_err(|_| core.poller.close())?;
-        Ok(Reader {
-            core,
-            thread: Mutex::new(Some(thread)),
-            process: process::id(),
-        })
+        Ok(Reader { core, thread })
     }
 }
 

@@ -6,12 +6,13 @@ use std::hint;
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::connection::Turn;
 use super::core::{Core, ERRANDS, FILE, LISTENER};
 use super::handler::Handler;
 use super::state::Accepting;
+use crate::clock::now;
 use crate::event::{ReaderEvent, RefuseCause};
 use crate::observer::guarded;
 use crate::sys::{Accepted, FileWatch, Interest, Ready};
@@ -237,12 +238,4 @@ impl<H: Handler> Worker<H> {
             let _ = self.core.poller.arm(file, FILE, Interest::Read);
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell is where time comes from"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

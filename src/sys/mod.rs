@@ -5,7 +5,7 @@
 #[cfg(not(unix))]
 compile_error!("uds-ipc knows Unix only so far: Windows needs a `sys` of its own");
 
-pub(crate) mod barrier;
+pub(crate) mod asymmetric_fence;
 mod credentials;
 mod environment;
 mod file;

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::deadline::{Deadline, after, earlier, has_come};
+
 /// How often the figures are told, if they have changed.
 const STATUS_PACE: Duration = Duration::from_secs(5);
 
@@ -17,10 +19,10 @@ const RETRY_PACE: Duration = Duration::from_millis(10);
 pub(super) struct Pulse {
     /// How long the manager waits for a sign of life.
     watchdog: Option<Duration>,
-    next_watchdog: Option<Instant>,
-    next_status: Option<Instant>,
+    next_watchdog: Deadline,
+    next_status: Deadline,
     /// While it stops.
-    next_extension: Option<Instant>,
+    next_extension: Deadline,
     is_stopping: bool,
 }
 
@@ -39,8 +41,8 @@ impl Pulse {
         let watchdog = watchdog.filter(|timeout| !timeout.is_zero());
         Self {
             watchdog,
-            next_watchdog: watchdog.and_then(|timeout| now.checked_add(timeout / 2)),
-            next_status: now.checked_add(STATUS_PACE),
+            next_watchdog: watchdog.and_then(|timeout| after(now, timeout / 2)),
+            next_status: after(now, STATUS_PACE),
             next_extension: None,
             is_stopping: false,
         }
@@ -49,16 +51,16 @@ impl Pulse {
     /// From now on more time is asked for.
     pub(super) fn stop(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.is_stopping, true) {
-            self.next_extension = now.checked_add(EXTEND_PACE);
+            self.next_extension = after(now, EXTEND_PACE);
         }
     }
 
     /// What is due at `now`: each counts as done with this.
     pub(super) fn due(&mut self, now: Instant) -> Due {
-        let is_due = |next: &mut Option<Instant>, pace: Option<Duration>| {
-            let is_due = next.is_some_and(|next| next <= now);
+        let is_due = |next: &mut Deadline, pace: Option<Duration>| {
+            let is_due = has_come(*next, now);
             if is_due {
-                *next = pace.and_then(|pace| now.checked_add(pace));
+                *next = pace.and_then(|pace| after(now, pace));
             }
             is_due
         };
@@ -74,27 +76,15 @@ impl Pulse {
 
     /// There was no sign of life, or no room for it: time is left for another look, and for some.
     pub(super) fn look_again(&mut self, now: Instant) {
-        self.next_watchdog = self
-            .watchdog
-            .and_then(|timeout| now.checked_add(timeout / 8));
+        self.next_watchdog = self.watchdog.and_then(|timeout| after(now, timeout / 8));
     }
 
     /// When to look again. `owes` is whether something found no room.
-    pub(super) fn next(&self, now: Instant, owes: bool) -> Option<Instant> {
-        let retry = if owes {
-            now.checked_add(RETRY_PACE)
-        } else {
-            None
-        };
-        [
-            self.next_watchdog,
-            self.next_status,
-            self.next_extension,
-            retry,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+    pub(super) fn next(&self, now: Instant, owes: bool) -> Deadline {
+        let retry = if owes { after(now, RETRY_PACE) } else { None };
+        [self.next_watchdog, self.next_status, self.next_extension]
+            .into_iter()
+            .fold(retry, earlier)
     }
 }
 

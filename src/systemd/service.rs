@@ -2,18 +2,18 @@
 
 use std::fmt;
 use std::mem;
-use std::process;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use sd_notify::NotifyState;
 
 use super::notify::Notifier;
 use super::pulse::{EXTENSION, Pulse};
+use crate::clock::now;
 use crate::error::ShutdownError;
 use crate::event::{NotifyError, ReaderEvent};
+use crate::own_thread::OwnThread;
 use crate::reader::{Reader, ReaderReport, Vitals};
 
 /// How long a service that is dropped without a shutdown still reads what was sent.
@@ -62,8 +62,7 @@ pub struct Service {
     readers: Vec<Reader>,
     /// `None` where nobody wants to be told.
     manager: Option<Arc<Manager>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    process: u32,
+    thread: OwnThread,
 }
 
 /// What the calls and the thread share.
@@ -99,15 +98,14 @@ impl Service {
         let service = |manager, thread| Self {
             readers,
             manager,
-            thread: Mutex::new(thread),
-            process: process::id(),
+            thread,
         };
         let notifier = match Notifier::from_environment() {
             Ok(Some(notifier)) => notifier,
-            Ok(None) => return service(None, None),
+            Ok(None) => return service(None, OwnThread::none()),
             Err(error) => {
                 report(&vitals, error);
-                return service(None, None);
+                return service(None, OwnThread::none());
             }
         };
         let status = status(&vitals);
@@ -127,12 +125,11 @@ impl Service {
             let manager = Arc::clone(&manager);
             move || manager.run(sd_notify::watchdog_enabled())
         };
-        let thread = thread::Builder::new()
-            .name("uds-ipc-systemd".into())
-            .spawn(run);
-        let thread =
-            thread.map_err(|source| report(&manager.readers, NotifyError::Thread { source }));
-        service(Some(manager), thread.ok())
+        let thread = OwnThread::start("uds-ipc-systemd", run).unwrap_or_else(|source| {
+            report(&manager.readers, NotifyError::Thread { source });
+            OwnThread::none()
+        });
+        service(Some(manager), thread)
     }
 
     /// The readers, in the order in which they were given.
@@ -168,7 +165,7 @@ impl Service {
         let manager = self
             .manager
             .as_deref()
-            .filter(|_| self.process == process::id());
+            .filter(|_| self.thread.is_of_this_process());
         if let (Some(manager), Ok(now)) = (manager, NotifyState::monotonic_usec_now()) {
             manager.begin_reload(now);
         }
@@ -187,7 +184,7 @@ impl Service {
     /// Inside a callback of one of the readers, and in a forked child; nothing has begun then.
     pub fn shutdown(&self, timeout: Duration) -> Result<Vec<ReaderReport>, ShutdownError> {
         // Each reader says so too, but there may be none.
-        if self.process != process::id() {
+        if !self.thread.is_of_this_process() {
             return Err(ShutdownError::InForkedChild);
         }
         for reader in &self.readers {
@@ -213,19 +210,13 @@ impl Service {
             manager.inner.lock().phase = Phase::Over;
             manager.changed.notify_all();
         }
-        if let Some(thread) = self.thread.lock().take() {
-            // It runs nothing of the user's, so there is no panic to pass on.
-            let _ = thread.join();
-        }
+        self.thread.join();
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        if self.process != process::id() {
-            // As with a reader's: the handle is of no thread of this process.
-            #[expect(clippy::mem_forget, reason = "the handle is of no thread")]
-            mem::forget(self.thread.get_mut().take());
+        if !self.thread.is_of_this_process() {
             return;
         }
         if self.shutdown(DROP_TIMEOUT).is_err() {
@@ -400,14 +391,6 @@ fn report(readers: &[Vitals], error: NotifyError) {
     if let Some(reader) = readers.first() {
         reader.tell_later(|address| ReaderEvent::NotifyFailed { address, error });
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell is where time comes from"
-)]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

@@ -484,7 +484,7 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::widen;
+    use crate::num::to_u64;
     use proptest::prelude::*;
 
     fn block_of(messages: &[Vec<u8>]) -> Block {
@@ -601,16 +601,16 @@ mod tests {
                 taken += take;
                 whole_tally += block.advance(take);
                 let done = ends.iter().filter(|end| **end <= taken).count();
-                let bytes = |from: usize| lens[from..done].iter().map(|len| widen(*len)).sum::<u64>();
-                prop_assert_eq!(whole_tally, Tally { messages: widen(done - settled), bytes: bytes(settled) });
-                prop_assert_eq!((block.first(), block.first_unwritten()), (widen(settled), widen(done)));
+                let bytes = |from: usize| lens[from..done].iter().map(|len| to_u64(*len)).sum::<u64>();
+                prop_assert_eq!(whole_tally, Tally { messages: to_u64(done - settled), bytes: bytes(settled) });
+                prop_assert_eq!((block.first(), block.first_unwritten()), (to_u64(settled), to_u64(done)));
                 let start = |frame: usize| frame.checked_sub(1).map_or(0, |last| ends[last]);
                 prop_assert_eq!(block.cut().is_some(), taken > start(done));
                 prop_assert_eq!(remaining(&block), &whole[taken..]);
                 if cut % 2 == 0 {
                     let part = cut / 7 % (done - settled + 1);
-                    let tally = block.settle(widen(part));
-                    prop_assert_eq!(tally.messages, widen(part));
+                    let tally = block.settle(to_u64(part));
+                    prop_assert_eq!(tally.messages, to_u64(part));
                     settled += part;
                     whole_tally -= tally;
                     prop_assert_eq!(whole_tally.bytes, bytes(settled));

@@ -1,10 +1,8 @@
 //! The settings of a writer, with their defaults and bounds.
 
 use std::ffi::OsStr;
-use std::process;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -22,10 +20,12 @@ use super::timing::Timing;
 use super::worker::{Options, Outage, Worker};
 use crate::address::{Address, AddressError};
 use crate::backoff::Backoff;
+use crate::clock;
 use crate::error::{SettingError, StartError};
 use crate::event::WriterEvent;
-use crate::metrics::widen;
+use crate::num::to_u64;
 use crate::observer::Observer;
+use crate::own_thread::OwnThread;
 use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Stream, Waker};
@@ -229,13 +229,11 @@ impl WriterBuilder {
     pub fn start(self) -> Result<Writer, StartError> {
         let worker = self.build()?;
         let shared = Arc::clone(&worker.shared);
-        let thread = thread::Builder::new()
-            .name("uds-ipc-writer".into())
-            .spawn(|| run(worker))
-            .map_err(|source| StartError::System {
-                address: shared.address.clone(),
-                source,
-            })?;
+        let thread = OwnThread::start("uds-ipc-writer", || run(worker));
+        let thread = thread.map_err(|source| StartError::System {
+            address: shared.address.clone(),
+            source,
+        })?;
         Ok(Writer::new_started(shared, thread))
     }
 
@@ -262,7 +260,6 @@ impl WriterBuilder {
             shutdown_level: self.shutdown_level,
             buffers: Pool::new(16, 4096),
             scope: Scope::new(),
-            process: process::id(),
             inner: Mutex::new(Inner::new(queue)),
             counters,
             progress: Condvar::new(),
@@ -284,7 +281,7 @@ impl WriterBuilder {
         Ok(Worker {
             kernel: System,
             shared,
-            state: State::new(now(), backoff, timing, self.delivery),
+            state: State::new(clock::now(), backoff, timing, self.delivery),
             observer: self.observer,
             options,
             stream: None,
@@ -305,8 +302,8 @@ impl WriterBuilder {
             SettingError::check(setting, value, value > 0, "at least 1")?;
         }
         let limits = Limits {
-            messages: widen(self.queue_capacity),
-            bytes: widen(self.queue_size),
+            messages: to_u64(self.queue_capacity),
+            bytes: to_u64(self.queue_size),
             overflow: self.overflow,
         };
         Ok(Limited {
@@ -342,12 +339,4 @@ impl WriterBuilder {
 struct Limited {
     limits: Limits,
     max_message_len: usize,
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the backoff starts when the writer does"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

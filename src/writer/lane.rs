@@ -25,8 +25,9 @@ use crossbeam_utils::CachePadded;
 
 use super::block::BLOCK_SIZE;
 use crate::frame::ShortPrefix;
-use crate::metrics::{Tally, TallyCounter, widen};
-use crate::sys::barrier;
+use crate::metrics::{Tally, TallyCounter};
+use crate::num::to_u64;
+use crate::sys::asymmetric_fence;
 
 /// What both sides share.
 #[derive(Default)]
@@ -92,7 +93,7 @@ impl Mark {
     }
 
     fn pack(self) -> u64 {
-        widen(self.len) | self.tally.messages << BITS | self.tally.bytes << (2 * BITS)
+        to_u64(self.len) | self.tally.messages << BITS | self.tally.bytes << (2 * BITS)
     }
 
     fn unpack(word: u64) -> Self {
@@ -168,7 +169,7 @@ impl Producer {
         self.left -= 1;
         self.mark += one.pack();
         self.lane.thread.mark.store(self.mark, Ordering::Release);
-        barrier::light();
+        asymmetric_fence::light();
         if self.lane.is_shut.load(Ordering::Relaxed) {
             self.unsettled = Some(one);
             return Pushed::Unsettled;

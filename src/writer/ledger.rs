@@ -7,7 +7,7 @@ use integer_encoding::VarInt;
 use super::outbox::Taken;
 use crate::event::BadReceipt;
 use crate::frame::MAX_PREFIX_LEN;
-use crate::metrics::widen;
+use crate::num::to_u64;
 
 /// The books of one connection after the other.
 #[derive(Debug, Default)]
@@ -95,7 +95,7 @@ impl Ledger {
             self.is_owed = true;
         }
         self.written.messages += taken.whole.messages;
-        self.written.bytes += widen(len);
+        self.written.bytes += to_u64(len);
     }
 
     /// An empty frame was sent by itself.

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::deadline::Deadline;
+use crate::deadline::Deadline;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Link {

@@ -4,7 +4,6 @@
 mod block;
 mod builder;
 mod counters;
-mod deadline;
 mod flush;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -31,14 +30,10 @@ mod worker;
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::mem;
-use std::process;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 pub use builder::WriterBuilder;
 pub use flush::Level;
@@ -50,6 +45,7 @@ use crate::address::Address;
 use crate::error::{FlushError, SendError, ShutdownError, StartError};
 use crate::message::Message;
 use crate::metrics::{Tally, WriterMetrics};
+use crate::own_thread::OwnThread;
 use block::{MOST_COPIED, OWN_BLOCK_SIZE};
 use shared::{Patience, Shared, deadline};
 
@@ -91,7 +87,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 /// ```
 pub struct Writer {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: OwnThread,
 }
 
 /// What a writer's shutdown came to.
@@ -127,11 +123,8 @@ impl Writer {
         WriterBuilder::new(address.as_ref())
     }
 
-    fn new_started(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {
-        Self {
-            shared,
-            thread: Mutex::new(Some(thread)),
-        }
+    fn new_started(shared: Arc<Shared>, thread: OwnThread) -> Self {
+        Self { shared, thread }
     }
 
     /// Puts a message into the queue. Never blocks: not on I/O, not for the reader, not for room.
@@ -317,7 +310,7 @@ impl Writer {
     /// Inside the writer's own observer, for which it would have to wait; and in a forked child,
     /// which has no threads.
     pub fn shutdown(&self, timeout: Duration) -> Result<WriterReport, ShutdownError> {
-        if self.shared.process != process::id() {
+        if !self.thread.is_of_this_process() {
             return Err(ShutdownError::InForkedChild);
         }
         if self.shared.scope.is_current() {
@@ -328,10 +321,7 @@ impl Writer {
         self.shared.drain(deadline);
         let (end, gone) = self.shared.wait_for_end(deadline);
         if gone {
-            if let Some(thread) = self.thread.lock().take() {
-                // Callbacks are guarded, so there is no panic to pass on.
-                let _ = thread.join();
-            }
+            self.thread.join();
         }
         let left = end.left.messages;
         let reached = if left > 0 {
@@ -368,11 +358,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if self.shared.process != process::id() {
-            // The thread is not here, and one of the child's own may lie in its memory: a handle
-            // that is dropped would detach that one.
-            #[expect(clippy::mem_forget, reason = "the handle is of no thread")]
-            mem::forget(self.thread.get_mut().take());
+        if !self.thread.is_of_this_process() {
             return;
         }
         if self.shutdown(DROP_TIMEOUT) == Err(ShutdownError::InCallback) {

@@ -424,7 +424,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::widen;
+    use crate::num::to_u64;
     use bytes::Bytes;
     use proptest::prelude::*;
 
@@ -434,9 +434,9 @@ mod tests {
         for (number, len) in lens.iter().enumerate() {
             let payload = vec![u8::try_from(number % 251).unwrap(); *len];
             if number % 3 == 0 {
-                outbox.push(Box::new(Block::owned(Bytes::from(payload), widen(number))));
+                outbox.push(Box::new(Block::owned(Bytes::from(payload), to_u64(number))));
             } else {
-                let mut block = Block::empty(widen(number));
+                let mut block = Block::empty(to_u64(number));
                 block.push(&payload);
                 outbox.push(Box::new(block));
             }
@@ -533,7 +533,7 @@ mod tests {
                 }
             }
             prop_assert!(outbox.front().is_none());
-            prop_assert_eq!(ended.messages, widen(lens.len()));
+            prop_assert_eq!(ended.messages, to_u64(lens.len()));
             let mut numbers: Vec<usize> = Vec::new();
             let mut rest = &taken[..];
             while let frame_len @ 1.. = frame_len(rest) {

@@ -2,12 +2,11 @@
 //! it. Blocks only where a caller asked to wait; never on I/O.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::counters::Counters;
-use super::deadline::{Deadline, earlier};
 use super::flush::{Flush, Level, Told, Verdict};
 use super::lane::Pushed;
 use super::ledger::Ledger;
@@ -18,6 +17,8 @@ use super::queue::{Fronts, Payloads, Queue};
 use super::step::Pending;
 use super::wake::WakeOn;
 use crate::address::Address;
+use crate::clock;
+use crate::deadline::{self, Deadline, earlier};
 use crate::error::{FlushError, SendError};
 use crate::metrics::Tally;
 use crate::pool::Pool;
@@ -37,8 +38,6 @@ pub(super) struct Shared {
     pub(super) counters: Arc<Counters>,
     pub(super) buffers: Pool,
     pub(super) scope: Scope,
-    /// Where the thread was started: a fork copies what is shared, but not the thread.
-    pub(super) process: u32,
     pub(super) inner: Mutex<Inner>,
     /// Something ended, or everything: told to those who wait for a flush or for the end.
     pub(super) progress: Condvar,
@@ -380,12 +379,7 @@ impl Shared {
 
 /// The moment that is `timeout` from now.
 pub(super) fn deadline(timeout: Duration) -> Deadline {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a timeout is counted from the call"
-    )]
-    let now = Instant::now();
-    now.checked_add(timeout)
+    deadline::after(clock::now(), timeout)
 }
 
 #[cfg(test)]

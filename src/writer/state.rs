@@ -9,7 +9,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::deadline::{Deadline, earlier, has_come};
 use super::link::{Answer, Flow, Link, Room, Up, Why};
 use super::outbox::{Delivery, Portion};
 use super::step::{Pending, Step};
@@ -19,6 +18,7 @@ use super::timing::{
 };
 use super::wake::WakeOn;
 use crate::backoff::Backoff;
+use crate::deadline::{Deadline, earlier, has_come};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::deadline::Deadline;
 use super::outbox::Portion;
 use super::wake::WakeOn;
+use crate::deadline::Deadline;
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

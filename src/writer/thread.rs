@@ -5,11 +5,11 @@ use super::shared::Life;
 use super::worker::Worker;
 use crate::event::WriterEvent;
 use crate::observer::{Observer, guarded};
-use crate::sys::barrier;
+use crate::sys::asymmetric_fence;
 
 /// The thread.
 pub(super) fn run(mut worker: Worker<System>) {
-    barrier::prepare();
+    asymmetric_fence::prepare();
     worker.shared.scope.enter();
     while worker.take_step().is_continue() {}
     worker.end();

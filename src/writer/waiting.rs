@@ -3,10 +3,10 @@
 
 use parking_lot::{Condvar, MutexGuard};
 
-use super::deadline::Deadline;
 use super::flush::Level;
 use super::outbox::Delivery;
 use super::shared::{Inner, Shared};
+use crate::deadline::Deadline;
 use crate::error::FlushError;
 
 impl Shared {

@@ -6,7 +6,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::deadline::Deadline;
 use super::kernel::{Kernel, Socket};
 use super::outbox::{Ending, Outbox, Portion};
 use super::queue::Unused;
@@ -14,6 +13,7 @@ use super::shared::{Life, Shared};
 use super::state::State;
 use super::step::Step;
 use super::wake::WakeOn;
+use crate::deadline::Deadline;
 use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;

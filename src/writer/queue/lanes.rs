@@ -11,8 +11,9 @@ use super::super::wake::WakeOn;
 use super::Queue;
 use super::writing::WRITE_SIZE;
 use crate::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
-use crate::metrics::{Tally, widen};
-use crate::sys::barrier;
+use crate::metrics::Tally;
+use crate::num::to_u64;
+use crate::sys::asymmetric_fence;
 
 /// From this length on a lane's content becomes a block as it is; below, a copy costs less than a
 /// block.
@@ -113,7 +114,7 @@ impl Queue {
         for record in self.lanes.iter().filter(|record| is_leased(record)) {
             record.collector.shut();
         }
-        barrier::heavy();
+        asymmetric_fence::heavy();
         let before = self.next;
         self.collect(|_| true);
         for record in &mut self.lanes {
@@ -271,7 +272,7 @@ impl Queue {
             .iter()
             .filter(|record| record.lease.is_some())
             .count();
-        let shares = widen(leases + 1).min(MOST_SHARES);
+        let shares = to_u64(leases + 1).min(MOST_SHARES);
         let Some(record) = self.lanes.get_mut(index) else {
             return false;
         };
@@ -294,11 +295,11 @@ impl Queue {
         }
         let size = size.min(capacity);
         // Not many more than fit: there may be many threads.
-        let messages = most.min(widen(2 * size / needed) + LEAST_LEASE);
+        let messages = most.min(to_u64(2 * size / needed) + LEAST_LEASE);
         record.collector.lease(producer, size, messages);
         let lease = Tally {
             messages,
-            bytes: widen(size),
+            bytes: to_u64(size),
         };
         record.lease = Some(lease);
         self.room.leased += lease;
@@ -413,7 +414,7 @@ mod tests {
     #[test]
     fn every_message_of_every_thread_counts_once_and_in_order_whenever_leases_end() {
         #[cfg(not(miri))]
-        barrier::prepare();
+        asymmetric_fence::prepare();
         let limits = Limits {
             messages: 500,
             bytes: 1 << 20,
@@ -481,7 +482,7 @@ mod tests {
         assert!(by_lane.into_inner() > 0, "no lane was ever used");
         assert_eq!(
             counters.metrics().accepted.messages,
-            widen(THREADS) * u64::from(EACH)
+            to_u64(THREADS) * u64::from(EACH)
         );
         assert_eq!(counters.metrics().sent, counters.metrics().accepted);
     }

@@ -402,7 +402,7 @@ mod tests {
     use super::super::lane::{Producer, Pushed};
     use super::super::outbox::{Ending, Portion};
     use super::*;
-    use crate::metrics::widen;
+    use crate::num::to_u64;
     use proptest::prelude::*;
     use std::collections::VecDeque;
     use std::io::IoSlice;
@@ -862,8 +862,8 @@ mod tests {
                 }
                 let (held, metrics) = (queue.held(), queue.counters.metrics());
                 let in_slots: usize = reserved.iter().sum();
-                prop_assert!(held.messages + widen(reserved.len()) <= messages);
-                prop_assert!(held.bytes + widen(in_slots) <= bytes);
+                prop_assert!(held.messages + to_u64(reserved.len()) <= messages);
+                prop_assert!(held.bytes + to_u64(in_slots) <= bytes);
                 prop_assert_eq!(metrics.queued, held);
                 prop_assert_eq!(
                     metrics.accepted,
@@ -872,7 +872,7 @@ mod tests {
                 prop_assert!(queue.fronts().unsettled <= queue.end());
                 prop_assert_eq!(queue.fronts().unsettled == queue.end(), queue.room.held.messages == 0);
                 let promised = queue.room.held + queue.room.leased;
-                prop_assert!(promised.messages + widen(reserved.len()) <= messages && promised.bytes + widen(in_slots) <= bytes);
+                prop_assert!(promised.messages + to_u64(reserved.len()) <= messages && promised.bytes + to_u64(in_slots) <= bytes);
             }
             // In the end everything goes out.
             if let Some(outbox) = away.take() {
@@ -895,7 +895,7 @@ mod tests {
                     rest = &rest[end..];
                 }
             }
-            prop_assert_eq!(widen(received.len()), queue.counters.metrics().sent.messages);
+            prop_assert_eq!(to_u64(received.len()), queue.counters.metrics().sent.messages);
             for sender in 0..3 {
                 let of: Vec<_> = received.iter().filter(|(of, _)| *of == sender).collect();
                 let ascending = of.windows(2).all(|pair| pair[0] < pair[1]);

@@ -2,7 +2,8 @@
 //! Pure: no I/O, no threads, no clock.
 
 use super::super::limits::Limits;
-use crate::metrics::{Tally, widen};
+use crate::metrics::Tally;
+use crate::num::to_u64;
 
 /// What is in the queue, or may come without being asked for again.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Room {
     pub(super) fn fits_beside(&self, held: Tally, len: usize) -> bool {
         let taken = held + self.reserved + self.leased;
         taken.messages < self.limits.messages
-            && taken.bytes.saturating_add(widen(len)) <= self.limits.bytes
+            && taken.bytes.saturating_add(to_u64(len)) <= self.limits.bytes
     }
 
     /// Whether `freed` is a good part of the whole.

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use integer_encoding::VarInt;
 
-use super::super::deadline::has_come;
 use super::super::kernel::{Kernel, Socket};
 use super::super::outbox::Delivery;
 use super::history::{Answers, Lie, Setting};
 use crate::address::Address;
+use crate::deadline::has_come;
 use crate::frame::{self, Parsed};
-use crate::metrics::{Tally, widen};
+use crate::metrics::Tally;
+use crate::num::to_u64;
 use crate::peer::Credentials;
 use crate::reader::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 use crate::sys::{self, Readiness, Received, Sent, Waker, Wanted};
@@ -311,7 +312,7 @@ impl Net {
     /// A message was accepted.
     pub(super) fn accept(&mut self, len: usize) {
         self.live.push_back(self.fates.len());
-        self.live_bytes += widen(len);
+        self.live_bytes += to_u64(len);
         self.fates.push(Fate {
             len,
             taken: false,
@@ -326,7 +327,7 @@ impl Net {
     /// What the writer holds.
     pub(super) fn held(&self) -> Tally {
         Tally {
-            messages: widen(self.live.len()),
+            messages: to_u64(self.live.len()),
             bytes: self.live_bytes,
         }
     }
@@ -383,7 +384,7 @@ impl Net {
         let number = self.live.remove(index).unwrap();
         let fate = &mut self.fates[number];
         *way(fate) = true;
-        self.live_bytes -= widen(fate.len);
+        self.live_bytes -= to_u64(fate.len);
         fate.len
     }
 
@@ -446,7 +447,7 @@ impl Net {
         }
         let len = connection.to_reader.len().min(most);
         let bytes: Vec<u8> = connection.to_reader.drain(..len).collect();
-        connection.drained_len += widen(len);
+        connection.drained_len += to_u64(len);
         for (number, _) in connection
             .in_flight
             .iter()
@@ -535,7 +536,7 @@ impl Net {
 
     /// The connection is over for the reader: what it has not read of it is lost.
     fn lose(&mut self, connection: &mut Connection) {
-        self.lost += widen(connection.in_flight.len());
+        self.lost += to_u64(connection.in_flight.len());
         connection.has_lost = !connection.in_flight.is_empty();
         connection.in_flight.clear();
         connection.close();
@@ -648,7 +649,7 @@ impl Net {
         self.connection
             .iter()
             .chain(&self.old)
-            .map(|connection| widen(connection.in_flight.len()))
+            .map(|connection| to_u64(connection.in_flight.len()))
             .sum()
     }
 
@@ -703,8 +704,8 @@ impl Net {
         self.refused_at = None;
         connection.to_reader.extend_from_slice(&bytes[..len]);
         connection.half.extend_from_slice(&bytes[..len]);
-        let half_from = connection.taken_len + widen(len) - widen(connection.half.len());
-        connection.taken_len += widen(len);
+        let half_from = connection.taken_len + to_u64(len) - to_u64(connection.half.len());
+        connection.taken_len += to_u64(len);
         let half_len = connection.half.len();
         let mut at = 0;
         while let Some(Parsed::Length {
@@ -719,7 +720,7 @@ impl Net {
             };
             at = start + len;
             if len == 0 {
-                let is_first = connection.taken_len == widen(half_len) && start == 1;
+                let is_first = connection.taken_len == to_u64(half_len) && start == 1;
                 let is_allowed = self.setting.delivery == Delivery::AtLeastOnce
                     || self.setting.timing.keepalive.is_some();
                 assert!(
@@ -742,7 +743,7 @@ impl Net {
                 }) += Tally::one(len);
                 connection
                     .in_flight
-                    .push_back((number, half_from + widen(at)));
+                    .push_back((number, half_from + to_u64(at)));
                 match self.setting.delivery {
                     Delivery::AtMostOnce => drop(self.end_at(0, |fate| &mut fate.settled)),
                     Delivery::AtLeastOnce => connection.unsettled.push_back(number),
@@ -964,7 +965,7 @@ impl Socket for SimulatedSocket {
             .as_ref()
             .map(|connection| match connection.to_reader.len() {
                 0 => 0,
-                len => widen(len * 2 + 100),
+                len => to_u64(len * 2 + 100),
             })
     }
 

@@ -15,7 +15,8 @@ use super::super::queue::Queue;
 use super::super::shared::{Inner, Patience, Shared};
 use super::history::{During, Setting};
 use super::net::{Fate, Net, is_used, message};
-use crate::metrics::{Tally, widen};
+use crate::metrics::Tally;
+use crate::num::to_u64;
 
 pub(super) struct Senders {
     setting: Setting,
@@ -180,7 +181,7 @@ impl Senders {
         };
         let taken = kept + self.in_slots();
         let limits = self.setting.limits;
-        taken.messages < limits.messages && taken.bytes + widen(len) <= limits.bytes
+        taken.messages < limits.messages && taken.bytes + to_u64(len) <= limits.bytes
     }
 
     pub(super) fn in_slots(&self) -> Tally {
@@ -384,7 +385,7 @@ impl Senders {
                 !self.has_room(&net, waiter.len),
                 "a sender is not told of room"
             );
-            let is_unwritten = inner.queue.fronts().unwritten < widen(net.fates.len());
+            let is_unwritten = inner.queue.fronts().unwritten < to_u64(net.fates.len());
             // One that lingers goes on by itself.
             assert!(
                 !is_unwritten || inner.queue.is_aware() || sleep.until.is_some(),
@@ -397,7 +398,7 @@ impl Senders {
                 matches!(verdict, Verdict::Left(_)),
                 "a call of flush is not told: {verdict:?}"
             );
-            let is_unwritten = inner.queue.fronts().unwritten < widen(call.target);
+            let is_unwritten = inner.queue.fronts().unwritten < to_u64(call.target);
             assert!(
                 !is_unwritten || inner.queue.is_aware(),
                 "a call of flush waits for a thread that sleeps"

@@ -20,7 +20,8 @@ use super::senders::Senders;
 use crate::address::Address;
 use crate::backoff::Backoff;
 use crate::event::{LostCause, WriterEvent};
-use crate::metrics::{Tally, WriterMetrics, widen};
+use crate::metrics::{Tally, WriterMetrics};
+use crate::num::to_u64;
 use crate::observer::Observer;
 use crate::pool::Pool;
 use crate::reentry::Scope;
@@ -55,7 +56,6 @@ impl World {
             counters,
             buffers: Pool::new(2, 4096),
             scope: Scope::new(),
-            process: std::process::id(),
             progress: Condvar::new(),
             room: Condvar::new(),
             waker: Waker::new().unwrap(),
@@ -265,7 +265,7 @@ impl World {
         assert!(taken.bytes <= limits.bytes, "bound in bytes");
         assert!(self.has_exited || held == net.held(), "held");
         assert_eq!(metrics.queued, held);
-        assert_eq!(widen(net.fates.len()), metrics.accepted.messages);
+        assert_eq!(to_u64(net.fates.len()), metrics.accepted.messages);
         let done = match self.setting.delivery {
             Delivery::AtMostOnce => metrics.sent,
             Delivery::AtLeastOnce => metrics.confirmed,
@@ -307,12 +307,12 @@ impl World {
         let (unsettled, unwritten) = net.fronts();
         assert_eq!(
             fronts.unsettled,
-            widen(unsettled),
+            to_u64(unsettled),
             "the oldest that has not ended"
         );
         assert_eq!(
             fronts.unwritten,
-            widen(unwritten),
+            to_u64(unwritten),
             "the oldest that is not written"
         );
         for number in self.checked_to..unsettled {
