@@ -95,8 +95,7 @@ pub struct WriterMetrics {
     pub dropped: Dropped,
     /// What was accepted and could not be sent.
     pub failed: Failed,
-    /// Connections made. One may be made to a reader that is just dying, before its socket is
-    /// gone; for 20 ms after a loss nothing is written to a new one.
+    /// Connections made.
     pub connects: u64,
     /// Connections lost whose peer had not read all that the kernel held for it: those messages
     /// counted as sent and were not received. Linux only; elsewhere 0.

@@ -62,8 +62,8 @@
 //! Control (shutdown, flush) travels beside the queue, never through it: a full queue delays
 //! nothing.
 //!
-//! A connection that was made at once after a loss is only watched for 20 ms before it is written
-//! to: a process that dies may lose its connections before its listening socket. A full socket is
+//! After a loss the next try comes 20 ms later: a process that dies may lose its connections before
+//! its listening socket, and a connect at once would succeed. A full socket is
 //! written to again every 50 ms, since Linux reports room only when three quarters of the buffer
 //! are free.
 //!

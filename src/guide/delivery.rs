@@ -206,8 +206,8 @@
 //!
 //! A handler that needs longer for a batch than the write timeout lets the socket fill up, so that
 //! the connection is given up and what it had not confirmed is sent again. Each time the next
-//! timeout is twice as long, up to 64 times, until the reader has caught up, or has kept nobody
-//! waiting for as long; so it does, with repeats. A longer
+//! timeout is twice as long, up to 64 times, until a receipt comes within the timeout that is set.
+//! So the reader gets there, with repeats. A longer
 //! [`write_timeout`](crate::WriterBuilder::write_timeout) spares them.
 //!
 //! # Asking how far it got

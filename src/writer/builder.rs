@@ -116,8 +116,8 @@ impl WriterBuilder {
     /// it, and [`shutdown`](crate::Writer::shutdown) waits for the receipts. Then
     /// [`write_timeout`](Self::write_timeout) should be longer than the reader's handler may take
     /// for a batch, since what it has not confirmed when the connection is given up is sent
-    /// again; each time that happens the next one is twice as long, up to 64 times, until the
-    /// reader has caught up, or has kept nobody waiting for as long.
+    /// again; each time that happens the next one is twice as long, up to 64 times, until a
+    /// receipt comes within the timeout that is set.
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
         self
@@ -163,8 +163,8 @@ impl WriterBuilder {
 
     /// The first wait between two tries to connect: 10 ms unless set, more than nothing. Each wait
     /// is twice the one before, up to [`backoff_max`](Self::backoff_max); a connection that
-    /// lasted a second, or gave a receipt for a message, starts over, and then the first try is at
-    /// once.
+    /// lasted a second, or gave a receipt for a message, starts over. After a loss the wait is at
+    /// least 20 ms, so that a process that dies can close its listening socket before.
     pub fn backoff_min(mut self, wait: Duration) -> Self {
         self.backoff_min = wait;
         self

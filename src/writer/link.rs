@@ -12,7 +12,6 @@ pub(super) enum Link {
     Down {
         retry_at: Deadline,
         backlog_full_since: Deadline,
-        why: Why,
     },
     Up(Up),
 }
@@ -38,19 +37,10 @@ pub(super) enum Answer {
     Missed,
 }
 
-/// Why there is no connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    /// There was one a moment ago.
-    Lost,
-    /// It has not been tried yet, or nobody was there.
-    NotMade,
-}
-
 /// What the connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
-    /// To be sure that its reader is no dying one, or does not hang up on the taste that it got.
+    /// To be sure that its reader does not hang up on the taste that it got.
     Settling { until: Deadline },
     /// The reader to read its taste.
     Tasting { until: Deadline },

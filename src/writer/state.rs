@@ -9,12 +9,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::link::{Answer, Flow, Link, Room, Up, Why};
+use super::link::{Answer, Flow, Link, Room, Up};
 use super::outbox::{Delivery, Portion};
 use super::step::{Pending, Step};
 use super::timing::{
-    FULL_BACKLOG_PACE, FULL_SOCKET_PACE, MOST_DOUBLINGS, NO_MEMORY_PACE, PROVEN_AFTER, READ_PACE,
-    SETTLES_FOR, Timing,
+    AFTER_LOSS, FULL_BACKLOG_PACE, FULL_SOCKET_PACE, MOST_DOUBLINGS, NO_MEMORY_PACE, PROVEN_AFTER,
+    READ_PACE, SETTLES_FOR, Timing,
 };
 use super::wake::WakeOn;
 use crate::backoff::Backoff;
@@ -33,12 +33,10 @@ pub(super) struct State {
     backoff: Backoff,
     timing: Timing,
     delivery: Delivery,
-    /// How many connections in a row have timed out without a receipt. At least once each makes
-    /// the next wait longer: a handler that needs longer for a batch than we wait would get
-    /// the same messages again and again, and none would ever be confirmed.
+    /// How many times the write timeout was too short, with `AtLeastOnce`. Each doubles the next:
+    /// a handler that needs longer for a batch would get the same messages again and again,
+    /// and none would ever be confirmed.
     timeouts: u32,
-    /// When the peer last kept us waiting for longer than the write timeout that is set.
-    slow_at: Instant,
     /// Somebody waits until the peer has read.
     watches_reads: bool,
 }
@@ -56,13 +54,11 @@ impl State {
             link: Link::Down {
                 retry_at,
                 backlog_full_since: None,
-                why: Why::NotMade,
             },
             backoff,
             timing,
             delivery,
             timeouts: 0,
-            slow_at: now,
             watches_reads: false,
         }
     }
@@ -93,19 +89,6 @@ impl State {
                     None
                 };
                 Step::Wait(what, earlier(earlier(until, look), deadline))
-            }
-        }
-    }
-
-    /// The peer has taken bytes or given a receipt: how long that took counts.
-    fn note_progress(&mut self, now: Instant) {
-        if let Link::Up(Up {
-            flow: Flow::Blocked { since, .. } | Flow::Refused { since },
-            ..
-        }) = self.link
-        {
-            if now.saturating_duration_since(since) > self.timing.write_timeout {
-                self.slow_at = now;
             }
         }
     }
@@ -204,36 +187,26 @@ impl State {
     /// There is a connection. Where one `doubts` whether the reader will have the first message, it
     /// gets a taste of it.
     pub(super) fn on_connected(&mut self, now: Instant, doubts: bool) {
-        let flow = match self.link {
-            Link::Down { why: Why::Lost, .. } => Flow::Settling {
-                until: now.checked_add(SETTLES_FOR),
-            },
-            Link::Down {
-                why: Why::NotMade, ..
-            }
-            | Link::Up(_) => Flow::Idle,
-        };
         self.link = Link::Up(Up {
             since: now,
             last_write: now,
             answer: Answer::NotDue,
             announcement_due: self.delivery == Delivery::AtLeastOnce,
             taste_due: doubts,
-            flow,
+            flow: Flow::Idle,
         });
     }
 
     /// The connect failed; says how long until the next.
     pub(super) fn on_connect_failed(&mut self, now: Instant) -> Duration {
-        self.down(now, Why::NotMade)
+        let wait = self.backoff.next_wait();
+        self.down(now, wait)
     }
 
-    fn down(&mut self, now: Instant, why: Why) -> Duration {
-        let wait = self.backoff.next_wait();
+    fn down(&mut self, now: Instant, wait: Duration) -> Duration {
         self.link = Link::Down {
             retry_at: now.checked_add(wait),
             backlog_full_since: None,
-            why,
         };
         wait
     }
@@ -242,13 +215,11 @@ impl State {
     /// timeout has passed: then this counts as a failed connect, and the wait until the next is
     /// returned.
     pub(super) fn on_backlog_full(&mut self, now: Instant) -> Option<Duration> {
-        let (since, why) = match self.link {
+        let since = match self.link {
             Link::Down {
-                backlog_full_since,
-                why,
-                ..
-            } => (backlog_full_since.unwrap_or(now), why),
-            Link::Up(_) => (now, Why::NotMade),
+                backlog_full_since, ..
+            } => backlog_full_since.unwrap_or(now),
+            Link::Up(_) => now,
         };
         if has_come(since.checked_add(self.timing.connect_timeout), now) {
             return Some(self.on_connect_failed(now));
@@ -257,14 +228,12 @@ impl State {
         self.link = Link::Down {
             retry_at,
             backlog_full_since: Some(since),
-            why,
         };
         None
     }
 
     /// The kernel took something.
     pub(super) fn on_written(&mut self, now: Instant) {
-        self.note_progress(now);
         if let Link::Up(up) = &mut self.link {
             up.flow = if up.taste_due {
                 Flow::Tasting {
@@ -305,9 +274,6 @@ impl State {
 
     /// A receipt came. `covers` something new or not, and another answer `is_due` or not.
     pub(super) fn on_receipt(&mut self, now: Instant, covers: bool, is_due: bool) {
-        if covers {
-            self.note_progress(now);
-        }
         if let Link::Up(up) = &mut self.link {
             if up.answer != Answer::NotDue {
                 up.answer = if is_due {
@@ -316,21 +282,19 @@ impl State {
                     Answer::NotDue
                 };
             }
-            if let (Flow::Blocked { since, .. } | Flow::Refused { since }, true) =
-                (&mut up.flow, covers)
-            {
-                // Whoever gives receipts is alive.
+            if !covers {
+                return;
+            }
+            self.backoff.reset();
+            let mut waited = Duration::ZERO;
+            if let Flow::Blocked { since, .. } | Flow::Refused { since } = &mut up.flow {
+                waited = now.saturating_duration_since(*since);
+                // A peer that gives receipts is alive.
                 *since = now;
             }
-        }
-        if covers {
-            self.backoff.reset();
-        }
-        // It has caught up; or, where it is always asked for more, has not been slow for as long as
-        // it would be waited for.
-        let is_calm = || now.saturating_duration_since(self.slow_at) >= self.write_timeout();
-        if covers && (!is_due || is_calm()) {
-            self.timeouts = 0;
+            if waited <= self.timing.write_timeout {
+                self.timeouts = 0;
+            }
         }
     }
 
@@ -395,10 +359,9 @@ impl State {
     }
 
     /// The connection is given up, for its peer's slowness.
-    pub(super) fn on_timed_out(&mut self, now: Instant) {
+    pub(super) fn on_timed_out(&mut self) {
         if self.delivery == Delivery::AtLeastOnce {
             self.timeouts += 1;
-            self.slow_at = now;
         }
     }
 
@@ -409,7 +372,8 @@ impl State {
                 self.backoff.reset();
             }
         }
-        self.down(now, Why::Lost)
+        let wait = self.backoff.next_wait().max(AFTER_LOSS);
+        self.down(now, wait)
     }
 
     /// Whether somebody waits until the peer has read.
@@ -579,45 +543,34 @@ mod tests {
     }
 
     #[test]
-    fn only_a_connection_that_lived_for_a_second_makes_the_next_try_an_early_one() {
+    fn backoff_grows_on_every_loss_but_of_a_connection_that_lived_for_a_second() {
         let start = Instant::now();
         let mut state = up(start);
-        assert_eq!(state.on_lost(start + SECOND / 2), Duration::from_millis(10));
-        state.on_connected(start, false);
-        assert!(
-            state.on_lost(start + SECOND / 2) > Duration::from_millis(10),
-            "backoff grows on every loss"
-        );
-        state.on_connected(start, false);
-        assert_eq!(state.on_lost(start + SECOND), Duration::ZERO);
-        assert_eq!(
-            state.on_connect_failed(start + SECOND),
-            Duration::from_millis(10)
-        );
+        let mut lose = |lived| {
+            state.on_connected(start, false);
+            state.on_lost(start + lived)
+        };
+        let waits = [(); 4].map(|()| lose(SECOND / 2));
+        assert_eq!(waits[0], AFTER_LOSS);
+        assert!(waits[3] > 2 * AFTER_LOSS, "{waits:?}");
+        assert_eq!(lose(SECOND), AFTER_LOSS);
+        assert_eq!(state.on_connect_failed(start), Duration::from_millis(10));
     }
 
     #[test]
-    fn a_connection_made_at_once_after_a_loss_is_only_watched_for_a_moment() {
+    fn after_a_loss_a_dying_process_has_a_moment_to_close_its_listening_socket() {
         let start = Instant::now();
         let mut state = up(start);
+        assert_eq!(state.step(start, Pending::Due), WRITE, "at the start none");
+        let lost = start + SECOND;
+        assert_eq!(state.on_lost(lost), AFTER_LOSS);
         assert_eq!(
-            state.step(start, Pending::Due),
-            WRITE,
-            "the first one is trusted"
+            state.step(lost, Pending::Due),
+            Step::Wait(WakeOn::Nothing, Some(lost + AFTER_LOSS))
         );
-        assert_eq!(state.on_lost(start + SECOND), Duration::ZERO);
-        state.on_connected(start + SECOND, false);
-        let settled = start + SECOND + SETTLES_FOR;
-        assert_eq!(
-            state.step(start + SECOND, Pending::Due),
-            Step::Wait(WakeOn::Nothing, Some(settled))
-        );
-        assert_eq!(state.step(settled, Pending::Due), WRITE);
-        // Where a try has failed in between, the dying one is gone.
-        state.on_lost(settled);
-        state.on_connect_failed(settled);
-        state.on_connected(settled, false);
-        assert_eq!(state.step(settled, Pending::Due), WRITE);
+        assert_eq!(state.step(lost + AFTER_LOSS, Pending::Due), Step::Connect);
+        state.on_connected(lost + AFTER_LOSS, false);
+        assert_eq!(state.step(lost + AFTER_LOSS, Pending::Due), WRITE);
     }
 
     #[test]
@@ -793,12 +746,12 @@ mod tests {
             state.on_receipt(start, covers, false);
             state.on_lost(start)
         };
-        assert_eq!(wait_after(false), Duration::from_millis(10));
+        let waits = [(); 4].map(|()| wait_after(false));
         assert!(
-            wait_after(false) > Duration::from_millis(10),
+            waits[3] > 2 * AFTER_LOSS,
             "an answer that covers nothing proves nothing"
         );
-        assert_eq!(wait_after(true), Duration::ZERO);
+        assert_eq!(wait_after(true), AFTER_LOSS);
     }
 
     #[test]
@@ -943,7 +896,7 @@ mod tests {
                 match state.step(until, Pending::Due) {
                     Step::Wait(_, Some(at)) => until = at,
                     Step::TimeOut { after } => {
-                        state.on_timed_out(until);
+                        state.on_timed_out();
                         return after;
                     }
                     _ => state.on_blocked(until),
@@ -972,7 +925,7 @@ mod tests {
             ) {
                 state.on_blocked(start + 50 * SECOND);
             }
-            state.on_timed_out(start + 50 * SECOND);
+            state.on_timed_out();
             state.on_lost(start + 50 * SECOND);
         }
         let mut now = start + 60 * SECOND;
@@ -984,13 +937,9 @@ mod tests {
             state.on_receipt(now, true, true);
             assert_eq!(state.write_timeout(), 4 * SECOND);
         }
-        for _ in 0..4 {
-            assert_eq!(state.write_timeout(), 4 * SECOND);
-            state.on_written(now);
-            state.on_blocked(now);
-            now += SECOND;
-            state.on_receipt(now, true, true);
-        }
+        state.on_written(now);
+        state.on_blocked(now);
+        state.on_receipt(now + SECOND, true, true);
         assert_eq!(state.write_timeout(), SECOND);
     }
 

@@ -15,9 +15,11 @@ pub(super) struct Timing {
 /// succeeds too.
 pub(super) const PROVEN_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a connection that was made at once after a loss is only watched. A process that dies
-/// may lose its connections before its listening socket: a connect then still succeeds, and what is
-/// written goes down with it.
+/// The least wait after a loss. A process that dies may lose its connections before its listening
+/// socket: a connect at once would succeed, and what is written would go down with it.
+pub(super) const AFTER_LOSS: Duration = Duration::from_millis(20);
+
+/// How long a reader has to hang up on its taste.
 pub(super) const SETTLES_FOR: Duration = Duration::from_millis(20);
 
 /// How often a connect is tried while the reader's backlog is full: there is nothing to wait on.

@@ -322,7 +322,7 @@ impl<K: Kernel> Worker<K> {
                 return;
             }
         }
-        self.state.on_timed_out(self.kernel.now());
+        self.state.on_timed_out();
         // A peer that refused bytes has had its time to say how far it got.
         let cause = self
             .refused

@@ -684,7 +684,9 @@ fn a_reader_that_hangs_up_without_a_receipt_is_waited_for_longer_each_time() {
     let waits = Notes::new();
     let notes = waits.clone();
     let (writer, _) = writer_with(&place.socket(), |builder| {
-        let builder = keeping(builder).backoff_max(Duration::from_secs(1));
+        let builder = keeping(builder)
+            .backoff_min(Duration::from_millis(25))
+            .backoff_max(Duration::from_secs(1));
         builder.on_event(move |event| {
             if let WriterEvent::Lost { retry_in, .. } = event {
                 notes.add(*retry_in);
@@ -709,7 +711,7 @@ fn a_reader_that_hangs_up_without_a_receipt_is_waited_for_longer_each_time() {
     wait_until("it is confirmed", || confirmed(&writer) == 1);
     drop(peer);
     waits.wait_for_len(8);
-    assert_eq!(waits.all()[7], Duration::ZERO);
+    assert_eq!(waits.all()[7], Duration::from_millis(20));
     let _ = writer.shutdown(Duration::ZERO).unwrap();
     assert_balanced_by_receipts(&writer);
 }
@@ -724,8 +726,8 @@ fn a_connection_is_told_before_its_loss_even_when_the_peer_hangs_up_at_once() {
     });
     wait_until("it has connected often", || {
         // As soon as can be: the first question is to find nobody there.
-        (0..200).for_each(|_| raw.turn_away());
-        writer.metrics().connects > 3_000
+        (0..10).for_each(|_| raw.turn_away());
+        writer.metrics().connects > 100
     });
     let _ = writer.shutdown(Duration::ZERO).unwrap();
     let told = events.all();
