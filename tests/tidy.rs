@@ -26,11 +26,11 @@ const MAY_NAME: &[(&str, &str)] = &[
     ),
     (
         "writer",
-        "address backoff clock deadline error event message metrics num observer own_thread peer pool reentry sys frame",
+        "address backoff clock deadline error event message metrics num observer own_thread peer pool reentry sys wire",
     ),
     (
         "reader",
-        "activation address clock deadline error event frame metrics num observer own_thread peer pool reentry sys",
+        "activation address clock deadline error event metrics num observer own_thread peer pool reentry sys wire",
     ),
     // The system.
     ("sys", "activation address error peer"),
@@ -42,7 +42,6 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("backoff", ""),
     ("clock", ""),
     ("deadline", ""),
-    ("frame", ""),
     ("message", ""),
     ("metrics", "num"),
     ("num", ""),
@@ -51,6 +50,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("peer", ""),
     ("pool", ""),
     ("reentry", ""),
+    ("wire", ""),
 ];
 
 /// The machines: pure, so that they can be simulated. No I/O, no threads, no clock.
@@ -58,15 +58,15 @@ const PURE: &[&str] = &[
     "address.rs",
     "backoff.rs",
     "deadline.rs",
-    "frame.rs",
+    "wire/frame.rs",
+    "wire/receipt.rs",
     "message.rs",
     "writer/block.rs",
     "writer/flush.rs",
-    "writer/handed.rs",
     "writer/ledger.rs",
     "writer/limits.rs",
     "writer/step.rs",
-    "writer/attention.rs",
+    "writer/wake.rs",
     "writer/outbox.rs",
     "writer/queue/mod.rs",
     "writer/queue/room.rs",

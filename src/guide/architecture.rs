@@ -17,7 +17,7 @@
 //! | shells | `thread.rs`, and what it does in `worker.rs` and `receiving.rs`, with its view of the system in `kernel.rs`; `shared.rs`: the lock, and `waiting.rs` for what happens behind it; `lane.rs`: memory that two threads use without a lock, and `local.rs`: which one is the current thread's | `dispatcher.rs`: times and threads; `worker.rs`: a thread; `connection.rs` with `batch.rs`: a turn at a connection; `core.rs`: the lock; `callbacks.rs`; `vitals.rs`: how it is; `counters.rs` in both | only here the clock is read and anything blocks |
 //! | machines | `state.rs` with its words in `step.rs`, `link.rs` and `timing.rs`; `queue/`: `room.rs`, `lanes.rs`, `writing.rs`, with `block.rs` and `outbox.rs`; `ledger.rs`: what receipts say; `flush.rs`; `deferred_drop.rs`; values in `limits.rs`, `wake.rs` | `state.rs`, `decoder.rs`, `receipts.rs` | pure: bytes, counts and `now` come in, what is to be done comes out |
 //! | system | `sys/` | the same | descriptors and `io::Error`, no policy; the seam for other platforms |
-//! | leaves | `frame.rs`, `address.rs`, `backoff.rs`, `pool.rs`, `metrics.rs`, `peer.rs`, `event/` (`writer.rs`, `reader.rs`), `observer.rs`, `error.rs`, `message.rs`, `reentry.rs`, `deadline.rs`, `clock.rs`, `num.rs`, `own_thread.rs`: a thread with its fork guard | the same, and `activation.rs` | values |
+//! | leaves | `wire/` (`frame.rs`, `receipt.rs`), `address.rs`, `backoff.rs`, `pool.rs`, `metrics.rs`, `peer.rs`, `event/` (`writer.rs`, `reader.rs`), `observer.rs`, `error.rs`, `message.rs`, `reentry.rs`, `deadline.rs`, `clock.rs`, `num.rs`, `own_thread.rs`: a thread with its fork guard | the same, and `activation.rs` | values |
 //!
 //! # The writer
 //!
@@ -74,8 +74,8 @@
 //!
 //! # At least once
 //!
-//! Each connection begins with an empty frame, the question for a receipt, so that a reader that
-//! cannot store a batch knows from the first one on that it will come again. A block ends with such
+//! Each connection opens with an empty frame of its own kind (`80 00`), so that a reader that cannot
+//! store a batch knows from the first one on that it will come again. A block ends with such
 //! a question too, and stays in the outbox when the kernel has taken it, until a receipt covers it;
 //! small blocks that wait so are put together. After a loss all blocks are rewound, and go out
 //! again in order. The ledger keeps the books of one connection after the other: what was written,
@@ -117,7 +117,8 @@
 //!
 //! A peer that asks, with an empty frame, is told at the end of a batch how many of its messages
 //! were dealt with. That never blocks: what does not fit waits until there is room, and one number
-//! serves all requests before it.
+//! serves all requests before it. Before the reader hangs up on a message above its limit it says
+//! so in the last receipt, whose number is padded by a byte.
 //!
 //! Messages are slices of the read buffer, without a copy. Only one that is spread over two reads
 //! gets memory of its own, which grows with the bytes that came; the rest of a long one is read

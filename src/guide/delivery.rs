@@ -34,7 +34,7 @@
 //! | the handler needs longer for a batch than the write timeout | nothing | nothing | what had been sent, at each write timeout, as above | `a_handler_that_hangs_beyond_the_write_timeout_gets_each_message_once_and_each_connection_in_order`, `messages_for_a_handler_slower_than_the_write_timeout_are_confirmed_in_the_end`, `at_least_once_each_timeout_without_a_receipt_doubles_the_next` |
 //! | the reader reads, and knows no receipts | nothing | nothing, until the queue is full: then messages are refused, since none is ever confirmed; [`NoReceipt`](crate::WriterEvent::NoReceipt) tells | all that the queue holds, when the connection ends | `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
 //! | [`message`](crate::Handler::message) returns an error, or panics | that message | that message: it counts as dealt with | nothing | `an_error_or_a_panic_of_the_handler_repeats_nothing` |
-//! | [`batch_end`](crate::Handler::batch_end) returns an error, or panics | that batch ² | nothing | that batch, and what had been sent behind it | `a_batch_that_is_not_stored_costs_nothing_behind_it_though_receipts_are_asked_for`, `a_batch_comes_again_until_it_is_stored` |
+//! | [`batch_end`](crate::Handler::batch_end) returns an error, or panics | that batch | nothing | that batch, and what had been sent behind it | `a_batch_that_is_not_stored_costs_nothing_behind_it_though_receipts_are_asked_for`, `a_batch_comes_again_until_it_is_stored` |
 //! | the writer is stopped with [`shutdown`](crate::Writer::shutdown) | nothing, if it ends in time: the report says what was left | nothing, if it ends in time: what was left is not known to be handled | nothing | `what_was_left_at_the_end_is_counted_as_failed`, `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
 //! | the writer's process is killed | what it had not sent | what it had not sent; and what was not confirmed, if the reader fails as well | nothing | `a_killed_writer_has_sent_what_it_counted` |
 //! | the machine loses power | the writer's queue, and what the handler had not made durable | the writer's queue, and what the handler had not made durable | nothing | `both_ends_killed_at_once_keep_what_was_confirmed` |
@@ -45,10 +45,6 @@
 //! whatever but the writer's own timeout, also by planned stops: it is given up, counted
 //! as failed and told of as [`GivenUp`](crate::WriterEvent::GivenUp), lest it block the queue for
 //! ever. In practice that is one that is longer than the socket's buffer.
-//!
-//! ² From a writer with a [`keepalive`](crate::WriterBuilder::keepalive) that was silent before its
-//! first message also what lay in the socket's buffer: a connection that begins with an empty frame
-//! is taken for one of delivery at least once.
 //!
 //! Losing power is shown by killing both processes at once: what is in the memory of either is gone
 //! then too. Whether a file is on the disk is the handler's to see to, before `batch_end` returns:

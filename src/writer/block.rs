@@ -12,8 +12,8 @@ use std::mem;
 
 use bytes::Bytes;
 
-use crate::frame::{self, Parsed, Prefix};
 use crate::metrics::Tally;
+use crate::wire::frame::{self, Parsed, Prefix};
 
 /// Up to here small messages share a block. Writes of 128 to 256 KiB were the fastest, and a write
 /// carries several.

@@ -2,12 +2,10 @@
 //! dealt with. Pure: bytes come in. No I/O, no threads, no clock. A peer that says what cannot be
 //! is found out here.
 
-use integer_encoding::VarInt;
-
 use super::outbox::Taken;
 use crate::event::BadReceipt;
-use crate::frame::MAX_PREFIX_LEN;
 use crate::num::to_u64;
+use crate::wire::receipt::ReceiptDecoder;
 
 /// The books of one connection after the other.
 #[derive(Debug, Default)]
@@ -27,8 +25,7 @@ pub(super) struct Ledger {
     is_owed: bool,
     /// The peer has closed its sending side: no receipt will come.
     is_deaf: bool,
-    /// The beginning of a receipt.
-    begun: Vec<u8>,
+    receipts: ReceiptDecoder,
     before: Before,
     /// Connections that ended before the peer had read all that was written.
     lost_unread: u64,
@@ -98,15 +95,20 @@ impl Ledger {
         self.written.bytes += to_u64(len);
     }
 
-    /// An empty frame was sent by itself.
-    pub(super) fn on_asked(&mut self) {
+    /// An empty frame was sent by itself, the last `len` bytes of it now.
+    pub(super) fn on_asked(&mut self, len: usize) {
         self.on_written(
-            1,
+            len,
             &Taken {
                 asked_after: Some(0),
                 ..Taken::default()
             },
         );
+    }
+
+    /// The bytes that were written on the connection.
+    pub(super) fn written_len(&self) -> u64 {
+        self.written.bytes
     }
 
     /// The kernel holds at most that many bytes that the peer has not read. Says whether that is
@@ -144,17 +146,13 @@ impl Ledger {
         (self.handled - before, believed)
     }
 
-    fn believe(&mut self, bytes: &[u8]) -> Result<(), BadReceipt> {
-        for byte in bytes {
-            self.begun.push(*byte);
-            let Some((count, _)) = u64::decode_var(&self.begun) else {
-                // Ten bytes, or a last one, that are no number: more would not make it one.
-                if *byte < 0x80 || self.begun.len() >= MAX_PREFIX_LEN {
-                    return Err(BadReceipt::Invalid);
-                }
-                continue;
+    fn believe(&mut self, mut bytes: &[u8]) -> Result<(), BadReceipt> {
+        loop {
+            let next = self.receipts.next(&mut bytes);
+            let Some(receipt) = next.map_err(|_| BadReceipt::Invalid)? else {
+                return Ok(());
             };
-            self.begun.clear();
+            let count = receipt.count;
             let (written, handled) = (self.written.messages, self.handled);
             if count > written {
                 return Err(BadReceipt::TooHigh { count, written });
@@ -168,7 +166,6 @@ impl Ledger {
             self.handled = count;
             self.is_owed &= count < self.asked_after;
         }
-        Ok(())
     }
 
     /// The connection is over. Whether the peer `has_read` everything that was written is known

@@ -548,15 +548,15 @@ mod tests {
     }
 
     fn frame_len(stream: &[u8]) -> usize {
-        match crate::frame::parse_prefix(stream) {
-            crate::frame::Parsed::Length {
+        match crate::wire::frame::parse_prefix(stream) {
+            crate::wire::frame::Parsed::Length {
                 payload_len,
                 prefix_len,
             } => {
                 let len = usize::try_from(payload_len).unwrap() + prefix_len.get();
                 if len <= stream.len() { len } else { 0 }
             }
-            crate::frame::Parsed::Incomplete | crate::frame::Parsed::Invalid => 0,
+            crate::wire::frame::Parsed::Incomplete | crate::wire::frame::Parsed::Invalid => 0,
         }
     }
 

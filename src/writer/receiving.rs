@@ -5,9 +5,11 @@ use std::io::IoSlice;
 
 use super::block::EMPTY_FRAME;
 use super::kernel::{Kernel, Socket};
+use super::outbox::Taken;
 use super::worker::{Worker, is_reset};
 use crate::event::{BadReceipt, LostCause};
 use crate::sys::{Received, Sent};
+use crate::wire::frame::AT_LEAST_ONCE;
 
 /// How much of the receipts is read at a time: they are a few bytes each.
 const RECEIPTS_SIZE: usize = 256;
@@ -17,13 +19,25 @@ const RECEIPTS_SIZE: usize = 256;
 const MOST_READS: usize = 64;
 
 impl<K: Kernel> Worker<K> {
-    /// Before the first message: a reader that cannot store a batch must know by then whether it
-    /// will come again.
+    /// Opens the connection: a reader that cannot store a batch must know by then whether it will
+    /// come again. It is also the first question for a receipt.
     pub(super) fn announce(&mut self) {
-        match self.ask() {
-            Some(Sent::Blocked) => self.state.on_blocked(self.kernel.now()),
-            Some(Sent::NoMemory) => self.state.on_no_memory(self.kernel.now()),
-            Some(Sent::Some(_)) | None => {}
+        let now = self.kernel.now();
+        self.state.on_kept_alive(now);
+        // Nothing is written before it, so that what is missing of it follows from that.
+        let opened = self.shared.inner.lock().ledger.written_len();
+        let opened = usize::try_from(opened).unwrap_or(usize::MAX);
+        let missing = AT_LEAST_ONCE.get(opened..).unwrap_or_default();
+        match self.send(missing) {
+            Some(Sent::Some(len)) if len < missing.len() => {
+                self.state.on_opening_begun();
+                let ledger = &mut self.shared.inner.lock().ledger;
+                ledger.on_written(len, &Taken::default());
+            }
+            Some(Sent::Some(len)) => self.asked(len),
+            Some(Sent::Blocked) => self.state.on_blocked(now),
+            Some(Sent::NoMemory) => self.state.on_no_memory(now),
+            None => {}
         }
     }
 
@@ -31,25 +45,27 @@ impl<K: Kernel> Worker<K> {
         let now = self.kernel.now();
         self.state.on_kept_alive(now);
         // A full socket has no need of it.
-        let _ = self.ask();
+        if let Some(Sent::Some(len)) = self.send(EMPTY_FRAME) {
+            self.asked(len);
+        }
     }
 
-    /// Sends an empty frame by itself, between two frames. `None` when the peer takes nothing any
+    /// Sends `bytes` by themselves, between two frames. `None` when the peer takes nothing any
     /// more.
-    fn ask(&mut self) -> Option<Sent> {
-        match self.stream.as_ref()?.send(&[IoSlice::new(EMPTY_FRAME)]) {
-            Ok(sent) => {
-                if let Sent::Some(_) = sent {
-                    self.state.on_asked(self.kernel.now());
-                    self.shared.inner.lock().ledger.on_asked();
-                }
-                Some(sent)
-            }
+    fn send(&mut self, bytes: &[u8]) -> Option<Sent> {
+        match self.stream.as_ref()?.send(&[IoSlice::new(bytes)]) {
+            Ok(sent) => Some(sent),
             Err(error) => {
                 self.refused(error);
                 None
             }
         }
+    }
+
+    /// An empty frame went out, the last `len` bytes of it now.
+    fn asked(&mut self, len: usize) {
+        self.state.on_asked(self.kernel.now());
+        self.shared.inner.lock().ledger.on_asked(len);
     }
 
     /// Takes the receipts that are there.

@@ -178,7 +178,11 @@ impl State {
             .keepalive
             .and_then(|interval| up.last_write.checked_add(interval));
         if has_come(next, now) {
-            Step::KeepAlive
+            if up.announcement_due {
+                Step::Announce
+            } else {
+                Step::KeepAlive
+            }
         } else {
             wait(WakeOn::Message, next)
         }
@@ -255,6 +259,16 @@ impl State {
     pub(super) fn on_kept_alive(&mut self, now: Instant) {
         if let Link::Up(up) = &mut self.link {
             up.last_write = now;
+        }
+    }
+
+    /// The first part of the opening went out.
+    pub(super) fn on_opening_begun(&mut self) {
+        if let Link::Up(up) = &mut self.link {
+            if matches!(up.flow, Flow::Blocked { .. }) {
+                // The kernel takes bytes again.
+                up.flow = Flow::Idle;
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::deadline::Deadline;
 pub(super) enum Step {
     Connect,
     Write(Portion),
-    /// Sends an empty frame, so that the reader knows from the start that it is to give receipts.
+    /// Opens the connection with the padded empty frame of one that delivers at least once.
     Announce,
     /// Sends an empty frame.
     KeepAlive,

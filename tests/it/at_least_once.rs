@@ -73,22 +73,36 @@ fn finish_with_left(writer: &Writer, left: u64) {
 // With a peer that answers.
 
 #[test]
-fn each_connection_begins_with_a_question_so_that_no_batch_is_handled_before_one() {
+fn each_connection_opens_with_the_word_that_it_delivers_at_least_once() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, _) = keeping_writer(&place);
     writer.try_send("x").unwrap();
     for is_last in [false, true] {
         let mut stream = raw.accept();
-        let mut begin = [0; 3];
+        let mut begin = [0; 4];
         stream.read_exact(&mut begin).unwrap();
-        assert_eq!(&begin, b"\0\x01x");
+        assert_eq!(&begin, b"\x80\0\x01x");
         if is_last {
             stream.write_all(&[1]).unwrap();
             wait_for_confirmed(&writer, 1);
         }
     }
     finish_with_receipts(&writer);
+}
+
+#[test]
+fn a_connection_opens_so_also_when_a_keepalive_comes_before_its_first_message() {
+    let place = Place::new();
+    let raw = RawReader::bind(&place.socket());
+    let (writer, _) = writer_with(&place.socket(), |builder| {
+        keeping(builder).keepalive(Duration::from_millis(1))
+    });
+    let mut stream = raw.accept();
+    let mut begin = [0; 4];
+    stream.read_exact(&mut begin).unwrap();
+    assert_eq!(&begin, b"\x80\0\0\0");
+    let _ = writer.shutdown(PATIENCE).unwrap();
 }
 
 #[test]

@@ -495,6 +495,34 @@ fn a_question_that_nothing_was_sent_before_does_not_promise_to_send_again() {
     });
 }
 
+#[test]
+fn only_behind_the_opening_of_delivery_at_least_once_a_failed_batch_ends_all() {
+    for (opening, follows) in [
+        (&[0x80, 0x00][..], false),
+        (&[0x00], true),
+        (&[0x80, 0x80, 0x00], true),
+        (&[0x00, 0x80, 0x00], true),
+    ] {
+        let place = Place::new();
+        let there = FailingOnce::start(&place);
+        let mut stream = connect(&place.socket());
+        stream
+            .write_all(&[opening, &frame(b"fail")].concat())
+            .unwrap();
+        there.at_gate.wait_for_len(1);
+        stream.write_all(&frame(b"what follows")).unwrap();
+        there.gate.open();
+        there.events.wait_for("NotStored");
+        let stored = there.stored.all();
+        assert_eq!(
+            stored.contains(&b"what follows".to_vec()),
+            follows,
+            "{opening:?}"
+        );
+        let _ = there.reader.shutdown(PATIENCE).unwrap();
+    }
+}
+
 /// A connection that asks again and again and reads no answer, until there is no room for more, and
 /// then sends what cannot be stored.
 fn ask_and_read_nothing(place: &Place, there: &FailingOnce) -> UnixStream {

@@ -10,10 +10,10 @@ use super::super::limits::Refusal;
 use super::super::wake::WakeOn;
 use super::Queue;
 use super::writing::WRITE_SIZE;
-use crate::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
 use crate::metrics::Tally;
 use crate::num::to_u64;
 use crate::sys::asymmetric_fence;
+use crate::wire::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
 
 /// From this length on a lane's content becomes a block as it is; below, a copy costs less than a
 /// block.

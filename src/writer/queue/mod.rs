@@ -888,7 +888,7 @@ mod tests {
             let mut received = Vec::new();
             for stream in before {
                 let mut rest = &stream[..];
-                while let crate::frame::Parsed::Length { payload_len, prefix_len } = crate::frame::parse_prefix(rest) {
+                while let crate::wire::frame::Parsed::Length { payload_len, prefix_len } = crate::wire::frame::parse_prefix(rest) {
                     let end = prefix_len.get() + usize::try_from(payload_len).unwrap();
                     let Some(frame) = rest.get(..end) else { break };
                     received.push((frame[end - 3], u16::from_be_bytes([frame[end - 2], frame[end - 1]])));

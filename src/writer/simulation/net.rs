@@ -14,12 +14,12 @@ use super::super::outbox::Delivery;
 use super::history::{Answers, Lie, Setting};
 use crate::address::Address;
 use crate::deadline::has_come;
-use crate::frame::{self, Parsed};
 use crate::metrics::Tally;
 use crate::num::to_u64;
 use crate::peer::Credentials;
 use crate::reader::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 use crate::sys::{self, Readiness, Received, Sent, Waker, Wanted};
+use crate::wire::frame::{self, AT_LEAST_ONCE, Parsed};
 
 /// What has become of a message that was accepted.
 #[derive(Clone, Copy, Debug)]
@@ -206,6 +206,13 @@ impl Connection {
         }
     }
 
+    /// The kernel has a part of a message: what it has is more than a part of the opening.
+    fn is_in_message(&self, setting: Setting) -> bool {
+        let is_in_opening = setting.delivery == Delivery::AtLeastOnce
+            && self.taken_len < to_u64(AT_LEAST_ONCE.len());
+        !self.half.is_empty() && !is_in_opening
+    }
+
     /// The reader is gone from it.
     fn close(&mut self) {
         self.was_reset = !self.to_reader.is_empty();
@@ -346,7 +353,7 @@ impl Net {
     /// connection, and they are not being written.
     fn loose_from(&self) -> usize {
         let begun = self.connection.as_ref().map_or(0, |connection| {
-            connection.unsettled.len() + usize::from(!connection.half.is_empty())
+            connection.unsettled.len() + usize::from(connection.is_in_message(self.setting))
         });
         let written = self
             .writing_to
@@ -720,13 +727,17 @@ impl Net {
             };
             at = start + len;
             if len == 0 {
-                let is_first = connection.taken_len == to_u64(half_len) && start == 1;
-                let is_allowed = self.setting.delivery == Delivery::AtLeastOnce
-                    || self.setting.timing.keepalive.is_some();
-                assert!(
-                    !is_first || is_allowed,
-                    "the reader will think that messages come again"
+                let is_first = connection.taken_len + to_u64(at)
+                    == to_u64(half_len) + to_u64(prefix_len.get());
+                let is_opening = prefix_len.get() == AT_LEAST_ONCE.len();
+                let keeps = self.setting.delivery == Delivery::AtLeastOnce;
+                assert_eq!(
+                    is_opening,
+                    is_first && keeps,
+                    "the opening is the first frame, at least once, and stands nowhere else"
                 );
+                let is_allowed = keeps || self.setting.timing.keepalive.is_some();
+                assert!(!is_first || is_allowed, "there is nothing to ask about yet");
                 connection.asked = connection.written;
             } else {
                 let number = number_of(bytes);
@@ -859,7 +870,7 @@ impl Net {
         self.refused_at = None;
         let begun = self.live.get(connection.unsettled.len()).copied();
         self.ended = Some(Ended {
-            cut: begun.filter(|_| !connection.half.is_empty()),
+            cut: begun.filter(|_| connection.is_in_message(self.setting)),
             is_taste: matches!(
                 frame::parse_prefix(&connection.half),
                 Parsed::Length { prefix_len, .. } if prefix_len.get() == connection.half.len()
