@@ -74,8 +74,8 @@
 //!
 //! # At least once
 //!
-//! Each connection opens with an empty frame of its own kind (`80 00`), so that a reader that cannot
-//! store a batch knows from the first one on that it will come again. A block ends with such
+//! Each connection opens with an empty frame of its own kind (`80 00`), so that a reader that
+//! cannot store a batch knows from the first one on that it will come again. A block ends with such
 //! a question too, and stays in the outbox when the kernel has taken it, until a receipt covers it;
 //! small blocks that wait so are put together. After a loss all blocks are rewound, and go out
 //! again in order. The ledger keeps the books of one connection after the other: what was written,
@@ -83,11 +83,9 @@
 //! the ledger, and sleeps until either has changed.
 //!
 //! When a peer takes no more bytes and owes a receipt, the thread listens on for its last words
-//! before it gives the connection up. After a connection that its peer ended without any
-//! receipt, the messages of the first block get a question each, and the first goes out by its
-//! length alone, a taste: three peers in a row that read just that and hang up will not have that
-//! message. Which message a full buffer happens to cut means nothing: the same bytes go out again,
-//! and are cut at the same place.
+//! before it gives the connection up. A connection that
+//! ends in the middle of a message makes that message suspect, and the next connection probes it:
+//! see `outbox.rs`.
 //!
 //! # How it is proved
 //!

@@ -26,10 +26,10 @@
 //!
 //! | event | at most once: lost | at least once: lost | at least once: repeated | shown by the tests |
 //! | --- | --- | --- | --- | --- |
-//! | the reader is stopped with [`shutdown`](crate::Reader::shutdown) | nothing (Linux) ¹ | nothing | up to 128 KiB of messages, if the writer is in the middle of a write; else nothing | `a_reader_stopped_as_planned_thirty_times_loses_nothing_and_repeats_nothing`, `a_planned_stop_of_the_reader_repeats_nothing`, `a_planned_stop_of_a_reader_that_falls_behind_repeats_no_more_than_a_block` |
-//! | the reader closes a connection for its silence | nothing (Linux) ¹ | nothing | nothing | `connections_closed_for_silence_cost_nothing` |
+//! | the reader is stopped with [`shutdown`](crate::Reader::shutdown) | nothing (Linux) | nothing | up to 128 KiB of messages, if the writer is in the middle of a write; else nothing | `a_reader_stopped_as_planned_thirty_times_loses_nothing_and_repeats_nothing`, `a_planned_stop_of_the_reader_repeats_nothing`, `a_planned_stop_of_a_reader_that_falls_behind_repeats_no_more_than_a_block` |
+//! | the reader closes a connection for its silence | nothing (Linux) | nothing | nothing | `connections_closed_for_silence_cost_nothing` |
 //! | the reader is away | nothing, until the queue is full: then messages are refused | nothing, until the queue is full: then messages are refused | nothing | `while_the_reader_is_away_what_fits_is_kept_and_the_rest_is_refused_and_counted`, `a_shutdown_while_the_reader_is_away_reconnects_and_drains` |
-//! | the reader is killed, or crashes | what lay in its socket's buffer, and what it had read and not handled ¹ | nothing | what was handled and not confirmed | `a_reader_killed_ten_times_costs_no_more_than_was_on_its_way_to_the_handler_at_most_once`, `a_reader_killed_thirty_times_loses_nothing_at_least_once`, `a_writer_whose_peer_died_with_bytes_unread_says_so` |
+//! | the reader is killed, or crashes | what lay in its socket's buffer, and what it had read and not handled | nothing | what was handled and not confirmed | `a_reader_killed_ten_times_costs_no_more_than_was_on_its_way_to_the_handler_at_most_once`, `a_reader_killed_thirty_times_loses_nothing_at_least_once`, `a_writer_whose_peer_died_with_bytes_unread_says_so` |
 //! | the reader hangs, and reads nothing | nothing, until the queue is full | nothing, until the queue is full | what had been sent, at each write timeout: 1 s unless set, then 2, 4, and so on to 64 s | `a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout`, `a_peer_that_never_reads_costs_bounded_memory_and_no_time`, `at_least_once_each_timeout_without_a_receipt_doubles_the_next` |
 //! | the handler needs longer for a batch than the write timeout | nothing | nothing | what had been sent, at each write timeout, as above | `a_handler_that_hangs_beyond_the_write_timeout_gets_each_message_once_and_each_connection_in_order`, `messages_for_a_handler_slower_than_the_write_timeout_are_confirmed_in_the_end`, `at_least_once_each_timeout_without_a_receipt_doubles_the_next` |
 //! | the reader reads, and knows no receipts | nothing | nothing, until the queue is full: then messages are refused, since none is ever confirmed; [`NoReceipt`](crate::WriterEvent::NoReceipt) tells | all that the queue holds, when the connection ends | `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
@@ -38,13 +38,8 @@
 //! | the writer is stopped with [`shutdown`](crate::Writer::shutdown) | nothing, if it ends in time: the report says what was left | nothing, if it ends in time: what was left is not known to be handled | nothing | `what_was_left_at_the_end_is_counted_as_failed`, `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
 //! | the writer's process is killed | what it had not sent | what it had not sent; and what was not confirmed, if the reader fails as well | nothing | `a_killed_writer_has_sent_what_it_counted` |
 //! | the machine loses power | the writer's queue, and what the handler had not made durable | the writer's queue, and what the handler had not made durable | nothing | `both_ends_killed_at_once_keep_what_was_confirmed` |
-//! | a message is too long for the reader, which hangs up on it | what lay in its socket's buffer ¹ | that message, once three connections in a row have ended at it | what had been sent with it | `a_small_message_that_the_reader_refuses_for_ever_is_given_up_also_behind_others`, `a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connections`, `a_message_that_three_planned_stops_cut_is_given_up_at_most_once`, `a_message_that_planned_stops_cut_again_and_again_is_kept` |
+//! | a message is too long for the reader, which hangs up on it | that message, and what lay in its socket's buffer | that message | what had been sent with it | `a_small_message_that_the_reader_refuses_for_ever_is_given_up_also_behind_others`, `a_message_that_the_reader_refuses_is_given_up_after_three_probes`, `a_reader_that_was_asked_says_which_message_it_refuses`, `planned_stops_that_cut_a_message_again_and_again_do_not_count_against_it`, `a_message_that_planned_stops_cut_again_and_again_is_kept` |
 //! | the reader's receipt cannot be true | nothing; receipts are asked for only by `flush` and `shutdown` at the level `Handled`, and by `keepalive` | nothing | what was not confirmed before | `a_receipt_that_cannot_be_true_ends_the_connection_and_nothing_is_sent_twice_at_most_once`, `a_receipt_that_cannot_be_true_ends_the_connection_and_the_rest_is_sent_again` |
-//!
-//! ¹ And, at most once, a message in the middle of which three connections in a row have ended, by
-//! whatever but the writer's own timeout, also by planned stops: it is given up, counted
-//! as failed and told of as [`GivenUp`](crate::WriterEvent::GivenUp), lest it block the queue for
-//! ever. In practice that is one that is longer than the socket's buffer.
 //!
 //! Losing power is shown by killing both processes at once: what is in the memory of either is gone
 //! then too. Whether a file is on the disk is the handler's to see to, before `batch_end` returns:
@@ -193,12 +188,15 @@
 //! `batch_end` that waits for the disk does so for each. It is up to 1 MiB, or one message. Whether
 //! batches fail is told by the reader's events: the writer only sees that its connection ended.
 //!
-//! The reader hangs up on a message that is too long for it. So that one such message does not
-//! block the queue for ever, a connection that follows one without any receipt begins with a taste:
-//! the length of the first message, and nothing more for 20 ms. If three in a row read just that
-//! and hang up, the message is given up; one that ended later in it, also by a planned stop, says
-//! nothing against it. A reader that ends in those 20 ms three times in a row, and each time is the
-//! same process or one behind the same socket of systemd's, looks the same.
+//! The reader hangs up on a message that is too long for it. Where the writer has asked for a
+//! receipt on that connection, as it does with `AtLeastOnce`, the reader's last receipt names the
+//! message, and the writer gives it up: it counts as failed, and is told of as
+//! [`GivenUp`](crate::WriterEvent::GivenUp). Of a reader that was not asked, or that knows no such
+//! receipts, a message is suspected when a connection ends in the middle of it. The next connection
+//! sends its length alone, and the rest 100 ms later. A message is given up when three connections
+//! in a row end just behind its length. Any other ending does not count, so that stops and crashes
+//! which happen to cut a long message cost nothing. A reader of yours that gives receipts and has a
+//! limit should name what it refuses: a short message is in its buffer as a whole, and never cut.
 //!
 //! A handler that needs longer for a batch than the write timeout lets the socket fill up, so that
 //! the connection is given up and what it had not confirmed is sent again. Each time the next

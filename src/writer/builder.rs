@@ -285,7 +285,6 @@ impl WriterBuilder {
             observer: self.observer,
             options,
             stream: None,
-            reader: None,
             was_reset: false,
             unused: Unused::default(),
             refused: None,

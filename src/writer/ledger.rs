@@ -26,6 +26,8 @@ pub(super) struct Ledger {
     /// The peer has closed its sending side: no receipt will come.
     is_deaf: bool,
     receipts: ReceiptDecoder,
+    /// The reader has said that it refuses the message behind those.
+    refuses_next: bool,
     before: Before,
     /// Connections that ended before the peer had read all that was written.
     lost_unread: u64,
@@ -95,22 +97,6 @@ impl Ledger {
         self.written.bytes += to_u64(len);
     }
 
-    /// An empty frame was sent by itself, the last `len` bytes of it now.
-    pub(super) fn on_asked(&mut self, len: usize) {
-        self.on_written(
-            len,
-            &Taken {
-                asked_after: Some(0),
-                ..Taken::default()
-            },
-        );
-    }
-
-    /// The bytes that were written on the connection.
-    pub(super) fn written_len(&self) -> u64 {
-        self.written.bytes
-    }
-
     /// The kernel holds at most that many bytes that the peer has not read. Says whether that is
     /// news.
     pub(super) fn on_unread(&mut self, len: u64) -> bool {
@@ -126,6 +112,11 @@ impl Ledger {
     /// Whether messages were written that no receipt covers.
     pub(super) fn has_unhandled(&self) -> bool {
         self.handled < self.written.messages
+    }
+
+    /// Whether the reader has said that it refuses the message behind those that it has dealt with.
+    pub(super) fn is_next_refused(&self) -> bool {
+        self.refuses_next
     }
 
     /// No receipt will come any more.
@@ -164,6 +155,7 @@ impl Ledger {
                 });
             }
             self.handled = count;
+            self.refuses_next = receipt.refuses_next;
             self.is_owed &= count < self.asked_after;
         }
     }

@@ -21,10 +21,6 @@ pub(super) struct Up {
     pub(super) since: Instant,
     pub(super) last_write: Instant,
     pub(super) answer: Answer,
-    /// The reader has yet to be told that it is to give receipts.
-    pub(super) announcement_due: bool,
-    /// The first write is to be a taste.
-    pub(super) taste_due: bool,
     pub(super) flow: Flow,
 }
 
@@ -40,10 +36,8 @@ pub(super) enum Answer {
 /// What the connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
-    /// To be sure that its reader does not hang up on the taste that it got.
-    Settling { until: Deadline },
-    /// The reader to read its taste.
-    Tasting { until: Deadline },
+    /// The reader to hang up on a probe, if it refuses the message.
+    Probing { until: Deadline },
     /// Room in the kernel, `since` then; without a sign of it, look again at `look_at`.
     Blocked {
         since: Instant,

@@ -151,7 +151,7 @@ impl Inner {
             .map_or_else(|| self.queue.fronts(), |end| end.fronts);
         let verdict = flush.look(fronts, &self.ledger, &mut self.told);
         if flush.take_question() {
-            self.queue.ask();
+            self.queue.request_ack();
         }
         verdict
     }

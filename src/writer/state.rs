@@ -10,11 +10,11 @@
 use std::time::{Duration, Instant};
 
 use super::link::{Answer, Flow, Link, Room, Up};
-use super::outbox::{Delivery, Portion};
+use super::outbox::Delivery;
 use super::step::{Pending, Step};
 use super::timing::{
-    AFTER_LOSS, FULL_BACKLOG_PACE, FULL_SOCKET_PACE, MOST_DOUBLINGS, NO_MEMORY_PACE, PROVEN_AFTER,
-    READ_PACE, SETTLES_FOR, Timing,
+    AFTER_LOSS, FULL_BACKLOG_PACE, FULL_SOCKET_PACE, MOST_DOUBLINGS, NO_MEMORY_PACE, PROBE_TIME,
+    PROVEN_AFTER, READ_PACE, Timing,
 };
 use super::wake::WakeOn;
 use crate::backoff::Backoff;
@@ -83,7 +83,7 @@ impl State {
                 let Step::Wait(what, until) = step else {
                     return step;
                 };
-                let look = if self.looks_at_reads() {
+                let look = if self.watches_reads {
                     now.checked_add(READ_PACE)
                 } else {
                     None
@@ -109,15 +109,6 @@ impl State {
             return Step::TellSilence;
         }
         let wait = |what, until| Step::Wait(what, earlier(until, is_silent_at));
-        let write = if up.announcement_due {
-            Step::Announce
-        } else {
-            Step::Write(if up.taste_due {
-                Portion::Taste
-            } else {
-                Portion::All
-            })
-        };
         match up.flow {
             Flow::Refused { since } => {
                 let after = self.write_timeout();
@@ -128,7 +119,7 @@ impl State {
                     wait(WakeOn::Nothing, end)
                 };
             }
-            Flow::Settling { until } | Flow::Tasting { until } if !has_come(until, now) => {
+            Flow::Probing { until } if !has_come(until, now) => {
                 return wait(WakeOn::Nothing, until);
             }
             Flow::Blocked {
@@ -144,7 +135,7 @@ impl State {
                 };
                 // A last look comes before the end.
                 return if has_come(look_at, now) {
-                    write
+                    Step::Write
                 } else if has_come(end, now) {
                     Step::TimeOut { after }
                 } else {
@@ -157,20 +148,16 @@ impl State {
                     Phase::Draining { .. } => pending.is_unwritten(),
                 };
                 return if is_worth_it {
-                    write
+                    Step::Write
                 } else {
                     wait(WakeOn::FullBlock, until)
                 };
             }
             // What it was blocked for was dropped to make room.
-            Flow::Blocked { .. }
-            | Flow::Settling { .. }
-            | Flow::Tasting { .. }
-            | Flow::Lingering { .. }
-            | Flow::Idle => {}
+            Flow::Blocked { .. } | Flow::Probing { .. } | Flow::Lingering { .. } | Flow::Idle => {}
         }
         if pending.is_unwritten() {
-            return write;
+            return Step::Write;
         }
         up.flow = Flow::Idle;
         let next = self
@@ -178,25 +165,18 @@ impl State {
             .keepalive
             .and_then(|interval| up.last_write.checked_add(interval));
         if has_come(next, now) {
-            if up.announcement_due {
-                Step::Announce
-            } else {
-                Step::KeepAlive
-            }
+            Step::KeepAlive
         } else {
             wait(WakeOn::Message, next)
         }
     }
 
-    /// There is a connection. Where one `doubts` whether the reader will have the first message, it
-    /// gets a taste of it.
-    pub(super) fn on_connected(&mut self, now: Instant, doubts: bool) {
+    /// There is a connection.
+    pub(super) fn on_connected(&mut self, now: Instant) {
         self.link = Link::Up(Up {
             since: now,
             last_write: now,
             answer: Answer::NotDue,
-            announcement_due: self.delivery == Delivery::AtLeastOnce,
-            taste_due: doubts,
             flow: Flow::Idle,
         });
     }
@@ -236,12 +216,12 @@ impl State {
         None
     }
 
-    /// The kernel took something.
-    pub(super) fn on_written(&mut self, now: Instant) {
+    /// The kernel took something, and the last of it `is_probe` or not.
+    pub(super) fn on_written(&mut self, now: Instant, is_probe: bool) {
         if let Link::Up(up) = &mut self.link {
-            up.flow = if up.taste_due {
-                Flow::Tasting {
-                    until: now.checked_add(self.timing.write_timeout),
+            up.flow = if is_probe {
+                Flow::Probing {
+                    until: now.checked_add(PROBE_TIME),
                 }
             } else if self.timing.linger.is_zero() {
                 Flow::Idle
@@ -250,36 +230,13 @@ impl State {
                     until: now.checked_add(self.timing.linger),
                 }
             };
-            up.taste_due = false;
             up.last_write = now;
         }
     }
 
-    /// An empty frame went out, to keep the connection alive.
-    pub(super) fn on_kept_alive(&mut self, now: Instant) {
-        if let Link::Up(up) = &mut self.link {
-            up.last_write = now;
-        }
-    }
-
-    /// The first part of the opening went out.
-    pub(super) fn on_opening_begun(&mut self) {
-        if let Link::Up(up) = &mut self.link {
-            if matches!(up.flow, Flow::Blocked { .. }) {
-                // The kernel takes bytes again.
-                up.flow = Flow::Idle;
-            }
-        }
-    }
-
-    /// A question for a receipt went out.
-    pub(super) fn on_asked(&mut self, now: Instant) {
+    /// A request for a receipt went out.
+    pub(super) fn on_ack_requested(&mut self, now: Instant) {
         if let (Link::Up(up), Delivery::AtLeastOnce) = (&mut self.link, self.delivery) {
-            up.announcement_due = false;
-            if matches!(up.flow, Flow::Blocked { .. }) {
-                // The kernel takes bytes again.
-                up.flow = Flow::Idle;
-            }
             if up.answer == Answer::NotDue {
                 up.answer = Answer::DueSince(now);
             }
@@ -327,8 +284,7 @@ impl State {
         if let Link::Up(up) = &mut self.link {
             let since = match up.flow {
                 Flow::Blocked { since, .. } => since,
-                Flow::Settling { .. }
-                | Flow::Tasting { .. }
+                Flow::Probing { .. }
                 | Flow::Lingering { .. }
                 | Flow::Idle
                 | Flow::Refused { .. } => now,
@@ -390,33 +346,13 @@ impl State {
         self.down(now, wait)
     }
 
-    /// Whether somebody waits until the peer has read.
+    /// Whether a call waits until the peer has read.
     pub(super) fn watch_reads(&mut self, watches: bool) {
         self.watches_reads = watches;
     }
 
-    /// Whether it matters how much the peer has read.
-    pub(super) fn looks_at_reads(&self) -> bool {
+    pub(super) fn watches_reads(&self) -> bool {
         self.watches_reads
-            || matches!(
-                self.link,
-                Link::Up(Up {
-                    flow: Flow::Tasting { .. },
-                    ..
-                })
-            )
-    }
-
-    /// The reader has read its taste, or nobody can tell. If it does not want the message it hangs
-    /// up now.
-    pub(super) fn on_taste_read(&mut self, now: Instant) {
-        if let Link::Up(up) = &mut self.link {
-            if matches!(up.flow, Flow::Tasting { .. }) {
-                up.flow = Flow::Settling {
-                    until: now.checked_add(SETTLES_FOR),
-                };
-            }
-        }
     }
 
     /// Ends once nothing is pending, at the latest at `deadline`. A second call can only bring the
@@ -456,8 +392,6 @@ mod tests {
         keepalive: None,
     };
 
-    const WRITE: Step = Step::Write(Portion::All);
-
     fn state(start: Instant) -> State {
         state_with(start, TIMING, Delivery::AtMostOnce)
     }
@@ -473,7 +407,7 @@ mod tests {
 
     fn up(start: Instant) -> State {
         let mut state = state(start);
-        state.on_connected(start, false);
+        state.on_connected(start);
         state
     }
 
@@ -522,7 +456,7 @@ mod tests {
         ] {
             let words = steps.map(|step| match step {
                 Step::Connect => "connect",
-                Step::Write(_) => "write",
+                Step::Write => "write",
                 Step::Wait(WakeOn::Nothing, Some(_)) => "wait until retry",
                 Step::Wait(WakeOn::Message, None) => "wait for a message",
                 Step::Wait(WakeOn::Message, Some(at)) if at == drained => "wait until the deadline",
@@ -561,7 +495,7 @@ mod tests {
         let start = Instant::now();
         let mut state = up(start);
         let mut lose = |lived| {
-            state.on_connected(start, false);
+            state.on_connected(start);
             state.on_lost(start + lived)
         };
         let waits = [(); 4].map(|()| lose(SECOND / 2));
@@ -575,7 +509,11 @@ mod tests {
     fn after_a_loss_a_dying_process_has_a_moment_to_close_its_listening_socket() {
         let start = Instant::now();
         let mut state = up(start);
-        assert_eq!(state.step(start, Pending::Due), WRITE, "at the start none");
+        assert_eq!(
+            state.step(start, Pending::Due),
+            Step::Write,
+            "at the start none"
+        );
         let lost = start + SECOND;
         assert_eq!(state.on_lost(lost), AFTER_LOSS);
         assert_eq!(
@@ -583,8 +521,8 @@ mod tests {
             Step::Wait(WakeOn::Nothing, Some(lost + AFTER_LOSS))
         );
         assert_eq!(state.step(lost + AFTER_LOSS, Pending::Due), Step::Connect);
-        state.on_connected(lost + AFTER_LOSS, false);
-        assert_eq!(state.step(lost + AFTER_LOSS, Pending::Due), WRITE);
+        state.on_connected(lost + AFTER_LOSS);
+        assert_eq!(state.step(lost + AFTER_LOSS, Pending::Due), Step::Write);
     }
 
     #[test]
@@ -598,15 +536,15 @@ mod tests {
             room(start + FULL_SOCKET_PACE)
         );
         state.on_room(start + SECOND / 2);
-        assert_eq!(state.step(start + SECOND / 2, Pending::Due), WRITE);
+        assert_eq!(state.step(start + SECOND / 2, Pending::Due), Step::Write);
         // The socket said there was room, and then took nothing: no reason to wait longer.
         let late = start + SECOND * 99 / 100;
         state.on_blocked(late);
         assert_eq!(state.step(late, Pending::Due), room(start + SECOND));
-        state.on_written(late);
+        state.on_written(late, false);
         state.on_blocked(late);
         let end = late + SECOND;
-        assert_eq!(state.step(end, Pending::Due), WRITE, "a last look");
+        assert_eq!(state.step(end, Pending::Due), Step::Write, "a last look");
         state.on_blocked(end);
         assert_eq!(
             state.step(end, Pending::Due),
@@ -619,8 +557,11 @@ mod tests {
         let start = Instant::now();
         let mut state = up(start);
         state.on_blocked(start);
-        assert_eq!(state.step(start + FULL_SOCKET_PACE, Pending::Due), WRITE);
-        state.on_written(start + FULL_SOCKET_PACE);
+        assert_eq!(
+            state.step(start + FULL_SOCKET_PACE, Pending::Due),
+            Step::Write
+        );
+        state.on_written(start + FULL_SOCKET_PACE, false);
         state.on_blocked(start + FULL_SOCKET_PACE);
         assert_ne!(
             state.step(start + SECOND, Pending::Due),
@@ -649,7 +590,10 @@ mod tests {
             state.step(start, Pending::Due),
             Step::Wait(WakeOn::Nothing, Some(start + NO_MEMORY_PACE))
         );
-        assert_eq!(state.step(start + NO_MEMORY_PACE, Pending::Due), WRITE);
+        assert_eq!(
+            state.step(start + NO_MEMORY_PACE, Pending::Due),
+            Step::Write
+        );
         state.on_no_memory(start + SECOND);
         assert_eq!(
             state.step(start + SECOND, Pending::Due),
@@ -687,7 +631,7 @@ mod tests {
     fn it_lingers_after_a_batch_and_sleeps_only_when_that_brought_nothing() {
         let start = Instant::now();
         let mut state = up(start);
-        state.on_written(start);
+        state.on_written(start, false);
         let end = start + TIMING.linger;
         assert_eq!(
             state.step(start, Pending::Nothing),
@@ -698,9 +642,9 @@ mod tests {
             Step::Wait(WakeOn::FullBlock, Some(end)),
             "let them gather"
         );
-        assert_eq!(state.step(start, Pending::Due), WRITE);
-        assert_eq!(state.step(end, Pending::Few), WRITE);
-        state.on_written(end);
+        assert_eq!(state.step(start, Pending::Due), Step::Write);
+        assert_eq!(state.step(end, Pending::Few), Step::Write);
+        state.on_written(end, false);
         assert_eq!(
             state.step(end, Pending::Nothing),
             Step::Wait(WakeOn::FullBlock, Some(end + TIMING.linger))
@@ -717,8 +661,8 @@ mod tests {
             },
             Delivery::AtMostOnce,
         );
-        eager.on_connected(start, false);
-        eager.on_written(start);
+        eager.on_connected(start);
+        eager.on_written(start, false);
         assert_eq!(
             eager.step(start, Pending::Nothing),
             Step::Wait(WakeOn::Message, None)
@@ -734,7 +678,7 @@ mod tests {
             ..TIMING
         };
         let mut state = state_with(start, timing, Delivery::AtMostOnce);
-        state.on_connected(start, false);
+        state.on_connected(start);
         assert_eq!(
             state.step(start, Pending::Nothing),
             Step::Wait(WakeOn::Message, Some(start + 3 * SECOND))
@@ -743,7 +687,7 @@ mod tests {
             state.step(start + 3 * SECOND, Pending::Nothing),
             Step::KeepAlive
         );
-        state.on_kept_alive(start + 3 * SECOND);
+        state.on_written(start + 3 * SECOND, false);
         assert_eq!(
             state.step(start + 4 * SECOND, Pending::Nothing),
             Step::Wait(WakeOn::Message, Some(start + 6 * SECOND))
@@ -755,8 +699,8 @@ mod tests {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
         let mut wait_after = |covers| {
-            state.on_connected(start, false);
-            state.on_written(start);
+            state.on_connected(start);
+            state.on_written(start, false);
             state.on_receipt(start, covers, false);
             state.on_lost(start)
         };
@@ -772,9 +716,9 @@ mod tests {
     fn silence_is_told_once_and_again_after_an_answer() {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
-        state.on_connected(start, false);
-        state.on_asked(start);
-        state.on_asked(start + SECOND / 2);
+        state.on_connected(start);
+        state.on_ack_requested(start);
+        state.on_ack_requested(start + SECOND / 2);
         let wait = |until| Step::Wait(WakeOn::Message, until);
         assert_eq!(
             state.step(start, Pending::Unconfirmed),
@@ -806,7 +750,7 @@ mod tests {
     fn at_most_once_nobody_cares_for_silence() {
         let start = Instant::now();
         let mut state = up(start);
-        state.on_asked(start);
+        state.on_ack_requested(start);
         assert_eq!(
             state.step(start + 9 * SECOND, Pending::Nothing),
             Step::Wait(WakeOn::Message, None)
@@ -814,77 +758,23 @@ mod tests {
     }
 
     #[test]
-    fn a_doubtful_reader_gets_a_taste_and_time_to_hang_up_on_it() {
+    fn a_reader_has_time_to_hang_up_on_a_probe() {
         let start = Instant::now();
-        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
-        state.on_connected(start, true);
-        state.on_asked(start);
-        assert_eq!(state.step(start, Pending::Due), Step::Write(Portion::Taste));
-        state.on_written(start);
-        assert!(state.looks_at_reads());
-        assert_eq!(
-            state.step(start, Pending::Due),
-            Step::Wait(WakeOn::Nothing, Some(start + READ_PACE))
-        );
-        state.on_taste_read(start + SECOND / 2);
-        let settled = start + SECOND / 2 + SETTLES_FOR;
-        assert_eq!(
-            state.step(start + SECOND / 2, Pending::Due),
-            Step::Wait(WakeOn::Nothing, Some(settled))
-        );
-        assert_eq!(state.step(settled, Pending::Due), WRITE);
-    }
-
-    #[test]
-    fn a_taste_that_is_never_read_is_not_waited_for_longer_than_the_write_timeout() {
-        let start = Instant::now();
-        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
-        state.on_connected(start, true);
-        state.on_asked(start);
-        state.on_receipt(start, false, false);
-        state.on_written(start);
-        assert_eq!(state.step(start + SECOND, Pending::Due), WRITE);
-    }
-
-    #[test]
-    fn at_least_once_the_reader_is_told_before_the_first_message_of_each_connection() {
-        let start = Instant::now();
-        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
-        for _ in 0..2 {
-            state.on_connected(start, false);
-            assert!(matches!(
-                state.step(start, Pending::Nothing),
-                Step::Wait(WakeOn::Message, _)
-            ));
-            assert_eq!(state.step(start, Pending::Due), Step::Announce);
-            state.on_no_memory(start);
-            let later = start + NO_MEMORY_PACE;
-            assert_eq!(
-                state.step(later, Pending::Due),
-                Step::Announce,
-                "it was not taken"
-            );
-            state.on_asked(later);
-            assert_eq!(state.step(later, Pending::Due), WRITE);
-            state.on_blocked(start + SECOND);
-            assert!(
-                matches!(state.step(start + SECOND, Pending::Due), Step::Wait(..)),
-                "a byte was taken"
-            );
-        }
         let mut state = up(start);
+        state.on_written(start, true);
+        let until = start + PROBE_TIME;
         assert_eq!(
             state.step(start, Pending::Due),
-            WRITE,
-            "at most once nobody is asked"
+            Step::Wait(WakeOn::Nothing, Some(until))
         );
+        assert_eq!(state.step(until, Pending::Due), Step::Write);
     }
 
     #[test]
     fn a_connection_that_takes_no_more_is_kept_for_its_last_receipts_but_not_for_ever() {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
-        state.on_connected(start, false);
+        state.on_connected(start);
         state.on_refused(start);
         assert_eq!(
             state.step(start, Pending::Due),
@@ -901,7 +791,7 @@ mod tests {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
         let mut time_out = |confirmed: bool| {
-            state.on_connected(start, false);
+            state.on_connected(start);
             state.on_receipt(start, confirmed, !confirmed);
             state.on_blocked(start);
             state.on_room(start + 100 * SECOND);
@@ -930,7 +820,7 @@ mod tests {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
         for _ in 0..2 {
-            state.on_connected(start, false);
+            state.on_connected(start);
             state.on_blocked(start);
             state.on_room(start + 100 * SECOND);
             while !matches!(
@@ -943,7 +833,7 @@ mod tests {
             state.on_lost(start + 50 * SECOND);
         }
         let mut now = start + 60 * SECOND;
-        state.on_connected(now, false);
+        state.on_connected(now);
         // As long as a receipt takes three seconds, none of them gives hope.
         for _ in 0..10 {
             state.on_blocked(now);
@@ -951,7 +841,7 @@ mod tests {
             state.on_receipt(now, true, true);
             assert_eq!(state.write_timeout(), 4 * SECOND);
         }
-        state.on_written(now);
+        state.on_written(now, false);
         state.on_blocked(now);
         state.on_receipt(now + SECOND, true, true);
         assert_eq!(state.write_timeout(), SECOND);
@@ -961,8 +851,8 @@ mod tests {
     fn the_last_receipts_are_waited_for_as_long_as_they_come() {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
-        state.on_connected(start, false);
-        state.on_asked(start);
+        state.on_connected(start);
+        state.on_ack_requested(start);
         state.on_refused(start);
         let last = (1..=10).fold(start, |before, _| {
             let now = before + SECOND * 9 / 10;
@@ -1013,15 +903,15 @@ mod tests {
             for (event, millis, pending) in events {
                 now += Duration::from_millis(millis);
                 match event {
-                    0 => state.on_connected(now, millis % 5 == 0),
+                    0 => state.on_connected(now),
                     1 => drop(state.on_connect_failed(now)),
                     2 => drop(state.on_backlog_full(now)),
-                    3 => state.on_written(now),
+                    3 => state.on_written(now, millis % 5 == 0),
                     4 => state.on_blocked(now),
                     5 => state.on_no_memory(now),
                     6 => state.on_room(now),
                     7 => drop(state.on_lost(now)),
-                    8 => state.on_asked(now),
+                    8 => state.on_ack_requested(now),
                     9 => state.on_receipt(now, millis % 2 == 0, millis % 3 == 0),
                     10 => state.on_refused(now),
                     11 => state.watch_reads(millis % 2 == 0),
@@ -1038,7 +928,7 @@ mod tests {
                         prop_assert!(draining_until.is_none_or(|deadline| until <= deadline));
                     }
                     Step::Wait(_, None) => prop_assert!(draining_until.is_none()),
-                    Step::Write(_) => prop_assert!(pending.is_unwritten()),
+                    Step::Write => prop_assert!(pending.is_unwritten()),
                     Step::Exit => prop_assert!(draining_until.is_some()),
                     _ => prop_assert!(!has_come(draining_until, now)),
                 }

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use super::outbox::Portion;
 use super::wake::WakeOn;
 use crate::deadline::Deadline;
 
@@ -11,10 +10,8 @@ use crate::deadline::Deadline;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Connect,
-    Write(Portion),
-    /// Opens the connection with the padded empty frame of one that delivers at least once.
-    Announce,
-    /// Sends an empty frame.
+    Write,
+    /// Requests a receipt, so that the peer hears something.
     KeepAlive,
     /// Sleeps until the deadline, where there is one, or until what is named; also until a
     /// receipt that is due, or a call.

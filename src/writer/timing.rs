@@ -19,8 +19,8 @@ pub(super) const PROVEN_AFTER: Duration = Duration::from_secs(1);
 /// socket: a connect at once would succeed, and what is written would go down with it.
 pub(super) const AFTER_LOSS: Duration = Duration::from_millis(20);
 
-/// How long a reader has to hang up on its taste.
-pub(super) const SETTLES_FOR: Duration = Duration::from_millis(20);
+/// How long a reader has to hang up on a probe.
+pub(super) const PROBE_TIME: Duration = Duration::from_millis(100);
 
 /// How often a connect is tried while the reader's backlog is full: there is nothing to wait on.
 pub(super) const FULL_BACKLOG_PACE: Duration = Duration::from_millis(5);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::kernel::{Kernel, Socket};
-use super::outbox::{Ending, Outbox, Portion};
+use super::outbox::{Delivery, Ending, Outbox};
 use super::queue::Unused;
 use super::shared::{Life, Shared};
 use super::state::State;
@@ -17,7 +17,6 @@ use crate::deadline::Deadline;
 use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;
-use crate::peer::Credentials;
 use crate::sys::{Readiness, Sent, Wanted};
 
 /// The pieces of one write. A quarter of a MiB is seldom more, and the kernel takes 1,024.
@@ -30,8 +29,6 @@ pub(super) struct Worker<K: Kernel> {
     pub(super) observer: Observer<WriterEvent>,
     pub(super) options: Options,
     pub(super) stream: Option<K::Socket>,
-    /// Who listened when it was made; kept beyond its end.
-    pub(super) reader: Option<Credentials>,
     /// The kernel has said, while something else was asked of it, that the peer left bytes unread.
     pub(super) was_reset: bool,
     /// The peer takes nothing more, and owes a receipt: why the connection is lost once that has
@@ -84,13 +81,12 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn take_step(&mut self) -> ControlFlow<()> {
         match self.next_step() {
             Some((Step::Connect, _)) => self.connect(),
-            Some((Step::Write(portion), outbox)) => match self.write(outbox, portion) {
+            Some((Step::Write, outbox)) => match self.write(outbox) {
                 Ok(()) => self.look_what_was_read(),
                 Err(Trouble::Refused(error)) => self.refused(error),
                 Err(Trouble::BadReceipt(bad)) => self.lost(LostCause::BadReceipt(bad)),
             },
-            Some((Step::Announce, _)) => self.announce(),
-            Some((Step::KeepAlive, _)) => self.keep_alive(),
+            Some((Step::KeepAlive, _)) => self.shared.inner.lock().queue.request_ack(),
             Some((Step::Wait(wake_on, until), _)) => self.wait(wake_on, until),
             Some((Step::TimeOut { after }, _)) => self.time_out(after),
             Some((Step::TellSilence, _)) => self.tell_silence(),
@@ -117,7 +113,7 @@ impl<K: Kernel> Worker<K> {
         if is_to_sleep && inner.queue.recall() {
             step = self.state.step(now, inner.pending());
         }
-        let is_write = matches!(step, Step::Write(_));
+        let is_write = step == Step::Write;
         if !is_write {
             self.shared.tell_the_rest(&mut inner);
         }
@@ -133,8 +129,7 @@ impl<K: Kernel> Worker<K> {
         inner.queue.set_wake_on(match step {
             Step::Wait(wake_on, _) => wake_on,
             Step::Connect
-            | Step::Write(_)
-            | Step::Announce
+            | Step::Write
             | Step::KeepAlive
             | Step::TellSilence
             | Step::TimeOut { .. }
@@ -164,8 +159,6 @@ impl<K: Kernel> Worker<K> {
                 return;
             }
             Err(error) => {
-                // One that refuses a message is still there.
-                self.shared.inner.lock().queue.forget_suspect();
                 let retry_in = self.state.on_connect_failed(self.kernel.now());
                 return self.tell_failure(ConnectError::Io(error), retry_in);
             }
@@ -186,14 +179,8 @@ impl<K: Kernel> Worker<K> {
         }
         self.stream = Some(stream);
         self.was_reset = false;
-        let mut inner = self.shared.inner.lock();
-        if self.reader.replace(reader) != Some(reader) {
-            inner.queue.forget_suspect();
-        }
-        inner.ledger.on_connected();
-        let doubts = inner.queue.doubts();
-        drop(inner);
-        self.state.on_connected(self.kernel.now(), doubts);
+        self.shared.inner.lock().ledger.on_connected();
+        self.state.on_connected(self.kernel.now());
         self.outage = Outage::Untold;
         self.shared.counters.connects.add(1);
         self.shared.counters.set_connected(true);
@@ -225,10 +212,10 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Writes once.
-    fn write(&mut self, outbox: Outbox, portion: Portion) -> Result<(), Trouble> {
+    fn write(&mut self, outbox: Outbox) -> Result<(), Trouble> {
         let sent = self.stream.as_ref().map_or(Ok(Sent::Blocked), |stream| {
             let mut slices = [IoSlice::new(&[]); MOST_SLICES];
-            let filled = outbox.fill(portion, &mut slices);
+            let filled = outbox.fill(&mut slices);
             stream.send(slices.get(..filled).unwrap_or_default())
         });
         let now = self.kernel.now();
@@ -240,6 +227,7 @@ impl<K: Kernel> Worker<K> {
         let taken = inner.queue.end_write(outbox, len);
         inner.ledger.on_written(len, &taken);
         let is_owed = inner.ledger.is_owed();
+        let is_probe = inner.queue.is_probing();
         if inner.queue.has_freed_much() && inner.queue.take_freed() {
             self.shared.tell_of_some_room(&mut inner);
         }
@@ -247,9 +235,9 @@ impl<K: Kernel> Worker<K> {
         match sent {
             Ok(Sent::Some(_)) => {
                 self.shared.counters.writes.add(1);
-                self.state.on_written(now);
+                self.state.on_written(now, is_probe);
                 if taken.asked_after.is_some() {
-                    self.state.on_asked(now);
+                    self.state.on_ack_requested(now);
                 }
             }
             Ok(Sent::Blocked) => self.state.on_blocked(now),
@@ -265,7 +253,7 @@ impl<K: Kernel> Worker<K> {
     /// The peer takes nothing more. One that stops as planned still says how far it got.
     pub(super) fn refused(&mut self, error: io::Error) {
         self.was_reset |= is_reset(&error);
-        // An answer to the announcement alone would tell nothing.
+        // An answer to the opening alone would tell nothing.
         let may_tell = {
             let ledger = &self.shared.inner.lock().ledger;
             ledger.is_owed() && ledger.has_unhandled()
@@ -350,12 +338,16 @@ impl<K: Kernel> Worker<K> {
         else {
             return;
         };
+        let mut inner = self.shared.inner.lock();
+        // With `AtMostOnce` a message that the kernel has taken whole has ended already.
+        let is_kept =
+            self.shared.delivery == Delivery::AtLeastOnce || !inner.ledger.has_unhandled();
         let ending = match cause {
+            _ if inner.ledger.is_next_refused() && is_kept => Ending::Refused,
             LostCause::WriteTimeout(_) | LostCause::BadReceipt(_) => Ending::Ours,
             LostCause::Closed | LostCause::Failed(_) if was_reset => Ending::Died,
             LostCause::Closed | LostCause::Failed(_) => Ending::Peer,
         };
-        let mut inner = self.shared.inner.lock();
         inner.ledger.on_lost(has_read);
         let given_up = inner.queue.rewind(ending);
         self.shared.tell(&mut inner);
@@ -380,7 +372,7 @@ impl<K: Kernel> Worker<K> {
         // then.
         let is_drained = stream.unread() == Some(0);
         let was_reset = stream.lost_unread() || self.was_reset;
-        // A question that nobody read is no message.
+        // A request for a receipt that the peer left unread is no message.
         let unread = was_reset && self.shared.inner.lock().ledger.has_unhandled();
         self.shared.counters.set_connected(false);
         self.shared.counters.lost_with_unread.add(u64::from(unread));

@@ -809,6 +809,8 @@ fn refuse_for_ever(len: usize, before: usize) {
         metrics.confirmed.messages,
         u64::try_from(good.len()).unwrap()
     );
+    let refusals = collector.reader.metrics().protocol_errors.too_large;
+    assert_eq!(refusals, 1, "the reader says which message it refuses");
     let came: BTreeSet<_> = collector.stop().into_iter().collect();
     assert_eq!(came, good.into_iter().collect());
 }

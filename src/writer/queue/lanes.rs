@@ -389,7 +389,7 @@ mod tests {
 
     use super::super::super::counters::Counters;
     use super::super::super::limits::{Limits, Overflow};
-    use super::super::super::outbox::{Delivery, Portion};
+    use super::super::super::outbox::Delivery;
     use super::*;
 
     const THREADS: usize = 3;
@@ -399,7 +399,7 @@ mod tests {
     fn write(queue: &Mutex<Queue>, written: &mut Vec<u8>, part: usize) {
         let outbox = queue.lock().begin_write();
         let mut slices = [IoSlice::new(&[]); 64];
-        let filled = outbox.fill(Portion::All, &mut slices);
+        let filled = outbox.fill(&mut slices);
         let bytes: Vec<u8> = slices[..filled]
             .iter()
             .flat_map(|slice| slice.to_vec())

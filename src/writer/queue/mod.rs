@@ -23,7 +23,7 @@ pub(super) use deferred_drop::{Payloads, Unused};
 use lanes::Record;
 use room::Room;
 pub(super) use writing::Fronts;
-use writing::{Carried, Writing};
+use writing::Writing;
 
 /// Used blocks that are kept while there is nothing to do.
 const MOST_SPARE_AT_REST: usize = 8;
@@ -53,7 +53,6 @@ pub(super) struct Queue {
     writing: Option<Writing>,
     /// Somebody wants a receipt for all messages below this number.
     ask_for: Option<u64>,
-    carried: Carried,
     accepted: Tally,
     room: Room,
     lanes: Vec<Record>,
@@ -87,7 +86,6 @@ impl Queue {
             waiting_from: 0,
             writing: None,
             ask_for: None,
-            carried: Carried::Nothing,
             accepted: Tally::default(),
             room: Room::new(limits),
             lanes: Vec::new(),
@@ -265,10 +263,6 @@ impl Queue {
         }
     }
 
-    #[expect(
-        clippy::unnecessary_box_returns,
-        reason = "blocks travel in their boxes"
-    )]
     fn fresh_block(&mut self) -> Box<Block> {
         let mut block = self
             .spare
@@ -343,7 +337,7 @@ impl Queue {
 
     /// Whether more than the open block waits to be written.
     pub(super) fn has_block(&self) -> bool {
-        self.outbox.remaining_len() > 0 || !self.sealed.1.is_empty() || self.has_question()
+        self.outbox.remaining_len() > 0 || !self.sealed.1.is_empty() || self.ask_for.is_some()
     }
 
     /// Whether somebody needs room.
@@ -400,7 +394,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::super::lane::{Producer, Pushed};
-    use super::super::outbox::{Ending, Portion};
+    use super::super::outbox::Ending;
     use super::*;
     use crate::num::to_u64;
     use proptest::prelude::*;
@@ -421,7 +415,7 @@ mod tests {
 
     fn stream(outbox: &Outbox) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 64];
-        let filled = outbox.fill(Portion::All, &mut slices);
+        let filled = outbox.fill(&mut slices);
         slices[..filled]
             .iter()
             .flat_map(|slice| slice.to_vec())

@@ -11,6 +11,7 @@ use integer_encoding::VarInt;
 
 use super::super::kernel::{Kernel, Socket};
 use super::super::outbox::Delivery;
+use super::super::timing::PROBE_TIME;
 use super::history::{Answers, Lie, Setting};
 use crate::address::Address;
 use crate::deadline::has_come;
@@ -71,8 +72,12 @@ pub(super) struct Connection {
     covered: u64,
     /// When the reader first refused to take more, or the writer read a receipt since then.
     refused_at: Option<Instant>,
+    /// When the writer sent the length of a suspected message alone.
+    probed_at: Option<Instant>,
     /// The beginning of a receipt that the writer has read.
     receipt: Vec<u8>,
+    /// The last whole one was padded: the reader refuses the next message.
+    refuses_next: bool,
     /// The writer was told that it takes nothing more, or has read a receipt that cannot be true.
     must_end: bool,
     /// The last message that came out of it.
@@ -154,7 +159,9 @@ struct Ended {
     /// The message that the kernel had a part of.
     cut: Option<usize>,
     /// It had its prefix, and nothing more.
-    is_taste: bool,
+    is_behind_prefix: bool,
+    /// The message that the reader said it refuses, as far as the writer has read.
+    refused: Option<usize>,
     was_reset: bool,
     /// The reader was still there, owed receipts for what it has, and refused to take more since
     /// then.
@@ -192,7 +199,9 @@ impl Connection {
             asked: 0,
             covered: 0,
             refused_at: None,
+            probed_at: None,
             receipt: Vec::new(),
+            refuses_next: false,
             must_end: false,
             last: None,
             last_answer: None,
@@ -213,6 +222,14 @@ impl Connection {
         !self.half.is_empty() && !is_in_opening
     }
 
+    /// The kernel has the prefix of a message, and nothing more of it.
+    fn is_behind_prefix(&self) -> bool {
+        matches!(
+            frame::parse_prefix(&self.half),
+            Parsed::Length { prefix_len, .. } if prefix_len.get() == self.half.len()
+        )
+    }
+
     /// The reader is gone from it.
     fn close(&mut self) {
         self.was_reset = !self.to_reader.is_empty();
@@ -231,6 +248,7 @@ impl Connection {
             match count {
                 Some(count) if (self.covered..=self.written).contains(&count) => {
                     self.covered = count;
+                    self.refuses_next = self.receipt.len() > 1 && *byte == 0;
                     self.receipt.clear();
                 }
                 None if !is_over => {}
@@ -400,7 +418,8 @@ impl Net {
     pub(super) fn on_lost(&mut self, cause: Cause) {
         let Ended {
             cut,
-            is_taste,
+            is_behind_prefix,
+            refused,
             was_reset,
             refused_at,
         } = self.ended.take().expect("a connection ended");
@@ -418,23 +437,29 @@ impl Net {
                 "its last receipts were waited for {waited:?}"
             );
         }
-        let keeps = self.setting.delivery == Delivery::AtLeastOnce;
-        if cause != Cause::Peer || keeps && was_reset {
+        if let Some(number) = refused {
+            self.suspect = None;
+            return self.give_up(number);
+        }
+        if cause != Cause::Peer {
             return;
         }
         let before = self.suspect.take();
-        let is_front = |number: &usize| self.live.front() == Some(number);
-        let Some(number) = cut.filter(|number| !keeps || is_front(number) && is_taste) else {
-            return;
+        let Some(number) = cut else { return };
+        let earlier = before.filter(|(suspect, _)| *suspect == number);
+        let refusals = if is_behind_prefix && !was_reset {
+            earlier.map_or(0, |(_, refusals)| refusals + 1)
+        } else {
+            0
         };
-        let cuts = before
-            .filter(|(suspect, _)| *suspect == number)
-            .map_or(0, |(_, cuts)| cuts)
-            + 1;
-        if cuts < 3 {
-            self.suspect = Some((number, cuts));
-            return;
+        if refusals < 3 {
+            self.suspect = Some((number, refusals));
+        } else {
+            self.give_up(number);
         }
+    }
+
+    fn give_up(&mut self, number: usize) {
         let index = self.live.partition_point(|live| *live < number);
         let len = self.end_at(index, |fate| &mut fate.gone);
         self.given_up += Tally::one(len);
@@ -709,6 +734,12 @@ impl Net {
             return Ok(Sent::Blocked);
         }
         self.refused_at = None;
+        if let Some(probed_at) = connection.probed_at.take() {
+            assert!(
+                self.now >= probed_at + PROBE_TIME,
+                "the reader has no time to hang up on a probe"
+            );
+        }
         connection.to_reader.extend_from_slice(&bytes[..len]);
         connection.half.extend_from_slice(&bytes[..len]);
         let half_from = connection.taken_len + to_u64(len) - to_u64(connection.half.len());
@@ -736,8 +767,6 @@ impl Net {
                     is_first && keeps,
                     "the opening is the first frame, at least once, and stands nowhere else"
                 );
-                let is_allowed = keeps || self.setting.timing.keepalive.is_some();
-                assert!(!is_first || is_allowed, "there is nothing to ask about yet");
                 connection.asked = connection.written;
             } else {
                 let number = number_of(bytes);
@@ -762,6 +791,11 @@ impl Net {
             }
         }
         connection.half.drain(..at);
+        let next = self.live.get(connection.unsettled.len()).copied();
+        let is_suspected = self.suspect.is_some_and(|(number, _)| Some(number) == next);
+        if is_suspected && connection.is_behind_prefix() {
+            connection.probed_at = Some(self.now);
+        }
         Ok(Sent::Some(len))
     }
 
@@ -869,12 +903,15 @@ impl Net {
         };
         self.refused_at = None;
         let begun = self.live.get(connection.unsettled.len()).copied();
+        // With `AtMostOnce` what the kernel has taken whole has ended already.
+        let begun_first = match self.setting.delivery {
+            Delivery::AtLeastOnce => self.live.front().copied(),
+            Delivery::AtMostOnce => begun.filter(|_| connection.covered == connection.written),
+        };
         self.ended = Some(Ended {
             cut: begun.filter(|_| connection.is_in_message(self.setting)),
-            is_taste: matches!(
-                frame::parse_prefix(&connection.half),
-                Parsed::Length { prefix_len, .. } if prefix_len.get() == connection.half.len()
-            ),
+            is_behind_prefix: connection.is_behind_prefix(),
+            refused: begun_first.filter(|_| connection.refuses_next),
             was_reset: connection.was_reset,
             refused_at: connection.refused_at.filter(|_| {
                 connection.asked > connection.covered && !connection.is_gone && !connection.is_mute
@@ -922,10 +959,6 @@ impl Kernel for SimulatedKernel {
         let mut net = self.0.borrow_mut();
         assert!(net.connection.is_none(), "two connections at once");
         if !net.is_reader_up {
-            if net.setting.delivery == Delivery::AtLeastOnce {
-                // A reader that was away may be another one.
-                net.suspect = None;
-            }
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         if net.is_backlog_full {

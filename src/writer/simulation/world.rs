@@ -88,7 +88,6 @@ impl World {
                 write_timeout: setting.timing.write_timeout,
             },
             stream: None,
-            reader: None,
             was_reset: false,
             unused: Unused::default(),
             refused: None,
