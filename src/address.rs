@@ -1,7 +1,6 @@
 //! Where a socket is: a path, or on Linux a name in the abstract namespace.
 //! A value: checked when made, it touches neither the file system nor a socket.
 
-use std::env;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
@@ -171,30 +170,6 @@ pub enum AddressError {
     },
 }
 
-/// The path of a socket called `name` in the runtime directory that systemd made for this service.
-///
-/// systemd sets `RUNTIME_DIRECTORY` for units with `RuntimeDirectory=`
-/// ([systemd.exec(5)](https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html)); of several
-/// directories the first is taken. `None` when the variable is absent or empty, that is outside
-/// such a unit.
-///
-/// This is the Go library's `ResolveSocketPath`, but asked for by name: here nothing moves a path
-/// that was given in full.
-///
-/// ```
-/// let path = uds_ipc::runtime_path("telemetry.sock").unwrap_or_else(|| "/tmp/telemetry.sock".into());
-/// assert!(path.ends_with("telemetry.sock"));
-/// ```
-#[must_use]
-pub fn runtime_path(name: impl AsRef<Path>) -> Option<PathBuf> {
-    in_runtime_directory(&env::var_os("RUNTIME_DIRECTORY")?, name.as_ref())
-}
-
-fn in_runtime_directory(variable: &OsStr, name: &Path) -> Option<PathBuf> {
-    let first = variable.as_bytes().split(|byte| *byte == b':').next()?;
-    (!first.is_empty()).then(|| Path::new(OsStr::from_bytes(first)).join(name))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,7 +208,7 @@ mod tests {
         let path = Address::new("a.sock").unwrap();
         assert_eq!(
             path.path().unwrap(),
-            env::current_dir().unwrap().join("a.sock")
+            std::env::current_dir().unwrap().join("a.sock")
         );
     }
 
@@ -252,12 +227,5 @@ mod tests {
             Address::new(format!("@{}", "x".repeat(108))),
             Err(AddressError::TooLong { len: 108, .. })
         ));
-    }
-
-    #[test]
-    fn the_first_runtime_directory_counts() {
-        let path = |variable: &str| in_runtime_directory(OsStr::new(variable), Path::new("a.sock"));
-        assert_eq!(path("/run/a:/run/b"), Some("/run/a/a.sock".into()));
-        assert_eq!(path(""), None);
     }
 }

@@ -169,15 +169,18 @@
 //! Linux first; macOS and the BSDs are type-checked only, and differ where the docs of an item say
 //! so. Windows is not supported yet.
 
+#[cfg(feature = "systemd")]
 mod activation;
 mod address;
 mod backoff;
 mod clock;
 mod deadline;
+mod descriptor_kind;
 mod error;
 mod event;
 mod frame;
 pub mod guide;
+mod listen;
 mod message;
 mod metrics;
 mod num;
@@ -187,8 +190,10 @@ mod peer;
 mod pool;
 mod reader;
 mod reentry;
-mod socket_file;
+#[cfg(feature = "systemd")]
+mod runtime_directory;
 mod sys;
+#[cfg(feature = "systemd")]
 pub mod systemd;
 mod writer;
 
@@ -200,17 +205,18 @@ pub mod fuzzing {
     pub use crate::writer::fuzzing::take_receipts;
 }
 
-pub use address::{Address, AddressError, MAX_PATH_LEN, runtime_path};
+pub use address::{Address, AddressError, MAX_PATH_LEN};
+pub use descriptor_kind::DescriptorKind;
 pub use error::{BindError, FlushError, SendError, SettingError, ShutdownError, StartError};
 pub use event::{
     BadReceipt, CloseCause, ConnectError, LostCause, NotifyError, ReaderEvent, RefuseCause,
     WriterEvent,
 };
+pub use listen::{create_socket_dir, remove_stale_socket};
 pub use message::Message;
 pub use metrics::{Dropped, Failed, ProtocolErrors, ReaderMetrics, Tally, WriterMetrics};
 pub use peer::{Credentials, Peer};
 pub use reader::{BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
-pub use socket_file::{create_socket_dir, remove_stale_socket};
 pub use writer::{Delivery, Level, Overflow, WriteSlot, Writer, WriterBuilder, WriterReport};
 
 /// The README's program runs as a test.

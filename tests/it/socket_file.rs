@@ -17,7 +17,7 @@ use std::{env, thread};
 
 use uds_ipc::{
     AddressError, BindError, BoundReader, MAX_PATH_LEN, Reader, create_socket_dir,
-    remove_stale_socket, runtime_path,
+    remove_stale_socket,
 };
 
 use crate::support::{
@@ -797,7 +797,7 @@ fn the_runtime_directory_is_taken_from_the_environment() {
     let wanted = env::var_os("WANTED")
         .filter(|wanted| !wanted.is_empty())
         .map(PathBuf::from);
-    assert_eq!(runtime_path("s"), wanted);
+    assert_eq!(uds_ipc::systemd::runtime_path("s"), wanted);
 }
 
 #[test]
