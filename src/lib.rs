@@ -205,7 +205,7 @@ pub mod fuzzing {
     pub use crate::writer::fuzzing::take_receipts;
 }
 
-pub use address::{Address, AddressError, MAX_PATH_LEN};
+pub use address::{Address, AddressError};
 pub use descriptor_kind::DescriptorKind;
 pub use error::{BindError, FlushError, SendError, SettingError, ShutdownError, StartError};
 pub use event::{

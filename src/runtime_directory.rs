@@ -20,13 +20,18 @@ use std::path::{Path, PathBuf};
 /// assert!(path.ends_with("telemetry.sock"));
 /// ```
 #[must_use]
-pub fn runtime_path(name: impl AsRef<Path>) -> Option<PathBuf> {
-    in_runtime_directory(&env::var_os("RUNTIME_DIRECTORY")?, name.as_ref())
+pub fn runtime_path(name: impl AsRef<OsStr>) -> Option<PathBuf> {
+    Some(runtime_directory()?.join(name.as_ref()))
 }
 
-fn in_runtime_directory(variable: &OsStr, name: &Path) -> Option<PathBuf> {
-    let first = variable.as_bytes().split(|byte| *byte == b':').next()?;
-    (!first.is_empty()).then(|| Path::new(OsStr::from_bytes(first)).join(name))
+/// The first of the directories.
+pub(crate) fn runtime_directory() -> Option<PathBuf> {
+    first(&env::var_os("RUNTIME_DIRECTORY")?).map(Path::to_path_buf)
+}
+
+fn first(directories: &OsStr) -> Option<&Path> {
+    let first = directories.as_bytes().split(|byte| *byte == b':').next()?;
+    (!first.is_empty()).then(|| Path::new(OsStr::from_bytes(first)))
 }
 
 #[cfg(test)]
@@ -35,8 +40,9 @@ mod tests {
 
     #[test]
     fn the_first_runtime_directory_counts() {
-        let path = |variable: &str| in_runtime_directory(OsStr::new(variable), Path::new("a.sock"));
-        assert_eq!(path("/run/a:/run/b"), Some("/run/a/a.sock".into()));
-        assert_eq!(path(""), None);
+        let first = |variable: &'static str| first(OsStr::new(variable));
+        assert_eq!(first("/run/a:/run/b"), Some(Path::new("/run/a")));
+        assert_eq!(first("/run/a"), Some(Path::new("/run/a")));
+        assert_eq!(first(""), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Whether a socket's file is stale: left behind by a process that accepts no more.
 //! Never removes what is not a socket, nor a socket on which a process accepts.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileTypeExt;
@@ -14,7 +15,7 @@ use crate::address::Address;
 use crate::error::BindError;
 use crate::sys::{self, Stream};
 
-/// Removes the socket at `path` if nobody accepts on it. Says whether there was one.
+/// Removes the file of `socket` if nobody accepts on it. Says whether there was one.
 ///
 /// A reader does this by itself when it binds. Unlike the Go library's `CleanupSocket` this neither
 /// removes what is no socket nor takes a live one away.
@@ -34,8 +35,8 @@ use crate::sys::{self, Stream};
 /// # Errors
 /// When the address is none, a process accepts there, it is no stream socket, or it cannot be
 /// removed.
-pub fn remove_stale_socket(path: impl AsRef<Path>) -> Result<bool, BindError> {
-    let address = Address::new(path.as_ref())?;
+pub fn remove_stale_socket(socket: impl AsRef<OsStr>) -> Result<bool, BindError> {
+    let address = Address::new(socket)?;
     let Some(path) = address.path() else {
         return Ok(false);
     };

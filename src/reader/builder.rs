@@ -3,8 +3,6 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path};
 use std::time::Duration;
 
 use super::BoundReader;
@@ -20,6 +18,8 @@ use crate::listen::{self, Listener};
 use crate::num::to_u64;
 use crate::observer::Observer;
 use crate::peer::Peer;
+#[cfg(feature = "systemd")]
+use crate::runtime_directory::runtime_directory;
 
 /// The settings of a [`Reader`](crate::Reader), made by
 /// [`Reader::builder`](crate::Reader::builder).
@@ -70,20 +70,12 @@ pub struct ReaderBuilder {
 
 impl ReaderBuilder {
     pub(super) fn new(address: &OsStr) -> Self {
-        let name = Path::new(address);
-        let is_file_name = name.components().eq([Component::Normal(address)])
-            && !address.as_bytes().starts_with(b"@");
         #[cfg(feature = "systemd")]
-        let in_runtime_directory = crate::runtime_directory::runtime_path(name);
+        let address = Address::new_in(runtime_directory().as_deref(), address);
         #[cfg(not(feature = "systemd"))]
-        let in_runtime_directory = None::<std::path::PathBuf>;
-        let in_runtime_directory = in_runtime_directory.filter(|_| is_file_name);
+        let address = Address::new(address);
         Self {
-            address: Address::new(
-                in_runtime_directory
-                    .as_deref()
-                    .map_or(address, Path::as_os_str),
-            ),
+            address,
             max_message_len: 10 * 1024 * 1024,
             idle_timeout: Duration::from_secs(10),
             min_rate: 64 * 1024,
