@@ -270,6 +270,22 @@ impl fmt::Debug for Address {
     }
 }
 
+/// As text, such as [`Display`](fmt::Display) gives it.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Address {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Address {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// Why something is not the address of a socket.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -479,6 +495,15 @@ mod tests {
         }
         let nowhere = Address::new_in(None, OsStr::new("a.sock")).unwrap();
         assert_eq!(nowhere, Address::new("a.sock").unwrap());
+    }
+
+    #[test]
+    #[cfg(feature = "serde")]
+    fn an_address_in_a_configuration_is_checked() {
+        let address: Address = serde_json::from_str(r#""unix:/run/a.sock""#).unwrap();
+        assert_eq!(serde_json::to_string(&address).unwrap(), r#""/run/a.sock""#);
+        let error = serde_json::from_str::<Address>(r#""localhost:514""#).unwrap_err();
+        assert!(error.to_string().contains("a host and a port"), "{error}");
     }
 
     /// What addresses are made of, and what they are confused with.

@@ -164,10 +164,20 @@
 //! the same socket: how many messages of this connection its handler has dealt with. A reader sends
 //! none unasked.
 //!
+//! # Features
+//!
+//! | feature | what it brings |
+//! | --- | --- |
+//! | `systemd`, on by default | the module [`systemd`], and sockets that systemd passes. Without it a reader binds its own socket, and `listenfd` and `sd-notify` are not built |
+//! | `serde` | `Serialize` and `Deserialize` for the figures, [`Address`], [`Peer`] and [`Credentials`] |
+//! | `cli` | the command-line tool |
+//!
 //! # Platforms
 //!
 //! Linux first; macOS and the BSDs are type-checked only, and differ where the docs of an item say
 //! so. Windows is not supported yet.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "systemd")]
 mod activation;
@@ -208,9 +218,10 @@ pub mod fuzzing {
 pub use address::{Address, AddressError};
 pub use descriptor_kind::DescriptorKind;
 pub use error::{BindError, FlushError, SendError, SettingError, ShutdownError, StartError};
+#[cfg(feature = "systemd")]
+pub use event::NotifyError;
 pub use event::{
-    BadReceipt, CloseCause, ConnectError, LostCause, NotifyError, ReaderEvent, RefuseCause,
-    WriterEvent,
+    BadReceipt, CloseCause, ConnectError, LostCause, ReaderEvent, RefuseCause, WriterEvent,
 };
 pub use listen::{create_socket_dir, remove_stale_socket};
 pub use message::Message;

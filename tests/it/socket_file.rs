@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -780,6 +780,7 @@ fn a_stale_socket_is_removed_on_request_and_nothing_else() {
     drop(bound);
 }
 
+#[cfg(feature = "systemd")]
 #[test]
 fn the_runtime_directory_is_taken_from_the_environment() {
     let Some(_) = Child::path() else {
@@ -795,7 +796,7 @@ fn the_runtime_directory_is_taken_from_the_environment() {
     };
     let wanted = env::var_os("WANTED")
         .filter(|wanted| !wanted.is_empty())
-        .map(PathBuf::from);
+        .map(std::path::PathBuf::from);
     assert_eq!(uds_ipc::systemd::runtime_path("s"), wanted);
 }
 
