@@ -3,12 +3,14 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::activation::{ActivationError, PassedKind};
+#[cfg(feature = "systemd")]
+use crate::activation::ActivationError;
 use crate::address::{Address, AddressError};
+use crate::descriptor_kind::DescriptorKind;
 
 /// A setting that is out of its bounds.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -196,6 +198,7 @@ pub enum BindError {
         address: Address,
     },
     /// The sockets that systemd passed to this process are not as they must be.
+    #[cfg(feature = "systemd")]
     #[error("cannot take over a socket")]
     Activation(#[from] ActivationError),
     /// What was given to [`listen_on`](crate::ReaderBuilder::listen_on) is no Unix stream socket
@@ -204,7 +207,7 @@ pub enum BindError {
     #[non_exhaustive]
     NotListening {
         /// What it is.
-        kind: PassedKind,
+        kind: DescriptorKind,
     },
     /// What lies at the path is no stream socket. It was left as it is.
     #[error("{address} is {kind}, not a stream socket: remove it or choose another path")]
@@ -234,4 +237,15 @@ pub enum BindError {
         /// The system's word.
         source: io::Error,
     },
+}
+
+impl BindError {
+    /// What the system refused while `doing` something to what is at `path`.
+    pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            doing,
+            path: path.into(),
+            source,
+        }
+    }
 }

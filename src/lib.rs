@@ -187,19 +187,32 @@
 //! for a [`flush`](Writer::flush) or a shutdown at the level `Handled`; with none of these it sends
 //! none.
 //!
+//! # Features
+//!
+//! | feature | what it brings |
+//! | --- | --- |
+//! | `systemd`, on by default | the module [`systemd`], and sockets that systemd passes. Without it a reader binds its own socket, and `listenfd` and `sd-notify` are not built |
+//! | `serde` | `Serialize` and `Deserialize` for the figures, [`Address`], [`Peer`] and [`Credentials`] |
+//! | `cli` | the command-line tool |
+//!
 //! # Platforms
 //!
 //! Linux first; macOS and the BSDs are type-checked only, and differ where the docs of an item say
 //! so. Windows is not supported yet.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "systemd")]
 mod activation;
 mod address;
 mod backoff;
 mod clock;
 mod deadline;
+mod descriptor_kind;
 mod error;
 mod event;
 pub mod guide;
+mod listen;
 mod message;
 mod metrics;
 mod num;
@@ -209,8 +222,10 @@ mod peer;
 mod pool;
 mod reader;
 mod reentry;
-mod socket_file;
+#[cfg(feature = "systemd")]
+mod runtime_directory;
 mod sys;
+#[cfg(feature = "systemd")]
 pub mod systemd;
 mod wire;
 mod writer;
@@ -223,17 +238,19 @@ pub mod fuzzing {
     pub use crate::writer::fuzzing::take_receipts;
 }
 
-pub use address::{Address, AddressError, MAX_PATH_LEN, runtime_path};
+pub use address::{Address, AddressError};
+pub use descriptor_kind::DescriptorKind;
 pub use error::{BindError, FlushError, SendError, SettingError, ShutdownError, StartError};
+#[cfg(feature = "systemd")]
+pub use event::NotifyError;
 pub use event::{
-    BadReceipt, CloseCause, ConnectError, LostCause, NotifyError, ReaderEvent, RefuseCause,
-    WriterEvent,
+    BadReceipt, CloseCause, ConnectError, LostCause, ReaderEvent, RefuseCause, WriterEvent,
 };
+pub use listen::{create_socket_dir, remove_stale_socket};
 pub use message::Message;
 pub use metrics::{Dropped, Failed, ProtocolErrors, ReaderMetrics, Tally, WriterMetrics};
 pub use peer::{Credentials, Peer};
 pub use reader::{BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
-pub use socket_file::{create_socket_dir, remove_stale_socket};
 pub use writer::{Delivery, Level, Overflow, WriteSlot, Writer, WriterBuilder, WriterReport};
 
 /// The README's program runs as a test.

@@ -27,6 +27,7 @@ impl OwnThread {
     }
 
     /// No thread, but the fork guard all the same.
+    #[cfg(feature = "systemd")]
     pub(crate) fn none() -> Self {
         Self {
             handle: Mutex::new(None),

@@ -9,7 +9,8 @@ use std::fmt;
 /// It is the kernel's word, not the peer's. It names who made the socket, not who writes to it now:
 /// a descriptor can be passed on. In a user namespace that does not map an id, that id is the
 /// overflow id, 65534.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Credentials {
     /// The effective user id.
@@ -33,7 +34,8 @@ impl fmt::Display for Credentials {
 }
 
 /// One connection of a reader, and who made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Peer {
     /// Counts the connections of this reader from 1; no number is used twice.

@@ -10,4 +10,5 @@ pub mod architecture;
 pub mod delivery;
 pub mod sockets;
 pub mod speed;
+#[cfg(feature = "systemd")]
 pub mod systemd;

@@ -15,10 +15,11 @@ use super::counters::Counters;
 use super::state::{Accepting, Closing, Crew, Outcome, Pace};
 use crate::address::Address;
 use crate::event::ReaderEvent;
+use crate::listen::Listener;
 use crate::peer::{Credentials, Peer};
 use crate::pool::Pool;
 use crate::reentry::Scope;
-use crate::sys::{Interest, Listener, Poller, Stream, Waker};
+use crate::sys::{Interest, Poller, Stream, Waker};
 
 /// The keys of what is no connection. Connections count from 1.
 pub(super) const LISTENER: u64 = 0;

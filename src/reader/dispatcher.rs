@@ -17,8 +17,9 @@ use super::worker::Worker;
 use crate::clock::now;
 use crate::deadline::{after, earlier, remaining};
 use crate::event::ReaderEvent;
+use crate::listen::Accepted;
 use crate::num::to_u64;
-use crate::sys::{self, Accepted, FileWatch, Interest};
+use crate::sys::{self, FileWatch, Interest};
 
 /// How often the crew is looked at while all of it is busy.
 const WATCH: Duration = Duration::from_millis(5);

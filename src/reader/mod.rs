@@ -17,6 +17,7 @@ mod receipts;
 #[cfg(test)]
 mod simulated;
 mod state;
+#[cfg(feature = "systemd")]
 mod vitals;
 mod worker;
 
@@ -35,6 +36,7 @@ pub use builder::ReaderBuilder;
 pub use handler::Handler;
 #[cfg(test)]
 pub(crate) use simulated::{SimulatedBatch, SimulatedConnection, SimulatedFate};
+#[cfg(feature = "systemd")]
 pub(crate) use vitals::Vitals;
 
 use self::connection::READ_SIZE;
@@ -47,11 +49,12 @@ use crate::clock;
 use crate::deadline;
 use crate::error::{ShutdownError, StartError};
 use crate::event::ReaderEvent;
+use crate::listen::Listener;
 use crate::metrics::ReaderMetrics;
 use crate::own_thread::OwnThread;
 use crate::pool::Pool;
 use crate::reentry::Scope;
-use crate::sys::{Interest, Listener, Poller, Waker};
+use crate::sys::{Interest, Poller, Waker};
 
 /// How long a reader that is dropped without a shutdown still reads what was sent.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -190,6 +193,7 @@ impl Reader {
     }
 
     /// What tells from outside how it is.
+    #[cfg(feature = "systemd")]
     pub(crate) fn vitals(&self) -> Vitals {
         Vitals(Arc::clone(&self.core))
     }

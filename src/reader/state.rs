@@ -126,6 +126,7 @@ pub(super) enum Accepting {
 }
 
 /// How far a reader has come, as seen from outside.
+#[cfg(feature = "systemd")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
     all_busy: bool,
@@ -134,6 +135,7 @@ pub(crate) struct Progress {
     handled: u64,
 }
 
+#[cfg(feature = "systemd")]
 impl Progress {
     pub(super) fn new(crew: &Crew, handled: u64) -> Self {
         Self {

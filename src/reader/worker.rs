@@ -14,8 +14,9 @@ use super::handler::Handler;
 use super::state::Accepting;
 use crate::clock::now;
 use crate::event::{ReaderEvent, RefuseCause};
+use crate::listen::Accepted;
 use crate::observer::guarded;
-use crate::sys::{Accepted, FileWatch, Interest, Ready};
+use crate::sys::{FileWatch, Interest, Ready};
 
 /// How many connections are accepted before others have their turn.
 const ACCEPTS_PER_TURN: usize = 32;

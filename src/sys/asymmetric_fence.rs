@@ -1,42 +1,38 @@
-//! Two memory barriers that work together: one that costs nothing, for what happens all the time,
-//! and one that pays for both. A thread that stores, passes `light` and loads, and another that
-//! does likewise with `heavy`, never both miss the other's store.
+//! Two memory fences that work together: a light one that costs nothing, for what happens all the
+//! time, and a heavy one that pays for both.
+//!
+//! A thread that stores, passes [`light`] and loads, and another thread that does likewise with
+//! [`heavy`], never both miss the other's store.
 
 use std::sync::atomic::{AtomicU8, Ordering, compiler_fence, fence};
 
 use crossbeam_utils::CachePadded;
 
-/// How the two go together now. Apart, since each send reads it.
+use super::platform::fence as kernel;
+
+/// How the two work together now. In a cache line of its own, since each send reads it.
 static STATE: CachePadded<AtomicU8> = CachePadded::new(AtomicU8::new(REAL));
 
-/// Light barriers are real ones.
+/// Light fences are real ones.
 const REAL: u8 = 0;
 
-/// The kernel makes all threads of the process pass a barrier on request.
+/// The kernel makes all threads of the process pass a fence on request.
 const ON_REQUEST: u8 = 1;
 
-/// It has just begun to refuse that: the last light barriers may not have been real ones.
-#[cfg(target_os = "linux")]
+/// The kernel has just begun to refuse that: the last light fences may not have been real ones.
 const REFUSED: u8 = 2;
 
-/// It refused long ago, and is not asked again.
-#[cfg(target_os = "linux")]
+/// The kernel refused long ago, and is not asked again.
 const REAL_FOR_GOOD: u8 = 3;
 
 /// Asks the kernel for that service, once for the whole process; takes some milliseconds the first
-/// time. See membarrier(2).
-#[cfg(target_os = "linux")]
+/// time.
 pub(crate) fn prepare() {
-    use rustix::thread::{MembarrierCommand, membarrier};
-
-    // Each time: it is no work the second time, and nobody says what a forked child inherits.
-    if membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok() {
+    // Each time: it is no work the second time, and what a forked child inherits is not documented.
+    if kernel::register() {
         let _ = STATE.compare_exchange(REAL, ON_REQUEST, Ordering::SeqCst, Ordering::SeqCst);
     }
 }
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn prepare() {}
 
 /// The side that must be fast: only the compiler is kept from changing the order, if the kernel
 /// sees to the processor's.
@@ -52,37 +48,30 @@ pub(crate) fn light() {
 /// The side that can wait, some microseconds.
 pub(crate) fn heavy() {
     fence(Ordering::SeqCst);
-    interrupt_all();
+    fence_all_threads();
     fence(Ordering::SeqCst);
 }
 
-#[cfg(target_os = "linux")]
-fn interrupt_all() {
-    use rustix::thread::{MembarrierCommand, membarrier};
-
+fn fence_all_threads() {
     match STATE.load(Ordering::SeqCst) {
-        ON_REQUEST if membarrier(MembarrierCommand::PrivateExpedited).is_ok() => {}
-        // A filter of system calls that came later. Whoever passed a light barrier that was none
-        // has long had its store seen after this.
+        ON_REQUEST if kernel::fence_all_threads() => {}
+        // A filter of system calls that came later. A store before a light fence that was none has
+        // long been seen after this.
         ON_REQUEST | REFUSED => {
             STATE.store(REFUSED, Ordering::SeqCst);
-            settle();
+            wait_for_stores();
             STATE.store(REAL_FOR_GOOD, Ordering::SeqCst);
         }
         _ => {}
     }
 }
 
-#[cfg(not(target_os = "linux"))]
-fn interrupt_all() {}
-
 /// Stores reach the other processors within a microsecond.
-#[cfg(target_os = "linux")]
 #[expect(
     clippy::disallowed_methods,
     reason = "it happens once, and nothing tells when a store is seen"
 )]
-fn settle() {
+fn wait_for_stores() {
     std::thread::sleep(std::time::Duration::from_millis(1));
 }
 

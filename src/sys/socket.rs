@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use nix::libc;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{credentials, unread};
+use super::platform::{self, SEND_FLAGS, credentials, unread};
 use crate::address::Address;
 use crate::peer::Credentials;
 
@@ -39,12 +39,6 @@ pub(crate) enum Received {
     /// Nothing will come any more.
     End,
 }
-
-// Apple has no such flag; there socket2 sets SO_NOSIGPIPE on every socket it makes.
-#[cfg(target_vendor = "apple")]
-const SEND_FLAGS: i32 = 0;
-#[cfg(not(target_vendor = "apple"))]
-const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
 
 impl Stream {
     /// Connects, without waiting: a full backlog is `WouldBlock` (Linux) or a refusal (elsewhere).
@@ -94,7 +88,7 @@ impl Stream {
     /// would throw it away, so there nothing is done, and the caller reads until there is
     /// nothing.
     pub(crate) fn stop_receiving(&self) {
-        if cfg!(any(target_os = "linux", target_os = "android")) {
+        if platform::SHUTDOWN_KEEPS_WHAT_CAME {
             // It fails only when the peer is gone already.
             let _ = self.0.shutdown(Shutdown::Read);
         }
@@ -111,7 +105,7 @@ impl Stream {
     }
 
     /// Whether [`Stream::unread`] and [`Stream::lost_unread`] can tell.
-    pub(crate) const TELLS_UNREAD: bool = cfg!(any(target_os = "linux", target_os = "android"));
+    pub(crate) const TELLS_UNREAD: bool = platform::TELLS_UNREAD;
 
     /// How many of the bytes that were sent the peer has not read: this many at most, and none when
     /// it is 0.
