@@ -182,7 +182,8 @@ pub enum AddressError {
 /// that was given in full.
 ///
 /// ```
-/// let path = uds_ipc::runtime_path("telemetry.sock").unwrap_or_else(|| "/tmp/telemetry.sock".into());
+/// let path = uds_ipc::runtime_path("telemetry.sock");
+/// let path = path.unwrap_or_else(|| "/tmp/telemetry.sock".into());
 /// assert!(path.ends_with("telemetry.sock"));
 /// ```
 #[must_use]

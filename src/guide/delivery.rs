@@ -90,7 +90,8 @@
 //!     static BATCH: RefCell<Vec<u8>> = RefCell::default();
 //! }
 //!
-//! /// Keeps lines in a file, each of them once. A message is one line, which begins with a number: of one series, that grows.
+//! /// Keeps lines in a file, each of them once. A message is one line, which begins with a number:
+//! /// of one series, that grows.
 //! struct Store(Mutex<Kept>);
 //!
 //! struct Kept {
@@ -111,7 +112,8 @@
 //! }
 //!
 //! impl Store {
-//!     /// A process that was killed may have left half a line: it is cut off, since it comes again.
+//!     /// A process that was killed may have left half a line: it is cut off, since it comes
+//!     /// again.
 //!     fn open(path: &Path) -> io::Result<Self> {
 //!         let mut file = File::options().read(true).append(true).create(true).open(path)?;
 //!         let mut lines = Vec::new();
@@ -129,7 +131,8 @@
 //!     type Error = io::Error;
 //!
 //!     fn message(&self, message: &[u8], _: &Peer) -> io::Result<()> {
-//!         // What is no line counts as dealt with, and is told: to refuse the batch would bring it again for ever.
+//!         // What is no line counts as dealt with, and is told: to refuse the batch would bring it
+//!         // again for ever.
 //!         number_of(message).ok_or(io::ErrorKind::InvalidData)?;
 //!         BATCH.with_borrow_mut(|batch| batch.extend_from_slice(message));
 //!         Ok(())
@@ -236,7 +239,7 @@
 //! writer.try_send("the last words")?;
 //! match writer.shutdown(Duration::from_secs(5))?.reached {
 //!     Ok(()) => println!("all was handled"),
-//!     Err(FlushError::Lost) => println!("a connection was lost; what was on it may not have been handled"),
+//!     Err(FlushError::Lost) => println!("a connection was lost, and maybe messages on it"),
 //!     Err(error) => println!("{error}"),
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
