@@ -604,7 +604,7 @@ fn a_reader_may_be_dropped_at_the_end_of_a_thread_that_keeps_it_in_a_local() {
     send_and_close(&place.socket(), &frame(b"a"));
     let (reader, messages) = (collector.reader, collector.messages);
     returns("the thread", move || {
-        READER.with(|kept| *kept.lock() = Some(reader))
+        READER.with(|kept| *kept.lock() = Some(reader));
     });
     assert_eq!(messages.all(), [b"a"]);
     assert!(place.files().is_empty());
@@ -630,7 +630,7 @@ fn what_a_handler_keeps_in_the_locals_of_its_threads_may_call_the_reader_when_it
                 *kept.lock() = Some(ActsInDrop {
                     cast: Arc::clone(&in_handler),
                     act,
-                })
+                });
             });
             Ok::<(), io::Error>(())
         };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use uds_ipc::{FlushError, Level, SendError, ShutdownError, Writer, WriterBuilder};
 
-use crate::patience::LEEWAY;
+use crate::shared::LEEWAY;
 use crate::support::{
     Collector, Notes, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, numbered,
     read_messages, returns, unframe, wait_until, writer, writer_with,

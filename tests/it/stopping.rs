@@ -66,7 +66,7 @@ fn a_planned_stop_handles_all_that_the_kernel_holds() {
         }
     }
     let report = stop_and(&reader.reader, &place.socket(), PATIENCE, || {
-        reader.gate.open()
+        reader.gate.open();
     });
     assert!(sent > 100, "{sent}");
     assert_eq!(reader.count("in the kernel"), sent);

@@ -253,7 +253,7 @@ fn a_reader_stopped_as_planned_thirty_times_loses_nothing_and_repeats_nothing() 
     let writer = Arc::new(eager(&place.path().join("s")).start().unwrap());
     let load = Load::start(&writer);
     let last = outlive_readers(ENDS, NAME, place.path(), &writer, |reader| {
-        assert!(reader.end().success())
+        assert!(reader.end().success());
     });
     let sent = load.stop();
     let report = writer.shutdown(PATIENCE).unwrap();

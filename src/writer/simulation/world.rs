@@ -456,7 +456,7 @@ impl World {
         let accepted = metrics.accepted.messages;
         match self.setting.delivery {
             Delivery::AtMostOnce => {
-                assert_eq!(net.read + gone + net.lost, accepted, "nothing else is lost")
+                assert_eq!(net.read + gone + net.lost, accepted, "nothing else is lost");
             }
             // What was stored may be given up all the same, when the receipt did not come through.
             Delivery::AtLeastOnce => assert!(net.stored + gone >= accepted, "nothing is lost"),
