@@ -73,7 +73,7 @@ fn finish_with_left(writer: &Writer, left: u64) {
 // With a peer that answers.
 
 #[test]
-fn each_connection_begins_with_a_question_so_that_no_batch_is_handled_before_one() {
+fn each_connection_begins_with_a_question() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, _) = keeping_writer(&place);
@@ -163,7 +163,7 @@ fn a_late_receipt_counts_and_makes_room() {
 }
 
 #[test]
-fn exactly_what_no_receipt_covers_is_sent_again_in_order_and_from_its_first_byte() {
+fn exactly_what_no_receipt_covers_is_sent_again_in_order() {
     let messages = of_many_lengths();
     for covered in 0..messages.len() {
         let place = Place::new();
@@ -253,7 +253,7 @@ fn a_loss_during_the_repeats_repeats_them_once_more_and_the_newer_ones_follow() 
 // With a peer that does not answer.
 
 #[test]
-fn a_peer_that_never_answers_is_told_of_once_and_its_messages_are_kept_within_the_bounds() {
+fn a_silent_peer_is_told_of_once_and_its_messages_are_kept() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, events) = writer_with(&place.socket(), |builder| {
@@ -408,7 +408,7 @@ fn a_writer_that_waits_for_a_receipt_rests() {
 // With a peer that lies.
 
 #[test]
-fn a_receipt_that_cannot_be_true_ends_the_connection_and_the_rest_is_sent_again() {
+fn a_false_receipt_ends_the_connection_and_the_rest_is_sent_again() {
     for (lie, told) in [
         (&[4][..], "BadReceipt(TooHigh { count: 4, written: 3 })"),
         (
@@ -512,8 +512,7 @@ fn what_a_peer_covers_after_it_has_closed_its_receiving_side_is_not_sent_again()
 }
 
 #[test]
-fn a_peer_that_takes_nothing_more_and_owes_a_receipt_is_waited_for_no_longer_than_the_write_timeout()
- {
+fn a_full_peer_that_owes_a_receipt_is_waited_for_one_write_timeout() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, events) = writer_with(&place.socket(), |builder| {
@@ -803,7 +802,7 @@ fn a_small_message_that_the_reader_refuses_for_ever_is_given_up() {
 }
 
 #[test]
-fn a_small_message_that_the_reader_refuses_for_ever_is_given_up_also_behind_others() {
+fn a_small_message_that_is_always_refused_is_given_up_behind_others() {
     refuse_for_ever(1001, 5);
 }
 
@@ -813,7 +812,7 @@ fn a_large_message_that_the_reader_refuses_for_ever_is_given_up() {
 }
 
 #[test]
-fn a_large_message_that_the_reader_refuses_for_ever_is_given_up_also_behind_others() {
+fn a_large_message_that_is_always_refused_is_given_up_behind_others() {
     refuse_for_ever(3_000_000, 5);
 }
 
@@ -939,7 +938,7 @@ fn an_error_or_a_panic_of_the_handler_repeats_nothing() {
 }
 
 #[test]
-fn messages_for_a_handler_slower_than_the_write_timeout_are_confirmed_in_the_end() {
+fn a_handler_slower_than_the_write_timeout_confirms_in_the_end() {
     let place = Place::new();
     let came = Notes::new();
     let notes = came.clone();

@@ -23,7 +23,7 @@ fn messages_sent_before_the_first_connection_arrive() {
 }
 
 #[test]
-fn while_the_reader_is_away_what_fits_is_kept_and_the_rest_is_refused_and_counted() {
+fn without_a_reader_what_fits_is_kept_and_the_rest_is_refused() {
     for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
         let place = Place::new();
         let collector = Collector::start(&place.socket());

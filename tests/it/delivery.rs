@@ -85,7 +85,7 @@ fn nothing_is_lost_twice_or_out_of_order_when_connections_break_between_reads() 
 }
 
 #[test]
-fn a_planned_stop_of_the_reader_under_load_loses_and_repeats_nothing_fifty_times() {
+fn fifty_planned_stops_under_load_lose_and_repeat_nothing() {
     let place = Place::new();
     let (writer, events) = writer_with(&place.socket(), |builder| {
         // No connection here lives for the second that would make the next try an early one.
@@ -157,7 +157,7 @@ fn a_reader_that_closes_idle_connections_loses_and_repeats_nothing() {
 }
 
 #[test]
-fn a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connections() {
+fn a_message_that_is_always_refused_is_given_up_after_three_times() {
     let place = Place::new();
     let collector = Collector::start_with(&place.socket(), |builder| builder.max_message_len(1000));
     let (writer, events) = writer_with(&place.socket(), |builder| {
@@ -187,7 +187,7 @@ fn a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connection
 }
 
 #[test]
-fn a_message_that_three_planned_stops_cut_is_given_up_at_most_once() {
+fn without_receipts_a_message_that_three_stops_cut_is_given_up() {
     let place = Place::new();
     let raw = RawReader::bind(&place.socket());
     let (writer, events) = writer_with(&place.socket(), |builder| {
@@ -330,8 +330,7 @@ fn a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout() {
 }
 
 #[test]
-fn a_handler_that_hangs_beyond_the_write_timeout_gets_each_message_once_and_each_connection_in_order()
- {
+fn a_handler_slower_than_the_write_timeout_gets_each_message_once() {
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
     let (writer, events) = writer_with(&place.socket(), |builder| {
@@ -474,7 +473,7 @@ fn send_behind_a_failure(place: &Place, before: impl FnOnce(&Writer) -> FailingO
 }
 
 #[test]
-fn a_batch_that_is_not_stored_costs_nothing_behind_it_though_receipts_are_asked_for() {
+fn a_batch_that_is_not_stored_costs_nothing_behind_it() {
     let place = Place::new();
     send_behind_a_failure(&place, |writer| {
         let there = FailingOnce::start(&place);
@@ -512,7 +511,7 @@ fn ask_and_read_nothing(place: &Place, there: &FailingOnce) -> UnixStream {
 }
 
 #[test]
-fn a_silent_peer_whose_batch_was_not_stored_is_closed_though_its_receipts_lie_unread() {
+fn a_silent_peer_is_closed_though_its_receipts_lie_unread() {
     let place = Place::new();
     let there = FailingOnce::start(&place);
     there.gate.open();
@@ -538,7 +537,7 @@ fn a_stop_in_the_middle_of_a_batch_that_is_not_stored_waits_for_no_silent_peer()
 }
 
 #[test]
-fn the_cause_of_an_end_is_the_batch_that_was_not_stored_also_when_the_peer_has_closed() {
+fn a_batch_that_was_not_stored_is_the_cause_though_the_peer_has_closed() {
     for rest in [&[][..], &[5, b'h', b'a', b'l', b'f']] {
         let place = Place::new();
         let there = FailingOnce::start(&place);

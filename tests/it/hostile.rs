@@ -141,9 +141,9 @@ fn ten_mib_announced_on_each_of_a_thousand_connections_cost_next_to_nothing() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn half_messages_cost_twice_what_came_of_them_and_whole_ones_leave_nothing_behind() {
+fn half_messages_cost_twice_their_bytes_and_whole_ones_nothing() {
     apart(
-        "half_messages_cost_twice_what_came_of_them_and_whole_ones_leave_nothing_behind",
+        "half_messages_cost_twice_their_bytes_and_whole_ones_nothing",
         |path| {
             const PEERS: usize = 200;
             const SENT: usize = 64 * 1024;

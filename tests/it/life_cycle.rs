@@ -384,7 +384,7 @@ impl Drop for SlowToDrop {
 }
 
 #[test]
-fn what_an_observer_or_handler_holds_does_not_hold_up_shutdown_when_it_is_dropped() {
+fn what_a_callback_holds_does_not_hold_up_shutdown_when_dropped() {
     let place = Place::new();
     let gate = Arc::new(Mutex::new(()));
     let closed = gate.lock();
