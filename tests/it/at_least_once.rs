@@ -135,9 +135,8 @@ fn a_receipt_counts_also_when_it_comes_in_pieces() {
 
 #[test]
 fn a_late_receipt_counts_and_makes_room() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| {
         keeping(builder).write_timeout(SHORT).queue_capacity(2)
     });
     send_all(&writer, &numbered(2));
@@ -196,9 +195,8 @@ fn exactly_what_no_receipt_covers_is_sent_again_in_order() {
 
 #[test]
 fn a_message_that_is_only_half_gone_is_sent_again_whole_behind_the_unconfirmed() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, _) = writer_with(raw.path(), |builder| {
         keeping(builder).send_buffer_size(4096)
     });
     let messages = [numbered(4), vec![vec![7; 1_000_000]], numbered(3)].concat();
@@ -254,9 +252,8 @@ fn a_loss_during_the_repeats_repeats_them_once_more_and_the_newer_ones_follow() 
 
 #[test]
 fn a_silent_peer_is_told_of_once_and_its_messages_are_kept() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| {
         keeping(builder).write_timeout(SHORT).queue_capacity(8)
     });
     send_all(&writer, &numbered(7));
@@ -290,11 +287,8 @@ fn a_silent_peer_is_told_of_once_and_its_messages_are_kept() {
 
 #[test]
 fn silence_is_told_again_after_an_answer_and_on_the_next_connection() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| {
-        keeping(builder).write_timeout(SHORT)
-    });
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| keeping(builder).write_timeout(SHORT));
     let wait_for_silence = |times| {
         wait_until("the silence is told", || {
             events.count(|event| event.starts_with("NoReceipt")) >= times
@@ -316,9 +310,8 @@ fn silence_is_told_again_after_an_answer_and_on_the_next_connection() {
 
 #[test]
 fn the_bounds_count_what_no_receipt_covers() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_with(&place.socket(), |builder| keeping(builder).queue_size(100));
+    let raw = RawReader::new();
+    let (writer, _) = writer_with(raw.path(), |builder| keeping(builder).queue_size(100));
     writer.try_send(&[1; 60]).unwrap();
     writer.try_send(&[2; 40]).unwrap();
     let mut peer = raw.meet();
@@ -342,10 +335,9 @@ fn the_bounds_count_what_no_receipt_covers() {
 
 #[test]
 fn a_peer_that_closes_its_sending_side_is_a_silent_one_and_costs_no_work() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
+    let raw = RawReader::new();
     let (events, thread) = (Notes::new(), WatchedThread::new());
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let (writer, _) = writer_with(raw.path(), |builder| {
         let (observe, thread) = (events.observer::<WriterEvent>(), thread.clone());
         keeping(builder)
             .write_timeout(SHORT)
@@ -380,10 +372,9 @@ fn a_peer_that_closes_its_sending_side_is_a_silent_one_and_costs_no_work() {
 
 #[test]
 fn a_writer_that_waits_for_a_receipt_rests() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
+    let raw = RawReader::new();
     let thread = WatchedThread::new();
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let (writer, _) = writer_with(raw.path(), |builder| {
         let thread = thread.clone();
         keeping(builder)
             .write_timeout(PATIENCE)
@@ -453,9 +444,8 @@ fn a_false_receipt_ends_the_connection_and_the_rest_is_sent_again() {
 
 #[test]
 fn no_message_is_given_up_because_its_reader_lies() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| {
         keeping(builder).send_buffer_size(4096)
     });
     writer.try_send("before").unwrap();
@@ -480,9 +470,8 @@ fn no_message_is_given_up_because_its_reader_lies() {
 
 #[test]
 fn what_a_peer_covers_after_it_has_closed_its_receiving_side_is_not_sent_again() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| {
         keeping(builder).write_timeout(PATIENCE)
     });
     send_all(&writer, &numbered(5));
@@ -513,11 +502,8 @@ fn what_a_peer_covers_after_it_has_closed_its_receiving_side_is_not_sent_again()
 
 #[test]
 fn a_full_peer_that_owes_a_receipt_is_waited_for_one_write_timeout() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| {
-        keeping(builder).write_timeout(SHORT)
-    });
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| keeping(builder).write_timeout(SHORT));
     send_all(&writer, &numbered(2));
     let mut silent = raw.meet();
     silent.wait_for_question(2);
@@ -533,9 +519,8 @@ fn a_full_peer_that_owes_a_receipt_is_waited_for_one_write_timeout() {
 
 #[test]
 fn a_question_that_a_stopping_peer_refuses_does_not_lose_its_last_receipts() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, _) = writer_with(raw.path(), |builder| {
         keeping(builder)
             .write_timeout(PATIENCE)
             .keepalive(Duration::from_millis(5))
@@ -678,11 +663,10 @@ fn a_reader_that_is_killed_again_and_again_loses_nothing() {
 
 #[test]
 fn a_reader_that_hangs_up_without_a_receipt_is_waited_for_longer_each_time() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
+    let raw = RawReader::new();
     let waits = Notes::new();
     let notes = waits.clone();
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let (writer, _) = writer_with(raw.path(), |builder| {
         let builder = keeping(builder).backoff_max(Duration::from_secs(1));
         builder.on_event(move |event| {
             if let WriterEvent::Lost { retry_in, .. } = event {
@@ -715,9 +699,8 @@ fn a_reader_that_hangs_up_without_a_receipt_is_waited_for_longer_each_time() {
 
 #[test]
 fn a_connection_is_told_before_its_loss_even_when_the_peer_hangs_up_at_once() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| {
         let wait = Duration::from_micros(1);
         keeping(builder).backoff_min(wait).backoff_max(wait)
     });
@@ -742,9 +725,8 @@ fn a_connection_is_told_before_its_loss_even_when_the_peer_hangs_up_at_once() {
 
 #[test]
 fn a_question_that_was_not_read_is_no_message_unread() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| {
         keeping(builder).keepalive(Duration::from_millis(5))
     });
     send_all(&writer, &numbered(3));
@@ -856,9 +838,8 @@ impl Handler for Store {
 
 #[test]
 fn a_message_that_planned_stops_cut_again_and_again_is_kept() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| {
         keeping(builder)
             .send_buffer_size(4096)
             .backoff_min(Duration::from_millis(1))
@@ -1053,9 +1034,8 @@ fn the_oldest_that_the_peer_does_not_have_are_dropped_to_make_room() {
 
 #[test]
 fn nothing_is_dropped_to_make_room_when_the_peer_has_it_all() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, _) = writer_with(raw.path(), |builder| {
         keeping(builder)
             .queue_capacity(3)
             .overflow(Overflow::DropOldest)
@@ -1082,9 +1062,8 @@ fn nothing_is_dropped_to_make_room_when_the_peer_has_it_all() {
 #[test]
 fn an_idle_connection_is_kept_alive_in_either_delivery() {
     for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, events) = writer_with(&place.socket(), |builder| {
+        let raw = RawReader::new();
+        let (writer, events) = writer_with(raw.path(), |builder| {
             builder
                 .delivery(delivery)
                 .keepalive(Duration::from_millis(1))

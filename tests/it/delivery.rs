@@ -17,9 +17,8 @@ use crate::support::{
 
 #[test]
 fn a_message_the_kernel_took_in_part_is_sent_again_from_its_start() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| builder.send_buffer_size(4096));
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| builder.send_buffer_size(4096));
     let message: Vec<_> = (0..1_000_000u32)
         .map(|at| u8::try_from(at % 251).unwrap())
         .collect();
@@ -39,9 +38,8 @@ fn a_message_the_kernel_took_in_part_is_sent_again_from_its_start() {
 
 #[test]
 fn nothing_is_lost_twice_or_out_of_order_when_connections_break_between_reads() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, _) = writer_with(raw.path(), |builder| {
         builder
             .send_buffer_size(4096)
             .backoff_min(Duration::from_millis(1))
@@ -188,9 +186,8 @@ fn a_message_that_is_always_refused_is_given_up_after_three_times() {
 
 #[test]
 fn without_receipts_a_message_that_three_stops_cut_is_given_up() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| {
         builder
             .send_buffer_size(4096)
             .backoff_min(Duration::from_millis(1))
@@ -220,9 +217,8 @@ fn without_receipts_a_message_that_three_stops_cut_is_given_up() {
 
 #[test]
 fn a_writer_whose_peer_died_with_bytes_unread_says_so() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| builder);
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| builder);
     writer.try_send("never read").unwrap();
     writer.flush(Level::Written, PATIENCE).unwrap();
     drop(raw.accept());
@@ -243,9 +239,8 @@ fn a_writer_whose_peer_died_with_bytes_unread_says_so() {
 
 #[test]
 fn a_slow_message_of_four_mebibytes_gets_through() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| {
         builder
             .send_buffer_size(4096)
             .write_timeout(Duration::from_secs(1))
@@ -271,11 +266,10 @@ fn a_slow_message_of_four_mebibytes_gets_through() {
 
 #[test]
 fn a_reader_that_reads_steadily_but_never_empties_its_buffer_is_no_dead_reader() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
+    let raw = RawReader::new();
     // With the default buffer Linux says that there is room only when three quarters of it are
     // free.
-    let (writer, events) = writer_with(&place.socket(), |builder| {
+    let (writer, events) = writer_with(raw.path(), |builder| {
         builder.write_timeout(Duration::from_secs(1))
     });
     let message = vec![3; 2_000_000];
@@ -304,9 +298,8 @@ fn a_reader_that_reads_steadily_but_never_empties_its_buffer_is_no_dead_reader()
 
 #[test]
 fn a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| {
         builder.send_buffer_size(4096).write_timeout(SHORT)
     });
     let message = vec![5; 200_000];

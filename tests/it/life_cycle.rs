@@ -22,9 +22,8 @@ fn is_closing(writer: &Writer) -> bool {
 
 #[test]
 fn flush_returns_once_all_before_it_is_written() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer(&place.socket());
+    let raw = RawReader::new();
+    let (writer, _) = writer(raw.path());
     for message in numbered(1_000) {
         writer.try_send(message).unwrap();
     }
@@ -105,9 +104,8 @@ fn a_shutdown_while_the_reader_is_away_reconnects_and_drains() {
 
 #[test]
 fn a_shutdown_waits_for_a_reader_that_drains_slowly() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, _) = writer_with(raw.path(), |builder| {
         builder.send_buffer_size(4096).write_timeout(PATIENCE)
     });
     let mut stream = raw.accept();
@@ -213,9 +211,8 @@ fn a_second_shutdown_can_bring_the_end_nearer() {
 
 #[test]
 fn a_writer_without_work_stops_at_once_and_leaves_no_thread() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer(&place.socket());
+    let raw = RawReader::new();
+    let (writer, events) = writer(raw.path());
     let mut stream = raw.accept();
     events.wait_for("Connected");
     let report = returns("a shutdown with nothing to do", move || {
@@ -426,13 +423,12 @@ fn what_a_callback_holds_does_not_hold_up_shutdown_when_dropped() {
 
 #[test]
 fn the_last_reference_may_be_dropped_inside_the_observer() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
+    let raw = RawReader::new();
     let later = Later::default();
     let inside = Arc::clone(&later);
     let dropped = Notes::new();
     let notes = dropped.clone();
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let (writer, _) = writer_with(raw.path(), |builder| {
         builder.on_event(move |event| {
             if matches!(event, uds_ipc::WriterEvent::Lost { .. }) {
                 drop(inside.lock().take());

@@ -2,9 +2,9 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{PATIENCE, wait_until};
+use super::{PATIENCE, Place, wait_until};
 
 /// A number as it stands on the wire.
 pub(crate) fn varint(mut number: usize) -> Vec<u8> {
@@ -47,13 +47,33 @@ pub(crate) fn unframe(mut stream: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>) {
 /// A reader as plain as can be, that does what a test tells it to.
 pub(crate) struct RawReader {
     listener: UnixListener,
+    path: PathBuf,
+    /// Gone with it, if it made the place itself.
+    _place: Option<Place>,
 }
 
 impl RawReader {
+    /// In a place of its own.
+    pub(crate) fn new() -> Self {
+        let place = Place::new();
+        let reader = Self::bind(&place.socket());
+        Self {
+            _place: Some(place),
+            ..reader
+        }
+    }
+
     pub(crate) fn bind(path: &Path) -> Self {
         Self {
             listener: UnixListener::bind(path).expect("a listener"),
+            path: path.to_owned(),
+            _place: None,
         }
+    }
+
+    /// Where it listens.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Waits for the next connection.
