@@ -574,6 +574,24 @@ fn every_setting_stands_in_the_readme() {
     }
 }
 
+/// One test asserts of each public type that threads may share it.
+#[test]
+fn no_public_type_is_left_out_of_the_test_of_threads() {
+    let tests = text("tests/it/types.rs");
+    let mut broken = Vec::new();
+    for (file, source) in library() {
+        for name in source.types {
+            let is_there = [">", "<"]
+                .iter()
+                .any(|end| tests.contains(&format!("::{name}{end}")));
+            if !is_there {
+                broken.push(format!("{name} of {file}"));
+            }
+        }
+    }
+    assert_none(&broken);
+}
+
 /// The files that a picture shows, which is a tree: a folder ends with `/`, and what lies in it
 /// stands further to the right. Words behind two blanks explain.
 fn drawn(picture: &str) -> BTreeSet<String> {

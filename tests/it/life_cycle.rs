@@ -483,16 +483,3 @@ fn a_send_that_races_with_a_shutdown_is_in_the_books_either_way() {
         std::fs::remove_file(place.socket()).unwrap();
     }
 }
-
-#[test]
-fn both_ends_can_be_sent_shared_and_kept() {
-    fn is_free<T: Send + Sync + 'static>() {}
-    is_free::<Writer>();
-    is_free::<WriterBuilder>();
-    is_free::<uds_ipc::Reader>();
-    is_free::<uds_ipc::ReaderBuilder>();
-    is_free::<uds_ipc::BoundReader>();
-    is_free::<uds_ipc::WriterEvent>();
-    is_free::<uds_ipc::ReaderEvent>();
-    is_free::<SendError<String>>();
-}

@@ -34,3 +34,4 @@ mod socket_file;
 mod stopping;
 mod strangers;
 mod support;
+mod types;

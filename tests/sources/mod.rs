@@ -23,6 +23,8 @@ pub(crate) struct Source {
     /// The macros that it calls.
     pub(crate) macros: BTreeSet<String>,
     pub(crate) is_unsafe: bool,
+    /// Its public types, which users of the crate can name: a lint sees to that.
+    pub(crate) types: BTreeSet<String>,
 }
 
 /// The files of a crate by their path below the folder of its sources.
@@ -80,9 +82,8 @@ impl Crate {
         let code = text(&place.file).unwrap_or_else(|| panic!("no file {}", place.file));
         let mut file = syn::parse_file(&code).unwrap_or_else(|e| panic!("{}: {e}", place.file));
         WithoutTests.visit_file_mut(&mut file);
-        let source = self.sources.entry(place.file.clone()).or_default();
         let tokens = file.items.iter().map(ToTokens::to_token_stream).collect();
-        note(&tokens, source);
+        note(&tokens, self.source(place));
         self.add_items(place, file.items, text);
     }
 
@@ -128,6 +129,14 @@ impl Crate {
                 }
                 Item::Use(item) => self.add_use(place, &item),
                 item => {
+                    let of_public_type = match &item {
+                        Item::Struct(item) => Some((&item.vis, &item.ident)),
+                        Item::Enum(item) => Some((&item.vis, &item.ident)),
+                        _ => None,
+                    };
+                    if let Some((Visibility::Public(_), name)) = of_public_type {
+                        self.source(place).types.insert(name.to_string());
+                    }
                     let (names, uses) = names(item.to_token_stream());
                     for item in uses {
                         self.add_use(place, &item);
@@ -154,6 +163,10 @@ impl Crate {
 
     fn module(&mut self, place: &Place) -> &mut Module {
         self.modules.get_mut(&place.module).unwrap()
+    }
+
+    fn source(&mut self, place: &Place) -> &mut Source {
+        self.sources.entry(place.file.clone()).or_default()
     }
 
     fn resolve(mut self) -> Sources {
