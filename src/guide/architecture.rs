@@ -1,24 +1,90 @@
 //! What the crate is made of.
 //!
 //! ```text
-//! producers ──try_send──▶ lanes ──▶ queue ──blocks──▶ outbox ──vectored write──▶ kernel ──read──▶ decoder ──&[u8]──▶ handler
-//!    many threads     one a thread,   │    crossbeam    │ what is not settled yet         pooled     │ one connection
-//!                     without a lock  │    channel      │ (the retry buffer)              buffers    │ at a time, in order
-//!                                  Writer           writer thread                               reader threads
+//! Writer, in many threads                    the writer's thread
+//! try_send ──▶ lanes ──▶ queue ──blocks──▶ outbox ──vectored write──▶ kernel
+//!          one a thread,       crossbeam   what is not settled yet:     │
+//!          without a lock      channel     the retry buffer             │
+//!                                                                       │
+//!              handler ◀──&[u8]── decoder ◀──read, pooled buffers───────┘
+//!      one connection at a time,  the reader's threads
+//!      in order
 //! ```
 //!
-//! The two halves share the wire format, addresses and figures, and never name each other. Names
-//! point down only: a test (`tests/tidy.rs`) holds a table of which module may name which against
-//! the code.
+//! The two halves share the wire format, addresses and figures, and never name each other. Imports
+//! point down only, and never in a circle: a test (`tests/tidy.rs`) holds a table of which module
+//! may import which, and the layers inside each folder, against the code.
 //!
-//! | layer | writer | reader | rule |
-//! | --- | --- | --- | --- |
-//! | what users hold | `writer/mod.rs`, `builder.rs`, `slot.rs` | `reader/mod.rs`, `builder.rs`, `handler.rs`; `systemd/`: what a service tells its manager, `service.rs` with `pulse.rs` and `notify.rs` | thin: docs, settings, checks |
-//! | shells | `thread.rs`, and what it does in `worker.rs` and `receiving.rs`, with its view of the system in `kernel.rs`; `shared.rs`: the lock, and `waiting.rs` for what happens behind it; `lane.rs`: memory that two threads use without a lock, and `local.rs`: which one is the current thread's | `dispatcher.rs`: times and threads; `worker.rs`: a thread; `connection.rs` with `batch.rs`: a turn at a connection; `core.rs`: the lock; `callbacks.rs`; `vitals.rs`: how it is; `counters.rs` in both | only here the clock is read and anything blocks |
-//! | machines | `state.rs` with its words in `step.rs`, `link.rs` and `timing.rs`; `queue/`: `room.rs`, `lanes.rs`, `writing.rs`, with `block.rs` and `outbox.rs`; `ledger.rs`: what receipts say; `flush.rs`; `deferred_drop.rs`; values in `limits.rs`, `wake.rs` | `state.rs`, `decoder.rs`, `receipts.rs` | pure: bytes, counts and `now` come in, what is to be done comes out |
-//! | where the reader's socket comes from | | `listen/`: `bind.rs` with its `directory.rs`, `lock_file.rs` and `stale.rs`; `listener.rs`: accepting, and the end; `displaced.rs`: the file. `activation/`: what systemd passed: its `variables.rs`, `claim.rs`, `passed.rs` and `error.rs` | policy; nothing is taken over or removed that is in use |
-//! | system | `sys/`: `linux/` and `other/` with the same names, and what is the same everywhere | the same | calls and `io::Error`, no policy; the seam for other platforms |
-//! | leaves | `wire/` (`frame.rs`, `receipt.rs`), `address.rs`, `backoff.rs`, `pool.rs`, `metrics.rs`, `peer.rs`, `event/` (`writer.rs`, `reader.rs`), `observer.rs`, `error.rs`, `message.rs`, `reentry.rs`, `deadline.rs`, `clock.rs`, `num.rs`, `own_thread.rs`: a thread with its fork guard | the same, and `descriptor_kind.rs`, `runtime_directory.rs` | values |
+//! | layer | rule |
+//! | --- | --- |
+//! | what users hold | thin: docs, settings, checks |
+//! | shells | only here the clock is read and anything blocks; the test lists them |
+//! | machines | pure: bytes, counts and `now` come in, what is to be done comes out |
+//! | system | descriptors and `io::Error`, no policy; the seam for other platforms |
+//! | leaves | values |
+//!
+//! # Files
+//!
+//! Each says in its first line what it is.
+//!
+//! ```text
+//! lib.rs                    the front page, and what users need first
+//! guide/                    pages
+//!     mod.rs architecture.rs delivery.rs sockets.rs speed.rs systemd.rs
+//! systemd/                  a service and its manager
+//!     mod.rs service.rs     what users hold
+//!     pulse.rs notify.rs    when to tell the manager (pure), and how
+//! writer/
+//!     mod.rs builder.rs     what users hold
+//!     slot.rs               a message that is filled in place
+//!     thread.rs worker.rs   the writer's thread: its loop, and one connection of it
+//!     receiving.rs          what comes back: receipts, and how far the peer has read
+//!     helping.rs            a sender in the thread's place
+//!     kernel.rs             what it asks of the system: the seam of the simulation
+//!     shared.rs             what senders and the thread share, behind one lock
+//!     waiting.rs signal.rs  what happens behind that lock, and who is told of it
+//!     flush.rs ledger.rs    what a flush waits for, and what receipts say (pure)
+//!     state.rs              what the thread does next (pure)
+//!     step.rs link.rs       its words
+//!     timing.rs deadline.rs
+//!     queue/                what is accepted and not yet settled
+//!         mod.rs lanes.rs writing.rs
+//!         room.rs           the bounds
+//!     outbox.rs             what the kernel has not taken, or no receipt covers: the retry buffer
+//!     block.rs handed.rs    frames in memory
+//!     local.rs lane.rs      the memory into which one thread writes, without a lock
+//!     counters.rs           figures
+//!     limits.rs attention.rs
+//! reader/
+//!     mod.rs builder.rs     what users hold
+//!     handler.rs
+//!     dispatcher.rs         times, threads, and the end
+//!     worker.rs             a thread that serves and accepts connections
+//!     connection.rs         a turn at a connection
+//!     batch.rs              what a turn brought
+//!     core.rs               what the threads share, behind one lock
+//!     callbacks.rs          what of the user's is called
+//!     vitals.rs             how the reader is
+//!     counters.rs           figures
+//!     state.rs              times of frames, accepting, and how many threads there are (pure)
+//!     decoder.rs            bytes to frames (pure)
+//!     receipts.rs           which receipt is due (pure)
+//! socket_file.rs            helpers for daemons
+//! sys/                      the system
+//!     mod.rs listener.rs file.rs passed.rs
+//!     socket.rs credentials.rs unread.rs
+//!     poller.rs wait.rs waker.rs notify.rs
+//!     environment.rs barrier.rs
+//! event/                    what happens later
+//!     mod.rs writer.rs reader.rs
+//! error.rs                  what a call meets
+//! metrics.rs                figures
+//! observer.rs reentry.rs    calls into users' code, and calls out of it
+//! activation.rs             sockets of systemd's
+//! address.rs peer.rs        who is where
+//! message.rs frame.rs       what is sent, and how it looks on the wire
+//! backoff.rs pool.rs        waits between tries, and buffers for the next time
+//! ```
 //!
 //! # The writer
 //!

@@ -23,8 +23,8 @@ use crate::peer::Peer;
 /// use std::sync::Mutex;
 /// use uds_ipc::{Handler, Peer};
 ///
-/// /// Takes its lock once a message, and hands them to the system once a batch. It does for messages that may be lost; for others see
-/// /// `guide::delivery`.
+/// /// Takes its lock once a message, and hands them to the system once a batch. It does for
+/// /// messages that may be lost; for others see `guide::delivery`.
 /// struct Log(Mutex<BufWriter<File>>);
 ///
 /// impl Handler for Log {

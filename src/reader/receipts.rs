@@ -245,7 +245,8 @@ mod tests {
     }
 
     proptest! {
-        /// However it is cut, the peer reads rising numbers, the last of which covers all that was handled before its last request.
+        /// However it is cut, the peer reads rising numbers, the last of which covers all that was
+        /// handled before its last request.
         #[test]
         fn the_peer_reads_rising_numbers(
             steps in prop::collection::vec((0u8..3, 0u64..100_000, 0usize..4), 0..200),

@@ -888,7 +888,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, a wait has an end that has not come, draining ends, and nothing overflows.
+        /// Whatever happens, a wait has an end that has not come, draining ends, and nothing
+        /// overflows.
         #[test]
         fn no_history_leads_to_a_wait_without_sense(
             events in prop::collection::vec((0u8..13, 0u64..3_000, 0u8..4), 1..80),

@@ -17,9 +17,8 @@ use crate::support::{
 
 #[test]
 fn a_message_the_kernel_took_in_part_is_sent_again_from_its_start() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| builder.send_buffer_size(4096));
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| builder.send_buffer_size(4096));
     let message: Vec<_> = (0..1_000_000u32)
         .map(|at| u8::try_from(at % 251).unwrap())
         .collect();
@@ -39,9 +38,8 @@ fn a_message_the_kernel_took_in_part_is_sent_again_from_its_start() {
 
 #[test]
 fn nothing_is_lost_twice_or_out_of_order_when_connections_break_between_reads() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, _) = writer_with(raw.path(), |builder| {
         builder
             .send_buffer_size(4096)
             .backoff_min(Duration::from_millis(1))
@@ -85,7 +83,7 @@ fn nothing_is_lost_twice_or_out_of_order_when_connections_break_between_reads() 
 }
 
 #[test]
-fn a_planned_stop_of_the_reader_under_load_loses_and_repeats_nothing_fifty_times() {
+fn fifty_planned_stops_under_load_lose_and_repeat_nothing() {
     let place = Place::new();
     let (writer, events) = writer_with(&place.socket(), |builder| {
         // No connection here lives for the second that would make the next try an early one.
@@ -196,9 +194,8 @@ fn a_reader_that_was_asked_says_which_message_it_refuses() {
 
 #[test]
 fn planned_stops_that_cut_a_message_again_and_again_do_not_count_against_it() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| {
         builder
             .send_buffer_size(4096)
             .backoff_min(Duration::from_millis(1))
@@ -222,9 +219,8 @@ fn planned_stops_that_cut_a_message_again_and_again_do_not_count_against_it() {
 
 #[test]
 fn a_writer_whose_peer_died_with_bytes_unread_says_so() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| builder);
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| builder);
     writer.try_send("never read").unwrap();
     writer.flush(Level::Written, PATIENCE).unwrap();
     drop(raw.accept());
@@ -245,9 +241,8 @@ fn a_writer_whose_peer_died_with_bytes_unread_says_so() {
 
 #[test]
 fn a_slow_message_of_four_mebibytes_gets_through() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| {
         builder
             .send_buffer_size(4096)
             .write_timeout(Duration::from_secs(1))
@@ -273,11 +268,10 @@ fn a_slow_message_of_four_mebibytes_gets_through() {
 
 #[test]
 fn a_reader_that_reads_steadily_but_never_empties_its_buffer_is_no_dead_reader() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
+    let raw = RawReader::new();
     // With the default buffer Linux says that there is room only when three quarters of it are
     // free.
-    let (writer, events) = writer_with(&place.socket(), |builder| {
+    let (writer, events) = writer_with(raw.path(), |builder| {
         builder.write_timeout(Duration::from_secs(1))
     });
     let message = vec![3; 2_000_000];
@@ -306,9 +300,8 @@ fn a_reader_that_reads_steadily_but_never_empties_its_buffer_is_no_dead_reader()
 
 #[test]
 fn a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, events) = writer_with(raw.path(), |builder| {
         builder.send_buffer_size(4096).write_timeout(SHORT)
     });
     let message = vec![5; 200_000];
@@ -332,8 +325,7 @@ fn a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout() {
 }
 
 #[test]
-fn a_handler_that_hangs_beyond_the_write_timeout_gets_each_message_once_and_each_connection_in_order()
- {
+fn a_handler_slower_than_the_write_timeout_gets_each_message_once() {
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
     let (writer, events) = writer_with(&place.socket(), |builder| {
@@ -476,7 +468,7 @@ fn send_behind_a_failure(place: &Place, before: impl FnOnce(&Writer) -> FailingO
 }
 
 #[test]
-fn a_batch_that_is_not_stored_costs_nothing_behind_it_though_receipts_are_asked_for() {
+fn a_batch_that_is_not_stored_costs_nothing_behind_it() {
     let place = Place::new();
     send_behind_a_failure(&place, |writer| {
         let there = FailingOnce::start(&place);
@@ -542,7 +534,7 @@ fn ask_and_read_nothing(place: &Place, there: &FailingOnce) -> UnixStream {
 }
 
 #[test]
-fn a_silent_peer_whose_batch_was_not_stored_is_closed_though_its_receipts_lie_unread() {
+fn a_silent_peer_is_closed_though_its_receipts_lie_unread() {
     let place = Place::new();
     let there = FailingOnce::start(&place);
     there.gate.open();
@@ -568,7 +560,7 @@ fn a_stop_in_the_middle_of_a_batch_that_is_not_stored_waits_for_no_silent_peer()
 }
 
 #[test]
-fn the_cause_of_an_end_is_the_batch_that_was_not_stored_also_when_the_peer_has_closed() {
+fn a_batch_that_was_not_stored_is_the_cause_though_the_peer_has_closed() {
     for rest in [&[][..], &[5, b'h', b'a', b'l', b'f']] {
         let place = Place::new();
         let there = FailingOnce::start(&place);

@@ -784,7 +784,8 @@ mod tests {
     }
 
     proptest! {
-        /// The bounds hold, the books balance, and what the kernel took is a run of whole messages in order, whatever comes.
+        /// The bounds hold, the books balance, and what the kernel took is a run of whole messages
+        /// in order, whatever comes.
         #[test]
         fn no_history_breaks_bounds_books_or_order(
             acts in prop::collection::vec(any_act(), 1..200),
