@@ -72,7 +72,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "shared",
             "flush",
             "queue state",
-            "counters ledger local step",
+            "counters acks local step",
             "lane outbox",
             "block link",
             "attention deadline handed kernel limits signal timing",

@@ -43,7 +43,7 @@
 //!     kernel.rs             what it asks of the system: the seam of the simulation
 //!     shared.rs             what senders and the thread share, behind one lock
 //!     waiting.rs signal.rs  what happens behind that lock, and who is told of it
-//!     flush.rs ledger.rs    what a flush waits for, and what receipts say (pure)
+//!     flush.rs acks.rs    what a flush waits for, and what receipts say (pure)
 //!     state.rs              what the thread does next (pure)
 //!     step.rs link.rs       its words
 //!     timing.rs deadline.rs
@@ -145,9 +145,9 @@
 //! cannot store a batch knows from the first one on that it will come again. A block ends with such
 //! a question too, and stays in the outbox when the kernel has taken it, until a receipt covers it;
 //! small blocks that wait so are put together. After a loss all blocks are rewound, and go out
-//! again in order. The ledger keeps the books of one connection after the other: what was written,
+//! again in order. The acks keeps the books of one connection after the other: what was written,
 //! read and handled, and whether a receipt can be true. A call of `flush` looks at the queue and
-//! the ledger, and sleeps until either has changed.
+//! the acks, and sleeps until either has changed.
 //!
 //! When a peer takes no more bytes and owes a receipt, the thread listens on for its last words
 //! before it gives the connection up. A connection that

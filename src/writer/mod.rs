@@ -1,6 +1,7 @@
 //! The sending end.
 //! Thin: what sends is the queue, what decides is the state, what waits is the worker.
 
+mod ack_tracker;
 mod block;
 mod builder;
 mod counters;
@@ -9,7 +10,6 @@ mod flush;
 pub mod fuzzing;
 mod kernel;
 mod lane;
-mod ledger;
 mod limits;
 mod link;
 mod local;

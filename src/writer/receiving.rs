@@ -18,7 +18,7 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn receive(&mut self) {
         if let Err(bad) = self.take_receipts() {
             self.lost(LostCause::BadReceipt(bad));
-        } else if self.refused.is_some() && !self.shared.inner.lock().ledger.is_owed() {
+        } else if self.refused.is_some() && !self.shared.inner.lock().acks.is_owed() {
             // That was the last.
             if let Some(error) = self.refused.take() {
                 self.lost(LostCause::Failed(error));
@@ -37,11 +37,11 @@ impl<K: Kernel> Worker<K> {
             match received {
                 Ok(Received::Some(len)) => {
                     let (covered, believed) = inner
-                        .ledger
+                        .acks
                         .on_receipts(buffer.get(..len).unwrap_or_default());
-                    let is_owed = inner.ledger.is_owed();
+                    let is_owed = inner.acks.is_owed();
                     // A message that is refused has ended too.
-                    let is_news = covered > 0 || inner.ledger.is_next_refused();
+                    let is_news = covered > 0 || inner.acks.is_next_refused();
                     if inner.end().is_none() && covered > 0 {
                         inner.queue.confirm(covered);
                     }
@@ -55,11 +55,11 @@ impl<K: Kernel> Worker<K> {
                 }
                 Ok(Received::Nothing) => return Ok(()),
                 Ok(Received::End) => {
-                    inner.ledger.on_deaf();
+                    inner.acks.on_deaf();
                     return Ok(());
                 }
                 Err(error) => {
-                    inner.ledger.on_deaf();
+                    inner.acks.on_deaf();
                     self.was_reset |= is_reset(&error);
                     return Ok(());
                 }
@@ -79,7 +79,7 @@ impl<K: Kernel> Worker<K> {
         if let (Some(unread), false) = (unread, self.was_reset) {
             let mut inner = self.shared.inner.lock();
             // Only news: whoever is told looks, and has the thread look again.
-            if inner.ledger.on_unread(unread) {
+            if inner.acks.on_unread(unread) {
                 self.shared.tell(&mut inner);
             }
         }

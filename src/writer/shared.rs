@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::ack_tracker::AckTracker;
 use super::counters::Counters;
 use super::flush::{Flush, Level, Told, Verdict};
 use super::lane::Pushed;
-use super::ledger::Ledger;
 use super::limits::Refusal;
 use super::local;
 use super::outbox::Delivery;
@@ -52,7 +52,7 @@ pub(super) struct Shared {
 pub(super) struct Inner {
     pub(super) queue: Queue,
     pub(super) life: Life,
-    pub(super) ledger: Ledger,
+    pub(super) acks: AckTracker,
     /// How many threads wait for progress.
     pub(super) waiting: usize,
     /// How many of them wait for room.
@@ -101,7 +101,7 @@ impl Inner {
         Self {
             queue,
             life: Life::Running,
-            ledger: Ledger::default(),
+            acks: AckTracker::default(),
             waiting: 0,
             waiting_for_room: 0,
             told_room: 0,
@@ -149,7 +149,7 @@ impl Inner {
         let fronts = self
             .end()
             .map_or_else(|| self.queue.fronts(), |end| end.fronts);
-        let verdict = flush.look(fronts, &self.ledger, &mut self.told);
+        let verdict = flush.look(fronts, &self.acks, &mut self.told);
         if flush.take_question() {
             self.queue.request_ack();
         }
@@ -390,6 +390,6 @@ impl Inner {
             .end()
             .map_or_else(|| self.queue.fronts(), |end| end.fronts);
         let (mut flush, mut told) = (flush.clone(), self.told);
-        flush.look(fronts, &self.ledger, &mut told)
+        flush.look(fronts, &self.acks, &mut told)
     }
 }

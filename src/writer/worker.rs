@@ -179,7 +179,7 @@ impl<K: Kernel> Worker<K> {
         }
         self.stream = Some(stream);
         self.was_reset = false;
-        self.shared.inner.lock().ledger.on_connected();
+        self.shared.inner.lock().acks.on_connected();
         self.state.on_connected(self.kernel.now());
         self.outage = Outage::Untold;
         self.shared.counters.connects.add(1);
@@ -225,8 +225,8 @@ impl<K: Kernel> Worker<K> {
         };
         let mut inner = self.shared.inner.lock();
         let taken = inner.queue.end_write(outbox, len);
-        inner.ledger.on_written(len, &taken);
-        let is_owed = inner.ledger.is_owed();
+        inner.acks.on_written(len, &taken);
+        let is_owed = inner.acks.is_owed();
         let is_probe = inner.queue.is_probing();
         if inner.queue.has_freed_much() && inner.queue.take_freed() {
             self.shared.tell_of_some_room(&mut inner);
@@ -255,8 +255,8 @@ impl<K: Kernel> Worker<K> {
         self.was_reset |= is_reset(&error);
         // An answer to the opening alone would tell nothing.
         let may_tell = {
-            let ledger = &self.shared.inner.lock().ledger;
-            ledger.is_owed() && ledger.has_unhandled()
+            let acks = &self.shared.inner.lock().acks;
+            acks.is_owed() && acks.has_unhandled()
         };
         if may_tell {
             self.state.on_refused(self.kernel.now());
@@ -270,7 +270,7 @@ impl<K: Kernel> Worker<K> {
     fn wait(&mut self, wake_on: WakeOn, until: Deadline) {
         let timeout = until.map(|until| until.saturating_duration_since(self.kernel.now()));
         let stream = self.stream.as_ref();
-        let for_receipt = self.shared.inner.lock().ledger.is_owed();
+        let for_receipt = self.shared.inner.lock().acks.is_owed();
         let wanted = Wanted {
             room: wake_on == WakeOn::Writable,
             bytes: for_receipt,
@@ -340,15 +340,14 @@ impl<K: Kernel> Worker<K> {
         };
         let mut inner = self.shared.inner.lock();
         // With `AtMostOnce` a message that the kernel has taken whole has ended already.
-        let is_kept =
-            self.shared.delivery == Delivery::AtLeastOnce || !inner.ledger.has_unhandled();
+        let is_kept = self.shared.delivery == Delivery::AtLeastOnce || !inner.acks.has_unhandled();
         let ending = match cause {
-            _ if inner.ledger.is_next_refused() && is_kept => Ending::Refused,
+            _ if inner.acks.is_next_refused() && is_kept => Ending::Refused,
             LostCause::WriteTimeout(_) | LostCause::BadReceipt(_) => Ending::Ours,
             LostCause::Closed | LostCause::Failed(_) if was_reset => Ending::Died,
             LostCause::Closed | LostCause::Failed(_) => Ending::Peer,
         };
-        inner.ledger.on_lost(has_read);
+        inner.acks.on_lost(has_read);
         let given_up = inner.queue.rewind(ending);
         self.shared.tell(&mut inner);
         drop(inner);
@@ -373,7 +372,7 @@ impl<K: Kernel> Worker<K> {
         let is_drained = stream.unread() == Some(0);
         let was_reset = stream.lost_unread() || self.was_reset;
         // A request for a receipt that the peer left unread is no message.
-        let unread = was_reset && self.shared.inner.lock().ledger.has_unhandled();
+        let unread = was_reset && self.shared.inner.lock().acks.has_unhandled();
         self.shared.counters.set_connected(false);
         self.shared.counters.lost_with_unread.add(u64::from(unread));
         Some(Leftover {

@@ -9,7 +9,7 @@ use crate::wire::receipt::ReceiptDecoder;
 
 /// The books of one connection after the other.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct AckTracker {
     /// The number of the connection; 0 before the first.
     connection: u64,
     written: Place,
@@ -75,7 +75,7 @@ pub(super) enum Reached {
     Never,
 }
 
-impl Ledger {
+impl AckTracker {
     pub(super) fn on_connected(&mut self) {
         let before = std::mem::take(self);
         *self = Self {
@@ -181,7 +181,7 @@ impl Ledger {
     }
 
     /// The place behind all that was written so far. What a lost connection left open is told by
-    /// [`Ledger::lost`].
+    /// [`AckTracker::lost`].
     pub(super) fn mark(&self) -> Mark {
         let place = if self.is_over() {
             Place::default()
