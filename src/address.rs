@@ -177,7 +177,10 @@ impl<'a> Given<'a> {
                 Err(looks_like("standard input or output", instead))
             }
             _ if is_host_and_port(bytes) => {
-                let instead = format!("{A_PATH}, or ./{} for such a file", path.display());
+                let instead = format!(
+                    "{A_PATH}, or ./{} for such a file",
+                    Path::new(path).display()
+                );
                 Err(looks_like("a host and a port", instead))
             }
             _ => Ok(Self::Path(path)),

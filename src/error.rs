@@ -133,14 +133,12 @@ impl<M> fmt::Debug for SendError<M> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FlushError {
-    /// The time was over first. That loses nothing; but a loss from before may still have to be
-    /// told, to the next call.
+    /// The time was over first. That loses nothing.
     #[error("the time was over, and {left} messages were not there yet")]
     #[non_exhaustive]
     Timeout {
-        /// How many of the messages that this flush waited for are still on their way. While some
-        /// are not even written it is these; at most once those that went down with a
-        /// connection are not among them.
+        /// How many of the messages that this flush waited for are missing: unwritten ones while
+        /// there are any, else those that are not known to have come to the level.
         left: u64,
     },
     /// The writer ended first, and left messages behind.
@@ -150,11 +148,18 @@ pub enum FlushError {
         /// How many of the messages that this flush waited for were left.
         left: u64,
     },
-    /// A connection ended, and nobody knows whether the reader had these messages first. Told of
-    /// each loss to all calls that wait then, or else to the next one; never by a writer that
-    /// delivers at least once, which sends them again.
-    #[error("a connection was lost before the reader had these messages, as far as is known")]
-    Lost,
+    /// A connection ended during the call, before it was known that all messages on it had come to
+    /// the level: some may be lost. All that can still come has. Never with `AtLeastOnce`, which
+    /// sends them again.
+    #[error(
+        "a connection was lost before the reader had all messages on it, as far as is known: deliver AtLeastOnce where none may be lost"
+    )]
+    #[non_exhaustive]
+    Lost {
+        /// How many connections the writer has lost so, in all: see
+        /// [`Flushed::losses`](crate::Flushed::losses).
+        losses: u64,
+    },
     /// This system does not tell what the reader has read: only Linux does.
     #[error("this system does not tell what a reader has read: ask for Written or Handled")]
     Unsupported,

@@ -251,7 +251,9 @@ pub use message::Message;
 pub use metrics::{Dropped, Failed, ProtocolErrors, ReaderMetrics, Tally, WriterMetrics};
 pub use peer::{Credentials, Peer};
 pub use reader::{BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
-pub use writer::{Delivery, Level, Overflow, WriteSlot, Writer, WriterBuilder, WriterReport};
+pub use writer::{
+    Delivery, Flushed, Level, Overflow, WriteSlot, Writer, WriterBuilder, WriterReport,
+};
 
 /// The README's program runs as a test.
 #[cfg(doctest)]

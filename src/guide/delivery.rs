@@ -211,11 +211,10 @@
 //!
 //! [`flush`](crate::Writer::flush) waits until everything before it is [`Written`, `Read` or
 //! `Handled`](crate::Level); in either mode. A receipt for it is only asked for at the level
-//! `Handled`. At most once a connection may end before that is known of what was written on it,
-//! also one that the reader closes for its silence: then the call says
-//! [`Lost`](crate::FlushError::Lost), and so do all that wait at that time. A loss that no call was
-//! waiting for is told to the next one, of whatever thread, as soon as all is written that it waits
-//! for; the one after that hears nothing of it.
+//! `Handled`. With `AtMostOnce` a connection may end before that is known of what was written on
+//! it, also one that the reader closes for its silence. A call during which that happens reports
+//! [`Lost`](crate::FlushError::Lost). [`Flushed::losses`](crate::Flushed::losses) counts all such
+//! connections since the writer began: whoever compares two of these numbers misses none.
 //!
 //! [`shutdown`](crate::Writer::shutdown) waits until all is written, and at least once until all is
 //! handled. [`shutdown_level`](crate::WriterBuilder::shutdown_level) makes it wait at most once too
@@ -233,14 +232,15 @@
 //! writer.try_send("the last words")?;
 //! match writer.shutdown(Duration::from_secs(5))?.reached {
 //!     Ok(()) => println!("all was handled"),
-//!     Err(FlushError::Lost) => println!("a connection was lost, and maybe messages on it"),
+//!     Err(FlushError::Lost { .. }) => println!("a connection was lost, and maybe messages on it"),
 //!     Err(error) => println!("{error}"),
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! A writer that is silent for longer than the reader's `idle_timeout` is hung up on, and nobody
-//! tells it then whether its last messages were handled: it hears `Lost`, unless it knew before. A
+//! tells it then whether its last messages were handled: that counts as a loss, unless it knew
+//! before. A
 //! [`keepalive`](crate::WriterBuilder::keepalive) below that time spares it, and so does a `flush`
 //! at once.
 //!

@@ -1,97 +1,98 @@
-//! What the connection has come to: how much of what was written on it the reader has read, and
-//! dealt with. Pure: bytes come in. No I/O, no threads, no clock. A peer that says what cannot be
-//! is found out here.
+//! How much of what was written the reader has read, and acknowledged.
+//! Pure: bytes come in. No I/O, no threads, no clock. A peer that says what cannot be is found out
+//! here.
+//!
+//! Places count from the writer's beginning, over all connections, so that one that was noted on an
+//! earlier connection can be compared. When a connection ends, whatever was written on it is past:
+//! the place of what is known moves behind it, and the loss is counted.
 
 use super::outbox::Taken;
 use crate::event::BadReceipt;
 use crate::num::to_u64;
 use crate::wire::receipt::ReceiptDecoder;
 
-/// The books of one connection after the other.
 #[derive(Debug, Default)]
 pub(super) struct AckTracker {
-    /// The number of the connection; 0 before the first.
-    connection: u64,
     written: Place,
-    /// How many of the bytes the peer has read, at least.
-    read: u64,
-    /// How many of the messages, at least: known when it has read all.
-    read_messages: u64,
-    /// How many of the messages the peer's handler has dealt with, as its receipts say.
-    handled: u64,
-    /// How many messages stood before the last question that the kernel took.
-    asked_after: u64,
-    /// No answer to it has come.
+    progress: Progress,
+    /// How far it had come when the last connection was lost.
+    before_loss: Progress,
+    losses: Losses,
+    connection: Connection,
+}
+
+/// What holds for one connection.
+#[derive(Debug, Default)]
+struct Connection {
+    /// Messages that were written before it. Receipts count from here.
+    start: u64,
+    /// Messages that stood before the last request for a receipt.
+    requested: u64,
+    /// No answer to that has come.
     is_owed: bool,
     /// The peer has closed its sending side: no receipt will come.
     is_deaf: bool,
     receipts: ReceiptDecoder,
-    /// The reader has said that it refuses the message behind those.
+    /// The reader has said that it refuses the message behind those that it has acknowledged.
     refuses_next: bool,
-    before: Before,
-    /// Connections that ended before the peer had read all that was written.
-    lost_unread: u64,
-    /// Connections that ended before a receipt covered all that was written.
-    lost_unhandled: u64,
 }
 
-/// A place in what was written on a connection.
+/// A place in what was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Place {
+pub(super) struct Place {
     messages: u64,
     bytes: u64,
 }
 
-/// What became of the connection before this one.
+/// How far the peer has come, at least.
 #[derive(Clone, Copy, Debug, Default)]
-struct Before {
-    connection: u64,
-    read: u64,
-    read_messages: u64,
-    handled: u64,
+struct Progress {
+    read: Place,
+    acked: u64,
 }
 
-/// A place on a certain connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    connection: u64,
-    place: Place,
+/// How many connections ended before all that was written on them was known to be read, and to be
+/// acknowledged.
+#[derive(Clone, Copy, Debug, Default)]
+struct Losses {
+    read: u64,
+    acked: u64,
 }
 
 /// How far something that was written must have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beyond {
+pub(super) enum AckLevel {
     Read,
-    Handled,
+    Acked,
 }
 
-/// Whether what stands before a mark has come so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reached {
-    Yes,
-    /// So many messages may not have.
-    NotYet(u64),
-    /// Its connection ended before; nobody knows.
-    Never,
+impl Progress {
+    /// How many messages before `target` may not have come to `level`.
+    fn left(self, level: AckLevel, target: Place) -> u64 {
+        let come = match level {
+            AckLevel::Read if self.read.bytes >= target.bytes => target.messages,
+            // What was acknowledged was read.
+            AckLevel::Read => self.read.messages.max(self.acked),
+            AckLevel::Acked => self.acked,
+        };
+        target.messages.saturating_sub(come)
+    }
 }
 
 impl AckTracker {
     pub(super) fn on_connected(&mut self) {
-        let before = std::mem::take(self);
-        *self = Self {
-            connection: before.connection + 1,
-            before: before.before,
-            lost_unread: before.lost_unread,
-            lost_unhandled: before.lost_unhandled,
-            ..Self::default()
+        self.connection = Connection {
+            start: self.written.messages,
+            requested: self.written.messages,
+            ..Connection::default()
         };
     }
 
     /// The kernel took `len` bytes.
     pub(super) fn on_written(&mut self, len: usize, taken: &Taken) {
         if let Some(messages) = taken.asked_after {
-            self.asked_after = self.written.messages + messages;
-            self.is_owed = true;
+            self.connection.requested = self.written.messages + messages;
+            self.connection.is_owed = true;
         }
         self.written.messages += taken.whole.messages;
         self.written.bytes += to_u64(len);
@@ -100,63 +101,64 @@ impl AckTracker {
     /// The kernel holds at most that many bytes that the peer has not read. Says whether that is
     /// news.
     pub(super) fn on_unread(&mut self, len: u64) -> bool {
-        let read = self.written.bytes.saturating_sub(len);
-        let is_more = read > self.read;
-        self.read = self.read.max(read);
-        if self.read == self.written.bytes {
-            self.read_messages = self.written.messages;
+        let read = &mut self.progress.read;
+        let bytes = self.written.bytes.saturating_sub(len);
+        let is_more = bytes > read.bytes;
+        read.bytes = read.bytes.max(bytes);
+        if read.bytes == self.written.bytes {
+            read.messages = self.written.messages;
         }
         is_more
     }
 
     /// Whether messages were written that no receipt covers.
-    pub(super) fn has_unhandled(&self) -> bool {
-        self.handled < self.written.messages
+    pub(super) fn has_unacked(&self) -> bool {
+        self.progress.acked < self.written.messages
     }
 
-    /// Whether the reader has said that it refuses the message behind those that it has dealt with.
+    /// Whether the reader has said that it refuses the message behind those that it has
+    /// acknowledged.
     pub(super) fn is_next_refused(&self) -> bool {
-        self.refuses_next
+        self.connection.refuses_next
     }
 
     /// No receipt will come any more.
     pub(super) fn on_deaf(&mut self) {
-        self.is_deaf = true;
+        self.connection.is_deaf = true;
     }
 
     /// Whether a receipt is to come.
     pub(super) fn is_owed(&self) -> bool {
-        self.is_owed && !self.is_deaf
+        self.connection.is_owed && !self.connection.is_deaf
     }
 
     /// The peer sent these bytes; says how many more messages they cover, up to the first that
     /// cannot be true.
     pub(super) fn on_receipts(&mut self, bytes: &[u8]) -> (u64, Result<(), BadReceipt>) {
-        let before = self.handled;
+        let before = self.progress.acked;
         let believed = self.believe(bytes);
-        (self.handled - before, believed)
+        (self.progress.acked - before, believed)
     }
 
     fn believe(&mut self, mut bytes: &[u8]) -> Result<(), BadReceipt> {
+        let connection = &mut self.connection;
         loop {
-            let next = self.receipts.next(&mut bytes);
+            let next = connection.receipts.next(&mut bytes);
             let Some(receipt) = next.map_err(|_| BadReceipt::Invalid)? else {
                 return Ok(());
             };
             let count = receipt.count;
-            let (written, handled) = (self.written.messages, self.handled);
+            let written = self.written.messages - connection.start;
+            let before = self.progress.acked - connection.start;
             if count > written {
                 return Err(BadReceipt::TooHigh { count, written });
             }
-            if count < handled {
-                return Err(BadReceipt::Fell {
-                    count,
-                    before: handled,
-                });
+            if count < before {
+                return Err(BadReceipt::Fell { count, before });
             }
-            self.handled = count;
-            self.refuses_next = receipt.refuses_next;
-            self.is_owed &= count < self.asked_after;
+            self.progress.acked = connection.start + count;
+            connection.refuses_next = receipt.refuses_next;
+            connection.is_owed &= self.progress.acked < connection.requested;
         }
     }
 
@@ -166,84 +168,116 @@ impl AckTracker {
         if has_read {
             self.on_unread(0);
         }
-        self.lost_unread += u64::from(self.read_messages.max(self.handled) < self.written.messages);
-        self.lost_unhandled += u64::from(self.has_unhandled());
-        self.before = self.now();
-        (self.is_owed, self.is_deaf) = (false, true);
-    }
-
-    /// How many connections ended too early for `beyond`.
-    pub(super) fn lost(&self, beyond: Beyond) -> u64 {
-        match beyond {
-            Beyond::Read => self.lost_unread,
-            Beyond::Handled => self.lost_unhandled,
-        }
-    }
-
-    /// The place behind all that was written so far. What a lost connection left open is told by
-    /// [`AckTracker::lost`].
-    pub(super) fn mark(&self) -> Mark {
-        let place = if self.is_over() {
-            Place::default()
-        } else {
-            self.written
+        self.before_loss = self.progress;
+        self.losses.read += u64::from(self.progress.left(AckLevel::Read, self.written) > 0);
+        self.losses.acked += u64::from(self.has_unacked());
+        self.progress = Progress {
+            read: self.written,
+            acked: self.written.messages,
         };
-        Mark {
-            connection: self.connection,
-            place,
+        (self.connection.is_owed, self.connection.is_deaf) = (false, true);
+    }
+
+    /// The place behind all that was written so far.
+    pub(super) fn written(&self) -> Place {
+        self.written
+    }
+
+    /// Whether the last request stands behind `place`, so that its answer covers all before it.
+    pub(super) fn is_requested(&self, place: Place) -> bool {
+        self.connection.requested >= place.messages
+    }
+
+    /// How many messages before `place` may not have come to `level`. Those that went down with a
+    /// connection are not waited for.
+    pub(super) fn left(&self, level: AckLevel, place: Place) -> u64 {
+        self.progress.left(level, place)
+    }
+
+    /// How many connections ended too early for `level`.
+    pub(super) fn losses(&self, level: AckLevel) -> u64 {
+        match level {
+            AckLevel::Read => self.losses.read,
+            AckLevel::Acked => self.losses.acked,
         }
     }
 
-    /// Whether the last question stands behind the mark, so that its answer covers all before it.
-    pub(super) fn is_asked(&self, mark: Mark) -> bool {
-        mark.connection == self.connection && self.asked_after >= mark.place.messages
+    /// Whether messages before `place`, which were written when `losses` had been counted, may have
+    /// gone down with a connection since then.
+    pub(super) fn may_have_lost(&self, level: AckLevel, place: Place, losses: u64) -> bool {
+        let more = self.losses(level) - losses;
+        // Of the last loss is known what it left; of two at once it does not matter any more.
+        more > 1 || more == 1 && self.before_loss.left(level, place) > 0
     }
+}
 
-    pub(super) fn reached(&self, beyond: Beyond, mark: Mark) -> Reached {
-        let Before {
-            read,
-            read_messages,
-            handled,
-            ..
-        } = if mark.connection == self.connection {
-            self.now()
-        } else if mark.connection == self.before.connection {
-            self.before
-        } else {
-            return Reached::Never;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Tally;
+
+    /// Messages of four bytes each were written.
+    fn write(acks: &mut AckTracker, messages: usize) {
+        let whole = Tally {
+            messages: to_u64(messages),
+            bytes: to_u64(messages * 4),
         };
-        let come = match beyond {
-            Beyond::Read if read >= mark.place.bytes => mark.place.messages,
-            // What was handled was read.
-            Beyond::Read => read_messages.max(handled),
-            Beyond::Handled => handled,
+        let taken = Taken {
+            whole,
+            ..Taken::default()
         };
-        if come >= mark.place.messages {
-            Reached::Yes
-        } else if mark.connection == self.connection && !self.is_over() {
-            Reached::NotYet(mark.place.messages - come)
-        } else {
-            Reached::Never
-        }
+        acks.on_written(messages * 5, &taken);
     }
 
-    fn now(&self) -> Before {
-        let Self {
-            connection,
-            read,
-            read_messages,
-            handled,
-            ..
-        } = *self;
-        Before {
-            connection,
-            read,
-            read_messages,
-            handled,
-        }
+    fn tracker(written: usize) -> AckTracker {
+        let mut acks = AckTracker::default();
+        acks.on_connected();
+        write(&mut acks, written);
+        acks
     }
 
-    fn is_over(&self) -> bool {
-        self.before.connection == self.connection && self.connection > 0
+    #[test]
+    fn what_was_acknowledged_before_a_loss_is_not_lost_with_it() {
+        let mut acks = tracker(3);
+        let mine = acks.written();
+        write(&mut acks, 2);
+        assert_eq!(acks.on_receipts(&[4]), (4, Ok(())));
+        acks.on_lost(false);
+        assert_eq!(acks.losses(AckLevel::Acked), 1);
+        assert!(!acks.may_have_lost(AckLevel::Acked, mine, 0));
+        assert!(!acks.may_have_lost(AckLevel::Read, mine, 0));
+        let all = acks.written();
+        assert!(acks.may_have_lost(AckLevel::Acked, all, 0));
+        assert!(
+            !acks.may_have_lost(AckLevel::Acked, all, 1),
+            "it was written later"
+        );
+        assert_eq!(acks.left(AckLevel::Acked, all), 0, "it is not waited for");
+    }
+
+    #[test]
+    fn a_connection_of_which_all_was_read_is_no_loss_of_what_is_to_be_read() {
+        let mut acks = tracker(3);
+        acks.on_lost(true);
+        let losses = [AckLevel::Read, AckLevel::Acked].map(|level| acks.losses(level));
+        assert_eq!(losses, [0, 1]);
+    }
+
+    #[test]
+    fn receipts_count_from_the_beginning_of_their_connection() {
+        let mut acks = tracker(3);
+        acks.on_lost(false);
+        acks.on_connected();
+        write(&mut acks, 2);
+        let (count, written) = (3, 2);
+        assert_eq!(acks.on_receipts(&[1]), (1, Ok(())));
+        let too_high = Err(BadReceipt::TooHigh { count, written });
+        assert_eq!(acks.on_receipts(&[3]), (0, too_high));
+        let fell = Err(BadReceipt::Fell {
+            count: 0,
+            before: 1,
+        });
+        assert_eq!(acks.on_receipts(&[0]), (0, fell));
+        assert_eq!(acks.left(AckLevel::Acked, acks.written()), 1);
     }
 }

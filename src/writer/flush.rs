@@ -1,9 +1,10 @@
 //! One call of `flush`: whether all that was accepted before it has come as far as it asks.
-//! Pure: looks at how far the queue and the acks have come. No I/O, no waiting, no clock.
+//! Pure: looks at how far the queue and the acknowledgements have come. No I/O, no waiting, no
+//! clock.
 
 use std::mem;
 
-use super::ack_tracker::{AckTracker, Beyond, Mark, Reached};
+use super::ack_tracker::{AckLevel, AckTracker, Place};
 use super::outbox::Delivery;
 use super::queue::Fronts;
 
@@ -21,6 +22,17 @@ pub enum Level {
     Handled,
 }
 
+/// What a [`flush`](crate::Writer::flush) found when its messages had come to the level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Flushed {
+    /// How many connections the writer has lost so far before it was known that all messages on
+    /// them had come to the level. It only grows: a caller that compares it with that of an
+    /// earlier call learns whether messages may have been lost in between. Always 0 at the
+    /// level `Written` and with [`Delivery::AtLeastOnce`], where nothing is lost so.
+    pub losses: u64,
+}
+
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Flush {
@@ -28,12 +40,19 @@ pub(super) struct Flush {
     delivery: Delivery,
     /// All messages with lower numbers are meant.
     target: u64,
-    /// The place behind them, once they are written.
-    mark: Option<Mark>,
-    /// How many lost connections earlier calls have told of.
-    told: u64,
-    /// A receipt must be asked for.
-    must_ask: bool,
+    /// Losses up to this number are those of earlier messages.
+    losses: u64,
+    /// Where they end in what was written, once they are.
+    written: Option<Written>,
+    /// A receipt must be requested.
+    must_request: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    place: Place,
+    /// How many losses had been counted then.
+    losses: u64,
 }
 
 /// How it stands.
@@ -42,105 +61,82 @@ pub(super) enum Verdict {
     Reached,
     /// So many messages are missing.
     Left(u64),
-    /// A connection ended before that was known of what was written on it.
+    /// Nothing more can come, and a connection ended before it was known of all that was written on
+    /// it.
     Lost,
 }
 
-/// What calls of `flush` have told so far of lost connections, so that each loss is told, and none
-/// twice to one caller after the other.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Told {
-    unread: u64,
-    unhandled: u64,
-}
-
-impl Told {
-    fn of(&mut self, beyond: Beyond) -> &mut u64 {
-        match beyond {
-            Beyond::Read => &mut self.unread,
-            Beyond::Handled => &mut self.unhandled,
-        }
-    }
-}
-
 impl Flush {
-    pub(super) fn new(level: Level, delivery: Delivery, target: u64, told: &mut Told) -> Self {
-        let beyond = Self::beyond(level, delivery);
-        let told = beyond.map_or(0, |beyond| *told.of(beyond));
+    /// A flush of the messages below `target`. It reports losses beyond the first `losses`.
+    pub(super) fn new(level: Level, delivery: Delivery, target: u64, losses: u64) -> Self {
         Self {
             level,
             delivery,
             target,
-            mark: None,
-            told,
-            must_ask: beyond == Some(Beyond::Handled),
+            losses,
+            written: None,
+            must_request: ack_level(level, delivery) == Some(AckLevel::Acked),
         }
     }
 
-    /// What must be known of what was written. With receipts for all, the queue itself knows what
-    /// was handled.
-    fn beyond(level: Level, delivery: Delivery) -> Option<Beyond> {
-        match (level, delivery) {
-            (Level::Written, _) | (Level::Handled, Delivery::AtLeastOnce) => None,
-            (Level::Read, _) => Some(Beyond::Read),
-            (Level::Handled, Delivery::AtMostOnce) => Some(Beyond::Handled),
-        }
+    /// Whether a receipt must be requested now, behind all that was accepted.
+    pub(super) fn take_request(&mut self) -> bool {
+        mem::take(&mut self.must_request)
     }
 
-    /// Whether a receipt must be asked for now, behind all that was accepted.
-    pub(super) fn take_question(&mut self) -> bool {
-        mem::take(&mut self.must_ask)
-    }
-
-    pub(super) fn look(&mut self, fronts: Fronts, acks: &AckTracker, told: &mut Told) -> Verdict {
-        let Some(beyond) = Self::beyond(self.level, self.delivery) else {
+    pub(super) fn look(&mut self, fronts: Fronts, acks: &AckTracker) -> Verdict {
+        let Some(level) = ack_level(self.level, self.delivery) else {
             let come = if self.level == Level::Written {
                 fronts.unwritten
             } else {
                 fronts.unsettled
             };
-            let left = self.target.saturating_sub(come);
-            return if left == 0 {
-                Verdict::Reached
-            } else {
-                Verdict::Left(left)
-            };
+            return left_or_reached(self.target.saturating_sub(come));
         };
         let unwritten = self.target.saturating_sub(fronts.unwritten);
-        if self.mark.is_none() && unwritten > 0 {
+        if self.written.is_none() && unwritten > 0 {
             return Verdict::Left(unwritten);
         }
-        if self.mark.is_none()
-            && self.delivery == Delivery::AtMostOnce
-            && acks.lost(beyond) > self.told
-        {
-            return Self::lost(beyond, acks, told);
-        }
-        let mark = *self.mark.get_or_insert_with(|| {
-            let mark = acks.mark();
-            self.must_ask |= beyond == Beyond::Handled && !acks.is_asked(mark);
-            mark
-        });
-        match acks.reached(beyond, mark) {
-            Reached::Yes => Verdict::Reached,
-            Reached::NotYet(messages) => Verdict::Left(messages),
-            // It goes out again.
-            Reached::Never if self.delivery == Delivery::AtLeastOnce => {
-                self.mark = None;
-                match self.target.saturating_sub(fronts.unsettled) {
-                    // Only what came behind does, and whoever waits would not be told again.
-                    0 => Verdict::Reached,
-                    // It has, on a newer connection, of which nobody may tell again either.
-                    _ if unwritten == 0 => self.look(fronts, acks, told),
-                    left => Verdict::Left(left),
-                }
+        let written = *self.written.get_or_insert_with(|| {
+            let place = acks.written();
+            self.must_request |= level == AckLevel::Acked && !acks.is_requested(place);
+            Written {
+                place,
+                losses: acks.losses(level),
             }
-            Reached::Never => Self::lost(beyond, acks, told),
+        });
+        let is_lost = acks.may_have_lost(level, written.place, written.losses);
+        if self.delivery == Delivery::AtLeastOnce && is_lost {
+            // It goes out again, or has on a newer connection, of which no further notice may come.
+            self.written = None;
+            return match self.target.saturating_sub(fronts.unsettled) {
+                0 => Verdict::Reached,
+                _ if unwritten == 0 => self.look(fronts, acks),
+                left => Verdict::Left(left),
+            };
+        }
+        match acks.left(level, written.place) {
+            0 if self.delivery == Delivery::AtLeastOnce => Verdict::Reached,
+            0 if is_lost || written.losses > self.losses => Verdict::Lost,
+            left => left_or_reached(left),
         }
     }
+}
 
-    fn lost(beyond: Beyond, acks: &AckTracker, told: &mut Told) -> Verdict {
-        *told.of(beyond) = acks.lost(beyond);
-        Verdict::Lost
+fn left_or_reached(left: u64) -> Verdict {
+    if left == 0 {
+        Verdict::Reached
+    } else {
+        Verdict::Left(left)
+    }
+}
+
+/// What must be known of what was written. With receipts for all, the queue itself knows what was
+/// handled.
+pub(super) fn ack_level(level: Level, delivery: Delivery) -> Option<AckLevel> {
+    match (level, delivery) {
+        (Level::Written, _) | (Level::Handled, Delivery::AtLeastOnce) => None,
+        (Level::Read, _) => Some(AckLevel::Read),
+        (Level::Handled, Delivery::AtMostOnce) => Some(AckLevel::Acked),
     }
 }

@@ -36,7 +36,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use builder::WriterBuilder;
-pub use flush::Level;
+pub use flush::{Flushed, Level};
 pub use limits::Overflow;
 pub use outbox::Delivery;
 pub use slot::WriteSlot;
@@ -102,8 +102,8 @@ pub struct WriterReport {
     /// [`shutdown_level`](WriterBuilder::shutdown_level). With the default level: whether nothing
     /// was `left`. If not: `Stopped` when messages were left unsent, or another call ended it
     /// first; `Timeout` when all were sent and the time was over before they were read or handled;
-    /// `Lost` when a connection ended before that was known, and no flush has told it. What
-    /// was given up or dropped does not count.
+    /// `Lost` when a connection ended before that was known, at any time since the writer began.
+    /// What was given up or dropped does not count.
     pub reached: Result<(), FlushError>,
     /// The figures at the end.
     pub metrics: WriterMetrics,
@@ -271,10 +271,10 @@ impl Writer {
     /// Waits until all that was accepted before the call has come to `level`: the kernel has it,
     /// the reader has read it, or its handler has dealt with it.
     ///
-    /// A message that was given up, or dropped to make room, is not waited for. At most once nor is
-    /// one that went down with a connection: of that one call is told, the first that has
-    /// nothing left to be written. To one after it `Ok` says no more than that nothing was lost
-    /// that was not told.
+    /// A message that was given up, or dropped to make room, is not waited for. Nor, with
+    /// [`Delivery::AtMostOnce`], is one that went down with a connection: the call reports
+    /// [`Lost`](FlushError::Lost) for a connection that ended during it. [`Flushed::losses`] counts
+    /// those that ended at any time.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -290,10 +290,11 @@ impl Writer {
     /// ```
     ///
     /// # Errors
-    /// When `timeout` is over first, or the writer ends first and leaves messages behind; when a
-    /// connection was lost of which nobody knows whether its reader had them, with delivery at
-    /// most once; where the system does not tell; and inside the writer's own observer.
-    pub fn flush(&self, level: Level, timeout: Duration) -> Result<(), FlushError> {
+    /// When `timeout` is over first, or the writer ends first and leaves messages behind; with
+    /// [`Delivery::AtMostOnce`] when a connection ended during the call, before it was known that
+    /// the reader had all that was on it; where the system does not tell; and inside the writer's
+    /// own observer.
+    pub fn flush(&self, level: Level, timeout: Duration) -> Result<Flushed, FlushError> {
         self.shared.flush(level, deadline(timeout))
     }
 

@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::ack_tracker::AckTracker;
 use super::counters::Counters;
-use super::flush::{Flush, Level, Told, Verdict};
+use super::flush::{Flush, Flushed, Level, Verdict, ack_level};
 use super::lane::Pushed;
 use super::limits::Refusal;
 use super::local;
@@ -62,11 +62,8 @@ pub(super) struct Inner {
     pub(super) told_progress: u64,
     /// Not all of those who wait for room have been told that there is some.
     pub(super) has_told_one: bool,
-    /// A shutdown has heard that a connection was lost.
-    pub(super) has_heard_of_loss: bool,
     /// How many of them wait until the peer has read.
     watching_reads: usize,
-    told: Told,
 }
 
 /// How far the writer's life has come.
@@ -107,9 +104,7 @@ impl Inner {
             told_room: 0,
             told_progress: 0,
             has_told_one: false,
-            has_heard_of_loss: false,
             watching_reads: 0,
-            told: Told::default(),
         }
     }
 
@@ -134,10 +129,22 @@ impl Inner {
         self.watching_reads > 0
     }
 
-    pub(super) fn begin_flush(&mut self, level: Level, delivery: Delivery) -> Flush {
+    /// Begins a flush of all that was accepted, which reports losses beyond the first `losses`.
+    pub(super) fn begin_flush(&mut self, level: Level, delivery: Delivery, losses: u64) -> Flush {
         self.watching_reads += usize::from(level == Level::Read);
         self.queue.collect_all();
-        Flush::new(level, delivery, self.queue.end(), &mut self.told)
+        Flush::new(level, delivery, self.queue.end(), losses)
+    }
+
+    /// How many connections ended before what was written on them was known to have come to
+    /// `level`.
+    pub(super) fn losses(&self, level: Level, delivery: Delivery) -> u64 {
+        match delivery {
+            Delivery::AtMostOnce => {
+                ack_level(level, delivery).map_or(0, |level| self.acks.losses(level))
+            }
+            Delivery::AtLeastOnce => 0,
+        }
     }
 
     pub(super) fn end_flush(&mut self, level: Level) {
@@ -149,8 +156,8 @@ impl Inner {
         let fronts = self
             .end()
             .map_or_else(|| self.queue.fronts(), |end| end.fronts);
-        let verdict = flush.look(fronts, &self.acks, &mut self.told);
-        if flush.take_question() {
+        let verdict = flush.look(fronts, &self.acks);
+        if flush.take_request() {
             self.queue.request_ack();
         }
         verdict
@@ -306,7 +313,18 @@ impl Shared {
     }
 
     /// Waits until all that was accepted so far has come to `level`.
-    pub(super) fn flush(&self, level: Level, deadline: Deadline) -> Result<(), FlushError> {
+    pub(super) fn flush(&self, level: Level, deadline: Deadline) -> Result<Flushed, FlushError> {
+        let losses = self.inner.lock().losses(level, self.delivery);
+        self.flush_since(losses, level, deadline)
+    }
+
+    /// Likewise; reports losses beyond the first `losses`.
+    pub(super) fn flush_since(
+        &self,
+        losses: u64,
+        level: Level,
+        deadline: Deadline,
+    ) -> Result<Flushed, FlushError> {
         if self.scope.is_current() {
             return Err(FlushError::InCallback);
         }
@@ -314,19 +332,24 @@ impl Shared {
             return Err(FlushError::Unsupported);
         }
         let mut inner = self.inner.lock();
-        let mut flush = inner.begin_flush(level, self.delivery);
+        let mut flush = inner.begin_flush(level, self.delivery, losses);
         let mut in_time = true;
-        let flushed = loop {
-            match (inner.look(&mut flush), inner.end()) {
-                (Verdict::Reached, _) => break Ok(()),
-                (Verdict::Lost, _) => break Err(FlushError::Lost),
-                (Verdict::Left(left), Some(_)) => break Err(FlushError::Stopped { left }),
-                (Verdict::Left(left), None) if !in_time => break Err(FlushError::Timeout { left }),
-                (Verdict::Left(_), None) => in_time = self.wait(&mut inner, deadline),
+        let verdict = loop {
+            match inner.look(&mut flush) {
+                Verdict::Left(_) if in_time && inner.end().is_none() => {
+                    in_time = self.wait(&mut inner, deadline);
+                }
+                verdict @ (Verdict::Reached | Verdict::Left(_) | Verdict::Lost) => break verdict,
             }
         };
         inner.end_flush(level);
-        flushed
+        let losses = inner.losses(level, self.delivery);
+        match verdict {
+            Verdict::Reached => Ok(Flushed { losses }),
+            Verdict::Lost => Err(FlushError::Lost { losses }),
+            Verdict::Left(left) if inner.end().is_some() => Err(FlushError::Stopped { left }),
+            Verdict::Left(left) => Err(FlushError::Timeout { left }),
+        }
     }
 
     /// Asks the thread to end, at the latest at `deadline`.
@@ -389,7 +412,6 @@ impl Inner {
         let fronts = self
             .end()
             .map_or_else(|| self.queue.fronts(), |end| end.fronts);
-        let (mut flush, mut told) = (flush.clone(), self.told);
-        flush.look(fronts, &self.acks, &mut told)
+        flush.clone().look(fronts, &self.acks)
     }
 }

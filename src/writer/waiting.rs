@@ -88,8 +88,7 @@ impl Shared {
     }
 
     /// Refuses new messages, and waits until all others have come to the level that is set, if the
-    /// thread's own end does not wait for that. A connection that was lost is told once all
-    /// that can still come so far has.
+    /// thread's own end does not wait for that. Reports any loss since the writer began.
     pub(super) fn settle(&self, deadline: Deadline) -> Result<(), FlushError> {
         let mut inner = self.inner.lock();
         inner.queue.close();
@@ -98,14 +97,7 @@ impl Shared {
         if self.shutdown_level == Level::Written || self.delivery == Delivery::AtLeastOnce {
             return Ok(());
         }
-        loop {
-            match self.flush(self.shutdown_level, deadline) {
-                // All calls hear the same.
-                Ok(()) if self.inner.lock().has_heard_of_loss => return Err(FlushError::Lost),
-                Err(FlushError::Lost) => self.inner.lock().has_heard_of_loss = true,
-                reached => return reached,
-            }
-        }
+        self.flush_since(0, self.shutdown_level, deadline).map(drop)
     }
 }
 

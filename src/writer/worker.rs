@@ -256,7 +256,7 @@ impl<K: Kernel> Worker<K> {
         // An answer to the opening alone would tell nothing.
         let may_tell = {
             let acks = &self.shared.inner.lock().acks;
-            acks.is_owed() && acks.has_unhandled()
+            acks.is_owed() && acks.has_unacked()
         };
         if may_tell {
             self.state.on_refused(self.kernel.now());
@@ -340,7 +340,7 @@ impl<K: Kernel> Worker<K> {
         };
         let mut inner = self.shared.inner.lock();
         // With `AtMostOnce` a message that the kernel has taken whole has ended already.
-        let is_kept = self.shared.delivery == Delivery::AtLeastOnce || !inner.acks.has_unhandled();
+        let is_kept = self.shared.delivery == Delivery::AtLeastOnce || !inner.acks.has_unacked();
         let ending = match cause {
             _ if inner.acks.is_next_refused() && is_kept => Ending::Refused,
             LostCause::WriteTimeout(_) | LostCause::BadReceipt(_) => Ending::Ours,
@@ -372,7 +372,7 @@ impl<K: Kernel> Worker<K> {
         let is_drained = stream.unread() == Some(0);
         let was_reset = stream.lost_unread() || self.was_reset;
         // A request for a receipt that the peer left unread is no message.
-        let unread = was_reset && self.shared.inner.lock().acks.has_unhandled();
+        let unread = was_reset && self.shared.inner.lock().acks.has_unacked();
         self.shared.counters.set_connected(false);
         self.shared.counters.lost_with_unread.add(u64::from(unread));
         Some(Leftover {

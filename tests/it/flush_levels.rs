@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use uds_ipc::{
-    Delivery, FlushError, Level, Overflow, SendError, Writer, WriterBuilder, WriterEvent,
+    Delivery, FlushError, Flushed, Level, Overflow, SendError, Writer, WriterBuilder, WriterEvent,
 };
 
 use crate::support::{
@@ -55,8 +55,18 @@ fn set_writer_of(
     })
 }
 
-fn is_timeout(flushed: Result<(), FlushError>, messages: u64) -> bool {
+fn is_timeout<T: Copy>(flushed: Result<T, FlushError>, messages: u64) -> bool {
     matches!(flushed, Err(FlushError::Timeout { left, .. }) if left == messages)
+}
+
+/// How many losses there were in all when the level was reached.
+#[track_caller]
+fn reached(flushed: Result<Flushed, FlushError>) -> u64 {
+    flushed.expect("the level is reached").losses
+}
+
+fn is_lost<T: Copy>(flushed: Result<T, FlushError>, total: u64) -> bool {
+    matches!(flushed, Err(FlushError::Lost { losses, .. }) if losses == total)
 }
 
 /// Ends without waiting; the books balance all the same.
@@ -195,7 +205,7 @@ fn what_a_peer_throws_away_when_it_closes_was_not_read() {
         let_pass(SHORT);
         assert!(!flushing.is_finished(), "nobody has read anything");
         peer.wait_for_question(4);
-        assert_eq!(flushing.join().unwrap(), Ok(()));
+        assert_eq!(reached(flushing.join().unwrap()), 0);
         peer.answer(4);
         finish_with_receipts(&writer);
     });
@@ -313,7 +323,7 @@ fn a_late_answer_is_for_the_next_flush() {
 }
 
 #[test]
-fn without_receipts_a_loss_is_told_to_one_flush() {
+fn without_receipts_each_flush_counts_the_losses_before_it() {
     for level in BEYOND_WRITTEN {
         let place = Place::new();
         let raw = RawReader::bind(&place.socket());
@@ -324,13 +334,14 @@ fn without_receipts_a_loss_is_told_to_one_flush() {
             writer.flush(Level::Written, PATIENCE).unwrap();
             // It leaves them unread and unanswered.
             drop(peer);
-            wait_until("the loss is told", || lost(&events) == round);
-            assert_eq!(
-                writer.flush(*level, PATIENCE),
-                Err(FlushError::Lost),
-                "{level:?}"
-            );
-            assert_eq!(writer.flush(*level, PATIENCE), Ok(()), "{level:?}");
+            wait_until("the loss is told", || {
+                u64::try_from(lost(&events)).unwrap() == round
+            });
+            for _ in 0..2 {
+                let losses = reached(writer.flush(*level, PATIENCE));
+                assert_eq!(losses, round, "{level:?}");
+            }
+            assert_eq!(reached(writer.flush(Level::Written, PATIENCE)), 0);
         }
         // The next connection is as good as any.
         send_all(&writer, &numbered(3));
@@ -342,7 +353,7 @@ fn without_receipts_a_loss_is_told_to_one_flush() {
                 peer.wait_for_question(3);
                 peer.answer(3);
             }
-            assert_eq!(flushing.join().unwrap(), Ok(()));
+            assert_eq!(reached(flushing.join().unwrap()), 2);
         });
         finish(&writer);
     }
@@ -364,9 +375,13 @@ fn without_receipts_a_loss_during_the_flush_is_told() {
                 peer.answer(2);
             }
             drop(peer);
-            assert_eq!(flushing.join().unwrap(), Err(FlushError::Lost), "{level:?}");
+            let flushed = flushing.join().unwrap();
+            // Nothing shows that a call for what is read has begun: then the loss came before it.
+            let may_be_late = *level == Level::Read && flushed.is_ok();
+            assert!(may_be_late || is_lost(flushed, 1), "{level:?}: {flushed:?}");
         });
-        assert_eq!(writer.flush(*level, Duration::ZERO), Ok(()), "{level:?}");
+        let losses = reached(writer.flush(*level, Duration::ZERO));
+        assert_eq!(losses, 1, "{level:?}");
         finish(&writer);
     }
 }
@@ -388,7 +403,7 @@ fn without_receipts_a_false_one_ends_the_connection_and_repeats_nothing() {
             peer.wait_for_question(3);
             peer.answer(1);
             peer.say(lie);
-            assert_eq!(flushing.join().unwrap(), Err(FlushError::Lost), "{told}");
+            assert!(is_lost(flushing.join().unwrap(), 1), "{told}");
         });
         events.wait_for(told);
         peer.read_to_end();
@@ -437,7 +452,7 @@ fn a_loss_of_what_is_sent_again_whole_is_no_failure() {
                 peer.wait_for_question(1);
                 peer.answer(1);
             }
-            assert_eq!(flushing.join().unwrap(), Ok(()), "{level:?}");
+            assert_eq!(reached(flushing.join().unwrap()), 0, "{level:?}");
         });
         finish(&writer);
     }
@@ -461,7 +476,7 @@ fn with_receipts_a_loss_is_made_good_on_the_next_connection() {
             if *level == Level::Handled {
                 peer.answer(3);
             }
-            assert_eq!(flushing.join().unwrap(), Ok(()), "{level:?}");
+            assert_eq!(reached(flushing.join().unwrap()), 0, "{level:?}");
             peer.answer(3);
             finish_with_receipts(&writer);
         });
@@ -491,7 +506,7 @@ fn a_reader_that_stops_as_planned_makes_no_flush_fail() {
             });
             reader.gate.open();
             assert_eq!(stopping.join().unwrap().cut, 0);
-            assert_eq!(flushing.join().unwrap(), Ok(()), "{delivery:?}");
+            assert_eq!(reached(flushing.join().unwrap()), 0, "{delivery:?}");
         });
         assert_eq!(reader.count("behind it"), 1);
         finish_either(&writer, delivery);
@@ -513,8 +528,8 @@ fn a_message_that_was_dropped_to_make_room_is_not_waited_for() {
                 // came first.
                 send_all(&writer, &numbered(2));
                 let collector = Collector::start(&place.socket());
-                assert_eq!(flushing.join().unwrap(), Ok(()));
-                assert_eq!(writer.flush(*level, PATIENCE), Ok(()));
+                assert_eq!(reached(flushing.join().unwrap()), 0);
+                assert_eq!(reached(writer.flush(*level, PATIENCE)), 0);
                 finish_either(&writer, delivery);
                 assert_eq!(collector.stop(), numbered(2));
             });
@@ -530,7 +545,7 @@ fn a_message_that_was_given_up_is_not_waited_for() {
             Collector::start_with(&place.socket(), |builder| builder.max_message_len(1000));
         let (writer, events) = writer_of(delivery, &place);
         writer.try_send(vec![1; 1_000_000]).unwrap();
-        assert_eq!(writer.flush(Level::Handled, PATIENCE), Ok(()));
+        assert_eq!(reached(writer.flush(Level::Handled, PATIENCE)), 0);
         events.wait_for("GivenUp");
         finish_either(&writer, delivery);
         assert!(collector.stop().is_empty());
@@ -564,11 +579,8 @@ fn a_writer_with_nothing_to_send_is_flushed_at_once() {
         let (writer, events) = writer_of(delivery, &place);
         let flush_all = |when: &str| {
             for level in LEVELS {
-                assert_eq!(
-                    writer.flush(*level, Duration::ZERO),
-                    Ok(()),
-                    "{level:?} {when}"
-                );
+                let losses = reached(writer.flush(*level, Duration::ZERO));
+                assert_eq!(losses, 0, "{level:?} {when}");
             }
         };
         flush_all("before the first connection");
@@ -637,7 +649,7 @@ fn a_shutdown_that_waits_for_the_receipts_lets_a_flush_reach_its_end() {
         reader.gate.open();
         assert_eq!(stopping.join().unwrap().left.messages, 0);
         for flushing in flushing {
-            assert_eq!(flushing.join().unwrap(), Ok(()));
+            assert_eq!(reached(flushing.join().unwrap()), 0);
         }
     });
     assert_balanced_by_receipts(&writer);
@@ -721,7 +733,9 @@ fn flushes_of_several_threads_all_hear_of_a_loss_that_they_waited_through() {
                 peer.wait_for_question(3);
             }
             drop(peer);
-            assert_eq!(patient.join().unwrap(), Err(FlushError::Lost));
+            let flushed = patient.join().unwrap();
+            let may_be_late = *level == Level::Read && flushed.is_ok();
+            assert!(may_be_late || is_lost(flushed, 1), "{level:?}: {flushed:?}");
         });
         finish(&writer);
     }
@@ -791,11 +805,8 @@ fn a_shutdown_says_what_is_not_known_to_have_reached_its_level() {
         drop(raw.accept());
         events.wait_for("Lost");
         let report = writer.shutdown(PATIENCE).unwrap();
-        assert_eq!(
-            (report.reached, report.left.messages),
-            (Err(FlushError::Lost), 0),
-            "{level:?}"
-        );
+        assert!(is_lost(report.reached, 1), "{level:?}");
+        assert_eq!(report.left.messages, 0);
         assert_eq!(
             writer.shutdown(PATIENCE).unwrap().reached,
             report.reached,

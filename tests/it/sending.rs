@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -427,7 +428,7 @@ fn each_thread_keeps_its_order_among_eight() {
 /// One sender that waits for room, so that it writes itself, with everything that needs the thread
 /// beside it.
 #[test]
-fn a_sender_who_waits_for_room_and_writes_loses_nothing_and_keeps_its_order() {
+fn a_sender_that_waits_for_room_loses_nothing_and_leaves_room_for_others() {
     const COUNT: u32 = 100_000;
     for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
         let place = Place::new();
@@ -438,26 +439,30 @@ fn a_sender_who_waits_for_room_and_writes_loses_nothing_and_keeps_its_order() {
                 .keepalive(Some(Duration::from_millis(1)))
                 .delivery(delivery)
         });
-        thread::scope(|scope| {
+        let has_accepted = AtomicBool::new(false);
+        let count = thread::scope(|scope| {
             let sender = scope.spawn(|| {
-                for number in 0..COUNT {
-                    writer
-                        .send_timeout(&number.to_be_bytes(), PATIENCE)
-                        .unwrap();
+                let mut count: u32 = 0;
+                // A sender that does not wait may be refused, but never all the time.
+                while count < COUNT || !has_accepted.load(Ordering::SeqCst) {
+                    assert!(count < 100 * COUNT, "the other sender has no room");
+                    writer.send_timeout(&count.to_be_bytes(), PATIENCE).unwrap();
+                    count += 1;
                 }
+                count
             });
             scope.spawn(|| {
                 for level in [Level::Written, Level::Handled].iter().cycle().take(200) {
                     writer.flush(*level, PATIENCE).unwrap();
                 }
             });
-            // Who does not wait may be refused, but never all the time.
-            let mut accepted = 0;
             while !sender.is_finished() {
-                accepted += u32::from(writer.try_send(&u32::MAX.to_be_bytes()).is_ok());
+                if writer.try_send(&u32::MAX.to_be_bytes()).is_ok() {
+                    has_accepted.store(true, Ordering::SeqCst);
+                }
                 thread::yield_now();
             }
-            assert!(accepted > 0);
+            sender.join().unwrap()
         });
         writer.flush(Level::Handled, PATIENCE).unwrap();
         assert_eq!(writer.metrics().connects, 1);
@@ -466,7 +471,7 @@ fn a_sender_who_waits_for_room_and_writes_loses_nothing_and_keeps_its_order() {
         let numbers = received
             .iter()
             .filter(|message| **message != u32::MAX.to_be_bytes());
-        assert!(numbers.eq((0..COUNT).map(u32::to_be_bytes).collect::<Vec<_>>().iter()));
+        assert!(numbers.eq((0..count).map(u32::to_be_bytes).collect::<Vec<_>>().iter()));
     }
 }
 

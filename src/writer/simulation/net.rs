@@ -38,6 +38,8 @@ pub(super) struct Fate {
     pub(super) settled: bool,
     /// The writer has dropped it, or given it up.
     pub(super) gone: bool,
+    /// The number of the last connection that ended after the kernel had taken it whole there.
+    pub(super) ended_with: u64,
 }
 
 /// The bytes of message `number`: they say which it is, and whether they belong together.
@@ -63,6 +65,8 @@ pub(super) struct Connection {
     in_flight: VecDeque<(usize, u64)>,
     taken_len: u64,
     drained_len: u64,
+    /// All that the kernel has taken whole.
+    taken_whole: Vec<usize>,
     /// What the writer knows to be taken whole, and not to be covered by a receipt.
     unsettled: VecDeque<usize>,
     /// How many messages the kernel has taken whole, before how many the last question stood, and
@@ -133,6 +137,8 @@ pub(super) struct Net {
     pub(super) losses: u64,
     /// Receipts that could not be true.
     pub(super) lies: u64,
+    /// Connections that ended.
+    pub(super) ends: u64,
     /// Connections that ended with something unread, and with something that no receipt covers.
     pub(super) unread_ends: u64,
     pub(super) uncovered_ends: u64,
@@ -194,6 +200,7 @@ impl Connection {
             in_flight: VecDeque::new(),
             taken_len: 0,
             drained_len: 0,
+            taken_whole: Vec::new(),
             unsettled: VecDeque::new(),
             written: 0,
             asked: 0,
@@ -292,6 +299,7 @@ impl Net {
             resets: 0,
             losses: 0,
             lies: 0,
+            ends: 0,
             unread_ends: 0,
             uncovered_ends: 0,
             ended: None,
@@ -346,6 +354,7 @@ impl Net {
             stored: false,
             settled: false,
             gone: false,
+            ended_with: 0,
         });
     }
 
@@ -775,6 +784,7 @@ impl Net {
                 let next = self.live.get(connection.unsettled.len()).copied();
                 assert_eq!(Some(number), next, "another message than the next goes out");
                 connection.written += 1;
+                connection.taken_whole.push(number);
                 let again = std::mem::replace(&mut fate.taken, true);
                 *(if again {
                     &mut self.taken_again
@@ -917,6 +927,10 @@ impl Net {
                 connection.asked > connection.covered && !connection.is_gone && !connection.is_mute
             }),
         });
+        self.ends += 1;
+        for number in &connection.taken_whole {
+            self.fates[*number].ended_with = self.ends;
+        }
         self.unread_ends += u64::from(connection.was_reset || !connection.to_reader.is_empty());
         self.uncovered_ends += u64::from(connection.covered < connection.written);
         self.resets += u64::from(connection.was_reset);

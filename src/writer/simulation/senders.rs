@@ -26,16 +26,11 @@ pub(super) struct Senders {
     reserved: Vec<usize>,
     /// Calls of flush that have not returned.
     calls: Vec<Call>,
-    /// Messages that some call of flush was told not to be sure of.
-    doubtful: Vec<bool>,
     /// Senders who wait until there is room.
     waiters: Vec<Waiter>,
     is_shut_down: bool,
     /// What was dropped to make room, as far as it is known to the world.
     evicted: Tally,
-    /// How many ends of connections calls were told of: for what was not read, and for what no
-    /// receipt covers.
-    told: [u64; 2],
 }
 
 /// A call of flush.
@@ -44,8 +39,9 @@ struct Call {
     /// The messages below that number are meant.
     target: usize,
     flush: Flush,
-    /// How many ends of connections had been told of when it began.
-    told: u64,
+    /// How many connections had ended when it began, in all and too early for its level.
+    ends: u64,
+    losses: u64,
     /// How often something had been told when it looked last.
     heard: Option<u64>,
 }
@@ -65,11 +61,9 @@ impl Senders {
             shared,
             reserved: Vec::new(),
             calls: Vec::new(),
-            doubtful: Vec::new(),
             waiters: Vec::new(),
             is_shut_down: false,
             evicted: Tally::default(),
-            told: [0; 2],
         }
     }
 
@@ -199,29 +193,25 @@ impl Senders {
     }
 
     pub(super) fn flush(&mut self, level: Level) {
-        let flush = self
-            .shared
-            .inner
-            .lock()
-            .begin_flush(level, self.setting.delivery);
-        let target = self.net.borrow().fates.len();
-        let told = *self.told_of(level);
+        let (target, ends) = {
+            let net = self.net.borrow();
+            (net.fates.len(), net.ends)
+        };
+        let losses = self.losses(level);
+        let delivery = self.setting.delivery;
+        let mut inner = self.shared.inner.lock();
+        let told = inner.losses(level, delivery);
+        assert!(told <= losses, "{told} of {losses} losses at {level:?}");
+        let flush = inner.begin_flush(level, delivery, told);
+        drop(inner);
         self.calls.push(Call {
             level,
             target,
             flush,
-            told,
+            ends,
+            losses,
             heard: None,
         });
-    }
-
-    fn told_of(&mut self, level: Level) -> &mut u64 {
-        let [unread, uncovered] = &mut self.told;
-        if level == Level::Handled {
-            uncovered
-        } else {
-            unread
-        }
     }
 
     fn count_waiting(&self, inner: &mut Inner) {
@@ -294,8 +284,7 @@ impl Senders {
         let mut inner = shared.inner.lock();
         let has_ended = inner.end().is_some();
         let heard = Some(inner.told_progress);
-        self.doubtful.resize(self.net.borrow().fates.len(), false);
-        let (mut kept, mut told) = (Vec::new(), Vec::new());
+        let mut kept = Vec::new();
         for mut call in std::mem::take(&mut self.calls) {
             if call.heard == heard {
                 kept.push(call);
@@ -317,10 +306,9 @@ impl Senders {
                     );
                     assert_ne!(call.level, Level::Written, "what was written was");
                     assert!(
-                        self.ends(call.level) > call.told,
-                        "nothing was lost that was not told"
+                        self.losses(call.level) > call.losses,
+                        "nothing was lost during the call"
                     );
-                    told.push(call.level);
                 }
                 Verdict::Reached => self.check_reached(&call),
             }
@@ -328,30 +316,27 @@ impl Senders {
         }
         self.calls = kept;
         self.count_waiting(&mut inner);
-        for level in told {
-            *self.told_of(level) = self.ends(level);
-            self.doubtful.fill(true);
-        }
     }
 
     /// How many connections ended too early for that.
-    fn ends(&self, level: Level) -> u64 {
+    fn losses(&self, level: Level) -> u64 {
         let net = self.net.borrow();
-        if level == Level::Handled {
-            net.uncovered_ends
-        } else {
-            net.unread_ends
+        match level {
+            Level::Written => 0,
+            Level::Read => net.unread_ends,
+            Level::Handled => net.uncovered_ends,
         }
     }
 
     fn check_reached(&self, call: &Call) {
         let net = self.net.borrow();
+        // What went down before the call is not waited for.
+        let is_past = |fate: &Fate| (1..=call.ends).contains(&fate.ended_with);
         let missing = net
             .fates
             .iter()
-            .zip(&self.doubtful)
             .take(call.target)
-            .position(|(fate, doubtful)| !(has_come(fate, call.level) || fate.gone || *doubtful));
+            .position(|fate| !(has_come(fate, call.level) || fate.gone || is_past(fate)));
         assert_eq!(
             missing, None,
             "{:?} is said to be reached, and one is missing",

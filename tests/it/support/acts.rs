@@ -180,7 +180,8 @@ impl Cast {
                 // The same reader's handler may be what it is called from, and then it can only
                 // time out.
                 let timeout = if on == On::Same { SHORT } else { PATIENCE };
-                format!("{sent:?}, {:?}", writer.flush(Level::Handled, timeout))
+                let flushed = writer.flush(Level::Handled, timeout).map(drop);
+                format!("{sent:?}, {flushed:?}")
             }),
             Act::ShutDownWriter(on) => self.with_writer(on, |writer| {
                 let report = writer.shutdown(PATIENCE);
