@@ -17,8 +17,8 @@ use crate::sys;
 /// Where the descriptors begin: after the standard streams. See `sd_listen_fds(3)`.
 const FIRST: i32 = 3;
 
-/// What the environment said the first time that it was looked at. An error stays one: the variables
-/// are gone after that, and to bind a socket beside systemd's would hide it.
+/// What the environment said the first time that it was looked at. An error stays one: the
+/// variables are gone after that, and to bind a socket beside systemd's would hide it.
 static PASSED: Mutex<Option<Result<Vec<Passed>, ActivationError>>> = Mutex::new(None);
 
 /// Lets `choose` look at the descriptors, and take some.
