@@ -311,7 +311,7 @@ pub enum AddressError {
         /// The most there can be, in bytes: [`Address::MAX_LEN`].
         limit: usize,
     },
-    /// `@` alone, for which the kernel would make up a name that nobody knows.
+    /// `@` alone, for which the kernel would make up a name.
     #[error("the address \"@\" names no abstract socket: write a name after the @")]
     NoName,
     /// Something else than the address of a Unix socket, by its looks.
