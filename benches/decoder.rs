@@ -18,21 +18,21 @@
 
 #[path = "../src/reader/decoder.rs"]
 mod decoder;
-#[path = "../src/frame.rs"]
-mod frame;
 #[path = "../src/num.rs"]
 mod num;
 #[path = "../src/pool.rs"]
 mod pool;
+#[path = "../src/wire/mod.rs"]
+mod wire;
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 use decoder::{Decoder, Frame};
-use frame::Prefix;
 use num::to_u64;
 use pool::Pool;
+use wire::frame::Prefix;
 
 /// As much as the reader reads at a time.
 const READ_SIZE: usize = 256 * 1024;

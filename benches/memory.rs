@@ -18,22 +18,21 @@
 )]
 
 mod common;
+#[path = "../tests/patience/mod.rs"]
+mod patience;
 
 use std::alloc::System;
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Duration;
 
 use common::ReaderProcess;
+use patience::PATIENCE;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use uds_ipc::{Delivery, Level, Reader, Writer};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-/// Only a failure waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
     if let Some((_, path)) = common::role() {

@@ -158,11 +158,34 @@
 //! frame = length (unsigned LEB128 varint, 1 to 10 bytes)  payload (length bytes)
 //! ```
 //!
-//! So `"a"` is `01 61`, and 300 bytes begin with `ac 02`. It is that of Protocol Buffers'
-//! length-delimited streams, and byte for byte that of the Go library. A length of zero is no
-//! message: it keeps a connection alive, and asks the reader for a receipt. That is one varint on
-//! the same socket: how many messages of this connection its handler has dealt with. A reader sends
-//! none unasked.
+//! It is that of Protocol Buffers' length-delimited streams, and byte for byte that of the Go
+//! library. In hexadecimal:
+//!
+//! | from the writer | meaning |
+//! | --- | --- |
+//! | `01 61` | the message `"a"` |
+//! | `7f …`, `80 01 …`, `ac 02 …` | messages of 127, 128 and 300 bytes |
+//! | `80 80 80 05 …` | a message of 10 MiB |
+//! | `81 80 00 61` | the message `"a"`: a length may be padded |
+//! | `00` | no message: asks the reader for a receipt, and keeps the connection alive |
+//! | `80 00` as the first frame | likewise, and this connection delivers at least once |
+//!
+//! Any other padded zero, and `80 00` in any other place, means what `00` means. A receipt is one
+//! varint on the same socket:
+//!
+//! | from the reader | meaning |
+//! | --- | --- |
+//! | `05`, `ac 02` | the reader has dealt with the first 5, or 300, messages of this connection |
+//! | `85 00`, `ac 82 00` | likewise, and it refuses the next one for good: it is above its limit |
+//! | `80 00` | it refuses the first message |
+//!
+//! A reader sends no receipt unasked, and the padded one only before it hangs up. A peer that
+//! knows only plain receipts reads the same number in it.
+//!
+//! Readers that do not know these words see an empty frame as an empty message. A writer sends
+//! empty frames with [`Delivery::AtLeastOnce`], with a [`keepalive`](WriterBuilder::keepalive), and
+//! for a [`flush`](Writer::flush) or a shutdown at the level `Handled`; with none of these it sends
+//! none.
 //!
 //! # Features
 //!
@@ -188,7 +211,6 @@ mod deadline;
 mod descriptor_kind;
 mod error;
 mod event;
-mod frame;
 pub mod guide;
 mod listen;
 mod message;
@@ -205,6 +227,7 @@ mod runtime_directory;
 mod sys;
 #[cfg(feature = "systemd")]
 pub mod systemd;
+mod wire;
 mod writer;
 
 /// For the fuzz targets only: there in no other build.

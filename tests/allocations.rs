@@ -6,20 +6,19 @@
     reason = "a test fails where something is not as it must be"
 )]
 
+mod patience;
+
 use std::alloc::System;
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Duration;
 
+use patience::PATIENCE;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use uds_ipc::{Delivery, Handler, Level, Peer, Reader, Writer};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-/// Only a failure waits this long.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How many messages of `len` bytes are sent before they are waited for: what has room in the eight
 /// blocks that a writer keeps, however slow the reader is. At least once a block is used again only

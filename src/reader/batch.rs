@@ -3,7 +3,6 @@
 use std::error::Error;
 
 use super::core::Core;
-use super::receipts::Asks;
 use crate::metrics::Tally;
 
 /// What a turn brought, and what went wrong in it: the first of each, since more would not be told.
@@ -12,7 +11,8 @@ pub(super) struct Batch {
     pub(super) tally: Tally,
     /// How much was read, whole messages or not.
     pub(super) read_len: usize,
-    pub(super) asks: Asks,
+    /// There was an empty frame in it.
+    pub(super) asks: bool,
     pub(super) error: Option<BoxError>,
     pub(super) panic: Option<String>,
 }
@@ -20,10 +20,6 @@ pub(super) struct Batch {
 type BoxError = Box<dyn Error + Send + Sync>;
 
 impl Batch {
-    pub(super) fn note_question(&mut self) {
-        self.asks = self.asks.after(self.tally.messages);
-    }
-
     pub(super) fn note_error(&mut self, core: &Core, error: BoxError) {
         core.counters.handler_errors.add(1);
         if self.error.is_some() {

@@ -11,7 +11,7 @@ use super::batch::Batch;
 use super::core::{Core, Rest};
 use super::decoder::{Decoder, Frame, Malformed};
 use super::handler::Handler;
-use super::receipts::{Asks, Fate, Receipts};
+use super::receipts::{Fate, Receipts};
 use super::state::{Closing, FrameClock, Outcome, end_cause};
 use crate::clock::now;
 use crate::event::{CloseCause, ReaderEvent, RefuseCause};
@@ -217,7 +217,7 @@ impl Connection {
         let start = now();
         for reads in 0..READS_PER_TURN {
             let is_long = || now().saturating_duration_since(start) > PROMPT;
-            if batch.asks != Asks::No && (reads >= READS_BEFORE_RECEIPT || is_long()) {
+            if batch.asks && (reads >= READS_BEFORE_RECEIPT || is_long()) {
                 outcome = Outcome::Again;
                 break;
             }
@@ -226,8 +226,7 @@ impl Connection {
                 break;
             }
             let ended = |decoder: &Decoder| Outcome::Close(end_cause(closing, decoder.position()));
-            outcome = match self.read(core, handler, &mut serving.decoder, &mut buffer, &mut batch)
-            {
+            outcome = match self.read(core, handler, serving, &mut buffer, &mut batch) {
                 Read::Some => continue,
                 Read::Nothing if closing.is_some() => ended(&serving.decoder),
                 Read::Nothing => Outcome::Park,
@@ -246,7 +245,14 @@ impl Connection {
             core.let_go(batch.error);
             return Outcome::Cut;
         }
-        self.end_batch(core, handler, &mut batch, &mut serving.receipts);
+        let refuses_next = matches!(outcome, Outcome::Close(CloseCause::TooLarge { .. }));
+        self.end_batch(
+            core,
+            handler,
+            &mut batch,
+            &mut serving.receipts,
+            refuses_next,
+        );
         self.report(core, batch, serving);
         match serving.receipts.fate() {
             Fate::EndsWithTheRest if matches!(outcome, Outcome::Close(_)) => {
@@ -267,6 +273,7 @@ impl Connection {
         handler: &H,
         batch: &mut Batch,
         receipts: &mut Receipts,
+        refuses_next: bool,
     ) {
         let stored = batch.tally.messages == 0
             || match guarded(|| handler.batch_end(&self.peer).map_err(Into::into)) {
@@ -281,6 +288,9 @@ impl Connection {
                 }
             };
         receipts.on_batch_end(batch.tally.messages, stored, batch.asks);
+        if refuses_next {
+            receipts.refuse_next();
+        }
         while let Some(bytes) = receipts.next() {
             match self.stream.send(&[IoSlice::new(bytes)]) {
                 Ok(Sent::Some(len)) => receipts.on_sent(len),
@@ -296,10 +306,13 @@ impl Connection {
         &self,
         core: &Core,
         handler: &H,
-        decoder: &mut Decoder,
+        serving: &mut Serving,
         buffer: &mut [u8],
         batch: &mut Batch,
     ) -> Read {
+        let Serving {
+            decoder, receipts, ..
+        } = serving;
         let held = decoder.held();
         let before = batch.tally;
         let read = if let Some(room) = decoder.direct() {
@@ -321,7 +334,7 @@ impl Connection {
                 Ok(Received::Some(len)) => {
                     batch.read_len += len;
                     let mut input = buffer.get(..len).unwrap_or_default();
-                    match self.decode(core, handler, decoder, &mut input, batch) {
+                    match self.decode(core, handler, decoder, receipts, &mut input, batch) {
                         Ok(()) => Read::Some,
                         Err(malformed) => Read::Bad(Self::bad(core, malformed)),
                     }
@@ -362,6 +375,7 @@ impl Connection {
         core: &Core,
         handler: &H,
         decoder: &mut Decoder,
+        receipts: &mut Receipts,
         input: &mut &[u8],
         batch: &mut Batch,
     ) -> Result<(), Malformed> {
@@ -375,7 +389,11 @@ impl Connection {
                     }
                     match frame {
                         Frame::Message(message) => self.deliver(core, handler, message, batch),
-                        Frame::Empty => batch.note_question(),
+                        Frame::AckRequest => batch.asks = true,
+                        Frame::Opening => {
+                            receipts.on_opening();
+                            batch.asks = true;
+                        }
                     }
                 }
                 Ok(())

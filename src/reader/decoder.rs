@@ -2,9 +2,9 @@
 //! Pure: no I/O, no clock. Memory follows the bytes that came, never a length that was only
 //! announced.
 
-use crate::frame::{self, MAX_PREFIX_LEN, Parsed};
 use crate::num::to_u64;
 use crate::pool::Pool;
+use crate::wire::frame::{self, AT_LEAST_ONCE, MAX_PREFIX_LEN, Parsed};
 
 /// Once this much of a message has come and as much is missing, the rest is read to its place
 /// rather than copied there.
@@ -16,10 +16,11 @@ const MOST_DIRECT: usize = 256 * 1024;
 /// What stands at the front of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame<'a> {
-    /// A message.
     Message(&'a [u8]),
-    /// An empty frame: no message.
-    Empty,
+    /// An empty frame: it asks for a receipt.
+    AckRequest,
+    /// The first frame of a connection that delivers at least once. It asks for a receipt too.
+    Opening,
 }
 
 /// Why a stream cannot go on. There is no way to find the next frame after it.
@@ -113,7 +114,7 @@ impl Decoder {
                         *input = rest;
                         self.frames += 1;
                         return Ok(Some(if payload.is_empty() {
-                            Frame::Empty
+                            empty_frame(self.frames, prefix_len.get())
                         } else {
                             Frame::Message(payload)
                         }));
@@ -153,8 +154,9 @@ impl Decoder {
                         Parsed::Incomplete => {}
                         Parsed::Invalid => self.state = State::Malformed(Malformed::InvalidPrefix),
                         Parsed::Length { payload_len: 0, .. } => {
+                            let frame = empty_frame(self.frames, *len);
                             self.state = State::Between;
-                            return Ok(Some(Frame::Empty));
+                            return Ok(Some(frame));
                         }
                         Parsed::Length { payload_len, .. } => {
                             self.state = match usize::try_from(payload_len) {
@@ -260,6 +262,16 @@ impl Decoder {
     }
 }
 
+/// What an empty frame says: it is frame number `number` of its connection, and its length takes
+/// `prefix_len` bytes. Other paddings, and other places, say nothing more than a plain zero.
+fn empty_frame<'a>(number: u64, prefix_len: usize) -> Frame<'a> {
+    if number == 1 && prefix_len == AT_LEAST_ONCE.len() {
+        Frame::Opening
+    } else {
+        Frame::AckRequest
+    }
+}
+
 /// Makes room for `more` bytes of the `missing` ones: doubling, so that a long message is not
 /// copied too often, and never beyond its end.
 fn make_room(payload: &mut Vec<u8>, more: usize, missing: usize) {
@@ -272,7 +284,7 @@ fn make_room(payload: &mut Vec<u8>, more: usize, missing: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Prefix;
+    use crate::wire::frame::Prefix;
     use proptest::prelude::*;
 
     const LIMIT: usize = 300_000;
@@ -309,7 +321,7 @@ mod tests {
             loop {
                 match decoder.next(&mut piece, &pool) {
                     Ok(Some(Frame::Message(message))) => messages.push(message.to_vec()),
-                    Ok(Some(Frame::Empty)) => {}
+                    Ok(Some(Frame::AckRequest | Frame::Opening)) => {}
                     Ok(None) => break,
                     Err(malformed) => return (messages, Some(malformed), decoder.position()),
                 }
@@ -474,10 +486,52 @@ mod tests {
         let zeros = [0; 10_000];
         let mut input = &zeros[..];
         for _ in 0..zeros.len() {
-            assert_eq!(decoder.next(&mut input, &pool), Ok(Some(Frame::Empty)));
+            assert_eq!(decoder.next(&mut input, &pool), Ok(Some(Frame::AckRequest)));
         }
         assert_eq!(decoder.next(&mut input, &pool), Ok(None));
         assert_eq!(decoder.held(), 0);
+    }
+
+    /// What the empty frames of `stream` say, in two pieces.
+    fn empty_frames(stream: &[u8], cut: usize) -> Vec<&'static str> {
+        let pool = Pool::new(1, 4096);
+        let mut decoder = Decoder::new(100);
+        let (first, second) = stream.split_at(cut);
+        let mut words = Vec::new();
+        for mut piece in [first, second] {
+            while let Some(frame) = decoder.next(&mut piece, &pool).unwrap() {
+                words.push(match frame {
+                    Frame::Message(_) => "message",
+                    Frame::AckRequest => "ask",
+                    Frame::Opening => "opening",
+                });
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn only_a_first_zero_padded_by_just_one_byte_opens_a_connection_that_delivers_at_least_once() {
+        for (stream, words) in [
+            (&[0x80, 0x00][..], &["opening"][..]),
+            (&[0x80, 0x00, 0x80, 0x00], &["opening", "ask"]),
+            (&[0x80, 0x00, 0x01, b'a'], &["opening", "message"]),
+            (&[0x80, 0x00, 0x00], &["opening", "ask"]),
+            (&[0x00], &["ask"]),
+            (&[0x00, 0x80, 0x00], &["ask", "ask"]),
+            (&[0x80, 0x80, 0x00], &["ask"]),
+            (&[0x80, 0x80, 0x00, 0x80, 0x00], &["ask", "ask"]),
+            (&[0x01, b'a', 0x80, 0x00], &["message", "ask"]),
+            (&[0x81, 0x00, b'a', 0x80, 0x00], &["message", "ask"]),
+        ] {
+            for cut in 0..=stream.len() {
+                assert_eq!(
+                    empty_frames(stream, cut),
+                    words,
+                    "{stream:02x?} cut at {cut}"
+                );
+            }
+        }
     }
 
     proptest! {

@@ -35,7 +35,7 @@ pub fn decode(
         loop {
             match decoder.next(&mut rest, &pool) {
                 Ok(Some(Frame::Message(message))) => frame(Some(message)),
-                Ok(Some(Frame::Empty)) => frame(None),
+                Ok(Some(Frame::AckRequest | Frame::Opening)) => frame(None),
                 Ok(None) => break,
                 Err(_) => return false,
             }

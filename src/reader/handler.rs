@@ -23,8 +23,8 @@ use crate::peer::Peer;
 /// use std::sync::Mutex;
 /// use uds_ipc::{Handler, Peer};
 ///
-/// /// Takes its lock once a message, and hands them to the system once a batch. It does for messages that may be lost; for others see
-/// /// `guide::delivery`.
+/// /// Takes its lock once a message, and hands them to the system once a batch. It does for
+/// /// messages that may be lost; for others see `guide::delivery`.
 /// struct Log(Mutex<BufWriter<File>>);
 ///
 /// impl Handler for Log {
@@ -62,12 +62,9 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// # Errors
     /// Whatever went wrong: the batch was not stored. The connection goes on, unless its peer has
-    /// ever sent an empty frame. Such a peer asks for receipts: it gets none any more, and its
-    /// connection ends. One that asked before its first message delivers at least once: the
-    /// connection is closed at once, and the batch comes again, and what is behind it.
-    /// Otherwise what the peer has sent is read and handled first. (A writer's
-    /// [`keepalive`](crate::WriterBuilder::keepalive) that is due before its first message looks
-    /// like such a question.)
+    /// ever asked for a receipt: it gets none any more, and its connection ends. That of a writer
+    /// with [`AtLeastOnce`](crate::Delivery::AtLeastOnce) is closed at once, and the batch comes
+    /// again, and what is behind it. Otherwise what the peer has sent is read and handled first.
     fn batch_end(&self, peer: &Peer) -> Result<(), Self::Error> {
         let _ = peer;
         Ok(())

@@ -2,9 +2,8 @@
 //! Pure: no I/O, no clock. Cumulative, so that one answer serves all requests before it, and memory
 //! stays that of one number.
 
-use integer_encoding::VarInt;
-
-use crate::frame::MAX_PREFIX_LEN;
+use crate::wire::frame::MAX_PREFIX_LEN;
+use crate::wire::receipt::Receipt;
 
 /// The receipts of one connection.
 #[derive(Debug, Default)]
@@ -12,13 +11,13 @@ pub(super) struct Receipts {
     /// Messages dealt with since the connection began.
     handled: u64,
     request: Request,
-    /// A message has come.
-    has_begun: bool,
-    /// The peer asked before its first message, as one does that delivers at least once: what no
-    /// receipt covers comes again.
+    /// The connection was opened as one that delivers at least once: what no receipt covers comes
+    /// again.
     comes_again: bool,
     /// The handler could not keep a batch: what was in it, and comes after it, cannot be covered.
     not_stored: bool,
+    /// The message after those is longer than the limit.
+    refuses_next: bool,
     /// An answer that the kernel took in part must be completed before the next, or the peer reads
     /// nonsense.
     begun: Begun,
@@ -32,27 +31,6 @@ enum Request {
     Never,
     Answered,
     Due,
-}
-
-/// Whether there are empty frames in a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Asks {
-    #[default]
-    No,
-    /// Before its first message.
-    First,
-    Later,
-}
-
-impl Asks {
-    /// There is one, behind so many messages of the batch.
-    pub(crate) fn after(self, messages: u64) -> Self {
-        match self {
-            Self::No if messages == 0 => Self::First,
-            Self::No => Self::Later,
-            Self::First | Self::Later => self,
-        }
-    }
 }
 
 /// What is to become of the connection.
@@ -72,17 +50,29 @@ struct Begun {
 }
 
 impl Receipts {
+    /// The first frame of the connection said that it delivers at least once.
+    pub(super) fn on_opening(&mut self) {
+        self.comes_again = true;
+    }
+
     /// A batch is over: so many messages, `stored` or not by the handler's word at its end; the
     /// peer `asks` or not.
-    pub(super) fn on_batch_end(&mut self, messages: u64, stored: bool, asks: Asks) {
-        self.comes_again |= asks == Asks::First && !self.has_begun;
-        self.has_begun |= messages > 0;
+    pub(super) fn on_batch_end(&mut self, messages: u64, stored: bool, asks: bool) {
         if stored {
             self.handled += messages;
         } else {
             self.not_stored = true;
         }
-        if asks != Asks::No {
+        if asks {
+            self.request = Request::Due;
+        }
+    }
+
+    /// The batch ended because the next message is longer than the limit. A peer that has ever
+    /// asked is told so: it would only send the same again.
+    pub(super) fn refuse_next(&mut self) {
+        if self.request != Request::Never {
+            self.refuses_next = true;
             self.request = Request::Due;
         }
     }
@@ -107,13 +97,21 @@ impl Receipts {
             if self.request != Request::Due {
                 return None;
             }
-            self.begun.len = self.handled.encode_var(&mut self.begun.bytes);
-            self.begun.sent = 0;
+            self.begin();
         } else if self.begun.sent == 0 {
             // Nothing of it went out: better the newest number.
-            self.begun.len = self.handled.encode_var(&mut self.begun.bytes);
+            self.begin();
         }
         self.begun.bytes.get(self.begun.sent..self.begun.len)
+    }
+
+    fn begin(&mut self) {
+        let receipt = Receipt {
+            count: self.handled,
+            refuses_next: self.refuses_next,
+        };
+        self.begun.len = receipt.encode(&mut self.begun.bytes);
+        self.begun.sent = 0;
     }
 
     /// The kernel took `len` bytes of what [`Receipts::next`] gave.
@@ -129,26 +127,27 @@ impl Receipts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::receipt::ReceiptDecoder;
     use proptest::prelude::*;
 
     #[test]
     fn nothing_is_sent_unasked() {
         let mut receipts = Receipts::default();
-        receipts.on_batch_end(5, true, Asks::No);
+        receipts.on_batch_end(5, true, false);
         assert_eq!(receipts.next(), None);
-        receipts.on_batch_end(0, true, Asks::Later);
+        receipts.on_batch_end(0, true, true);
         assert_eq!(receipts.next(), Some(&[5][..]));
         receipts.on_sent(1);
-        receipts.on_batch_end(1, true, Asks::No);
+        receipts.on_batch_end(1, true, false);
         assert_eq!(receipts.next(), None);
     }
 
     #[test]
     fn what_was_not_stored_ends_only_the_connection_of_a_peer_that_asks() {
         let mut receipts = Receipts::default();
-        receipts.on_batch_end(1, false, Asks::No);
+        receipts.on_batch_end(1, false, false);
         assert_eq!(receipts.fate(), Fate::GoesOn);
-        receipts.on_batch_end(0, true, Asks::First);
+        receipts.on_batch_end(0, true, true);
         assert_eq!(
             (receipts.fate(), receipts.next()),
             (Fate::EndsWithTheRest, None)
@@ -156,34 +155,67 @@ mod tests {
     }
 
     #[test]
-    fn only_who_asks_before_its_first_message_sends_what_was_not_stored_again() {
-        let end = |batches: &[(u64, Asks)]| {
-            let mut receipts = Receipts::default();
-            for (messages, asks) in batches {
-                receipts.on_batch_end(*messages, true, *asks);
-            }
-            receipts.on_batch_end(1, false, Asks::No);
-            receipts.fate()
-        };
-        assert_eq!(end(&[(0, Asks::First)]), Fate::EndsAtOnce);
-        assert_eq!(end(&[(3, Asks::First)]), Fate::EndsAtOnce);
-        assert_eq!(end(&[(3, Asks::Later)]), Fate::EndsWithTheRest);
-        assert_eq!(
-            end(&[(3, Asks::No), (3, Asks::First)]),
-            Fate::EndsWithTheRest
-        );
-        assert_eq!(end(&[(3, Asks::No)]), Fate::GoesOn);
-        assert_eq!(Asks::default().after(0).after(3), Asks::First);
-        assert_eq!(Asks::default().after(3).after(3), Asks::Later);
+    fn only_a_peer_that_opened_so_sends_what_was_not_stored_again() {
+        let mut receipts = Receipts::default();
+        receipts.on_batch_end(0, true, true);
+        receipts.on_batch_end(1, false, false);
+        assert_eq!(receipts.fate(), Fate::EndsWithTheRest);
+
+        let mut receipts = Receipts::default();
+        receipts.on_opening();
+        receipts.on_batch_end(3, true, true);
+        assert_eq!(receipts.fate(), Fate::GoesOn);
+        receipts.on_batch_end(1, false, false);
+        assert_eq!(receipts.fate(), Fate::EndsAtOnce);
+    }
+
+    #[test]
+    fn a_peer_that_ever_asked_hears_which_message_is_refused() {
+        let mut receipts = Receipts::default();
+        receipts.on_batch_end(5, true, true);
+        assert_eq!(receipts.next(), Some(&[5][..]));
+        receipts.on_sent(1);
+        receipts.on_batch_end(295, true, false);
+        receipts.refuse_next();
+        assert_eq!(receipts.next(), Some(&[0xac, 0x82, 0x00][..]));
+        receipts.on_sent(3);
+        assert_eq!(receipts.next(), None);
+    }
+
+    #[test]
+    fn a_refusal_stands_behind_a_receipt_that_was_begun() {
+        let mut receipts = Receipts::default();
+        receipts.on_batch_end(300, true, true);
+        assert_eq!(receipts.next(), Some(&[0xac, 0x02][..]));
+        receipts.on_sent(1);
+        receipts.on_batch_end(0, true, false);
+        receipts.refuse_next();
+        assert_eq!(receipts.next(), Some(&[0x02][..]));
+        receipts.on_sent(1);
+        assert_eq!(receipts.next(), Some(&[0xac, 0x82, 0x00][..]));
+    }
+
+    #[test]
+    fn a_peer_that_never_asked_or_whose_messages_were_not_stored_hears_of_no_refusal() {
+        let mut receipts = Receipts::default();
+        receipts.on_batch_end(5, true, false);
+        receipts.refuse_next();
+        assert_eq!(receipts.next(), None);
+
+        let mut receipts = Receipts::default();
+        receipts.on_opening();
+        receipts.on_batch_end(5, false, true);
+        receipts.refuse_next();
+        assert_eq!(receipts.next(), None);
     }
 
     #[test]
     fn one_answer_serves_all_requests_before_it() {
         let mut receipts = Receipts::default();
         for _ in 0..1_000_000 {
-            receipts.on_batch_end(0, true, Asks::Later);
+            receipts.on_batch_end(0, true, true);
         }
-        receipts.on_batch_end(300, true, Asks::No);
+        receipts.on_batch_end(300, true, false);
         assert_eq!(receipts.next(), Some(&[0xac, 0x02][..]));
         receipts.on_sent(2);
         assert_eq!(receipts.next(), None);
@@ -192,19 +224,19 @@ mod tests {
     #[test]
     fn an_answer_that_was_begun_is_completed_before_the_next() {
         let mut receipts = Receipts::default();
-        receipts.on_batch_end(0, true, Asks::Later);
-        receipts.on_batch_end(300, true, Asks::No);
+        receipts.on_batch_end(0, true, true);
+        receipts.on_batch_end(300, true, false);
         assert_eq!(receipts.next().map(<[u8]>::len), Some(2));
         receipts.on_sent(0);
-        receipts.on_batch_end(1, true, Asks::No);
+        receipts.on_batch_end(1, true, false);
         assert_eq!(
             receipts.next(),
             Some(&[0xad, 0x02][..]),
             "nothing went out, so the newest number may"
         );
         receipts.on_sent(1);
-        receipts.on_batch_end(1000, true, Asks::No);
-        receipts.on_batch_end(0, true, Asks::Later);
+        receipts.on_batch_end(1000, true, false);
+        receipts.on_batch_end(0, true, true);
         assert_eq!(receipts.next(), Some(&[0x02][..]));
         receipts.on_sent(1);
         assert_eq!(receipts.next(), Some(&[0x95, 0x0a][..]));
@@ -213,21 +245,23 @@ mod tests {
     }
 
     proptest! {
-        /// However it is cut, the peer reads rising numbers, the last of which covers all that was handled before its last request.
+        /// However it is cut, the peer reads rising numbers, the last of which covers all that was
+        /// handled before its last request.
         #[test]
         fn the_peer_reads_rising_numbers(
             steps in prop::collection::vec((0u8..3, 0u64..100_000, 0usize..4), 0..200),
+            refuses_next: bool,
         ) {
             let mut receipts = Receipts::default();
             let (mut stream, mut handled, mut at_request) = (Vec::new(), 0, None);
             for (step, messages, len) in steps {
                 match step {
                     0 => {
-                        receipts.on_batch_end(0, true, Asks::Later);
+                        receipts.on_batch_end(0, true, true);
                         at_request = Some(handled);
                     }
                     1 => {
-                        receipts.on_batch_end(messages, true, Asks::No);
+                        receipts.on_batch_end(messages, true, false);
                         handled += messages;
                     }
                     _ => {
@@ -239,20 +273,25 @@ mod tests {
                     }
                 }
             }
+            if refuses_next {
+                receipts.refuse_next();
+            }
             while let Some(bytes) = receipts.next().map(<[u8]>::to_vec) {
                 receipts.on_sent(bytes.len());
                 stream.extend(bytes);
             }
-            let mut numbers = Vec::new();
-            let mut rest = &stream[..];
-            while let Some((number, len)) = u64::decode_var(rest) {
-                numbers.push(number);
-                rest = &rest[len..];
+            let mut decoder = ReceiptDecoder::default();
+            let (mut said, mut rest) = (Vec::new(), &stream[..]);
+            while let Some(receipt) = decoder.next(&mut rest).unwrap() {
+                said.push(receipt);
             }
-            prop_assert!(rest.is_empty());
-            prop_assert!(numbers.is_sorted());
-            prop_assert_eq!(numbers.is_empty(), at_request.is_none());
-            prop_assert!(numbers.last().is_none_or(|last| *last <= handled && Some(*last) >= at_request));
+            prop_assert!(said.is_sorted_by_key(|receipt| receipt.count));
+            prop_assert_eq!(said.is_empty(), at_request.is_none());
+            let last = said.last().map(|receipt| receipt.count);
+            prop_assert!(last.is_none_or(|last| last <= handled && Some(last) >= at_request));
+            let refusals = said.iter().filter(|receipt| receipt.refuses_next).count();
+            prop_assert_eq!(refusals, usize::from(refuses_next && !said.is_empty()));
+            prop_assert!(!refuses_next || last.is_none_or(|last| last == handled));
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The reader's machines as the writer's simulation meets them: a connection of theirs, without
 //! threads and sockets.
 
-use super::decoder::{Decoder, Frame};
+use super::decoder::{Decoder, Frame, Malformed};
 pub(crate) use super::receipts::Fate as SimulatedFate;
-use super::receipts::{Asks, Receipts};
+use super::receipts::Receipts;
 use crate::pool::Pool;
 
 /// One connection of a reader.
@@ -18,9 +18,11 @@ pub(crate) struct SimulatedConnection {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SimulatedBatch {
     pub(crate) messages: u64,
-    pub(crate) asks: Asks,
+    asks: bool,
     /// It cannot go on: a message too long, or no frame at all.
     pub(crate) is_malformed: bool,
+    /// The next message is too long, which the peer is told if it has ever asked.
+    pub(crate) refuses_next: bool,
 }
 
 impl SimulatedConnection {
@@ -45,10 +47,15 @@ impl SimulatedConnection {
                     batch.messages += 1;
                     handle(message);
                 }
-                Ok(Some(Frame::Empty)) => batch.asks = batch.asks.after(batch.messages),
+                Ok(Some(Frame::AckRequest)) => batch.asks = true,
+                Ok(Some(Frame::Opening)) => {
+                    self.receipts.on_opening();
+                    batch.asks = true;
+                }
                 Ok(None) => break,
-                Err(_) => {
+                Err(malformed) => {
                     batch.is_malformed = true;
+                    batch.refuses_next = matches!(malformed, Malformed::TooLarge { .. });
                     break;
                 }
             }
@@ -61,6 +68,9 @@ impl SimulatedConnection {
     pub(crate) fn end_batch(&mut self, batch: SimulatedBatch, stored: bool) -> SimulatedFate {
         self.receipts
             .on_batch_end(batch.messages, stored || batch.messages == 0, batch.asks);
+        if batch.refuses_next {
+            self.receipts.refuse_next();
+        }
         self.receipts.fate()
     }
 

@@ -147,7 +147,8 @@ impl Service {
     /// ```
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("telemetry.sock");
-    /// # let reader = uds_ipc::Reader::builder(&path).bind()?.start(|_| Ok::<(), std::io::Error>(()))?;
+    /// # let reader = uds_ipc::Reader::builder(&path).bind()?;
+    /// # let reader = reader.start(|_| Ok::<(), std::io::Error>(()))?;
     /// let service = uds_ipc::systemd::Service::start([reader]);
     /// // At SIGHUP:
     /// let filters = service.reload(|| vec!["debug", "trace"]);

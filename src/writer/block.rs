@@ -8,9 +8,12 @@
 //!    └ where the first message begins that may have to be sent again
 //! ```
 
-use super::handed::Handed;
-use crate::frame::{self, Parsed, Prefix};
+use std::mem;
+
+use bytes::Bytes;
+
 use crate::metrics::Tally;
+use crate::wire::frame::{self, ACK_REQUEST, AT_LEAST_ONCE, Parsed, Prefix};
 
 /// Up to here small messages share a block. Writes of 128 to 256 KiB were the fastest, and a write
 /// carries several.
@@ -26,15 +29,13 @@ pub(super) const MOST_COPIED: usize = 16 * 1024 - 1;
 /// Up to here a block is worth the copy that puts it to another.
 const SMALL: usize = 4 * 1024;
 
-/// A frame without a message: the writer asks for a receipt with it.
-pub(super) const EMPTY_FRAME: &[u8] = &[0];
-
 /// A run of whole frames: either many small ones, or one that keeps its owner's buffer. It may end
 /// with the question for a receipt.
 #[derive(Debug)]
 pub(super) struct Block {
     body: Body,
-    asks: bool,
+    /// The empty frame behind the messages that requests a receipt; no bytes where there is none.
+    ack_request: &'static [u8],
     /// The place of the block's first remaining message in the order of all that were accepted.
     first: u64,
     /// The messages that remain: those from `settled` on.
@@ -49,7 +50,18 @@ pub(super) struct Block {
 #[derive(Debug)]
 enum Body {
     Copied(Vec<u8>),
-    Owned { prefix: Prefix, payload: Handed },
+    Owned { prefix: Prefix, payload: Bytes },
+}
+
+/// What is left of a used block.
+#[derive(Debug)]
+pub(super) enum Recycled {
+    /// An empty block with its memory.
+    Block(Box<Block>),
+    /// A payload that was handed over.
+    Payload(Bytes),
+    /// Nothing worth keeping.
+    Nothing,
 }
 
 impl Block {
@@ -59,7 +71,7 @@ impl Block {
     }
 
     /// A block of one message, which is not copied.
-    pub(super) fn owned(payload: Handed, first: u64) -> Self {
+    pub(super) fn owned(payload: Bytes, first: u64) -> Self {
         let tally = Tally::one(payload.len());
         Self::new(
             Body::Owned {
@@ -75,7 +87,7 @@ impl Block {
         let whole_tally = Tally::default();
         Self {
             body,
-            asks: false,
+            ack_request: &[],
             first,
             tally,
             whole_tally,
@@ -85,25 +97,25 @@ impl Block {
         }
     }
 
-    /// Empties a used block, keeping its memory. `None` where there is none worth keeping.
-    pub(super) fn recycle(self: Box<Self>) -> Option<Box<Self>> {
+    /// What of a used block can be used again, or has to be dropped with care.
+    pub(super) fn recycle(self: Box<Self>) -> Recycled {
         let mut used = self;
-        let Body::Copied(frames) = &mut used.body else {
-            return None;
-        };
-        if frames.capacity() > BLOCK_SIZE {
-            return None;
+        match &mut used.body {
+            Body::Owned { payload, .. } => Recycled::Payload(mem::take(payload)),
+            Body::Copied(frames) if frames.capacity() > BLOCK_SIZE => Recycled::Nothing,
+            Body::Copied(frames) => {
+                frames.clear();
+                let body = Body::Copied(mem::take(frames));
+                *used = Self::new(body, 0, Tally::default());
+                Recycled::Block(used)
+            }
         }
-        frames.clear();
-        let body = Body::Copied(std::mem::take(frames));
-        *used = Self::new(body, 0, Tally::default());
-        Some(used)
     }
 
     /// Takes the memory out of an empty block.
     pub(super) fn take_memory(&mut self) -> Vec<u8> {
         match &mut self.body {
-            Body::Copied(frames) => std::mem::take(frames),
+            Body::Copied(frames) => mem::take(frames),
             Body::Owned { .. } => Vec::new(),
         }
     }
@@ -119,14 +131,19 @@ impl Block {
         self.first = first;
     }
 
-    /// Lets the block end with a question for a receipt.
-    pub(super) fn ask(&mut self) {
-        self.asks = true;
+    /// Lets the block end with a request for a receipt.
+    pub(super) fn request_ack(&mut self) {
+        self.ack_request = ACK_REQUEST;
     }
 
-    /// Whether it does.
-    pub(super) fn asks(&self) -> bool {
-        self.asks
+    /// Makes an empty block the opening of a connection that delivers at least once.
+    pub(super) fn open_connection(&mut self) {
+        self.ack_request = AT_LEAST_ONCE;
+    }
+
+    /// How many bytes the request for a receipt takes, if there is one.
+    pub(super) fn ack_request_len(&self) -> usize {
+        self.ack_request.len()
     }
 
     /// Whether a frame of a message this long still belongs into this block.
@@ -204,7 +221,7 @@ impl Block {
     }
 
     fn wire_len(&self) -> usize {
-        self.frames_len() + usize::from(self.asks)
+        self.frames_len() + self.ack_request.len()
     }
 
     /// The bytes that the kernel has yet to take.
@@ -222,10 +239,10 @@ impl Block {
                 (prefix.get(self.taken..), payload.get(in_payload..))
             }
         };
-        let question = (self.remaining_len() > 0 && self.asks).then_some(EMPTY_FRAME);
+        let ack_request = self.taken.saturating_sub(self.frames_len());
         head.into_iter()
             .chain(tail)
-            .chain(question)
+            .chain(self.ack_request.get(ack_request..))
             .filter(|slice| !slice.is_empty())
     }
 
@@ -310,7 +327,11 @@ impl Block {
         if !(fits && are_written && self.end() == next.first()) {
             return false;
         }
-        let asks = self.asks || next.asks;
+        let ack_request = if self.ack_request.is_empty() {
+            next.ack_request
+        } else {
+            self.ack_request
+        };
         let (Body::Copied(frames), Body::Copied(more)) = (&mut self.body, &next.body) else {
             return false;
         };
@@ -320,7 +341,7 @@ impl Block {
             grow(frames, needed);
         }
         frames.extend_from_slice(more);
-        self.asks = asks;
+        self.ack_request = ack_request;
         self.tally += next.tally;
         self.whole_tally += next.whole_tally;
         (self.whole, self.taken) = (self.frames_len(), self.wire_len());
@@ -347,16 +368,30 @@ impl Block {
         self.taken > self.settled
     }
 
-    /// Whether the kernel took the prefix of the first message that remains, and nothing more.
-    pub(super) fn is_tasted(&self) -> bool {
-        self.front_prefix_len()
-            .is_some_and(|len| self.taken == self.settled + len)
+    /// How many of the bytes that the kernel has yet to take come before the message with this
+    /// number, with its prefix. `None` where the kernel has those, or the message is elsewhere.
+    pub(super) fn len_to_prefix_end(&self, number: u64) -> Option<usize> {
+        let (mut at, mut next) = (self.whole, self.first_unwritten());
+        if !(next..self.end()).contains(&number) {
+            return None;
+        }
+        loop {
+            let (frame_len, message_len) = self.frame_at(at)?;
+            if next == number {
+                let end = at + frame_len - message_len;
+                return end.checked_sub(self.taken).filter(|len| *len > 0);
+            }
+            at += frame_len;
+            next += 1;
+        }
     }
 
-    /// Of the first message that remains: the length of its prefix.
-    pub(super) fn front_prefix_len(&self) -> Option<usize> {
-        self.frame_at(self.settled)
-            .map(|(frame_len, message_len)| frame_len - message_len)
+    /// Whether the kernel took the prefix of a message, and nothing more of it.
+    pub(super) fn is_cut_behind_prefix(&self) -> bool {
+        self.frame_at(self.whole)
+            .is_some_and(|(frame_len, message_len)| {
+                self.taken == self.whole + frame_len - message_len
+            })
     }
 
     /// Removes the first message of a block that is not begun.
@@ -404,7 +439,7 @@ impl Block {
         }
         let split = Self {
             body: Body::Copied(frames.get(self.settled..end)?.to_vec()),
-            asks: self.asks,
+            ack_request: self.ack_request,
             first: self.first,
             tally: messages,
             whole_tally: self.whole_tally,
@@ -471,7 +506,6 @@ impl Block {
 mod tests {
     use super::*;
     use crate::num::to_u64;
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     fn block_of(messages: &[Vec<u8>]) -> Block {
@@ -488,7 +522,7 @@ mod tests {
 
     #[test]
     fn an_owned_message_goes_out_as_prefix_and_payload() {
-        let mut block = Block::owned(Bytes::from(vec![7; 300]).into(), 5);
+        let mut block = Block::owned(Bytes::from(vec![7; 300]), 5);
         assert_eq!(
             block.slices().map(<[u8]>::len).collect::<Vec<_>>(),
             [2, 300]
@@ -512,7 +546,7 @@ mod tests {
     #[test]
     fn what_is_begun_is_split_off_with_what_the_kernel_took() {
         let mut block = block_of(&[vec![1; 10], vec![2; 20], vec![3; 30]]);
-        block.ask();
+        block.request_ack();
         assert_eq!(block.advance(11 + 5), Tally::one(10));
         let begun = block.split_begun().unwrap();
         assert_eq!(
@@ -524,7 +558,11 @@ mod tests {
             (0, 2, 1)
         );
         assert_eq!(
-            (begun.remaining_len(), begun.asks(), begun.cut().is_some()),
+            (
+                begun.remaining_len(),
+                begun.ack_request_len() == 1,
+                begun.cut().is_some()
+            ),
             (17, true, true)
         );
         assert_eq!(
@@ -537,9 +575,9 @@ mod tests {
     }
 
     #[test]
-    fn the_question_comes_last_and_is_no_message() {
+    fn the_request_for_a_receipt_comes_last_and_is_no_message() {
         let mut block = block_of(&[vec![1; 2]]);
-        block.ask();
+        block.request_ack();
         assert_eq!(remaining(&block), [2, 1, 1, 0]);
         assert_eq!(block.advance(3), Tally::one(2));
         assert_eq!(

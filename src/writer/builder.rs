@@ -1,11 +1,10 @@
 //! The settings of a writer, with their defaults and bounds.
 
 use std::ffi::OsStr;
-use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::Writer;
 use super::counters::Counters;
@@ -13,9 +12,8 @@ use super::flush::Level;
 use super::kernel::System;
 use super::limits::{Limits, Overflow};
 use super::outbox::Delivery;
-use super::queue::Queue;
+use super::queue::{Queue, Unused};
 use super::shared::{Inner, Shared};
-use super::signal::Signal;
 use super::state::State;
 use super::thread::run;
 use super::timing::Timing;
@@ -118,8 +116,8 @@ impl WriterBuilder {
     /// it, and [`shutdown`](crate::Writer::shutdown) waits for the receipts. Then
     /// [`write_timeout`](Self::write_timeout) should be longer than the reader's handler may take
     /// for a batch, since what it has not confirmed when the connection is given up is sent
-    /// again; each time that happens the next one is twice as long, up to 64 times, until the
-    /// reader has caught up, or has kept nobody waiting for as long.
+    /// again; each time that happens the next one is twice as long, up to 64 times, until a
+    /// receipt comes within the timeout that is set.
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
         self
@@ -165,8 +163,8 @@ impl WriterBuilder {
 
     /// The first wait between two tries to connect: 10 ms unless set, more than nothing. Each wait
     /// is twice the one before, up to [`backoff_max`](Self::backoff_max); a connection that
-    /// lasted a second, or gave a receipt for a message, starts over, and then the first try is at
-    /// once.
+    /// lasted a second, or gave a receipt for a message, starts over. After a loss the wait is at
+    /// least 20 ms, so that a process that dies can close its listening socket before.
     pub fn backoff_min(mut self, wait: Duration) -> Self {
         self.backoff_min = wait;
         self
@@ -229,7 +227,7 @@ impl WriterBuilder {
     /// When the address is none, a setting is out of its bounds, or the system refuses a thread or
     /// a descriptor.
     pub fn start(self) -> Result<Writer, StartError> {
-        let worker = Box::new(self.build()?);
+        let worker = self.build()?;
         let shared = Arc::clone(&worker.shared);
         let thread = OwnThread::start("uds-ipc-writer", || run(worker));
         let thread = thread.map_err(|source| StartError::System {
@@ -255,7 +253,6 @@ impl WriterBuilder {
         })?;
         let counters = Arc::new(Counters::new(self.delivery));
         let queue = Queue::new(limits, self.delivery, Arc::clone(&counters));
-        let returned = queue.returns.receiver();
         let shared = Arc::new(Shared {
             address,
             max_message_len,
@@ -263,13 +260,11 @@ impl WriterBuilder {
             shutdown_level: self.shutdown_level,
             buffers: Pool::new(16, 4096),
             scope: Scope::new(),
-            process: process::id(),
             inner: Mutex::new(Inner::new(queue)),
             counters,
-            progress: Signal::new(),
-            room: Signal::new(),
+            progress: Condvar::new(),
+            room: Condvar::new(),
             waker,
-            returned,
         });
         let timing = Timing {
             write_timeout: self.write_timeout,
@@ -290,10 +285,9 @@ impl WriterBuilder {
             observer: self.observer,
             options,
             stream: None,
-            reader: None,
             was_reset: false,
+            unused: Unused::default(),
             refused: None,
-            bad_receipt: None,
             outage: Outage::Untold,
         })
     }

@@ -1,9 +1,9 @@
 //! One call of `flush`: whether all that was accepted before it has come as far as it asks.
-//! Pure: looks at how far the queue and the ledger have come. No I/O, no waiting, no clock.
+//! Pure: looks at how far the queue and the acks have come. No I/O, no waiting, no clock.
 
 use std::mem;
 
-use super::ledger::{Beyond, Ledger, Mark, Reached};
+use super::ack_tracker::{AckTracker, Beyond, Mark, Reached};
 use super::outbox::Delivery;
 use super::queue::Fronts;
 
@@ -92,7 +92,7 @@ impl Flush {
         mem::take(&mut self.must_ask)
     }
 
-    pub(super) fn look(&mut self, fronts: Fronts, ledger: &Ledger, told: &mut Told) -> Verdict {
+    pub(super) fn look(&mut self, fronts: Fronts, acks: &AckTracker, told: &mut Told) -> Verdict {
         let Some(beyond) = Self::beyond(self.level, self.delivery) else {
             let come = if self.level == Level::Written {
                 fronts.unwritten
@@ -112,16 +112,16 @@ impl Flush {
         }
         if self.mark.is_none()
             && self.delivery == Delivery::AtMostOnce
-            && ledger.lost(beyond) > self.told
+            && acks.lost(beyond) > self.told
         {
-            return Self::lost(beyond, ledger, told);
+            return Self::lost(beyond, acks, told);
         }
         let mark = *self.mark.get_or_insert_with(|| {
-            let mark = ledger.mark();
-            self.must_ask |= beyond == Beyond::Handled && !ledger.is_asked(mark);
+            let mark = acks.mark();
+            self.must_ask |= beyond == Beyond::Handled && !acks.is_asked(mark);
             mark
         });
-        match ledger.reached(beyond, mark) {
+        match acks.reached(beyond, mark) {
             Reached::Yes => Verdict::Reached,
             Reached::NotYet(messages) => Verdict::Left(messages),
             // It goes out again.
@@ -131,16 +131,16 @@ impl Flush {
                     // Only what came behind does, and whoever waits would not be told again.
                     0 => Verdict::Reached,
                     // It has, on a newer connection, of which nobody may tell again either.
-                    _ if unwritten == 0 => self.look(fronts, ledger, told),
+                    _ if unwritten == 0 => self.look(fronts, acks, told),
                     left => Verdict::Left(left),
                 }
             }
-            Reached::Never => Self::lost(beyond, ledger, told),
+            Reached::Never => Self::lost(beyond, acks, told),
         }
     }
 
-    fn lost(beyond: Beyond, ledger: &Ledger, told: &mut Told) -> Verdict {
-        *told.of(beyond) = ledger.lost(beyond);
+    fn lost(beyond: Beyond, acks: &AckTracker, told: &mut Told) -> Verdict {
+        *told.of(beyond) = acks.lost(beyond);
         Verdict::Lost
     }
 }

@@ -24,10 +24,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
 use super::block::BLOCK_SIZE;
-use crate::frame::ShortPrefix;
 use crate::metrics::{Tally, TallyCounter};
 use crate::num::to_u64;
 use crate::sys::asymmetric_fence;
+use crate::wire::frame::ShortPrefix;
 
 /// What both sides share.
 #[derive(Default)]

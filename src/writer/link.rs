@@ -12,7 +12,6 @@ pub(super) enum Link {
     Down {
         retry_at: Deadline,
         backlog_full_since: Deadline,
-        why: Why,
     },
     Up(Up),
 }
@@ -22,10 +21,6 @@ pub(super) struct Up {
     pub(super) since: Instant,
     pub(super) last_write: Instant,
     pub(super) answer: Answer,
-    /// The reader has yet to be told that it is to give receipts.
-    pub(super) announcement_due: bool,
-    /// The first write is to be a taste.
-    pub(super) taste_due: bool,
     pub(super) flow: Flow,
 }
 
@@ -38,22 +33,11 @@ pub(super) enum Answer {
     Missed,
 }
 
-/// Why there is no connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    /// There was one a moment ago.
-    Lost,
-    /// It has not been tried yet, or nobody was there.
-    NotMade,
-}
-
 /// What the connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
-    /// To be sure that its reader is no dying one, or does not hang up on the taste that it got.
-    Settling { until: Deadline },
-    /// The reader to read its taste.
-    Tasting { until: Deadline },
+    /// The reader to hang up on a probe, if it refuses the message.
+    Probing { until: Deadline },
     /// Room in the kernel, `since` then; without a sign of it, look again at `look_at`.
     Blocked {
         since: Instant,

@@ -103,3 +103,55 @@ pub(super) fn with<R>(writer: Scope, act: impl FnOnce(&mut Option<Producer>) -> 
         .ok()
         .flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::lane::Collector;
+    use super::*;
+
+    /// Gives the thread a lane of `writer` with room for two short messages.
+    fn open(writer: Scope) -> Collector {
+        let (mut collector, _) = Collector::new();
+        with(writer, |producer| {
+            let mut given = collector.give_to_thread().unwrap();
+            drop(collector.replace(&mut given, Vec::with_capacity(64)));
+            collector.lease(&mut given, 64, 2);
+            *producer = Some(given);
+        })
+        .unwrap();
+        collector
+    }
+
+    /// The memory that the pointer leads to moves, goes, and ends with its thread: for Miri.
+    #[test]
+    fn a_thread_has_a_lane_of_each_writer_while_others_come_and_go() {
+        std::thread::spawn(|| {
+            let writers = [Scope::new(), Scope::new()];
+            assert!(!push(writers[0], b"before there is a lane"));
+            let lanes = writers.map(open);
+            // Each is the last in its turn, as after a send by the long way.
+            for message in ["a", "b"] {
+                for writer in writers {
+                    assert_eq!(with(writer, |producer| producer.is_some()), Some(true));
+                    assert!(push(writer, message.as_bytes()));
+                }
+            }
+            assert!(!push(writers[1], b"no lease is left"));
+            assert!(!push(writers[0], b"another one was the last"));
+            for lane in &lanes {
+                assert_eq!(lane.fresh().frames, b"\x01a\x01b");
+            }
+            // Of a writer that is gone the lane goes when the next one comes.
+            let [first, second] = lanes;
+            drop(first);
+            let third = Scope::new();
+            let lane = open(third);
+            assert!(push(third, b"c"));
+            assert_eq!(lane.fresh().frames, b"\x01c");
+            assert!(!push(writers[0], b"gone"));
+            assert_eq!(second.fresh().frames, b"\x01a\x01b");
+        })
+        .join()
+        .unwrap();
+    }
+}

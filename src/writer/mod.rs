@@ -1,18 +1,15 @@
 //! The sending end.
 //! Thin: what sends is the queue, what decides is the state, what waits is the worker.
 
-mod attention;
+mod ack_tracker;
 mod block;
 mod builder;
 mod counters;
 mod flush;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod handed;
-mod helping;
 mod kernel;
 mod lane;
-mod ledger;
 mod limits;
 mod link;
 mod local;
@@ -20,7 +17,6 @@ mod outbox;
 mod queue;
 mod receiving;
 mod shared;
-mod signal;
 #[cfg(test)]
 mod simulation;
 mod slot;
@@ -29,6 +25,7 @@ mod step;
 mod thread;
 mod timing;
 mod waiting;
+mod wake;
 mod worker;
 
 use std::ffi::OsStr;
@@ -49,7 +46,6 @@ use crate::error::{FlushError, SendError, ShutdownError, StartError};
 use crate::message::Message;
 use crate::metrics::{Tally, WriterMetrics};
 use crate::own_thread::OwnThread;
-use attention::Wake;
 use block::{MOST_COPIED, OWN_BLOCK_SIZE};
 use shared::{Patience, Shared, deadline};
 
@@ -151,11 +147,8 @@ impl Writer {
     /// Puts a message into the queue, and waits up to `timeout` for room; `Duration::MAX` is for
     /// ever.
     ///
-    /// It waits on no I/O; but while there is no room it may write what is queued by itself, since
-    /// that is in its processor's cache. The writer's thread, a shutdown and other senders then
-    /// wait for the end of that write: a thread that may be held up at any moment for long, by the
-    /// lowest priority, say, should use [`try_send`](Self::try_send). In the writer's own
-    /// observer it does not wait, since nothing would change meanwhile.
+    /// It waits on no I/O. In the writer's own observer it does not wait, since nothing would
+    /// change meanwhile.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send); `Full` when there was no room in time.
@@ -194,9 +187,7 @@ impl Writer {
     ) -> Result<(), SendError<M::Returned>> {
         let len = message.bytes().len();
         if len == 0 {
-            let open = self.shared.push(Patience::None, |queue| {
-                queue.check_open().map(|()| Wake::No)
-            });
+            let open = self.shared.push(Patience::None, |queue| queue.check_open());
             return open.map_err(|_| SendError::Closed(message.give_back()));
         }
         if len > self.shared.max_message_len {

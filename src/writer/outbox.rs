@@ -4,15 +4,14 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::mem;
 
 use super::block::Block;
 use crate::metrics::Tally;
 
-/// How many connections in a row may end in the middle of one message before it is given up.
-const MOST_CUTS: u32 = 3;
-
-/// How many messages get a block of their own when one of them is in doubt.
-const MOST_SINGLES: usize = 256;
+/// How many connections in a row may end just behind the length of one message before it is given
+/// up.
+const MOST_REFUSALS: u32 = 3;
 
 /// What the writer promises of a message whose reader dies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,17 +42,23 @@ pub(super) struct Outbox {
     whole_tally: Tally,
     /// All messages with a lower number were taken whole at least once.
     sent_to: u64,
-    /// A receipt on this connection covered something.
-    is_confirmed: bool,
-    doubts: bool,
     suspect: Option<Suspect>,
+    /// The opening of this connection was put before its first message.
+    is_opened: bool,
+    /// Blocks that are done with, and can be used again.
+    #[expect(clippy::vec_box, reason = "blocks travel in their boxes")]
+    done: Vec<Box<Block>>,
 }
 
-/// A message that the last connections ended in the middle of: perhaps the reader will not have it.
+/// A message in the middle of which the last connection ended. Which message a stop or a crash cuts
+/// is chance, and the same chance again where the same bytes go out again. So the next connection
+/// sends the message's length alone at first, as a probe: a reader that refuses the message hangs
+/// up on that.
 #[derive(Clone, Copy, Debug)]
 struct Suspect {
     number: u64,
-    cuts: u32,
+    /// How many connections in a row ended just behind its length.
+    refusals: u32,
 }
 
 /// Why a connection is over, as far as it matters to the message that it ended in.
@@ -65,14 +70,8 @@ pub(super) enum Ending {
     Died,
     /// We did: that says nothing about the message.
     Ours,
-}
-
-/// How much of it one write may take along.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Portion {
-    All,
-    /// The prefix of the first message: whether the reader hangs up on it is to be seen.
-    Taste,
+    /// The peer said that it refuses the first message that is not settled.
+    Refused,
 }
 
 /// What a write came to.
@@ -82,7 +81,7 @@ pub(super) struct Taken {
     pub(super) whole: Tally,
     /// Those of them that it had taken before, on another connection.
     pub(super) again: Tally,
-    /// After how many of them the last question for a receipt stood, if there was one.
+    /// After how many of them the last request for a receipt stood, if there was one.
     pub(super) asked_after: Option<u64>,
 }
 
@@ -101,7 +100,7 @@ impl Outbox {
 
     /// The number of the oldest message in it.
     pub(super) fn front(&self) -> Option<u64> {
-        // A question alone is no message.
+        // A request for a receipt alone is no message.
         self.blocks
             .iter()
             .find(|block| !block.is_empty())
@@ -132,25 +131,41 @@ impl Outbox {
                 .unwrap_or_default()
     }
 
-    /// Whether the reader hung up on what was written before any receipt: perhaps it will not have
-    /// one of these messages.
-    pub(super) fn doubts(&self) -> bool {
-        self.doubts
+    /// Whether the kernel has the length of a suspect, and nothing more of it: a probe.
+    pub(super) fn is_probing(&self) -> bool {
+        let next = self.blocks.get(self.next);
+        self.suspect.zip(next).is_some_and(|(suspect, block)| {
+            block.first_unwritten() == suspect.number && block.is_cut_behind_prefix()
+        })
     }
 
-    /// The reader is another one, or was away: what cut the message before says nothing of this
-    /// one. At most once that does not matter, where such a message could only block what is
-    /// behind it.
-    pub(super) fn forget_suspect(&mut self) {
-        if self.delivery == Delivery::AtLeastOnce {
-            self.suspect = None;
-        }
+    /// Whether the connection needs an opening, and has none yet.
+    pub(super) fn must_open(&self) -> bool {
+        self.delivery == Delivery::AtLeastOnce && !self.is_opened
+    }
+
+    /// Puts the opening of a new connection before all else.
+    pub(super) fn push_opening(&mut self, opening: Box<Block>) {
+        debug_assert!(self.next == 0, "the connection has begun");
+        self.remaining_len += opening.remaining_len();
+        self.blocks.push_front(opening);
+        self.is_opened = true;
     }
 
     pub(super) fn push(&mut self, block: Box<Block>) {
         self.remaining_len += block.remaining_len();
         self.tally += block.tally();
         self.blocks.push_back(block);
+    }
+
+    /// Takes a block that is done with.
+    pub(super) fn take_done(&mut self) -> Option<Box<Block>> {
+        self.done.pop()
+    }
+
+    /// All blocks.
+    pub(super) fn into_blocks(self) -> impl Iterator<Item = Box<Block>> {
+        self.blocks.into_iter().chain(self.done)
     }
 
     /// Puts the blocks of `later`, of which nothing is begun, behind its own.
@@ -160,12 +175,10 @@ impl Outbox {
         self.blocks.append(&mut later.blocks);
     }
 
-    /// Fills `slices` with what to write next; says how many it filled.
-    pub(super) fn fill<'a>(&'a self, portion: Portion, slices: &mut [IoSlice<'a>]) -> usize {
-        let mut most = match portion {
-            Portion::All => usize::MAX,
-            Portion::Taste => self.taste_len(),
-        };
+    /// Fills `slices` with what to write next, up to a probe where there is a suspect; says how
+    /// many it filled.
+    pub(super) fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut most = self.len_to_probe().unwrap_or(usize::MAX);
         let mut filled = 0;
         let waiting = self
             .blocks
@@ -184,15 +197,22 @@ impl Outbox {
         filled
     }
 
-    fn taste_len(&self) -> usize {
-        let next = self.blocks.get(self.next).filter(|block| !block.is_begun());
-        next.and_then(|block| block.front_prefix_len())
-            .unwrap_or(usize::MAX)
+    /// How much is to be written up to the end of a suspect's length. `None` once that is, or where
+    /// there is no suspect.
+    fn len_to_probe(&self) -> Option<usize> {
+        let suspect = self.suspect?;
+        let mut before = 0;
+        for block in self.blocks.iter().skip(self.next) {
+            if suspect.number < block.end() {
+                return Some(before + block.len_to_prefix_end(suspect.number)?);
+            }
+            before += block.remaining_len();
+        }
+        None
     }
 
-    /// Notes that the kernel took the next `len` bytes; hands the blocks that are done with to
-    /// `recycle`.
-    pub(super) fn advance(&mut self, mut len: usize, mut recycle: impl FnMut(Box<Block>)) -> Taken {
+    /// Notes that the kernel took the next `len` bytes.
+    pub(super) fn advance(&mut self, mut len: usize) -> Taken {
         debug_assert!(
             len <= self.remaining_len,
             "the kernel cannot take more than it was given"
@@ -214,14 +234,14 @@ impl Outbox {
             if block.remaining_len() > 0 {
                 break;
             }
-            if block.asks() {
+            if block.ack_request_len() > 0 {
                 taken.asked_after = Some(taken.whole.messages);
             }
-            if !block.is_empty() {
+            if block.is_empty() {
+                self.done.extend(self.blocks.remove(self.next));
+            } else {
                 self.next += 1;
-                self.merge_last(&mut recycle);
-            } else if let Some(done) = self.blocks.remove(self.next) {
-                recycle(done);
+                self.merge_last();
             }
         }
         taken
@@ -230,7 +250,7 @@ impl Outbox {
     /// Puts what was written last to what was written before it, if it is little: one message a
     /// block, each with memory of its own, would take far more than their bytes until they are
     /// confirmed.
-    fn merge_last(&mut self, recycle: &mut impl FnMut(Box<Block>)) {
+    fn merge_last(&mut self) {
         let Some(before) = self.next.checked_sub(2) else {
             return;
         };
@@ -243,19 +263,14 @@ impl Outbox {
             .is_some_and(|block| block.absorb(&last))
         {
             self.next -= 1;
-            recycle(last);
+            self.done.push(last);
         } else {
             self.blocks.insert(before + 1, last);
         }
     }
 
-    /// A receipt covers the next `messages`; hands the blocks that are done with to `recycle`, and
-    /// says what was in them.
-    pub(super) fn confirm(
-        &mut self,
-        mut messages: u64,
-        mut recycle: impl FnMut(Box<Block>),
-    ) -> Tally {
+    /// A receipt covers the next `messages`; says what was in them.
+    pub(super) fn confirm(&mut self, mut messages: u64) -> Tally {
         debug_assert!(
             messages <= self.whole_tally.messages,
             "the kernel has not taken these"
@@ -269,101 +284,68 @@ impl Outbox {
             messages -= part;
             confirmed += block.settle(part);
             if block.is_empty() {
-                // Its question may be unasked still: the answer is there.
+                // Its request may not have gone out: the answer is there.
                 self.remaining_len -= block.remaining_len();
                 self.next = self.next.saturating_sub(1);
-                if let Some(done) = self.blocks.pop_front() {
-                    recycle(done);
-                }
+                self.done.extend(self.blocks.pop_front());
             }
         }
         self.tally -= confirmed;
         self.whole_tally -= confirmed;
-        self.is_confirmed = true;
-        self.doubts = false;
         confirmed
     }
 
-    /// The connection is over. What is not settled is to be sent again, from the start of a frame;
-    /// a message in the middle of which too many ended is removed and returned.
+    /// The connection is over. What is not settled is to be sent again, from the start of a frame.
+    /// A message that the reader refuses is removed and returned.
     pub(super) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
-        let cut = self
-            .blocks
-            .get(self.next)
-            .filter(|block| block.cut().is_some())
-            .map(|block| block.first_unwritten());
-        let is_begun = self.blocks.front().is_some_and(|block| block.is_begun());
-        let is_taste = self.blocks.front().is_some_and(|block| block.is_tasted());
+        let cut = self.blocks.get(self.next).and_then(|block| {
+            block.cut()?;
+            Some((block.first_unwritten(), block.is_cut_behind_prefix()))
+        });
         for block in self.blocks.iter_mut().take(self.next + 1) {
             let before = block.remaining_len();
             block.rewind();
             self.remaining_len += block.remaining_len() - before;
         }
         self.next = 0;
-        self.whole_tally = Tally::default();
-        // A question about messages of that connection has no sense on another.
-        self.forget_questions();
-        let is_ours = ending == Ending::Ours;
-        if self.delivery == Delivery::AtLeastOnce && is_begun && !is_ours {
-            self.doubts = !self.is_confirmed;
-            if self.doubts {
-                self.spread();
-            }
-        }
-        self.is_confirmed = false;
-        let keeps = self.delivery == Delivery::AtLeastOnce;
-        if is_ours || keeps && ending == Ending::Died {
-            return None;
-        }
-        // Which message a full buffer cuts, or a reader that stops, is chance, and the same chance
-        // each time where the same bytes go out again. At least once one is to blame only
-        // if the peer had no more than its taste, and read that.
-        let is_chance = keeps && !is_taste;
-        let Some(number) = cut.filter(|_| !is_chance) else {
-            self.suspect = None;
-            return None;
+        self.is_opened = false;
+        let whole_tally = mem::take(&mut self.whole_tally);
+        self.forget_ack_requests();
+        let refused = match ending {
+            Ending::Ours => return None,
+            // A peer cannot refuse what it has no byte of.
+            Ending::Refused if cut.is_some() || whole_tally.messages > 0 => self.front(),
+            Ending::Refused => None,
+            Ending::Peer | Ending::Died => self.suspect(cut, ending == Ending::Peer),
         };
-        let earlier = self
-            .suspect
-            .filter(|suspect| suspect.number == number)
-            .map_or(0, |suspect| suspect.cuts);
-        let cuts = earlier + 1;
-        if cuts < MOST_CUTS {
-            self.suspect = Some(Suspect { number, cuts });
-            return None;
-        }
+        let removed = self.remove(refused?);
         self.suspect = None;
-        self.remove(number)
+        removed
     }
 
-    /// Removes the questions that stand alone; says whether there was one.
-    pub(super) fn forget_questions(&mut self) -> bool {
-        let questions = self.blocks.iter().filter(|block| block.is_empty()).count();
-        if questions > 0 {
-            self.blocks.retain(|block| !block.is_empty());
-            self.remaining_len -= questions;
-        }
-        questions > 0
-    }
-
-    /// Gives the first messages of the first block a block each, and so a question, of their own: a
-    /// reader that hangs up on one of them can then say how far it got. In later blocks it can
-    /// anyway, since a question stands before them.
-    fn spread(&mut self) {
-        let Some(mut rest) = self.blocks.pop_front() else {
-            return;
+    /// Suspects the message that was cut, if any. Returns it once that is enough.
+    fn suspect(&mut self, cut: Option<(u64, bool)>, was_read: bool) -> Option<u64> {
+        let before = self.suspect.take();
+        let (number, is_behind_prefix) = cut?;
+        let refusals = match before {
+            Some(before) if before.number == number && is_behind_prefix && was_read => {
+                before.refusals + 1
+            }
+            _ => 0,
         };
-        let mut singles = VecDeque::new();
-        while singles.len() < MOST_SINGLES {
-            let Some(single) = rest.split_before(rest.first() + 1) else {
-                break;
-            };
-            self.remaining_len += usize::from(single.asks());
-            singles.push_back(Box::new(single));
-        }
-        singles.push_back(rest);
-        singles.append(&mut self.blocks);
-        self.blocks = singles;
+        self.suspect = Some(Suspect { number, refusals });
+        (refusals == MOST_REFUSALS).then_some(number)
+    }
+
+    /// Removes the requests for receipts that stand alone: they were about another connection.
+    fn forget_ack_requests(&mut self) {
+        let alone = self.blocks.iter().filter(|block| block.is_empty());
+        self.remaining_len -= alone.map(|block| block.remaining_len()).sum::<usize>();
+        let (alone, kept) = mem::take(&mut self.blocks)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|block| block.is_empty());
+        self.blocks = kept;
+        self.done.extend(alone);
     }
 
     /// Removes the message with this number, of which nothing is begun.
@@ -374,7 +356,7 @@ impl Outbox {
             .position(|block| (block.first()..block.end()).contains(&number))?;
         let block = self.blocks.get_mut(at)?;
         if let Some(before) = block.split_before(number) {
-            self.remaining_len += usize::from(before.asks());
+            self.remaining_len += before.ack_request_len();
             self.blocks.insert(at, Box::new(before));
             return self.evict_at(at + 1);
         }
@@ -386,8 +368,8 @@ impl Outbox {
         let mut at = self.next;
         if let Some(block) = self.blocks.get_mut(at).filter(|block| block.is_begun()) {
             if let Some(begun) = block.split_begun() {
-                // It has a question of its own, if the block had one.
-                self.remaining_len += usize::from(begun.asks());
+                // It has a request of its own, if the block had one.
+                self.remaining_len += begun.ack_request_len();
                 self.next += usize::from(begun.remaining_len() == 0);
                 self.blocks.insert(at, Box::new(begun));
             }
@@ -410,7 +392,7 @@ impl Outbox {
         self.tally -= evicted.unwrap_or_default();
         if block.is_empty() {
             self.remaining_len -= block.remaining_len();
-            self.blocks.remove(at);
+            self.done.extend(self.blocks.remove(at));
         }
         evicted
     }
@@ -429,10 +411,7 @@ mod tests {
         for (number, len) in lens.iter().enumerate() {
             let payload = vec![u8::try_from(number % 251).unwrap(); *len];
             if number % 3 == 0 {
-                outbox.push(Box::new(Block::owned(
-                    Bytes::from(payload).into(),
-                    to_u64(number),
-                )));
+                outbox.push(Box::new(Block::owned(Bytes::from(payload), to_u64(number))));
             } else {
                 let mut block = Block::empty(to_u64(number));
                 block.push(&payload);
@@ -444,46 +423,85 @@ mod tests {
 
     fn contents(outbox: &Outbox) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 100];
-        let filled = outbox.fill(Portion::All, &mut slices);
+        let filled = outbox.fill(&mut slices);
         slices[..filled]
             .iter()
             .flat_map(|slice| slice.to_vec())
             .collect()
     }
 
-    #[test]
-    fn a_message_that_three_connections_ended_in_is_given_up() {
-        let mut outbox = outbox_of(&[200, 5]);
-        for _ in 0..2 {
-            assert_eq!(outbox.advance(50, drop).whole, Tally::default());
-            assert_eq!(outbox.rewind(Ending::Peer), None);
-        }
-        outbox.advance(50, drop);
-        assert_eq!(outbox.rewind(Ending::Peer), Some(Tally::one(200)));
-        assert_eq!((outbox.front(), outbox.remaining_len()), (Some(1), 6));
+    /// A connection that the peer ends after it has read all that there is, up to a probe.
+    fn hang_up_on_all(outbox: &mut Outbox) -> Option<Tally> {
+        let len = contents(outbox).len();
+        outbox.advance(len);
+        outbox.rewind(Ending::Peer)
     }
 
     #[test]
-    fn only_connections_in_a_row_count_and_none_that_timed_out() {
+    fn a_message_is_given_up_after_three_connections_that_ended_just_behind_its_length() {
+        let mut outbox = outbox_of(&[200, 5]);
+        outbox.advance(50);
+        assert_eq!(outbox.rewind(Ending::Died), None, "it was cut by chance");
+        assert_eq!(contents(&outbox), [0xc8, 0x01], "a probe");
+        for _ in 0..2 {
+            assert_eq!(hang_up_on_all(&mut outbox), None);
+        }
+        assert_eq!(hang_up_on_all(&mut outbox), Some(Tally::one(200)));
+        assert_eq!((outbox.front(), outbox.remaining_len()), (Some(1), 6));
+        assert_eq!(contents(&outbox).len(), 6, "nothing is suspected any more");
+    }
+
+    #[test]
+    fn what_stands_before_a_probe_goes_with_it_and_the_rest_after_it() {
+        let mut outbox = outbox_of(&[5, 300, 200]);
+        outbox.advance(6 + 50);
+        outbox.rewind(Ending::Peer);
+        outbox.push_opening({
+            let mut opening = Box::new(Block::empty(0));
+            opening.open_connection();
+            opening
+        });
+        // The first message was settled.
+        assert_eq!(contents(&outbox), [0x80, 0x00, 0xac, 0x02]);
+        assert!(!outbox.is_probing());
+        outbox.advance(4);
+        assert!(outbox.is_probing());
+        assert_eq!(contents(&outbox).len(), outbox.remaining_len());
+        outbox.advance(1);
+        assert!(!outbox.is_probing());
+    }
+
+    #[test]
+    fn only_connections_in_a_row_count_that_the_peer_ended_just_behind_the_length() {
         let mut outbox = outbox_of(&[200]);
         let mut cut = |len, ending| {
-            outbox.advance(len, drop);
+            outbox.advance(len);
             outbox.rewind(ending)
         };
         for _ in 0..10 {
             assert_eq!(cut(50, Ending::Ours), None);
+            assert_eq!(cut(50, Ending::Peer), None);
+            assert_eq!(cut(2, Ending::Died), None);
         }
-        assert_eq!(cut(50, Ending::Peer), None);
-        assert_eq!(cut(50, Ending::Peer), None);
-        assert_eq!(
-            cut(0, Ending::Peer),
-            None,
-            "this one ended before the message began"
-        );
-        assert_eq!(cut(50, Ending::Peer), None);
-        assert_eq!(cut(50, Ending::Peer), None);
-        assert_eq!(cut(50, Ending::Ours), None);
-        assert_eq!(cut(50, Ending::Peer), Some(Tally::one(200)));
+        assert_eq!(cut(2, Ending::Peer), None);
+        assert_eq!(cut(2, Ending::Peer), None);
+        assert_eq!(cut(50, Ending::Peer), None, "it read on");
+        assert_eq!(cut(2, Ending::Peer), None);
+        assert_eq!(cut(2, Ending::Peer), None);
+        assert_eq!(cut(0, Ending::Peer), None, "it ended before the message");
+        for ending in [Ending::Died, Ending::Peer, Ending::Peer] {
+            assert_eq!(cut(2, ending), None);
+        }
+        assert_eq!(cut(2, Ending::Ours), None, "it says nothing");
+        assert_eq!(cut(2, Ending::Peer), Some(Tally::one(200)));
+    }
+
+    #[test]
+    fn what_the_reader_says_that_it_refuses_is_given_up_at_once() {
+        let mut outbox = outbox_of(&[10, 20, 30]);
+        outbox.advance(outbox.remaining_len() - 3);
+        assert_eq!(outbox.rewind(Ending::Refused), Some(Tally::one(30)));
+        assert_eq!(outbox.front(), None);
     }
 
     #[test]
@@ -494,12 +512,12 @@ mod tests {
         }
         let mut outbox = Outbox::default();
         outbox.push(Box::new(shared));
-        outbox.advance(4, drop);
+        outbox.advance(4);
         assert_eq!(outbox.evict(), Some(Tally::one(20)));
         assert_eq!(outbox.evict(), Some(Tally::one(30)));
         assert_eq!(outbox.evict(), None);
         assert_eq!(outbox.remaining_len(), 7);
-        assert_eq!(outbox.advance(7, drop).whole, Tally::one(10));
+        assert_eq!(outbox.advance(7).whole, Tally::one(10));
         assert!(outbox.front().is_none());
     }
 
@@ -515,10 +533,10 @@ mod tests {
             let mut ended = Tally::default();
             for (len, then) in steps.into_iter().chain(std::iter::repeat_n((400, 9), 60)) {
                 let waiting = contents(&outbox);
-                prop_assert_eq!(waiting.len(), outbox.remaining_len());
+                prop_assert!(waiting.len() == outbox.remaining_len() || outbox.suspect.is_some());
                 let len = len.min(waiting.len());
                 taken.extend_from_slice(&waiting[..len]);
-                ended += outbox.advance(len, drop).whole;
+                ended += outbox.advance(len).whole;
                 frame_start = last_frame_start(&taken, frame_start);
                 match then {
                     0 => {
@@ -546,15 +564,15 @@ mod tests {
     }
 
     fn frame_len(stream: &[u8]) -> usize {
-        match crate::frame::parse_prefix(stream) {
-            crate::frame::Parsed::Length {
+        match crate::wire::frame::parse_prefix(stream) {
+            crate::wire::frame::Parsed::Length {
                 payload_len,
                 prefix_len,
             } => {
                 let len = usize::try_from(payload_len).unwrap() + prefix_len.get();
                 if len <= stream.len() { len } else { 0 }
             }
-            crate::frame::Parsed::Incomplete | crate::frame::Parsed::Invalid => 0,
+            crate::wire::frame::Parsed::Incomplete | crate::wire::frame::Parsed::Invalid => 0,
         }
     }
 

@@ -1,13 +1,10 @@
 //! The other half of what the writer's thread does: it asks the reader, and takes what that tells,
 //! by its receipts and by what it has read.
 
-use std::io::IoSlice;
-
-use super::block::EMPTY_FRAME;
 use super::kernel::{Kernel, Socket};
 use super::worker::{Worker, is_reset};
 use crate::event::{BadReceipt, LostCause};
-use crate::sys::{Received, Sent};
+use crate::sys::Received;
 
 /// How much of the receipts is read at a time: they are a few bytes each.
 const RECEIPTS_SIZE: usize = 256;
@@ -17,46 +14,11 @@ const RECEIPTS_SIZE: usize = 256;
 const MOST_READS: usize = 64;
 
 impl<K: Kernel> Worker<K> {
-    /// Before the first message: a reader that cannot store a batch must know by then whether it
-    /// will come again.
-    pub(super) fn announce(&mut self) {
-        match self.ask() {
-            Some(Sent::Blocked) => self.state.on_blocked(self.kernel.now()),
-            Some(Sent::NoMemory) => self.state.on_no_memory(self.kernel.now()),
-            Some(Sent::Some(_)) | None => {}
-        }
-    }
-
-    pub(super) fn keep_alive(&mut self) {
-        let now = self.kernel.now();
-        self.state.on_kept_alive(now);
-        // A full socket has no need of it.
-        let _ = self.ask();
-    }
-
-    /// Sends an empty frame by itself, between two frames. `None` when the peer takes nothing any
-    /// more.
-    fn ask(&mut self) -> Option<Sent> {
-        match self.stream.as_ref()?.send(&[IoSlice::new(EMPTY_FRAME)]) {
-            Ok(sent) => {
-                if let Sent::Some(_) = sent {
-                    self.state.on_asked(self.kernel.now());
-                    self.shared.inner.lock().ledger.on_asked();
-                }
-                Some(sent)
-            }
-            Err(error) => {
-                self.refused(error);
-                None
-            }
-        }
-    }
-
     /// Takes the receipts that are there.
     pub(super) fn receive(&mut self) {
         if let Err(bad) = self.take_receipts() {
             self.lost(LostCause::BadReceipt(bad));
-        } else if self.refused.is_some() && !self.shared.inner.lock().ledger.is_owed() {
+        } else if self.refused.is_some() && !self.shared.inner.lock().acks.is_owed() {
             // That was the last.
             if let Some(error) = self.refused.take() {
                 self.lost(LostCause::Failed(error));
@@ -75,16 +37,17 @@ impl<K: Kernel> Worker<K> {
             match received {
                 Ok(Received::Some(len)) => {
                     let (covered, believed) = inner
-                        .ledger
+                        .acks
                         .on_receipts(buffer.get(..len).unwrap_or_default());
-                    let is_owed = inner.ledger.is_owed();
+                    let is_owed = inner.acks.is_owed();
+                    // A message that is refused has ended too.
+                    let is_news = covered > 0 || inner.acks.is_next_refused();
                     if inner.end().is_none() && covered > 0 {
                         inner.queue.confirm(covered);
                     }
                     self.shared.tell(&mut inner);
                     drop(inner);
-                    self.state
-                        .on_receipt(self.kernel.now(), covered > 0, is_owed);
+                    self.state.on_receipt(self.kernel.now(), is_news, is_owed);
                     believed?;
                     if len < RECEIPTS_SIZE {
                         return Ok(());
@@ -92,11 +55,11 @@ impl<K: Kernel> Worker<K> {
                 }
                 Ok(Received::Nothing) => return Ok(()),
                 Ok(Received::End) => {
-                    inner.ledger.on_deaf();
+                    inner.acks.on_deaf();
                     return Ok(());
                 }
                 Err(error) => {
-                    inner.ledger.on_deaf();
+                    inner.acks.on_deaf();
                     self.was_reset |= is_reset(&error);
                     return Ok(());
                 }
@@ -107,19 +70,16 @@ impl<K: Kernel> Worker<K> {
 
     /// Notes how far the peer has read, if somebody waits for that.
     pub(super) fn look_what_was_read(&mut self) {
-        let Some(stream) = self.stream.as_ref().filter(|_| self.state.looks_at_reads()) else {
+        let Some(stream) = self.stream.as_ref().filter(|_| self.state.watches_reads()) else {
             return;
         };
         let unread = stream.unread();
         // In this order: a peer that has died has nothing left to read, and has not read it.
         self.was_reset |= stream.lost_unread();
-        if unread.is_none_or(|unread| unread == 0) && !self.was_reset {
-            self.state.on_taste_read(self.kernel.now());
-        }
         if let (Some(unread), false) = (unread, self.was_reset) {
             let mut inner = self.shared.inner.lock();
             // Only news: whoever is told looks, and has the thread look again.
-            if inner.ledger.on_unread(unread) {
+            if inner.acks.on_unread(unread) {
                 self.shared.tell(&mut inner);
             }
         }

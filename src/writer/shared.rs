@@ -4,28 +4,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use crossbeam_channel::Receiver;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
-use super::attention::{Attention, Wake};
+use super::ack_tracker::AckTracker;
 use super::counters::Counters;
 use super::flush::{Flush, Level, Told, Verdict};
-use super::helping::Post;
 use super::lane::Pushed;
-use super::ledger::Ledger;
 use super::limits::Refusal;
 use super::local;
 use super::outbox::Delivery;
-use super::queue::{Fronts, Queue};
-use super::signal::Signal;
+use super::queue::{Fronts, Payloads, Queue};
 use super::step::Pending;
+use super::wake::WakeOn;
 use crate::address::Address;
 use crate::clock;
 use crate::deadline::{self, Deadline, earlier};
 use crate::error::{FlushError, SendError};
 use crate::metrics::Tally;
-use crate::observer::guarded;
 use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Stream, Waker};
@@ -43,16 +38,12 @@ pub(super) struct Shared {
     pub(super) counters: Arc<Counters>,
     pub(super) buffers: Pool,
     pub(super) scope: Scope,
-    /// Where the thread was started: a fork copies what is shared, but not the thread.
-    pub(super) process: u32,
     pub(super) inner: Mutex<Inner>,
     /// Something ended, or everything: told to those who wait for a flush or for the end.
-    pub(super) progress: Signal,
+    pub(super) progress: Condvar,
     /// There is room, or the end: told to senders.
-    pub(super) room: Signal,
+    pub(super) room: Condvar,
     pub(super) waker: Waker,
-    /// Buffers that were handed over and are done with.
-    pub(super) returned: Receiver<Bytes>,
 }
 
 /// What the lock protects. Control stands beside the queue, not in it: a full queue does not delay
@@ -61,13 +52,15 @@ pub(super) struct Shared {
 pub(super) struct Inner {
     pub(super) queue: Queue,
     pub(super) life: Life,
-    pub(super) ledger: Ledger,
-    pub(super) post: Post,
+    pub(super) acks: AckTracker,
     /// How many threads wait for progress.
     pub(super) waiting: usize,
-    /// How many of them wait for room, and could write meanwhile.
+    /// How many of them wait for room.
     pub(super) waiting_for_room: usize,
-    /// Not all of those have been told that there is some.
+    /// How often all who wait for room, and for progress, have been told.
+    pub(super) told_room: u64,
+    pub(super) told_progress: u64,
+    /// Not all of those who wait for room have been told that there is some.
     pub(super) has_told_one: bool,
     /// A shutdown has heard that a connection was lost.
     pub(super) has_heard_of_loss: bool,
@@ -108,12 +101,13 @@ impl Inner {
         Self {
             queue,
             life: Life::Running,
-            ledger: Ledger::default(),
+            acks: AckTracker::default(),
             waiting: 0,
             waiting_for_room: 0,
+            told_room: 0,
+            told_progress: 0,
             has_told_one: false,
             has_heard_of_loss: false,
-            post: Post::Held,
             watching_reads: 0,
             told: Told::default(),
         }
@@ -155,9 +149,9 @@ impl Inner {
         let fronts = self
             .end()
             .map_or_else(|| self.queue.fronts(), |end| end.fronts);
-        let verdict = flush.look(fronts, &self.ledger, &mut self.told);
+        let verdict = flush.look(fronts, &self.acks, &mut self.told);
         if flush.take_question() {
-            self.queue.ask();
+            self.queue.request_ack();
         }
         verdict
     }
@@ -202,12 +196,17 @@ impl Shared {
                 .map(|producer| producer.push_if_settled(message))
                 == Some(Pushed::Accepted)
             {
-                return (Ok(()), false);
+                return (Ok(()), Payloads::default());
             }
             self.push_on(patience, &mut |queue| queue.push_from(producer, message))
         });
         match pushed {
-            Some(pushed) => self.after(pushed),
+            // Dropped only here, where the thread's lanes are free to be used: the user's code may
+            // call the writer.
+            Some((pushed, mut evicted)) => {
+                evicted.drop_all();
+                pushed
+            }
             // It is about to end.
             None => self.push_in_order(patience, |queue| queue.push(message)),
         }
@@ -217,7 +216,7 @@ impl Shared {
     pub(super) fn push_in_order(
         &self,
         patience: Patience,
-        mut push: impl FnMut(&mut Queue) -> Result<Wake, Refusal>,
+        mut push: impl FnMut(&mut Queue) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let pushed = local::with(self.scope, |producer| {
             self.push_on(patience, &mut |queue| {
@@ -231,7 +230,9 @@ impl Shared {
                 push(queue)
             })
         });
-        self.after(pushed)
+        let (pushed, mut evicted) = pushed;
+        evicted.drop_all();
+        pushed
     }
 
     /// Runs `push` on the queue, again and again while there is no room and patience lasts, and
@@ -239,64 +240,47 @@ impl Shared {
     pub(super) fn push(
         &self,
         patience: Patience,
-        mut push: impl FnMut(&mut Queue) -> Result<Wake, Refusal>,
+        mut push: impl FnMut(&mut Queue) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        let pushed = self.push_on(patience, &mut push);
-        self.after(pushed)
-    }
-
-    /// What is the user's runs only here, where the thread's lanes are free to be used.
-    fn after(&self, (pushed, is_freed): (Result<(), Refusal>, bool)) -> Result<(), Refusal> {
-        if is_freed {
-            self.let_go();
-        }
+        let (pushed, mut evicted) = self.push_on(patience, &mut push);
+        evicted.drop_all();
         pushed
     }
 
-    /// Says also whether something became free.
+    /// Returns also the payloads that were evicted.
     fn push_on(
         &self,
         patience: Patience,
-        push: &mut dyn FnMut(&mut Queue) -> Result<Wake, Refusal>,
-    ) -> (Result<(), Refusal>, bool) {
+        push: &mut dyn FnMut(&mut Queue) -> Result<(), Refusal>,
+    ) -> (Result<(), Refusal>, Payloads) {
         let mut inner = self.inner.lock();
         let mut pushed = push(&mut inner.queue);
-        let mut has_waited = false;
         if let (Patience::For(timeout), Err(Refusal::Full)) = (patience, pushed) {
             // Only now, since there is room nearly always, and the clock costs more than a send.
             let deadline = deadline(timeout);
             // The thread itself would wait for itself.
             let mut in_time = !self.scope.is_current();
             while in_time && pushed == Err(Refusal::Full) {
-                has_waited = true;
                 in_time = self.wait_for_room(&mut inner, deadline);
                 // Also when time is over: there may be room since the last look.
                 pushed = push(&mut inner.queue);
             }
         }
-        let wake = match pushed {
-            Ok(wake) => wake,
-            Err(Refusal::Full) => inner.queue.rouse_for_room(),
-            Err(Refusal::Closed) => Wake::No,
+        let must_wake = match pushed {
+            Ok(()) => inner.queue.must_wake_for_message(),
+            Err(Refusal::Full) => inner.queue.must_wake_for_room(),
+            Err(Refusal::Closed) => false,
         };
-        let is_freed = inner.queue.take_freed();
-        if is_freed {
+        let mut evicted = Payloads::default();
+        if inner.queue.take_freed() {
+            evicted = inner.queue.take_payloads();
             self.tell(&mut inner);
         }
         drop(inner);
-        if wake == Wake::Yes {
+        if must_wake {
             self.waker.wake();
         }
-        // Who has waited may have written, and so ended messages.
-        (pushed.map(drop), is_freed || has_waited)
-    }
-
-    /// Drops the buffers that were handed over and are done with. What their owners do then is the
-    /// user's, so no lock is held.
-    pub(super) fn let_go(&self) {
-        for buffer in self.returned.try_iter() {
-            let _ = guarded(|| drop(buffer));
-        }
+        (pushed, evicted)
     }
 
     /// Counts a refused message, and makes the error that gives it back.
@@ -354,7 +338,7 @@ impl Shared {
             Life::Draining(before) => Life::Draining(earlier(before, deadline)),
             ended @ (Life::Ended(_) | Life::Gone(_)) => ended,
         };
-        inner.queue.set_attention(Attention::Awake);
+        inner.queue.set_wake_on(WakeOn::Nothing);
         self.tell(&mut inner);
         drop(inner);
         self.waker.wake();
@@ -406,6 +390,6 @@ impl Inner {
             .end()
             .map_or_else(|| self.queue.fronts(), |end| end.fronts);
         let (mut flush, mut told) = (flush.clone(), self.told);
-        flush.look(fronts, &self.ledger, &mut told)
+        flush.look(fronts, &self.acks, &mut told)
     }
 }

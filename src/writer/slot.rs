@@ -4,7 +4,6 @@ use std::fmt;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 
-use super::attention::Wake;
 use super::block::OWN_BLOCK_SIZE;
 use super::shared::{Patience, Shared};
 use crate::error::SendError;
@@ -69,7 +68,7 @@ impl<'a> WriteSlot<'a> {
         let pushed = match buffer.len() {
             0 => self.shared.push(Patience::None, |queue| {
                 queue.unreserve(reserved);
-                queue.check_open().map(|()| Wake::No)
+                queue.check_open()
             }),
             1..OWN_BLOCK_SIZE => {
                 let pushed = self.shared.push_in_order(Patience::None, |queue| {

@@ -6,18 +6,17 @@
 //! | running | connect | wait until the retry | write | wait for a message or a receipt | wait for a message |
 //! | draining | connect | wait until the retry or the deadline | write | wait for a receipt or the deadline | exit |
 //! | draining, past the deadline | exit | exit | exit | exit | exit |
-//!
-//! Running, it leaves a write to a sender who waits for room, for a while.
 
 use std::time::{Duration, Instant};
 
-use super::link::{Answer, Flow, Link, Room, Up, Why};
-use super::outbox::{Delivery, Portion};
-use super::step::{Pending, Step, WaitFor};
+use super::link::{Answer, Flow, Link, Room, Up};
+use super::outbox::Delivery;
+use super::step::{Pending, Step};
 use super::timing::{
-    FULL_BACKLOG_PACE, FULL_SOCKET_PACE, LENDS_FOR, MOST_DOUBLINGS, NO_MEMORY_PACE, PROVEN_AFTER,
-    READ_PACE, SETTLES_FOR, Timing,
+    AFTER_LOSS, FULL_BACKLOG_PACE, FULL_SOCKET_PACE, MOST_DOUBLINGS, NO_MEMORY_PACE, PROBE_TIME,
+    PROVEN_AFTER, READ_PACE, Timing,
 };
+use super::wake::WakeOn;
 use crate::backoff::Backoff;
 use crate::deadline::{Deadline, earlier, has_come};
 
@@ -34,16 +33,12 @@ pub(super) struct State {
     backoff: Backoff,
     timing: Timing,
     delivery: Delivery,
-    /// How many connections in a row have timed out without a receipt. At least once each makes
-    /// the next wait longer: a handler that needs longer for a batch than we wait would get
-    /// the same messages again and again, and none would ever be confirmed.
+    /// How many times the write timeout was too short, with `AtLeastOnce`. Each doubles the next:
+    /// a handler that needs longer for a batch would get the same messages again and again,
+    /// and none would ever be confirmed.
     timeouts: u32,
-    /// When the peer last kept us waiting for longer than the write timeout that is set.
-    slow_at: Instant,
     /// Somebody waits until the peer has read.
     watches_reads: bool,
-    /// Until when the writing is left to senders who wait for room.
-    lent_until: Deadline,
 }
 
 impl State {
@@ -59,15 +54,12 @@ impl State {
             link: Link::Down {
                 retry_at,
                 backlog_full_since: None,
-                why: Why::NotMade,
             },
             backoff,
             timing,
             delivery,
             timeouts: 0,
-            slow_at: now,
             watches_reads: false,
-            lent_until: None,
         }
     }
 
@@ -84,59 +76,19 @@ impl State {
         };
         match self.link {
             Link::Down { retry_at, .. } if has_come(retry_at, now) => Step::Connect,
-            Link::Down { retry_at, .. } => Step::Wait(WaitFor::Time, earlier(retry_at, deadline)),
+            Link::Down { retry_at, .. } => Step::Wait(WakeOn::Nothing, earlier(retry_at, deadline)),
             Link::Up(mut up) => {
                 let step = self.step_up(&mut up, now, pending);
                 self.link = Link::Up(up);
-                if let (Step::Write(Portion::All), Some(until)) = (step, self.lent_until) {
-                    if now < until && self.may_lend() {
-                        return Step::Lend(until);
-                    }
-                }
                 let Step::Wait(what, until) = step else {
                     return step;
                 };
-                let look = if self.looks_at_reads() {
+                let look = if self.watches_reads {
                     now.checked_add(READ_PACE)
                 } else {
                     None
                 };
                 Step::Wait(what, earlier(earlier(until, look), deadline))
-            }
-        }
-    }
-
-    /// Whether a write is next, and nothing besides it: somebody else may do it.
-    pub(super) fn may_help(&self, now: Instant, pending: Pending) -> bool {
-        let Link::Up(mut up) = self.link else {
-            return false;
-        };
-        self.may_lend() && self.step_up(&mut up, now, pending) == Step::Write(Portion::All)
-    }
-
-    fn may_lend(&self) -> bool {
-        self.phase == Phase::Running && !self.looks_at_reads()
-    }
-
-    /// A sender who waits for room can write, or just has.
-    pub(super) fn lend(&mut self, now: Instant) {
-        self.lent_until = now.checked_add(LENDS_FOR);
-    }
-
-    /// The thread is needed.
-    pub(super) fn end_lending(&mut self) {
-        self.lent_until = None;
-    }
-
-    /// The peer has taken bytes or given a receipt: how long that took counts.
-    fn note_progress(&mut self, now: Instant) {
-        if let Link::Up(Up {
-            flow: Flow::Blocked { since, .. } | Flow::Refused { since },
-            ..
-        }) = self.link
-        {
-            if now.saturating_duration_since(since) > self.timing.write_timeout {
-                self.slow_at = now;
             }
         }
     }
@@ -157,15 +109,6 @@ impl State {
             return Step::TellSilence;
         }
         let wait = |what, until| Step::Wait(what, earlier(until, is_silent_at));
-        let write = if up.announcement_due {
-            Step::Announce
-        } else {
-            Step::Write(if up.taste_due {
-                Portion::Taste
-            } else {
-                Portion::All
-            })
-        };
         match up.flow {
             Flow::Refused { since } => {
                 let after = self.write_timeout();
@@ -173,11 +116,11 @@ impl State {
                 return if has_come(end, now) {
                     Step::TimeOut { after }
                 } else {
-                    wait(WaitFor::Time, end)
+                    wait(WakeOn::Nothing, end)
                 };
             }
-            Flow::Settling { until } | Flow::Tasting { until } if !has_come(until, now) => {
-                return wait(WaitFor::Time, until);
+            Flow::Probing { until } if !has_come(until, now) => {
+                return wait(WakeOn::Nothing, until);
             }
             Flow::Blocked {
                 since,
@@ -187,12 +130,12 @@ impl State {
                 let after = self.write_timeout();
                 let end = since.checked_add(after);
                 let what = match room {
-                    Room::IsTold => WaitFor::Room,
-                    Room::IsNotTold => WaitFor::Time,
+                    Room::IsTold => WakeOn::Writable,
+                    Room::IsNotTold => WakeOn::Nothing,
                 };
                 // A last look comes before the end.
                 return if has_come(look_at, now) {
-                    write
+                    Step::Write
                 } else if has_come(end, now) {
                     Step::TimeOut { after }
                 } else {
@@ -205,20 +148,16 @@ impl State {
                     Phase::Draining { .. } => pending.is_unwritten(),
                 };
                 return if is_worth_it {
-                    write
+                    Step::Write
                 } else {
-                    wait(WaitFor::Block, until)
+                    wait(WakeOn::FullBlock, until)
                 };
             }
             // What it was blocked for was dropped to make room.
-            Flow::Blocked { .. }
-            | Flow::Settling { .. }
-            | Flow::Tasting { .. }
-            | Flow::Lingering { .. }
-            | Flow::Idle => {}
+            Flow::Blocked { .. } | Flow::Probing { .. } | Flow::Lingering { .. } | Flow::Idle => {}
         }
         if pending.is_unwritten() {
-            return write;
+            return Step::Write;
         }
         up.flow = Flow::Idle;
         let next = self
@@ -228,43 +167,30 @@ impl State {
         if has_come(next, now) {
             Step::KeepAlive
         } else {
-            wait(WaitFor::Message, next)
+            wait(WakeOn::Message, next)
         }
     }
 
-    /// There is a connection. Where one `doubts` whether the reader will have the first message, it
-    /// gets a taste of it.
-    pub(super) fn on_connected(&mut self, now: Instant, doubts: bool) {
-        let flow = match self.link {
-            Link::Down { why: Why::Lost, .. } => Flow::Settling {
-                until: now.checked_add(SETTLES_FOR),
-            },
-            Link::Down {
-                why: Why::NotMade, ..
-            }
-            | Link::Up(_) => Flow::Idle,
-        };
+    /// There is a connection.
+    pub(super) fn on_connected(&mut self, now: Instant) {
         self.link = Link::Up(Up {
             since: now,
             last_write: now,
             answer: Answer::NotDue,
-            announcement_due: self.delivery == Delivery::AtLeastOnce,
-            taste_due: doubts,
-            flow,
+            flow: Flow::Idle,
         });
     }
 
     /// The connect failed; says how long until the next.
     pub(super) fn on_connect_failed(&mut self, now: Instant) -> Duration {
-        self.down(now, Why::NotMade)
+        let wait = self.backoff.next_wait();
+        self.down(now, wait)
     }
 
-    fn down(&mut self, now: Instant, why: Why) -> Duration {
-        let wait = self.backoff.next_wait();
+    fn down(&mut self, now: Instant, wait: Duration) -> Duration {
         self.link = Link::Down {
             retry_at: now.checked_add(wait),
             backlog_full_since: None,
-            why,
         };
         wait
     }
@@ -273,13 +199,11 @@ impl State {
     /// timeout has passed: then this counts as a failed connect, and the wait until the next is
     /// returned.
     pub(super) fn on_backlog_full(&mut self, now: Instant) -> Option<Duration> {
-        let (since, why) = match self.link {
+        let since = match self.link {
             Link::Down {
-                backlog_full_since,
-                why,
-                ..
-            } => (backlog_full_since.unwrap_or(now), why),
-            Link::Up(_) => (now, Why::NotMade),
+                backlog_full_since, ..
+            } => backlog_full_since.unwrap_or(now),
+            Link::Up(_) => now,
         };
         if has_come(since.checked_add(self.timing.connect_timeout), now) {
             return Some(self.on_connect_failed(now));
@@ -288,18 +212,16 @@ impl State {
         self.link = Link::Down {
             retry_at,
             backlog_full_since: Some(since),
-            why,
         };
         None
     }
 
-    /// The kernel took something.
-    pub(super) fn on_written(&mut self, now: Instant) {
-        self.note_progress(now);
+    /// The kernel took something, and the last of it `is_probe` or not.
+    pub(super) fn on_written(&mut self, now: Instant, is_probe: bool) {
         if let Link::Up(up) = &mut self.link {
-            up.flow = if up.taste_due {
-                Flow::Tasting {
-                    until: now.checked_add(self.timing.write_timeout),
+            up.flow = if is_probe {
+                Flow::Probing {
+                    until: now.checked_add(PROBE_TIME),
                 }
             } else if self.timing.linger.is_zero() {
                 Flow::Idle
@@ -308,26 +230,13 @@ impl State {
                     until: now.checked_add(self.timing.linger),
                 }
             };
-            up.taste_due = false;
             up.last_write = now;
         }
     }
 
-    /// An empty frame went out, to keep the connection alive.
-    pub(super) fn on_kept_alive(&mut self, now: Instant) {
-        if let Link::Up(up) = &mut self.link {
-            up.last_write = now;
-        }
-    }
-
-    /// A question for a receipt went out.
-    pub(super) fn on_asked(&mut self, now: Instant) {
+    /// A request for a receipt went out.
+    pub(super) fn on_ack_requested(&mut self, now: Instant) {
         if let (Link::Up(up), Delivery::AtLeastOnce) = (&mut self.link, self.delivery) {
-            up.announcement_due = false;
-            if matches!(up.flow, Flow::Blocked { .. }) {
-                // The kernel takes bytes again.
-                up.flow = Flow::Idle;
-            }
             if up.answer == Answer::NotDue {
                 up.answer = Answer::DueSince(now);
             }
@@ -336,9 +245,6 @@ impl State {
 
     /// A receipt came. `covers` something new or not, and another answer `is_due` or not.
     pub(super) fn on_receipt(&mut self, now: Instant, covers: bool, is_due: bool) {
-        if covers {
-            self.note_progress(now);
-        }
         if let Link::Up(up) = &mut self.link {
             if up.answer != Answer::NotDue {
                 up.answer = if is_due {
@@ -347,21 +253,19 @@ impl State {
                     Answer::NotDue
                 };
             }
-            if let (Flow::Blocked { since, .. } | Flow::Refused { since }, true) =
-                (&mut up.flow, covers)
-            {
-                // Whoever gives receipts is alive.
+            if !covers {
+                return;
+            }
+            self.backoff.reset();
+            let mut waited = Duration::ZERO;
+            if let Flow::Blocked { since, .. } | Flow::Refused { since } = &mut up.flow {
+                waited = now.saturating_duration_since(*since);
+                // A peer that gives receipts is alive.
                 *since = now;
             }
-        }
-        if covers {
-            self.backoff.reset();
-        }
-        // It has caught up; or, where it is always asked for more, has not been slow for as long as
-        // it would be waited for.
-        let is_calm = || now.saturating_duration_since(self.slow_at) >= self.write_timeout();
-        if covers && (!is_due || is_calm()) {
-            self.timeouts = 0;
+            if waited <= self.timing.write_timeout {
+                self.timeouts = 0;
+            }
         }
     }
 
@@ -380,8 +284,7 @@ impl State {
         if let Link::Up(up) = &mut self.link {
             let since = match up.flow {
                 Flow::Blocked { since, .. } => since,
-                Flow::Settling { .. }
-                | Flow::Tasting { .. }
+                Flow::Probing { .. }
                 | Flow::Lingering { .. }
                 | Flow::Idle
                 | Flow::Refused { .. } => now,
@@ -426,10 +329,9 @@ impl State {
     }
 
     /// The connection is given up, for its peer's slowness.
-    pub(super) fn on_timed_out(&mut self, now: Instant) {
+    pub(super) fn on_timed_out(&mut self) {
         if self.delivery == Delivery::AtLeastOnce {
             self.timeouts += 1;
-            self.slow_at = now;
         }
     }
 
@@ -440,36 +342,17 @@ impl State {
                 self.backoff.reset();
             }
         }
-        self.down(now, Why::Lost)
+        let wait = self.backoff.next_wait().max(AFTER_LOSS);
+        self.down(now, wait)
     }
 
-    /// Whether somebody waits until the peer has read.
+    /// Whether a call waits until the peer has read.
     pub(super) fn watch_reads(&mut self, watches: bool) {
         self.watches_reads = watches;
     }
 
-    /// Whether it matters how much the peer has read.
-    pub(super) fn looks_at_reads(&self) -> bool {
+    pub(super) fn watches_reads(&self) -> bool {
         self.watches_reads
-            || matches!(
-                self.link,
-                Link::Up(Up {
-                    flow: Flow::Tasting { .. },
-                    ..
-                })
-            )
-    }
-
-    /// The reader has read its taste, or nobody can tell. If it does not want the message it hangs
-    /// up now.
-    pub(super) fn on_taste_read(&mut self, now: Instant) {
-        if let Link::Up(up) = &mut self.link {
-            if matches!(up.flow, Flow::Tasting { .. }) {
-                up.flow = Flow::Settling {
-                    until: now.checked_add(SETTLES_FOR),
-                };
-            }
-        }
     }
 
     /// Ends once nothing is pending, at the latest at `deadline`. A second call can only bring the
@@ -509,8 +392,6 @@ mod tests {
         keepalive: None,
     };
 
-    const WRITE: Step = Step::Write(Portion::All);
-
     fn state(start: Instant) -> State {
         state_with(start, TIMING, Delivery::AtMostOnce)
     }
@@ -526,7 +407,7 @@ mod tests {
 
     fn up(start: Instant) -> State {
         let mut state = state(start);
-        state.on_connected(start, false);
+        state.on_connected(start);
         state
     }
 
@@ -575,12 +456,10 @@ mod tests {
         ] {
             let words = steps.map(|step| match step {
                 Step::Connect => "connect",
-                Step::Write(_) => "write",
-                Step::Wait(WaitFor::Time, Some(_)) => "wait until retry",
-                Step::Wait(WaitFor::Message, None) => "wait for a message",
-                Step::Wait(WaitFor::Message, Some(at)) if at == drained => {
-                    "wait until the deadline"
-                }
+                Step::Write => "write",
+                Step::Wait(WakeOn::Nothing, Some(_)) => "wait until retry",
+                Step::Wait(WakeOn::Message, None) => "wait for a message",
+                Step::Wait(WakeOn::Message, Some(at)) if at == drained => "wait until the deadline",
                 Step::Exit => "exit",
                 other => panic!("{other:?} is not in the table"),
             });
@@ -601,7 +480,7 @@ mod tests {
         state.drain(Some(start + Duration::from_millis(3)));
         assert_eq!(
             state.step(start, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(start + Duration::from_millis(3)))
+            Step::Wait(WakeOn::Nothing, Some(start + Duration::from_millis(3)))
         );
         state.drain(Some(start + SECOND));
         assert_eq!(
@@ -612,45 +491,38 @@ mod tests {
     }
 
     #[test]
-    fn only_a_connection_that_lived_for_a_second_makes_the_next_try_an_early_one() {
+    fn backoff_grows_on_every_loss_but_of_a_connection_that_lived_for_a_second() {
         let start = Instant::now();
         let mut state = up(start);
-        assert_eq!(state.on_lost(start + SECOND / 2), Duration::from_millis(10));
-        state.on_connected(start, false);
-        assert!(
-            state.on_lost(start + SECOND / 2) > Duration::from_millis(10),
-            "backoff grows on every loss"
-        );
-        state.on_connected(start, false);
-        assert_eq!(state.on_lost(start + SECOND), Duration::ZERO);
-        assert_eq!(
-            state.on_connect_failed(start + SECOND),
-            Duration::from_millis(10)
-        );
+        let mut lose = |lived| {
+            state.on_connected(start);
+            state.on_lost(start + lived)
+        };
+        let waits = [(); 4].map(|()| lose(SECOND / 2));
+        assert_eq!(waits[0], AFTER_LOSS);
+        assert!(waits[3] > 2 * AFTER_LOSS, "{waits:?}");
+        assert_eq!(lose(SECOND), AFTER_LOSS);
+        assert_eq!(state.on_connect_failed(start), Duration::from_millis(10));
     }
 
     #[test]
-    fn a_connection_made_at_once_after_a_loss_is_only_watched_for_a_moment() {
+    fn after_a_loss_a_dying_process_has_a_moment_to_close_its_listening_socket() {
         let start = Instant::now();
         let mut state = up(start);
         assert_eq!(
             state.step(start, Pending::Due),
-            WRITE,
-            "the first one is trusted"
+            Step::Write,
+            "at the start none"
         );
-        assert_eq!(state.on_lost(start + SECOND), Duration::ZERO);
-        state.on_connected(start + SECOND, false);
-        let settled = start + SECOND + SETTLES_FOR;
+        let lost = start + SECOND;
+        assert_eq!(state.on_lost(lost), AFTER_LOSS);
         assert_eq!(
-            state.step(start + SECOND, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(settled))
+            state.step(lost, Pending::Due),
+            Step::Wait(WakeOn::Nothing, Some(lost + AFTER_LOSS))
         );
-        assert_eq!(state.step(settled, Pending::Due), WRITE);
-        // Where a try has failed in between, the dying one is gone.
-        state.on_lost(settled);
-        state.on_connect_failed(settled);
-        state.on_connected(settled, false);
-        assert_eq!(state.step(settled, Pending::Due), WRITE);
+        assert_eq!(state.step(lost + AFTER_LOSS, Pending::Due), Step::Connect);
+        state.on_connected(lost + AFTER_LOSS);
+        assert_eq!(state.step(lost + AFTER_LOSS, Pending::Due), Step::Write);
     }
 
     #[test]
@@ -658,21 +530,21 @@ mod tests {
         let start = Instant::now();
         let mut state = up(start);
         state.on_blocked(start);
-        let room = |at| Step::Wait(WaitFor::Room, Some(at));
+        let room = |at| Step::Wait(WakeOn::Writable, Some(at));
         assert_eq!(
             state.step(start, Pending::Due),
             room(start + FULL_SOCKET_PACE)
         );
         state.on_room(start + SECOND / 2);
-        assert_eq!(state.step(start + SECOND / 2, Pending::Due), WRITE);
+        assert_eq!(state.step(start + SECOND / 2, Pending::Due), Step::Write);
         // The socket said there was room, and then took nothing: no reason to wait longer.
         let late = start + SECOND * 99 / 100;
         state.on_blocked(late);
         assert_eq!(state.step(late, Pending::Due), room(start + SECOND));
-        state.on_written(late);
+        state.on_written(late, false);
         state.on_blocked(late);
         let end = late + SECOND;
-        assert_eq!(state.step(end, Pending::Due), WRITE, "a last look");
+        assert_eq!(state.step(end, Pending::Due), Step::Write, "a last look");
         state.on_blocked(end);
         assert_eq!(
             state.step(end, Pending::Due),
@@ -685,8 +557,11 @@ mod tests {
         let start = Instant::now();
         let mut state = up(start);
         state.on_blocked(start);
-        assert_eq!(state.step(start + FULL_SOCKET_PACE, Pending::Due), WRITE);
-        state.on_written(start + FULL_SOCKET_PACE);
+        assert_eq!(
+            state.step(start + FULL_SOCKET_PACE, Pending::Due),
+            Step::Write
+        );
+        state.on_written(start + FULL_SOCKET_PACE, false);
         state.on_blocked(start + FULL_SOCKET_PACE);
         assert_ne!(
             state.step(start + SECOND, Pending::Due),
@@ -702,7 +577,7 @@ mod tests {
         state.on_blocked(start);
         assert_eq!(
             state.step(start + 2 * SECOND, Pending::Nothing),
-            Step::Wait(WaitFor::Message, None)
+            Step::Wait(WakeOn::Message, None)
         );
     }
 
@@ -713,9 +588,12 @@ mod tests {
         state.on_no_memory(start);
         assert_eq!(
             state.step(start, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(start + NO_MEMORY_PACE))
+            Step::Wait(WakeOn::Nothing, Some(start + NO_MEMORY_PACE))
         );
-        assert_eq!(state.step(start + NO_MEMORY_PACE, Pending::Due), WRITE);
+        assert_eq!(
+            state.step(start + NO_MEMORY_PACE, Pending::Due),
+            Step::Write
+        );
         state.on_no_memory(start + SECOND);
         assert_eq!(
             state.step(start + SECOND, Pending::Due),
@@ -731,7 +609,7 @@ mod tests {
         assert_eq!(state.on_backlog_full(start), None);
         assert_eq!(
             state.step(start, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(start + FULL_BACKLOG_PACE))
+            Step::Wait(WakeOn::Nothing, Some(start + FULL_BACKLOG_PACE))
         );
         assert_eq!(
             state.step(start + FULL_BACKLOG_PACE, Pending::Due),
@@ -753,27 +631,27 @@ mod tests {
     fn it_lingers_after_a_batch_and_sleeps_only_when_that_brought_nothing() {
         let start = Instant::now();
         let mut state = up(start);
-        state.on_written(start);
+        state.on_written(start, false);
         let end = start + TIMING.linger;
         assert_eq!(
             state.step(start, Pending::Nothing),
-            Step::Wait(WaitFor::Block, Some(end))
+            Step::Wait(WakeOn::FullBlock, Some(end))
         );
         assert_eq!(
             state.step(start, Pending::Few),
-            Step::Wait(WaitFor::Block, Some(end)),
+            Step::Wait(WakeOn::FullBlock, Some(end)),
             "let them gather"
         );
-        assert_eq!(state.step(start, Pending::Due), WRITE);
-        assert_eq!(state.step(end, Pending::Few), WRITE);
-        state.on_written(end);
+        assert_eq!(state.step(start, Pending::Due), Step::Write);
+        assert_eq!(state.step(end, Pending::Few), Step::Write);
+        state.on_written(end, false);
         assert_eq!(
             state.step(end, Pending::Nothing),
-            Step::Wait(WaitFor::Block, Some(end + TIMING.linger))
+            Step::Wait(WakeOn::FullBlock, Some(end + TIMING.linger))
         );
         assert_eq!(
             state.step(end + TIMING.linger, Pending::Nothing),
-            Step::Wait(WaitFor::Message, None)
+            Step::Wait(WakeOn::Message, None)
         );
         let mut eager = state_with(
             start,
@@ -783,11 +661,11 @@ mod tests {
             },
             Delivery::AtMostOnce,
         );
-        eager.on_connected(start, false);
-        eager.on_written(start);
+        eager.on_connected(start);
+        eager.on_written(start, false);
         assert_eq!(
             eager.step(start, Pending::Nothing),
-            Step::Wait(WaitFor::Message, None)
+            Step::Wait(WakeOn::Message, None)
         );
     }
 
@@ -800,19 +678,19 @@ mod tests {
             ..TIMING
         };
         let mut state = state_with(start, timing, Delivery::AtMostOnce);
-        state.on_connected(start, false);
+        state.on_connected(start);
         assert_eq!(
             state.step(start, Pending::Nothing),
-            Step::Wait(WaitFor::Message, Some(start + 3 * SECOND))
+            Step::Wait(WakeOn::Message, Some(start + 3 * SECOND))
         );
         assert_eq!(
             state.step(start + 3 * SECOND, Pending::Nothing),
             Step::KeepAlive
         );
-        state.on_kept_alive(start + 3 * SECOND);
+        state.on_written(start + 3 * SECOND, false);
         assert_eq!(
             state.step(start + 4 * SECOND, Pending::Nothing),
-            Step::Wait(WaitFor::Message, Some(start + 6 * SECOND))
+            Step::Wait(WakeOn::Message, Some(start + 6 * SECOND))
         );
     }
 
@@ -821,27 +699,27 @@ mod tests {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
         let mut wait_after = |covers| {
-            state.on_connected(start, false);
-            state.on_written(start);
+            state.on_connected(start);
+            state.on_written(start, false);
             state.on_receipt(start, covers, false);
             state.on_lost(start)
         };
-        assert_eq!(wait_after(false), Duration::from_millis(10));
+        let waits = [(); 4].map(|()| wait_after(false));
         assert!(
-            wait_after(false) > Duration::from_millis(10),
+            waits[3] > 2 * AFTER_LOSS,
             "an answer that covers nothing proves nothing"
         );
-        assert_eq!(wait_after(true), Duration::ZERO);
+        assert_eq!(wait_after(true), AFTER_LOSS);
     }
 
     #[test]
     fn silence_is_told_once_and_again_after_an_answer() {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
-        state.on_connected(start, false);
-        state.on_asked(start);
-        state.on_asked(start + SECOND / 2);
-        let wait = |until| Step::Wait(WaitFor::Message, until);
+        state.on_connected(start);
+        state.on_ack_requested(start);
+        state.on_ack_requested(start + SECOND / 2);
+        let wait = |until| Step::Wait(WakeOn::Message, until);
         assert_eq!(
             state.step(start, Pending::Unconfirmed),
             wait(Some(start + SECOND))
@@ -872,89 +750,35 @@ mod tests {
     fn at_most_once_nobody_cares_for_silence() {
         let start = Instant::now();
         let mut state = up(start);
-        state.on_asked(start);
+        state.on_ack_requested(start);
         assert_eq!(
             state.step(start + 9 * SECOND, Pending::Nothing),
-            Step::Wait(WaitFor::Message, None)
+            Step::Wait(WakeOn::Message, None)
         );
     }
 
     #[test]
-    fn a_doubtful_reader_gets_a_taste_and_time_to_hang_up_on_it() {
+    fn a_reader_has_time_to_hang_up_on_a_probe() {
         let start = Instant::now();
-        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
-        state.on_connected(start, true);
-        state.on_asked(start);
-        assert_eq!(state.step(start, Pending::Due), Step::Write(Portion::Taste));
-        state.on_written(start);
-        assert!(state.looks_at_reads());
-        assert_eq!(
-            state.step(start, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(start + READ_PACE))
-        );
-        state.on_taste_read(start + SECOND / 2);
-        let settled = start + SECOND / 2 + SETTLES_FOR;
-        assert_eq!(
-            state.step(start + SECOND / 2, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(settled))
-        );
-        assert_eq!(state.step(settled, Pending::Due), WRITE);
-    }
-
-    #[test]
-    fn a_taste_that_is_never_read_is_not_waited_for_longer_than_the_write_timeout() {
-        let start = Instant::now();
-        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
-        state.on_connected(start, true);
-        state.on_asked(start);
-        state.on_receipt(start, false, false);
-        state.on_written(start);
-        assert_eq!(state.step(start + SECOND, Pending::Due), WRITE);
-    }
-
-    #[test]
-    fn at_least_once_the_reader_is_told_before_the_first_message_of_each_connection() {
-        let start = Instant::now();
-        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
-        for _ in 0..2 {
-            state.on_connected(start, false);
-            assert!(matches!(
-                state.step(start, Pending::Nothing),
-                Step::Wait(WaitFor::Message, _)
-            ));
-            assert_eq!(state.step(start, Pending::Due), Step::Announce);
-            state.on_no_memory(start);
-            let later = start + NO_MEMORY_PACE;
-            assert_eq!(
-                state.step(later, Pending::Due),
-                Step::Announce,
-                "it was not taken"
-            );
-            state.on_asked(later);
-            assert_eq!(state.step(later, Pending::Due), WRITE);
-            state.on_blocked(start + SECOND);
-            assert!(
-                matches!(state.step(start + SECOND, Pending::Due), Step::Wait(..)),
-                "a byte was taken"
-            );
-        }
         let mut state = up(start);
+        state.on_written(start, true);
+        let until = start + PROBE_TIME;
         assert_eq!(
             state.step(start, Pending::Due),
-            WRITE,
-            "at most once nobody is asked"
+            Step::Wait(WakeOn::Nothing, Some(until))
         );
+        assert_eq!(state.step(until, Pending::Due), Step::Write);
     }
 
     #[test]
     fn a_connection_that_takes_no_more_is_kept_for_its_last_receipts_but_not_for_ever() {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
-        state.on_connected(start, false);
+        state.on_connected(start);
         state.on_refused(start);
         assert_eq!(
             state.step(start, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(start + SECOND))
+            Step::Wait(WakeOn::Nothing, Some(start + SECOND))
         );
         assert_eq!(
             state.step(start + SECOND, Pending::Due),
@@ -967,7 +791,7 @@ mod tests {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
         let mut time_out = |confirmed: bool| {
-            state.on_connected(start, false);
+            state.on_connected(start);
             state.on_receipt(start, confirmed, !confirmed);
             state.on_blocked(start);
             state.on_room(start + 100 * SECOND);
@@ -976,7 +800,7 @@ mod tests {
                 match state.step(until, Pending::Due) {
                     Step::Wait(_, Some(at)) => until = at,
                     Step::TimeOut { after } => {
-                        state.on_timed_out(until);
+                        state.on_timed_out();
                         return after;
                     }
                     _ => state.on_blocked(until),
@@ -996,7 +820,7 @@ mod tests {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
         for _ in 0..2 {
-            state.on_connected(start, false);
+            state.on_connected(start);
             state.on_blocked(start);
             state.on_room(start + 100 * SECOND);
             while !matches!(
@@ -1005,11 +829,11 @@ mod tests {
             ) {
                 state.on_blocked(start + 50 * SECOND);
             }
-            state.on_timed_out(start + 50 * SECOND);
+            state.on_timed_out();
             state.on_lost(start + 50 * SECOND);
         }
         let mut now = start + 60 * SECOND;
-        state.on_connected(now, false);
+        state.on_connected(now);
         // As long as a receipt takes three seconds, none of them gives hope.
         for _ in 0..10 {
             state.on_blocked(now);
@@ -1017,13 +841,9 @@ mod tests {
             state.on_receipt(now, true, true);
             assert_eq!(state.write_timeout(), 4 * SECOND);
         }
-        for _ in 0..4 {
-            assert_eq!(state.write_timeout(), 4 * SECOND);
-            state.on_written(now);
-            state.on_blocked(now);
-            now += SECOND;
-            state.on_receipt(now, true, true);
-        }
+        state.on_written(now, false);
+        state.on_blocked(now);
+        state.on_receipt(now + SECOND, true, true);
         assert_eq!(state.write_timeout(), SECOND);
     }
 
@@ -1031,14 +851,14 @@ mod tests {
     fn the_last_receipts_are_waited_for_as_long_as_they_come() {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
-        state.on_connected(start, false);
-        state.on_asked(start);
+        state.on_connected(start);
+        state.on_ack_requested(start);
         state.on_refused(start);
         let last = (1..=10).fold(start, |before, _| {
             let now = before + SECOND * 9 / 10;
             assert!(matches!(
                 state.step(now, Pending::Due),
-                Step::Wait(WaitFor::Time, _)
+                Step::Wait(WakeOn::Nothing, _)
             ));
             state.on_receipt(now, true, true);
             now
@@ -1048,7 +868,7 @@ mod tests {
         let end = last + SECOND;
         assert_eq!(
             state.step(last + SECOND * 99 / 100, Pending::Due),
-            Step::Wait(WaitFor::Time, Some(end))
+            Step::Wait(WakeOn::Nothing, Some(end))
         );
         assert_eq!(
             state.step(end, Pending::Due),
@@ -1063,12 +883,13 @@ mod tests {
         state.watch_reads(true);
         assert_eq!(
             state.step(start, Pending::Nothing),
-            Step::Wait(WaitFor::Message, Some(start + READ_PACE))
+            Step::Wait(WakeOn::Message, Some(start + READ_PACE))
         );
     }
 
     proptest! {
-        /// Whatever happens, a wait has an end that has not come, draining ends, and nothing overflows.
+        /// Whatever happens, a wait has an end that has not come, draining ends, and nothing
+        /// overflows.
         #[test]
         fn no_history_leads_to_a_wait_without_sense(
             events in prop::collection::vec((0u8..13, 0u64..3_000, 0u8..4), 1..80),
@@ -1083,15 +904,15 @@ mod tests {
             for (event, millis, pending) in events {
                 now += Duration::from_millis(millis);
                 match event {
-                    0 => state.on_connected(now, millis % 5 == 0),
+                    0 => state.on_connected(now),
                     1 => drop(state.on_connect_failed(now)),
                     2 => drop(state.on_backlog_full(now)),
-                    3 => state.on_written(now),
+                    3 => state.on_written(now, millis % 5 == 0),
                     4 => state.on_blocked(now),
                     5 => state.on_no_memory(now),
                     6 => state.on_room(now),
                     7 => drop(state.on_lost(now)),
-                    8 => state.on_asked(now),
+                    8 => state.on_ack_requested(now),
                     9 => state.on_receipt(now, millis % 2 == 0, millis % 3 == 0),
                     10 => state.on_refused(now),
                     11 => state.watch_reads(millis % 2 == 0),
@@ -1108,7 +929,7 @@ mod tests {
                         prop_assert!(draining_until.is_none_or(|deadline| until <= deadline));
                     }
                     Step::Wait(_, None) => prop_assert!(draining_until.is_none()),
-                    Step::Write(_) => prop_assert!(pending.is_unwritten()),
+                    Step::Write => prop_assert!(pending.is_unwritten()),
                     Step::Exit => prop_assert!(draining_until.is_some()),
                     _ => prop_assert!(!has_come(draining_until, now)),
                 }

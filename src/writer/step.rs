@@ -1,25 +1,21 @@
 //! The words in which the state is asked, and answers.
 //! Values.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::outbox::Portion;
+use super::wake::WakeOn;
 use crate::deadline::Deadline;
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Connect,
-    Write(Portion),
-    /// Leaves the writing to senders who wait for room, until then.
-    Lend(Instant),
-    /// Sends an empty frame, so that the reader knows from the start that it is to give receipts.
-    Announce,
-    /// Sends an empty frame.
+    Write,
+    /// Requests a receipt, so that the peer hears something.
     KeepAlive,
-    /// Waits for what is named, for a receipt that is due, for a call, or until the time, where
-    /// there is one.
-    Wait(WaitFor, Deadline),
+    /// Sleeps until the deadline, where there is one, or until what is named; also until a
+    /// receipt that is due, or a call.
+    Wait(WakeOn, Deadline),
     /// Reports that no receipt comes.
     TellSilence,
     /// Gives the connection up: its peer has not taken a byte for too long, or takes none any more.
@@ -27,19 +23,6 @@ pub(super) enum Step {
         after: Duration,
     },
     Exit,
-}
-
-/// What a wait is for, besides its end and a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WaitFor {
-    /// Only the time.
-    Time,
-    /// Room in the kernel.
-    Room,
-    /// A sealed block.
-    Block,
-    /// A message.
-    Message,
 }
 
 /// What waits to be written, or confirmed.

@@ -15,10 +15,12 @@ pub(super) struct Timing {
 /// succeeds too.
 pub(super) const PROVEN_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a connection that was made at once after a loss is only watched. A process that dies
-/// may lose its connections before its listening socket: a connect then still succeeds, and what is
-/// written goes down with it.
-pub(super) const SETTLES_FOR: Duration = Duration::from_millis(20);
+/// The least wait after a loss. A process that dies may lose its connections before its listening
+/// socket: a connect at once would succeed, and what is written would go down with it.
+pub(super) const AFTER_LOSS: Duration = Duration::from_millis(20);
+
+/// How long a reader has to hang up on a probe.
+pub(super) const PROBE_TIME: Duration = Duration::from_millis(100);
 
 /// How often a connect is tried while the reader's backlog is full: there is nothing to wait on.
 pub(super) const FULL_BACKLOG_PACE: Duration = Duration::from_millis(5);
@@ -33,9 +35,6 @@ pub(super) const FULL_SOCKET_PACE: Duration = Duration::from_millis(50);
 
 /// How often to look how much the peer has read, while somebody waits for it: nothing tells.
 pub(super) const READ_PACE: Duration = Duration::from_millis(1);
-
-/// How long the thread waits for senders to write in its stead, after the last who did.
-pub(super) const LENDS_FOR: Duration = Duration::from_millis(1);
 
 /// How often the write timeout may double.
 pub(super) const MOST_DOUBLINGS: u32 = 6;

@@ -3,24 +3,19 @@
 
 use parking_lot::{Condvar, MutexGuard};
 
-use super::attention::Wake;
 use super::flush::Level;
 use super::outbox::Delivery;
 use super::shared::{Inner, Shared};
-use crate::deadline::{Deadline, has_come};
+use crate::deadline::Deadline;
 use crate::error::FlushError;
 
 impl Shared {
-    /// Makes room by writing in the thread's stead, or waits until there may be some; false when
-    /// the time is over.
+    /// Waits until there may be room; false when the time is over.
     pub(super) fn wait_for_room(
         &self,
         inner: &mut MutexGuard<'_, Inner>,
         deadline: Deadline,
     ) -> bool {
-        if let Some(now) = self.help(inner, deadline) {
-            return !has_come(deadline, now);
-        }
         self.rouse(inner);
         inner.waiting_for_room += 1;
         let in_time = Self::wait_on(&self.room, inner, deadline);
@@ -38,7 +33,7 @@ impl Shared {
     /// read.
     pub(super) fn rouse(&self, inner: &mut Inner) {
         let is_worth_it = inner.queue.is_unwritten() || inner.watches_reads();
-        if is_worth_it && inner.queue.rouse() == Wake::Yes {
+        if is_worth_it && inner.queue.must_wake() {
             self.waker.wake();
         }
     }
@@ -64,9 +59,11 @@ impl Shared {
         inner.has_told_one = false;
         if inner.waiting_for_room > 0 {
             self.room.notify_all();
+            inner.told_room += 1;
         }
         if inner.waiting > inner.waiting_for_room {
             self.progress.notify_all();
+            inner.told_progress += 1;
         }
     }
 
@@ -79,6 +76,7 @@ impl Shared {
         }
         if inner.waiting > inner.waiting_for_room {
             self.progress.notify_all();
+            inner.told_progress += 1;
         }
     }
 
@@ -108,5 +106,61 @@ impl Shared {
                 reached => return reached,
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "times in the real world")]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::super::Writer;
+    use super::super::shared::Patience;
+
+    /// Only a failure waits this long.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn wait_until(mut is_so: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < PATIENCE, "waited in vain");
+            thread::park_timeout(Duration::from_micros(200));
+        }
+    }
+
+    #[test]
+    fn a_shutdown_waits_for_a_write_that_is_under_way() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("s");
+        let _listener = UnixListener::bind(&path).unwrap();
+        let mut worker = Writer::builder(&path).build().unwrap();
+        wait_until(|| {
+            assert!(worker.take_step().is_continue());
+            worker.shared.counters.metrics().connects == 1
+        });
+        for _ in 0..2 {
+            worker.shared.send(Patience::None, b"message").unwrap();
+        }
+        let shared = Arc::clone(&worker.shared);
+        let outbox = shared.inner.lock().queue.begin_write();
+        let now = Some(Instant::now());
+        shared.drain(now);
+        let waiting = Arc::clone(&shared);
+        let shutdown = thread::spawn(move || waiting.wait_for_end(now).0.left);
+        for _ in 0..3 {
+            wait_until(|| shared.inner.lock().waiting == 1 || shutdown.is_finished());
+            assert!(
+                shared.inner.lock().end().is_none(),
+                "the queue ended under the write"
+            );
+            thread::park_timeout(Duration::from_millis(10));
+        }
+        let len = outbox.remaining_len();
+        let _taken = shared.inner.lock().queue.end_write(outbox, len);
+        assert_eq!(shutdown.join().unwrap().messages, 0, "it was written");
+        assert_eq!(shared.counters.metrics().sent.messages, 2);
     }
 }

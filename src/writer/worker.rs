@@ -2,20 +2,21 @@
 //! Only here anything blocks; it decides nothing itself.
 
 use std::io::{self, IoSlice};
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::attention::Attention;
 use super::kernel::{Kernel, Socket};
-use super::outbox::{Ending, Outbox, Portion};
+use super::outbox::{Delivery, Ending, Outbox};
+use super::queue::Unused;
 use super::shared::{Life, Shared};
 use super::state::State;
-use super::step::{Step, WaitFor};
+use super::step::Step;
+use super::wake::WakeOn;
 use crate::deadline::Deadline;
 use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;
-use crate::peer::Credentials;
 use crate::sys::{Readiness, Sent, Wanted};
 
 /// The pieces of one write. A quarter of a MiB is seldom more, and the kernel takes 1,024.
@@ -28,16 +29,14 @@ pub(super) struct Worker<K: Kernel> {
     pub(super) observer: Observer<WriterEvent>,
     pub(super) options: Options,
     pub(super) stream: Option<K::Socket>,
-    /// Who listened when it was made; kept beyond its end.
-    pub(super) reader: Option<Credentials>,
     /// The kernel has said, while something else was asked of it, that the peer left bytes unread.
     pub(super) was_reset: bool,
     /// The peer takes nothing more, and owes a receipt: why the connection is lost once that has
     /// come.
     pub(super) refused: Option<io::Error>,
-    /// What a sender has seen who wrote in the thread's stead.
-    pub(super) bad_receipt: Option<BadReceipt>,
     pub(super) outage: Outage,
+    /// What is dropped after each look at the queue.
+    pub(super) unused: Unused,
 }
 
 /// What ends a connection.
@@ -46,16 +45,6 @@ pub(super) enum Trouble {
     /// The peer takes nothing more.
     Refused(io::Error),
     BadReceipt(BadReceipt),
-}
-
-/// How the thread goes on after a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
-    Next,
-    /// Until then others may write.
-    Lend(Instant),
-    /// There is nothing left to do.
-    End,
 }
 
 /// What a peer has left of a connection.
@@ -89,30 +78,21 @@ pub(super) enum Outage {
 
 impl<K: Kernel> Worker<K> {
     /// Does what is next.
-    pub(super) fn take_step(&mut self) -> Turn {
-        if let Some(bad) = self.bad_receipt.take() {
-            self.meet(Trouble::BadReceipt(bad));
-            return Turn::Next;
-        }
+    pub(super) fn take_step(&mut self) -> ControlFlow<()> {
         match self.next_step() {
             Some((Step::Connect, _)) => self.connect(),
-            Some((Step::Write(portion), outbox)) => match self.write(outbox, portion) {
-                Ok(_) => self.look_what_was_read(),
-                Err(trouble) => self.meet(trouble),
+            Some((Step::Write, outbox)) => match self.write(outbox) {
+                Ok(()) => self.look_what_was_read(),
+                Err(Trouble::Refused(error)) => self.refused(error),
+                Err(Trouble::BadReceipt(bad)) => self.lost(LostCause::BadReceipt(bad)),
             },
-            Some((Step::Lend(until), _)) => {
-                self.shared.let_go();
-                return Turn::Lend(until);
-            }
-            Some((Step::Announce, _)) => self.announce(),
-            Some((Step::KeepAlive, _)) => self.keep_alive(),
-            Some((Step::Wait(what, until), _)) => self.wait(what, until),
+            Some((Step::KeepAlive, _)) => self.shared.inner.lock().queue.request_ack(),
+            Some((Step::Wait(wake_on, until), _)) => self.wait(wake_on, until),
             Some((Step::TimeOut { after }, _)) => self.time_out(after),
             Some((Step::TellSilence, _)) => self.tell_silence(),
-            Some((Step::Exit, _)) | None => return Turn::End,
+            Some((Step::Exit, _)) | None => return ControlFlow::Break(()),
         }
-        self.shared.let_go();
-        Turn::Next
+        ControlFlow::Continue(())
     }
 
     /// Asks the state under the lock, so that no message and no call slips in between the look and
@@ -129,17 +109,12 @@ impl<K: Kernel> Worker<K> {
         self.state.watch_reads(inner.watches_reads());
         let mut step = self.state.step(now, inner.pending());
         // Who sends from now on must wake it; and who has sent just now did not.
-        let is_to_sleep = matches!(step, Step::Wait(WaitFor::Message, _));
-        // Nor is a queue left to others that is not full any more.
-        let is_to_lend_little = matches!(step, Step::Lend(_)) && !inner.queue.is_half_full();
-        if is_to_lend_little {
-            self.state.end_lending();
-        }
-        if is_to_lend_little || (is_to_sleep && inner.queue.recall()) {
+        let is_to_sleep = matches!(step, Step::Wait(WakeOn::Message, _));
+        if is_to_sleep && inner.queue.recall() {
             step = self.state.step(now, inner.pending());
         }
-        let is_write = matches!(step, Step::Write(_));
-        if !is_write && !matches!(step, Step::Lend(_)) {
+        let is_write = step == Step::Write;
+        if !is_write {
             self.shared.tell_the_rest(&mut inner);
         }
         let outbox = if is_write {
@@ -147,26 +122,22 @@ impl<K: Kernel> Worker<K> {
         } else {
             Outbox::default()
         };
-        if matches!(step, Step::Connect | Step::Wait(WaitFor::Time, _)) {
+        if matches!(step, Step::Connect | Step::Wait(WakeOn::Nothing, _)) {
             // What is sent while nothing can be written has its place among what others send then.
             inner.queue.collect_all();
         }
-        inner.queue.set_attention(match step {
-            Step::Wait(WaitFor::Message, _) => Attention::Asleep,
-            Step::Wait(WaitFor::Block, _) => Attention::Lingering,
-            Step::Wait(WaitFor::Time | WaitFor::Room, _)
-            | Step::Connect
-            | Step::Write(_)
-            | Step::Lend(_)
-            | Step::Announce
+        inner.queue.set_wake_on(match step {
+            Step::Wait(wake_on, _) => wake_on,
+            Step::Connect
+            | Step::Write
             | Step::KeepAlive
             | Step::TellSilence
             | Step::TimeOut { .. }
-            | Step::Exit => Attention::Awake,
+            | Step::Exit => WakeOn::Nothing,
         });
-        let unused = inner.queue.take_unused();
+        inner.queue.take_unused(&mut self.unused);
         drop(inner);
-        drop(unused);
+        self.unused.drop_all();
         Some((step, outbox))
     }
 
@@ -188,8 +159,6 @@ impl<K: Kernel> Worker<K> {
                 return;
             }
             Err(error) => {
-                // One that refuses a message is still there.
-                self.shared.inner.lock().queue.forget_suspect();
                 let retry_in = self.state.on_connect_failed(self.kernel.now());
                 return self.tell_failure(ConnectError::Io(error), retry_in);
             }
@@ -210,14 +179,8 @@ impl<K: Kernel> Worker<K> {
         }
         self.stream = Some(stream);
         self.was_reset = false;
-        let mut inner = self.shared.inner.lock();
-        if self.reader.replace(reader) != Some(reader) {
-            inner.queue.forget_suspect();
-        }
-        inner.ledger.on_connected();
-        let doubts = inner.queue.doubts();
-        drop(inner);
-        self.state.on_connected(self.kernel.now(), doubts);
+        self.shared.inner.lock().acks.on_connected();
+        self.state.on_connected(self.kernel.now());
         self.outage = Outage::Untold;
         self.shared.counters.connects.add(1);
         self.shared.counters.set_connected(true);
@@ -248,11 +211,11 @@ impl<K: Kernel> Worker<K> {
         });
     }
 
-    /// Writes once. Says whether the kernel took anything.
-    pub(super) fn write(&mut self, outbox: Outbox, portion: Portion) -> Result<bool, Trouble> {
+    /// Writes once.
+    fn write(&mut self, outbox: Outbox) -> Result<(), Trouble> {
         let sent = self.stream.as_ref().map_or(Ok(Sent::Blocked), |stream| {
             let mut slices = [IoSlice::new(&[]); MOST_SLICES];
-            let filled = outbox.fill(portion, &mut slices);
+            let filled = outbox.fill(&mut slices);
             stream.send(slices.get(..filled).unwrap_or_default())
         });
         let now = self.kernel.now();
@@ -262,21 +225,19 @@ impl<K: Kernel> Worker<K> {
         };
         let mut inner = self.shared.inner.lock();
         let taken = inner.queue.end_write(outbox, len);
-        inner.ledger.on_written(len, &taken);
-        let is_owed = inner.ledger.is_owed();
+        inner.acks.on_written(len, &taken);
+        let is_owed = inner.acks.is_owed();
+        let is_probe = inner.queue.is_probing();
         if inner.queue.has_freed_much() && inner.queue.take_freed() {
             self.shared.tell_of_some_room(&mut inner);
-        }
-        if inner.waiting_for_room == 1 && inner.queue.is_of_copies() {
-            self.state.lend(now);
         }
         drop(inner);
         match sent {
             Ok(Sent::Some(_)) => {
                 self.shared.counters.writes.add(1);
-                self.state.on_written(now);
+                self.state.on_written(now, is_probe);
                 if taken.asked_after.is_some() {
-                    self.state.on_asked(now);
+                    self.state.on_ack_requested(now);
                 }
             }
             Ok(Sent::Blocked) => self.state.on_blocked(now),
@@ -286,23 +247,16 @@ impl<K: Kernel> Worker<K> {
         if is_owed {
             self.take_receipts().map_err(Trouble::BadReceipt)?;
         }
-        Ok(len > 0)
-    }
-
-    fn meet(&mut self, trouble: Trouble) {
-        match trouble {
-            Trouble::Refused(error) => self.refused(error),
-            Trouble::BadReceipt(bad) => self.lost(LostCause::BadReceipt(bad)),
-        }
+        Ok(())
     }
 
     /// The peer takes nothing more. One that stops as planned still says how far it got.
     pub(super) fn refused(&mut self, error: io::Error) {
         self.was_reset |= is_reset(&error);
-        // An answer to the announcement alone would tell nothing.
+        // An answer to the opening alone would tell nothing.
         let may_tell = {
-            let ledger = &self.shared.inner.lock().ledger;
-            ledger.is_owed() && ledger.has_unhandled()
+            let acks = &self.shared.inner.lock().acks;
+            acks.is_owed() && acks.has_unhandled()
         };
         if may_tell {
             self.state.on_refused(self.kernel.now());
@@ -313,12 +267,12 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn wait(&mut self, what: WaitFor, until: Deadline) {
+    fn wait(&mut self, wake_on: WakeOn, until: Deadline) {
         let timeout = until.map(|until| until.saturating_duration_since(self.kernel.now()));
         let stream = self.stream.as_ref();
-        let for_receipt = self.shared.inner.lock().ledger.is_owed();
+        let for_receipt = self.shared.inner.lock().acks.is_owed();
         let wanted = Wanted {
-            room: what == WaitFor::Room,
+            room: wake_on == WakeOn::Writable,
             bytes: for_receipt,
         };
         let ready = self
@@ -356,7 +310,7 @@ impl<K: Kernel> Worker<K> {
                 return;
             }
         }
-        self.state.on_timed_out(self.kernel.now());
+        self.state.on_timed_out();
         // A peer that refused bytes has had its time to say how far it got.
         let cause = self
             .refused
@@ -384,13 +338,16 @@ impl<K: Kernel> Worker<K> {
         else {
             return;
         };
+        let mut inner = self.shared.inner.lock();
+        // With `AtMostOnce` a message that the kernel has taken whole has ended already.
+        let is_kept = self.shared.delivery == Delivery::AtLeastOnce || !inner.acks.has_unhandled();
         let ending = match cause {
+            _ if inner.acks.is_next_refused() && is_kept => Ending::Refused,
             LostCause::WriteTimeout(_) | LostCause::BadReceipt(_) => Ending::Ours,
             LostCause::Closed | LostCause::Failed(_) if was_reset => Ending::Died,
             LostCause::Closed | LostCause::Failed(_) => Ending::Peer,
         };
-        let mut inner = self.shared.inner.lock();
-        inner.ledger.on_lost(has_read);
+        inner.acks.on_lost(has_read);
         let given_up = inner.queue.rewind(ending);
         self.shared.tell(&mut inner);
         drop(inner);
@@ -414,8 +371,8 @@ impl<K: Kernel> Worker<K> {
         // then.
         let is_drained = stream.unread() == Some(0);
         let was_reset = stream.lost_unread() || self.was_reset;
-        // A question that nobody read is no message.
-        let unread = was_reset && self.shared.inner.lock().ledger.has_unhandled();
+        // A request for a receipt that the peer left unread is no message.
+        let unread = was_reset && self.shared.inner.lock().acks.has_unhandled();
         self.shared.counters.set_connected(false);
         self.shared.counters.lost_with_unread.add(u64::from(unread));
         Some(Leftover {
@@ -430,9 +387,10 @@ impl<K: Kernel> Worker<K> {
         let mut inner = self.shared.inner.lock();
         let end = inner.end().unwrap_or_else(|| inner.finish());
         self.shared.tell(&mut inner);
+        inner.queue.take_unused(&mut self.unused);
         drop(inner);
         self.close();
-        self.shared.let_go();
+        self.unused.drop_all();
         end.left
     }
 

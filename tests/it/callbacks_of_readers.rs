@@ -327,6 +327,6 @@ fn a_reader_serves_on_whichever_callback_shuts_it_or_another_down() {
 }
 
 #[test]
-fn a_reader_serves_on_or_ends_by_itself_whichever_callback_drops_it_or_another() {
+fn any_callback_may_drop_its_reader_or_another() {
     run_all(DROPS);
 }

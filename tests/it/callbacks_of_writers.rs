@@ -241,16 +241,16 @@ fn a_writer_stops_in_time_when_its_observer_blocks_on_any_event() {
 }
 
 #[test]
-fn a_writer_sends_on_when_its_observer_sends_with_it_or_with_another_on_any_event() {
+fn an_observer_may_send_with_its_writer_or_another_on_any_event() {
     run_all(SENDS);
 }
 
 #[test]
-fn a_writer_sends_on_when_its_observer_shuts_it_or_another_down_on_any_event() {
+fn an_observer_may_shut_down_its_writer_or_another_on_any_event() {
     run_all(STOPS);
 }
 
 #[test]
-fn a_writer_sends_on_or_ends_by_itself_when_its_observer_drops_it_or_another_on_any_event() {
+fn an_observer_may_drop_its_writer_or_another_on_any_event() {
     run_all(DROPS);
 }

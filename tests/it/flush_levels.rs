@@ -100,7 +100,7 @@ fn each_level_is_reached_with_a_reader() {
 }
 
 #[test]
-fn handled_in_the_delivery_at_least_once_is_confirmed() {
+fn handled_is_confirmed_where_receipts_are_kept() {
     let place = Place::new();
     let collector = Collector::start(&place.socket());
     let (writer, _) = writer_of(Delivery::AtLeastOnce, &place);
@@ -313,7 +313,7 @@ fn a_late_answer_is_for_the_next_flush() {
 }
 
 #[test]
-fn a_loss_is_told_to_one_flush_at_most_once() {
+fn without_receipts_a_loss_is_told_to_one_flush() {
     for level in BEYOND_WRITTEN {
         let place = Place::new();
         let raw = RawReader::bind(&place.socket());
@@ -349,7 +349,7 @@ fn a_loss_is_told_to_one_flush_at_most_once() {
 }
 
 #[test]
-fn a_loss_during_the_flush_is_told_at_most_once() {
+fn without_receipts_a_loss_during_the_flush_is_told() {
     for level in BEYOND_WRITTEN {
         let place = Place::new();
         let raw = RawReader::bind(&place.socket());
@@ -372,7 +372,7 @@ fn a_loss_during_the_flush_is_told_at_most_once() {
 }
 
 #[test]
-fn a_receipt_that_cannot_be_true_ends_the_connection_and_nothing_is_sent_twice_at_most_once() {
+fn without_receipts_a_false_one_ends_the_connection_and_repeats_nothing() {
     for (lie, told) in [
         (&[9][..], "BadReceipt(TooHigh { count: 9, written: 3 })"),
         (&[0], "BadReceipt(Fell { count: 0, before: 1 })"),
@@ -413,7 +413,7 @@ fn a_receipt_that_cannot_be_true_ends_the_connection_and_nothing_is_sent_twice_a
 }
 
 #[test]
-fn a_loss_before_any_of_it_was_read_or_answered_is_no_failure_of_what_is_sent_again_whole() {
+fn a_loss_of_what_is_sent_again_whole_is_no_failure() {
     for level in BEYOND_WRITTEN {
         let place = Place::new();
         let raw = RawReader::bind(&place.socket());
@@ -444,7 +444,7 @@ fn a_loss_before_any_of_it_was_read_or_answered_is_no_failure_of_what_is_sent_ag
 }
 
 #[test]
-fn a_loss_with_delivery_at_least_once_is_made_good_on_the_next_connection() {
+fn with_receipts_a_loss_is_made_good_on_the_next_connection() {
     for level in BEYOND_WRITTEN {
         let place = Place::new();
         let raw = RawReader::bind(&place.socket());
@@ -766,7 +766,7 @@ fn a_shutdown_waits_for_the_level_that_the_writer_was_built_with() {
 }
 
 #[test]
-fn a_shutdown_says_what_did_not_come_to_its_level_in_time_or_is_not_known_to_have() {
+fn a_shutdown_says_what_is_not_known_to_have_reached_its_level() {
     for level in BEYOND_WRITTEN {
         let place = Place::new();
         let raw = RawReader::bind(&place.socket());

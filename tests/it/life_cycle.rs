@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use uds_ipc::{FlushError, Level, SendError, ShutdownError, Writer, WriterBuilder};
 
-use crate::patience::LEEWAY;
+use crate::shared::LEEWAY;
 use crate::support::{
     Collector, Notes, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, numbered,
     read_messages, returns, unframe, wait_until, writer, writer_with,
@@ -22,9 +22,8 @@ fn is_closing(writer: &Writer) -> bool {
 
 #[test]
 fn flush_returns_once_all_before_it_is_written() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer(&place.socket());
+    let raw = RawReader::new();
+    let (writer, _) = writer(raw.path());
     for message in numbered(1_000) {
         writer.try_send(message).unwrap();
     }
@@ -105,9 +104,8 @@ fn a_shutdown_while_the_reader_is_away_reconnects_and_drains() {
 
 #[test]
 fn a_shutdown_waits_for_a_reader_that_drains_slowly() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, _) = writer_with(raw.path(), |builder| {
         builder.send_buffer_size(4096).write_timeout(PATIENCE)
     });
     let mut stream = raw.accept();
@@ -213,9 +211,8 @@ fn a_second_shutdown_can_bring_the_end_nearer() {
 
 #[test]
 fn a_writer_without_work_stops_at_once_and_leaves_no_thread() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer(&place.socket());
+    let raw = RawReader::new();
+    let (writer, events) = writer(raw.path());
     let mut stream = raw.accept();
     events.wait_for("Connected");
     let report = returns("a shutdown with nothing to do", move || {
@@ -384,7 +381,7 @@ impl Drop for SlowToDrop {
 }
 
 #[test]
-fn what_an_observer_or_handler_holds_does_not_hold_up_shutdown_when_it_is_dropped() {
+fn what_a_callback_holds_does_not_hold_up_shutdown_when_dropped() {
     let place = Place::new();
     let gate = Arc::new(Mutex::new(()));
     let closed = gate.lock();
@@ -426,13 +423,12 @@ fn what_an_observer_or_handler_holds_does_not_hold_up_shutdown_when_it_is_droppe
 
 #[test]
 fn the_last_reference_may_be_dropped_inside_the_observer() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
+    let raw = RawReader::new();
     let later = Later::default();
     let inside = Arc::clone(&later);
     let dropped = Notes::new();
     let notes = dropped.clone();
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let (writer, _) = writer_with(raw.path(), |builder| {
         builder.on_event(move |event| {
             if matches!(event, uds_ipc::WriterEvent::Lost { .. }) {
                 drop(inside.lock().take());
@@ -486,17 +482,4 @@ fn a_send_that_races_with_a_shutdown_is_in_the_books_either_way() {
         assert_balanced(&writer);
         std::fs::remove_file(place.socket()).unwrap();
     }
-}
-
-#[test]
-fn both_ends_can_be_sent_shared_and_kept() {
-    fn is_free<T: Send + Sync + 'static>() {}
-    is_free::<Writer>();
-    is_free::<WriterBuilder>();
-    is_free::<uds_ipc::Reader>();
-    is_free::<uds_ipc::ReaderBuilder>();
-    is_free::<uds_ipc::BoundReader>();
-    is_free::<uds_ipc::WriterEvent>();
-    is_free::<uds_ipc::ReaderEvent>();
-    is_free::<SendError<String>>();
 }

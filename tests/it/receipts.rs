@@ -1,8 +1,9 @@
 //! Receipts, as a peer sees them that asks with empty frames: how many messages of its connection
 //! were dealt with.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,6 +15,24 @@ use crate::support::{
 };
 
 const ASK: &[u8] = &[0];
+
+/// The first frame of a connection that delivers at least once.
+const OPENING: &[u8] = &[0x80, 0x00];
+
+/// The beginning of a message that is longer than the limit.
+const TOO_LONG: &[u8] = &[0xe9, 0x07, b'x'];
+const LIMIT: usize = 1_000;
+
+/// All that comes until the reader has closed, in order or not.
+fn read_until_closed(stream: &mut UnixStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    // Bytes that the reader has left unread make an error of the end.
+    while matches!(stream.read(&mut byte), Ok(1)) {
+        bytes.extend_from_slice(&byte);
+    }
+    bytes
+}
 
 #[test]
 fn an_empty_frame_is_answered_with_the_number_of_messages_so_far() {
@@ -67,6 +86,96 @@ fn messages_that_failed_in_the_handler_were_dealt_with_too() {
         reader.shutdown(PATIENCE).unwrap().metrics.received.messages,
         3
     );
+}
+
+#[test]
+fn the_opening_is_answered_as_any_request_in_one_piece_or_two() {
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    let mut stream = connect(&place.socket());
+    stream.write_all(OPENING).unwrap();
+    assert_eq!(receipt(&mut stream), 0);
+
+    let mut stream = connect(&place.socket());
+    stream.write_all(&OPENING[..1]).unwrap();
+    wait_until("the first half was read", || {
+        collector.reader.metrics().open == 2
+    });
+    stream.write_all(&OPENING[1..]).unwrap();
+    assert_eq!(receipt(&mut stream), 0);
+    assert!(collector.stop().is_empty());
+}
+
+#[test]
+fn a_peer_that_has_asked_hears_that_its_next_message_is_refused_for_good() {
+    let place = Place::new();
+    let collector =
+        Collector::start_with(&place.socket(), |builder| builder.max_message_len(LIMIT));
+    let messages = frame(b"message").repeat(300);
+    for (bytes, said) in [
+        ([OPENING, TOO_LONG].concat(), &[0x80, 0x00][..]),
+        (
+            [&frame(b"message")[..], ASK, TOO_LONG].concat(),
+            &[0x81, 0x00],
+        ),
+        ([ASK, &messages, TOO_LONG].concat(), &[0xac, 0x82, 0x00]),
+    ] {
+        let mut stream = connect(&place.socket());
+        stream.write_all(&bytes).unwrap();
+        assert_eq!(read_until_closed(&mut stream), said);
+    }
+    // Asked and answered before.
+    let mut stream = connect(&place.socket());
+    stream
+        .write_all(&[&frame(b"message")[..], ASK].concat())
+        .unwrap();
+    assert_eq!(receipt(&mut stream), 1);
+    stream
+        .write_all(&[&frame(b"message")[..], TOO_LONG].concat())
+        .unwrap();
+    assert_eq!(read_until_closed(&mut stream), [0x82, 0x00]);
+    assert_eq!(collector.reader.metrics().protocol_errors.too_large, 4);
+    assert_eq!(collector.stop().len(), 303);
+}
+
+#[test]
+fn a_peer_that_never_asked_or_sends_no_frames_hears_of_no_refusal() {
+    let place = Place::new();
+    let collector =
+        Collector::start_with(&place.socket(), |builder| builder.max_message_len(LIMIT));
+    for bytes in [
+        [&frame(b"message")[..], TOO_LONG].concat(),
+        [&frame(b"message")[..], &[0xff; 10]].concat(),
+    ] {
+        let mut stream = connect(&place.socket());
+        stream.write_all(&bytes).unwrap();
+        assert!(read_until_closed(&mut stream).is_empty());
+    }
+    let mut stream = connect(&place.socket());
+    stream
+        .write_all(&[OPENING, &frame(b"message"), &[0xff; 10]].concat())
+        .unwrap();
+    assert_eq!(read_until_closed(&mut stream), [1], "a plain receipt");
+    collector.stop();
+}
+
+#[test]
+fn a_reader_that_refuses_a_message_waits_for_no_room_to_say_so() {
+    let place = Place::new();
+    let collector = Collector::start_with(&place.socket(), |builder| {
+        builder.max_message_len(LIMIT).idle_timeout(Duration::MAX)
+    });
+    let mut greedy = connect(&place.socket());
+    for count in 1..=2_000 {
+        greedy
+            .write_all(&[&frame(b"greedy")[..], ASK].concat())
+            .unwrap();
+        collector.wait_for(count);
+    }
+    greedy.write_all(TOO_LONG).unwrap();
+    wait_until("it is hung up on", || collector.reader.metrics().open == 0);
+    assert_eq!(collector.reader.metrics().protocol_errors.too_large, 1);
+    collector.stop();
 }
 
 /// Fails at the end of each batch for as long as it is told to.
@@ -131,7 +240,25 @@ fn a_batch_that_was_not_stored_gets_no_receipt_and_ends_the_connection() {
 }
 
 #[test]
-fn a_peer_that_asks_and_never_reads_does_no_harm_and_gets_its_answer_when_it_reads() {
+fn a_refused_message_behind_a_batch_that_was_not_stored_is_not_told() {
+    let place = Place::new();
+    let store = Arc::new(Store::default());
+    store.fails.store(true, Ordering::SeqCst);
+    let reader = Reader::builder(place.socket())
+        .max_message_len(LIMIT)
+        .bind()
+        .unwrap()
+        .start_handler(Arc::clone(&store))
+        .unwrap();
+    let mut stream = connect(&place.socket());
+    let bytes = [OPENING, &frame(b"not stored"), TOO_LONG].concat();
+    stream.write_all(&bytes).unwrap();
+    assert!(read_until_closed(&mut stream).is_empty());
+    let _ = reader.shutdown(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_peer_that_asks_and_does_not_read_gets_its_answer_when_it_does() {
     const QUESTIONS: usize = 2_000;
     let place = Place::new();
     let collector = Collector::start_with(&place.socket(), |builder| {

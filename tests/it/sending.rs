@@ -23,9 +23,8 @@ fn unconnected(
 
 #[test]
 fn every_kind_of_message_arrives_as_the_frames_of_the_contract() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer(&place.socket());
+    let raw = RawReader::new();
+    let (writer, _) = writer(raw.path());
     let text = String::from("text");
     let bytes = b"vector".to_vec();
     writer.try_send("a").unwrap();
@@ -94,9 +93,8 @@ fn lengths_around_every_change_of_prefix_and_path_arrive() {
 
 #[test]
 fn an_empty_message_is_accepted_and_sends_nothing() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer(&place.socket());
+    let raw = RawReader::new();
+    let (writer, _) = writer(raw.path());
     writer.try_send("").unwrap();
     writer.try_send(Vec::new()).unwrap();
     writer.reserve(0).unwrap().commit().unwrap();
@@ -259,9 +257,8 @@ fn the_oldest_make_room_where_that_was_asked_for() {
 
 #[test]
 fn the_oldest_make_room_also_while_a_reader_does_not_read() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, _) = writer_with(raw.path(), |builder| {
         builder
             .queue_capacity(50)
             .overflow(Overflow::DropOldest)

@@ -193,21 +193,21 @@ fn is_left_alone(kind: &str, make: impl FnOnce(&Place)) {
 #[test]
 fn a_regular_file_is_refused_and_left_alone() {
     is_left_alone("a regular file", |place| {
-        fs::write(place.socket(), "precious").unwrap()
+        fs::write(place.socket(), "precious").unwrap();
     });
 }
 
 #[test]
 fn a_directory_is_refused_and_left_alone() {
     is_left_alone("a directory", |place| {
-        fs::create_dir(place.socket()).unwrap()
+        fs::create_dir(place.socket()).unwrap();
     });
 }
 
 #[test]
 fn a_dangling_link_is_refused_and_not_followed() {
     is_left_alone("a symbolic link", |place| {
-        symlink(place.path("nothing"), place.socket()).unwrap()
+        symlink(place.path("nothing"), place.socket()).unwrap();
     });
 }
 
@@ -244,7 +244,7 @@ fn a_pipe_is_refused_and_left_alone() {
 fn a_datagram_socket_with_somebody_behind_it_is_refused_and_left_alone() {
     let mut socket = None;
     is_left_alone("a datagram socket", |place| {
-        socket = Some(UnixDatagram::bind(place.socket()).unwrap())
+        socket = Some(UnixDatagram::bind(place.socket()).unwrap());
     });
 }
 
@@ -440,7 +440,7 @@ fn of_many_that_start_at_once_exactly_one_wins() {
 #[test]
 fn of_many_that_replace_a_stale_socket_at_once_exactly_one_wins() {
     race(16, 30, |place| {
-        drop(UnixListener::bind(place.socket()).unwrap())
+        drop(UnixListener::bind(place.socket()).unwrap());
     });
 }
 
@@ -511,7 +511,7 @@ fn a_winner_keeps_its_path_while_others_start_and_stop() {
                             wins += 1;
                         }
                         Err(BindError::InUse { .. }) => {
-                            thread::park_timeout(Duration::from_millis(1))
+                            thread::park_timeout(Duration::from_millis(1));
                         }
                         Err(error) => panic!("{error:?}"),
                     }
@@ -683,7 +683,7 @@ fn a_directory_where_anybody_could_replace_the_socket_is_refused() {
         match &result {
             Ok(()) => assert!(is_good, "{mode:o}"),
             Err(BindError::UnsafeDirectory { directory, .. }) => {
-                assert!(!is_good && *directory == folder)
+                assert!(!is_good && *directory == folder);
             }
             Err(error) => panic!("{error:?} for {mode:o}"),
         }

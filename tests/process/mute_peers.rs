@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use uds_ipc::{Delivery, FlushError, Level, SendError, Writer, WriterEvent};
 
 use crate::load::{MESSAGE_LEN, message, number_of};
-use crate::patience::LEEWAY;
+use crate::shared::LEEWAY;
 use crate::stage::{PATIENCE, Role, SHORT, part, stage, wait_until};
 
 /// What the queue may hold: the bound in bytes is the one that is reached.

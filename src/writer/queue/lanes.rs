@@ -3,17 +3,17 @@
 
 use std::mem;
 
-use super::super::attention::{Attention, Wake};
 use super::super::block::BLOCK_SIZE;
 use super::super::counters::MOST_LANES;
 use super::super::lane::{Collector, Fresh, Mark, Producer, Pushed};
 use super::super::limits::Refusal;
+use super::super::wake::WakeOn;
 use super::Queue;
 use super::writing::WRITE_SIZE;
-use crate::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
 use crate::metrics::Tally;
 use crate::num::to_u64;
 use crate::sys::asymmetric_fence;
+use crate::wire::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
 
 /// From this length on a lane's content becomes a block as it is; below, a copy costs less than a
 /// block.
@@ -60,7 +60,7 @@ impl Queue {
         &mut self,
         producer: &mut Option<Producer>,
         message: &[u8],
-    ) -> Result<Wake, Refusal> {
+    ) -> Result<(), Refusal> {
         if producer.is_none() {
             *producer = self.open_lane();
         }
@@ -71,18 +71,18 @@ impl Queue {
             return self.push(message);
         };
         if self.resolve(index, producer) {
-            return Ok(Wake::No);
+            return Ok(());
         }
         self.settle_at(index, producer);
         self.make_room(message.len())?;
         // Who sends so seldom that the thread sleeps in between would have a lease for each
         // message, and each had to be ended.
-        let is_seldom = self.attention == Attention::Asleep;
+        let is_seldom = self.wake_on == WakeOn::Message;
         if !is_seldom
             && self.lease(index, producer, message.len())
             && producer.push(message) == Pushed::Accepted
         {
-            return Ok(self.wake());
+            return Ok(());
         }
         self.push(message)
     }
@@ -389,7 +389,7 @@ mod tests {
 
     use super::super::super::counters::Counters;
     use super::super::super::limits::{Limits, Overflow};
-    use super::super::super::outbox::{Delivery, Portion};
+    use super::super::super::outbox::Delivery;
     use super::*;
 
     const THREADS: usize = 3;
@@ -399,7 +399,7 @@ mod tests {
     fn write(queue: &Mutex<Queue>, written: &mut Vec<u8>, part: usize) {
         let outbox = queue.lock().begin_write();
         let mut slices = [IoSlice::new(&[]); 64];
-        let filled = outbox.fill(Portion::All, &mut slices);
+        let filled = outbox.fill(&mut slices);
         let bytes: Vec<u8> = slices[..filled]
             .iter()
             .flat_map(|slice| slice.to_vec())

@@ -2,6 +2,7 @@
 //! and the outbox. Pure: no I/O, no waiting, no clock. One lock around the whole of it belongs to
 //! the caller.
 
+mod deferred_drop;
 mod lanes;
 mod room;
 mod writing;
@@ -12,26 +13,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::attention::{Attention, Wake};
-use super::block::{BLOCK_SIZE, Block, OWN_BLOCK_SIZE};
+use super::block::{BLOCK_SIZE, Block, Recycled};
 use super::counters::Counters;
-use super::handed::Returns;
 use super::limits::{Limits, Overflow, Refusal, slots};
 use super::outbox::{Delivery, Outbox};
+use super::wake::WakeOn;
 use crate::metrics::Tally;
-use crate::num::to_u64;
+pub(super) use deferred_drop::{Payloads, Unused};
 use lanes::Record;
 use room::Room;
 pub(super) use writing::Fronts;
-use writing::{Carried, Writing};
-
-/// Memory that waits to be dropped.
-#[derive(Debug)]
-pub(super) struct Unused {
-    #[expect(clippy::vec_box, reason = "blocks travel in their boxes")]
-    _blocks: Vec<Box<Block>>,
-    _lanes: Vec<Vec<u8>>,
-}
+use writing::Writing;
 
 /// Used blocks that are kept while there is nothing to do.
 const MOST_SPARE_AT_REST: usize = 8;
@@ -45,7 +37,8 @@ pub(super) struct Queue {
     open: Box<Block>,
     sealed: (Sender<Box<Block>>, Receiver<Box<Block>>),
     outbox: Outbox,
-    pub(super) returns: Returns,
+    /// Payloads of which the queue has no more need.
+    payloads: Payloads,
     #[expect(
         clippy::vec_box,
         reason = "blocks travel through the channel in their boxes"
@@ -60,7 +53,6 @@ pub(super) struct Queue {
     writing: Option<Writing>,
     /// Somebody wants a receipt for all messages below this number.
     ask_for: Option<u64>,
-    carried: Carried,
     accepted: Tally,
     room: Room,
     lanes: Vec<Record>,
@@ -70,7 +62,7 @@ pub(super) struct Queue {
     freed_by_writes: Tally,
     /// A message found no room, and none has come since, but for what was evicted.
     is_tight: bool,
-    attention: Attention,
+    wake_on: WakeOn,
     closed: bool,
     counters: Arc<Counters>,
 }
@@ -88,20 +80,19 @@ impl Queue {
             open: Box::new(Block::empty(0)),
             sealed: bounded(slots(limits)),
             outbox: Outbox::new(delivery),
-            returns: Returns::new(),
+            payloads: Payloads::default(),
             spare: Vec::new(),
             next: 0,
             waiting_from: 0,
             writing: None,
             ask_for: None,
-            carried: Carried::Nothing,
             accepted: Tally::default(),
             room: Room::new(limits),
             lanes: Vec::new(),
             freed: false,
             freed_by_writes: Tally::default(),
             is_tight: false,
-            attention: Attention::Awake,
+            wake_on: WakeOn::Nothing,
             closed: false,
             counters,
         }
@@ -109,7 +100,7 @@ impl Queue {
 
     /// Accepts a copy of `message`.
     #[inline]
-    pub(super) fn push(&mut self, message: &[u8]) -> Result<Wake, Refusal> {
+    pub(super) fn push(&mut self, message: &[u8]) -> Result<(), Refusal> {
         self.make_room(message.len())?;
         if self.is_open_full(message.len()) {
             // Without a free slot the block grows: there is room.
@@ -117,7 +108,7 @@ impl Queue {
         }
         self.open.push(message);
         self.note_accepted(message.len());
-        Ok(self.wake())
+        Ok(())
     }
 
     /// Accepts `message` without a copy, unless there are too many blocks. `message` is made only
@@ -126,27 +117,28 @@ impl Queue {
         &mut self,
         len: usize,
         message: impl FnOnce() -> Bytes,
-    ) -> Result<Wake, Refusal> {
+    ) -> Result<(), Refusal> {
         self.make_room(len)?;
-        let message = self.returns.hand(message());
+        let message = message();
         if self.free_slots() < 2 || self.seal().is_err() {
             self.open.push(&message);
+            self.payloads.add(message);
             self.note_accepted(len);
-            return Ok(self.wake());
+            return Ok(());
         }
         let block = Box::new(Block::owned(message, self.next));
         // There is a slot: only the holder of the lock fills them.
         let _ = self.sealed.0.try_send(block);
         self.note_accepted(len);
         self.open.set_first(self.next);
-        Ok(self.wake())
+        Ok(())
     }
 
     /// Keeps room for a message of `len` bytes, which [`Queue::unreserve`] gives up again.
-    pub(super) fn reserve(&mut self, len: usize) -> Result<Wake, Refusal> {
+    pub(super) fn reserve(&mut self, len: usize) -> Result<(), Refusal> {
         self.make_room(len)?;
         self.room.reserved += Tally::one(len);
-        Ok(Wake::No)
+        Ok(())
     }
 
     pub(super) fn unreserve(&mut self, len: usize) {
@@ -218,48 +210,28 @@ impl Queue {
         self.freed = true;
     }
 
-    /// Lingering, the thread is only woken for a whole block; and where others write, only when
-    /// messages are dropped all the same.
-    fn wake(&mut self) -> Wake {
-        match self.attention {
-            Attention::Lent { .. } if !(self.is_tight && self.overflow == Overflow::DropOldest) => {
-                Wake::No
-            }
-            Attention::Lingering if !self.has_block() => Wake::No,
-            Attention::Lent { .. }
-            | Attention::Lingering
-            | Attention::Asleep
-            | Attention::Awake => self.rouse(),
+    /// Whether the caller must wake the thread, for a message that was accepted. Only the first
+    /// caller must.
+    pub(super) fn must_wake_for_message(&mut self) -> bool {
+        match self.wake_on {
+            WakeOn::Nothing | WakeOn::Writable => false,
+            WakeOn::FullBlock => self.has_block() && self.must_wake(),
+            WakeOn::Message => self.is_unwritten() && self.must_wake(),
         }
     }
 
-    /// Claims the thread's attention for somebody who waits.
-    pub(super) fn rouse(&mut self) -> Wake {
-        self.attention.rouse()
+    /// Likewise, for a message that was refused for lack of room: no more can gather.
+    pub(super) fn must_wake_for_room(&mut self) -> bool {
+        self.wake_on == WakeOn::FullBlock && self.is_unwritten() && self.must_wake()
     }
 
-    /// Claims the attention of a thread that lets messages gather, or others write: a message was
-    /// refused for want of room. Who is refused once may be about to wait, and write; if nobody
-    /// did by the second time, nobody will.
-    pub(super) fn rouse_for_room(&mut self) -> Wake {
-        let is_needed = match &mut self.attention {
-            Attention::Lingering => self.is_unwritten(),
-            Attention::Lent { has_refused } => mem::replace(has_refused, true),
-            Attention::Awake | Attention::Asleep => false,
-        };
-        if is_needed { self.rouse() } else { Wake::No }
-    }
-
-    /// A sender has written.
-    pub(super) fn on_helped(&mut self) {
-        if let Attention::Lent { has_refused } = &mut self.attention {
-            *has_refused = false;
+    /// Likewise, for a caller that waits.
+    pub(super) fn must_wake(&mut self) -> bool {
+        let sleeps = matches!(self.wake_on, WakeOn::FullBlock | WakeOn::Message);
+        if sleeps {
+            self.wake_on = WakeOn::Nothing;
         }
-    }
-
-    /// Whether there is so much that it is worth a sender's while to write.
-    pub(super) fn is_half_full(&self) -> bool {
-        !self.room.is_half_free()
+        sleeps
     }
 
     /// Whether the open block is to be sealed before `len` bytes more.
@@ -302,34 +274,47 @@ impl Queue {
 
     /// Keeps a used block for the next one. At work there are never more than were in use at once.
     fn recycle(&mut self, block: Box<Block>) {
-        self.spare.extend(block.recycle());
+        match block.recycle() {
+            Recycled::Block(block) => self.spare.push(block),
+            Recycled::Payload(payload) => self.payloads.add(payload),
+            Recycled::Nothing => {}
+        }
     }
 
-    /// Gives memory away that is not worth keeping while the thread does nothing: little by little
-    /// where it only lingers, since what comes next may need it. To be dropped without the
-    /// lock.
-    pub(super) fn take_unused(&mut self) -> Unused {
-        let (most, lanes) = match self.attention {
-            Attention::Awake | Attention::Lent { .. } => (0, Vec::new()),
-            Attention::Lingering => (1, Vec::new()),
-            Attention::Asleep => (usize::MAX, self.take_unused_lanes()),
-        };
-        let kept = self
-            .spare
-            .len()
-            .saturating_sub(most)
-            .max(MOST_SPARE_AT_REST)
-            .min(self.spare.len());
-        Unused {
-            _blocks: self.spare.split_off(kept),
-            _lanes: lanes,
+    fn recycle_done(&mut self) {
+        while let Some(block) = self.outbox.take_done() {
+            self.recycle(block);
         }
+    }
+
+    /// Takes the payloads of which the queue has no more need. To be dropped without the lock.
+    pub(super) fn take_payloads(&mut self) -> Payloads {
+        mem::take(&mut self.payloads)
+    }
+
+    /// Moves memory to `unused` that is not worth keeping while the thread does nothing: little by
+    /// little where it only lingers, since what comes next may need it. To be dropped without the
+    /// lock.
+    pub(super) fn take_unused(&mut self, unused: &mut Unused) {
+        let most = match self.wake_on {
+            WakeOn::Nothing | WakeOn::Writable => 0,
+            WakeOn::FullBlock => 1,
+            WakeOn::Message => usize::MAX,
+        };
+        if self.wake_on == WakeOn::Message {
+            unused.lanes = self.take_unused_lanes();
+        }
+        let surplus = self.spare.len().saturating_sub(MOST_SPARE_AT_REST);
+        let kept = self.spare.len() - surplus.min(most);
+        unused.blocks.extend(self.spare.drain(kept..));
+        mem::swap(&mut unused.payloads, &mut self.payloads);
     }
 
     /// Drops the oldest message that is not being written. False when there is none.
     fn evict(&mut self) -> bool {
         loop {
             if let Some(evicted) = self.outbox.evict() {
+                self.recycle_done();
                 self.note_ended(evicted);
                 self.counters.dropped_oldest.add(evicted);
                 return true;
@@ -338,12 +323,6 @@ impl Queue {
                 return false;
             }
         }
-    }
-
-    /// Whether most of what is held was copied by its senders.
-    pub(super) fn is_of_copies(&self) -> bool {
-        let Tally { messages, bytes } = self.room.held;
-        bytes / to_u64(OWN_BLOCK_SIZE) < messages
     }
 
     /// The number of the next message to be accepted.
@@ -358,7 +337,7 @@ impl Queue {
 
     /// Whether more than the open block waits to be written.
     pub(super) fn has_block(&self) -> bool {
-        self.outbox.remaining_len() > 0 || !self.sealed.1.is_empty() || self.has_question()
+        self.outbox.remaining_len() > 0 || !self.sealed.1.is_empty() || self.ask_for.is_some()
     }
 
     /// Whether somebody needs room.
@@ -371,8 +350,8 @@ impl Queue {
         self.room.held + self.in_lanes()
     }
 
-    pub(super) fn set_attention(&mut self, attention: Attention) {
-        self.attention = attention;
+    pub(super) fn set_wake_on(&mut self, wake_on: WakeOn) {
+        self.wake_on = wake_on;
     }
 
     /// Refuses every message from now on.
@@ -385,7 +364,9 @@ impl Queue {
     pub(super) fn discard(&mut self) -> Tally {
         let left = self.room.held;
         while self.move_block() {}
-        self.outbox = Outbox::new(self.delivery);
+        for block in mem::replace(&mut self.outbox, Outbox::new(self.delivery)).into_blocks() {
+            self.recycle(block);
+        }
         self.counters.left.add(left);
         self.note_ended(left);
         left
@@ -396,12 +377,12 @@ impl Queue {
 impl Queue {
     /// Whether the thread was to be woken for any message, and has not been.
     pub(super) fn is_asleep(&self) -> bool {
-        self.attention == Attention::Asleep
+        self.wake_on == WakeOn::Message
     }
 
     /// Whether the thread knows that somebody waits, or will look by itself.
     pub(super) fn is_aware(&self) -> bool {
-        self.attention == Attention::Awake
+        matches!(self.wake_on, WakeOn::Nothing | WakeOn::Writable)
     }
 
     /// The number of the first message behind the outbox.
@@ -413,7 +394,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::super::lane::{Producer, Pushed};
-    use super::super::outbox::{Ending, Portion};
+    use super::super::outbox::Ending;
     use super::*;
     use crate::num::to_u64;
     use proptest::prelude::*;
@@ -434,57 +415,53 @@ mod tests {
 
     fn stream(outbox: &Outbox) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 64];
-        let filled = outbox.fill(Portion::All, &mut slices);
+        let filled = outbox.fill(&mut slices);
         slices[..filled]
             .iter()
             .flat_map(|slice| slice.to_vec())
             .collect()
     }
 
-    #[test]
-    fn a_sleeping_thread_is_woken_once_and_a_lingering_one_only_for_a_full_block() {
-        let mut queue = queue(8, 1 << 20, Overflow::Refuse);
-        assert_eq!(queue.push(b"a"), Ok(Wake::No), "it is awake");
-        queue.set_attention(Attention::Asleep);
-        assert_eq!(queue.push(b"b"), Ok(Wake::Yes));
-        queue.set_attention(Attention::Lingering);
-        let outbox = queue.begin_write();
-        queue.end_write(outbox, 4);
-        assert_eq!(queue.push(b"c"), Ok(Wake::No));
-        assert_eq!(queue.push(b"d"), Ok(Wake::No));
-        assert_eq!(
-            queue.push(b"e"),
-            Ok(Wake::Yes),
-            "a quarter of the capacity is a full block"
-        );
-        assert_eq!(queue.push(b"f"), Ok(Wake::No), "it has been woken");
+    /// Sends, and says whether that must wake the thread.
+    fn wakes(queue: &mut Queue, message: &[u8]) -> bool {
+        queue.push(message).unwrap();
+        queue.must_wake_for_message()
     }
 
     #[test]
-    fn a_thread_whose_work_somebody_else_does_is_woken_for_the_second_message_that_is_refused_meanwhile()
-     {
+    fn a_sleeping_thread_is_woken_once_and_a_lingering_one_only_for_a_full_block() {
+        let mut queue = queue(8, 1 << 20, Overflow::Refuse);
+        assert!(!wakes(&mut queue, b"a"), "it is awake");
+        queue.set_wake_on(WakeOn::Message);
+        assert!(wakes(&mut queue, b"b"));
+        queue.set_wake_on(WakeOn::FullBlock);
+        let outbox = queue.begin_write();
+        queue.end_write(outbox, 4);
+        assert!(!wakes(&mut queue, b"c"));
+        assert!(!wakes(&mut queue, b"d"));
+        assert!(
+            wakes(&mut queue, b"e"),
+            "a quarter of the capacity is a full block"
+        );
+        assert!(!wakes(&mut queue, b"f"), "it has been woken");
+    }
+
+    #[test]
+    fn a_lingering_thread_is_woken_for_a_message_that_finds_no_room() {
         let mut queue = queue(2, 1 << 20, Overflow::Refuse);
-        queue.set_attention(Attention::Lent { has_refused: false });
-        assert_eq!(
-            (queue.push(b"a"), queue.push(b"b")),
-            (Ok(Wake::No), Ok(Wake::No)),
-            "somebody writes"
+        queue.set_wake_on(WakeOn::FullBlock);
+        assert!(
+            !queue.must_wake_for_room(),
+            "nothing is there to be written"
         );
-        assert_eq!(
-            (queue.push(b"c"), queue.rouse_for_room()),
-            (Err(Refusal::Full), Wake::No)
+        assert!(queue.push(b"a").is_ok());
+        assert!(queue.must_wake_for_room());
+        assert!(!queue.must_wake_for_room(), "it has been woken");
+        queue.set_wake_on(WakeOn::Writable);
+        assert!(
+            !queue.must_wake_for_room() && !queue.must_wake(),
+            "it waits for the kernel"
         );
-        queue.on_helped();
-        assert_eq!(queue.rouse_for_room(), Wake::No, "somebody does");
-        assert_eq!(queue.rouse_for_room(), Wake::Yes, "nobody does");
-        assert_eq!(queue.rouse_for_room(), Wake::No, "it has been woken");
-        let mut queue = self::queue(2, 1 << 20, Overflow::DropOldest);
-        queue.set_attention(Attention::Lent { has_refused: false });
-        assert_eq!(
-            (queue.push(b"a"), queue.push(b"b")),
-            (Ok(Wake::No), Ok(Wake::No))
-        );
-        assert_eq!(queue.push(b"c"), Ok(Wake::Yes), "the first is dropped");
     }
 
     #[test]
@@ -526,9 +503,9 @@ mod tests {
         queue: &mut Queue,
         producer: &mut Option<Producer>,
         message: &[u8],
-    ) -> (bool, Result<Wake, Refusal>) {
+    ) -> (bool, Result<(), Refusal>) {
         match producer.as_mut().map(|producer| producer.push(message)) {
-            Some(Pushed::Accepted) => (true, Ok(Wake::No)),
+            Some(Pushed::Accepted) => (true, Ok(())),
             _ => (false, queue.push_from(producer, message)),
         }
     }
@@ -585,7 +562,7 @@ mod tests {
         let mut queue = queue(1000, 1 << 20, Overflow::Refuse);
         let mut producer = None;
         assert!(send(&mut queue, &mut producer, b"a").1.is_ok());
-        assert_eq!(send(&mut queue, &mut producer, b"b"), (true, Ok(Wake::No)));
+        assert_eq!(send(&mut queue, &mut producer, b"b"), (true, Ok(())));
         queue.close();
         assert_eq!(queue.held().messages, 2);
         // It is in the lane, but does not count.
@@ -610,7 +587,7 @@ mod tests {
             "it was shut before, and not taken from"
         );
         assert!(queue.recall());
-        assert_eq!(queue.push_from(&mut producer, b"b"), Ok(Wake::No));
+        assert_eq!(queue.push_from(&mut producer, b"b"), Ok(()));
         assert_eq!(
             (
                 queue.held().messages,
@@ -677,15 +654,13 @@ mod tests {
     fn who_finds_the_thread_asleep_gets_no_lease() {
         let mut queue = queue(10_000, 64 << 20, Overflow::Refuse);
         let mut producer = None;
-        queue.set_attention(Attention::Asleep);
-        assert_eq!(
-            send(&mut queue, &mut producer, b"a"),
-            (false, Ok(Wake::Yes))
-        );
+        queue.set_wake_on(WakeOn::Message);
+        assert_eq!(send(&mut queue, &mut producer, b"a"), (false, Ok(())));
+        assert!(queue.must_wake_for_message());
         assert_eq!(queue.room.leased, Tally::default());
-        queue.set_attention(Attention::Lingering);
-        assert_eq!(send(&mut queue, &mut producer, b"b"), (false, Ok(Wake::No)));
-        assert_eq!(send(&mut queue, &mut producer, b"c"), (true, Ok(Wake::No)));
+        queue.set_wake_on(WakeOn::FullBlock);
+        assert_eq!(send(&mut queue, &mut producer, b"b"), (false, Ok(())));
+        assert_eq!(send(&mut queue, &mut producer, b"c"), (true, Ok(())));
     }
 
     #[test]
@@ -809,7 +784,8 @@ mod tests {
     }
 
     proptest! {
-        /// The bounds hold, the books balance, and what the kernel took is a run of whole messages in order, whatever comes.
+        /// The bounds hold, the books balance, and what the kernel took is a run of whole messages
+        /// in order, whatever comes.
         #[test]
         fn no_history_breaks_bounds_books_or_order(
             acts in prop::collection::vec(any_act(), 1..200),
@@ -907,7 +883,7 @@ mod tests {
             let mut received = Vec::new();
             for stream in before {
                 let mut rest = &stream[..];
-                while let crate::frame::Parsed::Length { payload_len, prefix_len } = crate::frame::parse_prefix(rest) {
+                while let crate::wire::frame::Parsed::Length { payload_len, prefix_len } = crate::wire::frame::parse_prefix(rest) {
                     let end = prefix_len.get() + usize::try_from(payload_len).unwrap();
                     let Some(frame) = rest.get(..end) else { break };
                     received.push((frame[end - 3], u16::from_be_bytes([frame[end - 2], frame[end - 1]])));

@@ -31,11 +31,6 @@ pub(super) enum Act {
     /// A producer waits for room, and then sends a message of that length.
     WaitToSend(usize),
     GiveUpWaiting,
-    /// One waits to write in the thread's stead, or has given that up.
-    WaitToHelp(bool),
-    /// It writes in the thread's stead, where it may, or else waits; the kernel takes at most so
-    /// many bytes.
-    Help(usize),
     /// The reader reads at most so many bytes, which is a batch.
     Read(usize),
     /// It reads, and cannot store the batch.
@@ -164,13 +159,11 @@ pub(super) fn history(seed: u64) -> (Setting, Vec<Act>) {
             usize::MAX
         },
     };
-    let helps = random.u8(0..3) == 0;
-    let acts = (0..ACTS).map(|_| act(&mut random, helps)).collect();
+    let acts = (0..ACTS).map(|_| act(&mut random)).collect();
     (setting, acts)
 }
 
-/// Where a sender `helps`, few others wait: for them the thread does not lend.
-fn act(random: &mut fastrand::Rng, helps: bool) -> Act {
+fn act(random: &mut fastrand::Rng) -> Act {
     let len = |random: &mut fastrand::Rng| match random.u8(0..10) {
         0 => random.usize(30_000..40_000),
         1..4 => random.usize(120..400),
@@ -184,13 +177,8 @@ fn act(random: &mut fastrand::Rng, helps: bool) -> Act {
         24..26 => Act::Reserve(len(random)),
         26 => Act::Commit,
         27 => Act::DropSlot,
-        28..30 | 103..106 if helps && random.u8(0..4) > 0 => Act::Send(len(random)),
         28..30 => Act::Flush(level(random)),
-        47..52 if helps => Act::Help(random.usize(1..400)),
-        // Something must be left for the helper.
-        30..46 if helps => Act::Thread(random.usize(1..100)),
-        30..46 | 47..52 => Act::Thread(random.usize(1..6_000)),
-        46 => Act::WaitToHelp(random.u8(0..4) > 0),
+        30..52 => Act::Thread(random.usize(1..6_000)),
         52..58 => Act::ThreadDuring(random.usize(1..6_000), [during(random), during(random)]),
         58 => Act::NoMemory,
         59..70 => Act::Read(random.usize(1..6_000)),

@@ -11,15 +11,16 @@ use integer_encoding::VarInt;
 
 use super::super::kernel::{Kernel, Socket};
 use super::super::outbox::Delivery;
+use super::super::timing::PROBE_TIME;
 use super::history::{Answers, Lie, Setting};
 use crate::address::Address;
 use crate::deadline::has_come;
-use crate::frame::{self, Parsed};
 use crate::metrics::Tally;
 use crate::num::to_u64;
 use crate::peer::Credentials;
 use crate::reader::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 use crate::sys::{self, Readiness, Received, Sent, Waker, Wanted};
+use crate::wire::frame::{self, AT_LEAST_ONCE, Parsed};
 
 /// What has become of a message that was accepted.
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +72,12 @@ pub(super) struct Connection {
     covered: u64,
     /// When the reader first refused to take more, or the writer read a receipt since then.
     refused_at: Option<Instant>,
+    /// When the writer sent the length of a suspected message alone.
+    probed_at: Option<Instant>,
     /// The beginning of a receipt that the writer has read.
     receipt: Vec<u8>,
+    /// The last whole one was padded: the reader refuses the next message.
+    refuses_next: bool,
     /// The writer was told that it takes nothing more, or has read a receipt that cannot be true.
     must_end: bool,
     /// The last message that came out of it.
@@ -104,8 +109,6 @@ pub(super) struct Net {
     /// The kernel takes at most so many bytes at a time.
     pub(super) most: usize,
     pub(super) no_memory: bool,
-    /// It is a sender who writes.
-    pub(super) is_helped: bool,
     /// What producers do while a write is under way.
     pub(super) meanwhile: Option<Box<dyn FnOnce()>>,
     pub(super) fates: Vec<Fate>,
@@ -156,7 +159,9 @@ struct Ended {
     /// The message that the kernel had a part of.
     cut: Option<usize>,
     /// It had its prefix, and nothing more.
-    is_taste: bool,
+    is_behind_prefix: bool,
+    /// The message that the reader said it refuses, as far as the writer has read.
+    refused: Option<usize>,
     was_reset: bool,
     /// The reader was still there, owed receipts for what it has, and refused to take more since
     /// then.
@@ -194,7 +199,9 @@ impl Connection {
             asked: 0,
             covered: 0,
             refused_at: None,
+            probed_at: None,
             receipt: Vec::new(),
+            refuses_next: false,
             must_end: false,
             last: None,
             last_answer: None,
@@ -206,6 +213,21 @@ impl Connection {
             was_reset: false,
             reset_untold: false,
         }
+    }
+
+    /// The kernel has a part of a message: what it has is more than a part of the opening.
+    fn is_in_message(&self, setting: Setting) -> bool {
+        let is_in_opening = setting.delivery == Delivery::AtLeastOnce
+            && self.taken_len < to_u64(AT_LEAST_ONCE.len());
+        !self.half.is_empty() && !is_in_opening
+    }
+
+    /// The kernel has the prefix of a message, and nothing more of it.
+    fn is_behind_prefix(&self) -> bool {
+        matches!(
+            frame::parse_prefix(&self.half),
+            Parsed::Length { prefix_len, .. } if prefix_len.get() == self.half.len()
+        )
     }
 
     /// The reader is gone from it.
@@ -226,6 +248,7 @@ impl Connection {
             match count {
                 Some(count) if (self.covered..=self.written).contains(&count) => {
                     self.covered = count;
+                    self.refuses_next = self.receipt.len() > 1 && *byte == 0;
                     self.receipt.clear();
                 }
                 None if !is_over => {}
@@ -254,7 +277,6 @@ impl Net {
             is_backlog_full: false,
             most: usize::MAX,
             no_memory: false,
-            is_helped: false,
             meanwhile: None,
             fates: Vec::new(),
             live: VecDeque::new(),
@@ -349,7 +371,7 @@ impl Net {
     /// connection, and they are not being written.
     fn loose_from(&self) -> usize {
         let begun = self.connection.as_ref().map_or(0, |connection| {
-            connection.unsettled.len() + usize::from(!connection.half.is_empty())
+            connection.unsettled.len() + usize::from(connection.is_in_message(self.setting))
         });
         let written = self
             .writing_to
@@ -396,7 +418,8 @@ impl Net {
     pub(super) fn on_lost(&mut self, cause: Cause) {
         let Ended {
             cut,
-            is_taste,
+            is_behind_prefix,
+            refused,
             was_reset,
             refused_at,
         } = self.ended.take().expect("a connection ended");
@@ -414,23 +437,29 @@ impl Net {
                 "its last receipts were waited for {waited:?}"
             );
         }
-        let keeps = self.setting.delivery == Delivery::AtLeastOnce;
-        if cause != Cause::Peer || keeps && was_reset {
+        if let Some(number) = refused {
+            self.suspect = None;
+            return self.give_up(number);
+        }
+        if cause != Cause::Peer {
             return;
         }
         let before = self.suspect.take();
-        let is_front = |number: &usize| self.live.front() == Some(number);
-        let Some(number) = cut.filter(|number| !keeps || is_front(number) && is_taste) else {
-            return;
+        let Some(number) = cut else { return };
+        let earlier = before.filter(|(suspect, _)| *suspect == number);
+        let refusals = if is_behind_prefix && !was_reset {
+            earlier.map_or(0, |(_, refusals)| refusals + 1)
+        } else {
+            0
         };
-        let cuts = before
-            .filter(|(suspect, _)| *suspect == number)
-            .map_or(0, |(_, cuts)| cuts)
-            + 1;
-        if cuts < 3 {
-            self.suspect = Some((number, cuts));
-            return;
+        if refusals < 3 {
+            self.suspect = Some((number, refusals));
+        } else {
+            self.give_up(number);
         }
+    }
+
+    fn give_up(&mut self, number: usize) {
         let index = self.live.partition_point(|live| *live < number);
         let len = self.end_at(index, |fate| &mut fate.gone);
         self.given_up += Tally::one(len);
@@ -680,11 +709,8 @@ impl Net {
             "a write to a peer that takes nothing more, or lies"
         );
         if connection.is_shut {
-            // What a helper meets, the thread has yet to see for itself.
-            connection.must_end = !self.is_helped;
-            if !self.is_helped {
-                connection.refused_at = Some(self.now);
-            }
+            connection.must_end = true;
+            connection.refused_at = Some(self.now);
             // Which of the two it is depends on how far the call has come when the reader goes.
             let is_told = self.most % 2 == 1 && std::mem::take(&mut connection.reset_untold);
             return Err(if is_told {
@@ -708,6 +734,12 @@ impl Net {
             return Ok(Sent::Blocked);
         }
         self.refused_at = None;
+        if let Some(probed_at) = connection.probed_at.take() {
+            assert!(
+                self.now >= probed_at + PROBE_TIME,
+                "the reader has no time to hang up on a probe"
+            );
+        }
         connection.to_reader.extend_from_slice(&bytes[..len]);
         connection.half.extend_from_slice(&bytes[..len]);
         let half_from = connection.taken_len + to_u64(len) - to_u64(connection.half.len());
@@ -726,12 +758,14 @@ impl Net {
             };
             at = start + len;
             if len == 0 {
-                let is_first = connection.taken_len == to_u64(half_len) && start == 1;
-                let is_allowed = self.setting.delivery == Delivery::AtLeastOnce
-                    || self.setting.timing.keepalive.is_some();
-                assert!(
-                    !is_first || is_allowed,
-                    "the reader will think that messages come again"
+                let is_first = connection.taken_len + to_u64(at)
+                    == to_u64(half_len) + to_u64(prefix_len.get());
+                let is_opening = prefix_len.get() == AT_LEAST_ONCE.len();
+                let keeps = self.setting.delivery == Delivery::AtLeastOnce;
+                assert_eq!(
+                    is_opening,
+                    is_first && keeps,
+                    "the opening is the first frame, at least once, and stands nowhere else"
                 );
                 connection.asked = connection.written;
             } else {
@@ -757,6 +791,11 @@ impl Net {
             }
         }
         connection.half.drain(..at);
+        let next = self.live.get(connection.unsettled.len()).copied();
+        let is_suspected = self.suspect.is_some_and(|(number, _)| Some(number) == next);
+        if is_suspected && connection.is_behind_prefix() {
+            connection.probed_at = Some(self.now);
+        }
         Ok(Sent::Some(len))
     }
 
@@ -864,12 +903,15 @@ impl Net {
         };
         self.refused_at = None;
         let begun = self.live.get(connection.unsettled.len()).copied();
+        // With `AtMostOnce` what the kernel has taken whole has ended already.
+        let begun_first = match self.setting.delivery {
+            Delivery::AtLeastOnce => self.live.front().copied(),
+            Delivery::AtMostOnce => begun.filter(|_| connection.covered == connection.written),
+        };
         self.ended = Some(Ended {
-            cut: begun.filter(|_| !connection.half.is_empty()),
-            is_taste: matches!(
-                frame::parse_prefix(&connection.half),
-                Parsed::Length { prefix_len, .. } if prefix_len.get() == connection.half.len()
-            ),
+            cut: begun.filter(|_| connection.is_in_message(self.setting)),
+            is_behind_prefix: connection.is_behind_prefix(),
+            refused: begun_first.filter(|_| connection.refuses_next),
             was_reset: connection.was_reset,
             refused_at: connection.refused_at.filter(|_| {
                 connection.asked > connection.covered && !connection.is_gone && !connection.is_mute
@@ -917,10 +959,6 @@ impl Kernel for SimulatedKernel {
         let mut net = self.0.borrow_mut();
         assert!(net.connection.is_none(), "two connections at once");
         if !net.is_reader_up {
-            if net.setting.delivery == Delivery::AtLeastOnce {
-                // A reader that was away may be another one.
-                net.suspect = None;
-            }
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         if net.is_backlog_full {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::attention::Wake;
 use super::super::flush::{Flush, Level, Verdict};
 use super::super::limits::{Overflow, Refusal};
 use super::super::outbox::Delivery;
@@ -31,8 +30,6 @@ pub(super) struct Senders {
     doubtful: Vec<bool>,
     /// Senders who wait until there is room.
     waiters: Vec<Waiter>,
-    /// One more, who does not send before there is nothing to write.
-    waits_to_help: bool,
     is_shut_down: bool,
     /// What was dropped to make room, as far as it is known to the world.
     evicted: Tally,
@@ -70,7 +67,6 @@ impl Senders {
             calls: Vec::new(),
             doubtful: Vec::new(),
             waiters: Vec::new(),
-            waits_to_help: false,
             is_shut_down: false,
             evicted: Tally::default(),
             told: [0; 2],
@@ -228,29 +224,8 @@ impl Senders {
         }
     }
 
-    /// A sender begins to wait for room, to write in the thread's stead, or has given that up.
-    pub(super) fn wait_to_help(&mut self, is_waiting: bool) {
-        let mut inner = self.shared.inner.lock();
-        if is_waiting {
-            self.shared.rouse(&mut inner);
-        }
-        self.waits_to_help = is_waiting;
-        self.count_waiting(&mut inner);
-    }
-
-    /// A sender who writes in the thread's stead does not wait meanwhile; afterwards it may again.
-    pub(super) fn pause_waiting(&self) {
-        let mut inner = self.shared.inner.lock();
-        inner.waiting_for_room -= usize::from(self.waits_to_help);
-        inner.waiting = self.calls.len() + inner.waiting_for_room;
-    }
-
-    pub(super) fn end_pause(&self) {
-        self.count_waiting(&mut self.shared.inner.lock());
-    }
-
     fn count_waiting(&self, inner: &mut Inner) {
-        inner.waiting_for_room = self.waiters.len() + usize::from(self.waits_to_help);
+        inner.waiting_for_room = self.waiters.len();
         inner.waiting = self.calls.len() + inner.waiting_for_room;
     }
 
@@ -269,7 +244,6 @@ impl Senders {
 
     /// Nobody wants room any more but those who wait for it.
     pub(super) fn leave_room(&mut self) {
-        self.wait_to_help(false);
         while !self.reserved.is_empty() {
             self.drop_slot();
         }
@@ -286,28 +260,28 @@ impl Senders {
         let shared = Arc::clone(&self.shared);
         let mut kept = Vec::new();
         for mut waiter in std::mem::take(&mut self.waiters) {
-            if waiter.heard == Some(shared.room.told()) {
+            let mut inner = shared.inner.lock();
+            if waiter.heard == Some(inner.told_room) {
                 kept.push(waiter);
                 continue;
             }
             let message = self.next_message(waiter.len);
-            let mut inner = shared.inner.lock();
             inner.queue.collect_all();
             let pushed = inner.queue.push(&message);
             if inner.queue.take_freed() {
                 shared.tell(&mut inner);
             }
             match pushed {
-                Ok(Wake::Yes) => shared.waker.wake(),
-                Ok(Wake::No) | Err(Refusal::Closed) => {}
+                Ok(()) if inner.queue.must_wake_for_message() => shared.waker.wake(),
+                Ok(()) | Err(Refusal::Closed) => {}
                 Err(Refusal::Full) => {
                     shared.rouse(&mut inner);
-                    waiter.heard = Some(shared.room.told());
+                    waiter.heard = Some(inner.told_room);
                     kept.push(waiter);
                 }
             }
             drop(inner);
-            self.judge_send(pushed.map(drop), message.len());
+            self.judge_send(pushed, message.len());
         }
         self.waiters = kept;
         self.count_waiting(&mut shared.inner.lock());
@@ -319,7 +293,7 @@ impl Senders {
         let shared = Arc::clone(&self.shared);
         let mut inner = shared.inner.lock();
         let has_ended = inner.end().is_some();
-        let heard = Some(shared.progress.told());
+        let heard = Some(inner.told_progress);
         self.doubtful.resize(self.net.borrow().fates.len(), false);
         let (mut kept, mut told) = (Vec::new(), Vec::new());
         for mut call in std::mem::take(&mut self.calls) {

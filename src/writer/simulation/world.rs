@@ -3,19 +3,17 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
-use super::super::attention::{Attention, Wake};
 use super::super::counters::Counters;
 use super::super::flush::Level;
 use super::super::outbox::Delivery;
-use super::super::queue::Queue;
+use super::super::queue::{Queue, Unused};
 use super::super::shared::{Inner, Shared};
-use super::super::signal::Signal;
 use super::super::state::State;
-use super::super::worker::{Options, Outage, Turn, Worker};
+use super::super::worker::{Options, Outage, Worker};
 use super::history::{Act, Setting};
 use super::net::{BatchEnd, Cause, Net, SimulatedKernel, is_used};
 use super::senders::Senders;
@@ -36,10 +34,6 @@ pub(super) struct World {
     senders: Rc<RefCell<Senders>>,
     worker: Worker<SimulatedKernel>,
     has_exited: bool,
-    /// The thread rests, and a sender may write.
-    is_lent: bool,
-    /// One has.
-    is_helped: bool,
     /// Why connections were lost, as the writer told its observer.
     causes: Arc<Mutex<Vec<Cause>>>,
     /// Receipts that the writer did not believe.
@@ -53,7 +47,6 @@ impl World {
         let net = Rc::new(RefCell::new(Net::new(setting)));
         let counters = Arc::new(Counters::new(setting.delivery));
         let queue = Queue::new(setting.limits, setting.delivery, Arc::clone(&counters));
-        let returned = queue.returns.receiver();
         let shared = Arc::new(Shared {
             address: Address::new("/simulated").unwrap(),
             max_message_len: usize::MAX,
@@ -63,11 +56,9 @@ impl World {
             counters,
             buffers: Pool::new(2, 4096),
             scope: Scope::new(),
-            process: std::process::id(),
-            progress: Signal::new(),
-            room: Signal::new(),
+            progress: Condvar::new(),
+            room: Condvar::new(),
             waker: Waker::new().unwrap(),
-            returned,
         });
         let (shortest, longest) = setting.backoff;
         let backoff = Backoff::new(
@@ -97,10 +88,9 @@ impl World {
                 write_timeout: setting.timing.write_timeout,
             },
             stream: None,
-            reader: None,
             was_reset: false,
+            unused: Unused::default(),
             refused: None,
-            bad_receipt: None,
             outage: Outage::Untold,
         };
         let senders = Senders::new(setting, Rc::clone(&net), Arc::clone(&shared));
@@ -111,8 +101,6 @@ impl World {
             senders: Rc::new(RefCell::new(senders)),
             worker,
             has_exited: false,
-            is_lent: false,
-            is_helped: false,
             causes,
             unbelieved: 0,
             checked_to: 0,
@@ -136,7 +124,6 @@ impl World {
             Act::Commit => senders.commit(),
             Act::DropSlot => senders.drop_slot(),
             Act::Flush(level) => senders.flush(level),
-            Act::WaitToHelp(is_waiting) => senders.wait_to_help(is_waiting),
             Act::WaitToSend(len) => senders.wait_to_send(len),
             Act::GiveUpWaiting => senders.give_up_waiting(),
             Act::Shutdown(millis) => senders.shut_down(millis),
@@ -158,7 +145,6 @@ impl World {
                 self.thread(most, false);
             }
             Act::NoMemory => self.thread(usize::MAX, true),
-            Act::Help(most) => self.help(most),
             outside => Self::act_outside(&mut self.net.borrow_mut(), outside),
         }
     }
@@ -222,23 +208,8 @@ impl World {
             return;
         };
         let woken = is_used(&self.shared.waker);
-        if !std::mem::take(&mut self.is_lent) {
-            self.worker.on_ready(Readiness { woken, ..ready });
-            return self.note_losses();
-        }
-        // As it goes on in [`lend`](super::super::thread::lend).
-        self.shared
-            .inner
-            .lock()
-            .queue
-            .set_attention(Attention::Awake);
-        if woken {
-            self.shared.waker.reset();
-        }
-        // Whoever has written since then might be at it again.
-        if woken || !self.is_helped {
-            self.worker.state.end_lending();
-        }
+        self.worker.on_ready(Readiness { woken, ..ready });
+        self.note_losses();
     }
 
     fn note_losses(&mut self) {
@@ -250,85 +221,23 @@ impl World {
 
     fn take_step(&mut self) {
         let (now, deadline) = self.net.borrow_mut().begin_step();
-        let must_end =
-            deadline.is_some_and(|deadline| now >= deadline) && self.worker.bad_receipt.is_none();
+        let must_end = deadline.is_some_and(|deadline| now >= deadline);
         let turn = self.worker.take_step();
         assert!(
-            !must_end || turn == Turn::End,
+            !must_end || turn.is_break(),
             "the deadline has come, and the thread does not end"
         );
-        match turn {
-            Turn::Next => {}
-            Turn::Lend(until) => self.lend(until),
-            Turn::End => {
-                assert!(deadline.is_some(), "nobody has asked the thread to end");
-                let held = self.net.borrow().held();
-                assert!(
-                    must_end || held == Tally::default(),
-                    "ends too early, with {held:?}"
-                );
-                self.worker.finish();
-                self.has_exited = true;
-            }
+        if turn.is_break() {
+            assert!(deadline.is_some(), "nobody has asked the thread to end");
+            let held = self.net.borrow().held();
+            assert!(
+                must_end || held == Tally::default(),
+                "ends too early, with {held:?}"
+            );
+            self.worker.finish();
+            self.has_exited = true;
         }
         self.note_losses();
-    }
-
-    /// What [`lend`](super::super::thread::lend) does.
-    fn lend(&mut self, until: Instant) {
-        let mut inner = self.shared.inner.lock();
-        if !inner.may_lend() {
-            self.worker.state.end_lending();
-            return;
-        }
-        self.check_lending();
-        inner
-            .queue
-            .set_attention(Attention::Lent { has_refused: false });
-        (self.is_lent, self.is_helped) = (true, false);
-        self.shared.tell(&mut inner);
-        let mut net = self.net.borrow_mut();
-        let rest = until.saturating_duration_since(net.now);
-        net.sleep(Some(rest), None);
-    }
-
-    /// Who waits for a flush or for the end may count on a thread that was awake.
-    fn check_lending(&self) {
-        assert!(
-            !self.senders.borrow().is_flushing(),
-            "a call of flush waits, and the thread rests"
-        );
-        assert_eq!(
-            self.net.borrow().deadline,
-            None,
-            "the thread is to end, and rests"
-        );
-    }
-
-    /// What [`help`](super::super::helping) does: a sender who waits for room writes, if the thread
-    /// lets it.
-    fn help(&mut self, most: usize) {
-        if !self.is_lent {
-            return self.senders.borrow_mut().wait_to_help(true);
-        }
-        {
-            let mut net = self.net.borrow_mut();
-            (net.most, net.is_helped) = (most, true);
-        }
-        self.senders.borrow().pause_waiting();
-        let written_at = self.worker.help(None);
-        self.net.borrow_mut().is_helped = false;
-        if written_at.is_some() {
-            self.check_lending();
-            self.is_helped = true;
-            self.shared.inner.lock().queue.on_helped();
-        }
-        self.shared.progress.notify_all();
-        let is_needed = written_at.is_none() && self.shared.inner.lock().queue.rouse() == Wake::Yes;
-        if is_needed {
-            self.shared.waker.wake();
-        }
-        self.senders.borrow().end_pause();
     }
 
     fn metrics(&self) -> WriterMetrics {
@@ -457,7 +366,7 @@ impl World {
         let accepted = metrics.accepted.messages;
         match self.setting.delivery {
             Delivery::AtMostOnce => {
-                assert_eq!(net.read + gone + net.lost, accepted, "nothing else is lost")
+                assert_eq!(net.read + gone + net.lost, accepted, "nothing else is lost");
             }
             // What was stored may be given up all the same, when the receipt did not come through.
             Delivery::AtLeastOnce => assert!(net.stored + gone >= accepted, "nothing is lost"),

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use uds_ipc::{Message, Reader as SocketReader, SendError, Writer};
 
 use super::answers::Answer;
-use super::cases::{Case, OWNED_SIZE};
+use super::cases::{Case, OWNED_SIZE, PATIENCE};
+use super::counter::{Counter, FILL};
 use super::failure::Failure;
-use super::processes::{PATIENCE, Present, Reader};
-use super::reading::{Counter, FILL};
+use super::processes::{Present, Reader};
 use super::sending::{Sender, share};
 
 /// How often a sender that finds no room looks whether there is still somebody to wait for.

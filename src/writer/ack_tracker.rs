@@ -2,16 +2,14 @@
 //! dealt with. Pure: bytes come in. No I/O, no threads, no clock. A peer that says what cannot be
 //! is found out here.
 
-use integer_encoding::VarInt;
-
 use super::outbox::Taken;
 use crate::event::BadReceipt;
-use crate::frame::MAX_PREFIX_LEN;
 use crate::num::to_u64;
+use crate::wire::receipt::ReceiptDecoder;
 
 /// The books of one connection after the other.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct AckTracker {
     /// The number of the connection; 0 before the first.
     connection: u64,
     written: Place,
@@ -27,8 +25,9 @@ pub(super) struct Ledger {
     is_owed: bool,
     /// The peer has closed its sending side: no receipt will come.
     is_deaf: bool,
-    /// The beginning of a receipt.
-    begun: Vec<u8>,
+    receipts: ReceiptDecoder,
+    /// The reader has said that it refuses the message behind those.
+    refuses_next: bool,
     before: Before,
     /// Connections that ended before the peer had read all that was written.
     lost_unread: u64,
@@ -76,7 +75,7 @@ pub(super) enum Reached {
     Never,
 }
 
-impl Ledger {
+impl AckTracker {
     pub(super) fn on_connected(&mut self) {
         let before = std::mem::take(self);
         *self = Self {
@@ -98,17 +97,6 @@ impl Ledger {
         self.written.bytes += to_u64(len);
     }
 
-    /// An empty frame was sent by itself.
-    pub(super) fn on_asked(&mut self) {
-        self.on_written(
-            1,
-            &Taken {
-                asked_after: Some(0),
-                ..Taken::default()
-            },
-        );
-    }
-
     /// The kernel holds at most that many bytes that the peer has not read. Says whether that is
     /// news.
     pub(super) fn on_unread(&mut self, len: u64) -> bool {
@@ -124,6 +112,11 @@ impl Ledger {
     /// Whether messages were written that no receipt covers.
     pub(super) fn has_unhandled(&self) -> bool {
         self.handled < self.written.messages
+    }
+
+    /// Whether the reader has said that it refuses the message behind those that it has dealt with.
+    pub(super) fn is_next_refused(&self) -> bool {
+        self.refuses_next
     }
 
     /// No receipt will come any more.
@@ -144,17 +137,13 @@ impl Ledger {
         (self.handled - before, believed)
     }
 
-    fn believe(&mut self, bytes: &[u8]) -> Result<(), BadReceipt> {
-        for byte in bytes {
-            self.begun.push(*byte);
-            let Some((count, _)) = u64::decode_var(&self.begun) else {
-                // Ten bytes, or a last one, that are no number: more would not make it one.
-                if *byte < 0x80 || self.begun.len() >= MAX_PREFIX_LEN {
-                    return Err(BadReceipt::Invalid);
-                }
-                continue;
+    fn believe(&mut self, mut bytes: &[u8]) -> Result<(), BadReceipt> {
+        loop {
+            let next = self.receipts.next(&mut bytes);
+            let Some(receipt) = next.map_err(|_| BadReceipt::Invalid)? else {
+                return Ok(());
             };
-            self.begun.clear();
+            let count = receipt.count;
             let (written, handled) = (self.written.messages, self.handled);
             if count > written {
                 return Err(BadReceipt::TooHigh { count, written });
@@ -166,9 +155,9 @@ impl Ledger {
                 });
             }
             self.handled = count;
+            self.refuses_next = receipt.refuses_next;
             self.is_owed &= count < self.asked_after;
         }
-        Ok(())
     }
 
     /// The connection is over. Whether the peer `has_read` everything that was written is known
@@ -192,7 +181,7 @@ impl Ledger {
     }
 
     /// The place behind all that was written so far. What a lost connection left open is told by
-    /// [`Ledger::lost`].
+    /// [`AckTracker::lost`].
     pub(super) fn mark(&self) -> Mark {
         let place = if self.is_over() {
             Place::default()
