@@ -79,10 +79,9 @@ impl Notifier {
     /// Reports the first of several failures in a row. Says whether there was room.
     fn report_change(&mut self, sent: io::Result<bool>) -> Result<bool, NotifyError> {
         match sent {
-            Ok(false) => Ok(false),
-            Ok(true) => {
-                self.has_failed = false;
-                Ok(true)
+            Ok(has_room) => {
+                self.has_failed &= !has_room;
+                Ok(has_room)
             }
             Err(source) if !mem::replace(&mut self.has_failed, true) => Err(NotifyError::Io {
                 address: self.name.clone(),
