@@ -163,15 +163,15 @@ impl<'a> Given<'a> {
             Some(rest) => (rest, true),
             None => (bytes, false),
         };
-        let path = OsStr::from_bytes(stripped);
+        let path = Path::new(OsStr::from_bytes(stripped));
         match stripped {
             [] => Err(AddressError::Empty),
-            [b'@', ..] if ABSTRACT_NAMES => Ok(Self::Name(path)),
+            [b'@', ..] if ABSTRACT_NAMES => Ok(Self::Name(path.as_os_str())),
             [b'~'] | [b'~', b'/', ..] => {
                 let instead = "the home directory in full, or ./~ for a file of that name".into();
                 Err(looks_like("a path that a shell completes", instead))
             }
-            _ if is_explicit => Ok(Self::Path(path)),
+            _ if is_explicit => Ok(Self::Path(path.as_os_str())),
             b"-" => {
                 let instead = format!("{A_PATH}, or ./- for a file of that name");
                 Err(looks_like("standard input or output", instead))
@@ -183,7 +183,7 @@ impl<'a> Given<'a> {
                 );
                 Err(looks_like("a host and a port", instead))
             }
-            _ => Ok(Self::Path(path)),
+            _ => Ok(Self::Path(path.as_os_str())),
         }
     }
 }
@@ -314,7 +314,7 @@ pub enum AddressError {
         /// The most there can be, in bytes: [`Address::MAX_LEN`].
         limit: usize,
     },
-    /// `@` alone, for which the kernel would make up a name that nobody knows.
+    /// `@` alone, for which the kernel would make up a name.
     #[error("the address \"@\" names no abstract socket: write a name after the @")]
     NoName,
     /// Something else than the address of a Unix socket, by its looks.

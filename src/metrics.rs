@@ -15,7 +15,8 @@ use crate::num::to_u64;
 /// writer.try_send("five!")?;
 /// let since = writer.metrics().accepted - before;
 /// assert_eq!(since.to_string(), "1 messages (5 bytes)");
-/// assert_eq!((before - writer.metrics().accepted).messages, 0, "a difference is never below zero");
+/// // Never below zero:
+/// assert_eq!((before - writer.metrics().accepted).messages, 0);
 /// # let _ = writer.shutdown(std::time::Duration::ZERO)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -98,10 +99,10 @@ impl fmt::Display for Tally {
 /// grow.
 ///
 /// At rest the books balance, in messages and in bytes:
-/// `accepted = sent + dropped.oldest + failed.given_up + failed.left + queued`, and with delivery
-/// at least once `confirmed` stands in the place of `sent`. Every attempt to send ends as accepted
-/// or as one of the refusals in [`Dropped`]. An empty message is accepted, sends nothing, and is in
-/// no figure.
+/// `accepted = sent + dropped.oldest + failed.given_up + failed.left + queued`, and with
+/// [`AtLeastOnce`](crate::Delivery::AtLeastOnce) `confirmed` stands in the place of `sent`. Every
+/// attempt to send ends as accepted or as one of the refusals in [`Dropped`]. An empty message is
+/// accepted, sends nothing, and is in no figure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -115,8 +116,8 @@ pub struct WriterMetrics {
     /// Messages of which the kernel took the last byte. Not: read, handled, kept. Each counts
     /// once.
     pub sent: Tally,
-    /// Messages that the reader's receipts cover: its handler has dealt with them. Counted with
-    /// delivery at least once; at most once it is 0.
+    /// Messages that the reader's receipts cover: its handler has dealt with them. With
+    /// [`AtMostOnce`](crate::Delivery::AtMostOnce) it is 0.
     pub confirmed: Tally,
     /// Messages that were sent again, as often as they were: the connection had ended before a
     /// receipt covered them.
@@ -195,7 +196,7 @@ impl Dropped {
     }
 }
 
-/// What a writer accepted and could not send (at least once: or see confirmed), by cause.
+/// What a writer accepted and could not send (with `AtLeastOnce`: or not see confirmed), by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -204,8 +205,8 @@ impl Dropped {
 )]
 #[non_exhaustive]
 pub struct Failed {
-    /// Given up, because three connections in a row ended in the middle of this message; at least
-    /// once, when the reader knew nothing but its length.
+    /// Given up, because three connections in a row ended in the middle of this message; with
+    /// `AtLeastOnce`, when the reader knew nothing but its length.
     pub given_up: Tally,
     /// Left in the queue when the time for the shutdown was over.
     pub left: Tally,
@@ -299,7 +300,7 @@ impl ProtocolErrors {
     }
 }
 
-/// A counter that anybody may read at any time.
+/// A counter that every thread may read at any time.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -317,7 +318,7 @@ impl Counter {
         self.0.fetch_sub(less, Ordering::Relaxed);
     }
 
-    /// Publishes a number that is kept under somebody's lock: a plain store, where `add` would be a
+    /// Publishes a number that is kept under a lock: a plain store, where `add` would be a
     /// locked instruction.
     #[inline]
     pub(crate) fn publish(&self, value: u64) {

@@ -17,7 +17,7 @@ pub(crate) struct OwnThread {
 }
 
 impl OwnThread {
-    /// Starts a thread. `run` must not panic: there is nobody to pass the panic on to.
+    /// Starts a thread. `run` must not panic: the panic would be lost.
     pub(crate) fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let handle = thread::Builder::new().name(name.to_owned()).spawn(run)?;
         Ok(Self {

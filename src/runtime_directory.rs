@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 /// that was given in full.
 ///
 /// ```
-/// let path = uds_ipc::systemd::runtime_path("telemetry.sock").unwrap_or_else(|| "/tmp/telemetry.sock".into());
+/// use uds_ipc::systemd::runtime_path;
+///
+/// let path = runtime_path("telemetry.sock").unwrap_or_else(|| "/tmp/telemetry.sock".into());
 /// assert!(path.ends_with("telemetry.sock"));
 /// ```
 #[must_use]

@@ -1,5 +1,5 @@
 //! Socket activation: the sockets that systemd opened and passed to this process.
-//! Whether a process is ready, and how it is, are `systemd`'s to tell.
+//! The notifications to systemd are in the module `systemd`.
 
 mod claim;
 mod error;

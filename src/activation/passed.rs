@@ -44,7 +44,7 @@ pub(crate) struct Passed {
 pub(crate) enum Descriptor {
     /// A Unix stream socket that listens.
     Listener(OwnedFd),
-    /// Something else; where it is a socket it can still be wanted by somebody.
+    /// Something else. A socket can still be taken by its name; a file cannot.
     Other(Option<OwnedFd>, DescriptorKind),
     Taken,
 }
@@ -181,7 +181,7 @@ mod tests {
             (&["la", "lb"], &[3, 4]),
             (&["da", "fb", "lc", "dd", "le"], &[5, 7]),
             (&["-a", "lb"], &[4]),
-            // Another reader has found its own: what is left is for somebody else.
+            // Another reader has found its own: what is left is not for a reader.
             (&["-a", "db"], &[]),
             (&["-a"], &[]),
         ] {

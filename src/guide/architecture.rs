@@ -31,9 +31,10 @@
 //! lib.rs                    the front page, and what users need first
 //! guide/                    pages
 //!     mod.rs architecture.rs delivery.rs sockets.rs speed.rs systemd.rs
-//! systemd/                  a service and its manager
+//! systemd/                  a service, and how it notifies systemd
 //!     mod.rs service.rs     what users hold
-//!     pulse.rs notify.rs    when to tell the manager (pure), and how
+//!     schedule.rs           when systemd is notified next (pure)
+//!     notify.rs             notifications, sent in order
 //! writer/
 //!     mod.rs builder.rs     what users hold
 //!     slot.rs               a message that is filled in place
@@ -69,21 +70,42 @@
 //!     state.rs              times of frames, accepting, and how many threads there are (pure)
 //!     decoder.rs            bytes to frames (pure)
 //!     receipts.rs           which receipt is due (pure)
-//! socket_file.rs            helpers for daemons
-//! sys/                      the system
-//!     mod.rs listener.rs file.rs passed.rs
-//!     socket.rs credentials.rs unread.rs
-//!     poller.rs wait.rs waker.rs notify.rs
-//!     environment.rs barrier.rs
+//! listen/                   a listening socket: when it is bound, what becomes of its file
+//!     mod.rs bind.rs
+//!     directory.rs          the directory: made, or refused where others may write
+//!     lock_file.rs          one starter at a time
+//!     stale.rs              the check for a stale socket
+//!     displaced.rs          whether the file is still at its path
+//!     listener.rs           accepting, and the end
+//! activation/               the sockets that systemd passed
+//!     mod.rs error.rs
+//!     variables.rs          LISTEN_FDS and its like, parsed
+//!     claim.rs              the descriptors, taken over once
+//!     passed.rs             which of them a reader gets
+//! sys/                      calls of the system, and no policy
+//!     mod.rs file.rs descriptor.rs environment.rs
+//!     socket.rs listening_socket.rs notify.rs
+//!     poller.rs interest.rs wait.rs
+//!     asymmetric_fence.rs
+//!     linux/                what differs between systems
+//!         mod.rs credentials.rs fence.rs file_watch.rs pinned.rs
+//!         poll.rs poller.rs process.rs unread.rs waker.rs
+//!     other/                the same for macOS and the BSDs
+//!         mod.rs credentials.rs fence.rs file_watch.rs pinned.rs
+//!         poll.rs poller.rs process.rs unread.rs waker.rs
 //! event/                    what happens later
 //!     mod.rs writer.rs reader.rs
 //! error.rs                  what a call meets
 //! metrics.rs                figures
 //! observer.rs reentry.rs    calls into users' code, and calls out of it
-//! activation.rs             sockets of systemd's
+//! runtime_directory.rs      the directory that systemd made
+//! descriptor_kind.rs        what a descriptor is that is no listening socket
 //! address.rs peer.rs        who is where
 //! message.rs frame.rs       what is sent, and how it looks on the wire
 //! backoff.rs pool.rs        waits between tries, and buffers for the next time
+//! clock.rs deadline.rs      the time now, and moments to end at
+//! own_thread.rs             a thread with its fork guard
+//! num.rs                    conversions of numbers
 //! ```
 //!
 //! # The writer

@@ -1,5 +1,5 @@
 //! Binding: directory checked, lock taken, stale socket removed, bound, owner and mode set, and
-//! only then listening. Nobody can connect before.
+//! only then listening. No peer can connect before.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
@@ -24,12 +24,12 @@ pub(crate) struct Options {
     pub(crate) recv_buffer_size: Option<usize>,
 }
 
-/// Binds and listens. Nobody can connect before the socket has its mode, owner and group.
+/// Binds and listens. No peer can connect before the socket has its mode, owner and group.
 pub(crate) fn bind(address: &Address, options: &Options) -> Result<Listener, BindError> {
     let socket = ListeningSocket::new(options.recv_buffer_size)
         .map_err(|source| BindError::io("make a socket for", Path::new(address), source))?;
     // So that the file is never open wider than asked. Where that is not possible (FreeBSD before
-    // 14.3) nobody can connect before `listen` all the same.
+    // 14.3) no peer can connect before `listen` all the same.
     let _ = socket.set_mode(options.mode);
     match address.path() {
         Some(path) => bind_path(socket, address, path, options),
@@ -131,7 +131,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (path, other) = (
             directory.path().join("s"),
-            directory.path().join("of somebody else"),
+            directory.path().join("of another process"),
         );
         let address = Address::new(&path).unwrap();
         let _listener = UnixListener::bind(&path).unwrap();

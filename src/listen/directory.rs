@@ -23,7 +23,7 @@ use crate::error::BindError;
 /// ```
 ///
 /// # Errors
-/// When the address is none, a directory cannot be made, or another user could replace a socket in
+/// When it is no address, a directory cannot be made, or another user could replace a socket in
 /// it.
 pub fn create_socket_dir(socket: impl AsRef<OsStr>) -> Result<(), BindError> {
     let address = Address::new(socket)?;

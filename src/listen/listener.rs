@@ -15,33 +15,35 @@ use crate::sys::{self, FileWatch, ListeningSocket, Stream};
 #[derive(Debug)]
 pub(crate) enum Accepted {
     Stream(Stream),
-    /// Nobody waits.
-    Nobody,
-    /// This one is gone already, or was no good: the next may be.
+    /// No peer waits in the backlog.
+    Empty,
+    /// The peer has gone already: the next one may be accepted.
     Gone(io::Error),
     /// The system is short of something: descriptors or memory.
     Short(io::Error),
-    /// The listener has ended, and all who waited were accepted.
+    /// The listener has ended, and all peers that waited were accepted.
     Ended,
 }
 
-/// How far the end of a listener had come.
+/// How far the end of a listener had come when an accept was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
+    /// It has not begun.
     Far,
+    /// The socket may be shut down already.
     Near,
-    /// Nobody came after a look that followed.
+    /// The socket was shut down before: no peer comes any more.
     Here,
 }
 
 /// What it means that an accept failed.
 fn sort(error: io::Error, end: End) -> Accepted {
     match error.raw_os_error() {
-        // After `end` nobody can come any more, and Linux says EINVAL then. Before, somebody else
-        // who has the socket has shut it down.
+        // After `end` no peer can come any more, and Linux says EINVAL then. Before, another
+        // process that has the socket has shut it down.
         Some(libc::EINVAL) if end != End::Far => Accepted::Ended,
         Some(libc::EAGAIN) if end == End::Here => Accepted::Ended,
-        Some(libc::EAGAIN) => Accepted::Nobody,
+        Some(libc::EAGAIN) => Accepted::Empty,
         Some(libc::ECONNABORTED | libc::EPROTO | libc::EPERM) => Accepted::Gone(error),
         // EMFILE, ENFILE, ENOBUFS, ENOMEM; and whatever else there may be is worth another try too.
         _ => Accepted::Short(error),
@@ -85,14 +87,15 @@ impl Listener {
         self.socket.address()
     }
 
-    /// Whether others than the owner of its file can connect.
+    /// Whether users other than the owner of its file can connect.
     pub(crate) fn is_open_to_others(&self) -> bool {
         self.file.as_ref().is_none_or(SocketFile::is_open_to_others)
     }
 
     /// Takes the connection that has waited longest.
     pub(crate) fn accept(&self) -> Accepted {
-        // Before the look: who came between a look that found nobody and the end is still there.
+        // Read before the accept: a peer that came between an accept that found none and the end
+        // still waits.
         let had_ended = self.has_ended.load(Ordering::Acquire);
         if had_ended && self.owner == Owner::Other {
             return Accepted::Ended;
@@ -106,20 +109,20 @@ impl Listener {
             End::Far
         };
         let accepted = accepted.map_or_else(|error| sort(error, end), Accepted::Stream);
-        // In this order: our own end is said to be near before the socket is shut down.
-        let is_deaf = matches!(accepted, Accepted::Nobody)
+        // In this order: `is_ending` is set before this listener shuts the socket down.
+        let is_deaf = matches!(accepted, Accepted::Empty)
             && self.socket.is_shut()
             && !self.is_ending.load(Ordering::Acquire);
         if is_deaf {
-            // Nobody can come, and the socket is ready all the same: it would be looked at again
-            // and again.
+            // No peer can come, and the socket is ready all the same: it would be accepted from
+            // again and again.
             return Accepted::Short(io::Error::from_raw_os_error(libc::ESHUTDOWN));
         }
         accepted
     }
 
-    /// Turns newcomers away, where that can be told apart from those who wait already: they can
-    /// still be accepted.
+    /// Turns new peers away, where the system can do that and keep those that wait: they can still
+    /// be accepted.
     pub(crate) fn end(&self) {
         self.is_ending.store(true, Ordering::Release);
         if self.owner == Owner::Other {
@@ -131,7 +134,7 @@ impl Listener {
         } else {
             self.remove_file();
         }
-        // Only now: an accept that finds nobody after this found nobody for good.
+        // Only now: after this an accept that finds no peer is the last one.
         self.has_ended.store(true, Ordering::Release);
     }
 
@@ -184,10 +187,10 @@ mod tests {
                 "{short:?}"
             );
         }
-        assert!(matches!(sorted(libc::EAGAIN), Accepted::Nobody));
+        assert!(matches!(sorted(libc::EAGAIN), Accepted::Empty));
         assert!(
             matches!(sorted(libc::EINVAL), Accepted::Short(_)),
-            "somebody else shut it down"
+            "another process shut it down"
         );
         assert!(matches!(
             sort(io::Error::from_raw_os_error(libc::EINVAL), End::Near),
@@ -195,7 +198,7 @@ mod tests {
         ));
         assert!(matches!(
             sort(io::Error::from_raw_os_error(libc::EAGAIN), End::Near),
-            Accepted::Nobody
+            Accepted::Empty
         ));
         assert!(matches!(
             sort(io::Error::from_raw_os_error(libc::EAGAIN), End::Here),

@@ -62,7 +62,7 @@ impl LockFile {
                 Err((_, nix::Error::EWOULDBLOCK | nix::Error::EINTR)) => {
                     #[expect(
                         clippy::disallowed_methods,
-                        reason = "a lock of another process tells nobody when it is free"
+                        reason = "nothing tells when a lock of another process is free"
                     )]
                     thread::sleep(PACE);
                 }

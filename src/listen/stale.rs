@@ -15,7 +15,7 @@ use crate::address::Address;
 use crate::error::BindError;
 use crate::sys::{self, Stream};
 
-/// Removes the file of `socket` if nobody accepts on it. Says whether there was one.
+/// Removes the file of `socket` if no process accepts on it. Says whether there was one.
 ///
 /// A reader does this by itself when it binds. Unlike the Go library's `CleanupSocket` this neither
 /// removes what is no socket nor takes a live one away.
@@ -33,7 +33,7 @@ use crate::sys::{self, Stream};
 /// ```
 ///
 /// # Errors
-/// When the address is none, a process accepts there, it is no stream socket, or it cannot be
+/// When it is no address, a process accepts there, it is no stream socket, or it cannot be
 /// removed.
 pub fn remove_stale_socket(socket: impl AsRef<OsStr>) -> Result<bool, BindError> {
     let address = Address::new(socket)?;
@@ -47,7 +47,7 @@ pub fn remove_stale_socket(socket: impl AsRef<OsStr>) -> Result<bool, BindError>
     clear(path, &address)
 }
 
-/// Makes sure that nothing is at `path`: removes a socket on which nobody accepts, refuses all
+/// Makes sure that nothing is at `path`: removes a socket on which no process accepts, refuses all
 /// else. Says whether there was one. The caller holds the lock.
 pub(super) fn clear(path: &Path, address: &Address) -> Result<bool, BindError> {
     let metadata = match fs::symlink_metadata(path) {

@@ -309,7 +309,7 @@ impl<H: Handler> Dispatcher<H> {
             match listener.accept() {
                 Accepted::Stream(_) => (waiting, gone) = (waiting + 1, 0),
                 Accepted::Gone(_) => gone += 1,
-                Accepted::Nobody | Accepted::Ended | Accepted::Short(_) => break,
+                Accepted::Empty | Accepted::Ended | Accepted::Short(_) => break,
             }
         }
         waiting

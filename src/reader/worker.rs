@@ -135,7 +135,7 @@ impl<H: Handler> Worker<H> {
                         self.paused(error, &mut events);
                     }
                 }
-                Accepted::Nobody => {
+                Accepted::Empty => {
                     self.resumed(&mut events);
                     break;
                 }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
+use nix::libc;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::platform::{ABSTRACT_NAMES, SEND_FLAGS};
@@ -25,11 +26,18 @@ impl NotifySocket {
         Ok(Some(Self { socket, address }))
     }
 
-    /// Sends one datagram. The error is `WouldBlock` when the manager has too many to read already.
-    pub(crate) fn send(&self, text: &str) -> io::Result<()> {
-        self.socket
-            .send_to_with_flags(text.as_bytes(), &self.address, SEND_FLAGS)
-            .map(drop)
+    /// Sends one datagram. `false` when there is no room: the manager has too many to read already.
+    pub(crate) fn send(&self, text: &str) -> io::Result<bool> {
+        let sent = self
+            .socket
+            .send_to_with_flags(text.as_bytes(), &self.address, SEND_FLAGS);
+        match sent {
+            Ok(_) => Ok(true),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => Ok(false),
+                _ => Err(error),
+            },
+        }
     }
 }
 

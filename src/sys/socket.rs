@@ -25,7 +25,7 @@ pub(crate) enum Sent {
     Some(usize),
     /// It took none: there is no room.
     Blocked,
-    /// It took none: it is short of memory, and nothing tells when that is over.
+    /// It took none: it is short of memory, and gives no sign when that is over.
     NoMemory,
 }
 
@@ -99,12 +99,12 @@ impl Stream {
         let _ = self.0.shutdown(Shutdown::Both);
     }
 
-    /// After the connection was lost: whether the peer left bytes unread. Only Linux tells.
+    /// After the connection was lost: whether the peer left bytes unread. Only Linux knows.
     pub(crate) fn lost_unread(&self) -> bool {
         matches!(self.0.take_error(), Ok(Some(error)) if error.kind() == io::ErrorKind::ConnectionReset)
     }
 
-    /// Whether [`Stream::unread`] and [`Stream::lost_unread`] can tell.
+    /// Whether [`Stream::unread`] and [`Stream::lost_unread`] can be answered.
     pub(crate) const TELLS_UNREAD: bool = platform::TELLS_UNREAD;
 
     /// How many of the bytes that were sent the peer has not read: this many at most, and none when

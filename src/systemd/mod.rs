@@ -1,13 +1,13 @@
-//! For services of systemd: sockets that it passes, and what it is told.
+//! For services of systemd: the sockets that it passes, and how it is notified.
 //!
 //! A [`Reader`](crate::Reader) takes the socket that systemd passes to its process by itself, as
 //! its [`activation`](crate::ReaderBuilder::activation) says, and binds its path where there is
-//! none. A [`Service`] tells systemd when its readers are ready, how they are, and that they stop.
-//! [`guide::systemd`](crate::guide::systemd) shows units, and what to do when something does not
-//! work.
+//! none. A [`Service`] notifies systemd when its readers are ready, how they are, and that they
+//! stop. [`guide::systemd`](crate::guide::systemd) shows units, and what to do when something does
+//! not work.
 
 mod notify;
-mod pulse;
+mod schedule;
 mod service;
 
 pub use service::Service;

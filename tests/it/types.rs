@@ -13,12 +13,12 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     is_free::<uds_ipc::ConnectError>();
     is_free::<uds_ipc::Credentials>();
     is_free::<uds_ipc::Delivery>();
+    is_free::<uds_ipc::DescriptorKind>();
     is_free::<uds_ipc::Dropped>();
     is_free::<uds_ipc::Failed>();
     is_free::<uds_ipc::FlushError>();
     is_free::<uds_ipc::Level>();
     is_free::<uds_ipc::LostCause>();
-    is_free::<uds_ipc::NotifyError>();
     is_free::<uds_ipc::Overflow>();
     is_free::<uds_ipc::Peer>();
     is_free::<uds_ipc::ProtocolErrors>();
@@ -39,8 +39,11 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     is_free::<uds_ipc::WriterEvent>();
     is_free::<uds_ipc::WriterMetrics>();
     is_free::<uds_ipc::WriterReport>();
-    is_free::<uds_ipc::systemd::Activation>();
-    is_free::<uds_ipc::systemd::ActivationError>();
-    is_free::<uds_ipc::DescriptorKind>();
-    is_free::<uds_ipc::systemd::Service>();
+    #[cfg(feature = "systemd")]
+    {
+        is_free::<uds_ipc::NotifyError>();
+        is_free::<uds_ipc::systemd::Activation>();
+        is_free::<uds_ipc::systemd::ActivationError>();
+        is_free::<uds_ipc::systemd::Service>();
+    }
 }

@@ -1,4 +1,4 @@
-//! inotify: tells when something happens to a file.
+//! inotify: a descriptor that becomes readable when something happens to a file.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What tells this process from another that had the same process id before.
+//! pidfd: distinguishes this process from an earlier one with the same process id.
 
 use rustix::fs::{fstat, fstatfs};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};

@@ -1,4 +1,4 @@
-//! Nothing here tells when something happens to a file: kqueue would have to hold it open.
+//! No watch of a file: kqueue would have to hold the socket's file open, which cannot be opened.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;

@@ -25,14 +25,14 @@ pub(super) const SEND_FLAGS: i32 = 0;
 #[cfg(not(target_vendor = "apple"))]
 pub(super) const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
 
-/// Whether the kernel tells what a peer has not read.
+/// Whether the kernel says what a peer has not read.
 pub(super) const TELLS_UNREAD: bool = false;
 
 /// Whether `shutdown` of the receiving side keeps what has come, also the connections that wait in
 /// a backlog.
 pub(crate) const SHUTDOWN_KEEPS_WHAT_CAME: bool = false;
 
-/// Whether a full backlog is told apart from a socket on which nobody listens.
+/// Whether connecting to a full backlog differs from connecting where no process listens.
 pub(crate) const TELLS_FULL_BACKLOG: bool = false;
 
 /// Whether there are abstract names.

@@ -1,4 +1,4 @@
-//! Nothing here tells a process from another that had the same process id before.
+//! Nothing here distinguishes a process from an earlier one with the same process id.
 
 pub(crate) fn pidfd_id() -> Option<u64> {
     None

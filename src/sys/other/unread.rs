@@ -1,4 +1,4 @@
-//! No kernel here tells how much of what was sent the peer has not read.
+//! No kernel here says how much of what was sent the peer has not read.
 
 use std::os::fd::AsRawFd;
 

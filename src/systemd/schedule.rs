@@ -1,23 +1,23 @@
-//! When the manager is to hear of a service again.
+//! When systemd is notified next: of a sign of life, the figures, and more time to stop.
 //! Pure: `now` comes in.
 
 use std::time::{Duration, Instant};
 
 use crate::deadline::{Deadline, after, earlier, has_come};
 
-/// How often the figures are told, if they have changed.
+/// How often the figures are sent, if they have changed.
 const STATUS_PACE: Duration = Duration::from_secs(5);
 
 /// How often more time to stop is asked for, and for how long each time: two may be lost.
 const EXTEND_PACE: Duration = Duration::from_secs(2);
 pub(super) const EXTENSION: Duration = Duration::from_secs(6);
 
-/// How soon something that found no room is tried again.
+/// How soon a notification that found no room is tried again.
 const RETRY_PACE: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
-pub(super) struct Pulse {
-    /// How long the manager waits for a sign of life.
+pub(super) struct Schedule {
+    /// How long systemd waits for a sign of life, if it does.
     watchdog: Option<Duration>,
     next_watchdog: Deadline,
     next_status: Deadline,
@@ -26,7 +26,7 @@ pub(super) struct Pulse {
     is_stopping: bool,
 }
 
-/// What is due.
+/// Which notifications are due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) watchdog: bool,
@@ -34,10 +34,10 @@ pub(super) struct Due {
     pub(super) extension: bool,
 }
 
-impl Pulse {
-    /// `watchdog` is how long the manager waits for a sign of life, if it does.
+impl Schedule {
+    /// `watchdog` is how long systemd waits for a sign of life, if it does. A timeout of zero
+    /// disables it.
     pub(super) fn new(now: Instant, watchdog: Option<Duration>) -> Self {
-        // None at all is no time to keep.
         let watchdog = watchdog.filter(|timeout| !timeout.is_zero());
         Self {
             watchdog,
@@ -48,7 +48,7 @@ impl Pulse {
         }
     }
 
-    /// From now on more time is asked for.
+    /// The service stops: from now on more time is asked for.
     pub(super) fn stop(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.is_stopping, true) {
             self.next_extension = after(now, EXTEND_PACE);
@@ -74,14 +74,19 @@ impl Pulse {
         }
     }
 
-    /// There was no sign of life, or no room for it: time is left for another look, and for some.
+    /// There was no sign of life, or no room for it: looks again in an eighth of the timeout, which
+    /// leaves time for four looks.
     pub(super) fn look_again(&mut self, now: Instant) {
         self.next_watchdog = self.watchdog.and_then(|timeout| after(now, timeout / 8));
     }
 
-    /// When to look again. `owes` is whether something found no room.
-    pub(super) fn next(&self, now: Instant, owes: bool) -> Deadline {
-        let retry = if owes { after(now, RETRY_PACE) } else { None };
+    /// When something is due next. `has_unsent` is whether a notification found no room.
+    pub(super) fn next(&self, now: Instant, has_unsent: bool) -> Deadline {
+        let retry = if has_unsent {
+            after(now, RETRY_PACE)
+        } else {
+            None
+        };
         [self.next_watchdog, self.next_status, self.next_extension]
             .into_iter()
             .fold(retry, earlier)
@@ -99,40 +104,40 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_sign_of_life_is_due_at_half_of_what_the_manager_waits_for() {
+    fn a_sign_of_life_is_due_at_half_of_what_systemd_waits_for() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(start, Some(SECOND));
-        assert_eq!(pulse.next(start, false), Some(start + SECOND / 2));
-        assert_eq!(pulse.due(start), Due::default());
+        let mut schedule = Schedule::new(start, Some(SECOND));
+        assert_eq!(schedule.next(start, false), Some(start + SECOND / 2));
+        assert_eq!(schedule.due(start), Due::default());
         let half = start + SECOND / 2;
         assert_eq!(
-            pulse.due(half),
+            schedule.due(half),
             Due {
                 watchdog: true,
                 ..Due::default()
             }
         );
-        assert_eq!(pulse.due(half), Due::default());
-        assert_eq!(pulse.next(half, false), Some(start + SECOND));
+        assert_eq!(schedule.due(half), Due::default());
+        assert_eq!(schedule.next(half, false), Some(start + SECOND));
         // Where there was none, it can still come in time.
-        pulse.look_again(half);
-        assert_eq!(pulse.next(half, false), Some(half + SECOND / 8));
+        schedule.look_again(half);
+        assert_eq!(schedule.next(half, false), Some(half + SECOND / 8));
     }
 
     #[test]
-    fn without_a_watchdog_only_the_figures_are_told() {
+    fn without_a_watchdog_only_the_figures_are_sent() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(start, None);
-        assert_eq!(pulse.next(start, false), Some(start + STATUS_PACE));
+        let mut schedule = Schedule::new(start, None);
+        assert_eq!(schedule.next(start, false), Some(start + STATUS_PACE));
         assert_eq!(
-            pulse.due(start + STATUS_PACE),
+            schedule.due(start + STATUS_PACE),
             Due {
                 status: true,
                 ..Due::default()
             }
         );
         assert_eq!(
-            pulse.next(start + STATUS_PACE, true),
+            schedule.next(start + STATUS_PACE, true),
             Some(start + STATUS_PACE + RETRY_PACE)
         );
     }
@@ -145,30 +150,30 @@ mod tests {
             Duration::MAX,
             Duration::from_micros(u64::MAX),
         ] {
-            let mut pulse = Pulse::new(start, Some(timeout));
+            let mut schedule = Schedule::new(start, Some(timeout));
             assert_eq!(
-                pulse.next(start, false),
+                schedule.next(start, false),
                 Some(start + STATUS_PACE),
                 "{timeout:?}"
             );
-            assert!(!pulse.due(start + STATUS_PACE).watchdog, "{timeout:?}");
+            assert!(!schedule.due(start + STATUS_PACE).watchdog, "{timeout:?}");
         }
     }
 
     #[test]
     fn more_time_is_asked_for_again_and_again_before_the_last_is_over() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(start, None);
-        pulse.stop(start);
+        let mut schedule = Schedule::new(start, None);
+        schedule.stop(start);
         let (mut now, mut last) = (start, start);
         while now < start + 60 * SECOND {
-            now = pulse.next(now, false).unwrap();
-            if pulse.due(now).extension {
+            now = schedule.next(now, false).unwrap();
+            if schedule.due(now).extension {
                 assert!(now < last + EXTENSION / 2, "two may be lost");
                 last = now;
             }
             // Stopping twice changes nothing.
-            pulse.stop(now);
+            schedule.stop(now);
         }
         assert!(last > start + 57 * SECOND);
     }
