@@ -30,7 +30,7 @@
 //! ```text
 //! lib.rs                    the front page, and what users need first
 //! guide/                    pages
-//!     mod.rs architecture.rs delivery.rs sockets.rs speed.rs systemd.rs
+//!     mod.rs architecture.rs delivery.rs promises.rs sockets.rs speed.rs systemd.rs
 //! systemd/                  a service and its manager
 //!     mod.rs service.rs     what users hold
 //!     pulse.rs notify.rs    when to tell the manager (pure), and how
