@@ -2,6 +2,7 @@
 //! either delivery.
 
 use std::net::Shutdown;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -37,17 +38,24 @@ const BEYOND_WRITTEN: &[Level] = if TELLS_READ {
     &[Level::Handled]
 };
 
-fn writer_of(delivery: Delivery, place: &Place) -> (Writer, Notes<String>) {
-    set_writer_of(delivery, place, |builder| builder)
+fn writer_of(delivery: Delivery, path: &Path) -> (Writer, Notes<String>) {
+    set_writer_of(delivery, path, |builder| builder)
+}
+
+/// A reader that does what it is told to, and a writer to it.
+fn raw_and_writer(delivery: Delivery) -> (RawReader, Writer, Notes<String>) {
+    let raw = RawReader::new();
+    let (writer, events) = writer_of(delivery, raw.path());
+    (raw, writer, events)
 }
 
 fn set_writer_of(
     delivery: Delivery,
-    place: &Place,
+    path: &Path,
     set: impl FnOnce(WriterBuilder) -> WriterBuilder,
 ) -> (Writer, Notes<String>) {
     let waits = Duration::from_millis(1)..Duration::from_millis(10);
-    writer_with(&place.socket(), |builder| {
+    writer_with(path, |builder| {
         set(builder
             .delivery(delivery)
             .backoff_min(waits.start)
@@ -79,7 +87,7 @@ fn each_level_is_reached_with_a_reader() {
         for level in LEVELS {
             let place = Place::new();
             let collector = Collector::start(&place.socket());
-            let (writer, _) = writer_of(delivery, &place);
+            let (writer, _) = writer_of(delivery, &place.socket());
             for round in 1..=3 {
                 send_all(&writer, &numbered(1_000));
                 writer.flush(*level, PATIENCE).unwrap();
@@ -103,7 +111,7 @@ fn each_level_is_reached_with_a_reader() {
 fn handled_is_confirmed_where_receipts_are_kept() {
     let place = Place::new();
     let collector = Collector::start(&place.socket());
-    let (writer, _) = writer_of(Delivery::AtLeastOnce, &place);
+    let (writer, _) = writer_of(Delivery::AtLeastOnce, &place.socket());
     send_all(&writer, &numbered(1_000));
     writer.flush(Level::Handled, PATIENCE).unwrap();
     assert_eq!(
@@ -123,9 +131,7 @@ fn read_waits_until_the_peer_has_taken_the_last_byte() {
         return skip("only Linux tells what was read");
     }
     for delivery in DELIVERIES {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (raw, writer, _) = raw_and_writer(delivery);
         send_all(&writer, &numbered(3));
         writer.flush(Level::Written, PATIENCE).unwrap();
         let mut peer = raw.meet();
@@ -148,9 +154,7 @@ fn what_the_peer_has_read_is_not_left() {
         return skip("only Linux tells what was read");
     }
     for delivery in DELIVERIES {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (raw, writer, _) = raw_and_writer(delivery);
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
         peer.wait_for(3);
@@ -167,10 +171,9 @@ fn what_a_peer_throws_away_when_it_closes_was_not_read() {
     if !TELLS_READ {
         return skip("only Linux tells what was read");
     }
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
+    let raw = RawReader::new();
     let (silence, gate) = (Notes::new(), Gate::new());
-    let (writer, _) = set_writer_of(Delivery::AtLeastOnce, &place, |builder| {
+    let (writer, _) = set_writer_of(Delivery::AtLeastOnce, raw.path(), |builder| {
         let (silence, gate) = (silence.clone(), gate.clone());
         builder.write_timeout(SHORT).on_event(move |event| {
             if matches!(event, WriterEvent::NoReceipt { .. }) {
@@ -206,9 +209,7 @@ fn read_needs_no_receipt_and_asks_for_none() {
     if !TELLS_READ {
         return skip("only Linux tells what was read");
     }
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_of(Delivery::AtMostOnce, &place);
+    let (raw, writer, _) = raw_and_writer(Delivery::AtMostOnce);
     send_all(&writer, &numbered(3));
     let mut peer = raw.meet();
     peer.wait_for(3);
@@ -223,7 +224,7 @@ fn handled_waits_for_a_handler_that_blocks() {
     for delivery in DELIVERIES {
         let place = Place::new();
         let reader = Scripted::start(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (writer, _) = writer_of(delivery, &place.socket());
         writer.try_send("block").unwrap();
         writer.try_send("behind it").unwrap();
         reader.wait_for("block", 1);
@@ -243,7 +244,7 @@ fn each_level_is_reached_while_another_thread_goes_on_sending() {
     for delivery in DELIVERIES {
         let place = Place::new();
         let reader = Scripted::start(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (writer, _) = writer_of(delivery, &place.socket());
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -269,10 +270,9 @@ fn each_level_is_reached_while_another_thread_goes_on_sending() {
 #[test]
 fn a_peer_that_never_answers_is_waited_for_until_the_time_is_over() {
     for delivery in DELIVERIES {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
+        let raw = RawReader::new();
         let (writer, events) =
-            set_writer_of(delivery, &place, |builder| builder.write_timeout(SHORT));
+            set_writer_of(delivery, raw.path(), |builder| builder.write_timeout(SHORT));
         send_all(&writer, &numbered(5));
         let mut peer = raw.meet();
         peer.wait_for(5);
@@ -294,9 +294,7 @@ fn a_peer_that_never_answers_is_waited_for_until_the_time_is_over() {
 #[test]
 fn a_late_answer_is_for_the_next_flush() {
     for delivery in DELIVERIES {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (raw, writer, _) = raw_and_writer(delivery);
         send_all(&writer, &numbered(5));
         let mut peer = raw.meet();
         peer.wait_for(5);
@@ -315,9 +313,7 @@ fn a_late_answer_is_for_the_next_flush() {
 #[test]
 fn without_receipts_a_loss_is_told_to_one_flush() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, events) = writer_of(Delivery::AtMostOnce, &place);
+        let (raw, writer, events) = raw_and_writer(Delivery::AtMostOnce);
         for round in 1..=2 {
             send_all(&writer, &numbered(3));
             let peer = raw.meet();
@@ -351,9 +347,7 @@ fn without_receipts_a_loss_is_told_to_one_flush() {
 #[test]
 fn without_receipts_a_loss_during_the_flush_is_told() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(Delivery::AtMostOnce, &place);
+        let (raw, writer, _) = raw_and_writer(Delivery::AtMostOnce);
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
         writer.flush(Level::Written, PATIENCE).unwrap();
@@ -378,9 +372,7 @@ fn without_receipts_a_false_one_ends_the_connection_and_repeats_nothing() {
         (&[0], "BadReceipt(Fell { count: 0, before: 1 })"),
         (&[0x80; 10], "BadReceipt(Invalid)"),
     ] {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, events) = writer_of(Delivery::AtMostOnce, &place);
+        let (raw, writer, events) = raw_and_writer(Delivery::AtMostOnce);
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
         thread::scope(|scope| {
@@ -415,9 +407,8 @@ fn without_receipts_a_false_one_ends_the_connection_and_repeats_nothing() {
 #[test]
 fn a_loss_of_what_is_sent_again_whole_is_no_failure() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, events) = set_writer_of(Delivery::AtMostOnce, &place, |builder| {
+        let raw = RawReader::new();
+        let (writer, events) = set_writer_of(Delivery::AtMostOnce, raw.path(), |builder| {
             builder.send_buffer_size(4096)
         });
         let message = vec![7; 1_000_000];
@@ -446,9 +437,7 @@ fn a_loss_of_what_is_sent_again_whole_is_no_failure() {
 #[test]
 fn with_receipts_a_loss_is_made_good_on_the_next_connection() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(Delivery::AtLeastOnce, &place);
+        let (raw, writer, _) = raw_and_writer(Delivery::AtLeastOnce);
         send_all(&writer, &numbered(3));
         let peer = raw.meet();
         writer.flush(Level::Written, PATIENCE).unwrap();
@@ -473,8 +462,9 @@ fn a_reader_that_stops_as_planned_makes_no_flush_fail() {
     for delivery in DELIVERIES {
         let place = Place::new();
         let reader = Scripted::start(&place.socket());
-        let (writer, _) =
-            set_writer_of(delivery, &place, |builder| builder.write_timeout(PATIENCE));
+        let (writer, _) = set_writer_of(delivery, &place.socket(), |builder| {
+            builder.write_timeout(PATIENCE)
+        });
         send_all(&writer, &[b"block".to_vec(), b"behind it".to_vec()]);
         reader.wait_for("block", 1);
         writer.flush(Level::Written, PATIENCE).unwrap();
@@ -503,7 +493,7 @@ fn a_message_that_was_dropped_to_make_room_is_not_waited_for() {
     for delivery in DELIVERIES {
         for level in LEVELS {
             let place = Place::new();
-            let (writer, _) = set_writer_of(delivery, &place, |builder| {
+            let (writer, _) = set_writer_of(delivery, &place.socket(), |builder| {
                 builder.queue_capacity(2).overflow(Overflow::DropOldest)
             });
             send_all(&writer, &numbered(2));
@@ -528,7 +518,7 @@ fn a_message_that_was_given_up_is_not_waited_for() {
         let place = Place::new();
         let collector =
             Collector::start_with(&place.socket(), |builder| builder.max_message_len(1000));
-        let (writer, events) = writer_of(delivery, &place);
+        let (writer, events) = writer_of(delivery, &place.socket());
         writer.try_send(vec![1; 1_000_000]).unwrap();
         assert_eq!(writer.flush(Level::Handled, PATIENCE), Ok(()));
         events.wait_for("GivenUp");
@@ -542,7 +532,7 @@ fn before_any_connection_nothing_is_reached() {
     for delivery in DELIVERIES {
         for level in LEVELS {
             let place = Place::new();
-            let (writer, _) = writer_of(delivery, &place);
+            let (writer, _) = writer_of(delivery, &place.socket());
             send_all(&writer, &numbered(7));
             assert!(is_timeout(writer.flush(*level, SHORT), 7), "{level:?}");
             assert!(
@@ -561,7 +551,7 @@ fn before_any_connection_nothing_is_reached() {
 fn a_writer_with_nothing_to_send_is_flushed_at_once() {
     for delivery in DELIVERIES {
         let place = Place::new();
-        let (writer, events) = writer_of(delivery, &place);
+        let (writer, events) = writer_of(delivery, &place.socket());
         let flush_all = |when: &str| {
             for level in LEVELS {
                 assert_eq!(
@@ -599,7 +589,7 @@ fn a_shutdown_ends_a_flush_and_says_what_was_left() {
     for delivery in DELIVERIES {
         for level in LEVELS {
             let place = Place::new();
-            let (writer, _) = writer_of(delivery, &place);
+            let (writer, _) = writer_of(delivery, &place.socket());
             send_all(&writer, &numbered(3));
             thread::scope(|scope| {
                 let flushing = scope.spawn(|| writer.flush(*level, Duration::MAX));
@@ -622,7 +612,7 @@ fn a_shutdown_ends_a_flush_and_says_what_was_left() {
 fn a_shutdown_that_waits_for_the_receipts_lets_a_flush_reach_its_end() {
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
-    let (writer, _) = writer_of(Delivery::AtLeastOnce, &place);
+    let (writer, _) = writer_of(Delivery::AtLeastOnce, &place.socket());
     send_all(&writer, &[b"block".to_vec(), b"behind it".to_vec()]);
     reader.wait_for("block", 1);
     thread::scope(|scope| {
@@ -680,7 +670,7 @@ fn flushes_of_several_threads_at_several_levels_all_return() {
     for delivery in DELIVERIES {
         let place = Place::new();
         let collector = Collector::start(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (writer, _) = writer_of(delivery, &place.socket());
         thread::scope(|scope| {
             for level in LEVELS.iter().chain(LEVELS) {
                 let (writer, collector) = (&writer, &collector);
@@ -703,9 +693,7 @@ fn flushes_of_several_threads_at_several_levels_all_return() {
 #[test]
 fn flushes_of_several_threads_all_hear_of_a_loss_that_they_waited_through() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(Delivery::AtMostOnce, &place);
+        let (raw, writer, _) = raw_and_writer(Delivery::AtMostOnce);
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
         writer.flush(Level::Written, PATIENCE).unwrap();
@@ -729,8 +717,8 @@ fn flushes_of_several_threads_all_hear_of_a_loss_that_they_waited_through() {
 
 // The level of a shutdown.
 
-fn writer_that_ends_at(level: Level, place: &Place) -> (Writer, Notes<String>) {
-    set_writer_of(Delivery::AtMostOnce, place, |builder| {
+fn writer_that_ends_at(level: Level, path: &Path) -> (Writer, Notes<String>) {
+    set_writer_of(Delivery::AtMostOnce, path, |builder| {
         builder.shutdown_level(level)
     })
 }
@@ -740,7 +728,7 @@ fn a_shutdown_waits_for_the_level_that_the_writer_was_built_with() {
     for level in LEVELS {
         let place = Place::new();
         let collector = Collector::start(&place.socket());
-        let (writer, _) = writer_that_ends_at(*level, &place);
+        let (writer, _) = writer_that_ends_at(*level, &place.socket());
         send_all(&writer, &numbered(1_000));
         let report = writer.shutdown(PATIENCE).unwrap();
         assert_eq!(
@@ -768,9 +756,8 @@ fn a_shutdown_waits_for_the_level_that_the_writer_was_built_with() {
 #[test]
 fn a_shutdown_says_what_is_not_known_to_have_reached_its_level() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_that_ends_at(*level, &place);
+        let raw = RawReader::new();
+        let (writer, _) = writer_that_ends_at(*level, raw.path());
         send_all(&writer, &numbered(3));
         let peer = raw.accept();
         let report = writer.shutdown(SHORT).unwrap();
@@ -785,7 +772,7 @@ fn a_shutdown_says_what_is_not_known_to_have_reached_its_level() {
         );
         drop(peer);
 
-        let (writer, events) = writer_that_ends_at(*level, &place);
+        let (writer, events) = writer_that_ends_at(*level, raw.path());
         send_all(&writer, &numbered(3));
         writer.flush(Level::Written, PATIENCE).unwrap();
         drop(raw.accept());
@@ -809,7 +796,7 @@ fn a_shutdown_says_what_is_not_known_to_have_reached_its_level() {
 fn a_shutdown_that_has_messages_left_did_not_reach_its_level() {
     for level in LEVELS {
         let place = Place::new();
-        let (writer, _) = writer_that_ends_at(*level, &place);
+        let (writer, _) = writer_that_ends_at(*level, &place.socket());
         send_all(&writer, &numbered(3));
         let report = writer.shutdown(SHORT).unwrap();
         assert_eq!(report.left.messages, 3);
@@ -823,9 +810,8 @@ fn a_shutdown_that_has_messages_left_did_not_reach_its_level() {
 #[test]
 fn an_impatient_second_shutdown_ends_a_first_one_that_waits_for_its_level() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_that_ends_at(*level, &place);
+        let raw = RawReader::new();
+        let (writer, _) = writer_that_ends_at(*level, raw.path());
         send_all(&writer, &numbered(3));
         let _peer = raw.accept();
         writer.flush(Level::Written, PATIENCE).unwrap();
