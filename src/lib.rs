@@ -111,21 +111,35 @@
 //!
 //! * At most once, the default: nothing is delivered twice. With [`Delivery::AtLeastOnce`] a reader
 //!   may be killed at any moment and nothing is lost, and some messages may come twice. Half a
-//!   message never comes.
+//!   message never comes. <!-- shown by:
+//!   `a_reader_stopped_as_planned_thirty_times_loses_nothing_and_repeats_nothing`,
+//!   `a_reader_killed_thirty_times_loses_nothing_that_waits_for_receipts`,
+//!   `half_frame_is_never_delivered` -->
 //! * Messages of one thread arrive in order on one connection; those of different threads have no
 //!   order. A reader that takes nothing for the write timeout gets a new connection, which it may
 //!   handle beside the rest of the old one: a longer
-//!   [`write_timeout`](WriterBuilder::write_timeout) suits readers that pause.
+//!   [`write_timeout`](WriterBuilder::write_timeout) suits readers that pause. <!-- shown by:
+//!   `each_thread_keeps_its_order_among_eight`,
+//!   `a_handler_slower_than_the_write_timeout_gets_each_message_once` -->
 //! * Nothing is lost while the reader is away, stops as planned or closes an idle connection, up to
-//!   the bounds of the queue.
+//!   the bounds of the queue. <!-- shown by:
+//!   `without_a_reader_what_fits_is_kept_and_the_rest_is_refused`,
+//!   `fifty_planned_stops_under_load_lose_and_repeat_nothing`,
+//!   `connections_closed_for_silence_cost_nothing` -->
 //! * At most once, a reader that is killed loses what it had read and not handled, and what lay in
 //!   its socket's buffer: up to 462,848 bytes with the default settings; on Linux the writer
-//!   notices and counts it.
-//! * Memory is bounded at both ends, whatever the other does.
+//!   notices and counts it. <!-- shown by:
+//!   `a_reader_killed_ten_times_costs_what_was_on_its_way_without_receipts`,
+//!   `a_writer_whose_peer_died_with_bytes_unread_says_so` -->
+//! * Memory is bounded at both ends, whatever the other does. <!-- shown by:
+//!   `a_peer_that_never_reads_costs_bounded_memory_and_no_time`,
+//!   `half_messages_never_hold_much_more_than_they_may` -->
 //! * [`Writer::shutdown`] and [`Reader::shutdown`] end in time, whatever the other end or a handler
-//!   does.
+//!   does. <!-- shown by: `a_shutdown_keeps_its_timeout_whatever_the_reader_does`,
+//!   `a_handler_that_never_returns_is_left_behind_at_the_deadline` -->
 //!
-//! [`guide::delivery`] goes through every case, [`guide::sockets`] through who may connect.
+//! [`guide::delivery`] goes through every case, [`guide::sockets`] through who may connect, and
+//! [`guide::promises`] names the tests.
 //!
 //! # When things go wrong
 //!

@@ -132,7 +132,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("activation", &["mod", "claim", "passed variables", "error"]),
     (
         "guide",
-        &["mod", "architecture delivery sockets speed systemd"],
+        &[
+            "mod",
+            "architecture delivery promises sockets speed systemd",
+        ],
     ),
     (
         "bin/uds-ipc",
@@ -168,8 +171,8 @@ const BUILDERS: &[(&str, &str)] = &[
     ("reader/mod.rs", "reader/builder.rs"),
 ];
 
-/// The files that wait, read the clock, or do I/O. All others are pure, so that they can be
-/// simulated: they import none of these, and nothing of `IMPURE`.
+/// The files, and the folders (with a `/`), that wait, read the clock, or do I/O. All others are
+/// pure, so that they can be simulated: they import none of these, and nothing of `IMPURE`.
 const SHELLS: &[&str] = &[
     "activation/claim.rs",
     "activation/mod.rs",
@@ -190,32 +193,7 @@ const SHELLS: &[&str] = &[
     "reader/mod.rs",
     "reader/vitals.rs",
     "reader/worker.rs",
-    "sys/descriptor.rs",
-    "sys/environment.rs",
-    "sys/file.rs",
-    "sys/linux/credentials.rs",
-    "sys/linux/fence.rs",
-    "sys/linux/file_watch.rs",
-    "sys/linux/mod.rs",
-    "sys/linux/pinned.rs",
-    "sys/linux/poll.rs",
-    "sys/linux/poller.rs",
-    "sys/linux/process.rs",
-    "sys/linux/unread.rs",
-    "sys/linux/waker.rs",
-    "sys/listening_socket.rs",
-    "sys/notify.rs",
-    "sys/other/credentials.rs",
-    "sys/other/file_watch.rs",
-    "sys/other/mod.rs",
-    "sys/other/pinned.rs",
-    "sys/other/poll.rs",
-    "sys/other/poller.rs",
-    "sys/other/unread.rs",
-    "sys/other/waker.rs",
-    "sys/poller.rs",
-    "sys/socket.rs",
-    "sys/wait.rs",
+    "sys/",
     "systemd/mod.rs",
     "systemd/notify.rs",
     "systemd/service.rs",
@@ -516,22 +494,25 @@ fn files_are_pure_or_shells() {
         })
     };
     let is_harmless = |file: &str| HARMLESS.iter().any(|(harmless, _)| *harmless == file);
+    let is_of =
+        |file: &str, shell: &str| shell == file || shell.ends_with('/') && file.starts_with(shell);
+    let is_shell = |file: &str| !is_harmless(file) && SHELLS.iter().any(|shell| is_of(file, shell));
     let mut broken = Vec::new();
     for (file, source) in &all {
-        if SHELLS.contains(&file.as_str()) || is_harmless(file) {
+        if is_shell(file) || is_harmless(file) {
             continue;
         }
         for name in source.foreign.iter().filter(is_impure) {
             broken.push(format!("{file} is pure, and names {name}"));
         }
         for (from, name) in &source.imports {
-            if SHELLS.contains(&from.as_str()) {
+            if is_shell(from) {
                 broken.push(format!("{file} is pure, and imports {name} from {from}"));
             }
         }
     }
     for shell in SHELLS.iter().chain(HARMLESS.iter().map(|(file, _)| file)) {
-        if !all.contains_key(*shell) {
+        if !all.keys().any(|file| is_of(file, shell)) {
             broken.push(format!("there is no {shell}"));
         }
     }
@@ -698,30 +679,120 @@ fn the_picture_of_the_architecture_is_the_tree() {
     assert_none(&missing.chain(gone).collect::<Vec<_>>());
 }
 
-/// The page on delivery says of each row which tests show it: they must be there.
+/// The names of all tests.
+fn tests() -> BTreeSet<String> {
+    let mut tests = BTreeSet::new();
+    for file in files(&["tests", "src"]) {
+        tests.extend(tests_in(&text(&file)));
+    }
+    tests
+}
+
+fn tests_in(text: &str) -> Vec<String> {
+    let after_mark = text.split("#[test]\n").skip(1);
+    let name = |rest: &str| {
+        let function = rest
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("fn "));
+        let name = function.and_then(|function| function.split('(').next());
+        name.map(str::to_owned)
+    };
+    after_mark.filter_map(name).collect()
+}
+
+/// What of these names is no test.
+fn missing(names: &str, tests: &BTreeSet<String>) -> Vec<String> {
+    let names = names.split(',').map(|name| name.trim().trim_matches('`'));
+    let missing = names.filter(|name| !tests.contains(*name));
+    missing
+        .map(|name| format!("there is no test {name:?}"))
+        .collect()
+}
+
+/// The pages on delivery and on all promises say of each row which tests show it.
 #[test]
-fn every_row_of_the_delivery_table_names_its_tests() {
-    let page = text("src/guide/delivery.rs");
-    let tests: String = files(&["tests", "src"]).iter().map(text).collect();
-    let rows: Vec<_> = page
+fn every_row_of_a_table_of_promises_names_its_tests() {
+    let tests = tests();
+    let mut broken = Vec::new();
+    for (page, least) in [("delivery", 10), ("promises", 60)] {
+        let mut count = 0;
+        let mut is_table = false;
+        for line in text(format!("src/guide/{page}.rs")).lines() {
+            let Some(row) = line.strip_prefix("//! | ") else {
+                is_table = false;
+                continue;
+            };
+            let cells: Vec<_> = row.trim_end_matches(" |").split(" | ").collect();
+            let last = cells[cells.len() - 1];
+            if last == "shown by the tests" {
+                is_table = true;
+            } else if is_table && last != "---" {
+                count += 1;
+                broken.extend(missing(last, &tests));
+            }
+        }
+        assert!(count >= least, "{page} has {count} rows");
+    }
+    assert_none(&broken);
+}
+
+/// The items of a list below a heading, each in one line.
+fn items(text: &str, heading: &str) -> Vec<String> {
+    let mut items: Vec<String> = Vec::new();
+    let lines = text
         .lines()
-        .filter(|line| line.starts_with("//! | "))
-        .skip(2)
-        .collect();
-    assert!(rows.len() > 10, "the table is gone");
-    for row in rows {
-        let shown_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
-        let names: Vec<_> = shown_by
-            .split(", ")
-            .map(|name| name.trim_matches('`'))
-            .collect();
-        for name in names {
-            assert!(
-                tests.contains(&format!("fn {name}()")),
-                "there is no test {name}"
-            );
+        .map(|line| line.trim_start_matches("//!").trim());
+    for line in lines.skip_while(|line| *line != heading).skip(1) {
+        if line.starts_with('#') {
+            break;
+        }
+        if let Some(item) = line.strip_prefix("* ").or_else(|| line.strip_prefix("- ")) {
+            items.push(item.to_owned());
+        } else if line.is_empty() {
+            // What comes behind the list is none of its last item's.
+            if !items.is_empty() {
+                break;
+            }
+        } else if let Some(item) = items.last_mut() {
+            item.push(' ');
+            item.push_str(line);
         }
     }
+    items
+}
+
+/// The front page and the README name them in a comment, which does not disturb.
+#[test]
+fn every_promise_names_its_tests() {
+    let tests = tests();
+    let mut broken = Vec::new();
+    for (page, heading, least) in [
+        ("src/lib.rs", "# What is guaranteed", 6),
+        ("README.md", "## What is promised", 8),
+    ] {
+        let promises = items(&text(page), heading);
+        assert!(promises.len() >= least, "{page}: {promises:#?}");
+        for promise in promises {
+            let comment = promise.split("<!-- shown by:").nth(1);
+            match comment.and_then(|comment| comment.strip_suffix("-->")) {
+                Some(names) => broken.extend(missing(names, &tests)),
+                None => broken.push(format!("{page} names no test: {promise}")),
+            }
+        }
+    }
+    assert_none(&broken);
+}
+
+/// A script that leaves a test out must not go on doing so under a name that has changed.
+#[test]
+fn every_test_that_a_script_leaves_out_is_there() {
+    let tests = tests();
+    let script = text(".ci/sanitizers");
+    let skipped = script.split("--skip ").skip(1);
+    let names = skipped.filter_map(|rest| rest.split([' ', ')', '\n']).next());
+    let names: Vec<_> = names.filter_map(|name| name.rsplit("::").next()).collect();
+    assert!(names.len() > 5, "{names:?}");
+    assert_none(&missing(&names.join(","), &tests));
 }
 
 /// A crate of these files, of which the first is its root.
@@ -928,4 +999,21 @@ e.rs
     let drawn = drawn(picture);
     let drawn: Vec<_> = drawn.iter().map(String::as_str).collect();
     assert_eq!(drawn, ["a/b.rs", "a/c/d.rs", "a/mod.rs", "e.rs", "lib.rs"]);
+}
+
+#[test]
+fn tests_are_found_by_their_mark_whatever_stands_in_between() {
+    let code = "#[test]\nfn one() {}\nfn no_test() {}\n    #[test]\n    #[expect(dead_code)]\n    \
+                fn two(\n        a: u8,\n    ) {}\n";
+    assert_eq!(tests_in(code), ["one", "two"]);
+}
+
+#[test]
+fn a_list_is_read_item_by_item() {
+    let page = "# Before\n* no\n# List\n\n* one\n  goes on\n* two\n\nBehind it.\n# After\n* no";
+    assert_eq!(items(page, "# List"), ["one goes on", "two"]);
+    let page = page
+        .replace('\n', "\n//! ")
+        .replace("# Before", "//! # Before");
+    assert_eq!(items(&page, "# List"), ["one goes on", "two"]);
 }

@@ -6,6 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -32,8 +33,8 @@ fn keeping(builder: WriterBuilder) -> WriterBuilder {
         .backoff_max(waits.end)
 }
 
-fn keeping_writer(place: &Place) -> (Writer, Notes<String>) {
-    writer_with(&place.socket(), keeping)
+fn keeping_writer(path: &Path) -> (Writer, Notes<String>) {
+    writer_with(path, keeping)
 }
 
 fn confirmed(writer: &Writer) -> u64 {
@@ -74,9 +75,8 @@ fn finish_with_left(writer: &Writer, left: u64) {
 
 #[test]
 fn each_connection_opens_with_the_word_that_it_delivers_at_least_once() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = keeping_writer(&place);
+    let raw = RawReader::new();
+    let (writer, _) = keeping_writer(raw.path());
     writer.try_send("x").unwrap();
     for is_last in [false, true] {
         let mut stream = raw.accept();
@@ -109,7 +109,7 @@ fn a_connection_opens_so_also_when_a_keepalive_comes_before_its_first_message() 
 fn every_message_is_confirmed_in_the_end_and_none_is_sent_twice() {
     let place = Place::new();
     let collector = Collector::start(&place.socket());
-    let (writer, events) = keeping_writer(&place);
+    let (writer, events) = keeping_writer(&place.socket());
     send_all(&writer, &numbered(20_000));
     send_all(&writer, &of_many_lengths());
     finish_with_receipts(&writer);
@@ -128,9 +128,8 @@ fn every_message_is_confirmed_in_the_end_and_none_is_sent_twice() {
 
 #[test]
 fn a_receipt_counts_also_when_it_comes_in_pieces() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = keeping_writer(&place);
+    let raw = RawReader::new();
+    let (writer, events) = keeping_writer(raw.path());
     send_all(&writer, &numbered(300));
     let mut peer = raw.meet();
     peer.wait_for_question(300);
@@ -179,9 +178,8 @@ fn a_late_receipt_counts_and_makes_room() {
 fn exactly_what_no_receipt_covers_is_sent_again_in_order() {
     let messages = of_many_lengths();
     for covered in 0..messages.len() {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = keeping_writer(&place);
+        let raw = RawReader::new();
+        let (writer, _) = keeping_writer(raw.path());
         send_all(&writer, &messages);
         let mut peer = raw.meet();
         peer.wait_for_question(messages.len());
@@ -236,9 +234,8 @@ fn a_message_that_is_only_half_gone_is_sent_again_whole_behind_the_unconfirmed()
 
 #[test]
 fn a_loss_during_the_repeats_repeats_them_once_more_and_the_newer_ones_follow() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = keeping_writer(&place);
+    let raw = RawReader::new();
+    let (writer, _) = keeping_writer(raw.path());
     let messages = numbered(9);
     send_all(&writer, &messages[..6]);
     for round in 0..3 {
@@ -427,9 +424,8 @@ fn a_false_receipt_ends_the_connection_and_the_rest_is_sent_again() {
             "BadReceipt(Invalid)",
         ),
     ] {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, events) = keeping_writer(&place);
+        let raw = RawReader::new();
+        let (writer, events) = keeping_writer(raw.path());
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
         peer.wait_for_question(3);
@@ -556,7 +552,7 @@ fn a_question_that_a_stopping_peer_refuses_does_not_lose_its_last_receipts() {
 #[test]
 fn a_planned_stop_of_the_reader_repeats_nothing() {
     let place = Place::new();
-    let (writer, events) = keeping_writer(&place);
+    let (writer, events) = keeping_writer(&place.socket());
     let mut received = Vec::new();
     for round in 0..20 {
         let collector = Collector::start(&place.socket());
@@ -643,7 +639,7 @@ fn a_reader_that_is_killed_again_and_again_loses_nothing() {
     let place = Place::new();
     let log = place.socket().with_extension("log");
     let logged = || fs::read_to_string(&log).unwrap_or_default();
-    let (writer, _) = keeping_writer(&place);
+    let (writer, _) = keeping_writer(&place.socket());
     let over = AtomicBool::new(false);
     let total = thread::scope(|scope| {
         let sending = scope.spawn(|| {
@@ -764,7 +760,7 @@ fn a_question_that_was_not_read_is_no_message_unread() {
 /// Sends messages of which the reader will not have one, and says how often the others came.
 fn refuse_for_ever(len: usize, before: usize) {
     let place = Place::new();
-    let (writer, events) = keeping_writer(&place);
+    let (writer, events) = keeping_writer(&place.socket());
     let (good, bad) = (numbered(before + 5), vec![9; len]);
     send_all(&writer, &good[..before]);
     writer.try_send(bad).unwrap();
@@ -894,7 +890,7 @@ fn a_batch_comes_again_until_it_is_stored() {
         .unwrap()
         .start_handler(store)
         .unwrap();
-    let (writer, events) = keeping_writer(&place);
+    let (writer, events) = keeping_writer(&place.socket());
     send_all(&writer, &numbered(500));
     finish_with_receipts(&writer);
     let kept: BTreeSet<_> = kept.all().into_iter().collect();
@@ -912,7 +908,7 @@ fn a_batch_comes_again_until_it_is_stored() {
 fn an_error_or_a_panic_of_the_handler_repeats_nothing() {
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
-    let (writer, _) = keeping_writer(&place);
+    let (writer, _) = keeping_writer(&place.socket());
     for message in ["fail", "fine", "panic", "fine"].repeat(50) {
         writer.try_send(message).unwrap();
     }
@@ -1117,7 +1113,9 @@ fn an_idle_connection_is_kept_alive_in_either_delivery() {
 fn many_writers_and_threads_have_all_their_messages_confirmed() {
     let place = Place::new();
     let collector = Collector::start(&place.socket());
-    let writers: Vec<_> = (0..3).map(|_| Arc::new(keeping_writer(&place).0)).collect();
+    let writers: Vec<_> = (0..3)
+        .map(|_| Arc::new(keeping_writer(&place.socket()).0))
+        .collect();
     thread::scope(|scope| {
         for writer in &writers {
             for _ in 0..2 {

@@ -2,6 +2,7 @@
 //! either delivery.
 
 use std::net::Shutdown;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -37,17 +38,24 @@ const BEYOND_WRITTEN: &[Level] = if TELLS_READ {
     &[Level::Handled]
 };
 
-fn writer_of(delivery: Delivery, place: &Place) -> (Writer, Notes<String>) {
-    set_writer_of(delivery, place, |builder| builder)
+fn writer_of(delivery: Delivery, path: &Path) -> (Writer, Notes<String>) {
+    set_writer_of(delivery, path, |builder| builder)
+}
+
+/// A reader that does what it is told to, and a writer to it.
+fn raw_and_writer(delivery: Delivery) -> (RawReader, Writer, Notes<String>) {
+    let raw = RawReader::new();
+    let (writer, events) = writer_of(delivery, raw.path());
+    (raw, writer, events)
 }
 
 fn set_writer_of(
     delivery: Delivery,
-    place: &Place,
+    path: &Path,
     set: impl FnOnce(WriterBuilder) -> WriterBuilder,
 ) -> (Writer, Notes<String>) {
     let waits = Duration::from_millis(1)..Duration::from_millis(10);
-    writer_with(&place.socket(), |builder| {
+    writer_with(path, |builder| {
         set(builder
             .delivery(delivery)
             .backoff_min(waits.start)
@@ -89,7 +97,7 @@ fn each_level_is_reached_with_a_reader() {
         for level in LEVELS {
             let place = Place::new();
             let collector = Collector::start(&place.socket());
-            let (writer, _) = writer_of(delivery, &place);
+            let (writer, _) = writer_of(delivery, &place.socket());
             for round in 1..=3 {
                 send_all(&writer, &numbered(1_000));
                 writer.flush(*level, PATIENCE).unwrap();
@@ -113,7 +121,7 @@ fn each_level_is_reached_with_a_reader() {
 fn handled_is_confirmed_where_receipts_are_kept() {
     let place = Place::new();
     let collector = Collector::start(&place.socket());
-    let (writer, _) = writer_of(Delivery::AtLeastOnce, &place);
+    let (writer, _) = writer_of(Delivery::AtLeastOnce, &place.socket());
     send_all(&writer, &numbered(1_000));
     writer.flush(Level::Handled, PATIENCE).unwrap();
     assert_eq!(
@@ -133,9 +141,7 @@ fn read_waits_until_the_peer_has_taken_the_last_byte() {
         return skip("only Linux tells what was read");
     }
     for delivery in DELIVERIES {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (raw, writer, _) = raw_and_writer(delivery);
         send_all(&writer, &numbered(3));
         writer.flush(Level::Written, PATIENCE).unwrap();
         let mut peer = raw.meet();
@@ -158,9 +164,7 @@ fn what_the_peer_has_read_is_not_left() {
         return skip("only Linux tells what was read");
     }
     for delivery in DELIVERIES {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (raw, writer, _) = raw_and_writer(delivery);
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
         peer.wait_for(3);
@@ -177,10 +181,9 @@ fn what_a_peer_throws_away_when_it_closes_was_not_read() {
     if !TELLS_READ {
         return skip("only Linux tells what was read");
     }
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
+    let raw = RawReader::new();
     let (silence, gate) = (Notes::new(), Gate::new());
-    let (writer, _) = set_writer_of(Delivery::AtLeastOnce, &place, |builder| {
+    let (writer, _) = set_writer_of(Delivery::AtLeastOnce, raw.path(), |builder| {
         let (silence, gate) = (silence.clone(), gate.clone());
         builder.write_timeout(SHORT).on_event(move |event| {
             if matches!(event, WriterEvent::NoReceipt { .. }) {
@@ -216,9 +219,7 @@ fn read_needs_no_receipt_and_asks_for_none() {
     if !TELLS_READ {
         return skip("only Linux tells what was read");
     }
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_of(Delivery::AtMostOnce, &place);
+    let (raw, writer, _) = raw_and_writer(Delivery::AtMostOnce);
     send_all(&writer, &numbered(3));
     let mut peer = raw.meet();
     peer.wait_for(3);
@@ -233,7 +234,7 @@ fn handled_waits_for_a_handler_that_blocks() {
     for delivery in DELIVERIES {
         let place = Place::new();
         let reader = Scripted::start(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (writer, _) = writer_of(delivery, &place.socket());
         writer.try_send("block").unwrap();
         writer.try_send("behind it").unwrap();
         reader.wait_for("block", 1);
@@ -253,7 +254,7 @@ fn each_level_is_reached_while_another_thread_goes_on_sending() {
     for delivery in DELIVERIES {
         let place = Place::new();
         let reader = Scripted::start(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (writer, _) = writer_of(delivery, &place.socket());
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -279,10 +280,9 @@ fn each_level_is_reached_while_another_thread_goes_on_sending() {
 #[test]
 fn a_peer_that_never_answers_is_waited_for_until_the_time_is_over() {
     for delivery in DELIVERIES {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
+        let raw = RawReader::new();
         let (writer, events) =
-            set_writer_of(delivery, &place, |builder| builder.write_timeout(SHORT));
+            set_writer_of(delivery, raw.path(), |builder| builder.write_timeout(SHORT));
         send_all(&writer, &numbered(5));
         let mut peer = raw.meet();
         peer.wait_for(5);
@@ -304,9 +304,7 @@ fn a_peer_that_never_answers_is_waited_for_until_the_time_is_over() {
 #[test]
 fn a_late_answer_is_for_the_next_flush() {
     for delivery in DELIVERIES {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (raw, writer, _) = raw_and_writer(delivery);
         send_all(&writer, &numbered(5));
         let mut peer = raw.meet();
         peer.wait_for(5);
@@ -325,9 +323,7 @@ fn a_late_answer_is_for_the_next_flush() {
 #[test]
 fn without_receipts_each_flush_counts_the_losses_before_it() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, events) = writer_of(Delivery::AtMostOnce, &place);
+        let (raw, writer, events) = raw_and_writer(Delivery::AtMostOnce);
         for round in 1..=2 {
             send_all(&writer, &numbered(3));
             let peer = raw.meet();
@@ -362,9 +358,7 @@ fn without_receipts_each_flush_counts_the_losses_before_it() {
 #[test]
 fn without_receipts_a_loss_during_the_flush_is_told() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(Delivery::AtMostOnce, &place);
+        let (raw, writer, _) = raw_and_writer(Delivery::AtMostOnce);
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
         writer.flush(Level::Written, PATIENCE).unwrap();
@@ -393,9 +387,7 @@ fn without_receipts_a_false_one_ends_the_connection_and_repeats_nothing() {
         (&[0], "BadReceipt(Fell { count: 0, before: 1 })"),
         (&[0x80; 10], "BadReceipt(Invalid)"),
     ] {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, events) = writer_of(Delivery::AtMostOnce, &place);
+        let (raw, writer, events) = raw_and_writer(Delivery::AtMostOnce);
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
         thread::scope(|scope| {
@@ -430,9 +422,8 @@ fn without_receipts_a_false_one_ends_the_connection_and_repeats_nothing() {
 #[test]
 fn a_loss_of_what_is_sent_again_whole_is_no_failure() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, events) = set_writer_of(Delivery::AtMostOnce, &place, |builder| {
+        let raw = RawReader::new();
+        let (writer, events) = set_writer_of(Delivery::AtMostOnce, raw.path(), |builder| {
             builder.send_buffer_size(4096)
         });
         let message = vec![7; 1_000_000];
@@ -461,9 +452,7 @@ fn a_loss_of_what_is_sent_again_whole_is_no_failure() {
 #[test]
 fn with_receipts_a_loss_is_made_good_on_the_next_connection() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(Delivery::AtLeastOnce, &place);
+        let (raw, writer, _) = raw_and_writer(Delivery::AtLeastOnce);
         send_all(&writer, &numbered(3));
         let peer = raw.meet();
         writer.flush(Level::Written, PATIENCE).unwrap();
@@ -488,8 +477,9 @@ fn a_reader_that_stops_as_planned_makes_no_flush_fail() {
     for delivery in DELIVERIES {
         let place = Place::new();
         let reader = Scripted::start(&place.socket());
-        let (writer, _) =
-            set_writer_of(delivery, &place, |builder| builder.write_timeout(PATIENCE));
+        let (writer, _) = set_writer_of(delivery, &place.socket(), |builder| {
+            builder.write_timeout(PATIENCE)
+        });
         send_all(&writer, &[b"block".to_vec(), b"behind it".to_vec()]);
         reader.wait_for("block", 1);
         writer.flush(Level::Written, PATIENCE).unwrap();
@@ -518,7 +508,7 @@ fn a_message_that_was_dropped_to_make_room_is_not_waited_for() {
     for delivery in DELIVERIES {
         for level in LEVELS {
             let place = Place::new();
-            let (writer, _) = set_writer_of(delivery, &place, |builder| {
+            let (writer, _) = set_writer_of(delivery, &place.socket(), |builder| {
                 builder.queue_capacity(2).overflow(Overflow::DropOldest)
             });
             send_all(&writer, &numbered(2));
@@ -543,7 +533,7 @@ fn a_message_that_was_given_up_is_not_waited_for() {
         let place = Place::new();
         let collector =
             Collector::start_with(&place.socket(), |builder| builder.max_message_len(1000));
-        let (writer, events) = writer_of(delivery, &place);
+        let (writer, events) = writer_of(delivery, &place.socket());
         writer.try_send(vec![1; 1_000_000]).unwrap();
         assert_eq!(reached(writer.flush(Level::Handled, PATIENCE)), 0);
         events.wait_for("GivenUp");
@@ -557,7 +547,7 @@ fn before_any_connection_nothing_is_reached() {
     for delivery in DELIVERIES {
         for level in LEVELS {
             let place = Place::new();
-            let (writer, _) = writer_of(delivery, &place);
+            let (writer, _) = writer_of(delivery, &place.socket());
             send_all(&writer, &numbered(7));
             assert!(is_timeout(writer.flush(*level, SHORT), 7), "{level:?}");
             assert!(
@@ -576,7 +566,7 @@ fn before_any_connection_nothing_is_reached() {
 fn a_writer_with_nothing_to_send_is_flushed_at_once() {
     for delivery in DELIVERIES {
         let place = Place::new();
-        let (writer, events) = writer_of(delivery, &place);
+        let (writer, events) = writer_of(delivery, &place.socket());
         let flush_all = |when: &str| {
             for level in LEVELS {
                 let losses = reached(writer.flush(*level, Duration::ZERO));
@@ -611,7 +601,7 @@ fn a_shutdown_ends_a_flush_and_says_what_was_left() {
     for delivery in DELIVERIES {
         for level in LEVELS {
             let place = Place::new();
-            let (writer, _) = writer_of(delivery, &place);
+            let (writer, _) = writer_of(delivery, &place.socket());
             send_all(&writer, &numbered(3));
             thread::scope(|scope| {
                 let flushing = scope.spawn(|| writer.flush(*level, Duration::MAX));
@@ -634,7 +624,7 @@ fn a_shutdown_ends_a_flush_and_says_what_was_left() {
 fn a_shutdown_that_waits_for_the_receipts_lets_a_flush_reach_its_end() {
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
-    let (writer, _) = writer_of(Delivery::AtLeastOnce, &place);
+    let (writer, _) = writer_of(Delivery::AtLeastOnce, &place.socket());
     send_all(&writer, &[b"block".to_vec(), b"behind it".to_vec()]);
     reader.wait_for("block", 1);
     thread::scope(|scope| {
@@ -692,7 +682,7 @@ fn flushes_of_several_threads_at_several_levels_all_return() {
     for delivery in DELIVERIES {
         let place = Place::new();
         let collector = Collector::start(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (writer, _) = writer_of(delivery, &place.socket());
         thread::scope(|scope| {
             for level in LEVELS.iter().chain(LEVELS) {
                 let (writer, collector) = (&writer, &collector);
@@ -715,9 +705,7 @@ fn flushes_of_several_threads_at_several_levels_all_return() {
 #[test]
 fn flushes_of_several_threads_all_hear_of_a_loss_that_they_waited_through() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(Delivery::AtMostOnce, &place);
+        let (raw, writer, _) = raw_and_writer(Delivery::AtMostOnce);
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
         writer.flush(Level::Written, PATIENCE).unwrap();
@@ -743,8 +731,8 @@ fn flushes_of_several_threads_all_hear_of_a_loss_that_they_waited_through() {
 
 // The level of a shutdown.
 
-fn writer_that_ends_at(level: Level, place: &Place) -> (Writer, Notes<String>) {
-    set_writer_of(Delivery::AtMostOnce, place, |builder| {
+fn writer_that_ends_at(level: Level, path: &Path) -> (Writer, Notes<String>) {
+    set_writer_of(Delivery::AtMostOnce, path, |builder| {
         builder.shutdown_level(level)
     })
 }
@@ -754,7 +742,7 @@ fn a_shutdown_waits_for_the_level_that_the_writer_was_built_with() {
     for level in LEVELS {
         let place = Place::new();
         let collector = Collector::start(&place.socket());
-        let (writer, _) = writer_that_ends_at(*level, &place);
+        let (writer, _) = writer_that_ends_at(*level, &place.socket());
         send_all(&writer, &numbered(1_000));
         let report = writer.shutdown(PATIENCE).unwrap();
         assert_eq!(
@@ -782,9 +770,8 @@ fn a_shutdown_waits_for_the_level_that_the_writer_was_built_with() {
 #[test]
 fn a_shutdown_says_what_is_not_known_to_have_reached_its_level() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_that_ends_at(*level, &place);
+        let raw = RawReader::new();
+        let (writer, _) = writer_that_ends_at(*level, raw.path());
         send_all(&writer, &numbered(3));
         let peer = raw.accept();
         let report = writer.shutdown(SHORT).unwrap();
@@ -799,7 +786,7 @@ fn a_shutdown_says_what_is_not_known_to_have_reached_its_level() {
         );
         drop(peer);
 
-        let (writer, events) = writer_that_ends_at(*level, &place);
+        let (writer, events) = writer_that_ends_at(*level, raw.path());
         send_all(&writer, &numbered(3));
         writer.flush(Level::Written, PATIENCE).unwrap();
         drop(raw.accept());
@@ -820,7 +807,7 @@ fn a_shutdown_says_what_is_not_known_to_have_reached_its_level() {
 fn a_shutdown_that_has_messages_left_did_not_reach_its_level() {
     for level in LEVELS {
         let place = Place::new();
-        let (writer, _) = writer_that_ends_at(*level, &place);
+        let (writer, _) = writer_that_ends_at(*level, &place.socket());
         send_all(&writer, &numbered(3));
         let report = writer.shutdown(SHORT).unwrap();
         assert_eq!(report.left.messages, 3);
@@ -834,9 +821,8 @@ fn a_shutdown_that_has_messages_left_did_not_reach_its_level() {
 #[test]
 fn an_impatient_second_shutdown_ends_a_first_one_that_waits_for_its_level() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_that_ends_at(*level, &place);
+        let raw = RawReader::new();
+        let (writer, _) = writer_that_ends_at(*level, raw.path());
         send_all(&writer, &numbered(3));
         let _peer = raw.accept();
         writer.flush(Level::Written, PATIENCE).unwrap();

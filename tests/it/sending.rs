@@ -10,7 +10,7 @@ use bytes::Bytes;
 use uds_ipc::{Delivery, Level, Overflow, SendError, Writer};
 
 use crate::support::{
-    Collector, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, frame, numbered,
+    Collector, Over, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, frame, numbered,
     read_messages, read_to_end, unframe, wait_until, writer, writer_with,
 };
 
@@ -602,4 +602,43 @@ fn a_flush_ends_when_what_it_waits_for_was_dropped_to_make_room() {
     });
     flushing.join().unwrap().unwrap();
     let _ = writer.shutdown(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn figures_are_read_while_threads_send() {
+    const PER_THREAD: u64 = 20_000;
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    let (writer, _) = writer(&place.socket());
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut before = writer.metrics();
+                while !over.load(Ordering::SeqCst) {
+                    let now = writer.metrics();
+                    for (before, now) in [(before.accepted, now.accepted), (before.sent, now.sent)]
+                    {
+                        assert!(before.messages <= now.messages && before.bytes <= now.bytes);
+                    }
+                    before = now;
+                }
+            });
+        }
+        let _over = Over(&over);
+        thread::scope(|senders| {
+            for _ in 0..3 {
+                senders.spawn(|| {
+                    for number in 0..PER_THREAD {
+                        writer
+                            .send_timeout(&number.to_be_bytes(), PATIENCE)
+                            .unwrap();
+                    }
+                });
+            }
+        });
+        finish(&writer);
+    });
+    assert_eq!(writer.metrics().sent.messages, 3 * PER_THREAD);
+    collector.stop();
 }
