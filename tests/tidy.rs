@@ -199,15 +199,15 @@ const SHELLS: &[&str] = &[
     "systemd/service.rs",
     "writer/builder.rs",
     "writer/helping.rs",
-    "writer/kernel.rs",
+    "writer/thread/kernel.rs",
     "writer/mod.rs",
-    "writer/receiving.rs",
-    "writer/shared.rs",
+    "writer/thread/acks.rs",
+    "writer/shared/mod.rs",
     "writer/signal.rs",
     "writer/slot.rs",
     "writer/thread.rs",
-    "writer/waiting.rs",
-    "writer/worker.rs",
+    "writer/shared/waiting.rs",
+    "writer/thread/worker.rs",
     "bin/uds-ipc/bench/answers.rs",
     "bin/uds-ipc/bench/clock.rs",
     "bin/uds-ipc/bench/counter.rs",
@@ -281,8 +281,8 @@ const IMPURE: &[&str] = &[
 const UNSAFE: &[&str] = &[
     "sys/linux/unread.rs",
     "sys/environment.rs",
-    "writer/lane.rs",
-    "writer/local.rs",
+    "writer/lane/mod.rs",
+    "writer/lane/local.rs",
 ];
 
 fn root() -> &'static Path {

@@ -6,13 +6,13 @@
 //! earlier connection can be compared. When a connection ends, whatever was written on it is past:
 //! the place of what is known moves behind it, and the loss is counted.
 
-use super::outbox::Taken;
 use crate::event::BadReceipt;
 use crate::num::to_u64;
 use crate::wire::receipt::ReceiptDecoder;
+use crate::writer::queue::outbox::Taken;
 
 #[derive(Debug, Default)]
-pub(super) struct AckTracker {
+pub(crate) struct AckTracker {
     written: Place,
     progress: Progress,
     /// How far it had come when the last connection was lost.
@@ -39,7 +39,7 @@ struct Connection {
 
 /// A place in what was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     messages: u64,
     bytes: u64,
 }
@@ -61,7 +61,7 @@ struct Losses {
 
 /// How far something that was written must have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AckLevel {
+pub(crate) enum AckLevel {
     Read,
     Acked,
 }
@@ -80,7 +80,7 @@ impl Progress {
 }
 
 impl AckTracker {
-    pub(super) fn on_connected(&mut self) {
+    pub(crate) fn on_connected(&mut self) {
         self.connection = Connection {
             start: self.written.messages,
             requested: self.written.messages,
@@ -89,7 +89,7 @@ impl AckTracker {
     }
 
     /// The kernel took `len` bytes.
-    pub(super) fn on_written(&mut self, len: usize, taken: &Taken) {
+    pub(crate) fn on_written(&mut self, len: usize, taken: &Taken) {
         if let Some(messages) = taken.asked_after {
             self.connection.requested = self.written.messages + messages;
             self.connection.is_owed = true;
@@ -100,7 +100,7 @@ impl AckTracker {
 
     /// The kernel holds at most that many bytes that the peer has not read. Says whether that is
     /// news.
-    pub(super) fn on_unread(&mut self, len: u64) -> bool {
+    pub(crate) fn on_unread(&mut self, len: u64) -> bool {
         let read = &mut self.progress.read;
         let bytes = self.written.bytes.saturating_sub(len);
         let is_more = bytes > read.bytes;
@@ -112,29 +112,29 @@ impl AckTracker {
     }
 
     /// Whether messages were written that no receipt covers.
-    pub(super) fn has_unacked(&self) -> bool {
+    pub(crate) fn has_unacked(&self) -> bool {
         self.progress.acked < self.written.messages
     }
 
     /// Whether the reader has said that it refuses the message behind those that it has
     /// acknowledged.
-    pub(super) fn is_next_refused(&self) -> bool {
+    pub(crate) fn is_next_refused(&self) -> bool {
         self.connection.refuses_next
     }
 
     /// No receipt will come any more.
-    pub(super) fn on_deaf(&mut self) {
+    pub(crate) fn on_deaf(&mut self) {
         self.connection.is_deaf = true;
     }
 
     /// Whether a receipt is to come.
-    pub(super) fn is_owed(&self) -> bool {
+    pub(crate) fn is_owed(&self) -> bool {
         self.connection.is_owed && !self.connection.is_deaf
     }
 
     /// The peer sent these bytes; says how many more messages they cover, up to the first that
     /// cannot be true.
-    pub(super) fn on_receipts(&mut self, bytes: &[u8]) -> (u64, Result<(), BadReceipt>) {
+    pub(crate) fn on_receipts(&mut self, bytes: &[u8]) -> (u64, Result<(), BadReceipt>) {
         let before = self.progress.acked;
         let believed = self.believe(bytes);
         (self.progress.acked - before, believed)
@@ -164,7 +164,7 @@ impl AckTracker {
 
     /// The connection is over. Whether the peer `has_read` everything that was written is known
     /// where it closed in order.
-    pub(super) fn on_lost(&mut self, has_read: bool) {
+    pub(crate) fn on_lost(&mut self, has_read: bool) {
         if has_read {
             self.on_unread(0);
         }
@@ -179,23 +179,23 @@ impl AckTracker {
     }
 
     /// The place behind all that was written so far.
-    pub(super) fn written(&self) -> Place {
+    pub(crate) fn written(&self) -> Place {
         self.written
     }
 
     /// Whether the last request stands behind `place`, so that its answer covers all before it.
-    pub(super) fn is_requested(&self, place: Place) -> bool {
+    pub(crate) fn is_requested(&self, place: Place) -> bool {
         self.connection.requested >= place.messages
     }
 
     /// How many messages before `place` may not have come to `level`. Those that went down with a
     /// connection are not waited for.
-    pub(super) fn left(&self, level: AckLevel, place: Place) -> u64 {
+    pub(crate) fn left(&self, level: AckLevel, place: Place) -> u64 {
         self.progress.left(level, place)
     }
 
     /// How many connections ended too early for `level`.
-    pub(super) fn losses(&self, level: AckLevel) -> u64 {
+    pub(crate) fn losses(&self, level: AckLevel) -> u64 {
         match level {
             AckLevel::Read => self.losses.read,
             AckLevel::Acked => self.losses.acked,
@@ -204,7 +204,7 @@ impl AckTracker {
 
     /// Whether messages before `place`, which were written when `losses` had been counted, may have
     /// gone down with a connection since then.
-    pub(super) fn may_have_lost(&self, level: AckLevel, place: Place, losses: u64) -> bool {
+    pub(crate) fn may_have_lost(&self, level: AckLevel, place: Place, losses: u64) -> bool {
         let more = self.losses(level) - losses;
         // Of the last loss is known what it left; of two at once it does not matter any more.
         more > 1 || more == 1 && self.before_loss.left(level, place) > 0

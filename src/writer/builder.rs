@@ -6,18 +6,6 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::Writer;
-use super::counters::Counters;
-use super::flush::Level;
-use super::kernel::System;
-use super::limits::{Limits, Overflow};
-use super::outbox::Delivery;
-use super::queue::{Queue, Unused};
-use super::shared::{Inner, Shared};
-use super::state::State;
-use super::thread::run;
-use super::timing::Timing;
-use super::worker::{Options, Outage, Worker};
 use crate::address::{Address, AddressError};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -29,6 +17,18 @@ use crate::own_thread::OwnThread;
 use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Stream, Waker};
+use crate::writer::Writer;
+use crate::writer::counters::Counters;
+use crate::writer::queue::outbox::Delivery;
+use crate::writer::queue::{Queue, Unused};
+use crate::writer::settings::{Limits, Overflow};
+use crate::writer::shared::flush::Level;
+use crate::writer::shared::{Inner, Shared};
+use crate::writer::state::State;
+use crate::writer::state::timing::Timing;
+use crate::writer::thread::kernel::System;
+use crate::writer::thread::run;
+use crate::writer::thread::worker::{Options, Outage, Worker};
 
 /// The settings of a [`Writer`], made by [`Writer::builder`].
 ///
@@ -70,7 +70,7 @@ pub struct WriterBuilder {
 }
 
 impl WriterBuilder {
-    pub(super) fn new(address: &OsStr) -> Self {
+    pub(crate) fn new(address: &OsStr) -> Self {
         Self {
             address: Address::new(address),
             queue_capacity: 10_000,
@@ -238,7 +238,7 @@ impl WriterBuilder {
     }
 
     /// All but the thread.
-    pub(super) fn build(self) -> Result<Worker<System>, StartError> {
+    pub(crate) fn build(self) -> Result<Worker<System>, StartError> {
         let Limited {
             limits,
             max_message_len,

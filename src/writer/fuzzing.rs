@@ -1,8 +1,8 @@
 //! What a fuzzer needs of the writer's machines.
 
-use super::ack_tracker::AckTracker;
-use super::outbox::Taken;
 use crate::metrics::Tally;
+use crate::writer::ack_tracker::AckTracker;
+use crate::writer::queue::outbox::Taken;
 
 /// Takes the receipts of a peer that was sent `written` messages. Returns how many they cover, or
 /// `None` when they cannot be true.

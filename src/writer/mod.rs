@@ -2,31 +2,20 @@
 //! Thin: what sends is the queue, what decides is the state, what waits is the worker.
 
 mod ack_tracker;
-mod block;
 mod builder;
 mod counters;
-mod flush;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod kernel;
 mod lane;
-mod limits;
-mod link;
-mod local;
-mod outbox;
 mod queue;
-mod receiving;
+mod settings;
 mod shared;
 #[cfg(test)]
 mod simulation;
 mod slot;
 mod state;
-mod step;
 mod thread;
-mod timing;
-mod waiting;
 mod wake;
-mod worker;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -36,9 +25,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use builder::WriterBuilder;
-pub use flush::{Flushed, Level};
-pub use limits::Overflow;
-pub use outbox::Delivery;
+pub use queue::outbox::Delivery;
+pub use settings::Overflow;
+pub use shared::flush::{Flushed, Level};
 pub use slot::WriteSlot;
 
 use crate::address::Address;
@@ -46,7 +35,7 @@ use crate::error::{FlushError, SendError, ShutdownError, StartError};
 use crate::message::Message;
 use crate::metrics::{Tally, WriterMetrics};
 use crate::own_thread::OwnThread;
-use block::{MOST_COPIED, OWN_BLOCK_SIZE};
+use queue::block::{MOST_COPIED, OWN_BLOCK_SIZE};
 use shared::{Patience, Shared, deadline};
 
 /// How long a writer that is dropped without a shutdown still drains.

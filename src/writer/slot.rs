@@ -4,11 +4,11 @@ use std::fmt;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 
-use super::block::OWN_BLOCK_SIZE;
-use super::shared::{Patience, Shared};
 use crate::error::SendError;
 use crate::message::without_slack;
 use crate::metrics::Tally;
+use crate::writer::queue::block::OWN_BLOCK_SIZE;
+use crate::writer::shared::{Patience, Shared};
 
 /// Room for one message in a writer's queue, made by [`Writer::reserve`](crate::Writer::reserve).
 ///
@@ -39,7 +39,7 @@ pub struct WriteSlot<'a> {
 
 impl<'a> WriteSlot<'a> {
     /// The caller has reserved `len` bytes in the queue.
-    pub(super) fn new(shared: &'a Shared, len: usize) -> Self {
+    pub(crate) fn new(shared: &'a Shared, len: usize) -> Self {
         let mut buffer = shared.buffers.take();
         buffer.clear();
         buffer.resize(len, 0);

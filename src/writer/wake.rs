@@ -3,7 +3,7 @@
 
 /// What the thread is to be woken for. To wake it costs the waker a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WakeOn {
+pub(crate) enum WakeOn {
     /// Nothing: it is awake, or only the time ends its sleep. It looks at the queue by itself.
     Nothing,
     /// The kernel, once the socket is writable.

@@ -3,21 +3,21 @@
 
 use bytes::Bytes;
 
-use super::super::block::Block;
 use crate::observer::guarded;
+use crate::writer::queue::block::Block;
 
 /// Payloads that were handed over and are done with. Each may have an owner of the user's, whose
 /// drop may call the writer: so it must not happen under the lock.
 #[derive(Debug, Default)]
-pub(in super::super) struct Payloads(Vec<Bytes>);
+pub(crate) struct Payloads(Vec<Bytes>);
 
 impl Payloads {
-    pub(super) fn add(&mut self, payload: Bytes) {
+    pub(crate) fn add(&mut self, payload: Bytes) {
         self.0.push(payload);
     }
 
     /// Drops them, and keeps the memory of the list.
-    pub(in super::super) fn drop_all(&mut self) {
+    pub(crate) fn drop_all(&mut self) {
         for payload in self.0.drain(..) {
             let _ = guarded(|| drop(payload));
         }
@@ -26,15 +26,15 @@ impl Payloads {
 
 /// All that the thread drops once it has left the lock.
 #[derive(Debug, Default)]
-pub(in super::super) struct Unused {
-    pub(super) payloads: Payloads,
+pub(crate) struct Unused {
+    pub(crate) payloads: Payloads,
     #[expect(clippy::vec_box, reason = "blocks travel in their boxes")]
-    pub(super) blocks: Vec<Box<Block>>,
-    pub(super) lanes: Vec<Vec<u8>>,
+    pub(crate) blocks: Vec<Box<Block>>,
+    pub(crate) lanes: Vec<Vec<u8>>,
 }
 
 impl Unused {
-    pub(in super::super) fn drop_all(&mut self) {
+    pub(crate) fn drop_all(&mut self) {
         self.payloads.drop_all();
         self.blocks.clear();
         self.lanes.clear();

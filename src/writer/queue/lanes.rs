@@ -3,17 +3,17 @@
 
 use std::mem;
 
-use super::super::block::BLOCK_SIZE;
-use super::super::counters::MOST_LANES;
-use super::super::lane::{Collector, Fresh, Mark, Producer, Pushed};
-use super::super::limits::Refusal;
-use super::super::wake::WakeOn;
-use super::Queue;
-use super::writing::WRITE_SIZE;
 use crate::metrics::Tally;
 use crate::num::to_u64;
 use crate::sys::asymmetric_fence;
 use crate::wire::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
+use crate::writer::counters::MOST_LANES;
+use crate::writer::lane::{Collector, Fresh, Mark, Producer, Pushed};
+use crate::writer::queue::Queue;
+use crate::writer::queue::block::BLOCK_SIZE;
+use crate::writer::queue::writing::WRITE_SIZE;
+use crate::writer::settings::Refusal;
+use crate::writer::wake::WakeOn;
 
 /// From this length on a lane's content becomes a block as it is; below, a copy costs less than a
 /// block.
@@ -31,7 +31,7 @@ const MOST_SHARES: u64 = 4;
 
 /// A lane, and what is promised to its thread.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(crate) struct Record {
     collector: Collector,
     /// What of the lease has not been taken yet.
     lease: Option<Tally>,
@@ -42,7 +42,7 @@ pub(super) struct Record {
 impl Record {
     /// Whether something waits to be taken. Without a lease there may be something that does not
     /// count.
-    pub(super) fn is_fresh(&self) -> bool {
+    pub(crate) fn is_fresh(&self) -> bool {
         self.lease.is_some() && self.collector.published() != self.collector.collected()
     }
 
@@ -56,7 +56,7 @@ impl Record {
 impl Queue {
     /// Accepts a copy of `message` from a thread whose lane does not take it, and lets the lane
     /// take further ones. A thread without a lane may get one.
-    pub(in super::super) fn push_from(
+    pub(crate) fn push_from(
         &mut self,
         producer: &mut Option<Producer>,
         message: &[u8],
@@ -89,7 +89,7 @@ impl Queue {
 
     /// Takes what the thread has put into its lane so far: what it sends next by another way comes
     /// behind that.
-    pub(in super::super) fn settle(&mut self, producer: Option<&mut Producer>) {
+    pub(crate) fn settle(&mut self, producer: Option<&mut Producer>) {
         if let Some((producer, index)) =
             producer.and_then(|it| self.index_of(it).map(|index| (it, index)))
         {
@@ -100,13 +100,13 @@ impl Queue {
 
     /// Takes what all threads have put into their lanes so far, as far as the caller can know of
     /// it.
-    pub(in super::super) fn collect_all(&mut self) {
+    pub(crate) fn collect_all(&mut self) {
         self.collect(|_| true);
     }
 
     /// Ends all leases, and takes what is in the lanes: from now on every message comes to the
     /// queue. Says whether there was any.
-    pub(in super::super) fn recall(&mut self) -> bool {
+    pub(crate) fn recall(&mut self) -> bool {
         let is_leased = |record: &Record| record.lease.is_some();
         if !self.lanes.iter().any(is_leased) {
             return false;
@@ -127,7 +127,7 @@ impl Queue {
     /// Takes what is in the lanes before a write: all of it when there is nothing else to write,
     /// and else only what has waited for one write already. A thread that is at work will hand
     /// over a whole block soon, which costs no copy.
-    pub(super) fn gather(&mut self) {
+    pub(crate) fn gather(&mut self) {
         let is_idle = self.outbox.remaining_len() == 0 && self.sealed.1.is_empty();
         let before = self.next;
         let mut room = WRITE_SIZE;
@@ -146,7 +146,7 @@ impl Queue {
     }
 
     /// Takes the memory of threads that have ended, after a recall.
-    pub(super) fn take_unused_lanes(&mut self) -> Vec<Vec<u8>> {
+    pub(crate) fn take_unused_lanes(&mut self) -> Vec<Vec<u8>> {
         let lanes = self
             .lanes
             .iter_mut()
@@ -160,7 +160,7 @@ impl Queue {
     }
 
     /// The messages in the lanes that have not been taken.
-    pub(super) fn in_lanes(&self) -> Tally {
+    pub(crate) fn in_lanes(&self) -> Tally {
         let fresh = self.lanes.iter().filter(|record| record.is_fresh());
         fresh.fold(Tally::default(), |sum, record| {
             sum + record.collector.fresh().tally
@@ -168,7 +168,7 @@ impl Queue {
     }
 
     /// Whether there are any.
-    pub(in super::super) fn is_fresh(&self) -> bool {
+    pub(crate) fn is_fresh(&self) -> bool {
         self.lanes.iter().any(Record::is_fresh)
     }
 
@@ -373,7 +373,7 @@ fn whole_frames(frames: &[u8], most: usize) -> (usize, Tally) {
 
 #[cfg(test)]
 impl Record {
-    pub(super) fn has_memory(&self) -> bool {
+    pub(crate) fn has_memory(&self) -> bool {
         self.collector.capacity() > 0
     }
 }
@@ -387,10 +387,10 @@ mod tests {
 
     use parking_lot::Mutex;
 
-    use super::super::super::counters::Counters;
-    use super::super::super::limits::{Limits, Overflow};
-    use super::super::super::outbox::Delivery;
     use super::*;
+    use crate::writer::counters::Counters;
+    use crate::writer::queue::outbox::Delivery;
+    use crate::writer::settings::{Limits, Overflow};
 
     const THREADS: usize = 3;
     const EACH: u32 = if cfg!(miri) { 150 } else { 30_000 };

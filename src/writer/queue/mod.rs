@@ -2,9 +2,11 @@
 //! and the outbox. Pure: no I/O, no waiting, no clock. One lock around the whole of it belongs to
 //! the caller.
 
+pub(crate) mod block;
+mod budget;
 mod deferred_drop;
 mod lanes;
-mod room;
+pub(crate) mod outbox;
 mod writing;
 
 use std::mem;
@@ -13,23 +15,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::block::{BLOCK_SIZE, Block, Recycled};
-use super::counters::Counters;
-use super::limits::{Limits, Overflow, Refusal, slots};
-use super::outbox::{Delivery, Outbox};
-use super::wake::WakeOn;
 use crate::metrics::Tally;
-pub(super) use deferred_drop::{Payloads, Unused};
+use crate::writer::counters::Counters;
+use crate::writer::queue::block::{BLOCK_SIZE, Block, Recycled};
+use crate::writer::queue::outbox::{Delivery, Outbox};
+use crate::writer::settings::{Limits, Overflow, Refusal, slots};
+use crate::writer::wake::WakeOn;
+use budget::Room;
+pub(crate) use deferred_drop::{Payloads, Unused};
 use lanes::Record;
-use room::Room;
-pub(super) use writing::Fronts;
+pub(crate) use writing::Fronts;
 use writing::Writing;
 
 /// Used blocks that are kept while there is nothing to do.
 const MOST_SPARE_AT_REST: usize = 8;
 
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     overflow: Overflow,
     delivery: Delivery,
     block_messages: u64,
@@ -68,7 +70,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(limits: Limits, delivery: Delivery, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(limits: Limits, delivery: Delivery, counters: Arc<Counters>) -> Self {
         Self {
             overflow: limits.overflow,
             delivery,
@@ -100,7 +102,7 @@ impl Queue {
 
     /// Accepts a copy of `message`.
     #[inline]
-    pub(super) fn push(&mut self, message: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn push(&mut self, message: &[u8]) -> Result<(), Refusal> {
         self.make_room(message.len())?;
         if self.is_open_full(message.len()) {
             // Without a free slot the block grows: there is room.
@@ -113,7 +115,7 @@ impl Queue {
 
     /// Accepts `message` without a copy, unless there are too many blocks. `message` is made only
     /// once there is room for it.
-    pub(super) fn push_owned(
+    pub(crate) fn push_owned(
         &mut self,
         len: usize,
         message: impl FnOnce() -> Bytes,
@@ -135,32 +137,32 @@ impl Queue {
     }
 
     /// Keeps room for a message of `len` bytes, which [`Queue::unreserve`] gives up again.
-    pub(super) fn reserve(&mut self, len: usize) -> Result<(), Refusal> {
+    pub(crate) fn reserve(&mut self, len: usize) -> Result<(), Refusal> {
         self.make_room(len)?;
         self.room.reserved += Tally::one(len);
         Ok(())
     }
 
-    pub(super) fn unreserve(&mut self, len: usize) {
+    pub(crate) fn unreserve(&mut self, len: usize) {
         self.room.reserved -= Tally::one(len);
         self.freed = true;
         self.is_tight = false;
     }
 
     /// Whether those who wait for room, or for an end, are to be told. Asking is telling.
-    pub(super) fn take_freed(&mut self) -> bool {
+    pub(crate) fn take_freed(&mut self) -> bool {
         self.freed_by_writes = Tally::default();
         mem::take(&mut self.freed)
     }
 
     /// Whether they are to be told while there is more to write. To wake a thread for each write
     /// would cost more than the write.
-    pub(super) fn has_freed_much(&self) -> bool {
+    pub(crate) fn has_freed_much(&self) -> bool {
         self.room.is_much(self.freed_by_writes) || self.room.is_half_free()
     }
 
     /// Whether messages are taken at all.
-    pub(super) fn check_open(&self) -> Result<(), Refusal> {
+    pub(crate) fn check_open(&self) -> Result<(), Refusal> {
         if self.closed {
             Err(Refusal::Closed)
         } else {
@@ -212,7 +214,7 @@ impl Queue {
 
     /// Whether the caller must wake the thread, for a message that was accepted. Only the first
     /// caller must.
-    pub(super) fn must_wake_for_message(&mut self) -> bool {
+    pub(crate) fn must_wake_for_message(&mut self) -> bool {
         match self.wake_on {
             WakeOn::Nothing | WakeOn::Writable => false,
             WakeOn::FullBlock => self.has_block() && self.must_wake(),
@@ -221,12 +223,12 @@ impl Queue {
     }
 
     /// Likewise, for a message that was refused for lack of room: no more can gather.
-    pub(super) fn must_wake_for_room(&mut self) -> bool {
+    pub(crate) fn must_wake_for_room(&mut self) -> bool {
         self.wake_on == WakeOn::FullBlock && self.is_unwritten() && self.must_wake()
     }
 
     /// Likewise, for a caller that waits.
-    pub(super) fn must_wake(&mut self) -> bool {
+    pub(crate) fn must_wake(&mut self) -> bool {
         let sleeps = matches!(self.wake_on, WakeOn::FullBlock | WakeOn::Message);
         if sleeps {
             self.wake_on = WakeOn::Nothing;
@@ -288,14 +290,14 @@ impl Queue {
     }
 
     /// Takes the payloads of which the queue has no more need. To be dropped without the lock.
-    pub(super) fn take_payloads(&mut self) -> Payloads {
+    pub(crate) fn take_payloads(&mut self) -> Payloads {
         mem::take(&mut self.payloads)
     }
 
     /// Moves memory to `unused` that is not worth keeping while the thread does nothing: little by
     /// little where it only lingers, since what comes next may need it. To be dropped without the
     /// lock.
-    pub(super) fn take_unused(&mut self, unused: &mut Unused) {
+    pub(crate) fn take_unused(&mut self, unused: &mut Unused) {
         let most = match self.wake_on {
             WakeOn::Nothing | WakeOn::Writable => 0,
             WakeOn::FullBlock => 1,
@@ -326,42 +328,42 @@ impl Queue {
     }
 
     /// The number of the next message to be accepted.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.next
     }
 
     /// Whether anything waits to be written.
-    pub(super) fn is_unwritten(&self) -> bool {
+    pub(crate) fn is_unwritten(&self) -> bool {
         self.has_block() || self.waiting_from < self.next || self.is_fresh()
     }
 
     /// Whether more than the open block waits to be written.
-    pub(super) fn has_block(&self) -> bool {
+    pub(crate) fn has_block(&self) -> bool {
         self.outbox.remaining_len() > 0 || !self.sealed.1.is_empty() || self.ask_for.is_some()
     }
 
     /// Whether somebody needs room.
-    pub(super) fn is_tight(&self) -> bool {
+    pub(crate) fn is_tight(&self) -> bool {
         self.is_tight
     }
 
     /// Accepted and not ended.
-    pub(super) fn held(&self) -> Tally {
+    pub(crate) fn held(&self) -> Tally {
         self.room.held + self.in_lanes()
     }
 
-    pub(super) fn set_wake_on(&mut self, wake_on: WakeOn) {
+    pub(crate) fn set_wake_on(&mut self, wake_on: WakeOn) {
         self.wake_on = wake_on;
     }
 
     /// Refuses every message from now on.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.closed = true;
         self.recall();
     }
 
     /// Gives up everything that is left.
-    pub(super) fn discard(&mut self) -> Tally {
+    pub(crate) fn discard(&mut self) -> Tally {
         let left = self.room.held;
         while self.move_block() {}
         for block in mem::replace(&mut self.outbox, Outbox::new(self.delivery)).into_blocks() {
@@ -376,27 +378,27 @@ impl Queue {
 #[cfg(test)]
 impl Queue {
     /// Whether the thread was to be woken for any message, and has not been.
-    pub(super) fn is_asleep(&self) -> bool {
+    pub(crate) fn is_asleep(&self) -> bool {
         self.wake_on == WakeOn::Message
     }
 
     /// Whether the thread knows that somebody waits, or will look by itself.
-    pub(super) fn is_aware(&self) -> bool {
+    pub(crate) fn is_aware(&self) -> bool {
         matches!(self.wake_on, WakeOn::Nothing | WakeOn::Writable)
     }
 
     /// The number of the first message behind the outbox.
-    pub(super) fn waiting_from(&self) -> u64 {
+    pub(crate) fn waiting_from(&self) -> u64 {
         self.waiting_from
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::lane::{Producer, Pushed};
-    use super::super::outbox::Ending;
     use super::*;
     use crate::num::to_u64;
+    use crate::writer::lane::{Producer, Pushed};
+    use crate::writer::queue::outbox::Ending;
     use proptest::prelude::*;
     use std::collections::VecDeque;
     use std::io::IoSlice;

@@ -3,37 +3,37 @@
 
 use std::mem;
 
-use super::super::outbox::{Delivery, Ending, Outbox, Taken};
-use super::Queue;
 use crate::metrics::Tally;
+use crate::writer::queue::Queue;
+use crate::writer::queue::outbox::{Delivery, Ending, Outbox, Taken};
 
 /// How much one write takes along. More brings nothing.
-pub(super) const WRITE_SIZE: usize = 256 * 1024;
+pub(crate) const WRITE_SIZE: usize = 256 * 1024;
 
 /// How far the messages have come, in their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Fronts {
+pub(crate) struct Fronts {
     /// The oldest that has not ended: all with lower numbers have.
-    pub(in super::super) unsettled: u64,
+    pub(crate) unsettled: u64,
     /// The oldest of which the kernel lacks a byte: it has all with lower numbers, or they have
     /// ended.
-    pub(in super::super) unwritten: u64,
+    pub(crate) unwritten: u64,
 }
 
 /// What must be known of the outbox while it is away.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Writing {
+pub(crate) struct Writing {
     /// The number of its oldest message.
-    pub(super) front: Option<u64>,
+    pub(crate) front: Option<u64>,
     /// The number of its oldest message of which the kernel lacks a byte.
-    pub(super) unwritten: Option<u64>,
+    pub(crate) unwritten: Option<u64>,
     /// What is in it, and so cannot make room.
-    pub(super) tally: Tally,
+    pub(crate) tally: Tally,
 }
 
 impl Queue {
     /// Moves the oldest block to the outbox: a sealed one, or else the open one.
-    pub(super) fn move_block(&mut self) -> bool {
+    pub(crate) fn move_block(&mut self) -> bool {
         let mut block = match self.sealed.1.try_recv() {
             Ok(block) => block,
             Err(_) if self.open.is_empty() => return false,
@@ -52,12 +52,12 @@ impl Queue {
 
     /// Requests a receipt for all that was accepted so far. A request that waits already is not put
     /// off: a caller that wants more asks again, once that is written.
-    pub(in super::super) fn request_ack(&mut self) {
+    pub(crate) fn request_ack(&mut self) {
         self.ask_for.get_or_insert(self.next);
     }
 
     /// Hands the thread what to write next; [`Queue::end_write`] takes it back.
-    pub(in super::super) fn begin_write(&mut self) -> Outbox {
+    pub(crate) fn begin_write(&mut self) -> Outbox {
         if self.outbox.remaining_len() < WRITE_SIZE {
             self.gather();
         }
@@ -84,7 +84,7 @@ impl Queue {
     }
 
     /// Takes the outbox back, after the kernel took the next `len` bytes of it.
-    pub(in super::super) fn end_write(&mut self, mut outbox: Outbox, len: usize) -> Taken {
+    pub(crate) fn end_write(&mut self, mut outbox: Outbox, len: usize) -> Taken {
         let taken = outbox.advance(len);
         // Whatever was evicted meanwhile came from blocks behind these.
         outbox.append(mem::take(&mut self.outbox));
@@ -106,7 +106,7 @@ impl Queue {
     }
 
     /// A receipt covers the next `messages` of those that were written.
-    pub(in super::super) fn confirm(&mut self, messages: u64) {
+    pub(crate) fn confirm(&mut self, messages: u64) {
         if self.delivery == Delivery::AtLeastOnce {
             let confirmed = self.outbox.confirm(messages);
             self.recycle_done();
@@ -117,7 +117,7 @@ impl Queue {
     }
 
     /// The connection is over; returns a message that is given up because of it.
-    pub(in super::super) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
+    pub(crate) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
         let given_up = self.outbox.rewind(ending);
         self.recycle_done();
         let given_up = given_up?;
@@ -128,12 +128,12 @@ impl Queue {
     }
 
     /// Whether the kernel has the length of a suspected message, and nothing more of it.
-    pub(in super::super) fn is_probing(&self) -> bool {
+    pub(crate) fn is_probing(&self) -> bool {
         self.outbox.is_probing()
     }
 
     /// How far the messages have come.
-    pub(in super::super) fn fronts(&self) -> Fronts {
+    pub(crate) fn fronts(&self) -> Fronts {
         let (front, unwritten) = self
             .writing
             .map_or((None, None), |writing| (writing.front, writing.unwritten));
@@ -148,7 +148,7 @@ impl Queue {
     }
 
     /// Whether the outbox is away, being written from.
-    pub(in super::super) fn is_writing(&self) -> bool {
+    pub(crate) fn is_writing(&self) -> bool {
         self.writing.is_some()
     }
 }

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::super::block::OWN_BLOCK_SIZE;
-use super::super::flush::Level;
-use super::super::limits::{Limits, Overflow};
-use super::super::outbox::Delivery;
-use super::super::timing::Timing;
+use crate::writer::queue::block::OWN_BLOCK_SIZE;
+use crate::writer::queue::outbox::Delivery;
+use crate::writer::settings::{Limits, Overflow};
+use crate::writer::shared::flush::Level;
+use crate::writer::state::timing::Timing;
 
 /// Acts in a history.
 const ACTS: usize = 150;
 
 /// What somebody does.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Act {
+pub(crate) enum Act {
     /// A producer sends a message of that length.
     Send(usize),
     SendOwned(usize),
@@ -66,7 +66,7 @@ pub(super) enum Act {
 
 /// What others do while a write is under way.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum During {
+pub(crate) enum During {
     /// So many messages are sent.
     Sends(usize),
     SendOwned(usize),
@@ -78,7 +78,7 @@ pub(super) enum During {
 
 /// What a receipt says that cannot be.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Lie {
+pub(crate) enum Lie {
     TooHigh,
     Fell,
     NoVarint,
@@ -86,7 +86,7 @@ pub(super) enum Lie {
 
 /// When the reader sends the receipts that are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answers {
+pub(crate) enum Answers {
     AtOnce,
     /// Only when an act says so.
     Late,
@@ -96,21 +96,21 @@ pub(super) enum Answers {
 
 /// What holds for a whole history.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Setting {
-    pub(super) delivery: Delivery,
-    pub(super) answers: Answers,
-    pub(super) limits: Limits,
-    pub(super) timing: Timing,
+pub(crate) struct Setting {
+    pub(crate) delivery: Delivery,
+    pub(crate) answers: Answers,
+    pub(crate) limits: Limits,
+    pub(crate) timing: Timing,
     /// The shortest and the longest, in milliseconds.
-    pub(super) backoff: (u64, u64),
+    pub(crate) backoff: (u64, u64),
     /// When a reader has ended another one takes its socket over, as with systemd's.
-    pub(super) socket_stays: bool,
-    pub(super) socket_size: usize,
+    pub(crate) socket_stays: bool,
+    pub(crate) socket_size: usize,
     /// Longer messages make the reader hang up.
-    pub(super) reader_limit: usize,
+    pub(crate) reader_limit: usize,
 }
 
-pub(super) fn history(seed: u64) -> (Setting, Vec<Act>) {
+pub(crate) fn history(seed: u64) -> (Setting, Vec<Act>) {
     let mut random = fastrand::Rng::with_seed(seed);
     let setting = Setting {
         delivery: if random.u8(0..3) == 0 {

@@ -9,10 +9,6 @@ use std::time::{Duration, Instant};
 
 use integer_encoding::VarInt;
 
-use super::super::kernel::{Kernel, Socket};
-use super::super::outbox::Delivery;
-use super::super::timing::PROBE_TIME;
-use super::history::{Answers, Lie, Setting};
 use crate::address::Address;
 use crate::deadline::has_come;
 use crate::metrics::Tally;
@@ -21,29 +17,33 @@ use crate::peer::Credentials;
 use crate::reader::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 use crate::sys::{self, Readiness, Received, Sent, Waker, Wanted};
 use crate::wire::frame::{self, AT_LEAST_ONCE, Parsed};
+use crate::writer::queue::outbox::Delivery;
+use crate::writer::simulation::history::{Answers, Lie, Setting};
+use crate::writer::state::timing::PROBE_TIME;
+use crate::writer::thread::kernel::{Kernel, Socket};
 
 /// What has become of a message that was accepted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fate {
-    pub(super) len: usize,
+pub(crate) struct Fate {
+    pub(crate) len: usize,
     /// The kernel has taken its last byte, on some connection.
-    pub(super) taken: bool,
+    pub(crate) taken: bool,
     /// The reader has taken its last byte from the kernel.
-    pub(super) drained: bool,
+    pub(crate) drained: bool,
     /// The reader has decoded it, and called the handler.
-    pub(super) read: bool,
+    pub(crate) read: bool,
     /// The end of its batch was good.
-    pub(super) stored: bool,
+    pub(crate) stored: bool,
     /// The writer is done with it: the kernel has it, or a receipt covers it.
-    pub(super) settled: bool,
+    pub(crate) settled: bool,
     /// The writer has dropped it, or given it up.
-    pub(super) gone: bool,
+    pub(crate) gone: bool,
     /// The number of the last connection that ended after the kernel had taken it whole there.
-    pub(super) ended_with: u64,
+    pub(crate) ended_with: u64,
 }
 
 /// The bytes of message `number`: they say which it is, and whether they belong together.
-pub(super) fn message(number: usize, len: usize) -> Vec<u8> {
+pub(crate) fn message(number: usize, len: usize) -> Vec<u8> {
     let mut message = vec![number.to_le_bytes()[0]; len.max(4)];
     message[..4].copy_from_slice(&u32::try_from(number).unwrap().to_be_bytes());
     message
@@ -54,7 +54,7 @@ fn number_of(message: &[u8]) -> usize {
 }
 
 /// A connection, from the writer to the reader and back.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     to_reader: Vec<u8>,
     to_writer: Vec<u8>,
     machine: SimulatedConnection,
@@ -105,53 +105,53 @@ pub(super) struct Connection {
 }
 
 /// Everything but the writer.
-pub(super) struct Net {
-    pub(super) setting: Setting,
-    pub(super) now: Instant,
-    pub(super) is_reader_up: bool,
-    pub(super) is_backlog_full: bool,
+pub(crate) struct Net {
+    pub(crate) setting: Setting,
+    pub(crate) now: Instant,
+    pub(crate) is_reader_up: bool,
+    pub(crate) is_backlog_full: bool,
     /// The kernel takes at most so many bytes at a time.
-    pub(super) most: usize,
-    pub(super) no_memory: bool,
+    pub(crate) most: usize,
+    pub(crate) no_memory: bool,
     /// What producers do while a write is under way.
-    pub(super) meanwhile: Option<Box<dyn FnOnce()>>,
-    pub(super) fates: Vec<Fate>,
+    pub(crate) meanwhile: Option<Box<dyn FnOnce()>>,
+    pub(crate) fates: Vec<Fate>,
     /// The messages that the writer has accepted and is not done with, and their bytes.
     live: VecDeque<usize>,
     live_bytes: u64,
     /// While a write is under way, the first message that is not in it.
-    pub(super) writing_to: Option<usize>,
+    pub(crate) writing_to: Option<usize>,
     connection: Option<Connection>,
     /// Given up by the writer; the reader still has to read the rest.
     old: Vec<Connection>,
     /// Messages that the kernel took whole, for the first time and again.
-    pub(super) taken: Tally,
-    pub(super) taken_again: Tally,
-    pub(super) read: u64,
-    pub(super) stored: u64,
+    pub(crate) taken: Tally,
+    pub(crate) taken_again: Tally,
+    pub(crate) read: u64,
+    pub(crate) stored: u64,
     /// Taken whole, and not to be read any more.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
     /// Connections that the reader closed with something unread, and those of them with whole
     /// messages unread.
-    pub(super) resets: u64,
-    pub(super) losses: u64,
+    pub(crate) resets: u64,
+    pub(crate) losses: u64,
     /// Receipts that could not be true.
-    pub(super) lies: u64,
+    pub(crate) lies: u64,
     /// Connections that ended.
-    pub(super) ends: u64,
+    pub(crate) ends: u64,
     /// Connections that ended with something unread, and with something that no receipt covers.
-    pub(super) unread_ends: u64,
-    pub(super) uncovered_ends: u64,
+    pub(crate) unread_ends: u64,
+    pub(crate) uncovered_ends: u64,
     /// How the last connection ended.
     ended: Option<Ended>,
     /// The message that the last connections ended in, and how many in a row.
     suspect: Option<(usize, u32)>,
     /// Messages that this many did.
-    pub(super) given_up: Tally,
+    pub(crate) given_up: Tally,
     /// The thread sleeps.
-    pub(super) sleep: Option<Sleep>,
+    pub(crate) sleep: Option<Sleep>,
     /// When the writer must have ended.
-    pub(super) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
     /// When the kernel began to take nothing, or a receipt covered something since then.
     refused_at: Option<Instant>,
     /// That, as it was when the thread's step began. A receipt that comes while it gives up is too
@@ -176,7 +176,7 @@ struct Ended {
 
 /// Why the writer gave a connection up, as it says itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     Peer,
     WriteTimeout,
     BadReceipt,
@@ -184,8 +184,8 @@ pub(super) enum Cause {
 
 /// What the writer's thread sleeps for, besides the waker.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sleep {
-    pub(super) until: Option<Instant>,
+pub(crate) struct Sleep {
+    pub(crate) until: Option<Instant>,
     /// `None` where it looks at no connection.
     wanted: Option<Wanted>,
 }
@@ -276,7 +276,7 @@ impl Connection {
 }
 
 impl Net {
-    pub(super) fn new(setting: Setting) -> Self {
+    pub(crate) fn new(setting: Setting) -> Self {
         Self {
             setting,
             now: Instant::now(),
@@ -313,7 +313,7 @@ impl Net {
     }
 
     /// The thread sleeps, at most for so long.
-    pub(super) fn sleep(&mut self, time: Option<Duration>, wanted: Option<Wanted>) {
+    pub(crate) fn sleep(&mut self, time: Option<Duration>, wanted: Option<Wanted>) {
         assert_ne!(
             time,
             Some(Duration::ZERO),
@@ -324,7 +324,7 @@ impl Net {
     }
 
     /// Whether the thread still sleeps, but for the waker.
-    pub(super) fn sleeps(&self) -> bool {
+    pub(crate) fn sleeps(&self) -> bool {
         self.sleep.is_some_and(|Sleep { until, wanted }| {
             let ready = self.ready(wanted);
             !(has_come(until, self.now) || ready.hangup || ready.room || ready.bytes)
@@ -332,18 +332,18 @@ impl Net {
     }
 
     /// The thread takes a step.
-    pub(super) fn begin_step(&mut self) -> (Instant, Option<Instant>) {
+    pub(crate) fn begin_step(&mut self) -> (Instant, Option<Instant>) {
         self.refused_before = self.refused_at;
         (self.now, self.deadline)
     }
 
     /// The thread's sleep is over, if it slept: what it woke up to.
-    pub(super) fn wake_up(&mut self) -> Option<Readiness> {
+    pub(crate) fn wake_up(&mut self) -> Option<Readiness> {
         self.sleep.take().map(|sleep| self.ready(sleep.wanted))
     }
 
     /// A message was accepted.
-    pub(super) fn accept(&mut self, len: usize) {
+    pub(crate) fn accept(&mut self, len: usize) {
         self.live.push_back(self.fates.len());
         self.live_bytes += to_u64(len);
         self.fates.push(Fate {
@@ -359,7 +359,7 @@ impl Net {
     }
 
     /// What the writer holds.
-    pub(super) fn held(&self) -> Tally {
+    pub(crate) fn held(&self) -> Tally {
         Tally {
             messages: to_u64(self.live.len()),
             bytes: self.live_bytes,
@@ -367,7 +367,7 @@ impl Net {
     }
 
     /// The oldest message that has not ended, and the oldest of which the kernel lacks a byte.
-    pub(super) fn fronts(&self) -> (usize, usize) {
+    pub(crate) fn fronts(&self) -> (usize, usize) {
         let at = |index: usize| self.live.get(index).copied().unwrap_or(self.fates.len());
         let whole = self
             .connection
@@ -389,7 +389,7 @@ impl Net {
     }
 
     /// What cannot be dropped.
-    pub(super) fn pinned(&self) -> Tally {
+    pub(crate) fn pinned(&self) -> Tally {
         let pinned = self.live.iter().take(self.loose_from());
         pinned.fold(Tally::default(), |sum, number| {
             sum + Tally::one(self.fates[*number].len)
@@ -397,7 +397,7 @@ impl Net {
     }
 
     /// The writer dropped so many messages: the oldest that it may.
-    pub(super) fn evict(&mut self, evicted: Tally) {
+    pub(crate) fn evict(&mut self, evicted: Tally) {
         let from = self.loose_from();
         let mut oldest = Tally::default();
         for _ in 0..evicted.messages {
@@ -424,7 +424,7 @@ impl Net {
 
     /// The writer says why it gave the last connection up. Three ends in a row within the same
     /// message cost that message its place.
-    pub(super) fn on_lost(&mut self, cause: Cause) {
+    pub(crate) fn on_lost(&mut self, cause: Cause) {
         let Ended {
             cut,
             is_behind_prefix,
@@ -475,7 +475,7 @@ impl Net {
     }
 
     /// The reader has a turn at the connection: reads at most `most` bytes, and ends the batch.
-    pub(super) fn read(&mut self, most: usize, end: BatchEnd) {
+    pub(crate) fn read(&mut self, most: usize, end: BatchEnd) {
         if let Some(mut connection) = self.connection.take() {
             self.read_from(&mut connection, most, end);
             self.connection = Some(connection);
@@ -583,13 +583,13 @@ impl Net {
         connection.close();
     }
 
-    pub(super) fn read_old(&mut self) {
+    pub(crate) fn read_old(&mut self) {
         for mut connection in std::mem::take(&mut self.old) {
             self.read_rest(&mut connection);
         }
     }
 
-    pub(super) fn answer(&mut self, most: usize) {
+    pub(crate) fn answer(&mut self, most: usize) {
         if let Some(mut connection) = self.connection.take() {
             self.answer_from(&mut connection, most, Answers::Late);
             self.connection = Some(connection);
@@ -609,7 +609,7 @@ impl Net {
         }
     }
 
-    pub(super) fn lie(&mut self, lie: Lie) {
+    pub(crate) fn lie(&mut self, lie: Lie) {
         let Some(connection) = &mut self.connection else {
             return;
         };
@@ -625,26 +625,26 @@ impl Net {
         }
     }
 
-    pub(super) fn close_sending(&mut self) {
+    pub(crate) fn close_sending(&mut self) {
         if let Some(connection) = &mut self.connection {
             connection.is_mute = true;
         }
     }
 
-    pub(super) fn forbid_sending(&mut self) {
+    pub(crate) fn forbid_sending(&mut self) {
         if let Some(connection) = &mut self.connection {
             connection.is_shut = true;
         }
     }
 
-    pub(super) fn close_idle(&mut self) {
+    pub(crate) fn close_idle(&mut self) {
         if let Some(mut connection) = self.connection.take() {
             self.read_rest(&mut connection);
             self.connection = Some(connection);
         }
     }
 
-    pub(super) fn hang_up(&mut self) {
+    pub(crate) fn hang_up(&mut self) {
         if let Some(mut connection) = self.connection.take() {
             if !connection.is_gone {
                 self.lose(&mut connection);
@@ -653,13 +653,13 @@ impl Net {
         }
     }
 
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.close_idle();
         self.read_old();
         self.is_reader_up = self.setting.socket_stays;
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.hang_up();
         for mut connection in std::mem::take(&mut self.old) {
             self.lose(&mut connection);
@@ -668,7 +668,7 @@ impl Net {
     }
 
     /// From now on the reader is a good one, on a connection that was none of the bad.
-    pub(super) fn reform(&mut self) {
+    pub(crate) fn reform(&mut self) {
         self.read_old();
         let is_bad = |connection: &Connection| connection.is_mute || connection.is_shut;
         if self.setting.answers == Answers::Never || self.connection.as_ref().is_some_and(is_bad) {
@@ -686,7 +686,7 @@ impl Net {
     }
 
     /// Messages that the kernel has whole, and the reader has not read.
-    pub(super) fn in_kernel(&self) -> u64 {
+    pub(crate) fn in_kernel(&self) -> u64 {
         self.connection
             .iter()
             .chain(&self.old)
@@ -943,13 +943,13 @@ impl Net {
 }
 
 /// Whether the thread was woken, and has not taken note of it.
-pub(super) fn is_used(waker: &Waker) -> bool {
+pub(crate) fn is_used(waker: &Waker) -> bool {
     sys::wait(waker, None, Wanted::default(), Some(Duration::ZERO)).woken
 }
 
 /// What becomes of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BatchEnd {
+pub(crate) enum BatchEnd {
     Stored,
     NotStored,
     /// The reader dies before.
@@ -957,10 +957,10 @@ pub(super) enum BatchEnd {
 }
 
 /// The writer's side of the world.
-pub(super) struct SimulatedKernel(pub(super) Rc<RefCell<Net>>);
+pub(crate) struct SimulatedKernel(pub(crate) Rc<RefCell<Net>>);
 
 /// The writer's end of the connection.
-pub(super) struct SimulatedSocket(Rc<RefCell<Net>>);
+pub(crate) struct SimulatedSocket(Rc<RefCell<Net>>);
 
 impl Kernel for SimulatedKernel {
     type Socket = SimulatedSocket;

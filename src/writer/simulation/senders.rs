@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::flush::{Flush, Level, Verdict};
-use super::super::limits::{Overflow, Refusal};
-use super::super::outbox::Delivery;
-use super::super::queue::Queue;
-use super::super::shared::{Inner, Patience, Shared};
-use super::history::{During, Setting};
-use super::net::{Fate, Net, is_used, message};
 use crate::metrics::Tally;
 use crate::num::to_u64;
+use crate::writer::queue::Queue;
+use crate::writer::queue::outbox::Delivery;
+use crate::writer::settings::{Overflow, Refusal};
+use crate::writer::shared::flush::{Flush, Level, Verdict};
+use crate::writer::shared::{Inner, Patience, Shared};
+use crate::writer::simulation::history::{During, Setting};
+use crate::writer::simulation::net::{Fate, Net, is_used, message};
 
-pub(super) struct Senders {
+pub(crate) struct Senders {
     setting: Setting,
     net: Rc<RefCell<Net>>,
     shared: Arc<Shared>,
@@ -54,7 +54,7 @@ struct Waiter {
 }
 
 impl Senders {
-    pub(super) fn new(setting: Setting, net: Rc<RefCell<Net>>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(setting: Setting, net: Rc<RefCell<Net>>, shared: Arc<Shared>) -> Self {
         Self {
             setting,
             net,
@@ -67,7 +67,7 @@ impl Senders {
         }
     }
 
-    pub(super) fn during_write(&mut self, acts: [During; 2]) {
+    pub(crate) fn during_write(&mut self, acts: [During; 2]) {
         {
             let inner = self.shared.inner.lock();
             let end = usize::try_from(inner.queue.waiting_from()).unwrap();
@@ -87,13 +87,13 @@ impl Senders {
         self.net.borrow_mut().writing_to = None;
     }
 
-    pub(super) fn send(&mut self, len: usize) {
+    pub(crate) fn send(&mut self, len: usize) {
         let message = self.next_message(len);
         let sent = self.shared.send(Patience::None, &message);
         self.judge_send(sent, message.len());
     }
 
-    pub(super) fn send_owned(&mut self, len: usize) {
+    pub(crate) fn send_owned(&mut self, len: usize) {
         let message = self.next_message(len);
         let own = || Bytes::from(message.clone());
         let pushed = self
@@ -106,7 +106,7 @@ impl Senders {
         message(self.net.borrow().fates.len(), len)
     }
 
-    pub(super) fn reserve(&mut self, len: usize) {
+    pub(crate) fn reserve(&mut self, len: usize) {
         let len = len.max(4);
         let reserved = self
             .shared
@@ -117,7 +117,7 @@ impl Senders {
         }
     }
 
-    pub(super) fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         let Some(len) = self.reserved.pop() else {
             return;
         };
@@ -134,7 +134,7 @@ impl Senders {
         self.judge_send(pushed, len);
     }
 
-    pub(super) fn drop_slot(&mut self) {
+    pub(crate) fn drop_slot(&mut self) {
         if let Some(len) = self.reserved.pop() {
             self.shared.release(len);
         }
@@ -178,13 +178,13 @@ impl Senders {
         taken.messages < limits.messages && taken.bytes + to_u64(len) <= limits.bytes
     }
 
-    pub(super) fn in_slots(&self) -> Tally {
+    pub(crate) fn in_slots(&self) -> Tally {
         self.reserved
             .iter()
             .fold(Tally::default(), |sum, len| sum + Tally::one(*len))
     }
 
-    pub(super) fn shut_down(&mut self, millis: u64) {
+    pub(crate) fn shut_down(&mut self, millis: u64) {
         let mut net = self.net.borrow_mut();
         let deadline = net.now.checked_add(Duration::from_millis(millis));
         self.shared.drain(deadline);
@@ -192,7 +192,7 @@ impl Senders {
         self.is_shut_down = true;
     }
 
-    pub(super) fn flush(&mut self, level: Level) {
+    pub(crate) fn flush(&mut self, level: Level) {
         let (target, ends) = {
             let net = self.net.borrow();
             (net.fates.len(), net.ends)
@@ -220,12 +220,12 @@ impl Senders {
     }
 
     /// Sends a message, and waits for room if there is none.
-    pub(super) fn wait_to_send(&mut self, len: usize) {
+    pub(crate) fn wait_to_send(&mut self, len: usize) {
         self.waiters.push(Waiter { len, heard: None });
     }
 
     /// The sender who has waited longest gives up, also if it was told of room just now.
-    pub(super) fn give_up_waiting(&mut self) {
+    pub(crate) fn give_up_waiting(&mut self) {
         if !self.waiters.is_empty() {
             self.waiters.remove(0);
         }
@@ -233,19 +233,19 @@ impl Senders {
     }
 
     /// Nobody wants room any more but those who wait for it.
-    pub(super) fn leave_room(&mut self) {
+    pub(crate) fn leave_room(&mut self) {
         while !self.reserved.is_empty() {
             self.drop_slot();
         }
     }
 
     /// Those who wait and were told of something look whether that was it.
-    pub(super) fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         self.look_for_room();
         self.look_at_flushes();
     }
 
-    /// As after a wait in [`Shared::push`](super::super::shared::Shared::push).
+    /// As after a wait in [`Shared::push`](crate::writer::shared::Shared::push).
     fn look_for_room(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut kept = Vec::new();
@@ -344,16 +344,16 @@ impl Senders {
         );
     }
 
-    pub(super) fn is_flushing(&self) -> bool {
+    pub(crate) fn is_flushing(&self) -> bool {
         !self.calls.is_empty()
     }
 
-    pub(super) fn is_waiting_to_send(&self) -> bool {
+    pub(crate) fn is_waiting_to_send(&self) -> bool {
         !self.waiters.is_empty()
     }
 
     /// Nobody who waits counts on a thread that sleeps.
-    pub(super) fn check_asleep(&self) {
+    pub(crate) fn check_asleep(&self) {
         if is_used(&self.shared.waker) {
             return;
         }

@@ -7,16 +7,6 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::super::counters::Counters;
-use super::super::flush::Level;
-use super::super::outbox::Delivery;
-use super::super::queue::{Queue, Unused};
-use super::super::shared::{Inner, Shared};
-use super::super::state::State;
-use super::super::worker::{Options, Outage, Worker};
-use super::history::{Act, Setting};
-use super::net::{BatchEnd, Cause, Net, SimulatedKernel, is_used};
-use super::senders::Senders;
 use crate::address::Address;
 use crate::backoff::Backoff;
 use crate::event::{LostCause, WriterEvent};
@@ -26,8 +16,18 @@ use crate::observer::Observer;
 use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Readiness, Waker};
+use crate::writer::counters::Counters;
+use crate::writer::queue::outbox::Delivery;
+use crate::writer::queue::{Queue, Unused};
+use crate::writer::shared::flush::Level;
+use crate::writer::shared::{Inner, Shared};
+use crate::writer::simulation::history::{Act, Setting};
+use crate::writer::simulation::net::{BatchEnd, Cause, Net, SimulatedKernel, is_used};
+use crate::writer::simulation::senders::Senders;
+use crate::writer::state::State;
+use crate::writer::thread::worker::{Options, Outage, Worker};
 
-pub(super) struct World {
+pub(crate) struct World {
     setting: Setting,
     net: Rc<RefCell<Net>>,
     shared: Arc<Shared>,
@@ -43,7 +43,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(setting: Setting, seed: u64) -> Self {
+    pub(crate) fn new(setting: Setting, seed: u64) -> Self {
         let net = Rc::new(RefCell::new(Net::new(setting)));
         let counters = Arc::new(Counters::new(setting.delivery));
         let queue = Queue::new(setting.limits, setting.delivery, Arc::clone(&counters));
@@ -108,7 +108,7 @@ impl World {
     }
 
     /// Does that, and checks what must hold after it.
-    pub(super) fn act(&mut self, act: Act) {
+    pub(crate) fn act(&mut self, act: Act) {
         self.do_act(act);
         self.senders.borrow_mut().look();
         self.check();
@@ -323,7 +323,7 @@ impl World {
 
     /// With a reader that reads and answers, everything that can still go out does, and every call
     /// returns, in bounded time.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.net.borrow_mut().reform();
         self.senders.borrow_mut().leave_room();
         let steps = self.net.borrow().fates.len() * 200 + 3_000;

@@ -11,8 +11,8 @@
 use std::cell::{Cell, RefCell};
 use std::ptr;
 
-use super::lane::{Producer, Pushed};
 use crate::reentry::Scope;
+use crate::writer::lane::{Producer, Pushed};
 
 thread_local! {
     /// The lane that was used last: it stands in `LANES`, where nobody holds it meanwhile.
@@ -52,7 +52,7 @@ impl Drop for Lanes {
 /// Puts `message` into the current thread's lane of a writer. False when it must be sent another
 /// way.
 #[inline]
-pub(super) fn push(writer: Scope, message: &[u8]) -> bool {
+pub(crate) fn push(writer: Scope, message: &[u8]) -> bool {
     let last = LAST.get();
     if last.writer != Some(writer) {
         return false;
@@ -67,7 +67,7 @@ pub(super) fn push(writer: Scope, message: &[u8]) -> bool {
 /// Runs `act` with the thread's lane of a writer, which `act` may take or give. `None` when the
 /// thread has no lanes any more, since it is about to end.
 #[cold]
-pub(super) fn with<R>(writer: Scope, act: impl FnOnce(&mut Option<Producer>) -> R) -> Option<R> {
+pub(crate) fn with<R>(writer: Scope, act: impl FnOnce(&mut Option<Producer>) -> R) -> Option<R> {
     LANES
         .try_with(|lanes| {
             let Lanes(lanes) = &mut *lanes.try_borrow_mut().ok()?;
@@ -106,8 +106,8 @@ pub(super) fn with<R>(writer: Scope, act: impl FnOnce(&mut Option<Producer>) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::lane::Collector;
     use super::*;
+    use crate::writer::lane::Collector;
 
     /// Gives the thread a lane of `writer` with room for two short messages.
     fn open(writer: Scope) -> Collector {

@@ -10,7 +10,7 @@ use crate::peer::Credentials;
 use crate::sys::{self, Readiness, Received, Sent, Stream, Waker, Wanted};
 
 /// The clock, and the ways to connect and to wait.
-pub(super) trait Kernel {
+pub(crate) trait Kernel {
     type Socket: Socket;
 
     fn now(&self) -> Instant;
@@ -31,7 +31,7 @@ pub(super) trait Kernel {
 }
 
 /// One connection.
-pub(super) trait Socket {
+pub(crate) trait Socket {
     fn peer(&self) -> io::Result<Credentials>;
 
     fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<Sent>;
@@ -47,7 +47,7 @@ pub(super) trait Socket {
 
 /// The real one.
 #[derive(Debug)]
-pub(super) struct System;
+pub(crate) struct System;
 
 impl Kernel for System {
     type Socket = Stream;

@@ -3,15 +3,15 @@
 
 use parking_lot::{Condvar, MutexGuard};
 
-use super::flush::Level;
-use super::outbox::Delivery;
-use super::shared::{Inner, Shared};
 use crate::deadline::Deadline;
 use crate::error::FlushError;
+use crate::writer::queue::outbox::Delivery;
+use crate::writer::shared::flush::Level;
+use crate::writer::shared::{Inner, Shared};
 
 impl Shared {
     /// Waits until there may be room; false when the time is over.
-    pub(super) fn wait_for_room(
+    pub(crate) fn wait_for_room(
         &self,
         inner: &mut MutexGuard<'_, Inner>,
         deadline: Deadline,
@@ -24,21 +24,21 @@ impl Shared {
     }
 
     /// Waits for some progress; false when the time is over.
-    pub(super) fn wait(&self, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> bool {
+    pub(crate) fn wait(&self, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> bool {
         self.rouse(inner);
         Self::wait_on(&self.progress, inner, deadline)
     }
 
     /// A lingering thread would let us wait for nothing, and a sleeping one does not look what was
     /// read.
-    pub(super) fn rouse(&self, inner: &mut Inner) {
+    pub(crate) fn rouse(&self, inner: &mut Inner) {
         let is_worth_it = inner.queue.is_unwritten() || inner.watches_reads();
         if is_worth_it && inner.queue.must_wake() {
             self.waker.wake();
         }
     }
 
-    pub(super) fn wait_on(
+    pub(crate) fn wait_on(
         condvar: &Condvar,
         inner: &mut MutexGuard<'_, Inner>,
         deadline: Deadline,
@@ -55,7 +55,7 @@ impl Shared {
     }
 
     /// Tells those who wait that something has changed.
-    pub(super) fn tell(&self, inner: &mut Inner) {
+    pub(crate) fn tell(&self, inner: &mut Inner) {
         inner.has_told_one = false;
         if inner.waiting_for_room > 0 {
             self.room.notify_all();
@@ -69,7 +69,7 @@ impl Shared {
 
     /// Tells of room while more is being made: the sender who has waited longest. To wake all of
     /// them, who would fill it at once, costs more than to fill it.
-    pub(super) fn tell_of_some_room(&self, inner: &mut Inner) {
+    pub(crate) fn tell_of_some_room(&self, inner: &mut Inner) {
         if inner.waiting_for_room > 0 {
             self.room.notify_one();
             inner.has_told_one = true;
@@ -81,7 +81,7 @@ impl Shared {
     }
 
     /// Tells all, if anything has become free of which some do not know.
-    pub(super) fn tell_the_rest(&self, inner: &mut Inner) {
+    pub(crate) fn tell_the_rest(&self, inner: &mut Inner) {
         if inner.queue.take_freed() || inner.has_told_one {
             self.tell(inner);
         }
@@ -89,7 +89,7 @@ impl Shared {
 
     /// Refuses new messages, and waits until all others have come to the level that is set, if the
     /// thread's own end does not wait for that. Reports any loss since the writer began.
-    pub(super) fn settle(&self, deadline: Deadline) -> Result<(), FlushError> {
+    pub(crate) fn settle(&self, deadline: Deadline) -> Result<(), FlushError> {
         let mut inner = self.inner.lock();
         inner.queue.close();
         self.tell(&mut inner);
@@ -109,8 +109,8 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    use super::super::Writer;
-    use super::super::shared::Patience;
+    use crate::writer::Writer;
+    use crate::writer::shared::Patience;
 
     /// Only a failure waits this long.
     const PATIENCE: Duration = Duration::from_secs(30);

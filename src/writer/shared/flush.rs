@@ -4,9 +4,9 @@
 
 use std::mem;
 
-use super::ack_tracker::{AckLevel, AckTracker, Place};
-use super::outbox::Delivery;
-use super::queue::Fronts;
+use crate::writer::ack_tracker::{AckLevel, AckTracker, Place};
+use crate::writer::queue::Fronts;
+use crate::writer::queue::outbox::Delivery;
 
 /// How far messages must have come for a [`flush`](crate::Writer::flush) to return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Flushed {
 
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
-pub(super) struct Flush {
+pub(crate) struct Flush {
     level: Level,
     delivery: Delivery,
     /// All messages with lower numbers are meant.
@@ -57,7 +57,7 @@ struct Written {
 
 /// How it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Reached,
     /// So many messages are missing.
     Left(u64),
@@ -68,7 +68,7 @@ pub(super) enum Verdict {
 
 impl Flush {
     /// A flush of the messages below `target`. It reports losses beyond the first `losses`.
-    pub(super) fn new(level: Level, delivery: Delivery, target: u64, losses: u64) -> Self {
+    pub(crate) fn new(level: Level, delivery: Delivery, target: u64, losses: u64) -> Self {
         Self {
             level,
             delivery,
@@ -80,11 +80,11 @@ impl Flush {
     }
 
     /// Whether a receipt must be requested now, behind all that was accepted.
-    pub(super) fn take_request(&mut self) -> bool {
+    pub(crate) fn take_request(&mut self) -> bool {
         mem::take(&mut self.must_request)
     }
 
-    pub(super) fn look(&mut self, fronts: Fronts, acks: &AckTracker) -> Verdict {
+    pub(crate) fn look(&mut self, fronts: Fronts, acks: &AckTracker) -> Verdict {
         let Some(level) = ack_level(self.level, self.delivery) else {
             let come = if self.level == Level::Written {
                 fronts.unwritten
@@ -133,7 +133,7 @@ fn left_or_reached(left: u64) -> Verdict {
 
 /// What must be known of what was written. With receipts for all, the queue itself knows what was
 /// handled.
-pub(super) fn ack_level(level: Level, delivery: Delivery) -> Option<AckLevel> {
+pub(crate) fn ack_level(level: Level, delivery: Delivery) -> Option<AckLevel> {
     match (level, delivery) {
         (Level::Written, _) | (Level::Handled, Delivery::AtLeastOnce) => None,
         (Level::Read, _) => Some(AckLevel::Read),

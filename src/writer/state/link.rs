@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::deadline::Deadline;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Link {
+pub(crate) enum Link {
     /// No connection; the next try is due at `retry_at`. `backlog_full_since` the reader is there
     /// and does not accept.
     Down {
@@ -17,16 +17,16 @@ pub(super) enum Link {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Up {
-    pub(super) since: Instant,
-    pub(super) last_write: Instant,
-    pub(super) answer: Answer,
-    pub(super) flow: Flow,
+pub(crate) struct Up {
+    pub(crate) since: Instant,
+    pub(crate) last_write: Instant,
+    pub(crate) answer: Answer,
+    pub(crate) flow: Flow,
 }
 
 /// What the reader owes us, at least once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     NotDue,
     DueSince(Instant),
     /// Its silence was reported.
@@ -35,7 +35,7 @@ pub(super) enum Answer {
 
 /// What the connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
+pub(crate) enum Flow {
     /// The reader to hang up on a probe, if it refuses the message.
     Probing { until: Deadline },
     /// Room in the kernel, `since` then; without a sign of it, look again at `look_at`.
@@ -54,7 +54,7 @@ pub(super) enum Flow {
 
 /// Whether the kernel tells when there is room again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(crate) enum Room {
     IsTold,
     IsNotTold,
 }

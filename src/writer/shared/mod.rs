@@ -1,21 +1,14 @@
 //! What producers and the writer's thread share: the queue under its lock, and the ways to wait for
 //! it. Blocks only where a caller asked to wait; never on I/O.
 
+pub(crate) mod flush;
+pub(crate) mod waiting;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::ack_tracker::AckTracker;
-use super::counters::Counters;
-use super::flush::{Flush, Flushed, Level, Verdict, ack_level};
-use super::lane::Pushed;
-use super::limits::Refusal;
-use super::local;
-use super::outbox::Delivery;
-use super::queue::{Fronts, Payloads, Queue};
-use super::step::Pending;
-use super::wake::WakeOn;
 use crate::address::Address;
 use crate::clock;
 use crate::deadline::{self, Deadline, earlier};
@@ -24,51 +17,61 @@ use crate::metrics::Tally;
 use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Stream, Waker};
+use crate::writer::ack_tracker::AckTracker;
+use crate::writer::counters::Counters;
+use crate::writer::lane::Pushed;
+use crate::writer::lane::local;
+use crate::writer::queue::outbox::Delivery;
+use crate::writer::queue::{Fronts, Payloads, Queue};
+use crate::writer::settings::Refusal;
+use crate::writer::shared::flush::{Flush, Flushed, Level, Verdict, ack_level};
+use crate::writer::state::step::Pending;
+use crate::writer::wake::WakeOn;
 
 /// How often a caller whose time is over looks whether a write that is under way has ended. It is
 /// non-blocking, so it ends soon.
 const WRITE_GRACE: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) address: Address,
-    pub(super) max_message_len: usize,
-    pub(super) delivery: Delivery,
-    pub(super) shutdown_level: Level,
-    pub(super) counters: Arc<Counters>,
-    pub(super) buffers: Pool,
-    pub(super) scope: Scope,
-    pub(super) inner: Mutex<Inner>,
+pub(crate) struct Shared {
+    pub(crate) address: Address,
+    pub(crate) max_message_len: usize,
+    pub(crate) delivery: Delivery,
+    pub(crate) shutdown_level: Level,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) buffers: Pool,
+    pub(crate) scope: Scope,
+    pub(crate) inner: Mutex<Inner>,
     /// Something ended, or everything: told to those who wait for a flush or for the end.
-    pub(super) progress: Condvar,
+    pub(crate) progress: Condvar,
     /// There is room, or the end: told to senders.
-    pub(super) room: Condvar,
-    pub(super) waker: Waker,
+    pub(crate) room: Condvar,
+    pub(crate) waker: Waker,
 }
 
 /// What the lock protects. Control stands beside the queue, not in it: a full queue does not delay
 /// a shutdown.
 #[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) queue: Queue,
-    pub(super) life: Life,
-    pub(super) acks: AckTracker,
+pub(crate) struct Inner {
+    pub(crate) queue: Queue,
+    pub(crate) life: Life,
+    pub(crate) acks: AckTracker,
     /// How many threads wait for progress.
-    pub(super) waiting: usize,
+    pub(crate) waiting: usize,
     /// How many of them wait for room.
-    pub(super) waiting_for_room: usize,
+    pub(crate) waiting_for_room: usize,
     /// How often all who wait for room, and for progress, have been told.
-    pub(super) told_room: u64,
-    pub(super) told_progress: u64,
+    pub(crate) told_room: u64,
+    pub(crate) told_progress: u64,
     /// Not all of those who wait for room have been told that there is some.
-    pub(super) has_told_one: bool,
+    pub(crate) has_told_one: bool,
     /// How many of them wait until the peer has read.
     watching_reads: usize,
 }
 
 /// How far the writer's life has come.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Life {
+pub(crate) enum Life {
     Running,
     /// To end once the queue is empty, at the latest then.
     Draining(Deadline),
@@ -80,21 +83,21 @@ pub(super) enum Life {
 
 /// How the books stood at the end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct End {
+pub(crate) struct End {
     /// What was left in the queue.
-    pub(super) left: Tally,
+    pub(crate) left: Tally,
     fronts: Fronts,
 }
 
 /// Whether a sender waits for room.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Patience {
+pub(crate) enum Patience {
     None,
     For(Duration),
 }
 
 impl Inner {
-    pub(super) fn new(queue: Queue) -> Self {
+    pub(crate) fn new(queue: Queue) -> Self {
         Self {
             queue,
             life: Life::Running,
@@ -109,7 +112,7 @@ impl Inner {
     }
 
     /// What waits to be written or confirmed, and whether somebody waits for it.
-    pub(super) fn pending(&self) -> Pending {
+    pub(crate) fn pending(&self) -> Pending {
         let is_unwritten = self.queue.is_unwritten();
         // A question alone does not delay an end.
         if self.queue.held().messages == 0 && !(is_unwritten && matches!(self.life, Life::Running))
@@ -125,12 +128,12 @@ impl Inner {
     }
 
     /// Whether somebody waits until the peer has read.
-    pub(super) fn watches_reads(&self) -> bool {
+    pub(crate) fn watches_reads(&self) -> bool {
         self.watching_reads > 0
     }
 
     /// Begins a flush of all that was accepted, which reports losses beyond the first `losses`.
-    pub(super) fn begin_flush(&mut self, level: Level, delivery: Delivery, losses: u64) -> Flush {
+    pub(crate) fn begin_flush(&mut self, level: Level, delivery: Delivery, losses: u64) -> Flush {
         self.watching_reads += usize::from(level == Level::Read);
         self.queue.collect_all();
         Flush::new(level, delivery, self.queue.end(), losses)
@@ -138,7 +141,7 @@ impl Inner {
 
     /// How many connections ended before what was written on them was known to have come to
     /// `level`.
-    pub(super) fn losses(&self, level: Level, delivery: Delivery) -> u64 {
+    pub(crate) fn losses(&self, level: Level, delivery: Delivery) -> u64 {
         match delivery {
             Delivery::AtMostOnce => {
                 ack_level(level, delivery).map_or(0, |level| self.acks.losses(level))
@@ -147,12 +150,12 @@ impl Inner {
         }
     }
 
-    pub(super) fn end_flush(&mut self, level: Level) {
+    pub(crate) fn end_flush(&mut self, level: Level) {
         self.watching_reads -= usize::from(level == Level::Read);
     }
 
     /// How it stands with a flush.
-    pub(super) fn look(&mut self, flush: &mut Flush) -> Verdict {
+    pub(crate) fn look(&mut self, flush: &mut Flush) -> Verdict {
         let fronts = self
             .end()
             .map_or_else(|| self.queue.fronts(), |end| end.fronts);
@@ -163,7 +166,7 @@ impl Inner {
         verdict
     }
 
-    pub(super) fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<End> {
         match self.life {
             Life::Ended(end) | Life::Gone(end) => Some(end),
             Life::Running | Life::Draining(_) => None,
@@ -171,7 +174,7 @@ impl Inner {
     }
 
     /// Ends the queue with whatever is left in it.
-    pub(super) fn finish(&mut self) -> End {
+    pub(crate) fn finish(&mut self) -> End {
         self.queue.close();
         let fronts = self.queue.fronts();
         let end = End {
@@ -186,7 +189,7 @@ impl Inner {
 impl Shared {
     /// Accepts a copy of a message that is neither empty nor large.
     #[inline]
-    pub(super) fn send(&self, patience: Patience, message: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn send(&self, patience: Patience, message: &[u8]) -> Result<(), Refusal> {
         if local::push(self.scope, message) {
             Ok(())
         } else {
@@ -220,7 +223,7 @@ impl Shared {
     }
 
     /// Like [`Shared::push`], behind all that the current thread has sent so far.
-    pub(super) fn push_in_order(
+    pub(crate) fn push_in_order(
         &self,
         patience: Patience,
         mut push: impl FnMut(&mut Queue) -> Result<(), Refusal>,
@@ -244,7 +247,7 @@ impl Shared {
 
     /// Runs `push` on the queue, again and again while there is no room and patience lasts, and
     /// wakes the thread if that is called for.
-    pub(super) fn push(
+    pub(crate) fn push(
         &self,
         patience: Patience,
         mut push: impl FnMut(&mut Queue) -> Result<(), Refusal>,
@@ -292,7 +295,7 @@ impl Shared {
 
     /// Counts a refused message, and makes the error that gives it back.
     #[cold]
-    pub(super) fn refuse<M>(&self, refusal: Refusal, refused: Tally, message: M) -> SendError<M> {
+    pub(crate) fn refuse<M>(&self, refusal: Refusal, refused: Tally, message: M) -> SendError<M> {
         match refusal {
             Refusal::Full => {
                 self.counters.dropped_full.add(refused);
@@ -306,20 +309,20 @@ impl Shared {
     }
 
     /// Gives up room that was reserved.
-    pub(super) fn release(&self, len: usize) {
+    pub(crate) fn release(&self, len: usize) {
         let mut inner = self.inner.lock();
         inner.queue.unreserve(len);
         self.tell(&mut inner);
     }
 
     /// Waits until all that was accepted so far has come to `level`.
-    pub(super) fn flush(&self, level: Level, deadline: Deadline) -> Result<Flushed, FlushError> {
+    pub(crate) fn flush(&self, level: Level, deadline: Deadline) -> Result<Flushed, FlushError> {
         let losses = self.inner.lock().losses(level, self.delivery);
         self.flush_since(losses, level, deadline)
     }
 
     /// Likewise; reports losses beyond the first `losses`.
-    pub(super) fn flush_since(
+    pub(crate) fn flush_since(
         &self,
         losses: u64,
         level: Level,
@@ -353,7 +356,7 @@ impl Shared {
     }
 
     /// Asks the thread to end, at the latest at `deadline`.
-    pub(super) fn drain(&self, deadline: Deadline) {
+    pub(crate) fn drain(&self, deadline: Deadline) {
         let mut inner = self.inner.lock();
         inner.queue.close();
         inner.life = match inner.life {
@@ -370,7 +373,7 @@ impl Shared {
     /// Waits for the end that [`Shared::drain`] asked for. Past the deadline it ends the queue
     /// itself: the thread may be held up in the observer. Says what was left, and whether the
     /// thread has nothing left to do.
-    pub(super) fn wait_for_end(&self, deadline: Deadline) -> (End, bool) {
+    pub(crate) fn wait_for_end(&self, deadline: Deadline) -> (End, bool) {
         let mut inner = self.inner.lock();
         let mut deadline = deadline;
         loop {
@@ -401,14 +404,14 @@ impl Shared {
 }
 
 /// The moment that is `timeout` from now.
-pub(super) fn deadline(timeout: Duration) -> Deadline {
+pub(crate) fn deadline(timeout: Duration) -> Deadline {
     deadline::after(clock::now(), timeout)
 }
 
 #[cfg(test)]
 impl Inner {
     /// What [`Inner::look`] would say, without anything coming of it.
-    pub(super) fn peek(&self, flush: &Flush) -> Verdict {
+    pub(crate) fn peek(&self, flush: &Flush) -> Verdict {
         let fronts = self
             .end()
             .map_or_else(|| self.queue.fronts(), |end| end.fronts);

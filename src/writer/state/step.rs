@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use super::wake::WakeOn;
 use crate::deadline::Deadline;
+use crate::writer::wake::WakeOn;
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Connect,
     Write,
     /// Requests a receipt, so that the peer hears something.
@@ -27,7 +27,7 @@ pub(super) enum Step {
 
 /// What waits to be written, or confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pending {
+pub(crate) enum Pending {
     Nothing,
     /// All is written, and not all is covered by a receipt.
     Unconfirmed,
@@ -38,7 +38,7 @@ pub(super) enum Pending {
 }
 
 impl Pending {
-    pub(super) fn is_unwritten(self) -> bool {
+    pub(crate) fn is_unwritten(self) -> bool {
         match self {
             Self::Nothing | Self::Unconfirmed => false,
             Self::Few | Self::Due => true,

@@ -7,18 +7,22 @@
 //! | draining | connect | wait until the retry or the deadline | write | wait for a receipt or the deadline | exit |
 //! | draining, past the deadline | exit | exit | exit | exit | exit |
 
+pub(crate) mod link;
+pub(crate) mod step;
+pub(crate) mod timing;
+
 use std::time::{Duration, Instant};
 
-use super::link::{Answer, Flow, Link, Room, Up};
-use super::outbox::Delivery;
-use super::step::{Pending, Step};
-use super::timing::{
+use crate::backoff::Backoff;
+use crate::deadline::{Deadline, earlier, has_come};
+use crate::writer::queue::outbox::Delivery;
+use crate::writer::state::link::{Answer, Flow, Link, Room, Up};
+use crate::writer::state::step::{Pending, Step};
+use crate::writer::state::timing::{
     AFTER_LOSS, FULL_BACKLOG_PACE, FULL_SOCKET_PACE, MOST_DOUBLINGS, NO_MEMORY_PACE, PROBE_TIME,
     PROVEN_AFTER, READ_PACE, Timing,
 };
-use super::wake::WakeOn;
-use crate::backoff::Backoff;
-use crate::deadline::{Deadline, earlier, has_come};
+use crate::writer::wake::WakeOn;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -27,7 +31,7 @@ enum Phase {
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(crate) struct State {
     phase: Phase,
     link: Link,
     backoff: Backoff,
@@ -42,7 +46,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(
+    pub(crate) fn new(
         now: Instant,
         mut backoff: Backoff,
         timing: Timing,
@@ -64,7 +68,7 @@ impl State {
     }
 
     /// What to do at `now`, with what is `pending`.
-    pub(super) fn step(&mut self, now: Instant, pending: Pending) -> Step {
+    pub(crate) fn step(&mut self, now: Instant, pending: Pending) -> Step {
         let deadline = match self.phase {
             Phase::Running => None,
             Phase::Draining { deadline }
@@ -172,7 +176,7 @@ impl State {
     }
 
     /// There is a connection.
-    pub(super) fn on_connected(&mut self, now: Instant) {
+    pub(crate) fn on_connected(&mut self, now: Instant) {
         self.link = Link::Up(Up {
             since: now,
             last_write: now,
@@ -182,7 +186,7 @@ impl State {
     }
 
     /// The connect failed; says how long until the next.
-    pub(super) fn on_connect_failed(&mut self, now: Instant) -> Duration {
+    pub(crate) fn on_connect_failed(&mut self, now: Instant) -> Duration {
         let wait = self.backoff.next_wait();
         self.down(now, wait)
     }
@@ -198,7 +202,7 @@ impl State {
     /// The reader is there, and its backlog is full. It is tried again soon, until the connect
     /// timeout has passed: then this counts as a failed connect, and the wait until the next is
     /// returned.
-    pub(super) fn on_backlog_full(&mut self, now: Instant) -> Option<Duration> {
+    pub(crate) fn on_backlog_full(&mut self, now: Instant) -> Option<Duration> {
         let since = match self.link {
             Link::Down {
                 backlog_full_since, ..
@@ -217,7 +221,7 @@ impl State {
     }
 
     /// The kernel took something, and the last of it `is_probe` or not.
-    pub(super) fn on_written(&mut self, now: Instant, is_probe: bool) {
+    pub(crate) fn on_written(&mut self, now: Instant, is_probe: bool) {
         if let Link::Up(up) = &mut self.link {
             up.flow = if is_probe {
                 Flow::Probing {
@@ -235,7 +239,7 @@ impl State {
     }
 
     /// A request for a receipt went out.
-    pub(super) fn on_ack_requested(&mut self, now: Instant) {
+    pub(crate) fn on_ack_requested(&mut self, now: Instant) {
         if let (Link::Up(up), Delivery::AtLeastOnce) = (&mut self.link, self.delivery) {
             if up.answer == Answer::NotDue {
                 up.answer = Answer::DueSince(now);
@@ -244,7 +248,7 @@ impl State {
     }
 
     /// A receipt came. `covers` something new or not, and another answer `is_due` or not.
-    pub(super) fn on_receipt(&mut self, now: Instant, covers: bool, is_due: bool) {
+    pub(crate) fn on_receipt(&mut self, now: Instant, covers: bool, is_due: bool) {
         if let Link::Up(up) = &mut self.link {
             if up.answer != Answer::NotDue {
                 up.answer = if is_due {
@@ -270,13 +274,13 @@ impl State {
     }
 
     /// The kernel took nothing: the socket is full.
-    pub(super) fn on_blocked(&mut self, now: Instant) {
+    pub(crate) fn on_blocked(&mut self, now: Instant) {
         let pace = FULL_SOCKET_PACE.min(self.timing.write_timeout / 8);
         self.block(now, now.checked_add(pace), Room::IsTold);
     }
 
     /// The kernel took nothing for want of memory.
-    pub(super) fn on_no_memory(&mut self, now: Instant) {
+    pub(crate) fn on_no_memory(&mut self, now: Instant) {
         self.block(now, now.checked_add(NO_MEMORY_PACE), Room::IsNotTold);
     }
 
@@ -298,7 +302,7 @@ impl State {
     }
 
     /// The socket says that there is room again. The write timeout runs on until a byte is taken.
-    pub(super) fn on_room(&mut self, now: Instant) {
+    pub(crate) fn on_room(&mut self, now: Instant) {
         if let Link::Up(Up {
             flow: Flow::Blocked { look_at, .. },
             ..
@@ -309,7 +313,7 @@ impl State {
     }
 
     /// The peer takes nothing more on this connection, and owes a receipt.
-    pub(super) fn on_refused(&mut self, now: Instant) {
+    pub(crate) fn on_refused(&mut self, now: Instant) {
         if let Link::Up(up) = &mut self.link {
             up.flow = Flow::Refused { since: now };
         }
@@ -317,7 +321,7 @@ impl State {
 
     /// The peer refuses bytes, and a receipt has come since the last look: it has its time from
     /// then on.
-    pub(super) fn is_patient(&self, now: Instant) -> bool {
+    pub(crate) fn is_patient(&self, now: Instant) -> bool {
         let Link::Up(Up {
             flow: Flow::Refused { since },
             ..
@@ -329,14 +333,14 @@ impl State {
     }
 
     /// The connection is given up, for its peer's slowness.
-    pub(super) fn on_timed_out(&mut self) {
+    pub(crate) fn on_timed_out(&mut self) {
         if self.delivery == Delivery::AtLeastOnce {
             self.timeouts += 1;
         }
     }
 
     /// The connection is gone; says how long until the next try.
-    pub(super) fn on_lost(&mut self, now: Instant) -> Duration {
+    pub(crate) fn on_lost(&mut self, now: Instant) -> Duration {
         if let Link::Up(up) = self.link {
             if now.saturating_duration_since(up.since) >= PROVEN_AFTER {
                 self.backoff.reset();
@@ -347,17 +351,17 @@ impl State {
     }
 
     /// Whether a call waits until the peer has read.
-    pub(super) fn watch_reads(&mut self, watches: bool) {
+    pub(crate) fn watch_reads(&mut self, watches: bool) {
         self.watches_reads = watches;
     }
 
-    pub(super) fn watches_reads(&self) -> bool {
+    pub(crate) fn watches_reads(&self) -> bool {
         self.watches_reads
     }
 
     /// Ends once nothing is pending, at the latest at `deadline`. A second call can only bring the
     /// end nearer.
-    pub(super) fn drain(&mut self, deadline: Deadline) {
+    pub(crate) fn drain(&mut self, deadline: Deadline) {
         let deadline = match self.phase {
             Phase::Running => deadline,
             Phase::Draining {

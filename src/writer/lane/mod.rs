@@ -13,6 +13,8 @@
     reason = "two locked instructions a message are most of what a send costs, and memory that two threads use needs one of both"
 )]
 
+pub(crate) mod local;
+
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::mem;
@@ -23,15 +25,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-use super::block::BLOCK_SIZE;
 use crate::metrics::{Tally, TallyCounter};
 use crate::num::to_u64;
 use crate::sys::asymmetric_fence;
 use crate::wire::frame::ShortPrefix;
+use crate::writer::queue::block::BLOCK_SIZE;
 
 /// What both sides share.
 #[derive(Default)]
-pub(super) struct Lane {
+pub(crate) struct Lane {
     /// Written by the thread alone, all the time.
     thread: CachePadded<Published>,
     /// Written by the queue, seldom.
@@ -56,7 +58,7 @@ unsafe impl Sync for Lane {}
 
 impl Lane {
     /// All that was ever accepted in this lane.
-    pub(super) fn accepted(&self) -> Tally {
+    pub(crate) fn accepted(&self) -> Tally {
         self.thread.accepted.value()
     }
 }
@@ -72,11 +74,11 @@ impl fmt::Debug for Lane {
 
 /// How far one is in a lane's memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     /// In bytes of frames.
-    pub(super) len: usize,
+    pub(crate) len: usize,
     /// In messages.
-    pub(super) tally: Tally,
+    pub(crate) tally: Tally,
 }
 
 /// Each of the three figures has a third of the word; none exceeds a block.
@@ -112,7 +114,7 @@ impl Mark {
 /// What became of a message that a thread put into its lane.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pushed {
+pub(crate) enum Pushed {
     Accepted,
     /// The lease does not cover it: nothing has changed.
     NoRoom,
@@ -122,7 +124,7 @@ pub(super) enum Pushed {
 
 /// The thread's side. There is one of each lane.
 #[derive(Debug)]
-pub(super) struct Producer {
+pub(crate) struct Producer {
     lane: Arc<Lane>,
     start: *mut u8,
     /// Where the next frame begins, and the lease ends.
@@ -140,7 +142,7 @@ pub(super) struct Producer {
 impl Producer {
     /// Frames a copy of `message` and publishes it.
     #[inline]
-    pub(super) fn push(&mut self, message: &[u8]) -> Pushed {
+    pub(crate) fn push(&mut self, message: &[u8]) -> Pushed {
         let len = message.len();
         // Longer ones have a rarer prefix, and are no hurry.
         let Some(prefix) = ShortPrefix::new(len) else {
@@ -179,7 +181,7 @@ impl Producer {
     }
 
     /// Likewise, for a thread that may not know yet what became of its last message.
-    pub(super) fn push_if_settled(&mut self, message: &[u8]) -> Pushed {
+    pub(crate) fn push_if_settled(&mut self, message: &[u8]) -> Pushed {
         if self.unsettled.is_some() {
             Pushed::Unsettled
         } else {
@@ -188,7 +190,7 @@ impl Producer {
     }
 
     /// Whether the queue is gone.
-    pub(super) fn is_alone(&self) -> bool {
+    pub(crate) fn is_alone(&self) -> bool {
         Arc::strong_count(&self.lane) == 1
     }
 
@@ -207,7 +209,7 @@ impl Drop for Producer {
 
 /// The queue's side. There is one of each lane, under the queue's lock.
 #[derive(Debug)]
-pub(super) struct Collector {
+pub(crate) struct Collector {
     lane: Arc<Lane>,
     /// How far the queue has taken the messages of the present lease.
     collected: Mark,
@@ -215,7 +217,7 @@ pub(super) struct Collector {
 
 impl Collector {
     /// A new lane, and its two sides.
-    pub(super) fn new() -> (Self, Arc<Lane>) {
+    pub(crate) fn new() -> (Self, Arc<Lane>) {
         let lane = Arc::new(Lane {
             is_free: AtomicBool::new(true),
             ..Lane::default()
@@ -230,7 +232,7 @@ impl Collector {
     }
 
     /// The thread's side, if no thread has it.
-    pub(super) fn give_to_thread(&mut self) -> Option<Producer> {
+    pub(crate) fn give_to_thread(&mut self) -> Option<Producer> {
         // A look first: this is asked of all lanes, and a look disturbs nobody.
         if !self.lane.is_free.load(Ordering::Relaxed)
             || !self.lane.is_free.swap(false, Ordering::Acquire)
@@ -250,12 +252,12 @@ impl Collector {
     }
 
     /// Whether this is the other side of `producer`.
-    pub(super) fn is_of(&self, producer: &Producer) -> bool {
+    pub(crate) fn is_of(&self, producer: &Producer) -> bool {
         Arc::ptr_eq(&self.lane, &producer.lane)
     }
 
     /// What has been published and not been taken.
-    pub(super) fn fresh(&self) -> Fresh<'_> {
+    pub(crate) fn fresh(&self) -> Fresh<'_> {
         let Mark { len, tally } = self.published();
         let Mark {
             len: from,
@@ -274,29 +276,29 @@ impl Collector {
         }
     }
 
-    pub(super) fn published(&self) -> Mark {
+    pub(crate) fn published(&self) -> Mark {
         Mark::unpack(self.lane.thread.mark.load(Ordering::Acquire))
     }
 
     /// How far the queue has taken it.
-    pub(super) fn collected(&self) -> Mark {
+    pub(crate) fn collected(&self) -> Mark {
         self.collected
     }
 
     /// The queue has taken what was published when that was at `mark`.
-    pub(super) fn note_collected(&mut self, mark: Mark) {
+    pub(crate) fn note_collected(&mut self, mark: Mark) {
         self.collected = mark;
     }
 
     /// Ends the lease. What was published before the barrier that follows can be taken; what comes
     /// later the thread will know of.
-    pub(super) fn shut(&self) {
+    pub(crate) fn shut(&self) {
         self.lane.is_shut.store(true, Ordering::SeqCst);
     }
 
     /// Finds out whether the thread's last message was taken after all. If not, it is not in the
     /// lane any more. False when that is no question.
-    pub(super) fn resolve(&mut self, producer: &mut Producer) -> bool {
+    pub(crate) fn resolve(&mut self, producer: &mut Producer) -> bool {
         let Some(last) = producer.unsettled.filter(|_| self.is_of(producer)) else {
             return false;
         };
@@ -317,7 +319,7 @@ impl Collector {
     /// Puts `memory` in the place of the lane's own, and begins anew in it. Returns what was there,
     /// filled with all that was published. `None` when this is not the other side of
     /// `producer`.
-    pub(super) fn replace(&mut self, producer: &mut Producer, memory: Vec<u8>) -> Option<Vec<u8>> {
+    pub(crate) fn replace(&mut self, producer: &mut Producer, memory: Vec<u8>) -> Option<Vec<u8>> {
         if !self.is_of(producer) {
             return None;
         }
@@ -334,7 +336,7 @@ impl Collector {
     }
 
     /// Forgets what was published, which must have been taken. Nothing is leased then.
-    pub(super) fn begin_anew(&mut self, producer: &mut Producer) {
+    pub(crate) fn begin_anew(&mut self, producer: &mut Producer) {
         if self.is_of(producer) {
             self.collected = Mark::default();
             (producer.at, producer.end, producer.left, producer.mark) = (0, 0, 0, 0);
@@ -344,7 +346,7 @@ impl Collector {
 
     /// Lets the thread put up to `messages` messages into the first `len` bytes, after it began
     /// anew.
-    pub(super) fn lease(&mut self, producer: &mut Producer, len: usize, messages: u64) {
+    pub(crate) fn lease(&mut self, producer: &mut Producer, len: usize, messages: u64) {
         if !self.is_of(producer) || producer.at > 0 {
             return;
         }
@@ -356,7 +358,7 @@ impl Collector {
     }
 
     /// How much the lane's memory holds.
-    pub(super) fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         // SAFETY: only this side and the thread's together put other memory there.
         unsafe { (*self.lane.memory.get()).capacity() }
     }
@@ -364,19 +366,19 @@ impl Collector {
 
 /// What a thread has published and the queue has not taken.
 #[derive(Debug)]
-pub(super) struct Fresh<'a> {
+pub(crate) struct Fresh<'a> {
     /// Whole frames.
-    pub(super) frames: &'a [u8],
+    pub(crate) frames: &'a [u8],
     /// The messages in them.
-    pub(super) tally: Tally,
+    pub(crate) tally: Tally,
     /// Where they end.
-    pub(super) end: Mark,
+    pub(crate) end: Mark,
 }
 
 #[cfg(test)]
 impl Producer {
     /// What the queue does when it ends the lease, seen from the thread.
-    pub(super) fn shut(&self) {
+    pub(crate) fn shut(&self) {
         self.lane.is_shut.store(true, Ordering::SeqCst);
     }
 }

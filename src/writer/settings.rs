@@ -23,21 +23,21 @@ pub enum Overflow {
 
 /// How much may be accepted and not ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) messages: u64,
-    pub(super) bytes: u64,
-    pub(super) overflow: Overflow,
+pub(crate) struct Limits {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) overflow: Overflow,
 }
 
 /// Why a message was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     Full,
     Closed,
 }
 
 /// How many sealed blocks there can be.
-pub(super) fn slots(limits: Limits) -> usize {
+pub(crate) fn slots(limits: Limits) -> usize {
     let by_bytes = limits.bytes / SLOT_SIZE + 8;
     usize::try_from(
         by_bytes

@@ -1,14 +1,18 @@
 //! The writer's thread: one step after the other.
 
-use super::kernel::System;
-use super::shared::Life;
-use super::worker::Worker;
+pub(crate) mod acks;
+pub(crate) mod kernel;
+pub(crate) mod worker;
+
 use crate::event::WriterEvent;
 use crate::observer::{Observer, guarded};
 use crate::sys::asymmetric_fence;
+use crate::writer::shared::Life;
+use crate::writer::thread::kernel::System;
+use crate::writer::thread::worker::Worker;
 
 /// The thread.
-pub(super) fn run(mut worker: Worker<System>) {
+pub(crate) fn run(mut worker: Worker<System>) {
     asymmetric_fence::prepare();
     worker.shared.scope.enter();
     while worker.take_step().is_continue() {}

@@ -1,10 +1,10 @@
 //! The other half of what the writer's thread does: it asks the reader, and takes what that tells,
 //! by its receipts and by what it has read.
 
-use super::kernel::{Kernel, Socket};
-use super::worker::{Worker, is_reset};
 use crate::event::{BadReceipt, LostCause};
 use crate::sys::Received;
+use crate::writer::thread::kernel::{Kernel, Socket};
+use crate::writer::thread::worker::{Worker, is_reset};
 
 /// How much of the receipts is read at a time: they are a few bytes each.
 const RECEIPTS_SIZE: usize = 256;
@@ -15,7 +15,7 @@ const MOST_READS: usize = 64;
 
 impl<K: Kernel> Worker<K> {
     /// Takes the receipts that are there.
-    pub(super) fn receive(&mut self) {
+    pub(crate) fn receive(&mut self) {
         if let Err(bad) = self.take_receipts() {
             self.lost(LostCause::BadReceipt(bad));
         } else if self.refused.is_some() && !self.shared.inner.lock().acks.is_owed() {
@@ -26,7 +26,7 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    pub(super) fn take_receipts(&mut self) -> Result<(), BadReceipt> {
+    pub(crate) fn take_receipts(&mut self) -> Result<(), BadReceipt> {
         let mut buffer = [0; RECEIPTS_SIZE];
         for _ in 0..MOST_READS {
             let Some(stream) = &self.stream else {
@@ -69,7 +69,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Notes how far the peer has read, if somebody waits for that.
-    pub(super) fn look_what_was_read(&mut self) {
+    pub(crate) fn look_what_was_read(&mut self) {
         let Some(stream) = self.stream.as_ref().filter(|_| self.state.watches_reads()) else {
             return;
         };

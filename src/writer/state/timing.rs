@@ -4,37 +4,37 @@
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Timing {
-    pub(super) write_timeout: Duration,
-    pub(super) connect_timeout: Duration,
-    pub(super) linger: Duration,
-    pub(super) keepalive: Option<Duration>,
+pub(crate) struct Timing {
+    pub(crate) write_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) linger: Duration,
+    pub(crate) keepalive: Option<Duration>,
 }
 
 /// How long a connection must have lived to count as good. A write into a dying connection's buffer
 /// succeeds too.
-pub(super) const PROVEN_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const PROVEN_AFTER: Duration = Duration::from_secs(1);
 
 /// The least wait after a loss. A process that dies may lose its connections before its listening
 /// socket: a connect at once would succeed, and what is written would go down with it.
-pub(super) const AFTER_LOSS: Duration = Duration::from_millis(20);
+pub(crate) const AFTER_LOSS: Duration = Duration::from_millis(20);
 
 /// How long a reader has to hang up on a probe.
-pub(super) const PROBE_TIME: Duration = Duration::from_millis(100);
+pub(crate) const PROBE_TIME: Duration = Duration::from_millis(100);
 
 /// How often a connect is tried while the reader's backlog is full: there is nothing to wait on.
-pub(super) const FULL_BACKLOG_PACE: Duration = Duration::from_millis(5);
+pub(crate) const FULL_BACKLOG_PACE: Duration = Duration::from_millis(5);
 
 /// How often a write is tried again when the kernel is short of memory: nor is there then.
-pub(super) const NO_MEMORY_PACE: Duration = Duration::from_millis(5);
+pub(crate) const NO_MEMORY_PACE: Duration = Duration::from_millis(5);
 
 /// How often a write is tried again though the kernel does not say that there is room. Linux says
 /// so only when three quarters of the buffer are free, and takes bytes long before: a slow reader
 /// would look like a dead one.
-pub(super) const FULL_SOCKET_PACE: Duration = Duration::from_millis(50);
+pub(crate) const FULL_SOCKET_PACE: Duration = Duration::from_millis(50);
 
 /// How often to look how much the peer has read, while somebody waits for it: nothing tells.
-pub(super) const READ_PACE: Duration = Duration::from_millis(1);
+pub(crate) const READ_PACE: Duration = Duration::from_millis(1);
 
 /// How often the write timeout may double.
-pub(super) const MOST_DOUBLINGS: u32 = 6;
+pub(crate) const MOST_DOUBLINGS: u32 = 6;

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::mem;
 
-use super::block::Block;
 use crate::metrics::Tally;
+use crate::writer::queue::block::Block;
 
 /// How many connections in a row may end just behind the length of one message before it is given
 /// up.
@@ -30,7 +30,7 @@ pub enum Delivery {
 /// Blocks in the order in which they were accepted: first those that wait for a receipt, then those
 /// that wait for the kernel.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     delivery: Delivery,
     blocks: VecDeque<Box<Block>>,
     /// The first block of which the kernel lacks a byte.
@@ -63,7 +63,7 @@ struct Suspect {
 
 /// Why a connection is over, as far as it matters to the message that it ended in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     /// The peer ended it, and had read all that was sent.
     Peer,
     /// The peer ended it without having read all, as when it is killed.
@@ -76,17 +76,17 @@ pub(super) enum Ending {
 
 /// What a write came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Taken {
+pub(crate) struct Taken {
     /// The messages that the kernel has now taken whole.
-    pub(super) whole: Tally,
+    pub(crate) whole: Tally,
     /// Those of them that it had taken before, on another connection.
-    pub(super) again: Tally,
+    pub(crate) again: Tally,
     /// After how many of them the last request for a receipt stood, if there was one.
-    pub(super) asked_after: Option<u64>,
+    pub(crate) asked_after: Option<u64>,
 }
 
 impl Outbox {
-    pub(super) fn new(delivery: Delivery) -> Self {
+    pub(crate) fn new(delivery: Delivery) -> Self {
         Self {
             delivery,
             ..Self::default()
@@ -94,12 +94,12 @@ impl Outbox {
     }
 
     /// The bytes that the kernel has yet to take.
-    pub(super) fn remaining_len(&self) -> usize {
+    pub(crate) fn remaining_len(&self) -> usize {
         self.remaining_len
     }
 
     /// The number of the oldest message in it.
-    pub(super) fn front(&self) -> Option<u64> {
+    pub(crate) fn front(&self) -> Option<u64> {
         // A request for a receipt alone is no message.
         self.blocks
             .iter()
@@ -108,7 +108,7 @@ impl Outbox {
     }
 
     /// The number of the oldest message of which the kernel lacks a byte.
-    pub(super) fn first_unwritten(&self) -> Option<u64> {
+    pub(crate) fn first_unwritten(&self) -> Option<u64> {
         let unwritten = self.blocks.iter().skip(self.next);
         unwritten
             .map(|block| (block.first_unwritten(), block.end()))
@@ -117,12 +117,12 @@ impl Outbox {
     }
 
     /// The messages in it.
-    pub(super) fn tally(&self) -> Tally {
+    pub(crate) fn tally(&self) -> Tally {
         self.tally
     }
 
     /// The messages that the peer has, or has a part of.
-    pub(super) fn begun(&self) -> Tally {
+    pub(crate) fn begun(&self) -> Tally {
         self.whole_tally
             + self
                 .blocks
@@ -132,7 +132,7 @@ impl Outbox {
     }
 
     /// Whether the kernel has the length of a suspect, and nothing more of it: a probe.
-    pub(super) fn is_probing(&self) -> bool {
+    pub(crate) fn is_probing(&self) -> bool {
         let next = self.blocks.get(self.next);
         self.suspect.zip(next).is_some_and(|(suspect, block)| {
             block.first_unwritten() == suspect.number && block.is_cut_behind_prefix()
@@ -140,36 +140,36 @@ impl Outbox {
     }
 
     /// Whether the connection needs an opening, and has none yet.
-    pub(super) fn must_open(&self) -> bool {
+    pub(crate) fn must_open(&self) -> bool {
         self.delivery == Delivery::AtLeastOnce && !self.is_opened
     }
 
     /// Puts the opening of a new connection before all else.
-    pub(super) fn push_opening(&mut self, opening: Box<Block>) {
+    pub(crate) fn push_opening(&mut self, opening: Box<Block>) {
         debug_assert!(self.next == 0, "the connection has begun");
         self.remaining_len += opening.remaining_len();
         self.blocks.push_front(opening);
         self.is_opened = true;
     }
 
-    pub(super) fn push(&mut self, block: Box<Block>) {
+    pub(crate) fn push(&mut self, block: Box<Block>) {
         self.remaining_len += block.remaining_len();
         self.tally += block.tally();
         self.blocks.push_back(block);
     }
 
     /// Takes a block that is done with.
-    pub(super) fn take_done(&mut self) -> Option<Box<Block>> {
+    pub(crate) fn take_done(&mut self) -> Option<Box<Block>> {
         self.done.pop()
     }
 
     /// All blocks.
-    pub(super) fn into_blocks(self) -> impl Iterator<Item = Box<Block>> {
+    pub(crate) fn into_blocks(self) -> impl Iterator<Item = Box<Block>> {
         self.blocks.into_iter().chain(self.done)
     }
 
     /// Puts the blocks of `later`, of which nothing is begun, behind its own.
-    pub(super) fn append(&mut self, mut later: Self) {
+    pub(crate) fn append(&mut self, mut later: Self) {
         self.remaining_len += later.remaining_len;
         self.tally += later.tally;
         self.blocks.append(&mut later.blocks);
@@ -177,7 +177,7 @@ impl Outbox {
 
     /// Fills `slices` with what to write next, up to a probe where there is a suspect; says how
     /// many it filled.
-    pub(super) fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    pub(crate) fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut most = self.len_to_probe().unwrap_or(usize::MAX);
         let mut filled = 0;
         let waiting = self
@@ -212,7 +212,7 @@ impl Outbox {
     }
 
     /// Notes that the kernel took the next `len` bytes.
-    pub(super) fn advance(&mut self, mut len: usize) -> Taken {
+    pub(crate) fn advance(&mut self, mut len: usize) -> Taken {
         debug_assert!(
             len <= self.remaining_len,
             "the kernel cannot take more than it was given"
@@ -270,7 +270,7 @@ impl Outbox {
     }
 
     /// A receipt covers the next `messages`; says what was in them.
-    pub(super) fn confirm(&mut self, mut messages: u64) -> Tally {
+    pub(crate) fn confirm(&mut self, mut messages: u64) -> Tally {
         debug_assert!(
             messages <= self.whole_tally.messages,
             "the kernel has not taken these"
@@ -297,7 +297,7 @@ impl Outbox {
 
     /// The connection is over. What is not settled is to be sent again, from the start of a frame.
     /// A message that the reader refuses is removed and returned.
-    pub(super) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
+    pub(crate) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
         let cut = self.blocks.get(self.next).and_then(|block| {
             block.cut()?;
             Some((block.first_unwritten(), block.is_cut_behind_prefix()))
@@ -364,7 +364,7 @@ impl Outbox {
     }
 
     /// Removes the oldest message that the peer has no part of.
-    pub(super) fn evict(&mut self) -> Option<Tally> {
+    pub(crate) fn evict(&mut self) -> Option<Tally> {
         let mut at = self.next;
         if let Some(block) = self.blocks.get_mut(at).filter(|block| block.is_begun()) {
             if let Some(begun) = block.split_begun() {

@@ -17,14 +17,14 @@ use crate::wire::frame::{self, ACK_REQUEST, AT_LEAST_ONCE, Parsed, Prefix};
 
 /// Up to here small messages share a block. Writes of 128 to 256 KiB were the fastest, and a write
 /// carries several.
-pub(super) const BLOCK_SIZE: usize = 128 * 1024;
+pub(crate) const BLOCK_SIZE: usize = 128 * 1024;
 
 /// From this length on an owned message becomes a block of its own instead of being copied.
-pub(super) const OWN_BLOCK_SIZE: usize = 8 * 1024;
+pub(crate) const OWN_BLOCK_SIZE: usize = 8 * 1024;
 
 /// Up to this length a borrowed message is copied into a block; a longer one gets memory of its
 /// own, so that it is not copied under a lock.
-pub(super) const MOST_COPIED: usize = 16 * 1024 - 1;
+pub(crate) const MOST_COPIED: usize = 16 * 1024 - 1;
 
 /// Up to here a block is worth the copy that puts it to another.
 const SMALL: usize = 4 * 1024;
@@ -32,7 +32,7 @@ const SMALL: usize = 4 * 1024;
 /// A run of whole frames: either many small ones, or one that keeps its owner's buffer. It may end
 /// with the question for a receipt.
 #[derive(Debug)]
-pub(super) struct Block {
+pub(crate) struct Block {
     body: Body,
     /// The empty frame behind the messages that requests a receipt; no bytes where there is none.
     ack_request: &'static [u8],
@@ -55,7 +55,7 @@ enum Body {
 
 /// What is left of a used block.
 #[derive(Debug)]
-pub(super) enum Recycled {
+pub(crate) enum Recycled {
     /// An empty block with its memory.
     Block(Box<Block>),
     /// A payload that was handed over.
@@ -66,12 +66,12 @@ pub(super) enum Recycled {
 
 impl Block {
     /// An empty block, whose first message will be number `first`.
-    pub(super) fn empty(first: u64) -> Self {
+    pub(crate) fn empty(first: u64) -> Self {
         Self::new(Body::Copied(Vec::new()), first, Tally::default())
     }
 
     /// A block of one message, which is not copied.
-    pub(super) fn owned(payload: Bytes, first: u64) -> Self {
+    pub(crate) fn owned(payload: Bytes, first: u64) -> Self {
         let tally = Tally::one(payload.len());
         Self::new(
             Body::Owned {
@@ -98,7 +98,7 @@ impl Block {
     }
 
     /// What of a used block can be used again, or has to be dropped with care.
-    pub(super) fn recycle(self: Box<Self>) -> Recycled {
+    pub(crate) fn recycle(self: Box<Self>) -> Recycled {
         let mut used = self;
         match &mut used.body {
             Body::Owned { payload, .. } => Recycled::Payload(mem::take(payload)),
@@ -113,7 +113,7 @@ impl Block {
     }
 
     /// Takes the memory out of an empty block.
-    pub(super) fn take_memory(&mut self) -> Vec<u8> {
+    pub(crate) fn take_memory(&mut self) -> Vec<u8> {
         match &mut self.body {
             Body::Copied(frames) => mem::take(frames),
             Body::Owned { .. } => Vec::new(),
@@ -121,39 +121,39 @@ impl Block {
     }
 
     /// Fills an empty block: with the messages in `frames` from `start` on.
-    pub(super) fn fill(&mut self, frames: Vec<u8>, start: usize, tally: Tally) {
+    pub(crate) fn fill(&mut self, frames: Vec<u8>, start: usize, tally: Tally) {
         self.body = Body::Copied(frames);
         self.tally = tally;
         (self.settled, self.whole, self.taken) = (start, start, start);
     }
 
-    pub(super) fn set_first(&mut self, first: u64) {
+    pub(crate) fn set_first(&mut self, first: u64) {
         self.first = first;
     }
 
     /// Lets the block end with a request for a receipt.
-    pub(super) fn request_ack(&mut self) {
+    pub(crate) fn request_ack(&mut self) {
         self.ack_request = ACK_REQUEST;
     }
 
     /// Makes an empty block the opening of a connection that delivers at least once.
-    pub(super) fn open_connection(&mut self) {
+    pub(crate) fn open_connection(&mut self) {
         self.ack_request = AT_LEAST_ONCE;
     }
 
     /// How many bytes the request for a receipt takes, if there is one.
-    pub(super) fn ack_request_len(&self) -> usize {
+    pub(crate) fn ack_request_len(&self) -> usize {
         self.ack_request.len()
     }
 
     /// Whether a frame of a message this long still belongs into this block.
-    pub(super) fn has_room(&self, message_len: usize, block_size: usize) -> bool {
+    pub(crate) fn has_room(&self, message_len: usize, block_size: usize) -> bool {
         self.is_empty() || self.frames_len() + frame::MAX_PREFIX_LEN + message_len <= block_size
     }
 
     /// Adds a copy of `message` as a frame. Only for a block made by [`Block::empty`].
     #[inline]
-    pub(super) fn push(&mut self, message: &[u8]) {
+    pub(crate) fn push(&mut self, message: &[u8]) {
         let Body::Copied(frames) = &mut self.body else {
             return;
         };
@@ -171,7 +171,7 @@ impl Block {
     }
 
     /// Adds copies of whole frames. Only for a block made by [`Block::empty`].
-    pub(super) fn push_frames(&mut self, more: &[u8], tally: Tally) {
+    pub(crate) fn push_frames(&mut self, more: &[u8], tally: Tally) {
         let Body::Copied(frames) = &mut self.body else {
             return;
         };
@@ -184,36 +184,36 @@ impl Block {
     }
 
     /// The messages that remain.
-    pub(super) fn tally(&self) -> Tally {
+    pub(crate) fn tally(&self) -> Tally {
         self.tally
     }
 
     /// Those of them that the kernel has taken whole.
-    pub(super) fn whole_tally(&self) -> Tally {
+    pub(crate) fn whole_tally(&self) -> Tally {
         self.whole_tally
     }
 
     /// Whether no message remains.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.tally.messages == 0
     }
 
     /// The number of the first message that remains.
-    pub(super) fn first(&self) -> u64 {
+    pub(crate) fn first(&self) -> u64 {
         self.first
     }
 
     /// The number of the first message of which the kernel lacks a byte.
-    pub(super) fn first_unwritten(&self) -> u64 {
+    pub(crate) fn first_unwritten(&self) -> u64 {
         self.first + self.whole_tally.messages
     }
 
     /// The number of the message after the last.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.first + self.tally.messages
     }
 
-    pub(super) fn frames_len(&self) -> usize {
+    pub(crate) fn frames_len(&self) -> usize {
         match &self.body {
             Body::Copied(frames) => frames.len(),
             Body::Owned { prefix, payload } => prefix.as_slice().len() + payload.len(),
@@ -225,12 +225,12 @@ impl Block {
     }
 
     /// The bytes that the kernel has yet to take.
-    pub(super) fn remaining_len(&self) -> usize {
+    pub(crate) fn remaining_len(&self) -> usize {
         self.wire_len() - self.taken
     }
 
     /// The bytes that the kernel has yet to take, in up to three slices.
-    pub(super) fn slices(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let (head, tail) = match &self.body {
             Body::Copied(frames) => (frames.get(self.taken..), None),
             Body::Owned { prefix, payload } => {
@@ -247,7 +247,7 @@ impl Block {
     }
 
     /// Notes that the kernel took the next `len` bytes; says which messages it has now taken whole.
-    pub(super) fn advance(&mut self, len: usize) -> Tally {
+    pub(crate) fn advance(&mut self, len: usize) -> Tally {
         self.taken += len;
         debug_assert!(
             self.taken <= self.wire_len(),
@@ -271,7 +271,7 @@ impl Block {
     }
 
     /// Likewise; says beside it which of these messages have numbers below `sent_to`.
-    pub(super) fn advance_past(&mut self, len: usize, sent_to: u64) -> (Tally, Tally) {
+    pub(crate) fn advance_past(&mut self, len: usize, sent_to: u64) -> (Tally, Tally) {
         let (mut at, from) = (self.whole, self.first_unwritten());
         let whole = self.advance(len);
         if from >= sent_to {
@@ -293,7 +293,7 @@ impl Block {
 
     /// The first `messages` that remain, of those that the kernel took whole, need not be sent
     /// again; says which that were.
-    pub(super) fn settle(&mut self, messages: u64) -> Tally {
+    pub(crate) fn settle(&mut self, messages: u64) -> Tally {
         debug_assert!(
             messages <= self.whole_tally.messages,
             "the kernel has not taken these"
@@ -320,7 +320,7 @@ impl Block {
 
     /// Takes the messages of `next` over, which come next, if both blocks are written to their ends
     /// and it is small.
-    pub(super) fn absorb(&mut self, next: &Self) -> bool {
+    pub(crate) fn absorb(&mut self, next: &Self) -> bool {
         let fits =
             next.frames_len() <= SMALL && self.frames_len() + next.frames_len() <= BLOCK_SIZE;
         let are_written = self.remaining_len() == 0 && next.remaining_len() == 0;
@@ -349,13 +349,13 @@ impl Block {
     }
 
     /// The connection is gone: whatever it took that is not settled is to be sent again.
-    pub(super) fn rewind(&mut self) {
+    pub(crate) fn rewind(&mut self) {
         (self.whole, self.taken) = (self.settled, self.settled);
         self.whole_tally = Tally::default();
     }
 
     /// The message that the kernel took a part of.
-    pub(super) fn cut(&self) -> Option<Tally> {
+    pub(crate) fn cut(&self) -> Option<Tally> {
         if self.taken <= self.whole || self.whole >= self.frames_len() {
             return None;
         }
@@ -364,13 +364,13 @@ impl Block {
     }
 
     /// Whether the kernel took any byte of what is not settled.
-    pub(super) fn is_begun(&self) -> bool {
+    pub(crate) fn is_begun(&self) -> bool {
         self.taken > self.settled
     }
 
     /// How many of the bytes that the kernel has yet to take come before the message with this
     /// number, with its prefix. `None` where the kernel has those, or the message is elsewhere.
-    pub(super) fn len_to_prefix_end(&self, number: u64) -> Option<usize> {
+    pub(crate) fn len_to_prefix_end(&self, number: u64) -> Option<usize> {
         let (mut at, mut next) = (self.whole, self.first_unwritten());
         if !(next..self.end()).contains(&number) {
             return None;
@@ -387,7 +387,7 @@ impl Block {
     }
 
     /// Whether the kernel took the prefix of a message, and nothing more of it.
-    pub(super) fn is_cut_behind_prefix(&self) -> bool {
+    pub(crate) fn is_cut_behind_prefix(&self) -> bool {
         self.frame_at(self.whole)
             .is_some_and(|(frame_len, message_len)| {
                 self.taken == self.whole + frame_len - message_len
@@ -395,7 +395,7 @@ impl Block {
     }
 
     /// Removes the first message of a block that is not begun.
-    pub(super) fn evict(&mut self) -> Option<Tally> {
+    pub(crate) fn evict(&mut self) -> Option<Tally> {
         debug_assert!(!self.is_begun(), "the peer has the beginning of this block");
         let (frame_len, message_len) = self.frame_at(self.settled)?;
         self.settled += frame_len;
@@ -407,7 +407,7 @@ impl Block {
 
     /// Splits off the messages that are begun, so that those behind them can be evicted. `None`
     /// when there are none behind them.
-    pub(super) fn split_begun(&mut self) -> Option<Self> {
+    pub(crate) fn split_begun(&mut self) -> Option<Self> {
         let (cut_len, cut) = match self.frame_at(self.whole) {
             Some((frame_len, message_len)) if self.cut().is_some() => {
                 (frame_len, Tally::one(message_len))
@@ -419,7 +419,7 @@ impl Block {
 
     /// Splits off the messages before number `number`, in a block that is not begun. `None` when
     /// there are none before it.
-    pub(super) fn split_before(&mut self, number: u64) -> Option<Self> {
+    pub(crate) fn split_before(&mut self, number: u64) -> Option<Self> {
         let (mut end, mut before) = (self.settled, Tally::default());
         while self.first + before.messages < number {
             let (frame_len, message_len) = self.frame_at(end)?;
@@ -494,7 +494,7 @@ fn grow(frames: &mut Vec<u8>, needed: usize) {
 
 #[cfg(test)]
 impl Block {
-    pub(super) fn memory_len(&self) -> usize {
+    pub(crate) fn memory_len(&self) -> usize {
         match &self.body {
             Body::Copied(frames) => frames.capacity(),
             Body::Owned { payload, .. } => payload.len(),

@@ -6,42 +6,42 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::kernel::{Kernel, Socket};
-use super::outbox::{Delivery, Ending, Outbox};
-use super::queue::Unused;
-use super::shared::{Life, Shared};
-use super::state::State;
-use super::step::Step;
-use super::wake::WakeOn;
 use crate::deadline::Deadline;
 use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;
 use crate::sys::{Readiness, Sent, Wanted};
+use crate::writer::queue::Unused;
+use crate::writer::queue::outbox::{Delivery, Ending, Outbox};
+use crate::writer::shared::{Life, Shared};
+use crate::writer::state::State;
+use crate::writer::state::step::Step;
+use crate::writer::thread::kernel::{Kernel, Socket};
+use crate::writer::wake::WakeOn;
 
 /// The pieces of one write. A quarter of a MiB is seldom more, and the kernel takes 1,024.
 const MOST_SLICES: usize = 64;
 
-pub(super) struct Worker<K: Kernel> {
-    pub(super) kernel: K,
-    pub(super) shared: Arc<Shared>,
-    pub(super) state: State,
-    pub(super) observer: Observer<WriterEvent>,
-    pub(super) options: Options,
-    pub(super) stream: Option<K::Socket>,
+pub(crate) struct Worker<K: Kernel> {
+    pub(crate) kernel: K,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) state: State,
+    pub(crate) observer: Observer<WriterEvent>,
+    pub(crate) options: Options,
+    pub(crate) stream: Option<K::Socket>,
     /// The kernel has said, while something else was asked of it, that the peer left bytes unread.
-    pub(super) was_reset: bool,
+    pub(crate) was_reset: bool,
     /// The peer takes nothing more, and owes a receipt: why the connection is lost once that has
     /// come.
-    pub(super) refused: Option<io::Error>,
-    pub(super) outage: Outage,
+    pub(crate) refused: Option<io::Error>,
+    pub(crate) outage: Outage,
     /// What is dropped after each look at the queue.
-    pub(super) unused: Unused,
+    pub(crate) unused: Unused,
 }
 
 /// What ends a connection.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// The peer takes nothing more.
     Refused(io::Error),
     BadReceipt(BadReceipt),
@@ -59,15 +59,15 @@ struct Leftover {
 
 /// How connections are made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Options {
-    pub(super) send_buffer_size: Option<usize>,
-    pub(super) expect_peer_uid: Option<u32>,
-    pub(super) write_timeout: Duration,
+pub(crate) struct Options {
+    pub(crate) send_buffer_size: Option<usize>,
+    pub(crate) expect_peer_uid: Option<u32>,
+    pub(crate) write_timeout: Duration,
 }
 
 /// What was told about the time without a connection.
 #[derive(Debug)]
-pub(super) enum Outage {
+pub(crate) enum Outage {
     /// Nothing yet.
     Untold,
     /// That it is being tried.
@@ -78,7 +78,7 @@ pub(super) enum Outage {
 
 impl<K: Kernel> Worker<K> {
     /// Does what is next.
-    pub(super) fn take_step(&mut self) -> ControlFlow<()> {
+    pub(crate) fn take_step(&mut self) -> ControlFlow<()> {
         match self.next_step() {
             Some((Step::Connect, _)) => self.connect(),
             Some((Step::Write, outbox)) => match self.write(outbox) {
@@ -251,7 +251,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// The peer takes nothing more. One that stops as planned still says how far it got.
-    pub(super) fn refused(&mut self, error: io::Error) {
+    pub(crate) fn refused(&mut self, error: io::Error) {
         self.was_reset |= is_reset(&error);
         // An answer to the opening alone would tell nothing.
         let may_tell = {
@@ -282,7 +282,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// A wait is over.
-    pub(super) fn on_ready(&mut self, ready: Readiness) {
+    pub(crate) fn on_ready(&mut self, ready: Readiness) {
         if ready.woken {
             self.shared.waker.reset();
         }
@@ -325,7 +325,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// The connection is gone: whatever is not settled goes out on the next.
-    pub(super) fn lost(&mut self, cause: LostCause) {
+    pub(crate) fn lost(&mut self, cause: LostCause) {
         if !matches!(cause, LostCause::BadReceipt(_)) {
             // What a dying peer said last still counts. What it got wrong does not matter any more.
             let _ = self.take_receipts();
@@ -383,7 +383,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Ends the queue, if nobody has, and closes.
-    pub(super) fn finish(&mut self) -> Tally {
+    pub(crate) fn finish(&mut self) -> Tally {
         let mut inner = self.shared.inner.lock();
         let end = inner.end().unwrap_or_else(|| inner.finish());
         self.shared.tell(&mut inner);
@@ -394,7 +394,7 @@ impl<K: Kernel> Worker<K> {
         end.left
     }
 
-    pub(super) fn tell(&self, event: impl FnOnce(crate::address::Address) -> WriterEvent) {
+    pub(crate) fn tell(&self, event: impl FnOnce(crate::address::Address) -> WriterEvent) {
         let counters = &self.shared.counters;
         self.observer.tell(
             || event(self.shared.address.clone()),
@@ -404,6 +404,6 @@ impl<K: Kernel> Worker<K> {
 }
 
 /// The peer has closed without having read everything.
-pub(super) fn is_reset(error: &io::Error) -> bool {
+pub(crate) fn is_reset(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ConnectionReset
 }
