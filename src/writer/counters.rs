@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::metrics::{Counter, Dropped, Failed, Tally, TallyCounter, WriterMetrics};
 use crate::writer::lane::Lane;
-use crate::writer::queue::outbox::Delivery;
+use crate::writer::settings::Delivery;
 
 /// How many lanes there are at most. Threads beyond send under the queue's lock.
 pub(crate) const MOST_LANES: usize = 64;

@@ -25,9 +25,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use builder::WriterBuilder;
-pub use queue::outbox::Delivery;
-pub use settings::Overflow;
-pub use shared::flush::{Flushed, Level};
+pub use settings::{Delivery, Level, Overflow};
+pub use shared::flush::Flushed;
 pub use slot::WriteSlot;
 
 use crate::address::Address;

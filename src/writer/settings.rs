@@ -1,13 +1,35 @@
-//! How much a writer's queue holds, and what happens to what does not fit.
-//! Values.
+//! What a writer is built with: the enums that users choose from, and the numbers that the queue and
+//! the thread go by. Values.
 
-/// The channel allocates all its slots at once: a user's bounds beyond any memory must not.
-const MOST_SLOTS: u64 = 64 * 1024;
+use std::time::Duration;
 
-/// There is a slot for each message of this size, from which on they have blocks of their own. When
-/// blocks are sealed in between that are not full, the slots may be taken before there is no more
-/// room: then owned messages are copied.
-const SLOT_SIZE: u64 = 8 * 1024;
+/// What the writer promises of a message whose reader dies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// A message is done with once the kernel has taken its last byte. A reader that is killed
+    /// loses what lay in its socket's buffer; nothing arrives twice.
+    #[default]
+    AtMostOnce,
+    /// A message is kept until the reader says that its handler has dealt with it, and is sent
+    /// again after a loss: nothing is lost, and some messages may arrive twice. It needs a
+    /// reader that gives receipts, as the one of this crate does.
+    AtLeastOnce,
+}
+
+/// How far messages must have come for a [`flush`](crate::Writer::flush) to return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Level {
+    /// The kernel has them. It says nothing of the reader. At least once it may become untrue
+    /// again, since what is not confirmed is sent anew after a loss; so may `Read`.
+    Written,
+    /// The reader has taken them from the kernel. It works with any reader, on Linux only.
+    Read,
+    /// The reader's handler has dealt with them, as a receipt says. It needs a reader of this
+    /// crate, whatever the [`Delivery`] of this writer.
+    Handled,
+}
 
 /// What happens to a message for which there is no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,37 +51,11 @@ pub(crate) struct Limits {
     pub(crate) overflow: Overflow,
 }
 
-/// Why a message was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    Full,
-    Closed,
-}
-
-/// How many sealed blocks there can be.
-pub(crate) fn slots(limits: Limits) -> usize {
-    let by_bytes = limits.bytes / SLOT_SIZE + 8;
-    usize::try_from(
-        by_bytes
-            .min(limits.messages.saturating_add(2))
-            .min(MOST_SLOTS),
-    )
-    .unwrap_or(usize::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_huge_capacity_allocates_no_slots_for_it() {
-        let limits = |messages, bytes| Limits {
-            messages,
-            bytes,
-            overflow: Overflow::Refuse,
-        };
-        assert_eq!(slots(limits(u64::MAX, u64::MAX)), 65_536);
-        assert_eq!(slots(limits(10_000, 64 << 20)), 8_200);
-        assert_eq!(slots(limits(1, 1)), 3);
-    }
+/// How long each wait takes, as set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    pub(crate) write_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) linger: Duration,
+    pub(crate) keepalive: Option<Duration>,
 }

@@ -5,9 +5,24 @@ use crate::metrics::Tally;
 use crate::num::to_u64;
 use crate::writer::settings::Limits;
 
+/// The channel allocates all its slots at once: a user's bounds beyond any memory must not.
+const MOST_SLOTS: u64 = 64 * 1024;
+
+/// There is a slot for each message of this size, from which on they have blocks of their own. When
+/// blocks are sealed in between that are not full, the slots may be taken before there is no more
+/// room: then owned messages are copied.
+const SLOT_SIZE: u64 = 8 * 1024;
+
+/// Why a message was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Full,
+    Closed,
+}
+
 /// What is in the queue, or may come without being asked for again.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct Budget {
     limits: Limits,
     /// Accepted and not ended, wherever it is, but for what is in the lanes.
     pub(crate) held: Tally,
@@ -17,7 +32,7 @@ pub(crate) struct Room {
     pub(crate) leased: Tally,
 }
 
-impl Room {
+impl Budget {
     pub(crate) fn new(limits: Limits) -> Self {
         let nothing = Tally::default();
         Self {
@@ -60,5 +75,34 @@ impl Room {
             messages: self.limits.messages.saturating_sub(taken.messages),
             bytes: self.limits.bytes.saturating_sub(taken.bytes),
         }
+    }
+}
+
+/// How many sealed blocks there can be.
+pub(crate) fn slots(limits: Limits) -> usize {
+    let by_bytes = limits.bytes / SLOT_SIZE + 8;
+    usize::try_from(
+        by_bytes
+            .min(limits.messages.saturating_add(2))
+            .min(MOST_SLOTS),
+    )
+    .unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::writer::settings::Overflow;
+
+    #[test]
+    fn a_huge_capacity_allocates_no_slots_for_it() {
+        let limits = |messages, bytes| Limits {
+            messages,
+            bytes,
+            overflow: Overflow::Refuse,
+        };
+        assert_eq!(slots(limits(u64::MAX, u64::MAX)), 65_536);
+        assert_eq!(slots(limits(10_000, 64 << 20)), 8_200);
+        assert_eq!(slots(limits(1, 1)), 3);
     }
 }

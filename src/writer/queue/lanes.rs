@@ -10,9 +10,10 @@ use crate::wire::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
 use crate::writer::counters::MOST_LANES;
 use crate::writer::lane::{Collector, Fresh, Mark, Producer, Pushed};
 use crate::writer::queue::Queue;
+use crate::writer::queue::Refusal;
 use crate::writer::queue::block::BLOCK_SIZE;
+use crate::writer::queue::lane_record::LaneRecord;
 use crate::writer::queue::writing::WRITE_SIZE;
-use crate::writer::settings::Refusal;
 use crate::writer::wake::WakeOn;
 
 /// From this length on a lane's content becomes a block as it is; below, a copy costs less than a
@@ -28,30 +29,6 @@ const LEAST_SIZE: usize = 2 * 1024;
 
 /// A lease is never less than this part of what is free, however many lanes there are.
 const MOST_SHARES: u64 = 4;
-
-/// A lane, and what is promised to its thread.
-#[derive(Debug)]
-pub(crate) struct Record {
-    collector: Collector,
-    /// What of the lease has not been taken yet.
-    lease: Option<Tally>,
-    /// Where the thread was when the last write began.
-    seen: Mark,
-}
-
-impl Record {
-    /// Whether something waits to be taken. Without a lease there may be something that does not
-    /// count.
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.lease.is_some() && self.collector.published() != self.collector.collected()
-    }
-
-    /// Whether something in it was there already when the last write began. Asking is looking.
-    fn has_waited(&mut self) -> bool {
-        let seen = mem::replace(&mut self.seen, self.collector.published());
-        seen.tally.messages > self.collector.collected().tally.messages
-    }
-}
 
 impl Queue {
     /// Accepts a copy of `message` from a thread whose lane does not take it, and lets the lane
@@ -107,7 +84,7 @@ impl Queue {
     /// Ends all leases, and takes what is in the lanes: from now on every message comes to the
     /// queue. Says whether there was any.
     pub(crate) fn recall(&mut self) -> bool {
-        let is_leased = |record: &Record| record.lease.is_some();
+        let is_leased = |record: &LaneRecord| record.lease.is_some();
         if !self.lanes.iter().any(is_leased) {
             return false;
         }
@@ -120,7 +97,7 @@ impl Queue {
         for record in &mut self.lanes {
             record.lease = None;
         }
-        self.room.leased = Tally::default();
+        self.budget.leased = Tally::default();
         self.next > before
     }
 
@@ -169,7 +146,7 @@ impl Queue {
 
     /// Whether there are any.
     pub(crate) fn is_fresh(&self) -> bool {
-        self.lanes.iter().any(Record::is_fresh)
+        self.lanes.iter().any(LaneRecord::is_fresh)
     }
 
     fn open_lane(&mut self) -> Option<Producer> {
@@ -186,7 +163,7 @@ impl Queue {
         let (mut collector, lane) = Collector::new();
         self.counters.add_lane(lane);
         let producer = collector.give_to_thread();
-        self.lanes.push(Record {
+        self.lanes.push(LaneRecord {
             collector,
             lease: None,
             seen: Mark::default(),
@@ -212,12 +189,12 @@ impl Queue {
     fn settle_at(&mut self, index: usize, producer: &mut Producer) {
         let mut lanes = mem::take(&mut self.lanes);
         if let Some(record) = lanes.get_mut(index) {
-            let Record {
+            let LaneRecord {
                 collector,
                 lease,
                 seen,
             } = record;
-            self.room.leased -= lease.take().unwrap_or_default();
+            self.budget.leased -= lease.take().unwrap_or_default();
             *seen = Mark::default();
             let (capacity, filled) = (collector.capacity(), collector.published().len);
             // A thread that fills its memory is worth more.
@@ -264,7 +241,7 @@ impl Queue {
 
     /// Leases room for at least one message of `len` bytes, if there is plenty.
     fn lease(&mut self, index: usize, producer: &mut Producer, len: usize) -> bool {
-        let free = self.room.free();
+        let free = self.budget.free();
         // Others need room too; what a lease does not use comes back to them, at the cost of a
         // barrier.
         let leases = self
@@ -302,12 +279,12 @@ impl Queue {
             bytes: to_u64(size),
         };
         record.lease = Some(lease);
-        self.room.leased += lease;
+        self.budget.leased += lease;
         true
     }
 
     /// Copies what is in the lanes that `wants` chooses.
-    fn collect(&mut self, mut wants: impl FnMut(&mut Record) -> bool) {
+    fn collect(&mut self, mut wants: impl FnMut(&mut LaneRecord) -> bool) {
         let mut lanes = mem::take(&mut self.lanes);
         for record in lanes.iter_mut().filter(|record| record.is_fresh()) {
             if !wants(record) {
@@ -319,7 +296,7 @@ impl Queue {
             record.collector.note_collected(end);
             if let Some(lease) = &mut record.lease {
                 *lease -= tally;
-                self.room.leased -= tally;
+                self.budget.leased -= tally;
             }
         }
         self.lanes = lanes;
@@ -346,7 +323,7 @@ impl Queue {
     /// Messages of the lanes have their places in the queue.
     fn note_taken(&mut self, taken: Tally) {
         self.next += taken.messages;
-        self.room.held += taken;
+        self.budget.held += taken;
     }
 }
 
@@ -372,13 +349,6 @@ fn whole_frames(frames: &[u8], most: usize) -> (usize, Tally) {
 }
 
 #[cfg(test)]
-impl Record {
-    pub(crate) fn has_memory(&self) -> bool {
-        self.collector.capacity() > 0
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use std::io::IoSlice;
     use std::sync::Arc;
@@ -389,7 +359,7 @@ mod tests {
 
     use super::*;
     use crate::writer::counters::Counters;
-    use crate::writer::queue::outbox::Delivery;
+    use crate::writer::settings::Delivery;
     use crate::writer::settings::{Limits, Overflow};
 
     const THREADS: usize = 3;

@@ -5,6 +5,7 @@
 pub(crate) mod block;
 mod budget;
 mod deferred_drop;
+mod lane_record;
 mod lanes;
 pub(crate) mod outbox;
 mod writing;
@@ -18,12 +19,13 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::metrics::Tally;
 use crate::writer::counters::Counters;
 use crate::writer::queue::block::{BLOCK_SIZE, Block, Recycled};
-use crate::writer::queue::outbox::{Delivery, Outbox};
-use crate::writer::settings::{Limits, Overflow, Refusal, slots};
+use crate::writer::queue::outbox::Outbox;
+use crate::writer::settings::{Delivery, Limits, Overflow};
 use crate::writer::wake::WakeOn;
-use budget::Room;
+pub(crate) use budget::Refusal;
+use budget::{Budget, slots};
 pub(crate) use deferred_drop::{Payloads, Unused};
-use lanes::Record;
+use lane_record::LaneRecord;
 pub(crate) use writing::Fronts;
 use writing::Writing;
 
@@ -56,8 +58,8 @@ pub(crate) struct Queue {
     /// Somebody wants a receipt for all messages below this number.
     ask_for: Option<u64>,
     accepted: Tally,
-    room: Room,
-    lanes: Vec<Record>,
+    budget: Budget,
+    lanes: Vec<LaneRecord>,
     /// Something has become free, and those who wait have not been told.
     freed: bool,
     /// How much, by what was written.
@@ -89,7 +91,7 @@ impl Queue {
             writing: None,
             ask_for: None,
             accepted: Tally::default(),
-            room: Room::new(limits),
+            budget: Budget::new(limits),
             lanes: Vec::new(),
             freed: false,
             freed_by_writes: Tally::default(),
@@ -139,12 +141,12 @@ impl Queue {
     /// Keeps room for a message of `len` bytes, which [`Queue::unreserve`] gives up again.
     pub(crate) fn reserve(&mut self, len: usize) -> Result<(), Refusal> {
         self.make_room(len)?;
-        self.room.reserved += Tally::one(len);
+        self.budget.reserved += Tally::one(len);
         Ok(())
     }
 
     pub(crate) fn unreserve(&mut self, len: usize) {
-        self.room.reserved -= Tally::one(len);
+        self.budget.reserved -= Tally::one(len);
         self.freed = true;
         self.is_tight = false;
     }
@@ -158,7 +160,7 @@ impl Queue {
     /// Whether they are to be told while there is more to write. To wake a thread for each write
     /// would cost more than the write.
     pub(crate) fn has_freed_much(&self) -> bool {
-        self.room.is_much(self.freed_by_writes) || self.room.is_half_free()
+        self.budget.is_much(self.freed_by_writes) || self.budget.is_half_free()
     }
 
     /// Whether messages are taken at all.
@@ -172,20 +174,20 @@ impl Queue {
 
     fn make_room(&mut self, len: usize) -> Result<(), Refusal> {
         self.check_open()?;
-        if self.room.fits(len) {
+        if self.budget.fits(len) {
             return Ok(());
         }
         // No leases for a while: they would have to be ended for the next message.
         self.is_tight = true;
         self.recall();
-        if self.room.fits(len) {
+        if self.budget.fits(len) {
             return Ok(());
         }
         // Nothing is dropped for a message that would not fit all the same.
-        if self.overflow == Overflow::Refuse || !self.room.fits_beside(self.pinned(), len) {
+        if self.overflow == Overflow::Refuse || !self.budget.fits_beside(self.pinned(), len) {
             return Err(Refusal::Full);
         }
-        while !self.room.fits(len) {
+        while !self.budget.fits(len) {
             if !self.evict() {
                 return Err(Refusal::Full);
             }
@@ -203,12 +205,12 @@ impl Queue {
     fn note_accepted(&mut self, len: usize) {
         self.next += 1;
         self.accepted += Tally::one(len);
-        self.room.held += Tally::one(len);
+        self.budget.held += Tally::one(len);
         self.counters.accepted.publish(self.accepted);
     }
 
     fn note_ended(&mut self, ended: Tally) {
-        self.room.held -= ended;
+        self.budget.held -= ended;
         self.freed = true;
     }
 
@@ -349,7 +351,7 @@ impl Queue {
 
     /// Accepted and not ended.
     pub(crate) fn held(&self) -> Tally {
-        self.room.held + self.in_lanes()
+        self.budget.held + self.in_lanes()
     }
 
     pub(crate) fn set_wake_on(&mut self, wake_on: WakeOn) {
@@ -364,7 +366,7 @@ impl Queue {
 
     /// Gives up everything that is left.
     pub(crate) fn discard(&mut self) -> Tally {
-        let left = self.room.held;
+        let left = self.budget.held;
         while self.move_block() {}
         for block in mem::replace(&mut self.outbox, Outbox::new(self.delivery)).into_blocks() {
             self.recycle(block);
@@ -543,7 +545,7 @@ mod tests {
         let mut queue = queue(1000, 1 << 20, Overflow::Refuse);
         let (mut one, mut other) = (None, None);
         assert!(send(&mut queue, &mut one, b"1").1.is_ok());
-        assert!(queue.room.leased.messages > 100);
+        assert!(queue.budget.leased.messages > 100);
         let accepted = (0..2000)
             .filter(|_| send(&mut queue, &mut other, b"2").1.is_ok())
             .count();
@@ -648,8 +650,8 @@ mod tests {
         for producer in &mut producers {
             assert!(send(&mut queue, producer, &[7; 100]).1.is_ok());
         }
-        assert!(queue.room.leased.messages > 64, "they have leases");
-        assert!(queue.room.free().messages > 2_500, "{:?}", queue.room);
+        assert!(queue.budget.leased.messages > 64, "they have leases");
+        assert!(queue.budget.free().messages > 2_500, "{:?}", queue.budget);
     }
 
     #[test]
@@ -659,7 +661,7 @@ mod tests {
         queue.set_wake_on(WakeOn::Message);
         assert_eq!(send(&mut queue, &mut producer, b"a"), (false, Ok(())));
         assert!(queue.must_wake_for_message());
-        assert_eq!(queue.room.leased, Tally::default());
+        assert_eq!(queue.budget.leased, Tally::default());
         queue.set_wake_on(WakeOn::FullBlock);
         assert_eq!(send(&mut queue, &mut producer, b"b"), (false, Ok(())));
         assert_eq!(send(&mut queue, &mut producer, b"c"), (true, Ok(())));
@@ -674,7 +676,7 @@ mod tests {
         }
         assert!(!send(&mut queue, &mut producer, b"m").0);
         assert_eq!(
-            (queue.room.leased, queue.is_tight()),
+            (queue.budget.leased, queue.is_tight()),
             (Tally::default(), true)
         );
         assert_eq!(written(&mut queue).len(), 400);
@@ -823,7 +825,7 @@ mod tests {
                     Act::CollectAll => queue.collect_all(),
                     Act::Recall => {
                         queue.recall();
-                        prop_assert_eq!(queue.room.leased, Tally::default());
+                        prop_assert_eq!(queue.budget.leased, Tally::default());
                     }
                     Act::PushOwned(len) => drop(queue.push_owned(len, || message(2, len).into())),
                     Act::Reserve(len) => {
@@ -867,8 +869,8 @@ mod tests {
                     metrics.sent + metrics.dropped.oldest + metrics.failed.total() + metrics.queued
                 );
                 prop_assert!(queue.fronts().unsettled <= queue.end());
-                prop_assert_eq!(queue.fronts().unsettled == queue.end(), queue.room.held.messages == 0);
-                let promised = queue.room.held + queue.room.leased;
+                prop_assert_eq!(queue.fronts().unsettled == queue.end(), queue.budget.held.messages == 0);
+                let promised = queue.budget.held + queue.budget.leased;
                 prop_assert!(promised.messages + to_u64(reserved.len()) <= messages && promised.bytes + to_u64(in_slots) <= bytes);
             }
             // In the end everything goes out.

@@ -8,24 +8,11 @@ use std::mem;
 
 use crate::metrics::Tally;
 use crate::writer::queue::block::Block;
+use crate::writer::settings::Delivery;
 
 /// How many connections in a row may end just behind the length of one message before it is given
 /// up.
 const MOST_REFUSALS: u32 = 3;
-
-/// What the writer promises of a message whose reader dies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Delivery {
-    /// A message is done with once the kernel has taken its last byte. A reader that is killed
-    /// loses what lay in its socket's buffer; nothing arrives twice.
-    #[default]
-    AtMostOnce,
-    /// A message is kept until the reader says that its handler has dealt with it, and is sent
-    /// again after a loss: nothing is lost, and some messages may arrive twice. It needs a
-    /// reader that gives receipts, as the one of this crate does.
-    AtLeastOnce,
-}
 
 /// Blocks in the order in which they were accepted: first those that wait for a receipt, then those
 /// that wait for the kernel.

@@ -5,7 +5,8 @@ use std::mem;
 
 use crate::metrics::Tally;
 use crate::writer::queue::Queue;
-use crate::writer::queue::outbox::{Delivery, Ending, Outbox, Taken};
+use crate::writer::queue::outbox::{Ending, Outbox, Taken};
+use crate::writer::settings::Delivery;
 
 /// How much one write takes along. More brings nothing.
 pub(crate) const WRITE_SIZE: usize = 256 * 1024;

@@ -6,21 +6,7 @@ use std::mem;
 
 use crate::writer::ack_tracker::{AckLevel, AckTracker, Place};
 use crate::writer::queue::Fronts;
-use crate::writer::queue::outbox::Delivery;
-
-/// How far messages must have come for a [`flush`](crate::Writer::flush) to return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Level {
-    /// The kernel has them. It says nothing of the reader. At least once it may become untrue
-    /// again, since what is not confirmed is sent anew after a loss; so may `Read`.
-    Written,
-    /// The reader has taken them from the kernel. It works with any reader, on Linux only.
-    Read,
-    /// The reader's handler has dealt with them, as a receipt says. It needs a reader of this
-    /// crate, whatever the [`Delivery`] of this writer.
-    Handled,
-}
+use crate::writer::settings::{Delivery, Level};
 
 /// What a [`flush`](crate::Writer::flush) found when its messages had come to the level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

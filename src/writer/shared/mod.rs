@@ -21,10 +21,11 @@ use crate::writer::ack_tracker::AckTracker;
 use crate::writer::counters::Counters;
 use crate::writer::lane::Pushed;
 use crate::writer::lane::local;
-use crate::writer::queue::outbox::Delivery;
+use crate::writer::queue::Refusal;
 use crate::writer::queue::{Fronts, Payloads, Queue};
-use crate::writer::settings::Refusal;
-use crate::writer::shared::flush::{Flush, Flushed, Level, Verdict, ack_level};
+use crate::writer::settings::Delivery;
+use crate::writer::settings::Level;
+use crate::writer::shared::flush::{Flush, Flushed, Verdict, ack_level};
 use crate::writer::state::step::Pending;
 use crate::writer::wake::WakeOn;
 

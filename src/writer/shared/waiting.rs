@@ -5,8 +5,8 @@ use parking_lot::{Condvar, MutexGuard};
 
 use crate::deadline::Deadline;
 use crate::error::FlushError;
-use crate::writer::queue::outbox::Delivery;
-use crate::writer::shared::flush::Level;
+use crate::writer::settings::Delivery;
+use crate::writer::settings::Level;
 use crate::writer::shared::{Inner, Shared};
 
 impl Shared {

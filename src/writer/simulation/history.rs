@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::writer::queue::block::OWN_BLOCK_SIZE;
-use crate::writer::queue::outbox::Delivery;
+use crate::writer::settings::Delivery;
+use crate::writer::settings::Level;
+use crate::writer::settings::Timing;
 use crate::writer::settings::{Limits, Overflow};
-use crate::writer::shared::flush::Level;
-use crate::writer::state::timing::Timing;
 
 /// Acts in a history.
 const ACTS: usize = 150;

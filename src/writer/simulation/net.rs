@@ -17,7 +17,7 @@ use crate::peer::Credentials;
 use crate::reader::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 use crate::sys::{self, Readiness, Received, Sent, Waker, Wanted};
 use crate::wire::frame::{self, AT_LEAST_ONCE, Parsed};
-use crate::writer::queue::outbox::Delivery;
+use crate::writer::settings::Delivery;
 use crate::writer::simulation::history::{Answers, Lie, Setting};
 use crate::writer::state::timing::PROBE_TIME;
 use crate::writer::thread::kernel::{Kernel, Socket};

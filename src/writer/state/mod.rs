@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
 use crate::deadline::{Deadline, earlier, has_come};
-use crate::writer::queue::outbox::Delivery;
+use crate::writer::settings::{Delivery, Timing};
 use crate::writer::state::link::{Answer, Flow, Link, Room, Up};
 use crate::writer::state::step::{Pending, Step};
 use crate::writer::state::timing::{
     AFTER_LOSS, FULL_BACKLOG_PACE, FULL_SOCKET_PACE, MOST_DOUBLINGS, NO_MEMORY_PACE, PROBE_TIME,
-    PROVEN_AFTER, READ_PACE, Timing,
+    PROVEN_AFTER, READ_PACE,
 };
 use crate::writer::wake::WakeOn;
 

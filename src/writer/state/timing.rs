@@ -1,15 +1,7 @@
-//! How long what takes: as set, and for good.
+//! How long each wait of the writer's thread takes, where no setting says so.
 //! Values.
 
 use std::time::Duration;
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timing {
-    pub(crate) write_timeout: Duration,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) linger: Duration,
-    pub(crate) keepalive: Option<Duration>,
-}
 
 /// How long a connection must have lived to count as good. A write into a dying connection's buffer
 /// succeeds too.
