@@ -43,6 +43,16 @@ impl SettingError {
             })
         }
     }
+
+    /// Makes the error unless a thread can have this name.
+    pub(crate) fn check_thread_name(name: &str) -> Result<(), Self> {
+        Self::check(
+            "thread_name",
+            name,
+            !name.contains('\0'),
+            "without NUL bytes",
+        )
+    }
 }
 
 /// Why a writer or reader could not be started.
@@ -101,6 +111,9 @@ pub enum SendError<M> {
         /// The most there can be, in bytes: the lower of `max_message_len` and `queue_size`.
         limit: usize,
     },
+    /// The message is empty. On the wire a length of zero is no message.
+    #[error("the message is empty: send at least one byte")]
+    Empty(M),
     /// The writer was shut down.
     #[error("the writer was shut down: it takes no more messages")]
     Closed(M),
@@ -110,9 +123,50 @@ impl<M> SendError<M> {
     /// What was not sent.
     pub fn into_message(self) -> M {
         match self {
-            Self::Full(message) | Self::TooLarge { message, .. } | Self::Closed(message) => message,
+            Self::Full(message)
+            | Self::TooLarge { message, .. }
+            | Self::Empty(message)
+            | Self::Closed(message) => message,
         }
     }
+
+    /// Whether there was no room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+
+    /// Whether the writer was shut down.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+
+    pub(crate) fn without_message(self) -> SendError<()> {
+        match self {
+            Self::Full(_) => SendError::Full(()),
+            Self::TooLarge { len, limit, .. } => SendError::TooLarge {
+                message: (),
+                len,
+                limit,
+            },
+            Self::Empty(_) => SendError::Empty(()),
+            Self::Closed(_) => SendError::Closed(()),
+        }
+    }
+}
+
+/// Why a message was not sent that an encoder was to write: see
+/// [`try_send_with`](crate::Writer::try_send_with).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum EncodeError<E> {
+    /// The encoder failed. Nothing was sent.
+    #[error("the message could not be encoded")]
+    Encoder(#[source] E),
+    /// The message was refused.
+    #[error(transparent)]
+    Send(SendError<()>),
 }
 
 impl<M> fmt::Debug for SendError<M> {
@@ -124,6 +178,7 @@ impl<M> fmt::Debug for SendError<M> {
                 .field("len", len)
                 .field("limit", limit)
                 .finish_non_exhaustive(),
+            Self::Empty(_) => f.write_str("Empty(..)"),
             Self::Closed(_) => f.write_str("Closed(..)"),
         }
     }

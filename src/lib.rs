@@ -231,6 +231,7 @@ mod message;
 mod metrics;
 mod num;
 mod observer;
+mod outcome;
 mod own_thread;
 mod peer;
 mod pool;
@@ -254,20 +255,21 @@ pub mod fuzzing {
 
 pub use address::{Address, AddressError};
 pub use descriptor_kind::DescriptorKind;
-pub use error::{BindError, FlushError, SendError, SettingError, ShutdownError, StartError};
+pub use error::{
+    BindError, EncodeError, FlushError, SendError, SettingError, ShutdownError, StartError,
+};
 #[cfg(feature = "systemd")]
 pub use event::NotifyError;
 pub use event::{
     BadReceipt, CloseCause, ConnectError, LostCause, ReaderEvent, RefuseCause, WriterEvent,
 };
 pub use listen::{create_socket_dir, remove_stale_socket};
-pub use message::Message;
+pub use message::IntoMessage;
 pub use metrics::{Dropped, Failed, ProtocolErrors, ReaderMetrics, Tally, WriterMetrics};
+pub use outcome::Outcome;
 pub use peer::{Credentials, Peer};
 pub use reader::{BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
-pub use writer::{
-    Delivery, Flushed, Level, Overflow, WriteSlot, Writer, WriterBuilder, WriterReport,
-};
+pub use writer::{Delivery, Flushed, Level, Overflow, Writer, WriterBuilder, WriterReport};
 
 /// The README's program runs as a test.
 #[cfg(doctest)]

@@ -182,6 +182,8 @@ pub struct Dropped {
     pub full: Tally,
     /// Refused: longer than `max_message_len`.
     pub too_large: Tally,
+    /// The message was empty.
+    pub empty: Tally,
     /// Refused: after `shutdown`.
     pub closed: Tally,
     /// Accepted earlier, then removed to make room, where the writer was built to drop the oldest.
@@ -192,7 +194,7 @@ impl Dropped {
     /// The sum over all causes.
     #[must_use]
     pub fn total(&self) -> Tally {
-        self.full + self.too_large + self.closed + self.oldest
+        self.full + self.too_large + self.empty + self.closed + self.oldest
     }
 }
 

@@ -47,7 +47,7 @@ impl Handler for Touch {
 enum Way {
     Copied,
     Owned,
-    WriteSlot,
+    Encoded,
 }
 
 impl Way {
@@ -55,10 +55,10 @@ impl Way {
         match self {
             Self::Copied => writer.try_send(&message).unwrap(),
             Self::Owned => writer.try_send(message).unwrap(),
-            Self::WriteSlot => {
-                let mut slot = writer.reserve(message.len()).unwrap();
-                slot.copy_from_slice(&message);
-                slot.commit().unwrap();
+            Self::Encoded => {
+                writer
+                    .try_send_with(|buffer| buffer.extend_from_slice(&message))
+                    .unwrap();
             }
         }
     }
@@ -89,7 +89,7 @@ fn run(path: &Path, delivery: Delivery) -> Vec<String> {
         .unwrap();
     let writer = Writer::builder(path).delivery(delivery).start().unwrap();
     let mut found = Vec::new();
-    for way in [Way::Copied, Way::Owned, Way::WriteSlot] {
+    for way in [Way::Copied, Way::Owned, Way::Encoded] {
         for len in [1, 100, 1024, 4096] {
             // Threads start, and buffers grow to their size, whenever chance wants it; but that
             // comes to an end.

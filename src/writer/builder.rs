@@ -14,7 +14,6 @@ use crate::event::WriterEvent;
 use crate::num::to_u64;
 use crate::observer::Observer;
 use crate::own_thread::OwnThread;
-use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Stream, Waker};
 use crate::writer::Writer;
@@ -66,6 +65,7 @@ pub struct WriterBuilder {
     linger: Duration,
     keepalive: Option<Duration>,
     expect_peer_uid: Option<u32>,
+    thread_name: String,
     observer: Observer<WriterEvent>,
 }
 
@@ -87,6 +87,7 @@ impl WriterBuilder {
             linger: Duration::from_micros(200),
             keepalive: None,
             expect_peer_uid: None,
+            thread_name: "uds-ipc-writer".to_owned(),
             observer: Observer::none(),
         }
     }
@@ -213,6 +214,13 @@ impl WriterBuilder {
         self
     }
 
+    /// The name of the writer's thread: `uds-ipc-writer` unless set, without NUL bytes. Linux shows
+    /// its first 15 bytes.
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = name.into();
+        self
+    }
+
     /// Told of every [`WriterEvent`], on the writer's own thread: nobody unless set.
     pub fn on_event(mut self, observer: impl Fn(&WriterEvent) + Send + Sync + 'static) -> Self {
         self.observer = Observer::new(observer);
@@ -227,9 +235,10 @@ impl WriterBuilder {
     /// When the address is none, a setting is out of its bounds, or the system refuses a thread or
     /// a descriptor.
     pub fn start(self) -> Result<Writer, StartError> {
+        let name = self.thread_name.clone();
         let worker = self.build()?;
         let shared = Arc::clone(&worker.shared);
-        let thread = OwnThread::start("uds-ipc-writer", || run(worker));
+        let thread = OwnThread::start(&name, || run(worker));
         let thread = thread.map_err(|source| StartError::System {
             address: shared.address.clone(),
             source,
@@ -245,6 +254,7 @@ impl WriterBuilder {
         } = self.limits()?;
         self.check_times()?;
         self.check_level()?;
+        SettingError::check_thread_name(&self.thread_name)?;
         let address = self.address?;
         let waker = Waker::new();
         let waker = waker.map_err(|source| StartError::System {
@@ -258,7 +268,6 @@ impl WriterBuilder {
             max_message_len,
             delivery: self.delivery,
             shutdown_level: self.shutdown_level,
-            buffers: Pool::new(16, 4096),
             scope: Scope::new(),
             inner: Mutex::new(Inner::new(queue)),
             counters,

@@ -22,6 +22,7 @@ pub(crate) struct Counters {
     pub(crate) resent: TallyCounter,
     pub(crate) dropped_full: TallyCounter,
     pub(crate) dropped_too_large: TallyCounter,
+    pub(crate) dropped_empty: TallyCounter,
     pub(crate) dropped_closed: TallyCounter,
     pub(crate) dropped_oldest: TallyCounter,
     pub(crate) given_up: TallyCounter,
@@ -44,6 +45,7 @@ impl Counters {
             resent: TallyCounter::default(),
             dropped_full: TallyCounter::default(),
             dropped_too_large: TallyCounter::default(),
+            dropped_empty: TallyCounter::default(),
             dropped_closed: TallyCounter::default(),
             dropped_oldest: TallyCounter::default(),
             given_up: TallyCounter::default(),
@@ -85,6 +87,7 @@ impl Counters {
         let dropped = Dropped {
             full: self.dropped_full.value(),
             too_large: self.dropped_too_large.value(),
+            empty: self.dropped_empty.value(),
             closed: self.dropped_closed.value(),
             oldest: self.dropped_oldest.value(),
         };

@@ -8,11 +8,11 @@ mod counters;
 pub mod fuzzing;
 mod lane;
 mod queue;
+mod send;
 mod settings;
 mod shared;
 #[cfg(test)]
 mod simulation;
-mod slot;
 mod state;
 mod thread;
 mod wake;
@@ -22,37 +22,35 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 pub use builder::WriterBuilder;
 pub use settings::{Delivery, Level, Overflow};
 pub use shared::flush::Flushed;
-pub use slot::WriteSlot;
 
 use crate::address::Address;
-use crate::error::{FlushError, SendError, ShutdownError, StartError};
-use crate::message::Message;
+use crate::error::{EncodeError, FlushError, SendError, ShutdownError, StartError};
+use crate::message::IntoMessage;
 use crate::metrics::{Tally, WriterMetrics};
+use crate::outcome::Outcome;
 use crate::own_thread::OwnThread;
-use queue::block::{MOST_COPIED, OWN_BLOCK_SIZE};
-use shared::{Patience, Shared, deadline};
+use send::Patience;
+use shared::{Shared, deadline};
 
 /// How long a writer that is dropped without a shutdown still drains.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The sending end: takes messages at once, and sends them from a thread of its own.
 ///
-/// All methods take `&self`: share a writer between threads by reference or in an `Arc`. Messages
-/// of one thread arrive in the order in which it sent them, on one connection; see
-/// [`write_timeout`](WriterBuilder::write_timeout) for two. Those of different threads
-/// have no order among each other.
+/// A clone is another handle to the same writer: clone it, or share it by reference, to send from
+/// many threads. Messages of one thread arrive in the order in which it sent them, on one
+/// connection; see [`write_timeout`](WriterBuilder::write_timeout) for two. Those of different
+/// threads have no order among each other.
 ///
 /// A thread that sends keeps up to 128 KiB of memory for it until it ends, or sends through another
 /// writer after this one is gone.
 ///
-/// Dropped, it sends what is queued for up to a second; [`shutdown`](Self::shutdown) says how long
-/// instead, and what was left. In a child made by `fork` without `exec` there is no thread to send:
-/// there a drop does nothing.
+/// When the last clone is dropped, it sends what is queued for up to a second;
+/// [`shutdown`](Self::shutdown) says how long instead, and what was left. In a child made by `fork`
+/// without `exec` there is no thread to send: there a drop does nothing.
 ///
 /// ```
 /// use std::time::Duration;
@@ -73,7 +71,14 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 /// assert_eq!(reader.metrics().received.messages, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct Writer {
+    shared: Arc<Shared>,
+    thread: Arc<WriterThread>,
+}
+
+/// The writer's thread, which ends with the last handle.
+struct WriterThread {
     shared: Arc<Shared>,
     thread: OwnThread,
 }
@@ -112,24 +117,28 @@ impl Writer {
     }
 
     fn new_started(shared: Arc<Shared>, thread: OwnThread) -> Self {
+        let thread = Arc::new(WriterThread {
+            shared: Arc::clone(&shared),
+            thread,
+        });
         Self { shared, thread }
     }
 
     /// Puts a message into the queue. Never blocks: not on I/O, not for the reader, not for room.
     ///
     /// What is borrowed is copied, what is owned is handed over, from 8 KiB on without a copy: see
-    /// [`Message`]. Success means accepted, not sent: [`flush`](Self::flush) and the
-    /// [`metrics`](Self::metrics) tell more. An empty message is accepted and sends nothing.
+    /// [`IntoMessage`]. Success means accepted, not sent: [`flush`](Self::flush) and the
+    /// [`metrics`](Self::metrics) tell more.
     ///
     /// It may be called from async tasks, from the writer's own observer and from a reader's
     /// handler; not from a signal handler.
     ///
     /// # Errors
-    /// When the queue is full, the message is too large, or the writer was shut down. An owned
-    /// message comes back in the error. All are counted as dropped.
+    /// When the queue is full, the message is empty or too large, or the writer was shut down. An
+    /// owned message comes back in the error. All are counted as dropped.
     #[inline]
-    pub fn try_send<M: Message>(&self, message: M) -> Result<(), SendError<M::Returned>> {
-        self.send(message, Patience::None)
+    pub fn try_send<M: IntoMessage>(&self, message: M) -> Result<(), SendError<M::Returned>> {
+        self.shared.send(message, Patience::None)
     }
 
     /// Puts a message into the queue, and waits up to `timeout` for room; `Duration::MAX` is for
@@ -140,120 +149,51 @@ impl Writer {
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send); `Full` when there was no room in time.
-    pub fn send_timeout<M: Message>(
+    pub fn send_timeout<M: IntoMessage>(
         &self,
         message: M,
         timeout: Duration,
     ) -> Result<(), SendError<M::Returned>> {
-        self.send(message, Patience::For(timeout))
+        self.shared.send(message, Patience::For(timeout))
     }
 
-    #[inline]
-    fn send<M: Message>(
-        &self,
-        message: M,
-        patience: Patience,
-    ) -> Result<(), SendError<M::Returned>> {
-        let bytes = message.bytes();
-        let len = bytes.len();
-        let is_copied = len < OWN_BLOCK_SIZE || (!M::OWNED && len <= MOST_COPIED);
-        if len == 0 || !is_copied || len > self.shared.max_message_len {
-            return self.send_unusual(message, patience);
-        }
-        let pushed = self.shared.send(patience, bytes);
-        pushed.map_err(|refusal| {
-            self.shared
-                .refuse(refusal, Tally::one(len), message.give_back())
-        })
-    }
-
-    /// Sends what is empty or large, or refuses what is too large.
-    fn send_unusual<M: Message>(
-        &self,
-        message: M,
-        patience: Patience,
-    ) -> Result<(), SendError<M::Returned>> {
-        let len = message.bytes().len();
-        if len == 0 {
-            let open = self.shared.push(Patience::None, |queue| queue.check_open());
-            return open.map_err(|_| SendError::Closed(message.give_back()));
-        }
-        if len > self.shared.max_message_len {
-            return Err(self.too_large(len, message.give_back()));
-        }
-        if !M::OWNED {
-            // A copy this long is not made under the lock: first room for it, then the copy, then
-            // its place.
-            let pushed = self
-                .shared
-                .push(patience, |queue| queue.reserve(len))
-                .and_then(|()| {
-                    let mut copy = Some(Bytes::copy_from_slice(message.bytes()));
-                    self.shared.push_in_order(Patience::None, |queue| {
-                        queue.unreserve(len);
-                        queue.push_owned(len, || copy.take().unwrap_or_default())
-                    })
-                });
-            return pushed.map_err(|refusal| {
-                self.shared
-                    .refuse(refusal, Tally::one(len), message.give_back())
-            });
-        }
-        let mut message = Some(message);
-        let mut give = || message.take().map(Message::into_bytes).unwrap_or_default();
-        let pushed = self
-            .shared
-            .push_in_order(patience, |queue| queue.push_owned(len, &mut give));
-        match (pushed, message) {
-            (Err(refusal), Some(message)) => {
-                Err(self
-                    .shared
-                    .refuse(refusal, Tally::one(len), message.give_back()))
-            }
-            // The queue takes the message only once nothing stands in its way.
-            _ => Ok(()),
-        }
-    }
-
-    #[cold]
-    fn too_large<M>(&self, len: usize, message: M) -> SendError<M> {
-        self.shared.counters.dropped_too_large.add(Tally::one(len));
-        SendError::TooLarge {
-            message,
-            len,
-            limit: self.shared.max_message_len,
-        }
-    }
-
-    /// Reserves room for a message of `len` bytes, to be filled in place and then committed. Never
-    /// blocks.
+    /// Sends what `encode` writes into an empty buffer: one message, or nothing where it fails.
+    /// Never blocks.
+    ///
+    /// The buffer is the calling thread's own and used again, up to 64 KiB; a message from 16 KiB on
+    /// is handed over with its buffer. Any encoder fits that writes into a `Vec<u8>`, as
+    /// [`std::io::Write`] or as `bytes::BufMut`. `encode` may call this method itself.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// # let writer = uds_ipc::Writer::new("/tmp/nobody-is-there.sock")?;
+    ///
+    /// writer.try_send_with(|buffer| write!(buffer, "requests:{}|c", 17))?;
+    /// assert_eq!(writer.metrics().accepted.bytes, 13);
+    /// # let _ = writer.shutdown(std::time::Duration::ZERO)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`try_send`](Self::try_send), for a message of that length.
-    pub fn reserve(&self, len: usize) -> Result<WriteSlot<'_>, SendError<()>> {
-        self.reserve_with(len, Patience::None)
+    /// The encoder's own; else as [`try_send`](Self::try_send), with the message lost.
+    pub fn try_send_with<R: Outcome>(
+        &self,
+        encode: impl FnOnce(&mut Vec<u8>) -> R,
+    ) -> Result<(), EncodeError<R::Error>> {
+        self.shared.send_with(encode, Patience::None)
     }
 
-    /// Like [`reserve`](Self::reserve), but waits up to `timeout` for room, as
-    /// [`send_timeout`](Self::send_timeout) does.
+    /// Like [`try_send_with`](Self::try_send_with), but waits up to `timeout` for room, as
+    /// [`send_timeout`](Self::send_timeout) does. `encode` runs once, before that.
     ///
     /// # Errors
-    /// As [`send_timeout`](Self::send_timeout), for a message of that length.
-    pub fn reserve_timeout(
+    /// As [`try_send_with`](Self::try_send_with); `Full` when there was no room in time.
+    pub fn send_timeout_with<R: Outcome>(
         &self,
-        len: usize,
+        encode: impl FnOnce(&mut Vec<u8>) -> R,
         timeout: Duration,
-    ) -> Result<WriteSlot<'_>, SendError<()>> {
-        self.reserve_with(len, Patience::For(timeout))
-    }
-
-    fn reserve_with(&self, len: usize, patience: Patience) -> Result<WriteSlot<'_>, SendError<()>> {
-        if len > self.shared.max_message_len {
-            return Err(self.too_large(len, ()));
-        }
-        let reserved = self.shared.push(patience, |queue| queue.reserve(len));
-        reserved.map_err(|refusal| self.shared.refuse(refusal, Tally::one(len), ()))?;
-        Ok(WriteSlot::new(&self.shared, len))
+    ) -> Result<(), EncodeError<R::Error>> {
+        self.shared.send_with(encode, Patience::For(timeout))
     }
 
     /// Waits until all that was accepted before the call has come to `level`: the kernel has it,
@@ -299,30 +239,7 @@ impl Writer {
     /// Inside the writer's own observer, for which it would have to wait; and in a forked child,
     /// which has no threads.
     pub fn shutdown(&self, timeout: Duration) -> Result<WriterReport, ShutdownError> {
-        if !self.thread.is_of_this_process() {
-            return Err(ShutdownError::InForkedChild);
-        }
-        if self.shared.scope.is_current() {
-            return Err(ShutdownError::InCallback);
-        }
-        let deadline = deadline(timeout);
-        let settled = self.shared.settle(deadline);
-        self.shared.drain(deadline);
-        let (end, gone) = self.shared.wait_for_end(deadline);
-        if gone {
-            self.thread.join();
-        }
-        let left = end.left.messages;
-        let reached = if left > 0 {
-            Err(FlushError::Stopped { left })
-        } else {
-            settled
-        };
-        Ok(WriterReport {
-            left: end.left,
-            reached,
-            metrics: self.metrics(),
-        })
+        self.thread.shutdown(timeout)
     }
 
     /// The figures now. Never blocks a sender.
@@ -345,13 +262,42 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl WriterThread {
+    fn shutdown(&self, timeout: Duration) -> Result<WriterReport, ShutdownError> {
+        if !self.thread.is_of_this_process() {
+            return Err(ShutdownError::InForkedChild);
+        }
+        if self.shared.scope.is_current() {
+            return Err(ShutdownError::InCallback);
+        }
+        let deadline = deadline(timeout);
+        let settled = self.shared.settle(deadline);
+        self.shared.drain(deadline);
+        let (end, gone) = self.shared.wait_for_end(deadline);
+        if gone {
+            self.thread.join();
+        }
+        let left = end.left.messages;
+        let reached = if left > 0 {
+            Err(FlushError::Stopped { left })
+        } else {
+            settled
+        };
+        Ok(WriterReport {
+            left: end.left,
+            reached,
+            metrics: self.shared.counters.metrics(),
+        })
+    }
+}
+
+impl Drop for WriterThread {
     fn drop(&mut self) {
         if !self.thread.is_of_this_process() {
             return;
         }
         if self.shutdown(DROP_TIMEOUT) == Err(ShutdownError::InCallback) {
-            // The observer held the last reference: the thread drains by itself.
+            // The observer held the last handle: the thread drains by itself.
             self.shared.drain(deadline(DROP_TIMEOUT));
         }
     }

@@ -575,7 +575,7 @@ fn a_buffer_may_do_anything_when_the_writer_gives_it_up() {
         for act in [
             Act::TrySend(On::Same),
             Act::SendTimeout(On::Same),
-            Act::Reserve(On::Same),
+            Act::SendWith(On::Same),
         ] {
             show(&format!("{way:?} {act:?}"));
             assert_eq!(give_up(way, act), sent);

@@ -142,12 +142,12 @@ fn wanted(event: &str, act: Act) -> Option<&'static str> {
         // Whoever shuts it down has one as well.
         Act::DropWriter(On::Same) if event == "Stopped" => Some("one dropped"),
         Act::DropReader(_) | Act::DropWriter(_) => Some("the last dropped"),
-        Act::TrySend(On::Same) | Act::SendTimeout(On::Same) | Act::Reserve(On::Same)
+        Act::TrySend(On::Same) | Act::SendTimeout(On::Same) | Act::SendWith(On::Same)
             if event == "Stopped" =>
         {
             Some("Err(Closed(..))")
         }
-        Act::TrySend(_) | Act::SendTimeout(_) | Act::Reserve(_) => Some("Ok(())"),
+        Act::TrySend(_) | Act::SendTimeout(_) | Act::SendWith(_) => Some("Ok(())"),
         Act::Flush(On::Same) if event == "Stopped" => Some("Err(Closed(..)), Err(InCallback)"),
         Act::Flush(On::Same) => Some("Ok(()), Err(InCallback)"),
         Act::Flush(On::Other) => Some("Ok(()), Ok(())"),
@@ -216,7 +216,7 @@ fn is_on_same(act: Act) -> bool {
         act,
         Act::TrySend(On::Same)
             | Act::SendTimeout(On::Same)
-            | Act::Reserve(On::Same)
+            | Act::SendWith(On::Same)
             | Act::Flush(On::Same)
     )
 }

@@ -17,7 +17,7 @@ use crate::support::{
 
 /// Whether a shutdown has begun: asked without sending anything.
 fn is_closing(writer: &Writer) -> bool {
-    matches!(writer.reserve(1), Err(SendError::Closed(())))
+    matches!(writer.try_send(""), Err(SendError::Closed(())))
 }
 
 #[test]
@@ -482,4 +482,39 @@ fn a_send_that_races_with_a_shutdown_is_in_the_books_either_way() {
         assert_balanced(&writer);
         std::fs::remove_file(place.socket()).unwrap();
     }
+}
+
+#[test]
+fn clones_are_one_writer_and_the_last_one_dropped_drains() {
+    let place = Place::new();
+    let (one, _) = writer(&place.socket());
+    let other = one.clone();
+    one.try_send("of one").unwrap();
+    drop(one);
+    other.try_send("of the other").unwrap();
+    assert_eq!(other.metrics().accepted.messages, 2);
+    let collector = Collector::start(&place.socket());
+    drop(other);
+    assert_eq!(
+        collector.stop(),
+        [b"of one".to_vec(), b"of the other".to_vec()]
+    );
+}
+
+#[test]
+fn the_writers_thread_has_the_name_that_was_set() {
+    let place = Place::new();
+    let names = Notes::new();
+    let seen = names.clone();
+    let writer = Writer::builder(place.socket())
+        .thread_name("of a test")
+        .on_event(move |_| seen.add(thread::current().name().map(str::to_owned)))
+        .start()
+        .unwrap();
+    names.wait_for_len(1);
+    let _ = writer.shutdown(Duration::ZERO).unwrap();
+    assert_eq!(names.all()[0].as_deref(), Some("of a test"));
+    let error = Writer::builder(place.socket()).thread_name("\0").start();
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("thread_name"), "{error}");
 }

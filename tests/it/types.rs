@@ -33,7 +33,8 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     is_free::<uds_ipc::ShutdownError>();
     is_free::<uds_ipc::StartError>();
     is_free::<uds_ipc::Tally>();
-    is_free::<uds_ipc::WriteSlot<'static>>();
+    is_free::<uds_ipc::EncodeError<()>>();
+    is_free::<uds_ipc::Flushed>();
     is_free::<uds_ipc::Writer>();
     is_free::<uds_ipc::WriterBuilder>();
     is_free::<uds_ipc::WriterEvent>();

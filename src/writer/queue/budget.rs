@@ -26,8 +26,6 @@ pub(crate) struct Budget {
     limits: Limits,
     /// Accepted and not ended, wherever it is, but for what is in the lanes.
     pub(crate) held: Tally,
-    /// Promised to write slots.
-    pub(crate) reserved: Tally,
     /// Promised to threads, of which their lanes may have a part by now.
     pub(crate) leased: Tally,
 }
@@ -38,7 +36,6 @@ impl Budget {
         Self {
             limits,
             held: nothing,
-            reserved: nothing,
             leased: nothing,
         }
     }
@@ -52,7 +49,7 @@ impl Budget {
     /// Whether there would be, if no more than `held` were held.
     #[inline]
     pub(crate) fn fits_beside(&self, held: Tally, len: usize) -> bool {
-        let taken = held + self.reserved + self.leased;
+        let taken = held + self.leased;
         taken.messages < self.limits.messages
             && taken.bytes.saturating_add(to_u64(len)) <= self.limits.bytes
     }
@@ -70,7 +67,7 @@ impl Budget {
 
     /// What there is room for.
     pub(crate) fn free(&self) -> Tally {
-        let taken = self.held + self.reserved + self.leased;
+        let taken = self.held + self.leased;
         Tally {
             messages: self.limits.messages.saturating_sub(taken.messages),
             bytes: self.limits.bytes.saturating_sub(taken.bytes),

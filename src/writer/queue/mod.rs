@@ -138,19 +138,6 @@ impl Queue {
         Ok(())
     }
 
-    /// Keeps room for a message of `len` bytes, which [`Queue::unreserve`] gives up again.
-    pub(crate) fn reserve(&mut self, len: usize) -> Result<(), Refusal> {
-        self.make_room(len)?;
-        self.budget.reserved += Tally::one(len);
-        Ok(())
-    }
-
-    pub(crate) fn unreserve(&mut self, len: usize) {
-        self.budget.reserved -= Tally::one(len);
-        self.freed = true;
-        self.is_tight = false;
-    }
-
     /// Whether those who wait for room, or for an end, are to be told. Asking is telling.
     pub(crate) fn take_freed(&mut self) -> bool {
         self.freed_by_writes = Tally::default();
@@ -172,7 +159,8 @@ impl Queue {
         }
     }
 
-    fn make_room(&mut self, len: usize) -> Result<(), Refusal> {
+    /// Makes room for a message of `len` bytes, where that can be had.
+    pub(crate) fn make_room(&mut self, len: usize) -> Result<(), Refusal> {
         self.check_open()?;
         if self.budget.fits(len) {
             return Ok(());
@@ -402,7 +390,6 @@ mod tests {
     use crate::writer::lane::{Producer, Pushed};
     use crate::writer::queue::outbox::Ending;
     use proptest::prelude::*;
-    use std::collections::VecDeque;
     use std::io::IoSlice;
 
     fn queue(messages: u64, bytes: u64, overflow: Overflow) -> Queue {
@@ -487,10 +474,8 @@ mod tests {
         for _ in 0..50 {
             assert!(queue.push(&[1; 10]).is_ok());
         }
-        assert!(queue.reserve(500).is_ok());
-        assert_eq!(queue.push(&[2; 600]), Err(Refusal::Full));
+        assert_eq!(queue.push(&[2; 1001]), Err(Refusal::Full));
         assert_eq!(queue.held().messages, 50);
-        queue.unreserve(500);
         let outbox = queue.begin_write();
         assert_eq!(
             queue.push(&[2; 600]),
@@ -762,9 +747,6 @@ mod tests {
         CollectAll,
         Recall,
         PushOwned(usize),
-        Reserve(usize),
-        Commit,
-        DropSlot,
         BeginWrite,
         EndWrite(usize),
         Lose(Ending),
@@ -778,9 +760,6 @@ mod tests {
             1 => Just(Act::CollectAll),
             1 => Just(Act::Recall),
             2 => len().prop_map(Act::PushOwned),
-            1 => len().prop_map(Act::Reserve),
-            1 => Just(Act::Commit),
-            1 => Just(Act::DropSlot),
             4 => Just(Act::BeginWrite),
             4 => prop_oneof![0usize..20, 0usize..300_000].prop_map(Act::EndWrite),
             1 => prop_oneof![Just(Act::Lose(Ending::Peer)), Just(Act::Lose(Ending::Ours))],
@@ -797,7 +776,6 @@ mod tests {
         ) {
             let overflow = if drops_oldest { Overflow::DropOldest } else { Overflow::Refuse };
             let mut queue = queue(messages, bytes, overflow);
-            let mut reserved = VecDeque::new();
             let mut away: Option<Outbox> = None;
             // What the reader got on the connections that ended, and on this one.
             let (mut before, mut current) = (Vec::new(), Vec::new());
@@ -828,22 +806,6 @@ mod tests {
                         prop_assert_eq!(queue.budget.leased, Tally::default());
                     }
                     Act::PushOwned(len) => drop(queue.push_owned(len, || message(2, len).into())),
-                    Act::Reserve(len) => {
-                        if queue.reserve(len).is_ok() {
-                            reserved.push_back(len);
-                        }
-                    }
-                    Act::Commit => {
-                        if let Some(len) = reserved.pop_front() {
-                            queue.unreserve(len);
-                            prop_assert!(queue.push(&message(2, len)).is_ok(), "room that was reserved is there");
-                        }
-                    }
-                    Act::DropSlot => {
-                        if let Some(len) = reserved.pop_back() {
-                            queue.unreserve(len);
-                        }
-                    }
                     Act::BeginWrite if away.is_none() => away = Some(queue.begin_write()),
                     Act::EndWrite(len) => {
                         if let Some(outbox) = away.take() {
@@ -860,9 +822,8 @@ mod tests {
                     Act::BeginWrite | Act::Lose(_) => {}
                 }
                 let (held, metrics) = (queue.held(), queue.counters.metrics());
-                let in_slots: usize = reserved.iter().sum();
-                prop_assert!(held.messages + to_u64(reserved.len()) <= messages);
-                prop_assert!(held.bytes + to_u64(in_slots) <= bytes);
+                prop_assert!(held.messages <= messages);
+                prop_assert!(held.bytes <= bytes);
                 prop_assert_eq!(metrics.queued, held);
                 prop_assert_eq!(
                     metrics.accepted,
@@ -871,7 +832,7 @@ mod tests {
                 prop_assert!(queue.fronts().unsettled <= queue.end());
                 prop_assert_eq!(queue.fronts().unsettled == queue.end(), queue.budget.held.messages == 0);
                 let promised = queue.budget.held + queue.budget.leased;
-                prop_assert!(promised.messages + to_u64(reserved.len()) <= messages && promised.bytes + to_u64(in_slots) <= bytes);
+                prop_assert!(promised.messages <= messages && promised.bytes <= bytes);
             }
             // In the end everything goes out.
             if let Some(outbox) = away.take() {

@@ -12,17 +12,13 @@ use parking_lot::{Condvar, Mutex};
 use crate::address::Address;
 use crate::clock;
 use crate::deadline::{self, Deadline, earlier};
-use crate::error::{FlushError, SendError};
+use crate::error::FlushError;
 use crate::metrics::Tally;
-use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Stream, Waker};
 use crate::writer::ack_tracker::AckTracker;
 use crate::writer::counters::Counters;
-use crate::writer::lane::Pushed;
-use crate::writer::lane::local;
-use crate::writer::queue::Refusal;
-use crate::writer::queue::{Fronts, Payloads, Queue};
+use crate::writer::queue::{Fronts, Queue};
 use crate::writer::settings::Delivery;
 use crate::writer::settings::Level;
 use crate::writer::shared::flush::{Flush, Flushed, Verdict, ack_level};
@@ -40,7 +36,6 @@ pub(crate) struct Shared {
     pub(crate) delivery: Delivery,
     pub(crate) shutdown_level: Level,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) buffers: Pool,
     pub(crate) scope: Scope,
     pub(crate) inner: Mutex<Inner>,
     /// Something ended, or everything: told to those who wait for a flush or for the end.
@@ -88,13 +83,6 @@ pub(crate) struct End {
     /// What was left in the queue.
     pub(crate) left: Tally,
     fronts: Fronts,
-}
-
-/// Whether a sender waits for room.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Patience {
-    None,
-    For(Duration),
 }
 
 impl Inner {
@@ -188,134 +176,6 @@ impl Inner {
 }
 
 impl Shared {
-    /// Accepts a copy of a message that is neither empty nor large.
-    #[inline]
-    pub(crate) fn send(&self, patience: Patience, message: &[u8]) -> Result<(), Refusal> {
-        if local::push(self.scope, message) {
-            Ok(())
-        } else {
-            self.send_by_queue(patience, message)
-        }
-    }
-
-    #[cold]
-    fn send_by_queue(&self, patience: Patience, message: &[u8]) -> Result<(), Refusal> {
-        let pushed = local::with(self.scope, |producer| {
-            // It may be another writer that the thread used last.
-            if producer
-                .as_mut()
-                .map(|producer| producer.push_if_settled(message))
-                == Some(Pushed::Accepted)
-            {
-                return (Ok(()), Payloads::default());
-            }
-            self.push_on(patience, &mut |queue| queue.push_from(producer, message))
-        });
-        match pushed {
-            // Dropped only here, where the thread's lanes are free to be used: the user's code may
-            // call the writer.
-            Some((pushed, mut evicted)) => {
-                evicted.drop_all();
-                pushed
-            }
-            // It is about to end.
-            None => self.push_in_order(patience, |queue| queue.push(message)),
-        }
-    }
-
-    /// Like [`Shared::push`], behind all that the current thread has sent so far.
-    pub(crate) fn push_in_order(
-        &self,
-        patience: Patience,
-        mut push: impl FnMut(&mut Queue) -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
-        let pushed = local::with(self.scope, |producer| {
-            self.push_on(patience, &mut |queue| {
-                queue.settle(producer.as_mut());
-                push(queue)
-            })
-        });
-        let pushed = pushed.unwrap_or_else(|| {
-            self.push_on(patience, &mut |queue| {
-                queue.collect_all();
-                push(queue)
-            })
-        });
-        let (pushed, mut evicted) = pushed;
-        evicted.drop_all();
-        pushed
-    }
-
-    /// Runs `push` on the queue, again and again while there is no room and patience lasts, and
-    /// wakes the thread if that is called for.
-    pub(crate) fn push(
-        &self,
-        patience: Patience,
-        mut push: impl FnMut(&mut Queue) -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
-        let (pushed, mut evicted) = self.push_on(patience, &mut push);
-        evicted.drop_all();
-        pushed
-    }
-
-    /// Returns also the payloads that were evicted.
-    fn push_on(
-        &self,
-        patience: Patience,
-        push: &mut dyn FnMut(&mut Queue) -> Result<(), Refusal>,
-    ) -> (Result<(), Refusal>, Payloads) {
-        let mut inner = self.inner.lock();
-        let mut pushed = push(&mut inner.queue);
-        if let (Patience::For(timeout), Err(Refusal::Full)) = (patience, pushed) {
-            // Only now, since there is room nearly always, and the clock costs more than a send.
-            let deadline = deadline(timeout);
-            // The thread itself would wait for itself.
-            let mut in_time = !self.scope.is_current();
-            while in_time && pushed == Err(Refusal::Full) {
-                in_time = self.wait_for_room(&mut inner, deadline);
-                // Also when time is over: there may be room since the last look.
-                pushed = push(&mut inner.queue);
-            }
-        }
-        let must_wake = match pushed {
-            Ok(()) => inner.queue.must_wake_for_message(),
-            Err(Refusal::Full) => inner.queue.must_wake_for_room(),
-            Err(Refusal::Closed) => false,
-        };
-        let mut evicted = Payloads::default();
-        if inner.queue.take_freed() {
-            evicted = inner.queue.take_payloads();
-            self.tell(&mut inner);
-        }
-        drop(inner);
-        if must_wake {
-            self.waker.wake();
-        }
-        (pushed, evicted)
-    }
-
-    /// Counts a refused message, and makes the error that gives it back.
-    #[cold]
-    pub(crate) fn refuse<M>(&self, refusal: Refusal, refused: Tally, message: M) -> SendError<M> {
-        match refusal {
-            Refusal::Full => {
-                self.counters.dropped_full.add(refused);
-                SendError::Full(message)
-            }
-            Refusal::Closed => {
-                self.counters.dropped_closed.add(refused);
-                SendError::Closed(message)
-            }
-        }
-    }
-
-    /// Gives up room that was reserved.
-    pub(crate) fn release(&self, len: usize) {
-        let mut inner = self.inner.lock();
-        inner.queue.unreserve(len);
-        self.tell(&mut inner);
-    }
-
     /// Waits until all that was accepted so far has come to `level`.
     pub(crate) fn flush(&self, level: Level, deadline: Deadline) -> Result<Flushed, FlushError> {
         let losses = self.inner.lock().losses(level, self.delivery);

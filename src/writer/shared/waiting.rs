@@ -110,7 +110,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use crate::writer::Writer;
-    use crate::writer::shared::Patience;
+    use crate::writer::send::Patience;
 
     /// Only a failure waits this long.
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -134,7 +134,7 @@ mod tests {
             worker.shared.counters.metrics().connects == 1
         });
         for _ in 0..2 {
-            worker.shared.send(Patience::None, b"message").unwrap();
+            worker.shared.push_copy(Patience::None, b"message").unwrap();
         }
         let shared = Arc::clone(&worker.shared);
         let outbox = shared.inner.lock().queue.begin_write();

@@ -19,9 +19,6 @@ pub(crate) enum Act {
     SendOwned(usize),
     /// So many short ones, for receipts of more than a byte.
     SendMany(usize),
-    Reserve(usize),
-    Commit,
-    DropSlot,
     Flush(Level),
     /// The thread takes its next step; the kernel takes at most so many bytes.
     Thread(usize),
@@ -70,8 +67,6 @@ pub(crate) enum During {
     /// So many messages are sent.
     Sends(usize),
     SendOwned(usize),
-    Reserve(usize),
-    Commit,
     Flush(Level),
     Shutdown(u64),
 }
@@ -170,13 +165,10 @@ fn act(random: &mut fastrand::Rng) -> Act {
         _ => random.usize(4..20),
     };
     match random.u8(0..115) {
-        0..20 => Act::Send(len(random)),
+        0..20 | 24..28 => Act::Send(len(random)),
         20..23 => Act::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
         // Receipts of more than a byte need many.
         23 => Act::SendMany(random.usize(1..300)),
-        24..26 => Act::Reserve(len(random)),
-        26 => Act::Commit,
-        27 => Act::DropSlot,
         28..30 => Act::Flush(level(random)),
         30..52 => Act::Thread(random.usize(1..6_000)),
         52..58 => Act::ThreadDuring(random.usize(1..6_000), [during(random), during(random)]),
@@ -212,9 +204,7 @@ fn level(random: &mut fastrand::Rng) -> Level {
 fn during(random: &mut fastrand::Rng) -> During {
     match random.u8(0..100) {
         0..60 => During::Sends(random.usize(0..6)),
-        60..70 => During::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
-        70..78 => During::Reserve(random.usize(4..10_000)),
-        78..83 => During::Commit,
+        60..83 => During::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
         83..99 => During::Flush(level(random)),
         _ => During::Shutdown(random.u64(0..3_000)),
     }

@@ -1,4 +1,4 @@
-//! What the writer's users do: they send, reserve, flush and shut down. What each call says is
+//! What the writer's users do: they send, flush and shut down. What each call says is
 //! checked against the world.
 
 use std::cell::RefCell;
@@ -10,13 +10,13 @@ use bytes::Bytes;
 
 use crate::metrics::Tally;
 use crate::num::to_u64;
-use crate::writer::queue::Queue;
 use crate::writer::queue::Refusal;
+use crate::writer::send::Patience;
 use crate::writer::settings::Delivery;
 use crate::writer::settings::Level;
 use crate::writer::settings::Overflow;
 use crate::writer::shared::flush::{Flush, Verdict};
-use crate::writer::shared::{Inner, Patience, Shared};
+use crate::writer::shared::{Inner, Shared};
 use crate::writer::simulation::history::{During, Setting};
 use crate::writer::simulation::net::{Fate, Net, is_used, message};
 
@@ -24,8 +24,6 @@ pub(crate) struct Senders {
     setting: Setting,
     net: Rc<RefCell<Net>>,
     shared: Arc<Shared>,
-    /// Room that slots have.
-    reserved: Vec<usize>,
     /// Calls of flush that have not returned.
     calls: Vec<Call>,
     /// Senders who wait until there is room.
@@ -61,7 +59,6 @@ impl Senders {
             setting,
             net,
             shared,
-            reserved: Vec::new(),
             calls: Vec::new(),
             waiters: Vec::new(),
             is_shut_down: false,
@@ -79,8 +76,6 @@ impl Senders {
             match act {
                 During::Sends(count) => (0..count).for_each(|_| self.send(8)),
                 During::SendOwned(len) => self.send_owned(len),
-                During::Reserve(len) => self.reserve(len),
-                During::Commit => self.commit(),
                 During::Flush(level) => self.flush(level),
                 During::Shutdown(millis) => self.shut_down(millis),
             }
@@ -91,7 +86,7 @@ impl Senders {
 
     pub(crate) fn send(&mut self, len: usize) {
         let message = self.next_message(len);
-        let sent = self.shared.send(Patience::None, &message);
+        let sent = self.shared.push_copy(Patience::None, &message);
         self.judge_send(sent, message.len());
     }
 
@@ -106,40 +101,6 @@ impl Senders {
 
     fn next_message(&self, len: usize) -> Vec<u8> {
         message(self.net.borrow().fates.len(), len)
-    }
-
-    pub(crate) fn reserve(&mut self, len: usize) {
-        let len = len.max(4);
-        let reserved = self
-            .shared
-            .push(Patience::None, |queue: &mut Queue| queue.reserve(len));
-        self.judge(reserved, len);
-        if reserved.is_ok() {
-            self.reserved.push(len);
-        }
-    }
-
-    pub(crate) fn commit(&mut self) {
-        let Some(len) = self.reserved.pop() else {
-            return;
-        };
-        let message = self.next_message(len);
-        let pushed = self.shared.push_in_order(Patience::None, |queue| {
-            queue.unreserve(len);
-            queue.push(&message)
-        });
-        assert_ne!(
-            pushed,
-            Err(Refusal::Full),
-            "room that was reserved is there"
-        );
-        self.judge_send(pushed, len);
-    }
-
-    pub(crate) fn drop_slot(&mut self) {
-        if let Some(len) = self.reserved.pop() {
-            self.shared.release(len);
-        }
     }
 
     fn judge_send(&mut self, sent: Result<(), Refusal>, len: usize) {
@@ -175,15 +136,8 @@ impl Senders {
             Overflow::Refuse => net.held(),
             Overflow::DropOldest => net.pinned(),
         };
-        let taken = kept + self.in_slots();
         let limits = self.setting.limits;
-        taken.messages < limits.messages && taken.bytes + to_u64(len) <= limits.bytes
-    }
-
-    pub(crate) fn in_slots(&self) -> Tally {
-        self.reserved
-            .iter()
-            .fold(Tally::default(), |sum, len| sum + Tally::one(*len))
+        kept.messages < limits.messages && kept.bytes + to_u64(len) <= limits.bytes
     }
 
     pub(crate) fn shut_down(&mut self, millis: u64) {
@@ -232,13 +186,6 @@ impl Senders {
             self.waiters.remove(0);
         }
         self.count_waiting(&mut self.shared.inner.lock());
-    }
-
-    /// Nobody wants room any more but those who wait for it.
-    pub(crate) fn leave_room(&mut self) {
-        while !self.reserved.is_empty() {
-            self.drop_slot();
-        }
     }
 
     /// Those who wait and were told of something look whether that was it.

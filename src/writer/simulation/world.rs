@@ -13,7 +13,6 @@ use crate::event::{LostCause, WriterEvent};
 use crate::metrics::{Tally, WriterMetrics};
 use crate::num::to_u64;
 use crate::observer::Observer;
-use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Readiness, Waker};
 use crate::writer::counters::Counters;
@@ -54,7 +53,6 @@ impl World {
             shutdown_level: Level::Written,
             inner: Mutex::new(Inner::new(queue)),
             counters,
-            buffers: Pool::new(2, 4096),
             scope: Scope::new(),
             progress: Condvar::new(),
             room: Condvar::new(),
@@ -120,9 +118,6 @@ impl World {
             Act::Send(len) => senders.send(len),
             Act::SendOwned(len) => senders.send_owned(len),
             Act::SendMany(count) => (0..count).for_each(|_| senders.send(4)),
-            Act::Reserve(len) => senders.reserve(len),
-            Act::Commit => senders.commit(),
-            Act::DropSlot => senders.drop_slot(),
             Act::Flush(level) => senders.flush(level),
             Act::WaitToSend(len) => senders.wait_to_send(len),
             Act::GiveUpWaiting => senders.give_up_waiting(),
@@ -258,10 +253,9 @@ impl World {
             "nobody wakes the thread for what waits"
         );
         drop(inner);
-        let taken = held + self.senders.borrow().in_slots();
         let limits = self.setting.limits;
-        assert!(taken.messages <= limits.messages, "bound in messages");
-        assert!(taken.bytes <= limits.bytes, "bound in bytes");
+        assert!(held.messages <= limits.messages, "bound in messages");
+        assert!(held.bytes <= limits.bytes, "bound in bytes");
         assert!(self.has_exited || held == net.held(), "held");
         assert_eq!(metrics.queued, held);
         assert_eq!(to_u64(net.fates.len()), metrics.accepted.messages);
@@ -325,7 +319,6 @@ impl World {
     /// returns, in bounded time.
     pub(crate) fn finish(&mut self) {
         self.net.borrow_mut().reform();
-        self.senders.borrow_mut().leave_room();
         let steps = self.net.borrow().fates.len() * 200 + 3_000;
         for _ in 0..steps {
             self.act(Act::Thread(usize::MAX));
