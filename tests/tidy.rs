@@ -130,6 +130,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("activation", &["mod", "claim", "passed variables", "error"]),
+    ("wire", &["mod", "receipt", "frame"]),
     (
         "guide",
         &[
