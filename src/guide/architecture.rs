@@ -38,24 +38,28 @@
 //! writer/
 //!     mod.rs builder.rs     what users hold
 //!     slot.rs               a message that is filled in place
-//!     thread.rs worker.rs   the writer's thread: its loop, and one connection of it
-//!     receiving.rs          what comes back: receipts, and how far the peer has read
-//!     helping.rs            a sender in the thread's place
-//!     kernel.rs             what it asks of the system: the seam of the simulation
-//!     shared.rs             what senders and the thread share, behind one lock
-//!     waiting.rs signal.rs  what happens behind that lock, and who is told of it
-//!     flush.rs acks.rs    what a flush waits for, and what receipts say (pure)
-//!     state.rs              what the thread does next (pure)
-//!     step.rs link.rs       its words
-//!     timing.rs deadline.rs
-//!     queue/                what is accepted and not yet settled
-//!         mod.rs lanes.rs writing.rs
-//!         room.rs           the bounds
-//!     outbox.rs             what the kernel has not taken, or no receipt covers: the retry buffer
-//!     block.rs handed.rs    frames in memory
-//!     local.rs lane.rs      the memory into which one thread writes, without a lock
+//!     thread/               the writer's thread
+//!         mod.rs worker.rs  its loop, and one connection of it
+//!         acks.rs           what comes back: receipts, and how far the peer has read
+//!         kernel.rs         what it asks of the system: the seam of the simulation
+//!     shared/               what senders and the thread share
+//!         mod.rs waiting.rs  behind one lock
+//!         flush.rs          what a flush waits for (pure)
+//!     state/                what the thread does next (pure)
+//!         mod.rs
+//!         link.rs step.rs timing.rs
+//!     wake.rs               what wakes it before its time is over
+//!     ack_tracker.rs        what the reader has read and acknowledged (pure)
+//!     queue/                what is accepted and not yet settled (pure)
+//!         mod.rs lanes.rs lane_record.rs writing.rs
+//!         budget.rs         the bounds
+//!         outbox.rs         what the kernel has not taken, or no receipt covers
+//!         block.rs          frames in memory
+//!         deferred_drop.rs  memory on its way out of the lock
+//!     lane/                 the memory into which one thread writes, without a lock
+//!         mod.rs local.rs
 //!     counters.rs           figures
-//!     limits.rs attention.rs
+//!     settings.rs           what users choose
 //! reader/
 //!     mod.rs builder.rs     what users hold
 //!     handler.rs
@@ -101,7 +105,9 @@
 //! runtime_directory.rs      the directory that systemd made
 //! descriptor_kind.rs        what a descriptor is that is no listening socket
 //! address.rs peer.rs        who is where
-//! message.rs frame.rs       what is sent, and how it looks on the wire
+//! message.rs                what is sent
+//! wire/                     and how it looks on the wire
+//!     mod.rs frame.rs receipt.rs
 //! backoff.rs pool.rs        waits between tries, and buffers for the next time
 //! clock.rs deadline.rs      the time now, and moments to end at
 //! own_thread.rs             a thread with its fork guard

@@ -1,5 +1,5 @@
-//! What a writer is built with: the enums that users choose from, and the numbers that the queue and
-//! the thread go by. Values.
+//! What a writer is built with: the enums that users choose from, and the numbers that the queue
+//! and the thread go by. Values.
 
 use std::time::Duration;
 

@@ -17,6 +17,7 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     is_free::<uds_ipc::Dropped>();
     is_free::<uds_ipc::Failed>();
     is_free::<uds_ipc::FlushError>();
+    is_free::<uds_ipc::Flushed>();
     is_free::<uds_ipc::Level>();
     is_free::<uds_ipc::LostCause>();
     is_free::<uds_ipc::Overflow>();
