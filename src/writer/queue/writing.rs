@@ -13,7 +13,7 @@ pub(crate) const WRITE_SIZE: usize = 256 * 1024;
 
 /// How far the messages have come, in their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fronts {
+pub(crate) struct Watermarks {
     /// The oldest that has not ended: all with lower numbers have.
     pub(crate) unsettled: u64,
     /// The oldest of which the kernel lacks a byte: it has all with lower numbers, or they have
@@ -54,7 +54,7 @@ impl Queue {
     /// Requests a receipt for all that was accepted so far. A request that waits already is not put
     /// off: a caller that wants more asks again, once that is written.
     pub(crate) fn request_ack(&mut self) {
-        self.ask_for.get_or_insert(self.next);
+        self.ack_request.get_or_insert(self.next);
     }
 
     /// Hands the thread what to write next; [`Queue::end_write`] takes it back.
@@ -63,8 +63,8 @@ impl Queue {
             self.gather();
         }
         while self.outbox.remaining_len() < WRITE_SIZE && self.move_block() {}
-        if self.ask_for.is_some_and(|end| end <= self.waiting_from) {
-            self.ask_for = None;
+        if self.ack_request.is_some_and(|end| end <= self.waiting_from) {
+            self.ack_request = None;
             let mut request = self.fresh_block();
             request.set_first(self.waiting_from);
             request.request_ack();
@@ -134,11 +134,11 @@ impl Queue {
     }
 
     /// How far the messages have come.
-    pub(crate) fn fronts(&self) -> Fronts {
+    pub(crate) fn watermarks(&self) -> Watermarks {
         let (front, unwritten) = self
             .writing
             .map_or((None, None), |writing| (writing.front, writing.unwritten));
-        Fronts {
+        Watermarks {
             unsettled: front
                 .or_else(|| self.outbox.front())
                 .unwrap_or(self.waiting_from),
