@@ -12,8 +12,8 @@ use crate::metrics::Tally;
 use crate::outcome::Outcome;
 use crate::writer::lane::Pushed;
 use crate::writer::lane::local;
-use crate::writer::queue::block::{MOST_COPIED, OWN_BLOCK_SIZE};
 use crate::writer::queue::{Payloads, Queue, Refusal};
+use crate::writer::settings::{MOST_COPIED, OWN_BLOCK_SIZE};
 use crate::writer::shared::{Shared, deadline};
 
 /// The largest buffer that a thread keeps for its encoders.

@@ -29,7 +29,7 @@ use crate::metrics::{Tally, TallyCounter};
 use crate::num::to_u64;
 use crate::sys::asymmetric_fence;
 use crate::wire::frame::ShortPrefix;
-use crate::writer::queue::block::BLOCK_SIZE;
+use crate::writer::settings::BLOCK_SIZE;
 
 /// What both sides share.
 #[derive(Default)]
@@ -52,8 +52,8 @@ struct Published {
     accepted: TallyCounter,
 }
 
-// SAFETY: the memory is written by the one `LaneSender` behind what is published, and read by the one
-// `LaneReceiver` before it. To put other memory in its place takes both.
+// SAFETY: the memory is written by the one `LaneSender` behind what is published, and read by the
+// one `LaneReceiver` before it. To put other memory in its place takes both.
 unsafe impl Sync for Lane {}
 
 impl Lane {

@@ -11,9 +11,9 @@ use crate::writer::counters::MOST_LANES;
 use crate::writer::lane::{Fresh, LaneReceiver, LaneSender, Mark, Pushed};
 use crate::writer::queue::Queue;
 use crate::writer::queue::Refusal;
-use crate::writer::queue::block::BLOCK_SIZE;
 use crate::writer::queue::lane_record::LaneRecord;
 use crate::writer::queue::writing::WRITE_SIZE;
+use crate::writer::settings::BLOCK_SIZE;
 use crate::writer::wake::WakeOn;
 
 /// From this length on a lane's content becomes a block as it is; below, a copy costs less than a

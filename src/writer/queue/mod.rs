@@ -8,6 +8,7 @@ mod deferred_drop;
 mod lane_record;
 mod lanes;
 pub(crate) mod outbox;
+mod watermarks;
 mod writing;
 
 use std::mem;
@@ -18,16 +19,17 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::metrics::Tally;
 use crate::writer::counters::Counters;
-use crate::writer::queue::block::{BLOCK_SIZE, Block, Recycled};
+use crate::writer::queue::block::{Block, Recycled};
 use crate::writer::queue::outbox::Outbox;
+use crate::writer::settings::BLOCK_SIZE;
 use crate::writer::settings::{Delivery, Limits, Overflow};
 use crate::writer::wake::WakeOn;
 pub(crate) use budget::Refusal;
 use budget::{Budget, slots};
 pub(crate) use deferred_drop::{Payloads, Unused};
 use lane_record::LaneRecord;
-pub(crate) use writing::Watermarks;
-use writing::Writing;
+pub(crate) use watermarks::Watermarks;
+use watermarks::Writing;
 
 /// Used blocks that are kept while there is nothing to do.
 const MOST_SPARE_AT_REST: usize = 8;
