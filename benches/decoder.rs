@@ -18,24 +18,19 @@
 
 #[path = "../src/reader/connection/decoder.rs"]
 mod decoder;
+#[path = "../src/num.rs"]
+mod num;
 #[path = "../src/pool.rs"]
 mod pool;
 #[path = "../src/wire/mod.rs"]
 mod wire;
-
-/// All that the decoder needs of the module with that name.
-mod metrics {
-    pub(crate) fn widen(len: usize) -> u64 {
-        u64::try_from(len).unwrap_or(u64::MAX)
-    }
-}
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 use decoder::{Decoder, Frame};
-use metrics::widen;
+use num::to_u64;
 use pool::Pool;
 use wire::frame::Prefix;
 
@@ -56,8 +51,8 @@ fn protocol_overhead(criterion: &mut Criterion) {
         let frames = frame.repeat(count);
         let pool = Pool::new(1, READ_SIZE);
         group.throughput(Throughput::ElementsAndBytes {
-            elements: widen(count),
-            bytes: widen(count * len),
+            elements: to_u64(count),
+            bytes: to_u64(count * len),
         });
         group.bench_function(name, |bencher| {
             let mut decoder = Decoder::new(READ_SIZE);

@@ -16,6 +16,8 @@
 )]
 
 mod common;
+#[path = "../tests/patience/mod.rs"]
+mod patience;
 
 use std::convert::Infallible;
 use std::fs;
@@ -23,10 +25,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::ReaderProcess;
+use patience::PATIENCE;
 use uds_ipc::{Level, Reader, Writer};
-
-/// Only a failure waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
     if let Some((role, path)) = common::role() {

@@ -18,22 +18,21 @@
 )]
 
 mod common;
+#[path = "../tests/patience/mod.rs"]
+mod patience;
 
 use std::alloc::System;
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Duration;
 
 use common::ReaderProcess;
+use patience::PATIENCE;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use uds_ipc::{Delivery, Level, Reader, Writer};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-/// Only a failure waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
     if let Some((_, path)) = common::role() {
@@ -44,7 +43,7 @@ fn main() {
     let count = if is_test { 1_000 } else { 1_000_000 };
     for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
         for len in [1, 100, 1024, 4096] {
-            for way in [Way::Copied, Way::Owned, Way::WriteSlot] {
+            for way in [Way::Copied, Way::Owned, Way::Encoded] {
                 memory_allocation(delivery, len, way, count);
             }
         }
@@ -80,7 +79,7 @@ enum Way {
     Copied,
     /// The allocation of the message itself, which is the user's, is not counted.
     Owned,
-    WriteSlot,
+    Encoded,
 }
 
 impl Way {
@@ -88,13 +87,9 @@ impl Way {
         let is_sent = match self {
             Self::Copied => writer.send_timeout(message, PATIENCE).is_ok(),
             Self::Owned => writer.send_timeout(message.to_vec(), PATIENCE).is_ok(),
-            Self::WriteSlot => {
-                writer
-                    .reserve_timeout(message.len(), PATIENCE)
-                    .is_ok_and(|mut slot| {
-                        slot.copy_from_slice(message);
-                        slot.commit().is_ok()
-                    })
+            Self::Encoded => {
+                let encode = |buffer: &mut Vec<u8>| buffer.extend_from_slice(message);
+                writer.send_timeout_with(encode, PATIENCE).is_ok()
             }
         };
         assert!(is_sent, "the reader reads");

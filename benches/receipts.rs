@@ -13,12 +13,14 @@
     reason = "a bench that fails should say where, and tells what it saw"
 )]
 
+#[path = "../tests/patience/mod.rs"]
+mod patience;
+
 use std::convert::Infallible;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use patience::PATIENCE;
 use uds_ipc::{Delivery, Level, Reader, Writer};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends `count` messages, and waits until the handler has had them all. Returns how many that is a
 /// second.

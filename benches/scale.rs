@@ -15,6 +15,8 @@
 )]
 
 mod common;
+#[path = "../tests/patience/mod.rs"]
+mod patience;
 
 use std::convert::Infallible;
 use std::fs;
@@ -29,9 +31,8 @@ use std::time::{Duration, Instant};
 
 use common::ReaderProcess;
 use parking_lot::Mutex;
+use patience::PATIENCE;
 use uds_ipc::{Handler, Level, Peer, Reader, Writer};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
     if let Some((_, path)) = common::role() {

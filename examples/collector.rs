@@ -26,7 +26,8 @@ use uds_ipc::systemd::Service;
 use uds_ipc::{Handler, Peer, Reader};
 
 thread_local! {
-    /// The lines of the batch that this thread is at. A batch stays on its thread from first message to end.
+    /// The lines of the batch that this thread is at. A batch stays on its thread from first
+    /// message to end.
     static BATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 

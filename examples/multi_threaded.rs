@@ -95,13 +95,15 @@ fn send_all(writer: &Writer, thread: u64, messages: u64) -> Result<(), AnyError>
                 fill(&mut message, thread, number);
                 writer.send_timeout(message, PATIENCE)?;
             }
-            // Written in place, into room that was reserved in the queue. A slot that is dropped
-            // sends nothing.
-            _ => {
-                let mut slot = writer.reserve_timeout(LEN, PATIENCE)?;
-                fill(&mut slot, thread, number);
-                slot.commit()?;
-            }
+            // Written by an encoder, into a buffer that the thread uses again. One that fails sends
+            // nothing.
+            _ => writer.send_timeout_with(
+                |buffer| {
+                    buffer.resize(LEN, 0);
+                    fill(buffer, thread, number);
+                },
+                PATIENCE,
+            )?,
         }
     }
     Ok(())

@@ -3,12 +3,14 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::activation::{ActivationError, PassedKind};
+#[cfg(feature = "systemd")]
+use crate::activation::ActivationError;
 use crate::address::{Address, AddressError};
+use crate::descriptor_kind::DescriptorKind;
 
 /// A setting that is out of its bounds.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -40,6 +42,16 @@ impl SettingError {
                 bound,
             })
         }
+    }
+
+    /// Makes the error unless a thread can have this name.
+    pub(crate) fn check_thread_name(name: &str) -> Result<(), Self> {
+        Self::check(
+            "thread_name",
+            name,
+            !name.contains('\0'),
+            "without NUL bytes",
+        )
     }
 }
 
@@ -99,6 +111,9 @@ pub enum SendError<M> {
         /// The most there can be, in bytes: the lower of `max_message_len` and `queue_size`.
         limit: usize,
     },
+    /// The message is empty. On the wire a length of zero is no message.
+    #[error("the message is empty: send at least one byte")]
+    Empty(M),
     /// The writer was shut down.
     #[error("the writer was shut down: it takes no more messages")]
     Closed(M),
@@ -108,9 +123,50 @@ impl<M> SendError<M> {
     /// What was not sent.
     pub fn into_message(self) -> M {
         match self {
-            Self::Full(message) | Self::TooLarge { message, .. } | Self::Closed(message) => message,
+            Self::Full(message)
+            | Self::TooLarge { message, .. }
+            | Self::Empty(message)
+            | Self::Closed(message) => message,
         }
     }
+
+    /// Whether there was no room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+
+    /// Whether the writer was shut down.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+
+    pub(crate) fn without_message(self) -> SendError<()> {
+        match self {
+            Self::Full(_) => SendError::Full(()),
+            Self::TooLarge { len, limit, .. } => SendError::TooLarge {
+                message: (),
+                len,
+                limit,
+            },
+            Self::Empty(_) => SendError::Empty(()),
+            Self::Closed(_) => SendError::Closed(()),
+        }
+    }
+}
+
+/// Why a message was not sent that an encoder was to write: see
+/// [`try_send_with`](crate::Writer::try_send_with).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum EncodeError<E> {
+    /// The encoder failed. Nothing was sent.
+    #[error("the message could not be encoded")]
+    Encoder(#[source] E),
+    /// The message was refused.
+    #[error(transparent)]
+    Send(SendError<()>),
 }
 
 impl<M> fmt::Debug for SendError<M> {
@@ -122,6 +178,7 @@ impl<M> fmt::Debug for SendError<M> {
                 .field("len", len)
                 .field("limit", limit)
                 .finish_non_exhaustive(),
+            Self::Empty(_) => f.write_str("Empty(..)"),
             Self::Closed(_) => f.write_str("Closed(..)"),
         }
     }
@@ -131,14 +188,12 @@ impl<M> fmt::Debug for SendError<M> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FlushError {
-    /// The time was over first. That loses nothing; but a loss from before may still have to be
-    /// told, to the next call.
+    /// The time was over first. That loses nothing.
     #[error("the time was over, and {left} messages were not there yet")]
     #[non_exhaustive]
     Timeout {
-        /// How many of the messages that this flush waited for are still on their way. While some
-        /// are not even written it is these; at most once those that went down with a
-        /// connection are not among them.
+        /// How many of the messages that this flush waited for are missing: unwritten ones while
+        /// there are any, else those that are not known to have come to the level.
         left: u64,
     },
     /// The writer ended first, and left messages behind.
@@ -148,11 +203,18 @@ pub enum FlushError {
         /// How many of the messages that this flush waited for were left.
         left: u64,
     },
-    /// A connection ended, and nobody knows whether the reader had these messages first. Told of
-    /// each loss to all calls that wait then, or else to the next one; never by a writer that
-    /// delivers at least once, which sends them again.
-    #[error("a connection was lost before the reader had these messages, as far as is known")]
-    Lost,
+    /// A connection ended during the call, before it was known that all messages on it had come to
+    /// the level: some may be lost. All that can still come has. Never with `AtLeastOnce`, which
+    /// sends them again.
+    #[error(
+        "a connection was lost before the reader had all messages on it, as far as is known: deliver AtLeastOnce where none may be lost"
+    )]
+    #[non_exhaustive]
+    Lost {
+        /// How many connections the writer has lost so, in all: see
+        /// [`Flushed::losses`](crate::Flushed::losses).
+        losses: u64,
+    },
     /// This system does not tell what the reader has read: only Linux does.
     #[error("this system does not tell what a reader has read: ask for Written or Handled")]
     Unsupported,
@@ -196,6 +258,7 @@ pub enum BindError {
         address: Address,
     },
     /// The sockets that systemd passed to this process are not as they must be.
+    #[cfg(feature = "systemd")]
     #[error("cannot take over a socket")]
     Activation(#[from] ActivationError),
     /// What was given to [`listen_on`](crate::ReaderBuilder::listen_on) is no Unix stream socket
@@ -204,7 +267,7 @@ pub enum BindError {
     #[non_exhaustive]
     NotListening {
         /// What it is.
-        kind: PassedKind,
+        kind: DescriptorKind,
     },
     /// What lies at the path is no stream socket. It was left as it is.
     #[error("{address} is {kind}, not a stream socket: remove it or choose another path")]
@@ -234,4 +297,15 @@ pub enum BindError {
         /// The system's word.
         source: io::Error,
     },
+}
+
+impl BindError {
+    /// What the system refused while `doing` something to what is at `path`.
+    pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            doing,
+            path: path.into(),
+            source,
+        }
+    }
 }

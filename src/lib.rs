@@ -110,21 +110,35 @@
 //!
 //! * At most once, the default: nothing is delivered twice. With [`Delivery::AtLeastOnce`] a reader
 //!   may be killed at any moment and nothing is lost, and some messages may come twice. Half a
-//!   message never comes.
+//!   message never comes. <!-- shown by:
+//!   `a_reader_stopped_as_planned_thirty_times_loses_nothing_and_repeats_nothing`,
+//!   `a_reader_killed_thirty_times_loses_nothing_that_waits_for_receipts`,
+//!   `half_frame_is_never_delivered` -->
 //! * Messages of one thread arrive in order on one connection; those of different threads have no
 //!   order. A reader that takes nothing for the write timeout gets a new connection, which it may
 //!   handle beside the rest of the old one: a longer
-//!   [`write_timeout`](WriterBuilder::write_timeout) suits readers that pause.
+//!   [`write_timeout`](WriterBuilder::write_timeout) suits readers that pause. <!-- shown by:
+//!   `each_thread_keeps_its_order_among_eight`,
+//!   `a_handler_slower_than_the_write_timeout_gets_each_message_once` -->
 //! * Nothing is lost while the reader is away, stops as planned or closes an idle connection, up to
-//!   the bounds of the queue.
+//!   the bounds of the queue. <!-- shown by:
+//!   `without_a_reader_what_fits_is_kept_and_the_rest_is_refused`,
+//!   `fifty_planned_stops_under_load_lose_and_repeat_nothing`,
+//!   `connections_closed_for_silence_cost_nothing` -->
 //! * At most once, a reader that is killed loses what it had read and not handled, and what lay in
 //!   its socket's buffer: up to 462,848 bytes with the default settings; on Linux the writer
-//!   notices and counts it.
-//! * Memory is bounded at both ends, whatever the other does.
+//!   notices and counts it. <!-- shown by:
+//!   `a_reader_killed_ten_times_costs_what_was_on_its_way_without_receipts`,
+//!   `a_writer_whose_peer_died_with_bytes_unread_says_so` -->
+//! * Memory is bounded at both ends, whatever the other does. <!-- shown by:
+//!   `a_peer_that_never_reads_costs_bounded_memory_and_no_time`,
+//!   `half_messages_never_hold_much_more_than_they_may` -->
 //! * [`Writer::shutdown`] and [`Reader::shutdown`] end in time, whatever the other end or a handler
-//!   does.
+//!   does. <!-- shown by: `a_shutdown_keeps_its_timeout_whatever_the_reader_does`,
+//!   `a_handler_that_never_returns_is_left_behind_at_the_deadline` -->
 //!
-//! [`guide::delivery`] goes through every case, [`guide::sockets`] through who may connect.
+//! [`guide::delivery`] goes through every case, [`guide::sockets`] through who may connect, and
+//! [`guide::promises`] names the tests.
 //!
 //! # When things go wrong
 //!
@@ -186,26 +200,46 @@
 //! for a [`flush`](Writer::flush) or a shutdown at the level `Handled`; with none of these it sends
 //! none.
 //!
+//! # Features
+//!
+//! | feature | what it brings |
+//! | --- | --- |
+//! | `systemd`, on by default | the module [`systemd`], and sockets that systemd passes. Without it a reader binds its own socket, and `listenfd` and `sd-notify` are not built |
+//! | `serde` | `Serialize` and `Deserialize` for the figures, [`Address`], [`Peer`] and [`Credentials`] |
+//! | `cli` | the command-line tool |
+//!
 //! # Platforms
 //!
 //! Linux first; macOS and the BSDs are type-checked only, and differ where the docs of an item say
 //! so. Windows is not supported yet.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "systemd")]
 mod activation;
 mod address;
 mod backoff;
+mod clock;
+mod deadline;
+mod descriptor_kind;
 mod error;
 mod event;
 pub mod guide;
+mod listen;
 mod message;
 mod metrics;
+mod num;
 mod observer;
+mod outcome;
+mod own_thread;
 mod peer;
 mod pool;
 mod reader;
 mod reentry;
-mod socket_file;
+#[cfg(feature = "systemd")]
+mod runtime_directory;
 mod sys;
+#[cfg(feature = "systemd")]
 pub mod systemd;
 mod wire;
 mod writer;
@@ -218,18 +252,23 @@ pub mod fuzzing {
     pub use crate::writer::fuzzing::take_receipts;
 }
 
-pub use address::{Address, AddressError, MAX_PATH_LEN, runtime_path};
-pub use error::{BindError, FlushError, SendError, SettingError, ShutdownError, StartError};
-pub use event::{
-    BadReceipt, CloseCause, ConnectError, LostCause, NotifyError, ReaderEvent, RefuseCause,
-    WriterEvent,
+pub use address::{Address, AddressError};
+pub use descriptor_kind::DescriptorKind;
+pub use error::{
+    BindError, EncodeError, FlushError, SendError, SettingError, ShutdownError, StartError,
 };
-pub use message::Message;
+#[cfg(feature = "systemd")]
+pub use event::NotifyError;
+pub use event::{
+    BadReceipt, CloseCause, ConnectError, LostCause, ReaderEvent, RefuseCause, WriterEvent,
+};
+pub use listen::{create_socket_dir, remove_stale_socket};
+pub use message::IntoMessage;
 pub use metrics::{Dropped, Failed, ProtocolErrors, ReaderMetrics, Tally, WriterMetrics};
+pub use outcome::Outcome;
 pub use peer::{Credentials, Peer};
-pub use reader::{BoundReader, Handler, Outcome, Reader, ReaderBuilder, ReaderReport};
-pub use socket_file::{create_socket_dir, remove_stale_socket};
-pub use writer::{Delivery, Level, Overflow, WriteSlot, Writer, WriterBuilder, WriterReport};
+pub use reader::{BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
+pub use writer::{Delivery, Flushed, Level, Overflow, Writer, WriterBuilder, WriterReport};
 
 /// The README's program runs as a test.
 #[cfg(doctest)]

@@ -13,7 +13,7 @@ use bytes::Bytes;
 /// room; its owner may call the writer then.
 ///
 /// This trait is sealed: the list above is all there is.
-pub trait Message: sealed::Sealed + Sized {
+pub trait IntoMessage: sealed::Sealed + Sized {
     /// What a refusal gives back: the message itself where it was owned, `()` where the caller
     /// still has it.
     type Returned: 'static;
@@ -40,7 +40,7 @@ mod sealed {
 macro_rules! borrowed {
     ($([$($generic:tt)*] $message:ty, $bytes:expr;)*) => {$(
         impl<$($generic)*> sealed::Sealed for $message {}
-        impl<$($generic)*> Message for $message {
+        impl<$($generic)*> IntoMessage for $message {
             type Returned = ();
             const OWNED: bool = false;
 
@@ -51,7 +51,7 @@ macro_rules! borrowed {
             }
 
             fn into_bytes(self) -> Bytes {
-                Bytes::copy_from_slice(Message::bytes(&self))
+                Bytes::copy_from_slice(IntoMessage::bytes(&self))
             }
 
             fn give_back(self) {}
@@ -62,7 +62,7 @@ macro_rules! borrowed {
 macro_rules! owned {
     ($($message:ty, $bytes:expr, $owned:expr;)*) => {$(
         impl sealed::Sealed for $message {}
-        impl Message for $message {
+        impl IntoMessage for $message {
             type Returned = Self;
             const OWNED: bool = true;
 

@@ -5,8 +5,27 @@ use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::num::to_u64;
+
 /// A number of messages and of the bytes in them, without their length prefixes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// ```
+/// # let writer = uds_ipc::Writer::new("/tmp/nobody-is-there.sock")?;
+/// let before = writer.metrics().accepted;
+/// writer.try_send("five!")?;
+/// let since = writer.metrics().accepted - before;
+/// assert_eq!(since.to_string(), "1 messages (5 bytes)");
+/// // Never below zero:
+/// assert_eq!((before - writer.metrics().accepted).messages, 0);
+/// # let _ = writer.shutdown(std::time::Duration::ZERO)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default)
+)]
 #[non_exhaustive]
 pub struct Tally {
     /// How many messages.
@@ -20,7 +39,7 @@ impl Tally {
     pub(crate) fn one(len: usize) -> Self {
         Self {
             messages: 1,
-            bytes: widen(len),
+            bytes: to_u64(len),
         }
     }
 
@@ -49,13 +68,18 @@ impl AddAssign for Tally {
     }
 }
 
+/// Never below zero: of figures that are read while others count, a part may seem to shrink.
 impl Sub for Tally {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
-        Self {
-            messages: self.messages - other.messages,
-            bytes: self.bytes - other.bytes,
-        }
+        // In the crate's own books nothing is taken away that was not there: the simulation runs
+        // with this check.
+        #[cfg(test)]
+        assert!(
+            other.messages <= self.messages && other.bytes <= self.bytes,
+            "{other:?} of {self:?}"
+        );
+        self.beyond(other)
     }
 }
 
@@ -65,20 +89,26 @@ impl SubAssign for Tally {
     }
 }
 
-/// A length as a count: on every platform Rust has, a `usize` fits.
-pub(crate) fn widen(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} messages ({} bytes)", self.messages, self.bytes)
+    }
 }
 
 /// The figures of a [`Writer`](crate::Writer) at one moment. All but `queued` and `connected` only
 /// grow.
 ///
 /// At rest the books balance, in messages and in bytes:
-/// `accepted = sent + dropped.oldest + failed.given_up + failed.left + queued`, and with delivery
-/// at least once `confirmed` stands in the place of `sent`. Every attempt to send ends as accepted
-/// or as one of the refusals in [`Dropped`]. An empty message is accepted, sends nothing, and is in
-/// no figure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// `accepted = sent + dropped.oldest + failed.given_up + failed.left + queued`, and with
+/// [`AtLeastOnce`](crate::Delivery::AtLeastOnce) `confirmed` stands in the place of `sent`. Every
+/// attempt to send ends as accepted or as one of the refusals in [`Dropped`]. An empty message is
+/// accepted, sends nothing, and is in no figure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default)
+)]
 #[non_exhaustive]
 pub struct WriterMetrics {
     /// What the queue took.
@@ -86,8 +116,8 @@ pub struct WriterMetrics {
     /// Messages of which the kernel took the last byte. Not: read, handled, kept. Each counts
     /// once.
     pub sent: Tally,
-    /// Messages that the reader's receipts cover: its handler has dealt with them. Counted with
-    /// delivery at least once; at most once it is 0.
+    /// Messages that the reader's receipts cover: its handler has dealt with them. With
+    /// [`AtMostOnce`](crate::Delivery::AtMostOnce) it is 0.
     pub confirmed: Tally,
     /// Messages that were sent again, as often as they were: the connection had ended before a
     /// receipt covered them.
@@ -98,8 +128,7 @@ pub struct WriterMetrics {
     pub dropped: Dropped,
     /// What was accepted and could not be sent.
     pub failed: Failed,
-    /// Connections made. One may be made to a reader that is just dying, before its socket is
-    /// gone; for 20 ms after a loss nothing is written to a new one.
+    /// Connections made.
     pub connects: u64,
     /// Connections lost whose peer had not read all that the kernel held for it: those messages
     /// counted as sent and were not received. Linux only; elsewhere 0.
@@ -112,14 +141,49 @@ pub struct WriterMetrics {
     pub connected: bool,
 }
 
+/// For a log or a status line: what has gone, and whatever troubles there were.
+impl fmt::Display for WriterMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.connected {
+            "connected"
+        } else {
+            "not connected"
+        };
+        let queued = self.queued.messages;
+        write!(f, "{} sent, {queued} queued, {state}", self.sent)?;
+        for (count, what) in [
+            (self.dropped.total().messages, "dropped"),
+            (self.failed.total().messages, "failed"),
+            (self.resent.messages, "resent"),
+            (
+                self.lost_with_unread,
+                "connections lost with unread messages",
+            ),
+            (self.observer_panics, "panics of the observer"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What a writer dropped, by cause.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default)
+)]
 #[non_exhaustive]
 pub struct Dropped {
     /// Refused: there was no room in the queue.
     pub full: Tally,
     /// Refused: longer than `max_message_len`.
     pub too_large: Tally,
+    /// The message was empty.
+    pub empty: Tally,
     /// Refused: after `shutdown`.
     pub closed: Tally,
     /// Accepted earlier, then removed to make room, where the writer was built to drop the oldest.
@@ -130,16 +194,21 @@ impl Dropped {
     /// The sum over all causes.
     #[must_use]
     pub fn total(&self) -> Tally {
-        self.full + self.too_large + self.closed + self.oldest
+        self.full + self.too_large + self.empty + self.closed + self.oldest
     }
 }
 
-/// What a writer accepted and could not send (at least once: or see confirmed), by cause.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a writer accepted and could not send (with `AtLeastOnce`: or not see confirmed), by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default)
+)]
 #[non_exhaustive]
 pub struct Failed {
-    /// Given up, because three connections in a row ended in the middle of this message; at least
-    /// once, when the reader knew nothing but its length.
+    /// Given up, because three connections in a row ended in the middle of this message; with
+    /// `AtLeastOnce`, when the reader knew nothing but its length.
     pub given_up: Tally,
     /// Left in the queue when the time for the shutdown was over.
     pub left: Tally,
@@ -155,7 +224,12 @@ impl Failed {
 
 /// The figures of a [`Reader`](crate::Reader) at one moment. All but `open` and `threads` only
 /// grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default)
+)]
 #[non_exhaustive]
 pub struct ReaderMetrics {
     /// Messages given to the handler, and their bytes. Counted after each read, so that a slow
@@ -182,11 +256,10 @@ pub struct ReaderMetrics {
 /// For a log or a status line: what has come, and whatever troubles there were.
 impl fmt::Display for ReaderMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { messages, bytes } = self.received;
         write!(
             f,
-            "{messages} messages ({bytes} bytes) received, {} connections open",
-            self.open
+            "{} received, {} connections open",
+            self.received, self.open
         )?;
         for (count, what) in [
             (self.handler_errors, "handler errors"),
@@ -203,7 +276,12 @@ impl fmt::Display for ReaderMetrics {
 }
 
 /// Connections that ended because of what the peer sent, or failed to send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default)
+)]
 #[non_exhaustive]
 pub struct ProtocolErrors {
     /// A length above `max_message_len`.
@@ -224,7 +302,7 @@ impl ProtocolErrors {
     }
 }
 
-/// A counter that anybody may read at any time.
+/// A counter that every thread may read at any time.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -242,7 +320,7 @@ impl Counter {
         self.0.fetch_sub(less, Ordering::Relaxed);
     }
 
-    /// Publishes a number that is kept under somebody's lock: a plain store, where `add` would be a
+    /// Publishes a number that is kept under a lock: a plain store, where `add` would be a
     /// locked instruction.
     #[inline]
     pub(crate) fn publish(&self, value: u64) {
@@ -274,5 +352,81 @@ impl TallyCounter {
     pub(crate) fn publish(&self, value: Tally) {
         self.messages.publish(value.messages);
         self.bytes.publish(value.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(messages: u64, bytes: u64) -> Tally {
+        Tally { messages, bytes }
+    }
+
+    #[test]
+    fn figures_as_text_name_the_troubles_that_there_were() {
+        let mut writer = WriterMetrics {
+            sent: tally(3, 12),
+            queued: tally(2, 8),
+            connected: true,
+            ..WriterMetrics::default()
+        };
+        assert_eq!(
+            writer.to_string(),
+            "3 messages (12 bytes) sent, 2 queued, connected"
+        );
+        writer.connected = false;
+        writer.dropped.full = tally(4, 5);
+        writer.dropped.oldest = tally(1, 1);
+        writer.failed.left = tally(2, 2);
+        writer.lost_with_unread = 6;
+        assert_eq!(
+            writer.to_string(),
+            "3 messages (12 bytes) sent, 2 queued, not connected, 5 dropped, 2 failed, \
+             6 connections lost with unread messages"
+        );
+        let mut reader = ReaderMetrics {
+            received: tally(3, 12),
+            ..ReaderMetrics::default()
+        };
+        assert_eq!(
+            reader.to_string(),
+            "3 messages (12 bytes) received, 0 connections open"
+        );
+        reader.protocol_errors.too_slow = 2;
+        reader.panics = 1;
+        assert_eq!(
+            reader.to_string(),
+            "3 messages (12 bytes) received, 0 connections open, 1 panics, 2 protocol errors"
+        );
+    }
+
+    #[test]
+    #[cfg(feature = "serde")]
+    fn figures_are_read_as_they_were_written_also_where_some_are_missing() {
+        let mut writer = WriterMetrics {
+            sent: tally(3, 12),
+            connected: true,
+            ..WriterMetrics::default()
+        };
+        writer.dropped.full = tally(4, 5);
+        let text = serde_json::to_string(&writer).unwrap();
+        assert!(
+            text.contains(r#""sent":{"messages":3,"bytes":12}"#),
+            "{text}"
+        );
+        assert_eq!(
+            serde_json::from_str::<WriterMetrics>(&text).unwrap(),
+            writer
+        );
+
+        let reader = ReaderMetrics {
+            open: 2,
+            ..ReaderMetrics::default()
+        };
+        assert_eq!(
+            serde_json::from_str::<ReaderMetrics>(r#"{"open":2}"#).unwrap(),
+            reader
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection.
+//! The process at the other end of a connection.
 //! Values; the system is asked elsewhere.
 
 use std::fmt;
@@ -6,10 +6,11 @@ use std::fmt;
 /// The identity of a peer's process when it connected (seen from a writer: when the reader began to
 /// listen).
 ///
-/// It is the kernel's word, not the peer's. It names who made the socket, not who writes to it now:
-/// a descriptor can be passed on. In a user namespace that does not map an id, that id is the
-/// overflow id, 65534.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The kernel gives it, not the peer. It is that of the process that made the socket; another one
+/// may write to it now, since a descriptor can be passed on. In a user namespace that does not map
+/// an id, that id is the overflow id, 65534.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Credentials {
     /// The effective user id.
@@ -17,8 +18,8 @@ pub struct Credentials {
     /// The effective group id.
     pub gid: u32,
     /// The process id: on Linux only, and `None` for a process outside our pid namespace. Good for
-    /// a log, not for a permission: the kernel gives the number to somebody else once the
-    /// process has ended.
+    /// a log, not for a permission: the kernel gives the number to another process once this one
+    /// has ended.
     pub pid: Option<u32>,
 }
 
@@ -32,13 +33,14 @@ impl fmt::Display for Credentials {
     }
 }
 
-/// One connection of a reader, and who made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// One connection of a reader, and the process that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Peer {
     /// Counts the connections of this reader from 1; no number is used twice.
     pub connection: u64,
-    /// Who connected.
+    /// The process that connected.
     pub credentials: Credentials,
 }
 

@@ -6,20 +6,19 @@
     reason = "a test fails where something is not as it must be"
 )]
 
+mod patience;
+
 use std::alloc::System;
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Duration;
 
+use patience::PATIENCE;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use uds_ipc::{Delivery, Handler, Level, Peer, Reader, Writer};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-/// Only a failure waits this long.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How many messages of `len` bytes are sent before they are waited for: what has room in the eight
 /// blocks that a writer keeps, however slow the reader is. At least once a block is used again only
@@ -48,7 +47,7 @@ impl Handler for Touch {
 enum Way {
     Copied,
     Owned,
-    WriteSlot,
+    Encoded,
 }
 
 impl Way {
@@ -56,10 +55,10 @@ impl Way {
         match self {
             Self::Copied => writer.try_send(&message).unwrap(),
             Self::Owned => writer.try_send(message).unwrap(),
-            Self::WriteSlot => {
-                let mut slot = writer.reserve(message.len()).unwrap();
-                slot.copy_from_slice(&message);
-                slot.commit().unwrap();
+            Self::Encoded => {
+                writer
+                    .try_send_with(|buffer| buffer.extend_from_slice(&message))
+                    .unwrap();
             }
         }
     }
@@ -90,7 +89,7 @@ fn run(path: &Path, delivery: Delivery) -> Vec<String> {
         .unwrap();
     let writer = Writer::builder(path).delivery(delivery).start().unwrap();
     let mut found = Vec::new();
-    for way in [Way::Copied, Way::Owned, Way::WriteSlot] {
+    for way in [Way::Copied, Way::Owned, Way::Encoded] {
         for len in [1, 100, 1024, 4096] {
             // Threads start, and buffers grow to their size, whenever chance wants it; but that
             // comes to an end.

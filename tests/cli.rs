@@ -7,6 +7,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod patience;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::mem;
@@ -21,11 +23,9 @@ use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded, tick};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use patience::PATIENCE;
 use serde_json::Value;
 use tempfile::TempDir;
-
-/// Only a failure waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder of its own for each test, gone with it, and the tools that work in it.
 struct Place(TempDir);

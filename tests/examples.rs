@@ -10,6 +10,8 @@
 )]
 #![expect(clippy::print_stderr, reason = "a test that skips itself says so")]
 
+mod patience;
+
 use std::env;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -18,13 +20,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
+use patience::PATIENCE;
 use tempfile::tempdir;
 use uds_ipc::{Delivery, Reader, Writer};
-
-/// Only a failure takes this long.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn telemetry_delivers_every_line_of_a_folder() {

@@ -1,9 +1,14 @@
 //! A reader in a process of its own: the bench program, started again in the role of one.
 
+#[path = "../../tests/again/mod.rs"]
+mod again;
+
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Stdio};
+
+use again::{Process, this_program};
 
 /// What the first argument of such a process says.
 const MARK: &str = "as-reader";
@@ -32,27 +37,21 @@ pub(crate) fn answer<const N: usize>(figures: impl Fn() -> [u64; N]) {
 
 /// The process that reads.
 pub(crate) struct ReaderProcess {
-    child: Child,
-    requests: Option<ChildStdin>,
+    process: Process,
     answers: Lines<BufReader<ChildStdout>>,
 }
 
 impl ReaderProcess {
     /// Starts it, and waits until it listens.
     pub(crate) fn start(role: &str, path: &Path) -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
+        let mut command = this_program();
+        command
             .args([OsStr::new(MARK), OsStr::new(role), path.as_os_str()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a process");
-        let requests = child.stdin.take();
-        let answers = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let mut process = Self {
-            child,
-            requests,
-            answers,
-        };
+            .stdout(Stdio::piped());
+        let mut process = Process::start(&mut command).expect("a process");
+        let answers = process.child.stdout.take().expect("it is piped");
+        let answers = BufReader::new(answers).lines();
+        let mut process = Self { process, answers };
         process.answer();
         process
     }
@@ -63,7 +62,7 @@ impl ReaderProcess {
 
     /// What it says of itself now.
     pub(crate) fn figures<const N: usize>(&mut self) -> [u64; N] {
-        writeln!(self.requests.as_mut().expect("it is not at its end")).expect("it listens");
+        self.process.say("");
         let numbers: Vec<_> = self
             .answer()
             .split(' ')
@@ -76,7 +75,6 @@ impl ReaderProcess {
 impl Drop for ReaderProcess {
     fn drop(&mut self) {
         // It ends when nobody can ask it any more.
-        self.requests = None;
-        let _ = self.child.wait();
+        self.process.end();
     }
 }

@@ -32,7 +32,7 @@ fn measure(
 ) {
     group.throughput(messages.throughput());
     group.bench_function(name, |bencher| {
-        bencher.iter_custom(|count| pipe.send(messages, count))
+        bencher.iter_custom(|count| pipe.send(messages, count));
     });
 }
 

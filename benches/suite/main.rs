@@ -41,6 +41,8 @@ mod common;
 mod end_to_end;
 mod latency;
 mod messages;
+#[path = "../../tests/patience/mod.rs"]
+mod patience;
 mod pipe;
 mod read_only;
 mod reader;
@@ -50,8 +52,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 
-/// Only a failure waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) use patience::PATIENCE;
 
 fn main() {
     if let Some((role, path)) = common::role() {

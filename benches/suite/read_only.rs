@@ -26,7 +26,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         group.throughput(messages.throughput());
         let mut filled = Filled::new(&messages.frame());
         group.bench_function(name, |bencher| {
-            bencher.iter_custom(|count| filled.read(count))
+            bencher.iter_custom(|count| filled.read(count));
         });
     }
 }

@@ -29,16 +29,16 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         group.throughput(messages.throughput());
         let copied = |writer: &Writer| writer.try_send(message).expect("there is room");
         let owned = |writer: &Writer| writer.try_send(message.to_vec()).expect("there is room");
-        let write_slot = |writer: &Writer| {
-            let mut slot = writer.reserve(message.len()).expect("there is room");
-            slot.copy_from_slice(message);
-            slot.commit().expect("there is room");
+        let encoded = |writer: &Writer| {
+            writer
+                .try_send_with(|buffer| buffer.extend_from_slice(message))
+                .expect("there is room");
         };
         for threads in [1, 4] {
             let ways: [(_, Send<'_>); 3] = [
                 ("copied", &copied),
                 ("owned", &owned),
-                ("write slot", &write_slot),
+                ("encoded", &encoded),
             ];
             for (how, send) in ways {
                 let mut bursts = Bursts::new(threads, messages.frame().len());

@@ -1,4 +1,5 @@
-//! Any stream in any pieces, through a socket to a reader in this process: its handler gets just what an independent decoder finds.
+//! Any stream in any pieces, through a socket to a reader in this process: its handler gets just
+//! what an independent decoder finds.
 #![no_main]
 
 mod pieces;

@@ -1,4 +1,5 @@
-//! Shared by the targets: how an input is cut, and what it means by the wire format, told independently of the crate.
+//! Shared by the targets: how an input is cut, and what it means by the wire format, told
+//! independently of the crate.
 
 /// The first byte of the input says how long its pieces are: a stream arrives in any.
 pub fn cut(input: &[u8]) -> (Vec<&[u8]>, &[u8]) {

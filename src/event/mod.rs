@@ -8,7 +8,9 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-pub use reader::{CloseCause, NotifyError, ReaderEvent, RefuseCause};
+#[cfg(feature = "systemd")]
+pub use reader::NotifyError;
+pub use reader::{CloseCause, ReaderEvent, RefuseCause};
 pub use writer::{BadReceipt, ConnectError, LostCause, WriterEvent};
 
 /// A wait, in words.

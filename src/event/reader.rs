@@ -1,6 +1,7 @@
 //! What happens on a reader's threads.
 
 use std::error::Error;
+#[cfg(feature = "systemd")]
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -90,6 +91,7 @@ pub enum ReaderEvent {
     },
     /// systemd could not be told how the [service](crate::systemd::Service) is. Told once, and
     /// again after something could be told.
+    #[cfg(feature = "systemd")]
     #[non_exhaustive]
     NotifyFailed {
         /// Where it listens.
@@ -125,6 +127,7 @@ impl fmt::Display for ReaderEvent {
                     "the socket {address} is gone or replaced: new writers do not find this reader"
                 )
             }
+            #[cfg(feature = "systemd")]
             Self::NotifyFailed { address, error } => {
                 write!(
                     f,
@@ -153,6 +156,7 @@ pub enum CloseCause {
     #[error(
         "the peer announced a message of {len} bytes, above the limit of {limit}: raise max_message_len if it is wanted"
     )]
+    #[non_exhaustive]
     TooLarge {
         /// The length announced, in bytes.
         len: u64,
@@ -190,6 +194,7 @@ pub enum RefuseCause {
     Check,
     /// Its user has as many connections as one user may have.
     #[error("its user has the {limit} connections that one user may have")]
+    #[non_exhaustive]
     TooManyOfUser {
         /// The reader's `max_connections_per_user`.
         limit: usize,
@@ -198,6 +203,7 @@ pub enum RefuseCause {
 
 /// Why the service manager could not be told something. It is never more than an event: the service
 /// goes on.
+#[cfg(feature = "systemd")]
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum NotifyError {

@@ -160,6 +160,7 @@ pub enum ConnectError {
     BacklogFull,
     /// Somebody else listens there than `expect_peer_uid` asks for. Nothing was sent to it.
     #[error("the socket belongs to uid {found}, not to the expected uid {expected}")]
+    #[non_exhaustive]
     WrongPeer {
         /// The uid that was asked for.
         expected: u32,

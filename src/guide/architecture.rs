@@ -1,23 +1,127 @@
 //! What the crate is made of.
 //!
 //! ```text
-//! producers ──try_send──▶ lanes ──▶ queue ──blocks──▶ outbox ──vectored write──▶ kernel ──read──▶ decoder ──&[u8]──▶ handler
-//!    many threads     one a thread,   │    crossbeam    │ what is not settled yet         pooled     │ one connection
-//!                     without a lock  │    channel      │ (the retry buffer)              buffers    │ at a time, in order
-//!                                  Writer           writer thread                               reader threads
+//! Writer, in many threads                    the writer's thread
+//! try_send ──▶ lanes ──▶ queue ──blocks──▶ outbox ──vectored write──▶ kernel
+//!          one a thread,       crossbeam   what is not settled yet:     │
+//!          without a lock      channel     the retry buffer             │
+//!                                                                       │
+//!              handler ◀──&[u8]── decoder ◀──read, pooled buffers───────┘
+//!      one connection at a time,  the reader's threads
+//!      in order
 //! ```
 //!
-//! The two halves share the wire format, addresses and figures, and never name each other. Names
-//! point down only: a test (`tests/tidy.rs`) holds a table of which module may name which against
-//! the code.
+//! The two halves share the wire format, addresses and figures, and never name each other. Imports
+//! point down only, and never in a circle: a test (`tests/tidy.rs`) holds a table of which module
+//! may import which, and the layers inside each folder, against the code.
 //!
-//! | layer | writer | reader | rule |
-//! | --- | --- | --- | --- |
-//! | what users hold | `writer/mod.rs`, `builder.rs`, `slot.rs` | `reader/mod.rs`, `builder.rs`, `handler.rs`; `systemd/`: what a service tells its manager, `service.rs` with `pulse.rs` and `notify.rs` | thin: docs, settings, checks |
-//! | shells | `thread.rs`, and what it does in `worker.rs` and `receiving.rs`, with its view of the system in `kernel.rs`; `helping.rs`: a sender in its place; `shared.rs`: the lock, and `waiting.rs` for what happens behind it, with `signal.rs` to tell of it; `lane.rs`: memory that two threads use without a lock, and `local.rs`: which one is the current thread's | `threads/`: `supervisor.rs`: times, workers and the end; `worker.rs`: waits for what is ready; `accept.rs`; `turn.rs` with `batch.rs`: a turn at a connection; `shared.rs`: connections and their times, under the lock; `connection/mod.rs`: a socket and its machines; `callbacks.rs`; `health.rs`: how it is; `now.rs`; `counters.rs` in both | only here the clock is read and anything blocks |
-//! | machines | `state.rs` with its words in `step.rs`, `link.rs` and `timing.rs`; `queue/`: `room.rs`, `lanes.rs`, `writing.rs`, with `block.rs` and `outbox.rs`; `ledger.rs`: what receipts say; `flush.rs`; values in `limits.rs`, `attention.rs`, `deadline.rs`, `handed.rs` | `pool_size.rs`; `connection/`: `decoder.rs`, `receipts.rs`, `clock.rs`, `closing.rs` | pure: bytes, counts and `now` come in, what is to be done comes out |
-//! | system | `sys/` | the same | descriptors and `io::Error`, no policy; the seam for other platforms |
-//! | leaves | `wire/` (`frame.rs`, `receipt.rs`), `address.rs`, `backoff.rs`, `pool.rs`, `metrics.rs`, `peer.rs`, `event/` (`writer.rs`, `reader.rs`), `observer.rs`, `error.rs`, `message.rs`, `reentry.rs` | the same, and `activation.rs` | values |
+//! | layer | rule |
+//! | --- | --- |
+//! | what users hold | thin: docs, settings, checks |
+//! | shells | only here the clock is read and anything blocks; the test lists them |
+//! | machines | pure: bytes, counts and `now` come in, what is to be done comes out |
+//! | system | descriptors and `io::Error`, no policy; the seam for other platforms |
+//! | leaves | values |
+//!
+//! # Files
+//!
+//! Each says in its first line what it is.
+//!
+//! ```text
+//! lib.rs                    the front page, and what users need first
+//! guide/                    pages
+//!     mod.rs architecture.rs delivery.rs promises.rs sockets.rs speed.rs systemd.rs
+//! systemd/                  a service, and how it notifies systemd
+//!     mod.rs service.rs     what users hold
+//!     schedule.rs           when systemd is notified next (pure)
+//!     notify.rs             notifications, sent in order
+//! writer/
+//!     mod.rs builder.rs     what users hold
+//!     send.rs               every way into the queue: copied, handed over, encoded
+//!     thread/               the writer's thread
+//!         mod.rs worker.rs  its loop, and one connection of it
+//!         acks.rs           what comes back: receipts, and how far the peer has read
+//!         kernel.rs         what it asks of the system: the seam of the simulation
+//!     shared/               what senders and the thread share
+//!         mod.rs waiting.rs  behind one lock
+//!         flush.rs          what a flush waits for (pure)
+//!     state/                what the thread does next (pure)
+//!         mod.rs
+//!         link.rs step.rs timing.rs
+//!     wake.rs               what wakes it before its time is over
+//!     ack_tracker.rs        what the reader has read and acknowledged (pure)
+//!     queue/                what is accepted and not yet settled (pure)
+//!         mod.rs lanes.rs lane_record.rs writing.rs
+//!         budget.rs         the bounds
+//!         watermarks.rs     how far messages have come
+//!         outbox.rs         what the kernel has not taken, or no receipt covers
+//!         block.rs          frames in memory
+//!         deferred_drop.rs  memory on its way out of the lock
+//!     lane/                 the memory into which one thread writes, without a lock
+//!         mod.rs local.rs
+//!     counters.rs           figures
+//!     settings.rs           what users choose
+//! reader/
+//!     mod.rs builder.rs     what users hold
+//!     handler.rs
+//!     threads/              the reader's threads
+//!         mod.rs
+//!         supervisor.rs     times, workers, and the end
+//!         worker.rs         waits for what is ready, and deals with it
+//!         accept.rs         accepts connections, and pauses in a shortage
+//!         turn.rs           a turn at a connection
+//!         batch.rs          what a turn brought (pure)
+//!     shared.rs             what the threads share, behind one lock
+//!     connection/           a connection, and the machines that serve it
+//!         mod.rs
+//!         decoder.rs        bytes to frames (pure)
+//!         receipts.rs       which receipt is due (pure)
+//!         clock.rs          when it has taken too long (pure)
+//!         closing.rs        why it is closed (pure)
+//!     pool_size.rs          how many workers there are (pure)
+//!     callbacks.rs          what of the user's is called
+//!     health.rs             how the reader is
+//!     counters.rs           figures
+//! listen/                   a listening socket: when it is bound, what becomes of its file
+//!     mod.rs bind.rs
+//!     directory.rs          the directory: made, or refused where others may write
+//!     lock_file.rs          one starter at a time
+//!     stale.rs              the check for a stale socket
+//!     displaced.rs          whether the file is still at its path
+//!     listener.rs           accepting, and the end
+//! activation/               the sockets that systemd passed
+//!     mod.rs error.rs
+//!     variables.rs          LISTEN_FDS and its like, parsed
+//!     claim.rs              the descriptors, taken over once
+//!     passed.rs             which of them a reader gets
+//! sys/                      calls of the system, and no policy
+//!     mod.rs file.rs descriptor.rs environment.rs
+//!     socket.rs listening_socket.rs notify.rs
+//!     poller.rs interest.rs wait.rs
+//!     asymmetric_fence.rs
+//!     linux/                what differs between systems
+//!         mod.rs credentials.rs fence.rs file_watch.rs pinned.rs
+//!         poll.rs poller.rs process.rs unread.rs waker.rs
+//!     other/                the same for macOS and the BSDs
+//!         mod.rs credentials.rs fence.rs file_watch.rs pinned.rs
+//!         poll.rs poller.rs process.rs unread.rs waker.rs
+//! event/                    what happens later
+//!     mod.rs writer.rs reader.rs
+//! error.rs                  what a call meets
+//! metrics.rs                figures
+//! outcome.rs                what users' closures return
+//! observer.rs reentry.rs    calls into users' code, and calls out of it
+//! runtime_directory.rs      the directory that systemd made
+//! descriptor_kind.rs        what a descriptor is that is no listening socket
+//! address.rs peer.rs        who is where
+//! message.rs                what is sent
+//! wire/                     and how it looks on the wire
+//!     mod.rs frame.rs receipt.rs
+//! backoff.rs pool.rs        waits between tries, and buffers for the next time
+//! clock.rs deadline.rs      the time now, and moments to end at
+//! own_thread.rs             a thread with its fork guard
+//! num.rs                    conversions of numbers
+//! ```
 //!
 //! # The writer
 //!
@@ -62,8 +166,8 @@
 //! Control (shutdown, flush) travels beside the queue, never through it: a full queue delays
 //! nothing.
 //!
-//! A connection that was made at once after a loss is only watched for 20 ms before it is written
-//! to: a process that dies may lose its connections before its listening socket. A full socket is
+//! After a loss the next try comes 20 ms later: a process that dies may lose its connections before
+//! its listening socket, and a connect at once would succeed. A full socket is
 //! written to again every 50 ms, since Linux reports room only when three quarters of the buffer
 //! are free.
 //!
@@ -72,32 +176,20 @@
 //! lingering one when a whole block is ready for it, or somebody waits; a few messages gather
 //! meanwhile.
 //!
-//! Under load a thread that writes what another one has just copied fetches every byte from that
-//! one's processor, and two processors have three threads to run. So a sender who has to wait for
-//! room does not only wait: the thread lends it its place, and the sender writes what is next by
-//! itself, one call at a time, without blocking. The thread rests a millisecond at a time, as long
-//! as it finds somebody at it then and the queue at least half full; and until it is needed: for a
-//! full socket, an error, a receipt that cannot be true, a flush, a stop, or messages that are
-//! refused while nobody writes. While several senders wait the thread writes, and so it does where
-//! messages are 8 KiB and longer on average: those are in nobody's cache, or cost their senders so
-//! little that they keep the thread busy anyway.
-//!
 //! # At least once
 //!
 //! Each connection opens with an empty frame of its own kind (`80 00`), so that a reader that
 //! cannot store a batch knows from the first one on that it will come again. A block ends with such
 //! a question too, and stays in the outbox when the kernel has taken it, until a receipt covers it;
 //! small blocks that wait so are put together. After a loss all blocks are rewound, and go out
-//! again in order. The ledger keeps the books of one connection after the other: what was written,
+//! again in order. The acks keeps the books of one connection after the other: what was written,
 //! read and handled, and whether a receipt can be true. A call of `flush` looks at the queue and
-//! the ledger, and sleeps until either has changed.
+//! the acks, and sleeps until either has changed.
 //!
 //! When a peer takes no more bytes and owes a receipt, the thread listens on for its last words
-//! before it gives the connection up. After a connection that its peer ended without any
-//! receipt, the messages of the first block get a question each, and the first goes out by its
-//! length alone, a taste: three peers in a row that read just that and hang up will not have that
-//! message. Which message a full buffer happens to cut means nothing: the same bytes go out again,
-//! and are cut at the same place.
+//! before it gives the connection up. A connection that
+//! ends in the middle of a message makes that message suspect, and the next connection probes it:
+//! see `outbox.rs`.
 //!
 //! # How it is proved
 //!

@@ -26,25 +26,20 @@
 //!
 //! | event | at most once: lost | at least once: lost | at least once: repeated | shown by the tests |
 //! | --- | --- | --- | --- | --- |
-//! | the reader is stopped with [`shutdown`](crate::Reader::shutdown) | nothing (Linux) ¹ | nothing | up to 128 KiB of messages, if the writer is in the middle of a write; else nothing | `a_reader_stopped_as_planned_thirty_times_loses_nothing_and_repeats_nothing`, `a_planned_stop_of_the_reader_repeats_nothing`, `a_planned_stop_of_a_reader_that_falls_behind_repeats_no_more_than_a_block` |
-//! | the reader closes a connection for its silence | nothing (Linux) ¹ | nothing | nothing | `connections_closed_for_silence_cost_nothing` |
-//! | the reader is away | nothing, until the queue is full: then messages are refused | nothing, until the queue is full: then messages are refused | nothing | `while_the_reader_is_away_what_fits_is_kept_and_the_rest_is_refused_and_counted`, `a_shutdown_while_the_reader_is_away_reconnects_and_drains` |
-//! | the reader is killed, or crashes | what lay in its socket's buffer, and what it had read and not handled ¹ | nothing | what was handled and not confirmed | `a_reader_killed_ten_times_costs_no_more_than_was_on_its_way_to_the_handler_at_most_once`, `a_reader_killed_thirty_times_loses_nothing_at_least_once`, `a_writer_whose_peer_died_with_bytes_unread_says_so` |
+//! | the reader is stopped with [`shutdown`](crate::Reader::shutdown) | nothing (Linux) | nothing | up to 128 KiB of messages, if the writer is in the middle of a write; else nothing | `a_reader_stopped_as_planned_thirty_times_loses_nothing_and_repeats_nothing`, `a_planned_stop_of_the_reader_repeats_nothing`, `a_planned_stop_of_a_reader_that_falls_behind_repeats_no_more_than_a_block` |
+//! | the reader closes a connection for its silence | nothing (Linux) | nothing | nothing | `connections_closed_for_silence_cost_nothing` |
+//! | the reader is away | nothing, until the queue is full: then messages are refused | nothing, until the queue is full: then messages are refused | nothing | `without_a_reader_what_fits_is_kept_and_the_rest_is_refused`, `a_shutdown_while_the_reader_is_away_reconnects_and_drains` |
+//! | the reader is killed, or crashes | what lay in its socket's buffer, and what it had read and not handled | nothing | what was handled and not confirmed | `a_reader_killed_ten_times_costs_what_was_on_its_way_without_receipts`, `a_reader_killed_thirty_times_loses_nothing_that_waits_for_receipts`, `a_writer_whose_peer_died_with_bytes_unread_says_so` |
 //! | the reader hangs, and reads nothing | nothing, until the queue is full | nothing, until the queue is full | what had been sent, at each write timeout: 1 s unless set, then 2, 4, and so on to 64 s | `a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout`, `a_peer_that_never_reads_costs_bounded_memory_and_no_time`, `at_least_once_each_timeout_without_a_receipt_doubles_the_next` |
-//! | the handler needs longer for a batch than the write timeout | nothing | nothing | what had been sent, at each write timeout, as above | `a_handler_that_hangs_beyond_the_write_timeout_gets_each_message_once_and_each_connection_in_order`, `messages_for_a_handler_slower_than_the_write_timeout_are_confirmed_in_the_end`, `at_least_once_each_timeout_without_a_receipt_doubles_the_next` |
+//! | the handler needs longer for a batch than the write timeout | nothing | nothing | what had been sent, at each write timeout, as above | `a_handler_slower_than_the_write_timeout_gets_each_message_once`, `a_handler_slower_than_the_write_timeout_confirms_in_the_end`, `at_least_once_each_timeout_without_a_receipt_doubles_the_next` |
 //! | the reader reads, and knows no receipts | nothing | nothing, until the queue is full: then messages are refused, since none is ever confirmed; [`NoReceipt`](crate::WriterEvent::NoReceipt) tells | all that the queue holds, when the connection ends | `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
 //! | [`message`](crate::Handler::message) returns an error, or panics | that message | nothing | that message, and what had been sent behind it | `with_at_most_once_an_error_or_a_panic_costs_that_message_only`, `a_message_that_fails_comes_again_until_it_is_dealt_with`, `what_was_stored_before_a_message_that_fails_is_confirmed_and_nothing_behind_it_is_handled` |
-//! | [`batch_end`](crate::Handler::batch_end) returns an error, or panics | that batch | nothing | that batch, and what had been sent behind it | `a_batch_that_is_not_stored_costs_nothing_behind_it_though_receipts_are_asked_for`, `a_batch_comes_again_until_it_is_stored` |
+//! | [`batch_end`](crate::Handler::batch_end) returns an error, or panics | that batch | nothing | that batch, and what had been sent behind it | `a_batch_that_is_not_stored_costs_nothing_behind_it`, `a_batch_comes_again_until_it_is_stored` |
 //! | the writer is stopped with [`shutdown`](crate::Writer::shutdown) | nothing, if it ends in time: the report says what was left | nothing, if it ends in time: what was left is not known to be handled | nothing | `what_was_left_at_the_end_is_counted_as_failed`, `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
 //! | the writer's process is killed | what it had not sent | what it had not sent; and what was not confirmed, if the reader fails as well | nothing | `a_killed_writer_has_sent_what_it_counted` |
 //! | the machine loses power | the writer's queue, and what the handler had not made durable | the writer's queue, and what the handler had not made durable | nothing | `both_ends_killed_at_once_keep_what_was_confirmed` |
-//! | a message is too long for the reader, which hangs up on it | what lay in its socket's buffer ¹ | that message, once three connections in a row have ended at it | what had been sent with it | `a_small_message_that_the_reader_refuses_for_ever_is_given_up_also_behind_others`, `a_message_that_the_reader_refuses_for_ever_is_given_up_after_three_connections`, `a_message_that_three_planned_stops_cut_is_given_up_at_most_once`, `a_message_that_planned_stops_cut_again_and_again_is_kept` |
-//! | the reader's receipt cannot be true | nothing; receipts are asked for only by `flush` and `shutdown` at the level `Handled`, and by `keepalive` | nothing | what was not confirmed before | `a_receipt_that_cannot_be_true_ends_the_connection_and_nothing_is_sent_twice_at_most_once`, `a_receipt_that_cannot_be_true_ends_the_connection_and_the_rest_is_sent_again` |
-//!
-//! ¹ And, at most once, a message in the middle of which three connections in a row have ended, by
-//! whatever but the writer's own timeout, also by planned stops: it is given up, counted
-//! as failed and told of as [`GivenUp`](crate::WriterEvent::GivenUp), lest it block the queue for
-//! ever. In practice that is one that is longer than the socket's buffer.
+//! | a message is too long for the reader, which hangs up on it | that message, and what lay in its socket's buffer | that message | what had been sent with it | `a_small_message_that_is_always_refused_is_given_up_behind_others`, `a_message_that_the_reader_refuses_is_given_up_after_three_probes`, `a_reader_that_was_asked_says_which_message_it_refuses`, `planned_stops_that_cut_a_message_again_and_again_do_not_count_against_it`, `a_message_that_planned_stops_cut_again_and_again_is_kept` |
+//! | the reader's receipt cannot be true | nothing; receipts are asked for only by `flush` and `shutdown` at the level `Handled`, and by `keepalive` | nothing | what was not confirmed before | `without_receipts_a_false_one_ends_the_connection_and_repeats_nothing`, `a_false_receipt_ends_the_connection_and_the_rest_is_sent_again` |
 //!
 //! Losing power is shown by killing both processes at once: what is in the memory of either is gone
 //! then too. Whether a file is on the disk is the handler's to see to, before `batch_end` returns:
@@ -86,7 +81,8 @@
 //!     static BATCH: RefCell<Vec<u8>> = RefCell::default();
 //! }
 //!
-//! /// Keeps lines in a file, each of them once. A message is one line, which begins with a number: of one series, that grows.
+//! /// Keeps lines in a file, each of them once. A message is one line, which begins with a number:
+//! /// of one series, that grows.
 //! struct Store(Mutex<Kept>);
 //!
 //! struct Kept {
@@ -107,7 +103,8 @@
 //! }
 //!
 //! impl Store {
-//!     /// A process that was killed may have left half a line: it is cut off, since it comes again.
+//!     /// A process that was killed may have left half a line: it is cut off, since it comes
+//!     /// again.
 //!     fn open(path: &Path) -> io::Result<Self> {
 //!         let mut file = File::options().read(true).append(true).create(true).open(path)?;
 //!         let mut lines = Vec::new();
@@ -195,28 +192,30 @@
 //! `batch_end` that waits for the disk does so for each. It is up to 1 MiB, or one message. Whether
 //! batches fail is told by the reader's events: the writer only sees that its connection ended.
 //!
-//! The reader hangs up on a message that is too long for it. So that one such message does not
-//! block the queue for ever, a connection that follows one without any receipt begins with a taste:
-//! the length of the first message, and nothing more for 20 ms. If three in a row read just that
-//! and hang up, the message is given up; one that ended later in it, also by a planned stop, says
-//! nothing against it. A reader that ends in those 20 ms three times in a row, and each time is the
-//! same process or one behind the same socket of systemd's, looks the same.
+//! The reader hangs up on a message that is too long for it. Where the writer has asked for a
+//! receipt on that connection, as it does with `AtLeastOnce`, the reader's last receipt names the
+//! message, and the writer gives it up: it counts as failed, and is told of as
+//! [`GivenUp`](crate::WriterEvent::GivenUp). Of a reader that was not asked, or that knows no such
+//! receipts, a message is suspected when a connection ends in the middle of it. The next connection
+//! sends its length alone, and the rest 100 ms later. A message is given up when three connections
+//! in a row end just behind its length. Any other ending does not count, so that stops and crashes
+//! which happen to cut a long message cost nothing. A reader of yours that gives receipts and has a
+//! limit should name what it refuses: a short message is in its buffer as a whole, and never cut.
 //!
 //! A handler that needs longer for a batch than the write timeout lets the socket fill up, so that
 //! the connection is given up and what it had not confirmed is sent again. Each time the next
-//! timeout is twice as long, up to 64 times, until the reader has caught up, or has kept nobody
-//! waiting for as long; so it does, with repeats. A longer
+//! timeout is twice as long, up to 64 times, until a receipt comes within the timeout that is set.
+//! So the reader gets there, with repeats. A longer
 //! [`write_timeout`](crate::WriterBuilder::write_timeout) spares them.
 //!
 //! # Asking how far it got
 //!
 //! [`flush`](crate::Writer::flush) waits until everything before it is [`Written`, `Read` or
 //! `Handled`](crate::Level); in either mode. A receipt for it is only asked for at the level
-//! `Handled`. At most once a connection may end before that is known of what was written on it,
-//! also one that the reader closes for its silence: then the call says
-//! [`Lost`](crate::FlushError::Lost), and so do all that wait at that time. A loss that no call was
-//! waiting for is told to the next one, of whatever thread, as soon as all is written that it waits
-//! for; the one after that hears nothing of it.
+//! `Handled`. With `AtMostOnce` a connection may end before that is known of what was written on
+//! it, also one that the reader closes for its silence. A call during which that happens reports
+//! [`Lost`](crate::FlushError::Lost). [`Flushed::losses`](crate::Flushed::losses) counts all such
+//! connections since the writer began: whoever compares two of these numbers misses none.
 //!
 //! [`shutdown`](crate::Writer::shutdown) waits until all is written, and at least once until all is
 //! handled. [`shutdown_level`](crate::WriterBuilder::shutdown_level) makes it wait at most once too
@@ -234,14 +233,15 @@
 //! writer.try_send("the last words")?;
 //! match writer.shutdown(Duration::from_secs(5))?.reached {
 //!     Ok(()) => println!("all was handled"),
-//!     Err(FlushError::Lost) => println!("a connection was lost; what was on it may not have been handled"),
+//!     Err(FlushError::Lost { .. }) => println!("a connection was lost, and maybe messages on it"),
 //!     Err(error) => println!("{error}"),
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! A writer that is silent for longer than the reader's `idle_timeout` is hung up on, and nobody
-//! tells it then whether its last messages were handled: it hears `Lost`, unless it knew before. A
+//! tells it then whether its last messages were handled: that counts as a loss, unless it knew
+//! before. A
 //! [`keepalive`](crate::WriterBuilder::keepalive) below that time spares it, and so does a `flush`
 //! at once.
 //!

@@ -26,7 +26,7 @@
 //! # systemctl start emitter.service
 //! # systemctl status collector.service
 //!      Active: active (running)
-//!      Status: "/run/collector/telemetry.sock: 52 messages (1186 bytes) received, 1 connections open"
+//!      Status: "/run/collector/telemetry.sock: 52 messages (1186 bytes) received, […]"
 //! # journalctl --unit=collector.service --follow
 //! ```
 //!
@@ -60,7 +60,8 @@
 //! [Unit]
 //! Requires=collector.socket
 //! After=collector.socket
-//! # Without this systemd gives up after five starts in ten seconds, and takes the socket away as well.
+//! # Without this systemd gives up after five starts in ten seconds, and takes the socket away as
+//! # well.
 //! StartLimitIntervalSec=0
 //! [Service]
 //! Type=notify
@@ -81,16 +82,19 @@
 //!
 //! # let directory = tempfile::tempdir()?;
 //! # let path = directory.path().join("telemetry.sock");
-//! // Takes the socket of the socket unit; where there is none, for instance in a test, makes one at the path.
+//! // Takes the socket of the socket unit; where there is none, for instance in a test, makes one
+//! // at the path.
 //! let reader = Reader::builder(&path).bind()?.start(|message| {
 //!     println!("{}", String::from_utf8_lossy(message));
 //! })?;
 //! // `READY=1`, and from now on figures and signs of life.
 //! let service = Service::start([reader]);
 //!
-//! // ... until SIGTERM, which the program catches itself (before it binds, as `examples/collector.rs` does) ...
+//! // ... until SIGTERM, which the program catches itself (before it binds, as
+//! // `examples/collector.rs` does) ...
 //!
-//! // `STOPPING=1`; then all that was sent is handled. Less than `TimeoutStopSec=`, or a handler that hangs hides the report.
+//! // `STOPPING=1`; then all that was sent is handled. Less than `TimeoutStopSec=`, or a handler
+//! // that hangs hides the report.
 //! service.shutdown(Duration::from_secs(8))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

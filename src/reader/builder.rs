@@ -3,22 +3,23 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path};
 use std::time::Duration;
 
 use super::BoundReader;
 use super::callbacks::{Callbacks, PeerCheck};
 use super::connection::clock::Pace;
 use super::shared::Settings;
+#[cfg(feature = "systemd")]
 use crate::activation::{self, Activation};
-use crate::address::{Address, AddressError, runtime_path};
+use crate::address::{Address, AddressError};
 use crate::error::{BindError, SettingError};
 use crate::event::ReaderEvent;
-use crate::metrics::widen;
+use crate::listen::{self, Listener};
+use crate::num::to_u64;
 use crate::observer::Observer;
 use crate::peer::Peer;
-use crate::sys::{self, Listener, ListenerOptions};
+#[cfg(feature = "systemd")]
+use crate::runtime_directory::runtime_directory;
 
 /// The settings of a [`Reader`](crate::Reader), made by
 /// [`Reader::builder`](crate::Reader::builder).
@@ -60,6 +61,7 @@ pub struct ReaderBuilder {
     owner: Option<u32>,
     group: Option<u32>,
     recv_buffer_size: Option<usize>,
+    #[cfg(feature = "systemd")]
     activation: Activation,
     peer_check: Option<PeerCheck>,
     observer: Observer<ReaderEvent>,
@@ -67,20 +69,12 @@ pub struct ReaderBuilder {
 
 impl ReaderBuilder {
     pub(super) fn new(address: &OsStr) -> Self {
-        let name = Path::new(address);
-        let is_file_name = name.components().eq([Component::Normal(address)])
-            && !address.as_bytes().starts_with(b"@");
-        let in_runtime_directory = if is_file_name {
-            runtime_path(name)
-        } else {
-            None
-        };
+        #[cfg(feature = "systemd")]
+        let address = Address::new_in(runtime_directory().as_deref(), address);
+        #[cfg(not(feature = "systemd"))]
+        let address = Address::new(address);
         Self {
-            address: Address::new(
-                in_runtime_directory
-                    .as_deref()
-                    .map_or(address, Path::as_os_str),
-            ),
+            address,
             max_message_len: 10 * 1024 * 1024,
             idle_timeout: Duration::from_secs(10),
             min_rate: 64 * 1024,
@@ -92,6 +86,7 @@ impl ReaderBuilder {
             owner: None,
             group: None,
             recv_buffer_size: None,
+            #[cfg(feature = "systemd")]
             activation: Activation::First,
             peer_check: None,
             observer: Observer::none(),
@@ -185,6 +180,7 @@ impl ReaderBuilder {
     /// Which of the sockets that systemd passed to this process the reader takes, instead of making
     /// one: the first that fits unless set. Its unit decides its path, mode, owner and group.
     /// Where systemd passed none, the reader makes its own.
+    #[cfg(feature = "systemd")]
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
@@ -210,7 +206,8 @@ impl ReaderBuilder {
     /// A stale socket at the path is replaced; a socket on which a process accepts, and anything
     /// that is no socket, is left alone. Of several readers that bind the same path at once,
     /// exactly one succeeds. A bare file name is taken to be in the runtime directory that systemd
-    /// made for the service, where there is one: see [`runtime_path`].
+    /// made for the service, where there is one: see
+    /// [`runtime_path`](crate::systemd::runtime_path).
     ///
     /// In a service with a socket unit nothing is made: the socket that systemd passed is taken, as
     /// [`activation`](Self::activation) says. Its file is systemd's, and stays; peers that connect
@@ -230,20 +227,19 @@ impl ReaderBuilder {
             Ok(ref address) => address.clone(),
             Err(error) => return Err(error.into()),
         };
+        #[cfg(feature = "systemd")]
         if self.activation != Activation::Never {
-            if let Some(socket) =
-                sys::with_passed(|passed| activation::choose(passed, &self.activation))??
-            {
+            if let Some(socket) = activation::take(&self.activation)? {
                 return self.listen_on(socket);
             }
         }
-        let options = ListenerOptions {
+        let options = listen::Options {
             mode: self.mode,
             owner: self.owner,
             group: self.group,
             recv_buffer_size: self.recv_buffer_size,
         };
-        let listener = Listener::bind(&address, &options)?;
+        let listener = listen::bind(&address, &options)?;
         let is_open_to_others = address.path().is_none() || self.mode & 0o077 != 0;
         Ok(self.bound(address, listener, is_open_to_others))
     }
@@ -274,7 +270,7 @@ impl ReaderBuilder {
             Ok(ref address) => address.clone(),
             Err(error) => return Err(error.into()),
         };
-        let listener = Listener::adopt(socket).map_err(|kind| BindError::NotListening { kind })?;
+        let listener = listen::adopt(socket).map_err(|kind| BindError::NotListening { kind })?;
         let address = listener.address().unwrap_or(given);
         let is_open_to_others = listener.is_open_to_others();
         Ok(self.bound(address, listener, is_open_to_others))
@@ -303,13 +299,13 @@ impl ReaderBuilder {
     }
 
     fn check(&self) -> Result<(), SettingError> {
-        let per_user = self.max_connections_per_user.map_or(1, widen);
+        let per_user = self.max_connections_per_user.map_or(1, to_u64);
         for (setting, value) in [
-            ("max_message_len", widen(self.max_message_len)),
+            ("max_message_len", to_u64(self.max_message_len)),
             ("min_rate", self.min_rate),
-            ("max_connections", widen(self.max_connections)),
+            ("max_connections", to_u64(self.max_connections)),
             ("max_connections_per_user", per_user),
-            ("max_threads", widen(self.max_threads)),
+            ("max_threads", to_u64(self.max_threads)),
         ] {
             SettingError::check(setting, value, value > 0, "at least 1")?;
         }

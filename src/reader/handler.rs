@@ -3,62 +3,11 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use crate::outcome::Outcome;
 use crate::peer::Peer;
 
 /// An error of a handler, of whatever type.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
-
-/// What a closure for [`start`](crate::BoundReader::start) may return: nothing, or a
-/// `Result<(), E>`.
-///
-/// ```no_run
-/// use std::fs::File;
-/// use std::io::Write;
-/// use uds_ipc::Reader;
-///
-/// let reader = Reader::builder("/run/one.sock").bind()?.start(|message| {
-///     println!("{} bytes", message.len());
-/// })?;
-/// let file = File::create("/var/log/two.log")?;
-/// let other = Reader::builder("/run/two.sock").bind()?.start(move |message| {
-///     (&file).write_all(message)
-/// })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// This trait is sealed: `()` and `Result<(), E>` are all there is.
-#[diagnostic::on_unimplemented(
-    message = "a reader's closure returns `()` or a `Result<(), E>`, not `{Self}`",
-    label = "returns `{Self}`",
-    note = "`E` is an error that can be boxed: `Into<Box<dyn Error + Send + Sync>>`"
-)]
-pub trait Outcome: sealed::Sealed {
-    #[doc(hidden)]
-    fn into_result(self) -> Result<(), Box<dyn Error + Send + Sync>>;
-}
-
-mod sealed {
-    #[expect(unnameable_types, reason = "that is what seals it")]
-    pub trait Sealed {}
-}
-
-impl sealed::Sealed for () {}
-
-impl Outcome for () {
-    #[inline]
-    fn into_result(self) -> Result<(), BoxError> {
-        Ok(())
-    }
-}
-
-impl<E: Into<BoxError>> sealed::Sealed for Result<(), E> {}
-
-impl<E: Into<BoxError>> Outcome for Result<(), E> {
-    #[inline]
-    fn into_result(self) -> Result<(), BoxError> {
-        self.map_err(Into::into)
-    }
-}
 
 /// What to do with the messages of a reader.
 ///
@@ -179,12 +128,12 @@ pub(super) struct Closure<F>(pub(super) F);
 impl<F, R> Handler for Closure<F>
 where
     F: Fn(&[u8]) -> R + Send + Sync + 'static,
-    R: Outcome,
+    R: Outcome<Error: Into<BoxError>>,
 {
-    type Error = BoxError;
+    type Error = R::Error;
 
     #[inline]
-    fn message(&self, message: &[u8], _: &Peer) -> Result<(), BoxError> {
+    fn message(&self, message: &[u8], _: &Peer) -> Result<(), R::Error> {
         (self.0)(message).into_result()
     }
 }

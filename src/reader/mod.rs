@@ -8,39 +8,41 @@ mod counters;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handler;
+#[cfg(feature = "systemd")]
 mod health;
-mod now;
 mod pool_size;
 mod shared;
 #[cfg(test)]
 mod simulated;
 mod threads;
 
+use std::error::Error;
 use std::ffi::OsStr;
 use std::fmt;
-use std::mem;
 use std::process;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 pub use builder::ReaderBuilder;
-pub use handler::{Handler, Outcome};
+pub use handler::Handler;
+#[cfg(feature = "systemd")]
 pub(crate) use health::Health;
 #[cfg(test)]
 pub(crate) use simulated::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 
 use self::handler::Closure;
-use self::now::now;
 use self::shared::{DEFERRED, FILE, LISTENER, Life, Settings, Shared};
 use self::threads::supervisor::Supervisor;
 use crate::address::Address;
+use crate::clock;
+use crate::deadline;
 use crate::error::{ShutdownError, StartError};
 use crate::event::ReaderEvent;
+use crate::listen::Listener;
 use crate::metrics::ReaderMetrics;
-use crate::sys::{Interest, Listener};
+use crate::outcome::Outcome;
+use crate::own_thread::OwnThread;
+use crate::sys::Interest;
 
 /// How long a reader that is dropped without a shutdown still reads what was sent.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -70,9 +72,8 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 /// ```
 pub struct Reader {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    /// The process in which the threads run: a fork copies this object, but not them.
-    process: u32,
+    /// The supervisor; it runs nothing of the user's.
+    thread: OwnThread,
 }
 
 /// A reader with a socket, on which peers can connect already. [`start`](Self::start) makes it a
@@ -132,10 +133,7 @@ impl Reader {
             }
         };
         drop(locked);
-        if let Some(thread) = self.thread.lock().take() {
-            // It runs nothing of the user's, so there is no panic to pass on.
-            let _ = thread.join();
-        }
+        self.thread.join();
         Ok(ReaderReport {
             cut,
             metrics: self.metrics(),
@@ -144,7 +142,7 @@ impl Reader {
 
     /// Whether this thread may wait for the end.
     pub(crate) fn may_wait(&self) -> Result<(), ShutdownError> {
-        if self.process != process::id() {
+        if !self.thread.is_of_this_process() {
             return Err(ShutdownError::InForkedChild);
         }
         if self.shared.scope.is_current() {
@@ -155,12 +153,12 @@ impl Reader {
     }
 
     pub(crate) fn begin_stop(&self, timeout: Duration) {
-        let deadline = now().checked_add(timeout);
+        let deadline = deadline::after(clock::now(), timeout);
         let mut locked = self.shared.lock();
         locked.life = match locked.life {
             Life::Running => Life::Draining { deadline },
             Life::Draining { deadline: before } => Life::Draining {
-                deadline: before.into_iter().chain(deadline).min(),
+                deadline: deadline::earlier(before, deadline),
             },
             stopped @ Life::Stopped { .. } => stopped,
         };
@@ -175,6 +173,7 @@ impl Reader {
     }
 
     /// A look at the reader from outside.
+    #[cfg(feature = "systemd")]
     pub(crate) fn health(&self) -> Health {
         Health(Arc::clone(&self.shared))
     }
@@ -188,11 +187,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if self.process != process::id() {
-            // The thread is not in this process, and a thread of the child's own may lie in its
-            // memory: to drop the handle would detach that.
-            #[expect(clippy::mem_forget, reason = "the handle is of no thread")]
-            mem::forget(self.thread.get_mut().take());
+        if !self.thread.is_of_this_process() {
             return;
         }
         if self.shutdown(DROP_TIMEOUT).is_err() {
@@ -239,7 +234,7 @@ impl BoundReader {
     pub fn start<F, R>(self, handler: F) -> Result<Reader, StartError>
     where
         F: Fn(&[u8]) -> R + Send + Sync + 'static,
-        R: Outcome,
+        R: Outcome<Error: Into<Box<dyn Error + Send + Sync>>>,
     {
         self.start_handler(Closure(handler))
     }
@@ -290,11 +285,7 @@ impl BoundReader {
             });
         }
         let thread = Supervisor::start(&shared, handler, file)?;
-        Ok(Reader {
-            shared,
-            thread: Mutex::new(Some(thread)),
-            process: process::id(),
-        })
+        Ok(Reader { shared, thread })
     }
 }
 

@@ -17,12 +17,14 @@ use super::connection::closing::{Closing, TurnEnd};
 use super::counters::Counters;
 use super::pool_size::ThreadPool;
 use crate::address::Address;
+use crate::deadline::after;
 use crate::event::ReaderEvent;
+use crate::listen::Listener;
 use crate::observer::guarded;
 use crate::peer::{Credentials, Peer};
 use crate::pool::Pool;
 use crate::reentry::Scope;
-use crate::sys::{Interest, Listener, Poller, Stream, Waker};
+use crate::sys::{Interest, Poller, Stream, Waker};
 
 /// The poller's keys for what is not a connection. Connections have their numbers, from 1.
 pub(super) const LISTENER: u64 = 0;
@@ -249,7 +251,7 @@ impl Shared {
         let connection = Arc::new(Connection::new(stream, peer, self.settings.max_message_len));
         // A connection from the backlog of a reader that stops is served like the others.
         let closing = locked.is_draining().then_some(Closing::Stop);
-        let deadline = now.checked_add(self.settings.pace.idle_timeout);
+        let deadline = after(now, self.settings.pace.idle_timeout);
         let entry = Entry {
             connection: Arc::clone(&connection),
             is_served: false,
@@ -492,7 +494,7 @@ impl Shared {
         if locked.thread_pool.threads == 1 {
             // The others have ended, and no more are started.
             MutexGuard::unlocked(&mut locked, || {
-                self.drop_guarded(self.settings.callbacks.take())
+                self.drop_guarded(self.settings.callbacks.take());
             });
         }
         locked.thread_pool.threads -= 1;

@@ -1,28 +1,47 @@
-//! The operating system: sockets, their files, waiting and waking.
-//! No policy. This is the seam for other platforms: what stands above knows only the names that are
-//! used from here.
+//! The operating system: sockets, files, waiting and waking. Calls and `io::Error` only; what they
+//! are used for is decided by the rooms above.
+//!
+//! What differs between systems lies in `linux` and `other`, under the same names: this is the seam
+//! for other platforms. All else is the same on every Unix.
 
 #[cfg(not(unix))]
 compile_error!("uds-ipc knows Unix only so far: Windows needs a `sys` of its own");
 
-pub(crate) mod barrier;
-mod credentials;
+pub(crate) mod asymmetric_fence;
+mod descriptor;
+#[cfg(feature = "systemd")]
 mod environment;
 mod file;
-mod listener;
+mod interest;
+mod listening_socket;
+#[cfg(feature = "systemd")]
 mod notify;
-mod passed;
 mod poller;
 mod socket;
-mod unread;
 mod wait;
-mod waker;
 
-pub(crate) use file::{create_socket_dir, remove_stale_socket};
-pub(crate) use listener::{Accepted, FileWatch, Listener, ListenerOptions};
-pub(crate) use notify::NotifySocket;
-pub(crate) use passed::with_passed;
-pub(crate) use poller::{Interest, Poller, Ready};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use linux as platform;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod other;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use other as platform;
+
+pub(crate) use descriptor::{check_listening, kind_of_file};
+pub(crate) use file::FileIdentity;
+pub(crate) use interest::Interest;
+pub(crate) use listening_socket::ListeningSocket;
+pub(crate) use platform::{
+    FileWatch, PinnedFile, SHUTDOWN_KEEPS_WHAT_CAME, TELLS_FULL_BACKLOG, Waker,
+};
+pub(crate) use poller::{Poller, Ready};
 pub(crate) use socket::{Received, Sent, Stream};
 pub(crate) use wait::{Readiness, Wanted, wait};
-pub(crate) use waker::Waker;
+
+#[cfg(feature = "systemd")]
+pub(crate) use {
+    descriptor::kind_of_number, environment::remove_variable, notify::NotifySocket,
+    platform::process::pidfd_id,
+};

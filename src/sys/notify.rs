@@ -3,12 +3,16 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use nix::libc;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::platform::{ABSTRACT_NAMES, SEND_FLAGS};
 
 #[derive(Debug)]
 pub(crate) struct NotifySocket {
-    socket: UnixDatagram,
-    address: SocketAddr,
+    socket: Socket,
+    address: SockAddr,
 }
 
 impl NotifySocket {
@@ -17,43 +21,34 @@ impl NotifySocket {
         let Some(address) = address(name)? else {
             return Ok(None);
         };
-        let socket = UnixDatagram::unbound()?;
+        let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
         socket.set_nonblocking(true)?;
         Ok(Some(Self { socket, address }))
     }
 
-    /// Sends one datagram. The error is `WouldBlock` when the manager has too many to read already.
-    pub(crate) fn send(&self, text: &str) -> io::Result<()> {
-        self.socket
-            .send_to_addr(text.as_bytes(), &self.address)
-            .map(drop)
+    /// Sends one datagram. `false` when there is no room: the manager has too many to read already.
+    pub(crate) fn send(&self, text: &str) -> io::Result<bool> {
+        let sent = self
+            .socket
+            .send_to_with_flags(text.as_bytes(), &self.address, SEND_FLAGS);
+        match sent {
+            Ok(_) => Ok(true),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => Ok(false),
+                _ => Err(error),
+            },
+        }
     }
 }
 
 /// `None` for what is no Unix socket, such as the `vsock:` of a virtual machine's manager.
-fn address(name: &OsStr) -> io::Result<Option<SocketAddr>> {
+fn address(name: &OsStr) -> io::Result<Option<SockAddr>> {
     match name.as_bytes() {
-        [b'/', ..] => SocketAddr::from_pathname(name).map(Some),
-        [b'@', name @ ..] => abstract_name(name),
+        [b'/', ..] => SockAddr::unix(name).map(Some),
+        // socket2 takes a leading NUL for an abstract name.
+        [b'@', name @ ..] if ABSTRACT_NAMES => {
+            SockAddr::unix(OsStr::from_bytes(&[b"\0", name].concat())).map(Some)
+        }
         _ => Ok(None),
     }
-}
-
-#[cfg(target_os = "linux")]
-fn abstract_name(name: &[u8]) -> io::Result<Option<SocketAddr>> {
-    use std::os::linux::net::SocketAddrExt;
-
-    SocketAddr::from_abstract_name(name).map(Some)
-}
-
-#[cfg(target_os = "android")]
-fn abstract_name(name: &[u8]) -> io::Result<Option<SocketAddr>> {
-    use std::os::android::net::SocketAddrExt;
-
-    SocketAddr::from_abstract_name(name).map(Some)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn abstract_name(_: &[u8]) -> io::Result<Option<SocketAddr>> {
-    Ok(None)
 }

@@ -1,20 +1,14 @@
 //! Waits for the first of many sockets that is ready, from many threads at once.
-//! epoll on Linux, kqueue elsewhere; every socket is armed for one event only.
+//! Every socket is armed for one event only.
 
 use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::Waker;
-
-/// What a socket is armed for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Interest {
-    /// Something to read, or its end.
-    Read,
-    /// Likewise, or room to send: at once, unless the peer leaves unread what was sent to it.
-    Now,
-}
+use super::interest::Interest;
+use super::platform::Waker;
+use super::platform::poll::poll;
+use super::platform::poller::Queue;
 
 /// What a wait ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +26,7 @@ const CLOSED: u64 = 1 << 62;
 
 #[derive(Debug)]
 pub(crate) struct Poller {
-    queue: imp::Queue,
+    queue: Queue,
     closer: Waker,
 }
 
@@ -41,7 +35,7 @@ impl Poller {
     pub(crate) const MOST_KEY: u64 = CLOSED - 1;
 
     pub(crate) fn new() -> io::Result<Self> {
-        let (queue, closer) = (imp::Queue::new()?, Waker::new()?);
+        let (queue, closer) = (Queue::new()?, Waker::new()?);
         queue.watch(&closer, CLOSED)?;
         Ok(Self { queue, closer })
     }
@@ -71,155 +65,11 @@ impl Poller {
         use nix::poll::{PollFd, PollFlags};
 
         let mut fds = [PollFd::new(self.queue.as_fd(), PollFlags::POLLIN)];
-        super::wait::poll(&mut fds, Some(Duration::ZERO)).is_ok()
-            && fds.iter().any(|fd| fd.any() == Some(true))
+        poll(&mut fds, Some(Duration::ZERO)).is_ok_and(|ready| ready > 0)
     }
 
     /// Ends every wait, now and later.
     pub(crate) fn close(&self) {
         self.closer.wake();
-    }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod imp {
-    use std::io;
-    use std::os::fd::{AsFd, BorrowedFd};
-    use std::time::Duration;
-
-    use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-
-    use super::Interest;
-
-    #[derive(Debug)]
-    pub(super) struct Queue(Epoll);
-
-    impl Queue {
-        pub(super) fn new() -> io::Result<Self> {
-            Ok(Self(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
-        }
-
-        /// Adds a descriptor that stays armed.
-        pub(super) fn watch(&self, fd: &impl AsFd, key: u64) -> io::Result<()> {
-            Ok(self.0.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, key))?)
-        }
-
-        pub(super) fn add(&self, fd: &impl AsFd, key: u64, interest: Interest) -> io::Result<()> {
-            Ok(self.0.add(fd, EpollEvent::new(flags(interest), key))?)
-        }
-
-        pub(super) fn arm(&self, fd: &impl AsFd, key: u64, interest: Interest) -> io::Result<()> {
-            Ok(self
-                .0
-                .modify(fd, &mut EpollEvent::new(flags(interest), key))?)
-        }
-
-        pub(super) fn wait(&self, timeout: Option<Duration>) -> io::Result<Option<u64>> {
-            let timeout = timeout.map_or(EpollTimeout::NONE, |timeout| {
-                EpollTimeout::try_from(timeout).unwrap_or(EpollTimeout::MAX)
-            });
-            let mut events = [EpollEvent::empty()];
-            match self.0.wait(&mut events, timeout) {
-                Ok(0) | Err(nix::Error::EINTR) => Ok(None),
-                Ok(_) => Ok(events.first().map(EpollEvent::data)),
-                Err(error) => Err(error.into()),
-            }
-        }
-    }
-
-    impl AsFd for Queue {
-        fn as_fd(&self) -> BorrowedFd<'_> {
-            self.0.0.as_fd()
-        }
-    }
-
-    fn flags(interest: Interest) -> EpollFlags {
-        let readable = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLONESHOT;
-        match interest {
-            Interest::Read => readable,
-            // A socket that can be written to is ready at once; one that cannot has its peer to
-            // thank.
-            Interest::Now => readable | EpollFlags::EPOLLOUT,
-        }
-    }
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod imp {
-    use std::io;
-    use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-    use std::time::Duration;
-
-    use nix::libc;
-    use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
-
-    use super::Interest;
-
-    #[derive(Debug)]
-    pub(super) struct Queue(Kqueue);
-
-    impl Queue {
-        pub(super) fn new() -> io::Result<Self> {
-            Ok(Self(Kqueue::new()?))
-        }
-
-        /// Adds a descriptor that stays armed.
-        pub(super) fn watch(&self, fd: &impl AsFd, key: u64) -> io::Result<()> {
-            self.change(fd, EventFilter::EVFILT_READ, EvFlags::EV_ADD, key)
-        }
-
-        pub(super) fn add(&self, fd: &impl AsFd, key: u64, interest: Interest) -> io::Result<()> {
-            self.arm(fd, key, interest)
-        }
-
-        /// EV_ONESHOT removes the filter with its event; adding it again is arming.
-        pub(super) fn arm(&self, fd: &impl AsFd, key: u64, interest: Interest) -> io::Result<()> {
-            let filter = match interest {
-                Interest::Read => EventFilter::EVFILT_READ,
-                Interest::Now => EventFilter::EVFILT_WRITE,
-            };
-            self.change(fd, filter, EvFlags::EV_ADD | EvFlags::EV_ONESHOT, key)
-        }
-
-        fn change(
-            &self,
-            fd: &impl AsFd,
-            filter: EventFilter,
-            flags: EvFlags,
-            key: u64,
-        ) -> io::Result<()> {
-            let ident = usize::try_from(fd.as_fd().as_raw_fd()).map_err(io::Error::other)?;
-            let data = isize::try_from(key).map_err(io::Error::other)?;
-            let change = KEvent::new(ident, filter, flags, FilterFlag::empty(), 0, data);
-            Ok(self.0.kevent(&[change], &mut [], None).map(drop)?)
-        }
-
-        pub(super) fn wait(&self, timeout: Option<Duration>) -> io::Result<Option<u64>> {
-            let timeout = timeout.map(|timeout| libc::timespec {
-                tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-                tv_nsec: timeout.subsec_nanos().into(),
-            });
-            let mut events = [KEvent::new(
-                0,
-                EventFilter::EVFILT_READ,
-                EvFlags::empty(),
-                FilterFlag::empty(),
-                0,
-                0,
-            )];
-            match self.0.kevent(&[], &mut events, timeout) {
-                Ok(0) | Err(nix::Error::EINTR) => Ok(None),
-                Ok(_) => Ok(events
-                    .first()
-                    .and_then(|event| u64::try_from(event.udata()).ok())),
-                Err(error) => Err(error.into()),
-            }
-        }
-    }
-
-    impl AsFd for Queue {
-        fn as_fd(&self) -> BorrowedFd<'_> {
-            self.0.as_fd()
-        }
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use nix::libc;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{credentials, unread};
+use super::platform::{self, SEND_FLAGS, credentials, unread};
 use crate::address::Address;
 use crate::peer::Credentials;
 
@@ -25,7 +25,7 @@ pub(crate) enum Sent {
     Some(usize),
     /// It took none: there is no room.
     Blocked,
-    /// It took none: it is short of memory, and nothing tells when that is over.
+    /// It took none: it is short of memory, and gives no sign when that is over.
     NoMemory,
 }
 
@@ -39,12 +39,6 @@ pub(crate) enum Received {
     /// Nothing will come any more.
     End,
 }
-
-// Apple has no such flag; there socket2 sets SO_NOSIGPIPE on every socket it makes.
-#[cfg(target_vendor = "apple")]
-const SEND_FLAGS: i32 = 0;
-#[cfg(not(target_vendor = "apple"))]
-const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
 
 impl Stream {
     /// Connects, without waiting: a full backlog is `WouldBlock` (Linux) or a refusal (elsewhere).
@@ -94,7 +88,7 @@ impl Stream {
     /// would throw it away, so there nothing is done, and the caller reads until there is
     /// nothing.
     pub(crate) fn stop_receiving(&self) {
-        if cfg!(any(target_os = "linux", target_os = "android")) {
+        if platform::SHUTDOWN_KEEPS_WHAT_CAME {
             // It fails only when the peer is gone already.
             let _ = self.0.shutdown(Shutdown::Read);
         }
@@ -105,13 +99,13 @@ impl Stream {
         let _ = self.0.shutdown(Shutdown::Both);
     }
 
-    /// After the connection was lost: whether the peer left bytes unread. Only Linux tells.
+    /// After the connection was lost: whether the peer left bytes unread. Only Linux knows.
     pub(crate) fn lost_unread(&self) -> bool {
         matches!(self.0.take_error(), Ok(Some(error)) if error.kind() == io::ErrorKind::ConnectionReset)
     }
 
-    /// Whether [`Stream::unread`] and [`Stream::lost_unread`] can tell.
-    pub(crate) const TELLS_UNREAD: bool = cfg!(any(target_os = "linux", target_os = "android"));
+    /// Whether [`Stream::unread`] and [`Stream::lost_unread`] can be answered.
+    pub(crate) const TELLS_UNREAD: bool = platform::TELLS_UNREAD;
 
     /// How many of the bytes that were sent the peer has not read: this many at most, and none when
     /// it is 0.

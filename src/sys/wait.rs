@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::{Stream, Waker};
+use super::platform::Waker;
+use super::platform::poll::poll;
+use super::socket::Stream;
 
 /// What to wait for at a socket, besides its end.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,7 +59,7 @@ pub(crate) fn wait(
         &mut alone
     };
     match poll(fds, timeout) {
-        Ok(()) => {}
+        Ok(_) => {}
         // The caller looks at the clock and waits again.
         Err(nix::Error::EINTR) => return Readiness::default(),
         // Such as when the limit of descriptors is below those that are waited for: then only time
@@ -79,26 +81,4 @@ pub(crate) fn wait(
         bytes: stream.contains(PollFlags::POLLIN),
         hangup: stream.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL),
     }
-}
-
-/// ppoll where there is one: poll counts in milliseconds, far too coarse for a linger.
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-pub(super) fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> nix::Result<()> {
-    nix::poll::ppoll(fds, timeout.map(Into::into), None).map(drop)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-pub(super) fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> nix::Result<()> {
-    use nix::poll::PollTimeout;
-
-    // Rounded up: a wait that ends too early would be repeated at once.
-    let millis = timeout.map(|timeout| {
-        timeout
-            .saturating_add(Duration::from_micros(999))
-            .as_millis()
-    });
-    let timeout = millis.map_or(PollTimeout::NONE, |millis| {
-        PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
-    });
-    nix::poll::poll(fds, timeout).map(drop)
 }

@@ -1,4 +1,4 @@
-//! What a service tells its manager, in order and without waiting.
+//! The notifications of a service to systemd: sent in order, without waiting for room.
 
 use std::collections::VecDeque;
 use std::env;
@@ -6,33 +6,23 @@ use std::ffi::OsString;
 use std::io;
 use std::mem;
 
-use nix::libc;
-
 use crate::event::NotifyError;
 use crate::sys::NotifySocket;
 
-/// The manager has too much to read: it can be told later.
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    ) || error.raw_os_error() == Some(libc::ENOBUFS)
-}
-
-/// The way to the manager.
+/// The socket of systemd, and what it had no room for.
 #[derive(Debug)]
 pub(super) struct Notifier {
     socket: NotifySocket,
     /// Its address, as it was given.
     name: OsString,
-    /// Changes of state that the manager had no room for: they go out before anything else.
-    owed: VecDeque<String>,
-    /// The last one failed, and that was told.
+    /// Changes of state that found no room: they go out before anything else.
+    unsent: VecDeque<String>,
+    /// The last notification failed, and that was reported.
     has_failed: bool,
 }
 
 impl Notifier {
-    /// The way that `NOTIFY_SOCKET` names; `None` where nobody wants to be told.
+    /// The one that `NOTIFY_SOCKET` names; `None` outside of a unit with `Type=notify`.
     pub(super) fn from_environment() -> Result<Option<Self>, NotifyError> {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Ok(None);
@@ -41,7 +31,7 @@ impl Notifier {
             Ok(Some(socket)) => Ok(Some(Self {
                 socket,
                 name,
-                owed: VecDeque::new(),
+                unsent: VecDeque::new(),
                 has_failed: false,
             })),
             Ok(None) => Err(NotifyError::Unsupported { address: name }),
@@ -52,54 +42,52 @@ impl Notifier {
         }
     }
 
-    /// Tells a change of state, now or as soon as the manager has room. An error is news.
-    pub(super) fn tell(&mut self, text: String) -> Result<(), NotifyError> {
-        self.owed.push_back(text);
-        self.pay()
+    /// Sends a change of state, now or as soon as there is room.
+    pub(super) fn notify(&mut self, text: String) -> Result<(), NotifyError> {
+        self.unsent.push_back(text);
+        self.send_unsent()
     }
 
-    /// Tells what the next one will say better, if the manager has room. Says whether it had.
-    pub(super) fn mention(&mut self, text: &str) -> Result<bool, NotifyError> {
-        self.pay()?;
-        if self.owes() {
+    /// Sends what the next notification will say better, if there is room. Says whether there was.
+    pub(super) fn notify_if_room(&mut self, text: &str) -> Result<bool, NotifyError> {
+        self.send_unsent()?;
+        if self.has_unsent() {
             return Ok(false);
         }
         let sent = self.socket.send(text);
-        let is_sent = sent.is_ok();
-        self.news(sent).map(|()| is_sent)
+        self.report_change(sent)
     }
 
-    /// Tries again what is owed.
-    pub(super) fn pay(&mut self) -> Result<(), NotifyError> {
-        while let Some(text) = self.owed.front() {
-            match self.socket.send(text) {
-                Err(error) if is_full(&error) => break,
-                sent => {
-                    self.owed.pop_front();
-                    self.news(sent)?;
-                }
+    /// Tries again what found no room.
+    pub(super) fn send_unsent(&mut self) -> Result<(), NotifyError> {
+        while let Some(text) = self.unsent.front() {
+            let sent = self.socket.send(text);
+            if matches!(sent, Ok(false)) {
+                break;
             }
+            // A notification that failed is not tried again.
+            self.unsent.pop_front();
+            self.report_change(sent)?;
         }
         Ok(())
     }
 
-    pub(super) fn owes(&self) -> bool {
-        !self.owed.is_empty()
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
     }
 
-    /// Keeps an error to itself if the one before was not the last.
-    fn news(&mut self, sent: io::Result<()>) -> Result<(), NotifyError> {
+    /// Reports the first of several failures in a row. Says whether there was room.
+    fn report_change(&mut self, sent: io::Result<bool>) -> Result<bool, NotifyError> {
         match sent {
-            Err(error) if is_full(&error) => Ok(()),
+            Ok(has_room) => {
+                self.has_failed &= !has_room;
+                Ok(has_room)
+            }
             Err(source) if !mem::replace(&mut self.has_failed, true) => Err(NotifyError::Io {
                 address: self.name.clone(),
                 source,
             }),
-            Err(_) => Ok(()),
-            Ok(()) => {
-                self.has_failed = false;
-                Ok(())
-            }
+            Err(_) => Ok(false),
         }
     }
 }
@@ -110,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// A manager and the way to it.
+    /// What systemd would listen on, and the way to it.
     fn pair() -> (tempfile::TempDir, UnixDatagram, Notifier) {
         let place = tempfile::tempdir().unwrap();
         let name = place.path().join("notify").into_os_string();
@@ -123,7 +111,7 @@ mod tests {
             Notifier {
                 socket,
                 name,
-                owed: VecDeque::new(),
+                unsent: VecDeque::new(),
                 has_failed: false,
             },
         )
@@ -140,10 +128,10 @@ mod tests {
         std::iter::from_fn(next).collect()
     }
 
-    /// Says something until the manager has no room. How often it had.
+    /// Notifies until there is no room. How often there was.
     fn fill(notifier: &mut Notifier) -> usize {
         let mut count = 0;
-        while notifier.mention("noise").unwrap() {
+        while notifier.notify_if_room("noise").unwrap() {
             count += 1;
             assert!(count < 100_000, "it has room for ever");
         }
@@ -151,50 +139,50 @@ mod tests {
     }
 
     #[test]
-    fn what_is_owed_goes_out_in_order_and_before_what_is_mentioned() {
+    fn what_found_no_room_goes_out_in_order_and_before_anything_else() {
         let (_place, manager, mut notifier) = pair();
         let room = fill(&mut notifier);
-        assert!(!notifier.owes(), "what is only mentioned is forgotten");
+        assert!(
+            !notifier.has_unsent(),
+            "what the next says better is forgotten"
+        );
         let states: Vec<_> = (0..room + 2)
             .map(|number| format!("state {number}"))
             .collect();
         for state in &states {
-            notifier.tell(state.clone()).unwrap();
+            notifier.notify(state.clone()).unwrap();
         }
         assert_eq!(heard(&manager), vec!["noise"; room]);
         assert!(
-            !notifier.mention("lost").unwrap(),
+            !notifier.notify_if_room("lost").unwrap(),
             "there is room again, but not for all"
         );
         assert_eq!(heard(&manager), states[..room]);
-        assert!(notifier.mention("last").unwrap());
+        assert!(notifier.notify_if_room("last").unwrap());
         assert_eq!(
             heard(&manager),
             [&states[room..], &["last".to_owned()]].concat()
         );
-        assert!(!notifier.owes());
+        assert!(!notifier.has_unsent());
     }
 
     #[test]
-    fn a_failure_is_news_once_until_something_was_sent() {
+    fn a_failure_is_reported_once_until_something_was_sent() {
         let (_place, manager, mut notifier) = pair();
         let path = notifier.name.clone();
         let mut manager = Some(manager);
         for _ in 0..2 {
             drop(manager.take());
             assert!(
-                matches!(notifier.tell("one".into()), Err(NotifyError::Io { address, .. }) if address == path)
+                matches!(notifier.notify("one".into()), Err(NotifyError::Io { address, .. }) if address == path)
             );
-            notifier.tell("two".into()).unwrap();
-            assert!(!notifier.mention("three").unwrap());
-            assert!(
-                !notifier.owes(),
-                "a manager that is not there is owed nothing"
-            );
+            notifier.notify("two".into()).unwrap();
+            assert!(!notifier.notify_if_room("three").unwrap());
+            assert!(!notifier.has_unsent(), "what failed is not kept");
             std::fs::remove_file(&path).unwrap();
             let next = UnixDatagram::bind(&path).unwrap();
             next.set_nonblocking(true).unwrap();
-            assert!(notifier.mention("four").unwrap());
+            assert!(notifier.notify_if_room("four").unwrap());
             assert_eq!(heard(&next), ["four"]);
             manager = Some(next);
         }

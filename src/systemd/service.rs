@@ -1,19 +1,19 @@
-//! A service: its readers, and the thread that tells systemd how they are.
+//! A service: its readers, and the thread that notifies systemd of how they are.
 
 use std::fmt;
 use std::mem;
-use std::process;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use sd_notify::NotifyState;
 
 use super::notify::Notifier;
-use super::pulse::{EXTENSION, Pulse};
+use super::schedule::{EXTENSION, Schedule};
+use crate::clock::now;
 use crate::error::ShutdownError;
 use crate::event::{NotifyError, ReaderEvent};
+use crate::own_thread::OwnThread;
 use crate::reader::{Health, Reader, ReaderReport};
 
 /// How long a service that is dropped without a shutdown still reads what was sent.
@@ -23,8 +23,8 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 /// bytes, whatever else it says.
 const LONGEST_STATUS: usize = 2048;
 
-/// The readers of one process, of which systemd is told: that they are ready, how they are, and
-/// that they stop.
+/// The readers of one process. Systemd is notified that they are ready, how they are, and that they
+/// stop.
 ///
 /// | what is sent | when |
 /// | --- | --- |
@@ -38,7 +38,8 @@ const LONGEST_STATUS: usize = 2048;
 /// See [sd_notify(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html). Without `NOTIFY_SOCKET`, that is outside of a unit with
 /// `Type=notify`, nothing is sent and no thread is started. What cannot be sent is never fatal: it
 /// is the event [`NotifyFailed`](ReaderEvent::NotifyFailed) of the first reader, once until
-/// something can be sent again. A full manager is not waited for.
+/// something can be sent again. No room in systemd's socket is not waited
+/// for.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,24 +60,25 @@ const LONGEST_STATUS: usize = 2048;
 #[must_use = "dropped, it stops its readers"]
 pub struct Service {
     readers: Vec<Reader>,
-    /// `None` where nobody wants to be told.
-    manager: Option<Arc<Manager>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    process: u32,
+    /// `None` outside of a unit with `Type=notify`.
+    shared: Option<Arc<Shared>>,
+    thread: OwnThread,
 }
 
 /// What the calls and the thread share.
-struct Manager {
+struct Shared {
     readers: Vec<Health>,
-    inner: Mutex<Inner>,
+    locked: Mutex<Locked>,
     changed: Condvar,
 }
 
-struct Inner {
+/// What the lock guards.
+struct Locked {
     notifier: Notifier,
     phase: Phase,
     /// How many reloads are under way.
     reloads: usize,
+    /// The last status that was sent.
     status: String,
 }
 
@@ -88,50 +90,48 @@ enum Phase {
 }
 
 impl Service {
-    /// Tells systemd that `readers` are ready, and goes on to tell how they are, from a thread of
-    /// its own.
+    /// Notifies systemd that `readers` are ready, and goes on to notify it of how they are, from a
+    /// thread of its own.
     ///
-    /// Start all readers first: it is said once, for all of them.
+    /// Start all readers first: `READY=1` is sent once, for all of them.
     pub fn start(readers: impl IntoIterator<Item = Reader>) -> Self {
         let readers: Vec<_> = readers.into_iter().collect();
         let health: Vec<_> = readers.iter().map(Reader::health).collect();
-        let service = |manager, thread| Self {
+        let service = |shared, thread| Self {
             readers,
-            manager,
-            thread: Mutex::new(thread),
-            process: process::id(),
+            shared,
+            thread,
         };
         let notifier = match Notifier::from_environment() {
             Ok(Some(notifier)) => notifier,
-            Ok(None) => return service(None, None),
+            Ok(None) => return service(None, OwnThread::none()),
             Err(error) => {
                 report(&health, error);
-                return service(None, None);
+                return service(None, OwnThread::none());
             }
         };
         let status = status(&health);
-        let inner = Inner {
+        let locked = Locked {
             notifier,
             phase: Phase::Running,
             reloads: 0,
             status: status.clone(),
         };
-        let manager = Arc::new(Manager {
+        let shared = Arc::new(Shared {
             readers: health,
-            inner: Mutex::new(inner),
+            locked: Mutex::new(locked),
             changed: Condvar::new(),
         });
-        manager.tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        shared.notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
         let run = {
-            let manager = Arc::clone(&manager);
-            move || manager.run(sd_notify::watchdog_enabled())
+            let shared = Arc::clone(&shared);
+            move || shared.run(sd_notify::watchdog_enabled())
         };
-        let thread = thread::Builder::new()
-            .name("uds-ipc-systemd".into())
-            .spawn(run);
-        let thread =
-            thread.map_err(|source| report(&manager.readers, NotifyError::Thread { source }));
-        service(Some(manager), thread.ok())
+        let thread = OwnThread::start("uds-ipc-systemd", run).unwrap_or_else(|source| {
+            report(&shared.readers, NotifyError::Thread { source });
+            OwnThread::none()
+        });
+        service(Some(shared), thread)
     }
 
     /// The readers, in the order in which they were given.
@@ -140,7 +140,7 @@ impl Service {
         &self.readers
     }
 
-    /// Runs `reload`, and tells systemd so before and after: for a unit with `ExecReload=` or
+    /// Runs `reload`, and notifies systemd before and after: for a unit with `ExecReload=` or
     /// `Type=notify-reload`. The readers go on meanwhile.
     ///
     /// ```
@@ -154,29 +154,29 @@ impl Service {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reload<T>(&self, reload: impl FnOnce() -> T) -> T {
-        /// Says so also when the closure panics.
-        struct Ready<'a>(Option<&'a Manager>);
+        /// Ends the reload also when the closure panics.
+        struct Ready<'a>(Option<&'a Shared>);
         impl Drop for Ready<'_> {
             fn drop(&mut self) {
-                if let Some(manager) = self.0 {
-                    manager.end_reload();
+                if let Some(shared) = self.0 {
+                    shared.end_reload();
                 }
             }
         }
 
-        let manager = self
-            .manager
+        let shared = self
+            .shared
             .as_deref()
-            .filter(|_| self.process == process::id());
-        if let (Some(manager), Ok(now)) = (manager, NotifyState::monotonic_usec_now()) {
-            manager.begin_reload(now);
+            .filter(|_| self.thread.is_of_this_process());
+        if let (Some(shared), Ok(now)) = (shared, NotifyState::monotonic_usec_now()) {
+            shared.begin_reload(now);
         }
-        let _ready = Ready(manager);
+        let _ready = Ready(shared);
         reload()
     }
 
-    /// Tells systemd that the service stops, then [shuts each reader down](Reader::shutdown), all
-    /// at once; at the latest when `timeout` is over. Meanwhile, as long as messages are
+    /// Notifies systemd that the service stops, then [shuts each reader down](Reader::shutdown),
+    /// all at once; at the latest when `timeout` is over. Meanwhile, as long as messages are
     /// handled, systemd is asked for more time than `TimeoutStopSec=` gives.
     ///
     /// Further calls, from any thread, wait for the same end. The reports are in the order of the
@@ -186,14 +186,14 @@ impl Service {
     /// Inside a callback of one of the readers, and in a forked child; nothing has begun then.
     pub fn shutdown(&self, timeout: Duration) -> Result<Vec<ReaderReport>, ShutdownError> {
         // Each reader says so too, but there may be none.
-        if self.process != process::id() {
+        if !self.thread.is_of_this_process() {
             return Err(ShutdownError::InForkedChild);
         }
         for reader in &self.readers {
             reader.may_wait()?;
         }
-        if let Some(manager) = &self.manager {
-            manager.stop();
+        if let Some(shared) = &self.shared {
+            shared.stop();
         }
         for reader in &self.readers {
             reader.begin_stop(timeout);
@@ -208,30 +208,24 @@ impl Service {
     }
 
     fn end_thread(&self) {
-        if let Some(manager) = &self.manager {
-            manager.inner.lock().phase = Phase::Over;
-            manager.changed.notify_all();
+        if let Some(shared) = &self.shared {
+            shared.locked.lock().phase = Phase::Over;
+            shared.changed.notify_all();
         }
-        if let Some(thread) = self.thread.lock().take() {
-            // It runs nothing of the user's, so there is no panic to pass on.
-            let _ = thread.join();
-        }
+        self.thread.join();
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        if self.process != process::id() {
-            // As with a reader's: the handle is of no thread of this process.
-            #[expect(clippy::mem_forget, reason = "the handle is of no thread")]
-            mem::forget(self.thread.get_mut().take());
+        if !self.thread.is_of_this_process() {
             return;
         }
         if self.shutdown(DROP_TIMEOUT).is_err() {
             // A callback held the last reference: the readers end by themselves when they are
             // dropped.
-            if let Some(manager) = &self.manager {
-                manager.stop();
+            if let Some(shared) = &self.shared {
+                shared.stop();
             }
             self.end_thread();
         }
@@ -246,64 +240,64 @@ impl fmt::Debug for Service {
     }
 }
 
-impl Manager {
-    /// Tells a change of state.
-    fn tell(&self, states: &[NotifyState<'_>]) {
-        let told = self.inner.lock().notifier.tell(text(states));
-        self.report(told);
-        // What found no room is the thread's now.
+impl Shared {
+    /// Sends a change of state.
+    fn notify(&self, states: &[NotifyState<'_>]) {
+        let notified = self.locked.lock().notifier.notify(text(states));
+        self.report(notified);
+        // The thread sends what found no room.
         self.changed.notify_all();
     }
 
     fn begin_reload(&self, now: NotifyState<'_>) {
-        let mut inner = self.inner.lock();
-        inner.reloads += 1;
-        self.tell_running(inner, &[NotifyState::Reloading, now]);
+        let mut locked = self.locked.lock();
+        locked.reloads += 1;
+        self.notify_running(locked, &[NotifyState::Reloading, now]);
     }
 
     /// Ready with the last of those that are under way.
     fn end_reload(&self) {
-        let mut inner = self.inner.lock();
-        inner.reloads = inner.reloads.saturating_sub(1);
-        if inner.reloads == 0 {
-            self.tell_running(inner, &[NotifyState::Ready]);
+        let mut locked = self.locked.lock();
+        locked.reloads = locked.reloads.saturating_sub(1);
+        if locked.reloads == 0 {
+            self.notify_running(locked, &[NotifyState::Ready]);
         }
     }
 
-    /// Tells a change, unless the end was told already: after that nothing is ready again.
-    fn tell_running(&self, mut inner: MutexGuard<'_, Inner>, states: &[NotifyState<'_>]) {
-        let told = if inner.phase == Phase::Running {
-            inner.notifier.tell(text(states))
+    /// Sends a change, unless the stop was sent already: after that nothing is ready again.
+    fn notify_running(&self, mut locked: MutexGuard<'_, Locked>, states: &[NotifyState<'_>]) {
+        let notified = if locked.phase == Phase::Running {
+            locked.notifier.notify(text(states))
         } else {
             Ok(())
         };
-        drop(inner);
-        self.report(told);
+        drop(locked);
+        self.report(notified);
         self.changed.notify_all();
     }
 
     fn stop(&self) {
-        let mut inner = self.inner.lock();
-        if inner.phase != Phase::Running {
+        let mut locked = self.locked.lock();
+        if locked.phase != Phase::Running {
             return;
         }
-        inner.phase = Phase::Stopping;
+        locked.phase = Phase::Stopping;
         let extension = NotifyState::ExtendTimeoutUsec(extension());
-        let told = inner
+        let notified = locked
             .notifier
-            .tell(text(&[NotifyState::Stopping, extension]));
-        drop(inner);
-        self.report(told);
+            .notify(text(&[NotifyState::Stopping, extension]));
+        drop(locked);
+        self.report(notified);
         self.changed.notify_all();
     }
 
-    fn report(&self, told: Result<(), NotifyError>) {
-        if let Err(error) = told {
+    fn report(&self, notified: Result<(), NotifyError>) {
+        if let Err(error) = notified {
             report(&self.readers, error);
         }
     }
 
-    /// The thread: it tells what is due until all is over.
+    /// The thread: it sends what is due until the service is over.
     fn run(&self, watchdog: Option<Duration>) {
         let progress = || {
             self.readers
@@ -311,15 +305,15 @@ impl Manager {
                 .map(Health::progress)
                 .collect::<Vec<_>>()
         };
-        let mut pulse = Pulse::new(now(), watchdog);
+        let mut schedule = Schedule::new(now(), watchdog);
         let (mut at_watchdog, mut at_extension) = (progress(), progress());
-        let mut inner = self.inner.lock();
-        while inner.phase != Phase::Over {
+        let mut locked = self.locked.lock();
+        while locked.phase != Phase::Over {
             let now = now();
-            if inner.phase == Phase::Stopping {
-                pulse.stop(now);
+            if locked.phase == Phase::Stopping {
+                schedule.stop(now);
             }
-            let due = pulse.due(now);
+            let due = schedule.due(now);
             let mut states = Vec::new();
             if due.watchdog {
                 let before = mem::replace(&mut at_watchdog, progress());
@@ -330,7 +324,7 @@ impl Manager {
                 {
                     states.push(NotifyState::Watchdog);
                 } else {
-                    pulse.look_again(now);
+                    schedule.look_again(now);
                 }
             }
             if due.extension {
@@ -344,32 +338,37 @@ impl Manager {
                 }
             }
             let new_status =
-                Some(status(&self.readers)).filter(|new| due.status && *new != inner.status);
+                Some(status(&self.readers)).filter(|new| due.status && *new != locked.status);
             if let Some(new) = &new_status {
                 states.push(NotifyState::Status(new));
             }
-            let told = if states.is_empty() {
-                inner.notifier.pay()
+            let notified = if states.is_empty() {
+                locked.notifier.send_unsent()
             } else {
-                inner.notifier.mention(&text(&states)).map(|is_sent| {
-                    if due.watchdog && !is_sent {
-                        pulse.look_again(now);
-                    }
-                    // Otherwise it is still news the next time.
-                    if let Some(new) = new_status.filter(|_| is_sent) {
-                        inner.status = new;
-                    }
-                })
+                locked
+                    .notifier
+                    .notify_if_room(&text(&states))
+                    .map(|is_sent| {
+                        if due.watchdog && !is_sent {
+                            schedule.look_again(now);
+                        }
+                        // Otherwise it is tried again the next time.
+                        if let Some(new) = new_status.filter(|_| is_sent) {
+                            locked.status = new;
+                        }
+                    })
             };
-            self.report(told);
-            match pulse.next(now, inner.notifier.owes()) {
-                Some(next) => drop(self.changed.wait_until(&mut inner, next)),
-                None => self.changed.wait(&mut inner),
+            self.report(notified);
+            match schedule.next(now, locked.notifier.has_unsent()) {
+                Some(next) => drop(self.changed.wait_until(&mut locked, next)),
+                None => self.changed.wait(&mut locked),
             }
         }
         let last = status(&self.readers);
-        let told = inner.notifier.mention(&text(&[NotifyState::Status(&last)]));
-        self.report(told.map(drop));
+        let notified = locked
+            .notifier
+            .notify_if_room(&text(&[NotifyState::Status(&last)]));
+        self.report(notified.map(drop));
     }
 }
 
@@ -399,14 +398,6 @@ fn report(readers: &[Health], error: NotifyError) {
     if let Some(reader) = readers.first() {
         reader.emit_later(|address| ReaderEvent::NotifyFailed { address, error });
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell is where time comes from"
-)]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

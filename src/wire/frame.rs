@@ -8,6 +8,9 @@ use integer_encoding::VarInt;
 /// The longest length prefix: ten groups of seven bits hold a `u64`.
 pub(crate) const MAX_PREFIX_LEN: usize = 10;
 
+/// The frame without a message that requests a receipt.
+pub(crate) const ACK_REQUEST: &[u8] = &[0x00];
+
 /// The first frame of a connection with `AtLeastOnce`: an empty one, its length padded by one byte.
 /// Readers that do not know the word take it for a plain empty frame.
 pub(crate) const AT_LEAST_ONCE: &[u8] = &[0x80, 0x00];

@@ -1,35 +1,28 @@
 //! The settings of a writer, with their defaults and bounds.
 
 use std::ffi::OsStr;
-use std::process;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::Mutex;
-
-use super::Writer;
-use super::counters::Counters;
-use super::flush::Level;
-use super::kernel::System;
-use super::limits::{Limits, Overflow};
-use super::outbox::Delivery;
-use super::queue::Queue;
-use super::shared::{Inner, Shared};
-use super::signal::Signal;
-use super::state::State;
-use super::thread::run;
-use super::timing::Timing;
-use super::worker::{Options, Outage, Worker};
 use crate::address::{Address, AddressError};
 use crate::backoff::Backoff;
+use crate::clock;
 use crate::error::{SettingError, StartError};
 use crate::event::WriterEvent;
-use crate::metrics::widen;
+use crate::num::to_u64;
 use crate::observer::Observer;
-use crate::pool::Pool;
-use crate::reentry::Scope;
-use crate::sys::{Stream, Waker};
+use crate::own_thread::OwnThread;
+use crate::sys::Stream;
+use crate::writer::Writer;
+use crate::writer::settings::Delivery;
+use crate::writer::settings::Level;
+use crate::writer::settings::Timing;
+use crate::writer::settings::{Limits, Overflow};
+use crate::writer::shared::Shared;
+use crate::writer::state::State;
+use crate::writer::thread::kernel::System;
+use crate::writer::thread::run;
+use crate::writer::thread::worker::{Options, Worker};
 
 /// The settings of a [`Writer`], made by [`Writer::builder`].
 ///
@@ -67,11 +60,12 @@ pub struct WriterBuilder {
     linger: Duration,
     keepalive: Option<Duration>,
     expect_peer_uid: Option<u32>,
+    thread_name: String,
     observer: Observer<WriterEvent>,
 }
 
 impl WriterBuilder {
-    pub(super) fn new(address: &OsStr) -> Self {
+    pub(crate) fn new(address: &OsStr) -> Self {
         Self {
             address: Address::new(address),
             queue_capacity: 10_000,
@@ -88,6 +82,7 @@ impl WriterBuilder {
             linger: Duration::from_micros(200),
             keepalive: None,
             expect_peer_uid: None,
+            thread_name: "uds-ipc-writer".to_owned(),
             observer: Observer::none(),
         }
     }
@@ -117,8 +112,8 @@ impl WriterBuilder {
     /// it, and [`shutdown`](crate::Writer::shutdown) waits for the receipts. Then
     /// [`write_timeout`](Self::write_timeout) should be longer than the reader's handler may take
     /// for a batch, since what it has not confirmed when the connection is given up is sent
-    /// again; each time that happens the next one is twice as long, up to 64 times, until the
-    /// reader has caught up, or has kept nobody waiting for as long.
+    /// again; each time that happens the next one is twice as long, up to 64 times, until a
+    /// receipt comes within the timeout that is set.
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
         self
@@ -164,8 +159,8 @@ impl WriterBuilder {
 
     /// The first wait between two tries to connect: 10 ms unless set, more than nothing. Each wait
     /// is twice the one before, up to [`backoff_max`](Self::backoff_max); a connection that
-    /// lasted a second, or gave a receipt for a message, starts over, and then the first try is at
-    /// once.
+    /// lasted a second, or gave a receipt for a message, starts over. After a loss the wait is at
+    /// least 20 ms, so that a process that dies can close its listening socket before.
     pub fn backoff_min(mut self, wait: Duration) -> Self {
         self.backoff_min = wait;
         self
@@ -214,6 +209,13 @@ impl WriterBuilder {
         self
     }
 
+    /// The name of the writer's thread: `uds-ipc-writer` unless set, without NUL bytes. Linux shows
+    /// its first 15 bytes.
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = name.into();
+        self
+    }
+
     /// Told of every [`WriterEvent`], on the writer's own thread: nobody unless set.
     pub fn on_event(mut self, observer: impl Fn(&WriterEvent) + Send + Sync + 'static) -> Self {
         self.observer = Observer::new(observer);
@@ -228,50 +230,39 @@ impl WriterBuilder {
     /// When the address is none, a setting is out of its bounds, or the system refuses a thread or
     /// a descriptor.
     pub fn start(self) -> Result<Writer, StartError> {
-        let worker = Box::new(self.build()?);
+        let name = self.thread_name.clone();
+        let worker = self.build()?;
         let shared = Arc::clone(&worker.shared);
-        let thread = thread::Builder::new()
-            .name("uds-ipc-writer".into())
-            .spawn(|| run(worker))
-            .map_err(|source| StartError::System {
-                address: shared.address.clone(),
-                source,
-            })?;
+        let thread = OwnThread::start(&name, || run(worker));
+        let thread = thread.map_err(|source| StartError::System {
+            address: shared.address.clone(),
+            source,
+        })?;
         Ok(Writer::new_started(shared, thread))
     }
 
     /// All but the thread.
-    pub(super) fn build(self) -> Result<Worker<System>, StartError> {
+    pub(crate) fn build(self) -> Result<Worker<System>, StartError> {
         let Limited {
             limits,
             max_message_len,
         } = self.limits()?;
         self.check_times()?;
         self.check_level()?;
+        SettingError::check_thread_name(&self.thread_name)?;
         let address = self.address?;
-        let waker = Waker::new();
-        let waker = waker.map_err(|source| StartError::System {
+        let system = |source| StartError::System {
             address: address.clone(),
             source,
-        })?;
-        let counters = Arc::new(Counters::new(self.delivery));
-        let queue = Queue::new(limits, self.delivery, Arc::clone(&counters));
-        let returned = queue.returns.receiver();
-        let shared = Arc::new(Shared {
-            address,
+        };
+        let shared = Shared::new(
+            address.clone(),
+            limits,
             max_message_len,
-            delivery: self.delivery,
-            shutdown_level: self.shutdown_level,
-            buffers: Pool::new(16, 4096),
-            scope: Scope::new(),
-            process: process::id(),
-            inner: Mutex::new(Inner::new(queue)),
-            counters,
-            progress: Signal::new(),
-            room: Signal::new(),
-            waker,
-            returned,
-        });
+            self.delivery,
+            self.shutdown_level,
+        );
+        let shared = Arc::new(shared.map_err(system)?);
         let timing = Timing {
             write_timeout: self.write_timeout,
             connect_timeout: self.connect_timeout,
@@ -284,19 +275,8 @@ impl WriterBuilder {
             write_timeout: self.write_timeout,
         };
         let backoff = Backoff::new(self.backoff_min, self.backoff_max, fastrand::u64(..));
-        Ok(Worker {
-            kernel: System,
-            shared,
-            state: State::new(now(), backoff, timing, self.delivery),
-            observer: self.observer,
-            options,
-            stream: None,
-            reader: None,
-            was_reset: false,
-            refused: None,
-            bad_receipt: None,
-            outage: Outage::Untold,
-        })
+        let state = State::new(clock::now(), backoff, timing, self.delivery);
+        Ok(Worker::new(System, shared, state, self.observer, options))
     }
 
     fn limits(&self) -> Result<Limited, SettingError> {
@@ -308,8 +288,8 @@ impl WriterBuilder {
             SettingError::check(setting, value, value > 0, "at least 1")?;
         }
         let limits = Limits {
-            messages: widen(self.queue_capacity),
-            bytes: widen(self.queue_size),
+            messages: to_u64(self.queue_capacity),
+            bytes: to_u64(self.queue_size),
             overflow: self.overflow,
         };
         Ok(Limited {
@@ -345,12 +325,4 @@ impl WriterBuilder {
 struct Limited {
     limits: Limits,
     max_message_len: usize,
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the backoff starts when the writer does"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

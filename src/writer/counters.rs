@@ -4,37 +4,38 @@
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
-use super::lane::Lane;
-use super::outbox::Delivery;
 use crate::metrics::{Counter, Dropped, Failed, Tally, TallyCounter, WriterMetrics};
+use crate::writer::lane::Lane;
+use crate::writer::settings::Delivery;
 
 /// How many lanes there are at most. Threads beyond send under the queue's lock.
-pub(super) const MOST_LANES: usize = 64;
+pub(crate) const MOST_LANES: usize = 64;
 
 #[derive(Debug)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     delivery: Delivery,
     /// Under the lock, not in a lane.
-    pub(super) accepted: TallyCounter,
+    pub(crate) accepted: TallyCounter,
     lanes: [OnceLock<Arc<Lane>>; MOST_LANES],
-    pub(super) sent: TallyCounter,
-    pub(super) confirmed: TallyCounter,
-    pub(super) resent: TallyCounter,
-    pub(super) dropped_full: TallyCounter,
-    pub(super) dropped_too_large: TallyCounter,
-    pub(super) dropped_closed: TallyCounter,
-    pub(super) dropped_oldest: TallyCounter,
-    pub(super) given_up: TallyCounter,
-    pub(super) left: TallyCounter,
-    pub(super) connects: Counter,
-    pub(super) lost_with_unread: Counter,
-    pub(super) writes: Counter,
-    pub(super) observer_panics: Counter,
+    pub(crate) sent: TallyCounter,
+    pub(crate) confirmed: TallyCounter,
+    pub(crate) resent: TallyCounter,
+    pub(crate) dropped_full: TallyCounter,
+    pub(crate) dropped_too_large: TallyCounter,
+    pub(crate) dropped_empty: TallyCounter,
+    pub(crate) dropped_closed: TallyCounter,
+    pub(crate) dropped_oldest: TallyCounter,
+    pub(crate) given_up: TallyCounter,
+    pub(crate) left: TallyCounter,
+    pub(crate) connects: Counter,
+    pub(crate) lost_with_unread: Counter,
+    pub(crate) writes: Counter,
+    pub(crate) observer_panics: Counter,
     connected: AtomicBool,
 }
 
 impl Counters {
-    pub(super) fn new(delivery: Delivery) -> Self {
+    pub(crate) fn new(delivery: Delivery) -> Self {
         Self {
             delivery,
             accepted: TallyCounter::default(),
@@ -44,6 +45,7 @@ impl Counters {
             resent: TallyCounter::default(),
             dropped_full: TallyCounter::default(),
             dropped_too_large: TallyCounter::default(),
+            dropped_empty: TallyCounter::default(),
             dropped_closed: TallyCounter::default(),
             dropped_oldest: TallyCounter::default(),
             given_up: TallyCounter::default(),
@@ -57,7 +59,7 @@ impl Counters {
     }
 
     /// Adds up what is accepted in `lane`, for good. There are no more than [`MOST_LANES`].
-    pub(super) fn add_lane(&self, lane: Arc<Lane>) {
+    pub(crate) fn add_lane(&self, lane: Arc<Lane>) {
         if let Some(place) = self.lanes.iter().find(|place| place.get().is_none()) {
             // Only the holder of the queue's lock fills them.
             let _ = place.set(lane);
@@ -69,15 +71,15 @@ impl Counters {
         lanes.fold(self.accepted.value(), |sum, lane| sum + lane.accepted())
     }
 
-    pub(super) fn set_connected(&self, connected: bool) {
+    pub(crate) fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::Relaxed);
     }
 
-    pub(super) fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
 
-    pub(super) fn metrics(&self) -> WriterMetrics {
+    pub(crate) fn metrics(&self) -> WriterMetrics {
         // First: what ends meanwhile must not seem to be more than there was.
         let accepted = self.accepted();
         fence(Ordering::Acquire);
@@ -85,6 +87,7 @@ impl Counters {
         let dropped = Dropped {
             full: self.dropped_full.value(),
             too_large: self.dropped_too_large.value(),
+            empty: self.dropped_empty.value(),
             closed: self.dropped_closed.value(),
             oldest: self.dropped_oldest.value(),
         };

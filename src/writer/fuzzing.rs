@@ -1,30 +1,30 @@
 //! What a fuzzer needs of the writer's machines.
 
-use super::ledger::Ledger;
-use super::outbox::Taken;
 use crate::metrics::Tally;
+use crate::writer::ack_tracker::AckTracker;
+use crate::writer::queue::outbox::Taken;
 
 /// Takes the receipts of a peer that was sent `written` messages. Returns how many they cover, or
 /// `None` when they cannot be true.
 #[must_use]
 pub fn take_receipts(written: u64, pieces: &[&[u8]]) -> Option<u64> {
-    let mut ledger = Ledger::default();
-    ledger.on_connected();
+    let mut acks = AckTracker::default();
+    acks.on_connected();
     let whole = Tally {
         messages: written,
         bytes: 0,
     };
-    ledger.on_written(
+    acks.on_written(
         1,
         &Taken {
             whole,
-            asked_after: Some(written),
+            requested_after: Some(written),
             ..Taken::default()
         },
     );
     let mut covered = 0;
     for piece in pieces {
-        let (more, believed) = ledger.on_receipts(piece);
+        let (more, believed) = acks.on_receipts(piece);
         believed.ok()?;
         covered += more;
         assert!(
@@ -32,7 +32,7 @@ pub fn take_receipts(written: u64, pieces: &[&[u8]]) -> Option<u64> {
             "{covered} of {written} messages are said to be covered"
         );
         assert!(
-            ledger.is_owed() || covered == written,
+            acks.is_owed() || covered == written,
             "the answer is not complete"
         );
     }

@@ -1,78 +1,56 @@
 //! The sending end.
 //! Thin: what sends is the queue, what decides is the state, what waits is the worker.
 
-mod attention;
-mod block;
+mod ack_tracker;
 mod builder;
 mod counters;
-mod deadline;
-mod flush;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod handed;
-mod helping;
-mod kernel;
 mod lane;
-mod ledger;
-mod limits;
-mod link;
-mod local;
-mod outbox;
 mod queue;
-mod receiving;
+mod send;
+mod settings;
 mod shared;
-mod signal;
 #[cfg(test)]
 mod simulation;
-mod slot;
 mod state;
-mod step;
 mod thread;
-mod timing;
-mod waiting;
-mod worker;
+mod wake;
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::mem;
-use std::process;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
-use parking_lot::Mutex;
-
 pub use builder::WriterBuilder;
-pub use flush::Level;
-pub use limits::Overflow;
-pub use outbox::Delivery;
-pub use slot::WriteSlot;
+pub use settings::{Delivery, Level, Overflow};
+pub use shared::flush::Flushed;
 
 use crate::address::Address;
-use crate::error::{FlushError, SendError, ShutdownError, StartError};
-use crate::message::Message;
+use crate::error::{EncodeError, FlushError, SendError, ShutdownError, StartError};
+use crate::message::IntoMessage;
 use crate::metrics::{Tally, WriterMetrics};
-use attention::Wake;
-use block::{MOST_COPIED, OWN_BLOCK_SIZE};
-use shared::{Patience, Shared, deadline};
+use crate::outcome::Outcome;
+use crate::own_thread::OwnThread;
+use send::Patience;
+use shared::{Shared, deadline};
 
 /// How long a writer that is dropped without a shutdown still drains.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The sending end: takes messages at once, and sends them from a thread of its own.
 ///
-/// All methods take `&self`: share a writer between threads by reference or in an `Arc`. Messages
-/// of one thread arrive in the order in which it sent them, on one connection; see
-/// [`write_timeout`](WriterBuilder::write_timeout) for two. Those of different threads
-/// have no order among each other.
+/// A clone is another handle to the same writer: clone it, or share it by reference, to send from
+/// many threads. Messages of one thread arrive in the order in which it sent them, on one
+/// connection; see [`write_timeout`](WriterBuilder::write_timeout) for two. Those of different
+/// threads have no order among each other.
 ///
 /// A thread that sends keeps up to 128 KiB of memory for it until it ends, or sends through another
 /// writer after this one is gone.
 ///
-/// Dropped, it sends what is queued for up to a second; [`shutdown`](Self::shutdown) says how long
-/// instead, and what was left. In a child made by `fork` without `exec` there is no thread to send:
-/// there a drop does nothing.
+/// When the last clone is dropped, it sends what is queued for up to a second;
+/// [`shutdown`](Self::shutdown) says how long instead, and what was left. In a child made by `fork`
+/// without `exec` there is no thread to send: there a drop does nothing.
 ///
 /// ```
 /// use std::time::Duration;
@@ -92,9 +70,16 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 /// assert_eq!(reader.metrics().received.messages, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct Writer {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Arc<WriterThread>,
+}
+
+/// The writer's thread, which ends with the last handle.
+struct WriterThread {
+    shared: Arc<Shared>,
+    thread: OwnThread,
 }
 
 /// What a writer's shutdown came to.
@@ -109,8 +94,8 @@ pub struct WriterReport {
     /// [`shutdown_level`](WriterBuilder::shutdown_level). With the default level: whether nothing
     /// was `left`. If not: `Stopped` when messages were left unsent, or another call ended it
     /// first; `Timeout` when all were sent and the time was over before they were read or handled;
-    /// `Lost` when a connection ended before that was known, and no flush has told it. What
-    /// was given up or dropped does not count.
+    /// `Lost` when a connection ended before that was known, at any time since the writer began.
+    /// What was given up or dropped does not count.
     pub reached: Result<(), FlushError>,
     /// The figures at the end.
     pub metrics: WriterMetrics,
@@ -130,166 +115,93 @@ impl Writer {
         WriterBuilder::new(address.as_ref())
     }
 
-    fn new_started(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {
-        Self {
-            shared,
-            thread: Mutex::new(Some(thread)),
-        }
+    fn new_started(shared: Arc<Shared>, thread: OwnThread) -> Self {
+        let thread = Arc::new(WriterThread {
+            shared: Arc::clone(&shared),
+            thread,
+        });
+        Self { shared, thread }
     }
 
     /// Puts a message into the queue. Never blocks: not on I/O, not for the reader, not for room.
     ///
     /// What is borrowed is copied, what is owned is handed over, from 8 KiB on without a copy: see
-    /// [`Message`]. Success means accepted, not sent: [`flush`](Self::flush) and the
-    /// [`metrics`](Self::metrics) tell more. An empty message is accepted and sends nothing.
+    /// [`IntoMessage`]. Success means accepted, not sent: [`flush`](Self::flush) and the
+    /// [`metrics`](Self::metrics) tell more.
     ///
     /// It may be called from async tasks, from the writer's own observer and from a reader's
     /// handler; not from a signal handler.
     ///
     /// # Errors
-    /// When the queue is full, the message is too large, or the writer was shut down. An owned
-    /// message comes back in the error. All are counted as dropped.
+    /// When the queue is full, the message is empty or too large, or the writer was shut down. An
+    /// owned message comes back in the error. All are counted as dropped.
     #[inline]
-    pub fn try_send<M: Message>(&self, message: M) -> Result<(), SendError<M::Returned>> {
-        self.send(message, Patience::None)
+    pub fn try_send<M: IntoMessage>(&self, message: M) -> Result<(), SendError<M::Returned>> {
+        self.shared.send(message, Patience::None)
     }
 
     /// Puts a message into the queue, and waits up to `timeout` for room; `Duration::MAX` is for
     /// ever.
     ///
-    /// It waits on no I/O; but while there is no room it may write what is queued by itself, since
-    /// that is in its processor's cache. The writer's thread, a shutdown and other senders then
-    /// wait for the end of that write: a thread that may be held up at any moment for long, by the
-    /// lowest priority, say, should use [`try_send`](Self::try_send). In the writer's own
-    /// observer it does not wait, since nothing would change meanwhile.
+    /// It waits on no I/O. In the writer's own observer it does not wait, since nothing would
+    /// change meanwhile.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send); `Full` when there was no room in time.
-    pub fn send_timeout<M: Message>(
+    pub fn send_timeout<M: IntoMessage>(
         &self,
         message: M,
         timeout: Duration,
     ) -> Result<(), SendError<M::Returned>> {
-        self.send(message, Patience::For(timeout))
+        self.shared.send(message, Patience::For(timeout))
     }
 
-    #[inline]
-    fn send<M: Message>(
-        &self,
-        message: M,
-        patience: Patience,
-    ) -> Result<(), SendError<M::Returned>> {
-        let bytes = message.bytes();
-        let len = bytes.len();
-        let is_copied = len < OWN_BLOCK_SIZE || (!M::OWNED && len <= MOST_COPIED);
-        if len == 0 || !is_copied || len > self.shared.max_message_len {
-            return self.send_unusual(message, patience);
-        }
-        let pushed = self.shared.send(patience, bytes);
-        pushed.map_err(|refusal| {
-            self.shared
-                .refuse(refusal, Tally::one(len), message.give_back())
-        })
-    }
-
-    /// Sends what is empty or large, or refuses what is too large.
-    fn send_unusual<M: Message>(
-        &self,
-        message: M,
-        patience: Patience,
-    ) -> Result<(), SendError<M::Returned>> {
-        let len = message.bytes().len();
-        if len == 0 {
-            let open = self.shared.push(Patience::None, |queue| {
-                queue.check_open().map(|()| Wake::No)
-            });
-            return open.map_err(|_| SendError::Closed(message.give_back()));
-        }
-        if len > self.shared.max_message_len {
-            return Err(self.too_large(len, message.give_back()));
-        }
-        if !M::OWNED {
-            // A copy this long is not made under the lock: first room for it, then the copy, then
-            // its place.
-            let pushed = self
-                .shared
-                .push(patience, |queue| queue.reserve(len))
-                .and_then(|()| {
-                    let mut copy = Some(Bytes::copy_from_slice(message.bytes()));
-                    self.shared.push_in_order(Patience::None, |queue| {
-                        queue.unreserve(len);
-                        queue.push_owned(len, || copy.take().unwrap_or_default())
-                    })
-                });
-            return pushed.map_err(|refusal| {
-                self.shared
-                    .refuse(refusal, Tally::one(len), message.give_back())
-            });
-        }
-        let mut message = Some(message);
-        let mut give = || message.take().map(Message::into_bytes).unwrap_or_default();
-        let pushed = self
-            .shared
-            .push_in_order(patience, |queue| queue.push_owned(len, &mut give));
-        match (pushed, message) {
-            (Err(refusal), Some(message)) => {
-                Err(self
-                    .shared
-                    .refuse(refusal, Tally::one(len), message.give_back()))
-            }
-            // The queue takes the message only once nothing stands in its way.
-            _ => Ok(()),
-        }
-    }
-
-    #[cold]
-    fn too_large<M>(&self, len: usize, message: M) -> SendError<M> {
-        self.shared.counters.dropped_too_large.add(Tally::one(len));
-        SendError::TooLarge {
-            message,
-            len,
-            limit: self.shared.max_message_len,
-        }
-    }
-
-    /// Reserves room for a message of `len` bytes, to be filled in place and then committed. Never
-    /// blocks.
+    /// Sends what `encode` writes into an empty buffer: one message, or nothing where it fails.
+    /// Never blocks.
+    ///
+    /// The buffer is the calling thread's own and used again, up to 64 KiB; a message from 16 KiB
+    /// on is handed over with its buffer. Any encoder fits that writes into a `Vec<u8>`, as
+    /// [`std::io::Write`] or as `bytes::BufMut`. `encode` may call this method itself.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// # let writer = uds_ipc::Writer::new("/tmp/nobody-is-there.sock")?;
+    ///
+    /// writer.try_send_with(|buffer| write!(buffer, "requests:{}|c", 17))?;
+    /// assert_eq!(writer.metrics().accepted.bytes, 13);
+    /// # let _ = writer.shutdown(std::time::Duration::ZERO)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`try_send`](Self::try_send), for a message of that length.
-    pub fn reserve(&self, len: usize) -> Result<WriteSlot<'_>, SendError<()>> {
-        self.reserve_with(len, Patience::None)
+    /// The encoder's own; else as [`try_send`](Self::try_send), with the message lost.
+    pub fn try_send_with<R: Outcome>(
+        &self,
+        encode: impl FnOnce(&mut Vec<u8>) -> R,
+    ) -> Result<(), EncodeError<R::Error>> {
+        self.shared.send_with(encode, Patience::None)
     }
 
-    /// Like [`reserve`](Self::reserve), but waits up to `timeout` for room, as
-    /// [`send_timeout`](Self::send_timeout) does.
+    /// Like [`try_send_with`](Self::try_send_with), but waits up to `timeout` for room, as
+    /// [`send_timeout`](Self::send_timeout) does. `encode` runs once, before that.
     ///
     /// # Errors
-    /// As [`send_timeout`](Self::send_timeout), for a message of that length.
-    pub fn reserve_timeout(
+    /// As [`try_send_with`](Self::try_send_with); `Full` when there was no room in time.
+    pub fn send_timeout_with<R: Outcome>(
         &self,
-        len: usize,
+        encode: impl FnOnce(&mut Vec<u8>) -> R,
         timeout: Duration,
-    ) -> Result<WriteSlot<'_>, SendError<()>> {
-        self.reserve_with(len, Patience::For(timeout))
-    }
-
-    fn reserve_with(&self, len: usize, patience: Patience) -> Result<WriteSlot<'_>, SendError<()>> {
-        if len > self.shared.max_message_len {
-            return Err(self.too_large(len, ()));
-        }
-        let reserved = self.shared.push(patience, |queue| queue.reserve(len));
-        reserved.map_err(|refusal| self.shared.refuse(refusal, Tally::one(len), ()))?;
-        Ok(WriteSlot::new(&self.shared, len))
+    ) -> Result<(), EncodeError<R::Error>> {
+        self.shared.send_with(encode, Patience::For(timeout))
     }
 
     /// Waits until all that was accepted before the call has come to `level`: the kernel has it,
     /// the reader has read it, or its handler has dealt with it.
     ///
-    /// A message that was given up, or dropped to make room, is not waited for. At most once nor is
-    /// one that went down with a connection: of that one call is told, the first that has
-    /// nothing left to be written. To one after it `Ok` says no more than that nothing was lost
-    /// that was not told.
+    /// A message that was given up, or dropped to make room, is not waited for. Nor, with
+    /// [`Delivery::AtMostOnce`], is one that went down with a connection: the call reports
+    /// [`Lost`](FlushError::Lost) for a connection that ended during it. [`Flushed::losses`] counts
+    /// those that ended at any time.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -305,10 +217,11 @@ impl Writer {
     /// ```
     ///
     /// # Errors
-    /// When `timeout` is over first, or the writer ends first and leaves messages behind; when a
-    /// connection was lost of which nobody knows whether its reader had them, with delivery at
-    /// most once; where the system does not tell; and inside the writer's own observer.
-    pub fn flush(&self, level: Level, timeout: Duration) -> Result<(), FlushError> {
+    /// When `timeout` is over first, or the writer ends first and leaves messages behind; with
+    /// [`Delivery::AtMostOnce`] when a connection ended during the call, before it was known that
+    /// the reader had all that was on it; where the system does not tell; and inside the writer's
+    /// own observer.
+    pub fn flush(&self, level: Level, timeout: Duration) -> Result<Flushed, FlushError> {
         self.shared.flush(level, deadline(timeout))
     }
 
@@ -325,33 +238,7 @@ impl Writer {
     /// Inside the writer's own observer, for which it would have to wait; and in a forked child,
     /// which has no threads.
     pub fn shutdown(&self, timeout: Duration) -> Result<WriterReport, ShutdownError> {
-        if self.shared.process != process::id() {
-            return Err(ShutdownError::InForkedChild);
-        }
-        if self.shared.scope.is_current() {
-            return Err(ShutdownError::InCallback);
-        }
-        let deadline = deadline(timeout);
-        let settled = self.shared.settle(deadline);
-        self.shared.drain(deadline);
-        let (end, gone) = self.shared.wait_for_end(deadline);
-        if gone {
-            if let Some(thread) = self.thread.lock().take() {
-                // Callbacks are guarded, so there is no panic to pass on.
-                let _ = thread.join();
-            }
-        }
-        let left = end.left.messages;
-        let reached = if left > 0 {
-            Err(FlushError::Stopped { left })
-        } else {
-            settled
-        };
-        Ok(WriterReport {
-            left: end.left,
-            reached,
-            metrics: self.metrics(),
-        })
+        self.thread.shutdown(timeout)
     }
 
     /// The figures now. Never blocks a sender.
@@ -374,17 +261,42 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl WriterThread {
+    fn shutdown(&self, timeout: Duration) -> Result<WriterReport, ShutdownError> {
+        if !self.thread.is_of_this_process() {
+            return Err(ShutdownError::InForkedChild);
+        }
+        if self.shared.scope.is_current() {
+            return Err(ShutdownError::InCallback);
+        }
+        let deadline = deadline(timeout);
+        let settled = self.shared.settle(deadline);
+        self.shared.drain(deadline);
+        let (end, gone) = self.shared.wait_for_end(deadline);
+        if gone {
+            self.thread.join();
+        }
+        let left = end.left.messages;
+        let reached = if left > 0 {
+            Err(FlushError::Stopped { left })
+        } else {
+            settled
+        };
+        Ok(WriterReport {
+            left: end.left,
+            reached,
+            metrics: self.shared.counters.metrics(),
+        })
+    }
+}
+
+impl Drop for WriterThread {
     fn drop(&mut self) {
-        if self.shared.process != process::id() {
-            // The thread is not here, and one of the child's own may lie in its memory: a handle
-            // that is dropped would detach that one.
-            #[expect(clippy::mem_forget, reason = "the handle is of no thread")]
-            mem::forget(self.thread.get_mut().take());
+        if !self.thread.is_of_this_process() {
             return;
         }
         if self.shutdown(DROP_TIMEOUT) == Err(ShutdownError::InCallback) {
-            // The observer held the last reference: the thread drains by itself.
+            // The observer held the last handle: the thread drains by itself.
             self.shared.drain(deadline(DROP_TIMEOUT));
         }
     }

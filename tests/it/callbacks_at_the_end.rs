@@ -23,7 +23,7 @@ use crate::support::{
 };
 
 #[test]
-fn two_readers_whose_handlers_shut_each_other_down_both_end_at_their_deadlines() {
+fn two_handlers_that_shut_each_others_readers_down_both_end() {
     let place = Place::new();
     let cast = Cast::new();
     let told = Notes::new();
@@ -67,7 +67,7 @@ fn two_readers_whose_handlers_shut_each_other_down_both_end_at_their_deadlines()
 }
 
 #[test]
-fn a_handler_and_its_writers_observer_that_shut_each_other_down_both_end_at_their_deadlines() {
+fn a_handler_and_an_observer_that_shut_each_other_down_both_end() {
     let place = Place::new();
     let cast = Cast::new();
     let told = Notes::new();
@@ -125,7 +125,7 @@ fn a_handler_and_its_writers_observer_that_shut_each_other_down_both_end_at_thei
 }
 
 #[test]
-fn two_writers_whose_observers_shut_each_other_down_both_end_at_their_deadlines() {
+fn two_observers_that_shut_each_others_writers_down_both_end() {
     let place = Place::new();
     let cast = Cast::new();
     let told = Notes::new();
@@ -415,7 +415,7 @@ impl Handler for Fails {
 }
 
 #[test]
-fn an_error_of_the_handler_that_panics_when_it_is_shown_or_dropped_costs_nothing_else() {
+fn a_handlers_error_that_panics_itself_costs_nothing_else() {
     let place = Place::new();
     let (messages, events) = (Notes::new(), Notes::new());
     let notes = events.clone();
@@ -575,7 +575,7 @@ fn a_buffer_may_do_anything_when_the_writer_gives_it_up() {
         for act in [
             Act::TrySend(On::Same),
             Act::SendTimeout(On::Same),
-            Act::Reserve(On::Same),
+            Act::SendWith(On::Same),
         ] {
             show(&format!("{way:?} {act:?}"));
             assert_eq!(give_up(way, act), sent);
@@ -604,7 +604,7 @@ fn a_reader_may_be_dropped_at_the_end_of_a_thread_that_keeps_it_in_a_local() {
     send_and_close(&place.socket(), &frame(b"a"));
     let (reader, messages) = (collector.reader, collector.messages);
     returns("the thread", move || {
-        READER.with(|kept| *kept.lock() = Some(reader))
+        READER.with(|kept| *kept.lock() = Some(reader));
     });
     assert_eq!(messages.all(), [b"a"]);
     assert!(place.files().is_empty());
@@ -612,7 +612,7 @@ fn a_reader_may_be_dropped_at_the_end_of_a_thread_that_keeps_it_in_a_local() {
 
 /// What a handler keeps in its threads is dropped when these end, after the handler.
 #[test]
-fn what_a_handler_keeps_in_the_locals_of_its_threads_may_call_the_reader_when_it_is_dropped() {
+fn a_thread_local_of_a_handler_may_call_the_reader_when_dropped() {
     thread_local! {
         static KEPT: Mutex<Option<ActsInDrop>> = const { Mutex::new(None) };
     }
@@ -630,7 +630,7 @@ fn what_a_handler_keeps_in_the_locals_of_its_threads_may_call_the_reader_when_it
                 *kept.lock() = Some(ActsInDrop {
                     cast: Arc::clone(&in_handler),
                     act,
-                })
+                });
             });
             Ok::<(), io::Error>(())
         };

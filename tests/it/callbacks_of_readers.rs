@@ -213,7 +213,7 @@ fn wanted(act: Act) -> Option<&'static str> {
         Act::ShutDownReader(On::Same) => Some("Err(InCallback)"),
         Act::ShutDownReader(On::Other) | Act::ShutDownWriter(_) => Some("Ok(0)"),
         Act::DropReader(_) | Act::DropWriter(_) => Some("the last dropped"),
-        Act::TrySend(_) | Act::SendTimeout(_) | Act::Reserve(_) => Some("Ok(())"),
+        Act::TrySend(_) | Act::SendTimeout(_) | Act::SendWith(_) => Some("Ok(())"),
         Act::Flush(On::Other) => Some("Ok(()), Ok(())"),
         Act::Flush(On::Same) | Act::Panic | Act::PanicOnAndOn | Act::Block => None,
     }
@@ -223,7 +223,7 @@ fn is_sent(act: Act, on: On) -> bool {
     [
         Act::TrySend(on),
         Act::SendTimeout(on),
-        Act::Reserve(on),
+        Act::SendWith(on),
         Act::Flush(on),
     ]
     .contains(&act)
@@ -327,6 +327,6 @@ fn a_reader_serves_on_whichever_callback_shuts_it_or_another_down() {
 }
 
 #[test]
-fn a_reader_serves_on_or_ends_by_itself_whichever_callback_drops_it_or_another() {
+fn any_callback_may_drop_its_reader_or_another() {
     run_all(DROPS);
 }

@@ -142,12 +142,12 @@ fn wanted(event: &str, act: Act) -> Option<&'static str> {
         // Whoever shuts it down has one as well.
         Act::DropWriter(On::Same) if event == "Stopped" => Some("one dropped"),
         Act::DropReader(_) | Act::DropWriter(_) => Some("the last dropped"),
-        Act::TrySend(On::Same) | Act::SendTimeout(On::Same) | Act::Reserve(On::Same)
+        Act::TrySend(On::Same) | Act::SendTimeout(On::Same) | Act::SendWith(On::Same)
             if event == "Stopped" =>
         {
             Some("Err(Closed(..))")
         }
-        Act::TrySend(_) | Act::SendTimeout(_) | Act::Reserve(_) => Some("Ok(())"),
+        Act::TrySend(_) | Act::SendTimeout(_) | Act::SendWith(_) => Some("Ok(())"),
         Act::Flush(On::Same) if event == "Stopped" => Some("Err(Closed(..)), Err(InCallback)"),
         Act::Flush(On::Same) => Some("Ok(()), Err(InCallback)"),
         Act::Flush(On::Other) => Some("Ok(()), Ok(())"),
@@ -216,7 +216,7 @@ fn is_on_same(act: Act) -> bool {
         act,
         Act::TrySend(On::Same)
             | Act::SendTimeout(On::Same)
-            | Act::Reserve(On::Same)
+            | Act::SendWith(On::Same)
             | Act::Flush(On::Same)
     )
 }
@@ -241,16 +241,16 @@ fn a_writer_stops_in_time_when_its_observer_blocks_on_any_event() {
 }
 
 #[test]
-fn a_writer_sends_on_when_its_observer_sends_with_it_or_with_another_on_any_event() {
+fn an_observer_may_send_with_its_writer_or_another_on_any_event() {
     run_all(SENDS);
 }
 
 #[test]
-fn a_writer_sends_on_when_its_observer_shuts_it_or_another_down_on_any_event() {
+fn an_observer_may_shut_down_its_writer_or_another_on_any_event() {
     run_all(STOPS);
 }
 
 #[test]
-fn a_writer_sends_on_or_ends_by_itself_when_its_observer_drops_it_or_another_on_any_event() {
+fn an_observer_may_drop_its_writer_or_another_on_any_event() {
     run_all(DROPS);
 }

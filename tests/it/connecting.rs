@@ -23,7 +23,7 @@ fn messages_sent_before_the_first_connection_arrive() {
 }
 
 #[test]
-fn while_the_reader_is_away_what_fits_is_kept_and_the_rest_is_refused_and_counted() {
+fn without_a_reader_what_fits_is_kept_and_the_rest_is_refused() {
     for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
         let place = Place::new();
         let collector = Collector::start(&place.socket());
@@ -95,9 +95,8 @@ fn a_failed_connect_is_told_once_and_again_when_the_cause_changes() {
 
 #[test]
 fn a_peer_that_goes_away_while_idle_is_noticed_before_the_next_message() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer(&place.socket());
+    let raw = RawReader::new();
+    let (writer, events) = writer(raw.path());
     let stream = raw.accept();
     wait_until("the writer knows", || writer.is_connected());
     drop(stream);
@@ -115,8 +114,8 @@ fn backoff_grows_on_every_loss_of_a_short_connection() {
     let waits = Notes::new();
     let notes = waits.clone();
     let writer = Writer::builder(place.socket())
-        .backoff_min(Duration::from_millis(2))
-        .backoff_max(Duration::from_millis(20))
+        .backoff_min(Duration::from_millis(30))
+        .backoff_max(Duration::from_millis(300))
         .on_event(move |event| {
             if let uds_ipc::WriterEvent::Lost { retry_in, .. } = event {
                 notes.add(*retry_in);
@@ -130,7 +129,7 @@ fn backoff_grows_on_every_loss_of_a_short_connection() {
         waits.wait_for_len(round);
     }
     let waits = waits.all();
-    assert_eq!(waits[0], Duration::from_millis(2));
+    assert_eq!(waits[0], Duration::from_millis(30));
     assert!(
         waits[1..4]
             .iter()
@@ -139,7 +138,7 @@ fn backoff_grows_on_every_loss_of_a_short_connection() {
         "{waits:?}"
     );
     assert!(
-        waits[6] >= Duration::from_millis(15) && waits[6] <= Duration::from_millis(20),
+        waits[6] >= Duration::from_millis(225) && waits[6] <= Duration::from_millis(300),
         "{waits:?}"
     );
     let _ = writer.shutdown(SHORT).unwrap();
@@ -267,9 +266,8 @@ fn an_idle_connection_is_kept_alive_by_empty_frames_on_request() {
 
 #[test]
 fn a_reader_that_only_listens_and_ends_its_own_sending_side_is_kept() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer(&place.socket());
+    let raw = RawReader::new();
+    let (writer, events) = writer(raw.path());
     let mut stream = raw.accept();
     // Its right: frames go one way only.
     stream.shutdown(std::net::Shutdown::Write).unwrap();

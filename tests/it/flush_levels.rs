@@ -2,6 +2,7 @@
 //! either delivery.
 
 use std::net::Shutdown;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use uds_ipc::{
-    Delivery, FlushError, Level, Overflow, SendError, Writer, WriterBuilder, WriterEvent,
+    Delivery, FlushError, Flushed, Level, Overflow, SendError, Writer, WriterBuilder, WriterEvent,
 };
 
 use crate::support::{
@@ -37,17 +38,24 @@ const BEYOND_WRITTEN: &[Level] = if TELLS_READ {
     &[Level::Handled]
 };
 
-fn writer_of(delivery: Delivery, place: &Place) -> (Writer, Notes<String>) {
-    set_writer_of(delivery, place, |builder| builder)
+fn writer_of(delivery: Delivery, path: &Path) -> (Writer, Notes<String>) {
+    set_writer_of(delivery, path, |builder| builder)
+}
+
+/// A reader that does what it is told to, and a writer to it.
+fn raw_and_writer(delivery: Delivery) -> (RawReader, Writer, Notes<String>) {
+    let raw = RawReader::new();
+    let (writer, events) = writer_of(delivery, raw.path());
+    (raw, writer, events)
 }
 
 fn set_writer_of(
     delivery: Delivery,
-    place: &Place,
+    path: &Path,
     set: impl FnOnce(WriterBuilder) -> WriterBuilder,
 ) -> (Writer, Notes<String>) {
     let waits = Duration::from_millis(1)..Duration::from_millis(10);
-    writer_with(&place.socket(), |builder| {
+    writer_with(path, |builder| {
         set(builder
             .delivery(delivery)
             .backoff_min(waits.start)
@@ -55,8 +63,18 @@ fn set_writer_of(
     })
 }
 
-fn is_timeout(flushed: Result<(), FlushError>, messages: u64) -> bool {
+fn is_timeout<T: Copy>(flushed: Result<T, FlushError>, messages: u64) -> bool {
     matches!(flushed, Err(FlushError::Timeout { left, .. }) if left == messages)
+}
+
+/// How many losses there were in all when the level was reached.
+#[track_caller]
+fn reached(flushed: Result<Flushed, FlushError>) -> u64 {
+    flushed.expect("the level is reached").losses
+}
+
+fn is_lost<T: Copy>(flushed: Result<T, FlushError>, total: u64) -> bool {
+    matches!(flushed, Err(FlushError::Lost { losses, .. }) if losses == total)
 }
 
 /// Ends without waiting; the books balance all the same.
@@ -79,7 +97,7 @@ fn each_level_is_reached_with_a_reader() {
         for level in LEVELS {
             let place = Place::new();
             let collector = Collector::start(&place.socket());
-            let (writer, _) = writer_of(delivery, &place);
+            let (writer, _) = writer_of(delivery, &place.socket());
             for round in 1..=3 {
                 send_all(&writer, &numbered(1_000));
                 writer.flush(*level, PATIENCE).unwrap();
@@ -100,10 +118,10 @@ fn each_level_is_reached_with_a_reader() {
 }
 
 #[test]
-fn handled_in_the_delivery_at_least_once_is_confirmed() {
+fn handled_is_confirmed_where_receipts_are_kept() {
     let place = Place::new();
     let collector = Collector::start(&place.socket());
-    let (writer, _) = writer_of(Delivery::AtLeastOnce, &place);
+    let (writer, _) = writer_of(Delivery::AtLeastOnce, &place.socket());
     send_all(&writer, &numbered(1_000));
     writer.flush(Level::Handled, PATIENCE).unwrap();
     assert_eq!(
@@ -123,9 +141,7 @@ fn read_waits_until_the_peer_has_taken_the_last_byte() {
         return skip("only Linux tells what was read");
     }
     for delivery in DELIVERIES {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (raw, writer, _) = raw_and_writer(delivery);
         send_all(&writer, &numbered(3));
         writer.flush(Level::Written, PATIENCE).unwrap();
         let mut peer = raw.meet();
@@ -148,9 +164,7 @@ fn what_the_peer_has_read_is_not_left() {
         return skip("only Linux tells what was read");
     }
     for delivery in DELIVERIES {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (raw, writer, _) = raw_and_writer(delivery);
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
         peer.wait_for(3);
@@ -167,10 +181,9 @@ fn what_a_peer_throws_away_when_it_closes_was_not_read() {
     if !TELLS_READ {
         return skip("only Linux tells what was read");
     }
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
+    let raw = RawReader::new();
     let (silence, gate) = (Notes::new(), Gate::new());
-    let (writer, _) = set_writer_of(Delivery::AtLeastOnce, &place, |builder| {
+    let (writer, _) = set_writer_of(Delivery::AtLeastOnce, raw.path(), |builder| {
         let (silence, gate) = (silence.clone(), gate.clone());
         builder.write_timeout(SHORT).on_event(move |event| {
             if matches!(event, WriterEvent::NoReceipt { .. }) {
@@ -195,7 +208,7 @@ fn what_a_peer_throws_away_when_it_closes_was_not_read() {
         let_pass(SHORT);
         assert!(!flushing.is_finished(), "nobody has read anything");
         peer.wait_for_question(4);
-        assert_eq!(flushing.join().unwrap(), Ok(()));
+        assert_eq!(reached(flushing.join().unwrap()), 0);
         peer.answer(4);
         finish_with_receipts(&writer);
     });
@@ -206,9 +219,7 @@ fn read_needs_no_receipt_and_asks_for_none() {
     if !TELLS_READ {
         return skip("only Linux tells what was read");
     }
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_of(Delivery::AtMostOnce, &place);
+    let (raw, writer, _) = raw_and_writer(Delivery::AtMostOnce);
     send_all(&writer, &numbered(3));
     let mut peer = raw.meet();
     peer.wait_for(3);
@@ -223,7 +234,7 @@ fn handled_waits_for_a_handler_that_blocks() {
     for delivery in DELIVERIES {
         let place = Place::new();
         let reader = Scripted::start(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (writer, _) = writer_of(delivery, &place.socket());
         writer.try_send("block").unwrap();
         writer.try_send("behind it").unwrap();
         reader.wait_for("block", 1);
@@ -243,7 +254,7 @@ fn each_level_is_reached_while_another_thread_goes_on_sending() {
     for delivery in DELIVERIES {
         let place = Place::new();
         let reader = Scripted::start(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (writer, _) = writer_of(delivery, &place.socket());
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -269,10 +280,9 @@ fn each_level_is_reached_while_another_thread_goes_on_sending() {
 #[test]
 fn a_peer_that_never_answers_is_waited_for_until_the_time_is_over() {
     for delivery in DELIVERIES {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
+        let raw = RawReader::new();
         let (writer, events) =
-            set_writer_of(delivery, &place, |builder| builder.write_timeout(SHORT));
+            set_writer_of(delivery, raw.path(), |builder| builder.write_timeout(SHORT));
         send_all(&writer, &numbered(5));
         let mut peer = raw.meet();
         peer.wait_for(5);
@@ -294,9 +304,7 @@ fn a_peer_that_never_answers_is_waited_for_until_the_time_is_over() {
 #[test]
 fn a_late_answer_is_for_the_next_flush() {
     for delivery in DELIVERIES {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (raw, writer, _) = raw_and_writer(delivery);
         send_all(&writer, &numbered(5));
         let mut peer = raw.meet();
         peer.wait_for(5);
@@ -313,24 +321,23 @@ fn a_late_answer_is_for_the_next_flush() {
 }
 
 #[test]
-fn a_loss_is_told_to_one_flush_at_most_once() {
+fn without_receipts_each_flush_counts_the_losses_before_it() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, events) = writer_of(Delivery::AtMostOnce, &place);
+        let (raw, writer, events) = raw_and_writer(Delivery::AtMostOnce);
         for round in 1..=2 {
             send_all(&writer, &numbered(3));
             let peer = raw.meet();
             writer.flush(Level::Written, PATIENCE).unwrap();
             // It leaves them unread and unanswered.
             drop(peer);
-            wait_until("the loss is told", || lost(&events) == round);
-            assert_eq!(
-                writer.flush(*level, PATIENCE),
-                Err(FlushError::Lost),
-                "{level:?}"
-            );
-            assert_eq!(writer.flush(*level, PATIENCE), Ok(()), "{level:?}");
+            wait_until("the loss is told", || {
+                u64::try_from(lost(&events)).unwrap() == round
+            });
+            for _ in 0..2 {
+                let losses = reached(writer.flush(*level, PATIENCE));
+                assert_eq!(losses, round, "{level:?}");
+            }
+            assert_eq!(reached(writer.flush(Level::Written, PATIENCE)), 0);
         }
         // The next connection is as good as any.
         send_all(&writer, &numbered(3));
@@ -342,18 +349,16 @@ fn a_loss_is_told_to_one_flush_at_most_once() {
                 peer.wait_for_question(3);
                 peer.answer(3);
             }
-            assert_eq!(flushing.join().unwrap(), Ok(()));
+            assert_eq!(reached(flushing.join().unwrap()), 2);
         });
         finish(&writer);
     }
 }
 
 #[test]
-fn a_loss_during_the_flush_is_told_at_most_once() {
+fn without_receipts_a_loss_during_the_flush_is_told() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(Delivery::AtMostOnce, &place);
+        let (raw, writer, _) = raw_and_writer(Delivery::AtMostOnce);
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
         writer.flush(Level::Written, PATIENCE).unwrap();
@@ -364,23 +369,25 @@ fn a_loss_during_the_flush_is_told_at_most_once() {
                 peer.answer(2);
             }
             drop(peer);
-            assert_eq!(flushing.join().unwrap(), Err(FlushError::Lost), "{level:?}");
+            let flushed = flushing.join().unwrap();
+            // Nothing shows that a call for what is read has begun: then the loss came before it.
+            let may_be_late = *level == Level::Read && flushed.is_ok();
+            assert!(may_be_late || is_lost(flushed, 1), "{level:?}: {flushed:?}");
         });
-        assert_eq!(writer.flush(*level, Duration::ZERO), Ok(()), "{level:?}");
+        let losses = reached(writer.flush(*level, Duration::ZERO));
+        assert_eq!(losses, 1, "{level:?}");
         finish(&writer);
     }
 }
 
 #[test]
-fn a_receipt_that_cannot_be_true_ends_the_connection_and_nothing_is_sent_twice_at_most_once() {
+fn without_receipts_a_false_one_ends_the_connection_and_repeats_nothing() {
     for (lie, told) in [
         (&[9][..], "BadReceipt(TooHigh { count: 9, written: 3 })"),
         (&[0], "BadReceipt(Fell { count: 0, before: 1 })"),
         (&[0x80; 10], "BadReceipt(Invalid)"),
     ] {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, events) = writer_of(Delivery::AtMostOnce, &place);
+        let (raw, writer, events) = raw_and_writer(Delivery::AtMostOnce);
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
         thread::scope(|scope| {
@@ -388,7 +395,7 @@ fn a_receipt_that_cannot_be_true_ends_the_connection_and_nothing_is_sent_twice_a
             peer.wait_for_question(3);
             peer.answer(1);
             peer.say(lie);
-            assert_eq!(flushing.join().unwrap(), Err(FlushError::Lost), "{told}");
+            assert!(is_lost(flushing.join().unwrap(), 1), "{told}");
         });
         events.wait_for(told);
         peer.read_to_end();
@@ -413,11 +420,10 @@ fn a_receipt_that_cannot_be_true_ends_the_connection_and_nothing_is_sent_twice_a
 }
 
 #[test]
-fn a_loss_before_any_of_it_was_read_or_answered_is_no_failure_of_what_is_sent_again_whole() {
+fn a_loss_of_what_is_sent_again_whole_is_no_failure() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, events) = set_writer_of(Delivery::AtMostOnce, &place, |builder| {
+        let raw = RawReader::new();
+        let (writer, events) = set_writer_of(Delivery::AtMostOnce, raw.path(), |builder| {
             builder.send_buffer_size(4096)
         });
         let message = vec![7; 1_000_000];
@@ -437,18 +443,16 @@ fn a_loss_before_any_of_it_was_read_or_answered_is_no_failure_of_what_is_sent_ag
                 peer.wait_for_question(1);
                 peer.answer(1);
             }
-            assert_eq!(flushing.join().unwrap(), Ok(()), "{level:?}");
+            assert_eq!(reached(flushing.join().unwrap()), 0, "{level:?}");
         });
         finish(&writer);
     }
 }
 
 #[test]
-fn a_loss_with_delivery_at_least_once_is_made_good_on_the_next_connection() {
+fn with_receipts_a_loss_is_made_good_on_the_next_connection() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(Delivery::AtLeastOnce, &place);
+        let (raw, writer, _) = raw_and_writer(Delivery::AtLeastOnce);
         send_all(&writer, &numbered(3));
         let peer = raw.meet();
         writer.flush(Level::Written, PATIENCE).unwrap();
@@ -461,7 +465,7 @@ fn a_loss_with_delivery_at_least_once_is_made_good_on_the_next_connection() {
             if *level == Level::Handled {
                 peer.answer(3);
             }
-            assert_eq!(flushing.join().unwrap(), Ok(()), "{level:?}");
+            assert_eq!(reached(flushing.join().unwrap()), 0, "{level:?}");
             peer.answer(3);
             finish_with_receipts(&writer);
         });
@@ -473,8 +477,9 @@ fn a_reader_that_stops_as_planned_makes_no_flush_fail() {
     for delivery in DELIVERIES {
         let place = Place::new();
         let reader = Scripted::start(&place.socket());
-        let (writer, _) =
-            set_writer_of(delivery, &place, |builder| builder.write_timeout(PATIENCE));
+        let (writer, _) = set_writer_of(delivery, &place.socket(), |builder| {
+            builder.write_timeout(PATIENCE)
+        });
         send_all(&writer, &[b"block".to_vec(), b"behind it".to_vec()]);
         reader.wait_for("block", 1);
         writer.flush(Level::Written, PATIENCE).unwrap();
@@ -491,7 +496,7 @@ fn a_reader_that_stops_as_planned_makes_no_flush_fail() {
             });
             reader.gate.open();
             assert_eq!(stopping.join().unwrap().cut, 0);
-            assert_eq!(flushing.join().unwrap(), Ok(()), "{delivery:?}");
+            assert_eq!(reached(flushing.join().unwrap()), 0, "{delivery:?}");
         });
         assert_eq!(reader.count("behind it"), 1);
         finish_either(&writer, delivery);
@@ -503,7 +508,7 @@ fn a_message_that_was_dropped_to_make_room_is_not_waited_for() {
     for delivery in DELIVERIES {
         for level in LEVELS {
             let place = Place::new();
-            let (writer, _) = set_writer_of(delivery, &place, |builder| {
+            let (writer, _) = set_writer_of(delivery, &place.socket(), |builder| {
                 builder.queue_capacity(2).overflow(Overflow::DropOldest)
             });
             send_all(&writer, &numbered(2));
@@ -513,8 +518,8 @@ fn a_message_that_was_dropped_to_make_room_is_not_waited_for() {
                 // came first.
                 send_all(&writer, &numbered(2));
                 let collector = Collector::start(&place.socket());
-                assert_eq!(flushing.join().unwrap(), Ok(()));
-                assert_eq!(writer.flush(*level, PATIENCE), Ok(()));
+                assert_eq!(reached(flushing.join().unwrap()), 0);
+                assert_eq!(reached(writer.flush(*level, PATIENCE)), 0);
                 finish_either(&writer, delivery);
                 assert_eq!(collector.stop(), numbered(2));
             });
@@ -528,9 +533,9 @@ fn a_message_that_was_given_up_is_not_waited_for() {
         let place = Place::new();
         let collector =
             Collector::start_with(&place.socket(), |builder| builder.max_message_len(1000));
-        let (writer, events) = writer_of(delivery, &place);
+        let (writer, events) = writer_of(delivery, &place.socket());
         writer.try_send(vec![1; 1_000_000]).unwrap();
-        assert_eq!(writer.flush(Level::Handled, PATIENCE), Ok(()));
+        assert_eq!(reached(writer.flush(Level::Handled, PATIENCE)), 0);
         events.wait_for("GivenUp");
         finish_either(&writer, delivery);
         assert!(collector.stop().is_empty());
@@ -542,7 +547,7 @@ fn before_any_connection_nothing_is_reached() {
     for delivery in DELIVERIES {
         for level in LEVELS {
             let place = Place::new();
-            let (writer, _) = writer_of(delivery, &place);
+            let (writer, _) = writer_of(delivery, &place.socket());
             send_all(&writer, &numbered(7));
             assert!(is_timeout(writer.flush(*level, SHORT), 7), "{level:?}");
             assert!(
@@ -561,14 +566,11 @@ fn before_any_connection_nothing_is_reached() {
 fn a_writer_with_nothing_to_send_is_flushed_at_once() {
     for delivery in DELIVERIES {
         let place = Place::new();
-        let (writer, events) = writer_of(delivery, &place);
+        let (writer, events) = writer_of(delivery, &place.socket());
         let flush_all = |when: &str| {
             for level in LEVELS {
-                assert_eq!(
-                    writer.flush(*level, Duration::ZERO),
-                    Ok(()),
-                    "{level:?} {when}"
-                );
+                let losses = reached(writer.flush(*level, Duration::ZERO));
+                assert_eq!(losses, 0, "{level:?} {when}");
             }
         };
         flush_all("before the first connection");
@@ -599,7 +601,7 @@ fn a_shutdown_ends_a_flush_and_says_what_was_left() {
     for delivery in DELIVERIES {
         for level in LEVELS {
             let place = Place::new();
-            let (writer, _) = writer_of(delivery, &place);
+            let (writer, _) = writer_of(delivery, &place.socket());
             send_all(&writer, &numbered(3));
             thread::scope(|scope| {
                 let flushing = scope.spawn(|| writer.flush(*level, Duration::MAX));
@@ -622,7 +624,7 @@ fn a_shutdown_ends_a_flush_and_says_what_was_left() {
 fn a_shutdown_that_waits_for_the_receipts_lets_a_flush_reach_its_end() {
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
-    let (writer, _) = writer_of(Delivery::AtLeastOnce, &place);
+    let (writer, _) = writer_of(Delivery::AtLeastOnce, &place.socket());
     send_all(&writer, &[b"block".to_vec(), b"behind it".to_vec()]);
     reader.wait_for("block", 1);
     thread::scope(|scope| {
@@ -632,12 +634,12 @@ fn a_shutdown_that_waits_for_the_receipts_lets_a_flush_reach_its_end() {
             .collect();
         let stopping = scope.spawn(|| writer.shutdown(PATIENCE).unwrap());
         wait_until("the shutdown has begun", || {
-            matches!(writer.reserve(1), Err(SendError::Closed(())))
+            matches!(writer.try_send(""), Err(SendError::Closed(())))
         });
         reader.gate.open();
         assert_eq!(stopping.join().unwrap().left.messages, 0);
         for flushing in flushing {
-            assert_eq!(flushing.join().unwrap(), Ok(()));
+            assert_eq!(reached(flushing.join().unwrap()), 0);
         }
     });
     assert_balanced_by_receipts(&writer);
@@ -680,7 +682,7 @@ fn flushes_of_several_threads_at_several_levels_all_return() {
     for delivery in DELIVERIES {
         let place = Place::new();
         let collector = Collector::start(&place.socket());
-        let (writer, _) = writer_of(delivery, &place);
+        let (writer, _) = writer_of(delivery, &place.socket());
         thread::scope(|scope| {
             for level in LEVELS.iter().chain(LEVELS) {
                 let (writer, collector) = (&writer, &collector);
@@ -703,9 +705,7 @@ fn flushes_of_several_threads_at_several_levels_all_return() {
 #[test]
 fn flushes_of_several_threads_all_hear_of_a_loss_that_they_waited_through() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_of(Delivery::AtMostOnce, &place);
+        let (raw, writer, _) = raw_and_writer(Delivery::AtMostOnce);
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
         writer.flush(Level::Written, PATIENCE).unwrap();
@@ -721,7 +721,9 @@ fn flushes_of_several_threads_all_hear_of_a_loss_that_they_waited_through() {
                 peer.wait_for_question(3);
             }
             drop(peer);
-            assert_eq!(patient.join().unwrap(), Err(FlushError::Lost));
+            let flushed = patient.join().unwrap();
+            let may_be_late = *level == Level::Read && flushed.is_ok();
+            assert!(may_be_late || is_lost(flushed, 1), "{level:?}: {flushed:?}");
         });
         finish(&writer);
     }
@@ -729,8 +731,8 @@ fn flushes_of_several_threads_all_hear_of_a_loss_that_they_waited_through() {
 
 // The level of a shutdown.
 
-fn writer_that_ends_at(level: Level, place: &Place) -> (Writer, Notes<String>) {
-    set_writer_of(Delivery::AtMostOnce, place, |builder| {
+fn writer_that_ends_at(level: Level, path: &Path) -> (Writer, Notes<String>) {
+    set_writer_of(Delivery::AtMostOnce, path, |builder| {
         builder.shutdown_level(level)
     })
 }
@@ -740,7 +742,7 @@ fn a_shutdown_waits_for_the_level_that_the_writer_was_built_with() {
     for level in LEVELS {
         let place = Place::new();
         let collector = Collector::start(&place.socket());
-        let (writer, _) = writer_that_ends_at(*level, &place);
+        let (writer, _) = writer_that_ends_at(*level, &place.socket());
         send_all(&writer, &numbered(1_000));
         let report = writer.shutdown(PATIENCE).unwrap();
         assert_eq!(
@@ -766,11 +768,10 @@ fn a_shutdown_waits_for_the_level_that_the_writer_was_built_with() {
 }
 
 #[test]
-fn a_shutdown_says_what_did_not_come_to_its_level_in_time_or_is_not_known_to_have() {
+fn a_shutdown_says_what_is_not_known_to_have_reached_its_level() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_that_ends_at(*level, &place);
+        let raw = RawReader::new();
+        let (writer, _) = writer_that_ends_at(*level, raw.path());
         send_all(&writer, &numbered(3));
         let peer = raw.accept();
         let report = writer.shutdown(SHORT).unwrap();
@@ -785,17 +786,14 @@ fn a_shutdown_says_what_did_not_come_to_its_level_in_time_or_is_not_known_to_hav
         );
         drop(peer);
 
-        let (writer, events) = writer_that_ends_at(*level, &place);
+        let (writer, events) = writer_that_ends_at(*level, raw.path());
         send_all(&writer, &numbered(3));
         writer.flush(Level::Written, PATIENCE).unwrap();
         drop(raw.accept());
         events.wait_for("Lost");
         let report = writer.shutdown(PATIENCE).unwrap();
-        assert_eq!(
-            (report.reached, report.left.messages),
-            (Err(FlushError::Lost), 0),
-            "{level:?}"
-        );
+        assert!(is_lost(report.reached, 1), "{level:?}");
+        assert_eq!(report.left.messages, 0);
         assert_eq!(
             writer.shutdown(PATIENCE).unwrap().reached,
             report.reached,
@@ -809,7 +807,7 @@ fn a_shutdown_says_what_did_not_come_to_its_level_in_time_or_is_not_known_to_hav
 fn a_shutdown_that_has_messages_left_did_not_reach_its_level() {
     for level in LEVELS {
         let place = Place::new();
-        let (writer, _) = writer_that_ends_at(*level, &place);
+        let (writer, _) = writer_that_ends_at(*level, &place.socket());
         send_all(&writer, &numbered(3));
         let report = writer.shutdown(SHORT).unwrap();
         assert_eq!(report.left.messages, 3);
@@ -823,16 +821,15 @@ fn a_shutdown_that_has_messages_left_did_not_reach_its_level() {
 #[test]
 fn an_impatient_second_shutdown_ends_a_first_one_that_waits_for_its_level() {
     for level in BEYOND_WRITTEN {
-        let place = Place::new();
-        let raw = RawReader::bind(&place.socket());
-        let (writer, _) = writer_that_ends_at(*level, &place);
+        let raw = RawReader::new();
+        let (writer, _) = writer_that_ends_at(*level, raw.path());
         send_all(&writer, &numbered(3));
         let _peer = raw.accept();
         writer.flush(Level::Written, PATIENCE).unwrap();
         thread::scope(|scope| {
             let first = scope.spawn(|| writer.shutdown(Duration::MAX).unwrap());
             wait_until("the first call refuses messages", || {
-                writer.reserve(1).is_err()
+                matches!(writer.try_send(""), Err(SendError::Closed(())))
             });
             let _ = writer.shutdown(Duration::ZERO).unwrap();
             let report = first.join().unwrap();

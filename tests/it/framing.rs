@@ -161,7 +161,7 @@ fn padded_lengths_are_accepted() {
 }
 
 #[test]
-fn a_message_at_the_limit_is_delivered_and_one_above_is_hung_up_on_before_it_is_read() {
+fn a_message_at_the_limit_is_delivered_and_one_above_is_never_read() {
     let place = Place::new();
     let collector = collector(&place.socket());
     let mut neighbour = connect(&place.socket());

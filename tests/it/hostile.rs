@@ -141,9 +141,9 @@ fn ten_mib_announced_on_each_of_a_thousand_connections_cost_next_to_nothing() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn half_messages_cost_twice_what_came_of_them_and_whole_ones_leave_nothing_behind() {
+fn half_messages_cost_twice_their_bytes_and_whole_ones_nothing() {
     apart(
-        "half_messages_cost_twice_what_came_of_them_and_whole_ones_leave_nothing_behind",
+        "half_messages_cost_twice_their_bytes_and_whole_ones_nothing",
         |path| {
             const PEERS: usize = 200;
             const SENT: usize = 64 * 1024;
@@ -460,9 +460,8 @@ fn a_user_who_sends_empty_frames_for_ever_does_not_lock_the_others_out() {
 
 #[test]
 fn a_reader_that_answers_without_end_does_not_hold_up_the_writer() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, _) = writer_with(raw.path(), |builder| {
         builder.delivery(Delivery::AtLeastOnce)
     });
     writer.try_send("first").unwrap();

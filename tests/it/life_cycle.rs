@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use uds_ipc::{FlushError, Level, SendError, ShutdownError, Writer, WriterBuilder};
 
-use crate::patience::LEEWAY;
+use crate::shared::LEEWAY;
 use crate::support::{
     Collector, Notes, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, numbered,
     read_messages, returns, unframe, wait_until, writer, writer_with,
@@ -17,14 +17,13 @@ use crate::support::{
 
 /// Whether a shutdown has begun: asked without sending anything.
 fn is_closing(writer: &Writer) -> bool {
-    matches!(writer.reserve(1), Err(SendError::Closed(())))
+    matches!(writer.try_send(""), Err(SendError::Closed(())))
 }
 
 #[test]
 fn flush_returns_once_all_before_it_is_written() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer(&place.socket());
+    let raw = RawReader::new();
+    let (writer, _) = writer(raw.path());
     for message in numbered(1_000) {
         writer.try_send(message).unwrap();
     }
@@ -105,9 +104,8 @@ fn a_shutdown_while_the_reader_is_away_reconnects_and_drains() {
 
 #[test]
 fn a_shutdown_waits_for_a_reader_that_drains_slowly() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, _) = writer_with(raw.path(), |builder| {
         builder.send_buffer_size(4096).write_timeout(PATIENCE)
     });
     let mut stream = raw.accept();
@@ -213,9 +211,8 @@ fn a_second_shutdown_can_bring_the_end_nearer() {
 
 #[test]
 fn a_writer_without_work_stops_at_once_and_leaves_no_thread() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, events) = writer(&place.socket());
+    let raw = RawReader::new();
+    let (writer, events) = writer(raw.path());
     let mut stream = raw.accept();
     events.wait_for("Connected");
     let report = returns("a shutdown with nothing to do", move || {
@@ -384,7 +381,7 @@ impl Drop for SlowToDrop {
 }
 
 #[test]
-fn what_an_observer_or_handler_holds_does_not_hold_up_shutdown_when_it_is_dropped() {
+fn what_a_callback_holds_does_not_hold_up_shutdown_when_dropped() {
     let place = Place::new();
     let gate = Arc::new(Mutex::new(()));
     let closed = gate.lock();
@@ -426,13 +423,12 @@ fn what_an_observer_or_handler_holds_does_not_hold_up_shutdown_when_it_is_droppe
 
 #[test]
 fn the_last_reference_may_be_dropped_inside_the_observer() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
+    let raw = RawReader::new();
     let later = Later::default();
     let inside = Arc::clone(&later);
     let dropped = Notes::new();
     let notes = dropped.clone();
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let (writer, _) = writer_with(raw.path(), |builder| {
         builder.on_event(move |event| {
             if matches!(event, uds_ipc::WriterEvent::Lost { .. }) {
                 drop(inside.lock().take());
@@ -489,14 +485,36 @@ fn a_send_that_races_with_a_shutdown_is_in_the_books_either_way() {
 }
 
 #[test]
-fn both_ends_can_be_sent_shared_and_kept() {
-    fn is_free<T: Send + Sync + 'static>() {}
-    is_free::<Writer>();
-    is_free::<WriterBuilder>();
-    is_free::<uds_ipc::Reader>();
-    is_free::<uds_ipc::ReaderBuilder>();
-    is_free::<uds_ipc::BoundReader>();
-    is_free::<uds_ipc::WriterEvent>();
-    is_free::<uds_ipc::ReaderEvent>();
-    is_free::<SendError<String>>();
+fn clones_are_one_writer_and_the_last_one_dropped_drains() {
+    let place = Place::new();
+    let (one, _) = writer(&place.socket());
+    let other = one.clone();
+    one.try_send("of one").unwrap();
+    drop(one);
+    other.try_send("of the other").unwrap();
+    assert_eq!(other.metrics().accepted.messages, 2);
+    let collector = Collector::start(&place.socket());
+    drop(other);
+    assert_eq!(
+        collector.stop(),
+        [b"of one".to_vec(), b"of the other".to_vec()]
+    );
+}
+
+#[test]
+fn the_writers_thread_has_the_name_that_was_set() {
+    let place = Place::new();
+    let names = Notes::new();
+    let seen = names.clone();
+    let writer = Writer::builder(place.socket())
+        .thread_name("of a test")
+        .on_event(move |_| seen.add(thread::current().name().map(str::to_owned)))
+        .start()
+        .unwrap();
+    names.wait_for_len(1);
+    let _ = writer.shutdown(Duration::ZERO).unwrap();
+    assert_eq!(names.all()[0].as_deref(), Some("of a test"));
+    let error = Writer::builder(place.socket()).thread_name("\0").start();
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("thread_name"), "{error}");
 }

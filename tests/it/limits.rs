@@ -457,7 +457,7 @@ fn there_are_no_more_threads_than_there_may_be_and_they_go_back() {
 }
 
 #[test]
-fn a_stop_while_all_threads_are_blocked_serves_those_who_wait_once_they_are_not() {
+fn a_stop_while_all_threads_are_blocked_serves_who_waits_later() {
     let place = Place::new();
     let reader = Scripted::start_with(&place.socket(), |builder| builder.max_threads(1));
     let mut blocked = connect(&place.socket());
@@ -570,8 +570,8 @@ fn give_back(taken: &mut Idlers, count: usize) {
 }
 
 #[test]
-fn without_threads_a_start_fails_whole_and_a_running_reader_serves_on_until_it_can_grow() {
-    const NAME: &str = "limits::without_threads_a_start_fails_whole_and_a_running_reader_serves_on_until_it_can_grow";
+fn without_threads_a_start_fails_and_a_running_reader_serves_on() {
+    const NAME: &str = "limits::without_threads_a_start_fails_and_a_running_reader_serves_on";
     if let Some(path) = Child::path() {
         let mut taken = take_all_threads();
         assert!(matches!(Writer::new(&path), Err(StartError::System { .. })));

@@ -11,7 +11,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
-use uds_ipc::systemd::PassedKind;
+use uds_ipc::DescriptorKind;
 use uds_ipc::{AddressError, BindError, BoundReader, Reader, ReaderBuilder, ReaderEvent};
 
 use crate::support::{
@@ -249,16 +249,16 @@ fn what_does_not_listen_is_refused_and_said_to_be_what_it_is() {
     for (socket, kind) in [
         (
             UnixDatagram::unbound().unwrap().into(),
-            PassedKind::Datagram,
+            DescriptorKind::Datagram,
         ),
-        (near.into(), PassedKind::Connection),
-        (of_one_gone.into(), PassedKind::Connection),
-        (unix(Type::STREAM).into(), PassedKind::NotListening),
-        (bound.into(), PassedKind::NotListening),
-        (packets.into(), PassedKind::SeqPacket),
+        (near.into(), DescriptorKind::Connection),
+        (of_one_gone.into(), DescriptorKind::Connection),
+        (unix(Type::STREAM).into(), DescriptorKind::NotListening),
+        (bound.into(), DescriptorKind::NotListening),
+        (packets.into(), DescriptorKind::SeqPacket),
         (
             TcpListener::bind("127.0.0.1:0").unwrap().into(),
-            PassedKind::Internet,
+            DescriptorKind::Internet,
         ),
     ] {
         assert_eq!(kind_of(socket), kind);

@@ -8,6 +8,8 @@
     reason = "a test fails where something is not as it must be, and its patience has an end"
 )]
 
+#[path = "../again/mod.rs"]
+mod again;
 mod at_least_once;
 mod callbacks_at_the_end;
 mod callbacks_of_readers;
@@ -27,7 +29,10 @@ mod receipts;
 mod receiving;
 mod scale;
 mod sending;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod socket_file;
 mod stopping;
 mod strangers;
 mod support;
+mod types;

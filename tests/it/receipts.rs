@@ -258,7 +258,7 @@ fn a_refused_message_behind_a_batch_that_was_not_stored_is_not_told() {
 }
 
 #[test]
-fn a_peer_that_asks_and_never_reads_does_no_harm_and_gets_its_answer_when_it_reads() {
+fn a_peer_that_asks_and_does_not_read_gets_its_answer_when_it_does() {
     const QUESTIONS: usize = 2_000;
     let place = Place::new();
     let collector = Collector::start_with(&place.socket(), |builder| {

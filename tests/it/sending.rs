@@ -2,14 +2,15 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use uds_ipc::{Delivery, Level, Overflow, SendError, Writer};
+use uds_ipc::{Delivery, EncodeError, Level, Overflow, SendError, Writer};
 
 use crate::support::{
-    Collector, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, frame, numbered,
+    Collector, Over, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, frame, numbered,
     read_messages, read_to_end, unframe, wait_until, writer, writer_with,
 };
 
@@ -23,9 +24,8 @@ fn unconnected(
 
 #[test]
 fn every_kind_of_message_arrives_as_the_frames_of_the_contract() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer(&place.socket());
+    let raw = RawReader::new();
+    let (writer, _) = writer(raw.path());
     let text = String::from("text");
     let bytes = b"vector".to_vec();
     writer.try_send("a").unwrap();
@@ -74,9 +74,9 @@ fn lengths_around_every_change_of_prefix_and_path_arrive() {
     for message in &messages {
         writer.send_timeout(message, PATIENCE).unwrap();
         writer.send_timeout(message.clone(), PATIENCE).unwrap();
-        let mut slot = writer.reserve_timeout(message.len(), PATIENCE).unwrap();
-        slot.copy_from_slice(message);
-        slot.commit().unwrap();
+        writer
+            .send_timeout_with(|buffer| buffer.extend_from_slice(message), PATIENCE)
+            .unwrap();
     }
     finish(&writer);
     let expected: Vec<_> = messages
@@ -93,23 +93,24 @@ fn lengths_around_every_change_of_prefix_and_path_arrive() {
 }
 
 #[test]
-fn an_empty_message_is_accepted_and_sends_nothing() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer(&place.socket());
-    writer.try_send("").unwrap();
-    writer.try_send(Vec::new()).unwrap();
-    writer.reserve(0).unwrap().commit().unwrap();
-    writer.send_timeout(String::new(), SHORT).unwrap();
+fn an_empty_message_is_refused_and_counted() {
+    let raw = RawReader::new();
+    let (writer, _) = writer(raw.path());
+    assert_eq!(writer.try_send(""), Err(SendError::Empty(())));
+    let refused = writer.send_timeout(Vec::new(), SHORT);
+    assert_eq!(refused, Err(SendError::Empty(Vec::new())));
+    assert_eq!(
+        writer.try_send_with(|_| ()),
+        Err(EncodeError::Send(SendError::Empty(())))
+    );
     writer.try_send("one").unwrap();
     let mut stream = raw.accept();
     finish(&writer);
     assert_eq!(read_to_end(&mut stream), frame(b"one"));
-    assert_eq!(writer.metrics().accepted.messages, 1);
-    assert!(matches!(
-        writer.try_send(Vec::new()),
-        Err(SendError::Closed(_))
-    ));
+    let metrics = writer.metrics();
+    assert_eq!(metrics.accepted.messages, 1);
+    assert_eq!(metrics.dropped.empty.messages, 3);
+    assert_eq!(writer.try_send(""), Err(SendError::Closed(())));
 }
 
 #[test]
@@ -132,7 +133,10 @@ fn the_queue_is_bounded_in_messages() {
         large
     );
     assert!(matches!(writer.try_send(&large), Err(SendError::Full(()))));
-    assert!(matches!(writer.reserve(1), Err(SendError::Full(()))));
+    assert_eq!(
+        writer.try_send_with(|buffer| buffer.push(1)),
+        Err(EncodeError::Send(SendError::Full(())))
+    );
     let metrics = writer.metrics();
     assert_eq!(
         (metrics.queued.messages, metrics.accepted.messages),
@@ -158,8 +162,7 @@ fn the_queue_is_bounded_in_bytes_whatever_the_messages() {
             0 => writer.try_send(&vec![0; len]).is_err(),
             1 => writer.try_send(vec![0; len]).is_err(),
             _ => writer
-                .reserve(len)
-                .and_then(uds_ipc::WriteSlot::commit)
+                .try_send_with(|buffer| buffer.resize(len, 0))
                 .is_err(),
         };
         if full {
@@ -199,8 +202,8 @@ fn a_message_above_the_limit_is_refused_at_once_with_both_numbers() {
     );
     assert_eq!(error.into_message(), vec![7; 1001]);
     assert!(matches!(
-        writer.reserve(1001),
-        Err(SendError::TooLarge { .. })
+        writer.try_send_with(|buffer| buffer.resize(1001, 0)),
+        Err(EncodeError::Send(SendError::TooLarge { .. }))
     ));
     assert!(matches!(
         writer.send_timeout(&[0; 1001], PATIENCE),
@@ -218,9 +221,7 @@ fn a_message_above_the_limit_is_refused_at_once_with_both_numbers() {
 fn after_shutdown_a_message_comes_back_and_is_counted() {
     let place = Place::new();
     let writer = unconnected(&place, |builder| builder);
-    let slot = writer.reserve(3).unwrap();
     let _ = writer.shutdown(Duration::ZERO).unwrap();
-    assert!(matches!(slot.commit(), Err(SendError::Closed(()))));
     assert_eq!(
         writer
             .try_send(String::from("late"))
@@ -232,8 +233,11 @@ fn after_shutdown_a_message_comes_back_and_is_counted() {
         writer.send_timeout("late", PATIENCE),
         Err(SendError::Closed(()))
     ));
-    assert!(matches!(writer.reserve(10), Err(SendError::Closed(()))));
-    assert_eq!(writer.metrics().dropped.closed.messages, 4);
+    assert_eq!(
+        writer.try_send_with(|buffer| buffer.push(1)),
+        Err(EncodeError::Send(SendError::Closed(())))
+    );
+    assert_eq!(writer.metrics().dropped.closed.messages, 3);
     assert_balanced(&writer);
 }
 
@@ -259,9 +263,8 @@ fn the_oldest_make_room_where_that_was_asked_for() {
 
 #[test]
 fn the_oldest_make_room_also_while_a_reader_does_not_read() {
-    let place = Place::new();
-    let raw = RawReader::bind(&place.socket());
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let raw = RawReader::new();
+    let (writer, _) = writer_with(raw.path(), |builder| {
         builder
             .queue_capacity(50)
             .overflow(Overflow::DropOldest)
@@ -305,28 +308,47 @@ fn the_oldest_make_room_also_while_a_reader_does_not_read() {
 }
 
 #[test]
-fn a_write_slot_that_is_dropped_sends_nothing_and_frees_its_room() {
+fn an_encoder_sends_one_message_or_nothing_and_its_error_comes_back() {
     let place = Place::new();
     let collector = Collector::start(&place.socket());
-    let (writer, _) = writer_with(&place.socket(), |builder| builder.queue_capacity(2));
-    let one = writer.reserve(10).unwrap();
-    let mut two = writer.reserve(10).unwrap();
-    assert!(matches!(writer.try_send("three"), Err(SendError::Full(()))));
-    drop(one);
-    writer.try_send("three").unwrap();
-    writer.flush(Level::Written, PATIENCE).unwrap();
-    let mut rest = &mut two[..];
-    write!(rest, "two").unwrap();
-    let left = rest.len();
-    two.truncate(10 - left);
-    two.commit().unwrap();
+    let (writer, _) = writer(&place.socket());
+    writer
+        .try_send_with(|buffer| write!(buffer, "requests:{}|c", 17))
+        .unwrap();
+    let failed = writer.try_send_with(|buffer| {
+        buffer.extend_from_slice(b"half of it");
+        Err("the encoder's own")
+    });
+    assert_eq!(failed, Err(EncodeError::Encoder("the encoder's own")));
+    // Encoders inside encoders, and one that panics, leave the others' bytes alone.
+    writer
+        .try_send_with(|outer| {
+            outer.extend_from_slice(b"outer");
+            writer
+                .try_send_with(|inner| inner.extend_from_slice(b"inner"))
+                .unwrap();
+        })
+        .unwrap();
+    let panicked = thread::scope(|scope| {
+        scope
+            .spawn(|| writer.try_send_with(|_| -> () { panic!("on purpose") }))
+            .join()
+    });
+    assert!(panicked.is_err());
+    for len in [1, 16_383, 16_384, 65_536, 300_000] {
+        writer
+            .try_send_with(|buffer| {
+                assert!(buffer.is_empty() && buffer.capacity() <= 65_536);
+                buffer.resize(len, 7);
+            })
+            .unwrap();
+    }
     finish(&writer);
-    assert_eq!(
-        collector.stop(),
-        [b"three".to_vec(), b"two".to_vec()],
-        "its place is where it was committed"
-    );
-    assert_eq!(writer.metrics().accepted.bytes, 8);
+    let mut expected = [&b"requests:17|c"[..], b"inner", b"outer"]
+        .map(<[u8]>::to_vec)
+        .to_vec();
+    expected.extend([1, 16_383, 16_384, 65_536, 300_000].map(|len| vec![7; len]));
+    assert!(collector.stop() == expected);
 }
 
 #[test]
@@ -349,18 +371,17 @@ fn send_timeout_waits_for_room_and_no_longer() {
 }
 
 #[test]
-fn reserve_timeout_waits_for_room_and_no_longer() {
+fn what_an_encoder_wrote_waits_for_room_and_no_longer() {
     let place = Place::new();
     let writer = unconnected(&place, |builder| builder.queue_capacity(1));
     writer.try_send("first").unwrap();
-    assert!(matches!(
-        writer.reserve_timeout(6, SHORT),
-        Err(SendError::Full(()))
-    ));
+    let second = |buffer: &mut Vec<u8>| buffer.extend_from_slice(b"second");
+    assert_eq!(
+        writer.send_timeout_with(second, SHORT),
+        Err(EncodeError::Send(SendError::Full(())))
+    );
     let collector = Collector::start(&place.path("nobody"));
-    let mut slot = writer.reserve_timeout(6, PATIENCE).unwrap();
-    slot.copy_from_slice(b"second");
-    slot.commit().unwrap();
+    writer.send_timeout_with(second, PATIENCE).unwrap();
     finish(&writer);
     assert_eq!(collector.stop(), [b"first".to_vec(), b"second".to_vec()]);
 }
@@ -397,11 +418,12 @@ fn each_thread_keeps_its_order_among_eight() {
                     match number % 3 {
                         0 => writer.send_timeout(&message, PATIENCE).unwrap(),
                         1 => writer.send_timeout(message, PATIENCE).unwrap(),
-                        _ => {
-                            let mut slot = writer.reserve_timeout(message.len(), PATIENCE).unwrap();
-                            slot.copy_from_slice(message.as_bytes());
-                            slot.commit().unwrap();
-                        }
+                        _ => writer
+                            .send_timeout_with(
+                                |buffer| buffer.extend_from_slice(message.as_bytes()),
+                                PATIENCE,
+                            )
+                            .unwrap(),
                     }
                     if number % 1_000 == 0 {
                         // Now and then one that is a block of its own.
@@ -430,7 +452,7 @@ fn each_thread_keeps_its_order_among_eight() {
 /// One sender that waits for room, so that it writes itself, with everything that needs the thread
 /// beside it.
 #[test]
-fn a_sender_who_waits_for_room_and_writes_loses_nothing_and_keeps_its_order() {
+fn a_sender_that_waits_for_room_loses_nothing_and_leaves_room_for_others() {
     const COUNT: u32 = 100_000;
     for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
         let place = Place::new();
@@ -441,26 +463,30 @@ fn a_sender_who_waits_for_room_and_writes_loses_nothing_and_keeps_its_order() {
                 .keepalive(Some(Duration::from_millis(1)))
                 .delivery(delivery)
         });
-        thread::scope(|scope| {
+        let has_accepted = AtomicBool::new(false);
+        let count = thread::scope(|scope| {
             let sender = scope.spawn(|| {
-                for number in 0..COUNT {
-                    writer
-                        .send_timeout(&number.to_be_bytes(), PATIENCE)
-                        .unwrap();
+                let mut count: u32 = 0;
+                // A sender that does not wait may be refused, but never all the time.
+                while count < COUNT || !has_accepted.load(Ordering::SeqCst) {
+                    assert!(count < 100 * COUNT, "the other sender has no room");
+                    writer.send_timeout(&count.to_be_bytes(), PATIENCE).unwrap();
+                    count += 1;
                 }
+                count
             });
             scope.spawn(|| {
                 for level in [Level::Written, Level::Handled].iter().cycle().take(200) {
                     writer.flush(*level, PATIENCE).unwrap();
                 }
             });
-            // Who does not wait may be refused, but never all the time.
-            let mut accepted = 0;
             while !sender.is_finished() {
-                accepted += u32::from(writer.try_send(&u32::MAX.to_be_bytes()).is_ok());
+                if writer.try_send(&u32::MAX.to_be_bytes()).is_ok() {
+                    has_accepted.store(true, Ordering::SeqCst);
+                }
                 thread::yield_now();
             }
-            assert!(accepted > 0);
+            sender.join().unwrap()
         });
         writer.flush(Level::Handled, PATIENCE).unwrap();
         assert_eq!(writer.metrics().connects, 1);
@@ -469,7 +495,7 @@ fn a_sender_who_waits_for_room_and_writes_loses_nothing_and_keeps_its_order() {
         let numbers = received
             .iter()
             .filter(|message| **message != u32::MAX.to_be_bytes());
-        assert!(numbers.eq((0..COUNT).map(u32::to_be_bytes).collect::<Vec<_>>().iter()));
+        assert!(numbers.eq((0..count).map(u32::to_be_bytes).collect::<Vec<_>>().iter()));
     }
 }
 
@@ -555,33 +581,6 @@ fn hundreds_of_messages_go_out_with_each_system_call() {
 }
 
 #[test]
-fn a_reservation_of_nothing_takes_no_room_once_it_is_dropped() {
-    let place = Place::new();
-    let writer = unconnected(&place, |builder| builder.queue_capacity(1));
-    for _ in 0..10 {
-        drop(writer.reserve(0).unwrap());
-        writer.reserve(0).unwrap().commit().unwrap();
-    }
-    writer.try_send("there is room").unwrap();
-}
-
-#[test]
-fn room_that_a_shorter_message_leaves_is_found_by_those_who_wait() {
-    let place = Place::new();
-    let writer = Arc::new(unconnected(&place, |builder| builder.queue_size(1000)));
-    let mut slot = writer.reserve(1000).unwrap();
-    let waiting = {
-        let writer = Arc::clone(&writer);
-        thread::spawn(move || writer.send_timeout(&[1; 500], Duration::MAX))
-    };
-    slot.truncate(10);
-    slot.commit().unwrap();
-    wait_until("the other has room", || waiting.is_finished());
-    waiting.join().unwrap().unwrap();
-    let _ = writer.shutdown(Duration::ZERO).unwrap();
-}
-
-#[test]
 fn a_flush_ends_when_what_it_waits_for_was_dropped_to_make_room() {
     let place = Place::new();
     let writer = Arc::new(unconnected(&place, |builder| {
@@ -600,4 +599,43 @@ fn a_flush_ends_when_what_it_waits_for_was_dropped_to_make_room() {
     });
     flushing.join().unwrap().unwrap();
     let _ = writer.shutdown(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn figures_are_read_while_threads_send() {
+    const PER_THREAD: u64 = 20_000;
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    let (writer, _) = writer(&place.socket());
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut before = writer.metrics();
+                while !over.load(Ordering::SeqCst) {
+                    let now = writer.metrics();
+                    for (before, now) in [(before.accepted, now.accepted), (before.sent, now.sent)]
+                    {
+                        assert!(before.messages <= now.messages && before.bytes <= now.bytes);
+                    }
+                    before = now;
+                }
+            });
+        }
+        let _over = Over(&over);
+        thread::scope(|senders| {
+            for _ in 0..3 {
+                senders.spawn(|| {
+                    for number in 0..PER_THREAD {
+                        writer
+                            .send_timeout(&number.to_be_bytes(), PATIENCE)
+                            .unwrap();
+                    }
+                });
+            }
+        });
+        finish(&writer);
+    });
+    assert_eq!(writer.metrics().sent.messages, 3 * PER_THREAD);
+    collector.stop();
 }

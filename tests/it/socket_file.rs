@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,8 +16,7 @@ use std::time::Duration;
 use std::{env, thread};
 
 use uds_ipc::{
-    AddressError, BindError, BoundReader, MAX_PATH_LEN, Reader, create_socket_dir,
-    remove_stale_socket, runtime_path,
+    Address, AddressError, BindError, BoundReader, Reader, create_socket_dir, remove_stale_socket,
 };
 
 use crate::support::{
@@ -194,21 +193,21 @@ fn is_left_alone(kind: &str, make: impl FnOnce(&Place)) {
 #[test]
 fn a_regular_file_is_refused_and_left_alone() {
     is_left_alone("a regular file", |place| {
-        fs::write(place.socket(), "precious").unwrap()
+        fs::write(place.socket(), "precious").unwrap();
     });
 }
 
 #[test]
 fn a_directory_is_refused_and_left_alone() {
     is_left_alone("a directory", |place| {
-        fs::create_dir(place.socket()).unwrap()
+        fs::create_dir(place.socket()).unwrap();
     });
 }
 
 #[test]
 fn a_dangling_link_is_refused_and_not_followed() {
     is_left_alone("a symbolic link", |place| {
-        symlink(place.path("nothing"), place.socket()).unwrap()
+        symlink(place.path("nothing"), place.socket()).unwrap();
     });
 }
 
@@ -245,7 +244,7 @@ fn a_pipe_is_refused_and_left_alone() {
 fn a_datagram_socket_with_somebody_behind_it_is_refused_and_left_alone() {
     let mut socket = None;
     is_left_alone("a datagram socket", |place| {
-        socket = Some(UnixDatagram::bind(place.socket()).unwrap())
+        socket = Some(UnixDatagram::bind(place.socket()).unwrap());
     });
 }
 
@@ -441,7 +440,7 @@ fn of_many_that_start_at_once_exactly_one_wins() {
 #[test]
 fn of_many_that_replace_a_stale_socket_at_once_exactly_one_wins() {
     race(16, 30, |place| {
-        drop(UnixListener::bind(place.socket()).unwrap())
+        drop(UnixListener::bind(place.socket()).unwrap());
     });
 }
 
@@ -512,7 +511,7 @@ fn a_winner_keeps_its_path_while_others_start_and_stop() {
                             wins += 1;
                         }
                         Err(BindError::InUse { .. }) => {
-                            thread::park_timeout(Duration::from_millis(1))
+                            thread::park_timeout(Duration::from_millis(1));
                         }
                         Err(error) => panic!("{error:?}"),
                     }
@@ -563,7 +562,7 @@ fn a_file_of_the_users_in_the_place_of_the_lock_keeps_its_content() {
 #[test]
 fn what_is_no_address_is_refused_when_the_reader_is_built() {
     let place = Place::new();
-    let too_long = place.path(&"x".repeat(MAX_PATH_LEN));
+    let too_long = place.path(&"x".repeat(Address::MAX_LEN));
     for (address, wanted) in [("", "is empty"), ("/tmp/a\0b", "NUL"), ("@", "after the @")] {
         let error = bind(address).unwrap_err();
         assert!(matches!(error, BindError::Address(_)), "{error:?}");
@@ -587,7 +586,7 @@ fn what_is_no_address_is_refused_when_the_reader_is_built() {
     );
     let text = error.to_string();
     assert!(
-        text.contains(too_long.to_str().unwrap()) && text.contains(&MAX_PATH_LEN.to_string()),
+        text.contains(too_long.to_str().unwrap()) && text.contains(&Address::MAX_LEN.to_string()),
         "{text}"
     );
     assert!(place.files().is_empty());
@@ -596,8 +595,8 @@ fn what_is_no_address_is_refused_when_the_reader_is_built() {
 #[test]
 fn a_path_as_long_as_can_be_works() {
     let place = Place::new();
-    let longest = place.path(&"x".repeat(MAX_PATH_LEN - place.path("").as_os_str().len()));
-    assert_eq!(longest.as_os_str().len(), MAX_PATH_LEN);
+    let longest = place.path(&"x".repeat(Address::MAX_LEN - place.path("").as_os_str().len()));
+    assert_eq!(longest.as_os_str().len(), Address::MAX_LEN);
     let collector = Collector::start(&longest);
     send_and_close(&longest, &frame(b"a"));
     collector.wait_for(1);
@@ -684,7 +683,7 @@ fn a_directory_where_anybody_could_replace_the_socket_is_refused() {
         match &result {
             Ok(()) => assert!(is_good, "{mode:o}"),
             Err(BindError::UnsafeDirectory { directory, .. }) => {
-                assert!(!is_good && *directory == folder)
+                assert!(!is_good && *directory == folder);
             }
             Err(error) => panic!("{error:?} for {mode:o}"),
         }
@@ -781,6 +780,7 @@ fn a_stale_socket_is_removed_on_request_and_nothing_else() {
     drop(bound);
 }
 
+#[cfg(feature = "systemd")]
 #[test]
 fn the_runtime_directory_is_taken_from_the_environment() {
     let Some(_) = Child::path() else {
@@ -796,8 +796,8 @@ fn the_runtime_directory_is_taken_from_the_environment() {
     };
     let wanted = env::var_os("WANTED")
         .filter(|wanted| !wanted.is_empty())
-        .map(PathBuf::from);
-    assert_eq!(runtime_path("s"), wanted);
+        .map(std::path::PathBuf::from);
+    assert_eq!(uds_ipc::systemd::runtime_path("s"), wanted);
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn a_planned_stop_handles_all_that_the_kernel_holds() {
         }
     }
     let report = stop_and(&reader.reader, &place.socket(), PATIENCE, || {
-        reader.gate.open()
+        reader.gate.open();
     });
     assert!(sent > 100, "{sent}");
     assert_eq!(reader.count("in the kernel"), sent);
@@ -251,7 +251,7 @@ fn a_stop_waits_for_a_busy_handler() {
 }
 
 #[test]
-fn a_handler_that_never_returns_is_left_behind_at_the_deadline_and_given_nothing_more() {
+fn a_handler_that_never_returns_is_left_behind_at_the_deadline() {
     let place = Place::new();
     let reader = Scripted::start(&place.socket());
     let mut blocked = connect(&place.socket());

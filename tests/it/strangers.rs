@@ -117,8 +117,7 @@ fn the_mode_does_not_guard_an_abstract_name_but_a_check_does() {
 /// Who comes first has it, whoever that is: only the writer can tell.
 #[test]
 #[cfg(target_os = "linux")]
-fn an_abstract_name_that_somebody_else_took_first_is_in_use_and_gets_no_byte_where_another_user_is_expected()
- {
+fn an_abstract_name_of_another_user_is_in_use_and_gets_no_byte() {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixListener};
 

@@ -53,8 +53,9 @@ fn outlive_readers(
 
 #[test]
 #[expect(clippy::print_stdout, reason = "the figure is of interest")]
-fn a_reader_killed_thirty_times_loses_nothing_at_least_once() {
-    const NAME: &str = "delivery::a_reader_killed_thirty_times_loses_nothing_at_least_once";
+fn a_reader_killed_thirty_times_loses_nothing_that_waits_for_receipts() {
+    const NAME: &str =
+        "delivery::a_reader_killed_thirty_times_loses_nothing_that_waits_for_receipts";
     if let Some(place) = stage() {
         return collect(&place, Duration::MAX);
     }
@@ -100,9 +101,8 @@ fn a_reader_killed_thirty_times_loses_nothing_at_least_once() {
 
 /// The kernel's buffer is full each time, at the same message: that is not to blame.
 #[test]
-fn a_reader_killed_again_and_again_before_it_reads_costs_no_message_at_least_once() {
-    const NAME: &str =
-        "delivery::a_reader_killed_again_and_again_before_it_reads_costs_no_message_at_least_once";
+fn a_reader_killed_each_time_before_it_reads_costs_no_message() {
+    const NAME: &str = "delivery::a_reader_killed_each_time_before_it_reads_costs_no_message";
     const KILLS: usize = 6;
     if let Some(place) = stage() {
         if part() == KILLS.to_string() {
@@ -145,8 +145,9 @@ fn a_reader_killed_again_and_again_before_it_reads_costs_no_message_at_least_onc
 #[test]
 #[cfg(target_os = "linux")]
 #[expect(clippy::print_stdout, reason = "the figure is of interest")]
-fn a_reader_killed_ten_times_costs_no_more_than_was_on_its_way_to_the_handler_at_most_once() {
-    const NAME: &str = "delivery::a_reader_killed_ten_times_costs_no_more_than_was_on_its_way_to_the_handler_at_most_once";
+fn a_reader_killed_ten_times_costs_what_was_on_its_way_without_receipts() {
+    const NAME: &str =
+        "delivery::a_reader_killed_ten_times_costs_what_was_on_its_way_without_receipts";
     const KILLS: usize = 10;
     if let Some(place) = stage() {
         return collect_each(&place);
@@ -253,7 +254,7 @@ fn a_reader_stopped_as_planned_thirty_times_loses_nothing_and_repeats_nothing() 
     let writer = Arc::new(eager(&place.path().join("s")).start().unwrap());
     let load = Load::start(&writer);
     let last = outlive_readers(ENDS, NAME, place.path(), &writer, |reader| {
-        assert!(reader.end().success())
+        assert!(reader.end().success());
     });
     let sent = load.stop();
     let report = writer.shutdown(PATIENCE).unwrap();

@@ -11,10 +11,14 @@
 )]
 
 mod activation;
+#[path = "../again/mod.rs"]
+mod again;
 mod collector;
 mod delivery;
 #[path = "../patience/mod.rs"]
 mod patience;
+#[path = "../shared/mod.rs"]
+mod shared;
 // Elsewhere the kernel throws away what was queued when a reader hangs up.
 #[cfg(target_os = "linux")]
 mod idle;

@@ -233,7 +233,7 @@ impl Play {
                 "reload in vain" => {
                     let caught = catch_unwind(AssertUnwindSafe(|| {
                         service.reload(|| {
-                            assert!(self.place.join("settings").exists(), "no settings")
+                            assert!(self.place.join("settings").exists(), "no settings");
                         });
                     }));
                     assert!(caught.is_err());
@@ -246,7 +246,7 @@ impl Play {
                 "stop aside" => {
                     let service = Arc::clone(&service);
                     aside.push(thread::spawn(move || {
-                        drop(service.shutdown(PATIENCE).unwrap())
+                        drop(service.shutdown(PATIENCE).unwrap());
                     }));
                 }
                 other => unreachable!("{other}"),

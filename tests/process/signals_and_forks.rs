@@ -1,14 +1,19 @@
 //! What a process does to the objects in it: its signals, its forks, its death.
 
+use std::collections::HashSet;
 use std::io::{IoSlice, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::pthread::{pthread_kill, pthread_self};
+use nix::sys::signal::Signal;
+use parking_lot::Mutex;
+use signal_hook::consts::SIGUSR1;
 use uds_ipc::{Level, Reader, ShutdownError, Writer};
 
 use crate::stage::{PATIENCE, Role, in_forked_child, stage, wait_for_cue, wait_until};
@@ -73,6 +78,65 @@ fn a_writer_never_ends_a_process_whose_sigpipe_is_at_its_default() {
         broken_pipes.load(Ordering::Relaxed) > 0
     });
     let _ = writer.shutdown(Duration::ZERO).unwrap();
+}
+
+/// Signals that meet the crate's own threads at every moment, most of all in their waits.
+#[test]
+fn calls_that_signals_interrupt_go_on() {
+    let Some(place) = stage() else {
+        let place = tempfile::tempdir().unwrap();
+        let role = Role::start(
+            "signals_and_forks::calls_that_signals_interrupt_go_on",
+            place.path(),
+        );
+        assert!(role.end().success());
+        return;
+    };
+    signal_hook::flag::register(SIGUSR1, Arc::default()).unwrap();
+    let path = place.join("s");
+    let threads = Arc::new(Mutex::new(HashSet::new()));
+    let (of_reader, of_writer) = (Arc::clone(&threads), Arc::clone(&threads));
+    // Its only thread, which stays.
+    let reader = Reader::builder(&path).max_threads(1).bind().unwrap();
+    let reader = reader.start(move |_| {
+        of_reader.lock().insert(pthread_self());
+        Ok::<(), std::io::Error>(())
+    });
+    let reader = reader.unwrap();
+    let writer = Writer::builder(&path).on_event(move |_| {
+        of_writer.lock().insert(pthread_self());
+    });
+    let writer = writer.start().unwrap();
+    let (is_over, signals) = (AtomicBool::new(false), AtomicU64::new(0));
+    let messages = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst) {
+                for thread in threads.lock().iter() {
+                    pthread_kill(*thread, Signal::SIGUSR1).unwrap();
+                    signals.fetch_add(1, Ordering::SeqCst);
+                }
+                thread::park_timeout(Duration::from_micros(20));
+            }
+        });
+        let mut messages = 0;
+        let mut flushed = Ok(());
+        while flushed.is_ok() && signals.load(Ordering::SeqCst) < 2_000 {
+            for _ in 0..10 {
+                writer.try_send("interrupted").unwrap();
+            }
+            messages += 10;
+            flushed = writer.flush(Level::Handled, PATIENCE).map(drop);
+        }
+        // While both threads are still there.
+        is_over.store(true, Ordering::SeqCst);
+        flushed.unwrap();
+        messages
+    });
+    assert_eq!(threads.lock().len(), 2);
+    let sent = writer.shutdown(PATIENCE).unwrap().metrics;
+    assert_eq!((sent.connects, sent.sent.messages), (1, messages));
+    let read = reader.shutdown(PATIENCE).unwrap().metrics;
+    assert_eq!((read.connections, read.received.messages), (1, messages));
 }
 
 /// A child made by fork has both objects and none of their threads.

@@ -3,17 +3,17 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub(crate) use crate::patience::{PATIENCE, wait_until};
-
-/// A timeout that a test means to see the end of.
-pub(crate) const SHORT: Duration = Duration::from_millis(50);
+use crate::again::Process;
+pub(crate) use crate::patience::PATIENCE;
+use crate::shared::this_test;
+pub(crate) use crate::shared::{SHORT, wait_for_cue, wait_until};
 
 const PLACE: &str = "UDS_IPC_PLACE";
 const PART: &str = "UDS_IPC_PART";
@@ -44,11 +44,6 @@ pub(crate) fn part() -> String {
     env::var(PART).expect("a part")
 }
 
-/// Waits, in a role, until the test lets it end. The end of the test itself is a cue too.
-pub(crate) fn wait_for_cue() {
-    let _ = io::stdin().read_to_end(&mut Vec::new());
-}
-
 /// In a role: what the test says to it, until that wants the end.
 pub(crate) fn lines() -> impl Iterator<Item = String> {
     io::stdin().lines().map_while(Result::ok)
@@ -67,7 +62,7 @@ fn said(place: &Path) -> PathBuf {
 
 /// A process that plays a role. It does not outlive its test.
 pub(crate) struct Role {
-    child: Child,
+    process: Process,
     place: PathBuf,
 }
 
@@ -78,12 +73,9 @@ impl Role {
     }
 
     pub(crate) fn start_part(name: &str, place: &Path, part: &str) -> Self {
-        let mut command = Command::new(env::current_exe().unwrap());
-        command
-            .args(["--exact", name, "--nocapture", "--test-threads=1"])
-            .env(PLACE, place)
-            .env(PART, part);
-        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut command = this_test(name, "");
+        command.env(PLACE, place).env(PART, part);
+        command.stdout(Stdio::null());
         Self::spawn(command, place)
     }
 
@@ -91,18 +83,11 @@ impl Role {
     /// has the standard streams of the caller. What the role says is kept for
     /// [`Role::succeed`].
     pub(crate) fn command(name: &str, place: &Path, part: &str, setup: &str) -> Command {
-        let mut command = Command::new("sh");
-        let script = format!("set -e\n{setup}\nexec >\"${SAID}\" 2>&1\nexec \"$0\" \"$@\"");
-        command
-            .arg("-c")
-            .arg(script)
-            .arg(env::current_exe().unwrap());
-        command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
+        let mut command = this_test(name, &format!("{setup}\nexec >\"${SAID}\" 2>&1"));
         command
             .env(PLACE, place)
             .env(PART, part)
-            .env(SAID, said(place))
-            .stdin(Stdio::piped());
+            .env(SAID, said(place));
         // The test itself may run as a service.
         for variable in SYSTEMD {
             command.env_remove(variable);
@@ -112,18 +97,18 @@ impl Role {
 
     pub(crate) fn spawn(mut command: Command, place: &Path) -> Self {
         Self {
-            child: command.spawn().expect("a process"),
+            process: Process::start(&mut command).expect("a process"),
             place: place.to_owned(),
         }
     }
 
     pub(crate) fn child(&self) -> &Child {
-        &self.child
+        &self.process.child
     }
 
     /// Says a line to it, as [`lines`] hears it.
     pub(crate) fn say(&mut self, line: &str) {
-        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").expect("it listens");
+        self.process.say(line);
     }
 
     /// Likewise [`Role::end`], for one that was made by [`Role::command`] and is to have no fault.
@@ -139,15 +124,15 @@ impl Role {
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.process.has_ended()
     }
 
     /// Gives the cue to end, and waits for that.
+    #[track_caller]
     pub(crate) fn end(mut self) -> ExitStatus {
-        drop(self.child.stdin.take());
-        wait_until("the role has ended", || self.has_ended());
+        let status = self.process.end();
         assert!(mark(&self.place).exists(), "there is no such role");
-        self.child.wait().unwrap()
+        status
     }
 
     /// Has it do nothing more, until it is killed.
@@ -155,7 +140,7 @@ impl Role {
     pub(crate) fn freeze(&self) {
         use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-        let process = Pid::from_child(&self.child);
+        let process = Pid::from_child(self.child());
         kill_process(process, Signal::STOP).unwrap();
         let (_, status) = waitpid(Some(process), WaitOptions::UNTRACED)
             .unwrap()
@@ -166,14 +151,6 @@ impl Role {
     /// Ends it in the middle of whatever it does.
     pub(crate) fn kill(self) {
         drop(self);
-    }
-}
-
-impl Drop for Role {
-    fn drop(&mut self) {
-        // That is SIGKILL.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

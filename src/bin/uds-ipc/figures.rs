@@ -39,6 +39,7 @@ fn dropped(dropped: &Dropped) -> Value {
     json!({
         "full": tally(dropped.full),
         "too_large": tally(dropped.too_large),
+        "empty": tally(dropped.empty),
         "closed": tally(dropped.closed),
         "oldest": tally(dropped.oldest),
     })

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use parking_lot::{Mutex, MutexGuard};
-use uds_ipc::{SendError, Writer};
+use uds_ipc::{SendError, Tally, Writer};
 
 use crate::frames::{Frame, FrameError, Frames};
 
@@ -34,6 +34,8 @@ pub(crate) struct Input {
     /// The longest message, in bytes.
     pub(crate) limit: usize,
     pub(crate) busy: Arc<Busy>,
+    /// Messages above the limit, which were not kept to be sent.
+    pub(crate) refused: Arc<Mutex<Tally>>,
 }
 
 /// The writer takes no more messages.
@@ -73,7 +75,8 @@ impl Input {
             }
             let sent = match line.strip_suffix(b"\n") {
                 None if line.len() > self.limit => {
-                    self.refuse(widen(line.len()) + skip_line(&mut input)?)
+                    self.refuse(widen(line.len()) + skip_line(&mut input)?);
+                    Ok(())
                 }
                 stripped => self.send(stripped.unwrap_or(&line)),
             };
@@ -87,11 +90,9 @@ impl Input {
         let mut frames = Frames::new(input, widen(self.limit));
         let mut sent = Ok(());
         while sent.is_ok() {
-            let more = frames.next(|frame| {
-                sent = match frame {
-                    Frame::Message(message) => self.send(message),
-                    Frame::TooLarge { len } => self.refuse(len),
-                };
+            let more = frames.next(|frame| match frame {
+                Frame::Message(message) => sent = self.send(message),
+                Frame::TooLarge { len } => self.refuse(len),
             })?;
             if !more {
                 break;
@@ -106,22 +107,17 @@ impl Input {
     fn send(&self, message: &[u8]) -> Result<(), Closed> {
         match self.writer.send_timeout(message, Duration::MAX) {
             Err(SendError::Closed(())) => Err(Closed),
-            // Too large cannot be, since the limit is the writer's own; full cannot be either,
-            // without an end of time.
+            // An empty line is no message. Too large cannot be, since the limit is the writer's
+            // own; full cannot be either, without an end of time.
             _ => Ok(()),
         }
     }
 
-    /// Has the writer count a message that is above its limit and was not kept.
-    fn refuse(&self, len: u64) -> Result<(), Closed> {
-        let refused = self
-            .writer
-            .reserve(usize::try_from(len).unwrap_or(usize::MAX));
-        if let Err(SendError::Closed(())) = refused {
-            Err(Closed)
-        } else {
-            Ok(())
-        }
+    /// Counts a message that is above the limit, and was not kept.
+    fn refuse(&self, len: u64) {
+        let mut refused = self.refused.lock();
+        refused.messages += 1;
+        refused.bytes += len;
     }
 }
 

@@ -42,7 +42,7 @@ enum Command {
     Listen(listen::Options),
     Send(send::Options),
     Bench(bench::Options),
-    #[command(name = bench::READER, hide = true)]
+    #[command(name = bench::processes::READER, hide = true)]
     BenchReader(bench::reading::Options),
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, bounded, select, unbounded};
 use parking_lot::Mutex;
-use uds_ipc::{Address, Delivery, Writer, WriterEvent, WriterMetrics, WriterReport};
+use uds_ipc::{Address, Delivery, Tally, Writer, WriterEvent, WriterMetrics, WriterReport};
 
 use crate::frames::FrameError;
 use crate::input::{Input, Shape};
@@ -89,6 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let writer = Arc::new(writer);
     let following = progress.follow(&writer);
     let busy = Arc::new(Mutex::new(()));
+    let refused = Arc::new(Mutex::new(Tally::default()));
     let shape = if options.frames {
         Shape::Frames
     } else {
@@ -100,6 +101,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         shape,
         limit,
         busy: Arc::clone(&busy),
+        refused: Arc::clone(&refused),
     }
     .start()?;
 
@@ -114,12 +116,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let began = Instant::now();
     // Kept to the end, so that nothing more is read.
     let _idle = matches!(end, End::Signal).then(|| busy.try_lock_for(options.timeout));
-    let report = drain(
+    let mut report = drain(
         &writer,
         &stops,
         options.timeout.saturating_sub(began.elapsed()),
     )?;
     drop(following);
+    report.metrics.dropped.too_large += *refused.lock();
     Ok(conclude(&end, &report, delivery))
 }
 

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::decoder::Position;
+use crate::deadline::after;
 
 /// How long a connection may take.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +36,7 @@ impl FrameClock {
     ) -> Option<Instant> {
         if position == Position::BetweenFrames {
             self.since = None;
-            return now.checked_add(pace.idle_timeout);
+            return after(now, pace.idle_timeout);
         }
         if self.frame != frame || self.since.is_none() {
             (self.frame, self.since) = (frame, Some(now));
@@ -47,9 +48,7 @@ impl FrameClock {
             }
             Position::BetweenFrames | Position::InPrefix => Duration::ZERO,
         };
-        self.since?
-            .checked_add(pace.idle_timeout)?
-            .checked_add(payload)
+        after(after(self.since?, pace.idle_timeout)?, payload)
     }
 
     /// When the frame began, if the connection stands in one.

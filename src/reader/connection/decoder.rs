@@ -2,7 +2,7 @@
 //! Pure: no I/O, no clock. Memory follows the bytes that came, never a length that was only
 //! announced.
 
-use crate::metrics::widen;
+use crate::num::to_u64;
 use crate::pool::Pool;
 use crate::wire::frame::{self, AT_LEAST_ONCE, MAX_PREFIX_LEN, Parsed};
 
@@ -70,7 +70,7 @@ enum State {
 impl Decoder {
     pub(crate) fn new(max_message_len: usize) -> Self {
         Self {
-            limit: widen(max_message_len),
+            limit: to_u64(max_message_len),
             frames: 0,
             state: State::Between,
         }
@@ -241,7 +241,7 @@ impl Decoder {
             }
             State::Prefix { .. } => Position::InPrefix,
             State::Payload { payload, missing } => Position::InPayload {
-                len: widen(payload.len() + missing),
+                len: to_u64(payload.len() + missing),
             },
         }
     }
@@ -354,7 +354,7 @@ mod tests {
             let Ok(len) = u64::try_from(len) else {
                 return (messages, Some(Malformed::InvalidPrefix));
             };
-            if len > widen(LIMIT) {
+            if len > to_u64(LIMIT) {
                 return (messages, Some(Malformed::TooLarge { len }));
             }
             at += bytes;
@@ -423,7 +423,7 @@ mod tests {
         let (messages, malformed, _) = decode(&stream_of(&[vec![1; LIMIT]]), &[1000]);
         assert_eq!((messages.len(), malformed), (1, None));
         for len in [
-            widen(LIMIT) + 1,
+            to_u64(LIMIT) + 1,
             u64::from(u32::MAX),
             (1 << 63) - 1,
             1 << 63,

@@ -6,10 +6,11 @@ use std::io;
 use std::mem;
 use std::time::Duration;
 
+use crate::clock::now;
+use crate::deadline::after;
 use crate::event::{ReaderEvent, RefuseCause};
-use crate::reader::now::now;
+use crate::listen::{Accepted, Listener};
 use crate::reader::shared::{Accepting, Shared};
-use crate::sys::{Accepted, Listener};
 
 /// How many connections are accepted before others have their turn.
 const ACCEPTS_PER_TURN: usize = 32;
@@ -69,7 +70,7 @@ fn accept_some(shared: &Shared, listener: &Listener) -> Vec<ReaderEvent> {
                     events.extend(pause(shared, error));
                 }
             }
-            Accepted::Nobody => {
+            Accepted::Empty => {
                 events.extend(resume(shared));
                 break;
             }
@@ -102,9 +103,8 @@ fn is_full(shared: &Shared) -> bool {
 fn pause(shared: &Shared, error: io::Error) -> Option<ReaderEvent> {
     let was_short = {
         let mut locked = shared.lock();
-        locked.accepting = now()
-            .checked_add(SHORTAGE)
-            .map_or(Accepting::Open, |until| Accepting::Paused { until });
+        locked.accepting =
+            after(now(), SHORTAGE).map_or(Accepting::Open, |until| Accepting::Paused { until });
         mem::replace(&mut locked.is_short, true)
     };
     shared.supervisor_waker.wake();

@@ -6,18 +6,21 @@ use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::worker::Worker;
+use crate::clock::now;
+use crate::deadline::{after, earlier, remaining};
 use crate::event::ReaderEvent;
-use crate::metrics::widen;
+use crate::listen::Accepted;
+use crate::num::to_u64;
+use crate::own_thread::OwnThread;
 use crate::reader::connection::Connection;
 use crate::reader::connection::closing::Closing;
 use crate::reader::handler::Handler;
-use crate::reader::now::now;
 use crate::reader::shared::{Accepting, Life, Locked, Shared};
-use crate::sys::{self, Accepted, FileWatch, Interest};
+use crate::sys::{self, FileWatch, Interest};
 
 /// How often the workers are looked at while all of them are busy.
 const WATCH: Duration = Duration::from_millis(5);
@@ -66,7 +69,7 @@ impl<H: Handler> Supervisor<H> {
         shared: &Arc<Shared>,
         handler: H,
         file: Option<FileWatch>,
-    ) -> io::Result<JoinHandle<()>> {
+    ) -> io::Result<OwnThread> {
         let supervisor = Self {
             shared: Arc::clone(shared),
             handler: Some(Arc::new(handler)),
@@ -79,9 +82,7 @@ impl<H: Handler> Supervisor<H> {
             stage: Stage::Running,
         };
         supervisor.add_worker()?;
-        let thread = thread::Builder::new()
-            .name("uds-ipc-supervisor".into())
-            .spawn(|| supervisor.run());
+        let thread = OwnThread::start("uds-ipc-supervisor", || supervisor.run());
         // Without its supervisor the worker that has been started must not stay.
         thread.inspect_err(|_| shared.poller.close())
     }
@@ -90,22 +91,16 @@ impl<H: Handler> Supervisor<H> {
         loop {
             let now = now();
             let mut next = self.keep_times(now);
-            next = earliest(next, self.look_at_workers(now));
-            next = earliest(next, self.look_at_memory(now));
+            next = earlier(next, self.look_at_workers(now));
+            next = earlier(next, self.look_at_memory(now));
             match self.stop(now) {
-                Ok(until) => next = earliest(next, until),
+                Ok(until) => next = earlier(next, until),
                 Err(Stopped) => return,
             }
-            let timeout = next.map(|at| at.saturating_duration_since(now));
-            if sys::wait(
-                &self.shared.supervisor_waker,
-                None,
-                sys::Wanted::default(),
-                timeout,
-            )
-            .woken
-            {
-                self.shared.supervisor_waker.reset();
+            let timeout = remaining(next, now);
+            let waker = &self.shared.supervisor_waker;
+            if sys::wait(waker, None, sys::Wanted::default(), timeout).woken {
+                waker.reset();
             }
         }
     }
@@ -133,8 +128,8 @@ impl<H: Handler> Supervisor<H> {
                 // Its frame may end at any time, and then the idle timeout counts: the next look
                 // comes no later than that.
                 later => {
-                    let at = now.checked_add(self.shared.settings.pace.idle_timeout);
-                    let at = earliest(at, later.filter(|later| *later > now));
+                    let at = after(now, self.shared.settings.pace.idle_timeout);
+                    let at = earlier(at, later.filter(|later| *later > now));
                     if let Some(at) = at {
                         locked.times.push(Reverse((at, number)));
                     }
@@ -147,7 +142,7 @@ impl<H: Handler> Supervisor<H> {
                 locked.accepting = Accepting::Open;
                 resume = true;
             } else {
-                next = earliest(next, Some(until));
+                next = earlier(next, Some(until));
             }
         }
         let is_draining = locked.is_draining();
@@ -191,7 +186,7 @@ impl<H: Handler> Supervisor<H> {
         self.turns_before = locked.thread_pool.turns;
         locked.is_watched = locked.thread_pool.all_busy();
         self.next_look = if locked.is_watched {
-            now.checked_add(WATCH)
+            after(now, WATCH)
         } else {
             None
         };
@@ -212,7 +207,7 @@ impl<H: Handler> Supervisor<H> {
                     error,
                 });
             }
-            self.next_look = now.checked_add(SHORTAGE);
+            self.next_look = after(now, SHORTAGE);
             return;
         }
     }
@@ -248,7 +243,7 @@ impl<H: Handler> Supervisor<H> {
             return None;
         }
         let since = *self.over_budget_since.get_or_insert(now);
-        let until = since.checked_add(OVER_BUDGET_FOR)?;
+        let until = after(since, OVER_BUDGET_FOR)?;
         if until > now {
             return Some(until);
         }
@@ -267,7 +262,7 @@ impl<H: Handler> Supervisor<H> {
         }
         drop(locked);
         self.close(closed);
-        now.checked_add(OVER_BUDGET_FOR)
+        after(now, OVER_BUDGET_FOR)
     }
 
     /// Brings the reader nearer to its end, if it is to end. Says when to look again.
@@ -310,7 +305,7 @@ impl<H: Handler> Supervisor<H> {
                     entry.connection.stream.cut();
                     self.shared.counters.open.subtract(1);
                 }
-                let cut = widen(left.len()) + self.turn_away();
+                let cut = to_u64(left.len()) + self.turn_away();
                 self.stage = Stage::Closing { cut };
                 self.handler = None;
                 self.shared.poller.close();
@@ -339,7 +334,7 @@ impl<H: Handler> Supervisor<H> {
             match listener.accept() {
                 Accepted::Stream(_) => (waiting, gone) = (waiting + 1, 0),
                 Accepted::Gone(_) => gone += 1,
-                Accepted::Nobody | Accepted::Ended | Accepted::Short(_) => break,
+                Accepted::Empty | Accepted::Ended | Accepted::Short(_) => break,
             }
         }
         waiting
@@ -356,7 +351,3 @@ impl<H: Handler> Supervisor<H> {
 
 /// There is nothing more to do.
 struct Stopped;
-
-fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    one.into_iter().chain(other).min()
-}

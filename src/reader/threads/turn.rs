@@ -6,15 +6,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::batch::{Batch, Failure};
+use crate::clock::now;
 use crate::event::{CloseCause, ReaderEvent, RefuseCause};
-use crate::metrics::{Tally, widen};
+use crate::metrics::Tally;
+use crate::num::to_u64;
 use crate::observer::guarded;
 use crate::reader::connection::closing::{Closing, TurnEnd, end_cause};
 use crate::reader::connection::decoder::{Decoder, Frame, Malformed};
 use crate::reader::connection::receipts::{BatchEnd, CloseDecision, Receipts};
 use crate::reader::connection::{Admission, Connection, Load, Serving};
 use crate::reader::handler::Handler;
-use crate::reader::now::now;
 use crate::reader::shared::{READ_SIZE, Schedule, Shared};
 use crate::sys::{Received, Sent};
 
@@ -380,7 +381,7 @@ impl<H: Handler> Turn<'_, H> {
         match malformed {
             Malformed::TooLarge { len } => CloseCause::TooLarge {
                 len,
-                limit: widen(self.shared.settings.max_message_len),
+                limit: to_u64(self.shared.settings.max_message_len),
             },
             Malformed::InvalidPrefix => CloseCause::InvalidPrefix,
         }

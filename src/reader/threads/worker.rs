@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use super::accept::accept;
 use super::turn::Turn;
+use crate::clock::now;
 use crate::event::ReaderEvent;
 use crate::observer::guarded;
 use crate::reader::connection::Load;
 use crate::reader::handler::Handler;
-use crate::reader::now::now;
 use crate::reader::shared::{Accepting, DEFERRED, FILE, LISTENER, Shared};
 use crate::sys::{FileWatch, Interest, Ready};
 

@@ -3,16 +3,18 @@
 
 use std::mem;
 
-use super::super::attention::{Attention, Wake};
-use super::super::block::BLOCK_SIZE;
-use super::super::counters::MOST_LANES;
-use super::super::lane::{Collector, Fresh, Mark, Producer, Pushed};
-use super::super::limits::Refusal;
-use super::Queue;
-use super::writing::WRITE_SIZE;
-use crate::metrics::{Tally, widen};
-use crate::sys::barrier;
+use crate::metrics::Tally;
+use crate::num::to_u64;
+use crate::sys::asymmetric_fence;
 use crate::wire::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
+use crate::writer::counters::MOST_LANES;
+use crate::writer::lane::{Fresh, LaneReceiver, LaneSender, Mark, Pushed};
+use crate::writer::queue::Queue;
+use crate::writer::queue::Refusal;
+use crate::writer::queue::lane_record::LaneRecord;
+use crate::writer::queue::writing::WRITE_SIZE;
+use crate::writer::settings::BLOCK_SIZE;
+use crate::writer::wake::WakeOn;
 
 /// From this length on a lane's content becomes a block as it is; below, a copy costs less than a
 /// block.
@@ -28,38 +30,14 @@ const LEAST_SIZE: usize = 2 * 1024;
 /// A lease is never less than this part of what is free, however many lanes there are.
 const MOST_SHARES: u64 = 4;
 
-/// A lane, and what is promised to its thread.
-#[derive(Debug)]
-pub(super) struct Record {
-    collector: Collector,
-    /// What of the lease has not been taken yet.
-    lease: Option<Tally>,
-    /// Where the thread was when the last write began.
-    seen: Mark,
-}
-
-impl Record {
-    /// Whether something waits to be taken. Without a lease there may be something that does not
-    /// count.
-    pub(super) fn is_fresh(&self) -> bool {
-        self.lease.is_some() && self.collector.published() != self.collector.collected()
-    }
-
-    /// Whether something in it was there already when the last write began. Asking is looking.
-    fn has_waited(&mut self) -> bool {
-        let seen = mem::replace(&mut self.seen, self.collector.published());
-        seen.tally.messages > self.collector.collected().tally.messages
-    }
-}
-
 impl Queue {
     /// Accepts a copy of `message` from a thread whose lane does not take it, and lets the lane
     /// take further ones. A thread without a lane may get one.
-    pub(in super::super) fn push_from(
+    pub(crate) fn push_from(
         &mut self,
-        producer: &mut Option<Producer>,
+        producer: &mut Option<LaneSender>,
         message: &[u8],
-    ) -> Result<Wake, Refusal> {
+    ) -> Result<(), Refusal> {
         if producer.is_none() {
             *producer = self.open_lane();
         }
@@ -70,25 +48,25 @@ impl Queue {
             return self.push(message);
         };
         if self.resolve(index, producer) {
-            return Ok(Wake::No);
+            return Ok(());
         }
         self.settle_at(index, producer);
         self.make_room(message.len())?;
         // Who sends so seldom that the thread sleeps in between would have a lease for each
         // message, and each had to be ended.
-        let is_seldom = self.attention == Attention::Asleep;
+        let is_seldom = self.wake_on == WakeOn::Message;
         if !is_seldom
             && self.lease(index, producer, message.len())
             && producer.push(message) == Pushed::Accepted
         {
-            return Ok(self.wake());
+            return Ok(());
         }
         self.push(message)
     }
 
     /// Takes what the thread has put into its lane so far: what it sends next by another way comes
     /// behind that.
-    pub(in super::super) fn settle(&mut self, producer: Option<&mut Producer>) {
+    pub(crate) fn settle(&mut self, producer: Option<&mut LaneSender>) {
         if let Some((producer, index)) =
             producer.and_then(|it| self.index_of(it).map(|index| (it, index)))
         {
@@ -99,34 +77,34 @@ impl Queue {
 
     /// Takes what all threads have put into their lanes so far, as far as the caller can know of
     /// it.
-    pub(in super::super) fn collect_all(&mut self) {
+    pub(crate) fn collect_all(&mut self) {
         self.collect(|_| true);
     }
 
     /// Ends all leases, and takes what is in the lanes: from now on every message comes to the
     /// queue. Says whether there was any.
-    pub(in super::super) fn recall(&mut self) -> bool {
-        let is_leased = |record: &Record| record.lease.is_some();
+    pub(crate) fn recall(&mut self) -> bool {
+        let is_leased = |record: &LaneRecord| record.lease.is_some();
         if !self.lanes.iter().any(is_leased) {
             return false;
         }
         for record in self.lanes.iter().filter(|record| is_leased(record)) {
-            record.collector.shut();
+            record.receiver.shut();
         }
-        barrier::heavy();
+        asymmetric_fence::heavy();
         let before = self.next;
         self.collect(|_| true);
         for record in &mut self.lanes {
             record.lease = None;
         }
-        self.room.leased = Tally::default();
+        self.budget.leased = Tally::default();
         self.next > before
     }
 
     /// Takes what is in the lanes before a write: all of it when there is nothing else to write,
     /// and else only what has waited for one write already. A thread that is at work will hand
     /// over a whole block soon, which costs no copy.
-    pub(super) fn gather(&mut self) {
+    pub(crate) fn gather(&mut self) {
         let is_idle = self.outbox.remaining_len() == 0 && self.sealed.1.is_empty();
         let before = self.next;
         let mut room = WRITE_SIZE;
@@ -134,7 +112,7 @@ impl Queue {
             let has_waited = record.has_waited();
             let takes = (has_waited || is_idle) && room > 0;
             if takes {
-                room = room.saturating_sub(record.collector.fresh().frames.len());
+                room = room.saturating_sub(record.receiver.fresh().frames.len());
             }
             takes
         });
@@ -145,80 +123,80 @@ impl Queue {
     }
 
     /// Takes the memory of threads that have ended, after a recall.
-    pub(super) fn take_unused_lanes(&mut self) -> Vec<Vec<u8>> {
+    pub(crate) fn take_unused_lanes(&mut self) -> Vec<Vec<u8>> {
         let lanes = self
             .lanes
             .iter_mut()
-            .filter(|record| record.collector.capacity() > 0);
+            .filter(|record| record.receiver.capacity() > 0);
         let unused = lanes.filter_map(|record| {
-            let mut producer = record.collector.give_to_thread()?;
+            let mut producer = record.receiver.give_to_thread()?;
             debug_assert!(record.lease.is_none(), "there may be messages in it");
-            record.collector.replace(&mut producer, Vec::new())
+            record.receiver.replace(&mut producer, Vec::new())
         });
         unused.collect()
     }
 
     /// The messages in the lanes that have not been taken.
-    pub(super) fn in_lanes(&self) -> Tally {
+    pub(crate) fn in_lanes(&self) -> Tally {
         let fresh = self.lanes.iter().filter(|record| record.is_fresh());
         fresh.fold(Tally::default(), |sum, record| {
-            sum + record.collector.fresh().tally
+            sum + record.receiver.fresh().tally
         })
     }
 
     /// Whether there are any.
-    pub(in super::super) fn is_fresh(&self) -> bool {
-        self.lanes.iter().any(Record::is_fresh)
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.lanes.iter().any(LaneRecord::is_fresh)
     }
 
-    fn open_lane(&mut self) -> Option<Producer> {
+    fn open_lane(&mut self) -> Option<LaneSender> {
         if let Some(producer) = self
             .lanes
             .iter_mut()
-            .find_map(|record| record.collector.give_to_thread())
+            .find_map(|record| record.receiver.give_to_thread())
         {
             return Some(producer);
         }
         if self.lanes.len() == MOST_LANES {
             return None;
         }
-        let (mut collector, lane) = Collector::new();
+        let (mut receiver, lane) = LaneReceiver::new();
         self.counters.add_lane(lane);
-        let producer = collector.give_to_thread();
-        self.lanes.push(Record {
-            collector,
+        let producer = receiver.give_to_thread();
+        self.lanes.push(LaneRecord {
+            receiver,
             lease: None,
             seen: Mark::default(),
         });
         producer
     }
 
-    fn index_of(&self, producer: &Producer) -> Option<usize> {
+    fn index_of(&self, producer: &LaneSender) -> Option<usize> {
         self.lanes
             .iter()
-            .position(|record| record.collector.is_of(producer))
+            .position(|record| record.receiver.is_of(producer))
     }
 
     /// Whether the thread's last message, of which it did not know whether it counts, was taken. If
     /// not, it is not in the lane any more.
-    fn resolve(&mut self, index: usize, producer: &mut Producer) -> bool {
+    fn resolve(&mut self, index: usize, producer: &mut LaneSender) -> bool {
         self.lanes
             .get_mut(index)
-            .is_some_and(|record| record.collector.resolve(producer))
+            .is_some_and(|record| record.receiver.resolve(producer))
     }
 
     /// Takes what the thread has put into its lane, and ends its lease.
-    fn settle_at(&mut self, index: usize, producer: &mut Producer) {
+    fn settle_at(&mut self, index: usize, producer: &mut LaneSender) {
         let mut lanes = mem::take(&mut self.lanes);
         if let Some(record) = lanes.get_mut(index) {
-            let Record {
-                collector,
+            let LaneRecord {
+                receiver,
                 lease,
                 seen,
             } = record;
-            self.room.leased -= lease.take().unwrap_or_default();
+            self.budget.leased -= lease.take().unwrap_or_default();
             *seen = Mark::default();
-            let (capacity, filled) = (collector.capacity(), collector.published().len);
+            let (capacity, filled) = (receiver.capacity(), receiver.published().len);
             // A thread that fills its memory is worth more.
             let wanted = if filled > capacity / 2 {
                 capacity.saturating_mul(4)
@@ -226,19 +204,19 @@ impl Queue {
                 capacity
             };
             let wanted = wanted.clamp(FIRST_SIZE, BLOCK_SIZE);
-            let fresh = collector.fresh();
+            let fresh = receiver.fresh();
             // Nearly full, or the queue would hold far more memory than messages.
             let is_much = fresh.frames.len() >= HAND_OVER_SIZE.max(capacity - capacity / 4);
             if is_much && self.free_slots() >= 2 && self.seal().is_ok() {
-                self.hand_over(collector, producer, wanted);
+                self.hand_over(receiver, producer, wanted);
             } else {
                 if !fresh.frames.is_empty() {
                     self.append(&fresh);
                 }
                 if wanted > capacity && capacity > 0 {
-                    drop(collector.replace(producer, Vec::with_capacity(wanted)));
+                    drop(receiver.replace(producer, Vec::with_capacity(wanted)));
                 } else {
-                    collector.begin_anew(producer);
+                    receiver.begin_anew(producer);
                 }
             }
         }
@@ -247,12 +225,12 @@ impl Queue {
 
     /// Makes a lane's memory a block, and gives it other memory. The open block is empty, and there
     /// is a slot.
-    fn hand_over(&mut self, collector: &mut Collector, producer: &mut Producer, wanted: usize) {
-        let (from, tally) = (collector.collected().len, collector.fresh().tally);
+    fn hand_over(&mut self, receiver: &mut LaneReceiver, producer: &mut LaneSender, wanted: usize) {
+        let (from, tally) = (receiver.collected().len, receiver.fresh().tally);
         let mut block = self.fresh_block();
         let mut memory = block.take_memory();
         memory.reserve_exact(wanted.saturating_sub(memory.len()));
-        let Some(frames) = collector.replace(producer, memory) else {
+        let Some(frames) = receiver.replace(producer, memory) else {
             return;
         };
         block.fill(frames, from, tally);
@@ -262,8 +240,8 @@ impl Queue {
     }
 
     /// Leases room for at least one message of `len` bytes, if there is plenty.
-    fn lease(&mut self, index: usize, producer: &mut Producer, len: usize) -> bool {
-        let free = self.room.free();
+    fn lease(&mut self, index: usize, producer: &mut LaneSender, len: usize) -> bool {
+        let free = self.budget.free();
         // Others need room too; what a lease does not use comes back to them, at the cost of a
         // barrier.
         let leases = self
@@ -271,7 +249,7 @@ impl Queue {
             .iter()
             .filter(|record| record.lease.is_some())
             .count();
-        let shares = widen(leases + 1).min(MOST_SHARES);
+        let shares = to_u64(leases + 1).min(MOST_SHARES);
         let Some(record) = self.lanes.get_mut(index) else {
             return false;
         };
@@ -283,42 +261,42 @@ impl Queue {
         if self.closed || self.is_tight || most < LEAST_LEASE || size < needed.max(LEAST_SIZE) {
             return false;
         }
-        let mut capacity = record.collector.capacity();
+        let mut capacity = record.receiver.capacity();
         if capacity < needed {
             capacity = needed.next_power_of_two().clamp(FIRST_SIZE, BLOCK_SIZE);
             drop(
                 record
-                    .collector
+                    .receiver
                     .replace(producer, Vec::with_capacity(capacity)),
             );
         }
         let size = size.min(capacity);
         // Not many more than fit: there may be many threads.
-        let messages = most.min(widen(2 * size / needed) + LEAST_LEASE);
-        record.collector.lease(producer, size, messages);
+        let messages = most.min(to_u64(2 * size / needed) + LEAST_LEASE);
+        record.receiver.lease(producer, size, messages);
         let lease = Tally {
             messages,
-            bytes: widen(size),
+            bytes: to_u64(size),
         };
         record.lease = Some(lease);
-        self.room.leased += lease;
+        self.budget.leased += lease;
         true
     }
 
     /// Copies what is in the lanes that `wants` chooses.
-    fn collect(&mut self, mut wants: impl FnMut(&mut Record) -> bool) {
+    fn collect(&mut self, mut wants: impl FnMut(&mut LaneRecord) -> bool) {
         let mut lanes = mem::take(&mut self.lanes);
         for record in lanes.iter_mut().filter(|record| record.is_fresh()) {
             if !wants(record) {
                 continue;
             }
-            let fresh = record.collector.fresh();
+            let fresh = record.receiver.fresh();
             self.append(&fresh);
             let Fresh { tally, end, .. } = fresh;
-            record.collector.note_collected(end);
+            record.receiver.note_collected(end);
             if let Some(lease) = &mut record.lease {
                 *lease -= tally;
-                self.room.leased -= tally;
+                self.budget.leased -= tally;
             }
         }
         self.lanes = lanes;
@@ -345,7 +323,7 @@ impl Queue {
     /// Messages of the lanes have their places in the queue.
     fn note_taken(&mut self, taken: Tally) {
         self.next += taken.messages;
-        self.room.held += taken;
+        self.budget.held += taken;
     }
 }
 
@@ -371,13 +349,6 @@ fn whole_frames(frames: &[u8], most: usize) -> (usize, Tally) {
 }
 
 #[cfg(test)]
-impl Record {
-    pub(super) fn has_memory(&self) -> bool {
-        self.collector.capacity() > 0
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use std::io::IoSlice;
     use std::sync::Arc;
@@ -386,10 +357,10 @@ mod tests {
 
     use parking_lot::Mutex;
 
-    use super::super::super::counters::Counters;
-    use super::super::super::limits::{Limits, Overflow};
-    use super::super::super::outbox::{Delivery, Portion};
     use super::*;
+    use crate::writer::counters::Counters;
+    use crate::writer::settings::Delivery;
+    use crate::writer::settings::{Limits, Overflow};
 
     const THREADS: usize = 3;
     const EACH: u32 = if cfg!(miri) { 150 } else { 30_000 };
@@ -398,7 +369,7 @@ mod tests {
     fn write(queue: &Mutex<Queue>, written: &mut Vec<u8>, part: usize) {
         let outbox = queue.lock().begin_write();
         let mut slices = [IoSlice::new(&[]); 64];
-        let filled = outbox.fill(Portion::All, &mut slices);
+        let filled = outbox.fill(&mut slices);
         let bytes: Vec<u8> = slices[..filled]
             .iter()
             .flat_map(|slice| slice.to_vec())
@@ -413,7 +384,7 @@ mod tests {
     #[test]
     fn every_message_of_every_thread_counts_once_and_in_order_whenever_leases_end() {
         #[cfg(not(miri))]
-        barrier::prepare();
+        asymmetric_fence::prepare();
         let limits = Limits {
             messages: 500,
             bytes: 1 << 20,
@@ -431,7 +402,7 @@ mod tests {
             for sender in (0..THREADS).map(|sender| u8::try_from(sender).unwrap()) {
                 let (queue, running, by_lane) = (&queue, &running, &by_lane);
                 scope.spawn(move || {
-                    let mut producer: Option<Producer> = None;
+                    let mut producer: Option<LaneSender> = None;
                     for number in 0..EACH {
                         let [_, high, middle, low] = number.to_be_bytes();
                         let message = [sender, high, middle, low];
@@ -481,7 +452,7 @@ mod tests {
         assert!(by_lane.into_inner() > 0, "no lane was ever used");
         assert_eq!(
             counters.metrics().accepted.messages,
-            widen(THREADS) * u64::from(EACH)
+            to_u64(THREADS) * u64::from(EACH)
         );
         assert_eq!(counters.metrics().sent, counters.metrics().accepted);
     }

@@ -2,8 +2,13 @@
 //! and the outbox. Pure: no I/O, no waiting, no clock. One lock around the whole of it belongs to
 //! the caller.
 
+pub(crate) mod block;
+mod budget;
+mod deferred_drop;
+mod lane_record;
 mod lanes;
-mod room;
+pub(crate) mod outbox;
+mod watermarks;
 mod writing;
 
 use std::mem;
@@ -12,31 +17,25 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::attention::{Attention, Wake};
-use super::block::{BLOCK_SIZE, Block, OWN_BLOCK_SIZE};
-use super::counters::Counters;
-use super::handed::Returns;
-use super::limits::{Limits, Overflow, Refusal, slots};
-use super::outbox::{Delivery, Outbox};
-use crate::metrics::{Tally, widen};
-use lanes::Record;
-use room::Room;
-pub(super) use writing::Fronts;
-use writing::{Carried, Writing};
-
-/// Memory that waits to be dropped.
-#[derive(Debug)]
-pub(super) struct Unused {
-    #[expect(clippy::vec_box, reason = "blocks travel in their boxes")]
-    _blocks: Vec<Box<Block>>,
-    _lanes: Vec<Vec<u8>>,
-}
+use crate::metrics::Tally;
+use crate::writer::counters::Counters;
+use crate::writer::queue::block::{Block, Recycled};
+use crate::writer::queue::outbox::Outbox;
+use crate::writer::settings::BLOCK_SIZE;
+use crate::writer::settings::{Delivery, Limits, Overflow};
+use crate::writer::wake::WakeOn;
+pub(crate) use budget::Refusal;
+use budget::{Budget, slots};
+pub(crate) use deferred_drop::{Payloads, Unused};
+use lane_record::LaneRecord;
+pub(crate) use watermarks::Watermarks;
+use watermarks::Writing;
 
 /// Used blocks that are kept while there is nothing to do.
 const MOST_SPARE_AT_REST: usize = 8;
 
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     overflow: Overflow,
     delivery: Delivery,
     block_messages: u64,
@@ -44,7 +43,8 @@ pub(super) struct Queue {
     open: Box<Block>,
     sealed: (Sender<Box<Block>>, Receiver<Box<Block>>),
     outbox: Outbox,
-    pub(super) returns: Returns,
+    /// Payloads of which the queue has no more need.
+    payloads: Payloads,
     #[expect(
         clippy::vec_box,
         reason = "blocks travel through the channel in their boxes"
@@ -58,24 +58,23 @@ pub(super) struct Queue {
     /// The outbox is away: the thread is writing from it.
     writing: Option<Writing>,
     /// Somebody wants a receipt for all messages below this number.
-    ask_for: Option<u64>,
-    carried: Carried,
+    ack_request: Option<u64>,
     accepted: Tally,
-    room: Room,
-    lanes: Vec<Record>,
+    budget: Budget,
+    lanes: Vec<LaneRecord>,
     /// Something has become free, and those who wait have not been told.
     freed: bool,
     /// How much, by what was written.
     freed_by_writes: Tally,
     /// A message found no room, and none has come since, but for what was evicted.
     is_tight: bool,
-    attention: Attention,
+    wake_on: WakeOn,
     closed: bool,
     counters: Arc<Counters>,
 }
 
 impl Queue {
-    pub(super) fn new(limits: Limits, delivery: Delivery, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(limits: Limits, delivery: Delivery, counters: Arc<Counters>) -> Self {
         Self {
             overflow: limits.overflow,
             delivery,
@@ -87,20 +86,19 @@ impl Queue {
             open: Box::new(Block::empty(0)),
             sealed: bounded(slots(limits)),
             outbox: Outbox::new(delivery),
-            returns: Returns::new(),
+            payloads: Payloads::default(),
             spare: Vec::new(),
             next: 0,
             waiting_from: 0,
             writing: None,
-            ask_for: None,
-            carried: Carried::Nothing,
+            ack_request: None,
             accepted: Tally::default(),
-            room: Room::new(limits),
+            budget: Budget::new(limits),
             lanes: Vec::new(),
             freed: false,
             freed_by_writes: Tally::default(),
             is_tight: false,
-            attention: Attention::Awake,
+            wake_on: WakeOn::Nothing,
             closed: false,
             counters,
         }
@@ -108,7 +106,7 @@ impl Queue {
 
     /// Accepts a copy of `message`.
     #[inline]
-    pub(super) fn push(&mut self, message: &[u8]) -> Result<Wake, Refusal> {
+    pub(crate) fn push(&mut self, message: &[u8]) -> Result<(), Refusal> {
         self.make_room(message.len())?;
         if self.is_open_full(message.len()) {
             // Without a free slot the block grows: there is room.
@@ -116,58 +114,46 @@ impl Queue {
         }
         self.open.push(message);
         self.note_accepted(message.len());
-        Ok(self.wake())
+        Ok(())
     }
 
     /// Accepts `message` without a copy, unless there are too many blocks. `message` is made only
     /// once there is room for it.
-    pub(super) fn push_owned(
+    pub(crate) fn push_owned(
         &mut self,
         len: usize,
         message: impl FnOnce() -> Bytes,
-    ) -> Result<Wake, Refusal> {
+    ) -> Result<(), Refusal> {
         self.make_room(len)?;
-        let message = self.returns.hand(message());
+        let message = message();
         if self.free_slots() < 2 || self.seal().is_err() {
             self.open.push(&message);
+            self.payloads.add(message);
             self.note_accepted(len);
-            return Ok(self.wake());
+            return Ok(());
         }
         let block = Box::new(Block::owned(message, self.next));
         // There is a slot: only the holder of the lock fills them.
         let _ = self.sealed.0.try_send(block);
         self.note_accepted(len);
         self.open.set_first(self.next);
-        Ok(self.wake())
-    }
-
-    /// Keeps room for a message of `len` bytes, which [`Queue::unreserve`] gives up again.
-    pub(super) fn reserve(&mut self, len: usize) -> Result<Wake, Refusal> {
-        self.make_room(len)?;
-        self.room.reserved += Tally::one(len);
-        Ok(Wake::No)
-    }
-
-    pub(super) fn unreserve(&mut self, len: usize) {
-        self.room.reserved -= Tally::one(len);
-        self.freed = true;
-        self.is_tight = false;
+        Ok(())
     }
 
     /// Whether those who wait for room, or for an end, are to be told. Asking is telling.
-    pub(super) fn take_freed(&mut self) -> bool {
+    pub(crate) fn take_freed(&mut self) -> bool {
         self.freed_by_writes = Tally::default();
         mem::take(&mut self.freed)
     }
 
     /// Whether they are to be told while there is more to write. To wake a thread for each write
     /// would cost more than the write.
-    pub(super) fn has_freed_much(&self) -> bool {
-        self.room.is_much(self.freed_by_writes) || self.room.is_half_free()
+    pub(crate) fn has_freed_much(&self) -> bool {
+        self.budget.is_much(self.freed_by_writes) || self.budget.is_half_free()
     }
 
     /// Whether messages are taken at all.
-    pub(super) fn check_open(&self) -> Result<(), Refusal> {
+    pub(crate) fn check_open(&self) -> Result<(), Refusal> {
         if self.closed {
             Err(Refusal::Closed)
         } else {
@@ -175,22 +161,23 @@ impl Queue {
         }
     }
 
-    fn make_room(&mut self, len: usize) -> Result<(), Refusal> {
+    /// Makes room for a message of `len` bytes, where that can be had.
+    pub(crate) fn make_room(&mut self, len: usize) -> Result<(), Refusal> {
         self.check_open()?;
-        if self.room.fits(len) {
+        if self.budget.fits(len) {
             return Ok(());
         }
         // No leases for a while: they would have to be ended for the next message.
         self.is_tight = true;
         self.recall();
-        if self.room.fits(len) {
+        if self.budget.fits(len) {
             return Ok(());
         }
         // Nothing is dropped for a message that would not fit all the same.
-        if self.overflow == Overflow::Refuse || !self.room.fits_beside(self.pinned(), len) {
+        if self.overflow == Overflow::Refuse || !self.budget.fits_beside(self.pinned(), len) {
             return Err(Refusal::Full);
         }
-        while !self.room.fits(len) {
+        while !self.budget.fits(len) {
             if !self.evict() {
                 return Err(Refusal::Full);
             }
@@ -208,57 +195,37 @@ impl Queue {
     fn note_accepted(&mut self, len: usize) {
         self.next += 1;
         self.accepted += Tally::one(len);
-        self.room.held += Tally::one(len);
+        self.budget.held += Tally::one(len);
         self.counters.accepted.publish(self.accepted);
     }
 
     fn note_ended(&mut self, ended: Tally) {
-        self.room.held -= ended;
+        self.budget.held -= ended;
         self.freed = true;
     }
 
-    /// Lingering, the thread is only woken for a whole block; and where others write, only when
-    /// messages are dropped all the same.
-    fn wake(&mut self) -> Wake {
-        match self.attention {
-            Attention::Lent { .. } if !(self.is_tight && self.overflow == Overflow::DropOldest) => {
-                Wake::No
-            }
-            Attention::Lingering if !self.has_block() => Wake::No,
-            Attention::Lent { .. }
-            | Attention::Lingering
-            | Attention::Asleep
-            | Attention::Awake => self.rouse(),
+    /// Whether the caller must wake the thread, for a message that was accepted. Only the first
+    /// caller must.
+    pub(crate) fn must_wake_for_message(&mut self) -> bool {
+        match self.wake_on {
+            WakeOn::Nothing | WakeOn::Writable => false,
+            WakeOn::FullBlock => self.has_block() && self.must_wake(),
+            WakeOn::Message => self.is_unwritten() && self.must_wake(),
         }
     }
 
-    /// Claims the thread's attention for somebody who waits.
-    pub(super) fn rouse(&mut self) -> Wake {
-        self.attention.rouse()
+    /// Likewise, for a message that was refused for lack of room: no more can gather.
+    pub(crate) fn must_wake_for_room(&mut self) -> bool {
+        self.wake_on == WakeOn::FullBlock && self.is_unwritten() && self.must_wake()
     }
 
-    /// Claims the attention of a thread that lets messages gather, or others write: a message was
-    /// refused for want of room. Who is refused once may be about to wait, and write; if nobody
-    /// did by the second time, nobody will.
-    pub(super) fn rouse_for_room(&mut self) -> Wake {
-        let is_needed = match &mut self.attention {
-            Attention::Lingering => self.is_unwritten(),
-            Attention::Lent { has_refused } => mem::replace(has_refused, true),
-            Attention::Awake | Attention::Asleep => false,
-        };
-        if is_needed { self.rouse() } else { Wake::No }
-    }
-
-    /// A sender has written.
-    pub(super) fn on_helped(&mut self) {
-        if let Attention::Lent { has_refused } = &mut self.attention {
-            *has_refused = false;
+    /// Likewise, for a caller that waits.
+    pub(crate) fn must_wake(&mut self) -> bool {
+        let sleeps = matches!(self.wake_on, WakeOn::FullBlock | WakeOn::Message);
+        if sleeps {
+            self.wake_on = WakeOn::Nothing;
         }
-    }
-
-    /// Whether there is so much that it is worth a sender's while to write.
-    pub(super) fn is_half_full(&self) -> bool {
-        !self.room.is_half_free()
+        sleeps
     }
 
     /// Whether the open block is to be sealed before `len` bytes more.
@@ -301,34 +268,47 @@ impl Queue {
 
     /// Keeps a used block for the next one. At work there are never more than were in use at once.
     fn recycle(&mut self, block: Box<Block>) {
-        self.spare.extend(block.recycle());
+        match block.recycle() {
+            Recycled::Block(block) => self.spare.push(block),
+            Recycled::Payload(payload) => self.payloads.add(payload),
+            Recycled::Nothing => {}
+        }
     }
 
-    /// Gives memory away that is not worth keeping while the thread does nothing: little by little
-    /// where it only lingers, since what comes next may need it. To be dropped without the
-    /// lock.
-    pub(super) fn take_unused(&mut self) -> Unused {
-        let (most, lanes) = match self.attention {
-            Attention::Awake | Attention::Lent { .. } => (0, Vec::new()),
-            Attention::Lingering => (1, Vec::new()),
-            Attention::Asleep => (usize::MAX, self.take_unused_lanes()),
-        };
-        let kept = self
-            .spare
-            .len()
-            .saturating_sub(most)
-            .max(MOST_SPARE_AT_REST)
-            .min(self.spare.len());
-        Unused {
-            _blocks: self.spare.split_off(kept),
-            _lanes: lanes,
+    fn recycle_done(&mut self) {
+        while let Some(block) = self.outbox.take_done() {
+            self.recycle(block);
         }
+    }
+
+    /// Takes the payloads of which the queue has no more need. To be dropped without the lock.
+    pub(crate) fn take_payloads(&mut self) -> Payloads {
+        mem::take(&mut self.payloads)
+    }
+
+    /// Moves memory to `unused` that is not worth keeping while the thread does nothing: little by
+    /// little where it only lingers, since what comes next may need it. To be dropped without the
+    /// lock.
+    pub(crate) fn take_unused(&mut self, unused: &mut Unused) {
+        let most = match self.wake_on {
+            WakeOn::Nothing | WakeOn::Writable => 0,
+            WakeOn::FullBlock => 1,
+            WakeOn::Message => usize::MAX,
+        };
+        if self.wake_on == WakeOn::Message {
+            unused.lanes = self.take_unused_lanes();
+        }
+        let surplus = self.spare.len().saturating_sub(MOST_SPARE_AT_REST);
+        let kept = self.spare.len() - surplus.min(most);
+        unused.blocks.extend(self.spare.drain(kept..));
+        mem::swap(&mut unused.payloads, &mut self.payloads);
     }
 
     /// Drops the oldest message that is not being written. False when there is none.
     fn evict(&mut self) -> bool {
         loop {
             if let Some(evicted) = self.outbox.evict() {
+                self.recycle_done();
                 self.note_ended(evicted);
                 self.counters.dropped_oldest.add(evicted);
                 return true;
@@ -339,52 +319,48 @@ impl Queue {
         }
     }
 
-    /// Whether most of what is held was copied by its senders.
-    pub(super) fn is_of_copies(&self) -> bool {
-        let Tally { messages, bytes } = self.room.held;
-        bytes / widen(OWN_BLOCK_SIZE) < messages
-    }
-
     /// The number of the next message to be accepted.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.next
     }
 
     /// Whether anything waits to be written.
-    pub(super) fn is_unwritten(&self) -> bool {
+    pub(crate) fn is_unwritten(&self) -> bool {
         self.has_block() || self.waiting_from < self.next || self.is_fresh()
     }
 
     /// Whether more than the open block waits to be written.
-    pub(super) fn has_block(&self) -> bool {
-        self.outbox.remaining_len() > 0 || !self.sealed.1.is_empty() || self.has_question()
+    pub(crate) fn has_block(&self) -> bool {
+        self.outbox.remaining_len() > 0 || !self.sealed.1.is_empty() || self.ack_request.is_some()
     }
 
     /// Whether somebody needs room.
-    pub(super) fn is_tight(&self) -> bool {
+    pub(crate) fn is_tight(&self) -> bool {
         self.is_tight
     }
 
     /// Accepted and not ended.
-    pub(super) fn held(&self) -> Tally {
-        self.room.held + self.in_lanes()
+    pub(crate) fn held(&self) -> Tally {
+        self.budget.held + self.in_lanes()
     }
 
-    pub(super) fn set_attention(&mut self, attention: Attention) {
-        self.attention = attention;
+    pub(crate) fn set_wake_on(&mut self, wake_on: WakeOn) {
+        self.wake_on = wake_on;
     }
 
     /// Refuses every message from now on.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.closed = true;
         self.recall();
     }
 
     /// Gives up everything that is left.
-    pub(super) fn discard(&mut self) -> Tally {
-        let left = self.room.held;
+    pub(crate) fn discard(&mut self) -> Tally {
+        let left = self.budget.held;
         while self.move_block() {}
-        self.outbox = Outbox::new(self.delivery);
+        for block in mem::replace(&mut self.outbox, Outbox::new(self.delivery)).into_blocks() {
+            self.recycle(block);
+        }
         self.counters.left.add(left);
         self.note_ended(left);
         left
@@ -394,29 +370,28 @@ impl Queue {
 #[cfg(test)]
 impl Queue {
     /// Whether the thread was to be woken for any message, and has not been.
-    pub(super) fn is_asleep(&self) -> bool {
-        self.attention == Attention::Asleep
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.wake_on == WakeOn::Message
     }
 
     /// Whether the thread knows that somebody waits, or will look by itself.
-    pub(super) fn is_aware(&self) -> bool {
-        self.attention == Attention::Awake
+    pub(crate) fn is_aware(&self) -> bool {
+        matches!(self.wake_on, WakeOn::Nothing | WakeOn::Writable)
     }
 
     /// The number of the first message behind the outbox.
-    pub(super) fn waiting_from(&self) -> u64 {
+    pub(crate) fn waiting_from(&self) -> u64 {
         self.waiting_from
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::lane::{Producer, Pushed};
-    use super::super::outbox::{Ending, Portion};
     use super::*;
-    use crate::metrics::widen;
+    use crate::num::to_u64;
+    use crate::writer::lane::{LaneSender, Pushed};
+    use crate::writer::queue::outbox::Ending;
     use proptest::prelude::*;
-    use std::collections::VecDeque;
     use std::io::IoSlice;
 
     fn queue(messages: u64, bytes: u64, overflow: Overflow) -> Queue {
@@ -433,57 +408,53 @@ mod tests {
 
     fn stream(outbox: &Outbox) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 64];
-        let filled = outbox.fill(Portion::All, &mut slices);
+        let filled = outbox.fill(&mut slices);
         slices[..filled]
             .iter()
             .flat_map(|slice| slice.to_vec())
             .collect()
     }
 
-    #[test]
-    fn a_sleeping_thread_is_woken_once_and_a_lingering_one_only_for_a_full_block() {
-        let mut queue = queue(8, 1 << 20, Overflow::Refuse);
-        assert_eq!(queue.push(b"a"), Ok(Wake::No), "it is awake");
-        queue.set_attention(Attention::Asleep);
-        assert_eq!(queue.push(b"b"), Ok(Wake::Yes));
-        queue.set_attention(Attention::Lingering);
-        let outbox = queue.begin_write();
-        queue.end_write(outbox, 4);
-        assert_eq!(queue.push(b"c"), Ok(Wake::No));
-        assert_eq!(queue.push(b"d"), Ok(Wake::No));
-        assert_eq!(
-            queue.push(b"e"),
-            Ok(Wake::Yes),
-            "a quarter of the capacity is a full block"
-        );
-        assert_eq!(queue.push(b"f"), Ok(Wake::No), "it has been woken");
+    /// Sends, and says whether that must wake the thread.
+    fn wakes(queue: &mut Queue, message: &[u8]) -> bool {
+        queue.push(message).unwrap();
+        queue.must_wake_for_message()
     }
 
     #[test]
-    fn a_thread_whose_work_somebody_else_does_is_woken_for_the_second_message_that_is_refused_meanwhile()
-     {
+    fn a_sleeping_thread_is_woken_once_and_a_lingering_one_only_for_a_full_block() {
+        let mut queue = queue(8, 1 << 20, Overflow::Refuse);
+        assert!(!wakes(&mut queue, b"a"), "it is awake");
+        queue.set_wake_on(WakeOn::Message);
+        assert!(wakes(&mut queue, b"b"));
+        queue.set_wake_on(WakeOn::FullBlock);
+        let outbox = queue.begin_write();
+        queue.end_write(outbox, 4);
+        assert!(!wakes(&mut queue, b"c"));
+        assert!(!wakes(&mut queue, b"d"));
+        assert!(
+            wakes(&mut queue, b"e"),
+            "a quarter of the capacity is a full block"
+        );
+        assert!(!wakes(&mut queue, b"f"), "it has been woken");
+    }
+
+    #[test]
+    fn a_lingering_thread_is_woken_for_a_message_that_finds_no_room() {
         let mut queue = queue(2, 1 << 20, Overflow::Refuse);
-        queue.set_attention(Attention::Lent { has_refused: false });
-        assert_eq!(
-            (queue.push(b"a"), queue.push(b"b")),
-            (Ok(Wake::No), Ok(Wake::No)),
-            "somebody writes"
+        queue.set_wake_on(WakeOn::FullBlock);
+        assert!(
+            !queue.must_wake_for_room(),
+            "nothing is there to be written"
         );
-        assert_eq!(
-            (queue.push(b"c"), queue.rouse_for_room()),
-            (Err(Refusal::Full), Wake::No)
+        assert!(queue.push(b"a").is_ok());
+        assert!(queue.must_wake_for_room());
+        assert!(!queue.must_wake_for_room(), "it has been woken");
+        queue.set_wake_on(WakeOn::Writable);
+        assert!(
+            !queue.must_wake_for_room() && !queue.must_wake(),
+            "it waits for the kernel"
         );
-        queue.on_helped();
-        assert_eq!(queue.rouse_for_room(), Wake::No, "somebody does");
-        assert_eq!(queue.rouse_for_room(), Wake::Yes, "nobody does");
-        assert_eq!(queue.rouse_for_room(), Wake::No, "it has been woken");
-        let mut queue = self::queue(2, 1 << 20, Overflow::DropOldest);
-        queue.set_attention(Attention::Lent { has_refused: false });
-        assert_eq!(
-            (queue.push(b"a"), queue.push(b"b")),
-            (Ok(Wake::No), Ok(Wake::No))
-        );
-        assert_eq!(queue.push(b"c"), Ok(Wake::Yes), "the first is dropped");
     }
 
     #[test]
@@ -505,10 +476,8 @@ mod tests {
         for _ in 0..50 {
             assert!(queue.push(&[1; 10]).is_ok());
         }
-        assert!(queue.reserve(500).is_ok());
-        assert_eq!(queue.push(&[2; 600]), Err(Refusal::Full));
+        assert_eq!(queue.push(&[2; 1001]), Err(Refusal::Full));
         assert_eq!(queue.held().messages, 50);
-        queue.unreserve(500);
         let outbox = queue.begin_write();
         assert_eq!(
             queue.push(&[2; 600]),
@@ -523,11 +492,11 @@ mod tests {
     /// Sends as a thread with a lane does. Says whether the lane took it by itself.
     fn send(
         queue: &mut Queue,
-        producer: &mut Option<Producer>,
+        producer: &mut Option<LaneSender>,
         message: &[u8],
-    ) -> (bool, Result<Wake, Refusal>) {
+    ) -> (bool, Result<(), Refusal>) {
         match producer.as_mut().map(|producer| producer.push(message)) {
-            Some(Pushed::Accepted) => (true, Ok(Wake::No)),
+            Some(Pushed::Accepted) => (true, Ok(())),
             _ => (false, queue.push_from(producer, message)),
         }
     }
@@ -563,7 +532,7 @@ mod tests {
         let mut queue = queue(1000, 1 << 20, Overflow::Refuse);
         let (mut one, mut other) = (None, None);
         assert!(send(&mut queue, &mut one, b"1").1.is_ok());
-        assert!(queue.room.leased.messages > 100);
+        assert!(queue.budget.leased.messages > 100);
         let accepted = (0..2000)
             .filter(|_| send(&mut queue, &mut other, b"2").1.is_ok())
             .count();
@@ -584,7 +553,7 @@ mod tests {
         let mut queue = queue(1000, 1 << 20, Overflow::Refuse);
         let mut producer = None;
         assert!(send(&mut queue, &mut producer, b"a").1.is_ok());
-        assert_eq!(send(&mut queue, &mut producer, b"b"), (true, Ok(Wake::No)));
+        assert_eq!(send(&mut queue, &mut producer, b"b"), (true, Ok(())));
         queue.close();
         assert_eq!(queue.held().messages, 2);
         // It is in the lane, but does not count.
@@ -609,7 +578,7 @@ mod tests {
             "it was shut before, and not taken from"
         );
         assert!(queue.recall());
-        assert_eq!(queue.push_from(&mut producer, b"b"), Ok(Wake::No));
+        assert_eq!(queue.push_from(&mut producer, b"b"), Ok(()));
         assert_eq!(
             (
                 queue.held().messages,
@@ -668,23 +637,21 @@ mod tests {
         for producer in &mut producers {
             assert!(send(&mut queue, producer, &[7; 100]).1.is_ok());
         }
-        assert!(queue.room.leased.messages > 64, "they have leases");
-        assert!(queue.room.free().messages > 2_500, "{:?}", queue.room);
+        assert!(queue.budget.leased.messages > 64, "they have leases");
+        assert!(queue.budget.free().messages > 2_500, "{:?}", queue.budget);
     }
 
     #[test]
     fn who_finds_the_thread_asleep_gets_no_lease() {
         let mut queue = queue(10_000, 64 << 20, Overflow::Refuse);
         let mut producer = None;
-        queue.set_attention(Attention::Asleep);
-        assert_eq!(
-            send(&mut queue, &mut producer, b"a"),
-            (false, Ok(Wake::Yes))
-        );
-        assert_eq!(queue.room.leased, Tally::default());
-        queue.set_attention(Attention::Lingering);
-        assert_eq!(send(&mut queue, &mut producer, b"b"), (false, Ok(Wake::No)));
-        assert_eq!(send(&mut queue, &mut producer, b"c"), (true, Ok(Wake::No)));
+        queue.set_wake_on(WakeOn::Message);
+        assert_eq!(send(&mut queue, &mut producer, b"a"), (false, Ok(())));
+        assert!(queue.must_wake_for_message());
+        assert_eq!(queue.budget.leased, Tally::default());
+        queue.set_wake_on(WakeOn::FullBlock);
+        assert_eq!(send(&mut queue, &mut producer, b"b"), (false, Ok(())));
+        assert_eq!(send(&mut queue, &mut producer, b"c"), (true, Ok(())));
     }
 
     #[test]
@@ -696,7 +663,7 @@ mod tests {
         }
         assert!(!send(&mut queue, &mut producer, b"m").0);
         assert_eq!(
-            (queue.room.leased, queue.is_tight()),
+            (queue.budget.leased, queue.is_tight()),
             (Tally::default(), true)
         );
         assert_eq!(written(&mut queue).len(), 400);
@@ -768,9 +735,9 @@ mod tests {
         let mut queue = queue(1, 100, Overflow::DropOldest);
         let nothing = queue.begin_write();
         assert!(queue.push(b"a").is_ok() && queue.push(b"b").is_ok());
-        assert_eq!((queue.fronts().unsettled, queue.end()), (1, 2));
+        assert_eq!((queue.watermarks().unsettled, queue.end()), (1, 2));
         queue.end_write(nothing, 0);
-        assert_eq!(queue.fronts().unsettled, 1);
+        assert_eq!(queue.watermarks().unsettled, 1);
     }
 
     /// What a producer, the thread or a connection may do.
@@ -782,9 +749,6 @@ mod tests {
         CollectAll,
         Recall,
         PushOwned(usize),
-        Reserve(usize),
-        Commit,
-        DropSlot,
         BeginWrite,
         EndWrite(usize),
         Lose(Ending),
@@ -798,9 +762,6 @@ mod tests {
             1 => Just(Act::CollectAll),
             1 => Just(Act::Recall),
             2 => len().prop_map(Act::PushOwned),
-            1 => len().prop_map(Act::Reserve),
-            1 => Just(Act::Commit),
-            1 => Just(Act::DropSlot),
             4 => Just(Act::BeginWrite),
             4 => prop_oneof![0usize..20, 0usize..300_000].prop_map(Act::EndWrite),
             1 => prop_oneof![Just(Act::Lose(Ending::Peer)), Just(Act::Lose(Ending::Ours))],
@@ -808,7 +769,8 @@ mod tests {
     }
 
     proptest! {
-        /// The bounds hold, the books balance, and what the kernel took is a run of whole messages in order, whatever comes.
+        /// The bounds hold, the books balance, and what the kernel took is a run of whole messages
+        /// in order, whatever comes.
         #[test]
         fn no_history_breaks_bounds_books_or_order(
             acts in prop::collection::vec(any_act(), 1..200),
@@ -816,7 +778,6 @@ mod tests {
         ) {
             let overflow = if drops_oldest { Overflow::DropOldest } else { Overflow::Refuse };
             let mut queue = queue(messages, bytes, overflow);
-            let mut reserved = VecDeque::new();
             let mut away: Option<Outbox> = None;
             // What the reader got on the connections that ended, and on this one.
             let (mut before, mut current) = (Vec::new(), Vec::new());
@@ -830,7 +791,7 @@ mod tests {
                 message[len - 3..].copy_from_slice(&[sender, high, low]);
                 message
             };
-            let mut producers: [Option<Producer>; 2] = [None, None];
+            let mut producers: [Option<LaneSender>; 2] = [None, None];
             for act in acts {
                 match act {
                     Act::Push(len) => drop(queue.push(&message(2, len))),
@@ -844,25 +805,9 @@ mod tests {
                     Act::CollectAll => queue.collect_all(),
                     Act::Recall => {
                         queue.recall();
-                        prop_assert_eq!(queue.room.leased, Tally::default());
+                        prop_assert_eq!(queue.budget.leased, Tally::default());
                     }
                     Act::PushOwned(len) => drop(queue.push_owned(len, || message(2, len).into())),
-                    Act::Reserve(len) => {
-                        if queue.reserve(len).is_ok() {
-                            reserved.push_back(len);
-                        }
-                    }
-                    Act::Commit => {
-                        if let Some(len) = reserved.pop_front() {
-                            queue.unreserve(len);
-                            prop_assert!(queue.push(&message(2, len)).is_ok(), "room that was reserved is there");
-                        }
-                    }
-                    Act::DropSlot => {
-                        if let Some(len) = reserved.pop_back() {
-                            queue.unreserve(len);
-                        }
-                    }
                     Act::BeginWrite if away.is_none() => away = Some(queue.begin_write()),
                     Act::EndWrite(len) => {
                         if let Some(outbox) = away.take() {
@@ -879,18 +824,17 @@ mod tests {
                     Act::BeginWrite | Act::Lose(_) => {}
                 }
                 let (held, metrics) = (queue.held(), queue.counters.metrics());
-                let in_slots: usize = reserved.iter().sum();
-                prop_assert!(held.messages + widen(reserved.len()) <= messages);
-                prop_assert!(held.bytes + widen(in_slots) <= bytes);
+                prop_assert!(held.messages <= messages);
+                prop_assert!(held.bytes <= bytes);
                 prop_assert_eq!(metrics.queued, held);
                 prop_assert_eq!(
                     metrics.accepted,
                     metrics.sent + metrics.dropped.oldest + metrics.failed.total() + metrics.queued
                 );
-                prop_assert!(queue.fronts().unsettled <= queue.end());
-                prop_assert_eq!(queue.fronts().unsettled == queue.end(), queue.room.held.messages == 0);
-                let promised = queue.room.held + queue.room.leased;
-                prop_assert!(promised.messages + widen(reserved.len()) <= messages && promised.bytes + widen(in_slots) <= bytes);
+                prop_assert!(queue.watermarks().unsettled <= queue.end());
+                prop_assert_eq!(queue.watermarks().unsettled == queue.end(), queue.budget.held.messages == 0);
+                let promised = queue.budget.held + queue.budget.leased;
+                prop_assert!(promised.messages <= messages && promised.bytes <= bytes);
             }
             // In the end everything goes out.
             if let Some(outbox) = away.take() {
@@ -913,7 +857,7 @@ mod tests {
                     rest = &rest[end..];
                 }
             }
-            prop_assert_eq!(widen(received.len()), queue.counters.metrics().sent.messages);
+            prop_assert_eq!(to_u64(received.len()), queue.counters.metrics().sent.messages);
             for sender in 0..3 {
                 let of: Vec<_> = received.iter().filter(|(of, _)| *of == sender).collect();
                 let ascending = of.windows(2).all(|pair| pair[0] < pair[1]);

@@ -3,44 +3,18 @@
 
 use std::mem;
 
-use super::super::outbox::{Delivery, Ending, Outbox, Taken};
-use super::Queue;
 use crate::metrics::Tally;
+use crate::writer::queue::Queue;
+use crate::writer::queue::outbox::{Ending, Outbox, Taken};
+use crate::writer::queue::watermarks::{Watermarks, Writing};
+use crate::writer::settings::Delivery;
 
 /// How much one write takes along. More brings nothing.
-pub(super) const WRITE_SIZE: usize = 256 * 1024;
-
-/// How far the messages have come, in their numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Fronts {
-    /// The oldest that has not ended: all with lower numbers have.
-    pub(in super::super) unsettled: u64,
-    /// The oldest of which the kernel lacks a byte: it has all with lower numbers, or they have
-    /// ended.
-    pub(in super::super) unwritten: u64,
-}
-
-/// What of the messages the kernel has taken on this connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Carried {
-    Nothing,
-    Something,
-}
-
-/// What must be known of the outbox while it is away.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Writing {
-    /// The number of its oldest message.
-    pub(super) front: Option<u64>,
-    /// The number of its oldest message of which the kernel lacks a byte.
-    pub(super) unwritten: Option<u64>,
-    /// What is in it, and so cannot make room.
-    pub(super) tally: Tally,
-}
+pub(crate) const WRITE_SIZE: usize = 256 * 1024;
 
 impl Queue {
     /// Moves the oldest block to the outbox: a sealed one, or else the open one.
-    pub(super) fn move_block(&mut self) -> bool {
+    pub(crate) fn move_block(&mut self) -> bool {
         let mut block = match self.sealed.1.try_recv() {
             Ok(block) => block,
             Err(_) if self.open.is_empty() => return false,
@@ -51,41 +25,36 @@ impl Queue {
         };
         self.waiting_from = block.end();
         if self.delivery == Delivery::AtLeastOnce {
-            block.ask();
+            block.request_ack();
         }
         self.outbox.push(block);
         true
     }
 
-    /// Asks for a receipt of all that was accepted so far. A question that waits already is not put
-    /// off: who wants more asks again, once that is written.
-    pub(in super::super) fn ask(&mut self) {
-        self.ask_for.get_or_insert(self.next);
-    }
-
-    /// Whether there is a question to ask. At most once a connection must not begin with one: the
-    /// reader would think that what it cannot store comes again. Nor is there anything to ask
-    /// about then.
-    pub(super) fn has_question(&self) -> bool {
-        self.ask_for.is_some() && !(self.would_begin_with_question() && self.held().messages == 0)
-    }
-
-    fn would_begin_with_question(&self) -> bool {
-        self.carried == Carried::Nothing && self.delivery == Delivery::AtMostOnce
+    /// Requests a receipt for all that was accepted so far. A request that waits already is not put
+    /// off: a caller that wants more asks again, once that is written.
+    pub(crate) fn request_ack(&mut self) {
+        self.ack_request.get_or_insert(self.next);
     }
 
     /// Hands the thread what to write next; [`Queue::end_write`] takes it back.
-    pub(in super::super) fn begin_write(&mut self) -> Outbox {
+    pub(crate) fn begin_write(&mut self) -> Outbox {
         if self.outbox.remaining_len() < WRITE_SIZE {
             self.gather();
         }
         while self.outbox.remaining_len() < WRITE_SIZE && self.move_block() {}
-        if self.ask_for.is_some_and(|end| end <= self.waiting_from) {
-            self.ask_for = None;
-            let mut question = self.fresh_block();
-            question.set_first(self.waiting_from);
-            question.ask();
-            self.outbox.push(question);
+        if self.ack_request.is_some_and(|end| end <= self.waiting_from) {
+            self.ack_request = None;
+            let mut request = self.fresh_block();
+            request.set_first(self.waiting_from);
+            request.request_ack();
+            self.outbox.push(request);
+        }
+        if self.outbox.must_open() {
+            let mut opening = self.fresh_block();
+            opening.set_first(0);
+            opening.open_connection();
+            self.outbox.push_opening(opening);
         }
         self.writing = Some(Writing {
             front: self.outbox.front(),
@@ -96,21 +65,13 @@ impl Queue {
     }
 
     /// Takes the outbox back, after the kernel took the next `len` bytes of it.
-    pub(in super::super) fn end_write(&mut self, mut outbox: Outbox, len: usize) -> Taken {
-        let taken = outbox.advance(len, |block| self.recycle(block));
+    pub(crate) fn end_write(&mut self, mut outbox: Outbox, len: usize) -> Taken {
+        let taken = outbox.advance(len);
         // Whatever was evicted meanwhile came from blocks behind these.
         outbox.append(mem::take(&mut self.outbox));
         self.outbox = outbox;
+        self.recycle_done();
         self.writing = None;
-        if len > 0 {
-            self.carried = Carried::Something;
-        } else if self.would_begin_with_question() && self.outbox.forget_questions() {
-            // What stands before it may be dropped before the next try.
-            let end = self
-                .ask_for
-                .map_or(self.waiting_from, |end| end.min(self.waiting_from));
-            self.ask_for = Some(end);
-        }
         self.freed_by_writes += taken.whole;
         self.counters.sent.add(taken.whole - taken.again);
         self.counters.resent.add(taken.again);
@@ -126,11 +87,10 @@ impl Queue {
     }
 
     /// A receipt covers the next `messages` of those that were written.
-    pub(in super::super) fn confirm(&mut self, messages: u64) {
+    pub(crate) fn confirm(&mut self, messages: u64) {
         if self.delivery == Delivery::AtLeastOnce {
-            let mut outbox = mem::take(&mut self.outbox);
-            let confirmed = outbox.confirm(messages, |block| self.recycle(block));
-            self.outbox = outbox;
+            let confirmed = self.outbox.confirm(messages);
+            self.recycle_done();
             self.counters.confirmed.add(confirmed);
             self.is_tight &= confirmed.messages == 0;
             self.note_ended(confirmed);
@@ -138,31 +98,27 @@ impl Queue {
     }
 
     /// The connection is over; returns a message that is given up because of it.
-    pub(in super::super) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
-        self.carried = Carried::Nothing;
-        let given_up = self.outbox.rewind(ending)?;
+    pub(crate) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
+        let given_up = self.outbox.rewind(ending);
+        self.recycle_done();
+        let given_up = given_up?;
         self.counters.given_up.add(given_up);
         self.is_tight = false;
         self.note_ended(given_up);
         Some(given_up)
     }
 
-    /// The reader is another one, or was away.
-    pub(in super::super) fn forget_suspect(&mut self) {
-        self.outbox.forget_suspect();
-    }
-
-    /// Whether the reader is to get a taste first.
-    pub(in super::super) fn doubts(&self) -> bool {
-        self.outbox.doubts()
+    /// Whether the kernel has the length of a suspected message, and nothing more of it.
+    pub(crate) fn is_probing(&self) -> bool {
+        self.outbox.is_probing()
     }
 
     /// How far the messages have come.
-    pub(in super::super) fn fronts(&self) -> Fronts {
+    pub(crate) fn watermarks(&self) -> Watermarks {
         let (front, unwritten) = self
             .writing
             .map_or((None, None), |writing| (writing.front, writing.unwritten));
-        Fronts {
+        Watermarks {
             unsettled: front
                 .or_else(|| self.outbox.front())
                 .unwrap_or(self.waiting_from),
@@ -173,7 +129,7 @@ impl Queue {
     }
 
     /// Whether the outbox is away, being written from.
-    pub(in super::super) fn is_writing(&self) -> bool {
+    pub(crate) fn is_writing(&self) -> bool {
         self.writing.is_some()
     }
 }

@@ -2,26 +2,23 @@
 
 use std::time::Duration;
 
-use super::super::block::OWN_BLOCK_SIZE;
-use super::super::flush::Level;
-use super::super::limits::{Limits, Overflow};
-use super::super::outbox::Delivery;
-use super::super::timing::Timing;
+use crate::writer::settings::Delivery;
+use crate::writer::settings::Level;
+use crate::writer::settings::OWN_BLOCK_SIZE;
+use crate::writer::settings::Timing;
+use crate::writer::settings::{Limits, Overflow};
 
 /// Acts in a history.
 const ACTS: usize = 150;
 
 /// What somebody does.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Act {
+pub(crate) enum Act {
     /// A producer sends a message of that length.
     Send(usize),
     SendOwned(usize),
     /// So many short ones, for receipts of more than a byte.
     SendMany(usize),
-    Reserve(usize),
-    Commit,
-    DropSlot,
     Flush(Level),
     /// The thread takes its next step; the kernel takes at most so many bytes.
     Thread(usize),
@@ -31,11 +28,6 @@ pub(super) enum Act {
     /// A producer waits for room, and then sends a message of that length.
     WaitToSend(usize),
     GiveUpWaiting,
-    /// One waits to write in the thread's stead, or has given that up.
-    WaitToHelp(bool),
-    /// It writes in the thread's stead, where it may, or else waits; the kernel takes at most so
-    /// many bytes.
-    Help(usize),
     /// The reader reads at most so many bytes, which is a batch.
     Read(usize),
     /// It reads, and cannot store the batch.
@@ -73,19 +65,17 @@ pub(super) enum Act {
 
 /// What others do while a write is under way.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum During {
+pub(crate) enum During {
     /// So many messages are sent.
     Sends(usize),
     SendOwned(usize),
-    Reserve(usize),
-    Commit,
     Flush(Level),
     Shutdown(u64),
 }
 
 /// What a receipt says that cannot be.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Lie {
+pub(crate) enum Lie {
     TooHigh,
     Fell,
     NoVarint,
@@ -93,7 +83,7 @@ pub(super) enum Lie {
 
 /// When the reader sends the receipts that are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answers {
+pub(crate) enum Answers {
     AtOnce,
     /// Only when an act says so.
     Late,
@@ -103,21 +93,21 @@ pub(super) enum Answers {
 
 /// What holds for a whole history.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Setting {
-    pub(super) delivery: Delivery,
-    pub(super) answers: Answers,
-    pub(super) limits: Limits,
-    pub(super) timing: Timing,
+pub(crate) struct Setting {
+    pub(crate) delivery: Delivery,
+    pub(crate) answers: Answers,
+    pub(crate) limits: Limits,
+    pub(crate) timing: Timing,
     /// The shortest and the longest, in milliseconds.
-    pub(super) backoff: (u64, u64),
+    pub(crate) backoff: (u64, u64),
     /// When a reader has ended another one takes its socket over, as with systemd's.
-    pub(super) socket_stays: bool,
-    pub(super) socket_size: usize,
+    pub(crate) socket_stays: bool,
+    pub(crate) socket_size: usize,
     /// Longer messages make the reader hang up.
-    pub(super) reader_limit: usize,
+    pub(crate) reader_limit: usize,
 }
 
-pub(super) fn history(seed: u64) -> (Setting, Vec<Act>) {
+pub(crate) fn history(seed: u64) -> (Setting, Vec<Act>) {
     let mut random = fastrand::Rng::with_seed(seed);
     let setting = Setting {
         delivery: if random.u8(0..3) == 0 {
@@ -166,33 +156,23 @@ pub(super) fn history(seed: u64) -> (Setting, Vec<Act>) {
             usize::MAX
         },
     };
-    let helps = random.u8(0..3) == 0;
-    let acts = (0..ACTS).map(|_| act(&mut random, helps)).collect();
+    let acts = (0..ACTS).map(|_| act(&mut random)).collect();
     (setting, acts)
 }
 
-/// Where a sender `helps`, few others wait: for them the thread does not lend.
-fn act(random: &mut fastrand::Rng, helps: bool) -> Act {
+fn act(random: &mut fastrand::Rng) -> Act {
     let len = |random: &mut fastrand::Rng| match random.u8(0..10) {
         0 => random.usize(30_000..40_000),
         1..4 => random.usize(120..400),
         _ => random.usize(4..20),
     };
     match random.u8(0..115) {
-        0..20 => Act::Send(len(random)),
+        0..20 | 24..28 => Act::Send(len(random)),
         20..23 => Act::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
         // Receipts of more than a byte need many.
         23 => Act::SendMany(random.usize(1..300)),
-        24..26 => Act::Reserve(len(random)),
-        26 => Act::Commit,
-        27 => Act::DropSlot,
-        28..30 | 103..106 if helps && random.u8(0..4) > 0 => Act::Send(len(random)),
         28..30 => Act::Flush(level(random)),
-        47..52 if helps => Act::Help(random.usize(1..400)),
-        // Something must be left for the helper.
-        30..46 if helps => Act::Thread(random.usize(1..100)),
-        30..46 | 47..52 => Act::Thread(random.usize(1..6_000)),
-        46 => Act::WaitToHelp(random.u8(0..4) > 0),
+        30..52 => Act::Thread(random.usize(1..6_000)),
         52..58 => Act::ThreadDuring(random.usize(1..6_000), [during(random), during(random)]),
         58 => Act::NoMemory,
         59..70 => Act::Read(random.usize(1..6_000)),
@@ -227,9 +207,7 @@ fn level(random: &mut fastrand::Rng) -> Level {
 fn during(random: &mut fastrand::Rng) -> During {
     match random.u8(0..100) {
         0..60 => During::Sends(random.usize(0..6)),
-        60..70 => During::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
-        70..78 => During::Reserve(random.usize(4..10_000)),
-        78..83 => During::Commit,
+        60..83 => During::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
         83..99 => During::Flush(level(random)),
         _ => During::Shutdown(random.u64(0..3_000)),
     }

@@ -9,37 +9,41 @@ use std::time::{Duration, Instant};
 
 use integer_encoding::VarInt;
 
-use super::super::deadline::has_come;
-use super::super::kernel::{Kernel, Socket};
-use super::super::outbox::Delivery;
-use super::history::{Answers, Lie, Setting};
 use crate::address::Address;
-use crate::metrics::{Tally, widen};
+use crate::deadline::has_come;
+use crate::metrics::Tally;
+use crate::num::to_u64;
 use crate::peer::Credentials;
 use crate::reader::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 use crate::sys::{self, Readiness, Received, Sent, Waker, Wanted};
 use crate::wire::frame::{self, AT_LEAST_ONCE, Parsed};
+use crate::writer::settings::Delivery;
+use crate::writer::simulation::history::{Answers, Lie, Setting};
+use crate::writer::state::timing::PROBE_TIME;
+use crate::writer::thread::kernel::{Kernel, Socket};
 
 /// What has become of a message that was accepted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fate {
-    pub(super) len: usize,
+pub(crate) struct Fate {
+    pub(crate) len: usize,
     /// The kernel has taken its last byte, on some connection.
-    pub(super) taken: bool,
+    pub(crate) taken: bool,
     /// The reader has taken its last byte from the kernel.
-    pub(super) drained: bool,
+    pub(crate) drained: bool,
     /// The reader has decoded it, and called the handler.
-    pub(super) read: bool,
+    pub(crate) read: bool,
     /// The end of its batch was good.
-    pub(super) stored: bool,
+    pub(crate) stored: bool,
     /// The writer is done with it: the kernel has it, or a receipt covers it.
-    pub(super) settled: bool,
+    pub(crate) settled: bool,
     /// The writer has dropped it, or given it up.
-    pub(super) gone: bool,
+    pub(crate) gone: bool,
+    /// The number of the last connection that ended after the kernel had taken it whole there.
+    pub(crate) ended_with: u64,
 }
 
 /// The bytes of message `number`: they say which it is, and whether they belong together.
-pub(super) fn message(number: usize, len: usize) -> Vec<u8> {
+pub(crate) fn message(number: usize, len: usize) -> Vec<u8> {
     let mut message = vec![number.to_le_bytes()[0]; len.max(4)];
     message[..4].copy_from_slice(&u32::try_from(number).unwrap().to_be_bytes());
     message
@@ -50,7 +54,7 @@ fn number_of(message: &[u8]) -> usize {
 }
 
 /// A connection, from the writer to the reader and back.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     to_reader: Vec<u8>,
     to_writer: Vec<u8>,
     machine: SimulatedConnection,
@@ -61,6 +65,8 @@ pub(super) struct Connection {
     in_flight: VecDeque<(usize, u64)>,
     taken_len: u64,
     drained_len: u64,
+    /// All that the kernel has taken whole.
+    taken_whole: Vec<usize>,
     /// What the writer knows to be taken whole, and not to be covered by a receipt.
     unsettled: VecDeque<usize>,
     /// How many messages the kernel has taken whole, before how many the last question stood, and
@@ -70,8 +76,12 @@ pub(super) struct Connection {
     covered: u64,
     /// When the reader first refused to take more, or the writer read a receipt since then.
     refused_at: Option<Instant>,
+    /// When the writer sent the length of a suspected message alone.
+    probed_at: Option<Instant>,
     /// The beginning of a receipt that the writer has read.
     receipt: Vec<u8>,
+    /// The last whole one was padded: the reader refuses the next message.
+    refuses_next: bool,
     /// The writer was told that it takes nothing more, or has read a receipt that cannot be true.
     must_end: bool,
     /// The last message that came out of it.
@@ -95,53 +105,53 @@ pub(super) struct Connection {
 }
 
 /// Everything but the writer.
-pub(super) struct Net {
-    pub(super) setting: Setting,
-    pub(super) now: Instant,
-    pub(super) is_reader_up: bool,
-    pub(super) is_backlog_full: bool,
+pub(crate) struct Net {
+    pub(crate) setting: Setting,
+    pub(crate) now: Instant,
+    pub(crate) is_reader_up: bool,
+    pub(crate) is_backlog_full: bool,
     /// The kernel takes at most so many bytes at a time.
-    pub(super) most: usize,
-    pub(super) no_memory: bool,
-    /// It is a sender who writes.
-    pub(super) is_helped: bool,
+    pub(crate) most: usize,
+    pub(crate) no_memory: bool,
     /// What producers do while a write is under way.
-    pub(super) meanwhile: Option<Box<dyn FnOnce()>>,
-    pub(super) fates: Vec<Fate>,
+    pub(crate) meanwhile: Option<Box<dyn FnOnce()>>,
+    pub(crate) fates: Vec<Fate>,
     /// The messages that the writer has accepted and is not done with, and their bytes.
     live: VecDeque<usize>,
     live_bytes: u64,
     /// While a write is under way, the first message that is not in it.
-    pub(super) writing_to: Option<usize>,
+    pub(crate) writing_to: Option<usize>,
     connection: Option<Connection>,
     /// Given up by the writer; the reader still has to read the rest.
     old: Vec<Connection>,
     /// Messages that the kernel took whole, for the first time and again.
-    pub(super) taken: Tally,
-    pub(super) taken_again: Tally,
-    pub(super) read: u64,
-    pub(super) stored: u64,
+    pub(crate) taken: Tally,
+    pub(crate) taken_again: Tally,
+    pub(crate) read: u64,
+    pub(crate) stored: u64,
     /// Taken whole, and not to be read any more.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
     /// Connections that the reader closed with something unread, and those of them with whole
     /// messages unread.
-    pub(super) resets: u64,
-    pub(super) losses: u64,
+    pub(crate) resets: u64,
+    pub(crate) losses: u64,
     /// Receipts that could not be true.
-    pub(super) lies: u64,
+    pub(crate) lies: u64,
+    /// Connections that ended.
+    pub(crate) ends: u64,
     /// Connections that ended with something unread, and with something that no receipt covers.
-    pub(super) unread_ends: u64,
-    pub(super) uncovered_ends: u64,
+    pub(crate) unread_ends: u64,
+    pub(crate) uncovered_ends: u64,
     /// How the last connection ended.
     ended: Option<Ended>,
     /// The message that the last connections ended in, and how many in a row.
     suspect: Option<(usize, u32)>,
     /// Messages that this many did.
-    pub(super) given_up: Tally,
+    pub(crate) given_up: Tally,
     /// The thread sleeps.
-    pub(super) sleep: Option<Sleep>,
+    pub(crate) sleep: Option<Sleep>,
     /// When the writer must have ended.
-    pub(super) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
     /// When the kernel began to take nothing, or a receipt covered something since then.
     refused_at: Option<Instant>,
     /// That, as it was when the thread's step began. A receipt that comes while it gives up is too
@@ -155,7 +165,9 @@ struct Ended {
     /// The message that the kernel had a part of.
     cut: Option<usize>,
     /// It had its prefix, and nothing more.
-    is_taste: bool,
+    is_behind_prefix: bool,
+    /// The message that the reader said it refuses, as far as the writer has read.
+    refused: Option<usize>,
     was_reset: bool,
     /// The reader was still there, owed receipts for what it has, and refused to take more since
     /// then.
@@ -164,7 +176,7 @@ struct Ended {
 
 /// Why the writer gave a connection up, as it says itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     Peer,
     WriteTimeout,
     BadReceipt,
@@ -172,8 +184,8 @@ pub(super) enum Cause {
 
 /// What the writer's thread sleeps for, besides the waker.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sleep {
-    pub(super) until: Option<Instant>,
+pub(crate) struct Sleep {
+    pub(crate) until: Option<Instant>,
     /// `None` where it looks at no connection.
     wanted: Option<Wanted>,
 }
@@ -188,12 +200,15 @@ impl Connection {
             in_flight: VecDeque::new(),
             taken_len: 0,
             drained_len: 0,
+            taken_whole: Vec::new(),
             unsettled: VecDeque::new(),
             written: 0,
             asked: 0,
             covered: 0,
             refused_at: None,
+            probed_at: None,
             receipt: Vec::new(),
+            refuses_next: false,
             must_end: false,
             last: None,
             last_answer: None,
@@ -210,8 +225,16 @@ impl Connection {
     /// The kernel has a part of a message: what it has is more than a part of the opening.
     fn is_in_message(&self, setting: Setting) -> bool {
         let is_in_opening = setting.delivery == Delivery::AtLeastOnce
-            && self.taken_len < widen(AT_LEAST_ONCE.len());
+            && self.taken_len < to_u64(AT_LEAST_ONCE.len());
         !self.half.is_empty() && !is_in_opening
+    }
+
+    /// The kernel has the prefix of a message, and nothing more of it.
+    fn is_behind_prefix(&self) -> bool {
+        matches!(
+            frame::parse_prefix(&self.half),
+            Parsed::Length { prefix_len, .. } if prefix_len.get() == self.half.len()
+        )
     }
 
     /// The reader is gone from it.
@@ -232,6 +255,7 @@ impl Connection {
             match count {
                 Some(count) if (self.covered..=self.written).contains(&count) => {
                     self.covered = count;
+                    self.refuses_next = self.receipt.len() > 1 && *byte == 0;
                     self.receipt.clear();
                 }
                 None if !is_over => {}
@@ -252,7 +276,7 @@ impl Connection {
 }
 
 impl Net {
-    pub(super) fn new(setting: Setting) -> Self {
+    pub(crate) fn new(setting: Setting) -> Self {
         Self {
             setting,
             now: Instant::now(),
@@ -260,7 +284,6 @@ impl Net {
             is_backlog_full: false,
             most: usize::MAX,
             no_memory: false,
-            is_helped: false,
             meanwhile: None,
             fates: Vec::new(),
             live: VecDeque::new(),
@@ -276,6 +299,7 @@ impl Net {
             resets: 0,
             losses: 0,
             lies: 0,
+            ends: 0,
             unread_ends: 0,
             uncovered_ends: 0,
             ended: None,
@@ -289,7 +313,7 @@ impl Net {
     }
 
     /// The thread sleeps, at most for so long.
-    pub(super) fn sleep(&mut self, time: Option<Duration>, wanted: Option<Wanted>) {
+    pub(crate) fn sleep(&mut self, time: Option<Duration>, wanted: Option<Wanted>) {
         assert_ne!(
             time,
             Some(Duration::ZERO),
@@ -300,7 +324,7 @@ impl Net {
     }
 
     /// Whether the thread still sleeps, but for the waker.
-    pub(super) fn sleeps(&self) -> bool {
+    pub(crate) fn sleeps(&self) -> bool {
         self.sleep.is_some_and(|Sleep { until, wanted }| {
             let ready = self.ready(wanted);
             !(has_come(until, self.now) || ready.hangup || ready.room || ready.bytes)
@@ -308,20 +332,20 @@ impl Net {
     }
 
     /// The thread takes a step.
-    pub(super) fn begin_step(&mut self) -> (Instant, Option<Instant>) {
+    pub(crate) fn begin_step(&mut self) -> (Instant, Option<Instant>) {
         self.refused_before = self.refused_at;
         (self.now, self.deadline)
     }
 
     /// The thread's sleep is over, if it slept: what it woke up to.
-    pub(super) fn wake_up(&mut self) -> Option<Readiness> {
+    pub(crate) fn wake_up(&mut self) -> Option<Readiness> {
         self.sleep.take().map(|sleep| self.ready(sleep.wanted))
     }
 
     /// A message was accepted.
-    pub(super) fn accept(&mut self, len: usize) {
+    pub(crate) fn accept(&mut self, len: usize) {
         self.live.push_back(self.fates.len());
-        self.live_bytes += widen(len);
+        self.live_bytes += to_u64(len);
         self.fates.push(Fate {
             len,
             taken: false,
@@ -330,19 +354,20 @@ impl Net {
             stored: false,
             settled: false,
             gone: false,
+            ended_with: 0,
         });
     }
 
     /// What the writer holds.
-    pub(super) fn held(&self) -> Tally {
+    pub(crate) fn held(&self) -> Tally {
         Tally {
-            messages: widen(self.live.len()),
+            messages: to_u64(self.live.len()),
             bytes: self.live_bytes,
         }
     }
 
     /// The oldest message that has not ended, and the oldest of which the kernel lacks a byte.
-    pub(super) fn fronts(&self) -> (usize, usize) {
+    pub(crate) fn watermarks(&self) -> (usize, usize) {
         let at = |index: usize| self.live.get(index).copied().unwrap_or(self.fates.len());
         let whole = self
             .connection
@@ -364,7 +389,7 @@ impl Net {
     }
 
     /// What cannot be dropped.
-    pub(super) fn pinned(&self) -> Tally {
+    pub(crate) fn pinned(&self) -> Tally {
         let pinned = self.live.iter().take(self.loose_from());
         pinned.fold(Tally::default(), |sum, number| {
             sum + Tally::one(self.fates[*number].len)
@@ -372,7 +397,7 @@ impl Net {
     }
 
     /// The writer dropped so many messages: the oldest that it may.
-    pub(super) fn evict(&mut self, evicted: Tally) {
+    pub(crate) fn evict(&mut self, evicted: Tally) {
         let from = self.loose_from();
         let mut oldest = Tally::default();
         for _ in 0..evicted.messages {
@@ -393,16 +418,17 @@ impl Net {
         let number = self.live.remove(index).unwrap();
         let fate = &mut self.fates[number];
         *way(fate) = true;
-        self.live_bytes -= widen(fate.len);
+        self.live_bytes -= to_u64(fate.len);
         fate.len
     }
 
     /// The writer says why it gave the last connection up. Three ends in a row within the same
     /// message cost that message its place.
-    pub(super) fn on_lost(&mut self, cause: Cause) {
+    pub(crate) fn on_lost(&mut self, cause: Cause) {
         let Ended {
             cut,
-            is_taste,
+            is_behind_prefix,
+            refused,
             was_reset,
             refused_at,
         } = self.ended.take().expect("a connection ended");
@@ -420,30 +446,36 @@ impl Net {
                 "its last receipts were waited for {waited:?}"
             );
         }
-        let keeps = self.setting.delivery == Delivery::AtLeastOnce;
-        if cause != Cause::Peer || keeps && was_reset {
+        if let Some(number) = refused {
+            self.suspect = None;
+            return self.give_up(number);
+        }
+        if cause != Cause::Peer {
             return;
         }
         let before = self.suspect.take();
-        let is_front = |number: &usize| self.live.front() == Some(number);
-        let Some(number) = cut.filter(|number| !keeps || is_front(number) && is_taste) else {
-            return;
+        let Some(number) = cut else { return };
+        let earlier = before.filter(|(suspect, _)| *suspect == number);
+        let refusals = if is_behind_prefix && !was_reset {
+            earlier.map_or(0, |(_, refusals)| refusals + 1)
+        } else {
+            0
         };
-        let cuts = before
-            .filter(|(suspect, _)| *suspect == number)
-            .map_or(0, |(_, cuts)| cuts)
-            + 1;
-        if cuts < 3 {
-            self.suspect = Some((number, cuts));
-            return;
+        if refusals < 3 {
+            self.suspect = Some((number, refusals));
+        } else {
+            self.give_up(number);
         }
+    }
+
+    fn give_up(&mut self, number: usize) {
         let index = self.live.partition_point(|live| *live < number);
         let len = self.end_at(index, |fate| &mut fate.gone);
         self.given_up += Tally::one(len);
     }
 
     /// The reader has a turn at the connection: reads at most `most` bytes, and ends the batch.
-    pub(super) fn read(&mut self, most: usize, end: BatchEnd) {
+    pub(crate) fn read(&mut self, most: usize, end: BatchEnd) {
         if let Some(mut connection) = self.connection.take() {
             self.read_from(&mut connection, most, end);
             self.connection = Some(connection);
@@ -456,7 +488,7 @@ impl Net {
         }
         let len = connection.to_reader.len().min(most);
         let bytes: Vec<u8> = connection.to_reader.drain(..len).collect();
-        connection.drained_len += widen(len);
+        connection.drained_len += to_u64(len);
         for (number, _) in connection
             .in_flight
             .iter()
@@ -555,19 +587,19 @@ impl Net {
 
     /// The connection is over for the reader: what it has not read of it is lost.
     fn lose(&mut self, connection: &mut Connection) {
-        self.lost += widen(connection.in_flight.len());
+        self.lost += to_u64(connection.in_flight.len());
         connection.has_lost = !connection.in_flight.is_empty();
         connection.in_flight.clear();
         connection.close();
     }
 
-    pub(super) fn read_old(&mut self) {
+    pub(crate) fn read_old(&mut self) {
         for mut connection in std::mem::take(&mut self.old) {
             self.read_rest(&mut connection);
         }
     }
 
-    pub(super) fn answer(&mut self, most: usize) {
+    pub(crate) fn answer(&mut self, most: usize) {
         if let Some(mut connection) = self.connection.take() {
             self.answer_from(&mut connection, most, Answers::Late);
             self.connection = Some(connection);
@@ -587,7 +619,7 @@ impl Net {
         }
     }
 
-    pub(super) fn lie(&mut self, lie: Lie) {
+    pub(crate) fn lie(&mut self, lie: Lie) {
         let Some(connection) = &mut self.connection else {
             return;
         };
@@ -603,26 +635,26 @@ impl Net {
         }
     }
 
-    pub(super) fn close_sending(&mut self) {
+    pub(crate) fn close_sending(&mut self) {
         if let Some(connection) = &mut self.connection {
             connection.is_mute = true;
         }
     }
 
-    pub(super) fn forbid_sending(&mut self) {
+    pub(crate) fn forbid_sending(&mut self) {
         if let Some(connection) = &mut self.connection {
             connection.is_shut = true;
         }
     }
 
-    pub(super) fn close_idle(&mut self) {
+    pub(crate) fn close_idle(&mut self) {
         if let Some(mut connection) = self.connection.take() {
             self.read_rest(&mut connection);
             self.connection = Some(connection);
         }
     }
 
-    pub(super) fn hang_up(&mut self) {
+    pub(crate) fn hang_up(&mut self) {
         if let Some(mut connection) = self.connection.take() {
             if !connection.is_gone {
                 self.lose(&mut connection);
@@ -631,13 +663,13 @@ impl Net {
         }
     }
 
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.close_idle();
         self.read_old();
         self.is_reader_up = self.setting.socket_stays;
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.hang_up();
         for mut connection in std::mem::take(&mut self.old) {
             self.lose(&mut connection);
@@ -646,7 +678,7 @@ impl Net {
     }
 
     /// From now on the reader is a good one, on a connection that was none of the bad.
-    pub(super) fn reform(&mut self) {
+    pub(crate) fn reform(&mut self) {
         self.read_old();
         let is_bad = |connection: &Connection| connection.is_mute || connection.is_shut;
         if self.setting.answers == Answers::Never || self.connection.as_ref().is_some_and(is_bad) {
@@ -664,11 +696,11 @@ impl Net {
     }
 
     /// Messages that the kernel has whole, and the reader has not read.
-    pub(super) fn in_kernel(&self) -> u64 {
+    pub(crate) fn in_kernel(&self) -> u64 {
         self.connection
             .iter()
             .chain(&self.old)
-            .map(|connection| widen(connection.in_flight.len()))
+            .map(|connection| to_u64(connection.in_flight.len()))
             .sum()
     }
 
@@ -696,11 +728,8 @@ impl Net {
             "a write to a peer that takes nothing more, or lies"
         );
         if connection.is_shut {
-            // What a helper meets, the thread has yet to see for itself.
-            connection.must_end = !self.is_helped;
-            if !self.is_helped {
-                connection.refused_at = Some(self.now);
-            }
+            connection.must_end = true;
+            connection.refused_at = Some(self.now);
             // Which of the two it is depends on how far the call has come when the reader goes.
             let is_told = self.most % 2 == 1 && std::mem::take(&mut connection.reset_untold);
             return Err(if is_told {
@@ -724,10 +753,16 @@ impl Net {
             return Ok(Sent::Blocked);
         }
         self.refused_at = None;
+        if let Some(probed_at) = connection.probed_at.take() {
+            assert!(
+                self.now >= probed_at + PROBE_TIME,
+                "the reader has no time to hang up on a probe"
+            );
+        }
         connection.to_reader.extend_from_slice(&bytes[..len]);
         connection.half.extend_from_slice(&bytes[..len]);
-        let half_from = connection.taken_len + widen(len) - widen(connection.half.len());
-        connection.taken_len += widen(len);
+        let half_from = connection.taken_len + to_u64(len) - to_u64(connection.half.len());
+        connection.taken_len += to_u64(len);
         let half_len = connection.half.len();
         let mut at = 0;
         while let Some(Parsed::Length {
@@ -742,8 +777,8 @@ impl Net {
             };
             at = start + len;
             if len == 0 {
-                let is_first =
-                    connection.taken_len + widen(at) == widen(half_len) + widen(prefix_len.get());
+                let is_first = connection.taken_len + to_u64(at)
+                    == to_u64(half_len) + to_u64(prefix_len.get());
                 let is_opening = prefix_len.get() == AT_LEAST_ONCE.len();
                 let keeps = self.setting.delivery == Delivery::AtLeastOnce;
                 assert_eq!(
@@ -751,8 +786,6 @@ impl Net {
                     is_first && keeps,
                     "the opening is the first frame, at least once, and stands nowhere else"
                 );
-                let is_allowed = keeps || self.setting.timing.keepalive.is_some();
-                assert!(!is_first || is_allowed, "there is nothing to ask about yet");
                 connection.asked = connection.written;
             } else {
                 let number = number_of(bytes);
@@ -761,6 +794,7 @@ impl Net {
                 let next = self.live.get(connection.unsettled.len()).copied();
                 assert_eq!(Some(number), next, "another message than the next goes out");
                 connection.written += 1;
+                connection.taken_whole.push(number);
                 let again = std::mem::replace(&mut fate.taken, true);
                 *(if again {
                     &mut self.taken_again
@@ -769,7 +803,7 @@ impl Net {
                 }) += Tally::one(len);
                 connection
                     .in_flight
-                    .push_back((number, half_from + widen(at)));
+                    .push_back((number, half_from + to_u64(at)));
                 match self.setting.delivery {
                     Delivery::AtMostOnce => drop(self.end_at(0, |fate| &mut fate.settled)),
                     Delivery::AtLeastOnce => connection.unsettled.push_back(number),
@@ -777,6 +811,11 @@ impl Net {
             }
         }
         connection.half.drain(..at);
+        let next = self.live.get(connection.unsettled.len()).copied();
+        let is_suspected = self.suspect.is_some_and(|(number, _)| Some(number) == next);
+        if is_suspected && connection.is_behind_prefix() {
+            connection.probed_at = Some(self.now);
+        }
         Ok(Sent::Some(len))
     }
 
@@ -884,17 +923,24 @@ impl Net {
         };
         self.refused_at = None;
         let begun = self.live.get(connection.unsettled.len()).copied();
+        // With `AtMostOnce` what the kernel has taken whole has ended already.
+        let begun_first = match self.setting.delivery {
+            Delivery::AtLeastOnce => self.live.front().copied(),
+            Delivery::AtMostOnce => begun.filter(|_| connection.covered == connection.written),
+        };
         self.ended = Some(Ended {
             cut: begun.filter(|_| connection.is_in_message(self.setting)),
-            is_taste: matches!(
-                frame::parse_prefix(&connection.half),
-                Parsed::Length { prefix_len, .. } if prefix_len.get() == connection.half.len()
-            ),
+            is_behind_prefix: connection.is_behind_prefix(),
+            refused: begun_first.filter(|_| connection.refuses_next),
             was_reset: connection.was_reset,
             refused_at: connection.refused_at.filter(|_| {
                 connection.asked > connection.covered && !connection.is_gone && !connection.is_mute
             }),
         });
+        self.ends += 1;
+        for number in &connection.taken_whole {
+            self.fates[*number].ended_with = self.ends;
+        }
         self.unread_ends += u64::from(connection.was_reset || !connection.to_reader.is_empty());
         self.uncovered_ends += u64::from(connection.covered < connection.written);
         self.resets += u64::from(connection.was_reset);
@@ -907,13 +953,13 @@ impl Net {
 }
 
 /// Whether the thread was woken, and has not taken note of it.
-pub(super) fn is_used(waker: &Waker) -> bool {
+pub(crate) fn is_used(waker: &Waker) -> bool {
     sys::wait(waker, None, Wanted::default(), Some(Duration::ZERO)).woken
 }
 
 /// What becomes of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BatchEnd {
+pub(crate) enum BatchEnd {
     Stored,
     NotStored,
     /// The handler fails on a message of it: so many come before that.
@@ -923,10 +969,10 @@ pub(super) enum BatchEnd {
 }
 
 /// The writer's side of the world.
-pub(super) struct SimulatedKernel(pub(super) Rc<RefCell<Net>>);
+pub(crate) struct SimulatedKernel(pub(crate) Rc<RefCell<Net>>);
 
 /// The writer's end of the connection.
-pub(super) struct SimulatedSocket(Rc<RefCell<Net>>);
+pub(crate) struct SimulatedSocket(Rc<RefCell<Net>>);
 
 impl Kernel for SimulatedKernel {
     type Socket = SimulatedSocket;
@@ -939,10 +985,6 @@ impl Kernel for SimulatedKernel {
         let mut net = self.0.borrow_mut();
         assert!(net.connection.is_none(), "two connections at once");
         if !net.is_reader_up {
-            if net.setting.delivery == Delivery::AtLeastOnce {
-                // A reader that was away may be another one.
-                net.suspect = None;
-            }
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         if net.is_backlog_full {
@@ -993,7 +1035,7 @@ impl Socket for SimulatedSocket {
             .as_ref()
             .map(|connection| match connection.to_reader.len() {
                 0 => 0,
-                len => widen(len * 2 + 100),
+                len => to_u64(len * 2 + 100),
             })
     }
 

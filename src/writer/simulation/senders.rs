@@ -1,4 +1,4 @@
-//! What the writer's users do: they send, reserve, flush and shut down. What each call says is
+//! What the writer's users do: they send, flush and shut down. What each call says is
 //! checked against the world.
 
 use std::cell::RefCell;
@@ -8,36 +8,29 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::attention::Wake;
-use super::super::flush::{Flush, Level, Verdict};
-use super::super::limits::{Overflow, Refusal};
-use super::super::outbox::Delivery;
-use super::super::queue::Queue;
-use super::super::shared::{Inner, Patience, Shared};
-use super::history::{During, Setting};
-use super::net::{Fate, Net, is_used, message};
-use crate::metrics::{Tally, widen};
+use crate::metrics::Tally;
+use crate::num::to_u64;
+use crate::writer::queue::Refusal;
+use crate::writer::send::Patience;
+use crate::writer::settings::Delivery;
+use crate::writer::settings::Level;
+use crate::writer::settings::Overflow;
+use crate::writer::shared::flush::{Flush, Verdict};
+use crate::writer::shared::{Locked, Shared};
+use crate::writer::simulation::history::{During, Setting};
+use crate::writer::simulation::net::{Fate, Net, is_used, message};
 
-pub(super) struct Senders {
+pub(crate) struct Senders {
     setting: Setting,
     net: Rc<RefCell<Net>>,
     shared: Arc<Shared>,
-    /// Room that slots have.
-    reserved: Vec<usize>,
     /// Calls of flush that have not returned.
     calls: Vec<Call>,
-    /// Messages that some call of flush was told not to be sure of.
-    doubtful: Vec<bool>,
     /// Senders who wait until there is room.
     waiters: Vec<Waiter>,
-    /// One more, who does not send before there is nothing to write.
-    waits_to_help: bool,
     is_shut_down: bool,
     /// What was dropped to make room, as far as it is known to the world.
     evicted: Tally,
-    /// How many ends of connections calls were told of: for what was not read, and for what no
-    /// receipt covers.
-    told: [u64; 2],
 }
 
 /// A call of flush.
@@ -46,8 +39,9 @@ struct Call {
     /// The messages below that number are meant.
     target: usize,
     flush: Flush,
-    /// How many ends of connections had been told of when it began.
-    told: u64,
+    /// How many connections had ended when it began, in all and too early for its level.
+    ends: u64,
+    losses: u64,
     /// How often something had been told when it looked last.
     heard: Option<u64>,
 }
@@ -60,34 +54,28 @@ struct Waiter {
 }
 
 impl Senders {
-    pub(super) fn new(setting: Setting, net: Rc<RefCell<Net>>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(setting: Setting, net: Rc<RefCell<Net>>, shared: Arc<Shared>) -> Self {
         Self {
             setting,
             net,
             shared,
-            reserved: Vec::new(),
             calls: Vec::new(),
-            doubtful: Vec::new(),
             waiters: Vec::new(),
-            waits_to_help: false,
             is_shut_down: false,
             evicted: Tally::default(),
-            told: [0; 2],
         }
     }
 
-    pub(super) fn during_write(&mut self, acts: [During; 2]) {
+    pub(crate) fn during_write(&mut self, acts: [During; 2]) {
         {
-            let inner = self.shared.inner.lock();
-            let end = usize::try_from(inner.queue.waiting_from()).unwrap();
-            self.net.borrow_mut().writing_to = inner.queue.is_writing().then_some(end);
+            let locked = self.shared.lock();
+            let end = usize::try_from(locked.queue.waiting_from()).unwrap();
+            self.net.borrow_mut().writing_to = locked.queue.is_writing().then_some(end);
         }
         for act in acts {
             match act {
                 During::Sends(count) => (0..count).for_each(|_| self.send(8)),
                 During::SendOwned(len) => self.send_owned(len),
-                During::Reserve(len) => self.reserve(len),
-                During::Commit => self.commit(),
                 During::Flush(level) => self.flush(level),
                 During::Shutdown(millis) => self.shut_down(millis),
             }
@@ -96,13 +84,13 @@ impl Senders {
         self.net.borrow_mut().writing_to = None;
     }
 
-    pub(super) fn send(&mut self, len: usize) {
+    pub(crate) fn send(&mut self, len: usize) {
         let message = self.next_message(len);
-        let sent = self.shared.send(Patience::None, &message);
+        let sent = self.shared.push_copy(Patience::None, &message);
         self.judge_send(sent, message.len());
     }
 
-    pub(super) fn send_owned(&mut self, len: usize) {
+    pub(crate) fn send_owned(&mut self, len: usize) {
         let message = self.next_message(len);
         let own = || Bytes::from(message.clone());
         let pushed = self
@@ -113,40 +101,6 @@ impl Senders {
 
     fn next_message(&self, len: usize) -> Vec<u8> {
         message(self.net.borrow().fates.len(), len)
-    }
-
-    pub(super) fn reserve(&mut self, len: usize) {
-        let len = len.max(4);
-        let reserved = self
-            .shared
-            .push(Patience::None, |queue: &mut Queue| queue.reserve(len));
-        self.judge(reserved, len);
-        if reserved.is_ok() {
-            self.reserved.push(len);
-        }
-    }
-
-    pub(super) fn commit(&mut self) {
-        let Some(len) = self.reserved.pop() else {
-            return;
-        };
-        let message = self.next_message(len);
-        let pushed = self.shared.push_in_order(Patience::None, |queue| {
-            queue.unreserve(len);
-            queue.push(&message)
-        });
-        assert_ne!(
-            pushed,
-            Err(Refusal::Full),
-            "room that was reserved is there"
-        );
-        self.judge_send(pushed, len);
-    }
-
-    pub(super) fn drop_slot(&mut self) {
-        if let Some(len) = self.reserved.pop() {
-            self.shared.release(len);
-        }
     }
 
     fn judge_send(&mut self, sent: Result<(), Refusal>, len: usize) {
@@ -182,18 +136,11 @@ impl Senders {
             Overflow::Refuse => net.held(),
             Overflow::DropOldest => net.pinned(),
         };
-        let taken = kept + self.in_slots();
         let limits = self.setting.limits;
-        taken.messages < limits.messages && taken.bytes + widen(len) <= limits.bytes
+        kept.messages < limits.messages && kept.bytes + to_u64(len) <= limits.bytes
     }
 
-    pub(super) fn in_slots(&self) -> Tally {
-        self.reserved
-            .iter()
-            .fold(Tally::default(), |sum, len| sum + Tally::one(*len))
-    }
-
-    pub(super) fn shut_down(&mut self, millis: u64) {
+    pub(crate) fn shut_down(&mut self, millis: u64) {
         let mut net = self.net.borrow_mut();
         let deadline = net.now.checked_add(Duration::from_millis(millis));
         self.shared.drain(deadline);
@@ -201,135 +148,101 @@ impl Senders {
         self.is_shut_down = true;
     }
 
-    pub(super) fn flush(&mut self, level: Level) {
-        let flush = self
-            .shared
-            .inner
-            .lock()
-            .begin_flush(level, self.setting.delivery);
-        let target = self.net.borrow().fates.len();
-        let told = *self.told_of(level);
+    pub(crate) fn flush(&mut self, level: Level) {
+        let (target, ends) = {
+            let net = self.net.borrow();
+            (net.fates.len(), net.ends)
+        };
+        let losses = self.losses(level);
+        let delivery = self.setting.delivery;
+        let mut locked = self.shared.lock();
+        let told = locked.losses(level, delivery);
+        assert!(told <= losses, "{told} of {losses} losses at {level:?}");
+        let flush = locked.begin_flush(level, delivery, told);
+        drop(locked);
         self.calls.push(Call {
             level,
             target,
             flush,
-            told,
+            ends,
+            losses,
             heard: None,
         });
     }
 
-    fn told_of(&mut self, level: Level) -> &mut u64 {
-        let [unread, uncovered] = &mut self.told;
-        if level == Level::Handled {
-            uncovered
-        } else {
-            unread
-        }
-    }
-
-    /// A sender begins to wait for room, to write in the thread's stead, or has given that up.
-    pub(super) fn wait_to_help(&mut self, is_waiting: bool) {
-        let mut inner = self.shared.inner.lock();
-        if is_waiting {
-            self.shared.rouse(&mut inner);
-        }
-        self.waits_to_help = is_waiting;
-        self.count_waiting(&mut inner);
-    }
-
-    /// A sender who writes in the thread's stead does not wait meanwhile; afterwards it may again.
-    pub(super) fn pause_waiting(&self) {
-        let mut inner = self.shared.inner.lock();
-        inner.waiting_for_room -= usize::from(self.waits_to_help);
-        inner.waiting = self.calls.len() + inner.waiting_for_room;
-    }
-
-    pub(super) fn end_pause(&self) {
-        self.count_waiting(&mut self.shared.inner.lock());
-    }
-
-    fn count_waiting(&self, inner: &mut Inner) {
-        inner.waiting_for_room = self.waiters.len() + usize::from(self.waits_to_help);
-        inner.waiting = self.calls.len() + inner.waiting_for_room;
+    fn count_waiting(&self, locked: &mut Locked) {
+        locked.waiting_for_room = self.waiters.len();
+        locked.waiting = self.calls.len() + locked.waiting_for_room;
     }
 
     /// Sends a message, and waits for room if there is none.
-    pub(super) fn wait_to_send(&mut self, len: usize) {
+    pub(crate) fn wait_to_send(&mut self, len: usize) {
         self.waiters.push(Waiter { len, heard: None });
     }
 
     /// The sender who has waited longest gives up, also if it was told of room just now.
-    pub(super) fn give_up_waiting(&mut self) {
+    pub(crate) fn give_up_waiting(&mut self) {
         if !self.waiters.is_empty() {
             self.waiters.remove(0);
         }
-        self.count_waiting(&mut self.shared.inner.lock());
-    }
-
-    /// Nobody wants room any more but those who wait for it.
-    pub(super) fn leave_room(&mut self) {
-        self.wait_to_help(false);
-        while !self.reserved.is_empty() {
-            self.drop_slot();
-        }
+        self.count_waiting(&mut self.shared.lock());
     }
 
     /// Those who wait and were told of something look whether that was it.
-    pub(super) fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         self.look_for_room();
         self.look_at_flushes();
     }
 
-    /// As after a wait in [`Shared::push`](super::super::shared::Shared::push).
+    /// As after a wait in [`Shared::push`](crate::writer::shared::Shared::push).
     fn look_for_room(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut kept = Vec::new();
         for mut waiter in std::mem::take(&mut self.waiters) {
-            if waiter.heard == Some(shared.room.told()) {
+            let mut locked = shared.lock();
+            if waiter.heard == Some(locked.room_notices) {
                 kept.push(waiter);
                 continue;
             }
             let message = self.next_message(waiter.len);
-            let mut inner = shared.inner.lock();
-            inner.queue.collect_all();
-            let pushed = inner.queue.push(&message);
-            if inner.queue.take_freed() {
-                shared.tell(&mut inner);
+            locked.queue.collect_all();
+            let pushed = locked.queue.push(&message);
+            if locked.queue.take_freed() {
+                shared.notify_all(&mut locked);
             }
             match pushed {
-                Ok(Wake::Yes) => shared.waker.wake(),
-                Ok(Wake::No) | Err(Refusal::Closed) => {}
+                Ok(()) if locked.queue.must_wake_for_message() => shared.waker.wake(),
+                Ok(()) | Err(Refusal::Closed) => {}
                 Err(Refusal::Full) => {
-                    shared.rouse(&mut inner);
-                    waiter.heard = Some(shared.room.told());
+                    shared.wake_for_caller(&mut locked);
+                    waiter.heard = Some(locked.room_notices);
                     kept.push(waiter);
                 }
             }
-            drop(inner);
-            self.judge_send(pushed.map(drop), message.len());
+            drop(locked);
+            self.judge_send(pushed, message.len());
         }
         self.waiters = kept;
-        self.count_waiting(&mut shared.inner.lock());
+        self.count_waiting(&mut shared.lock());
     }
 
     /// Those calls of flush that were told of something look whether they may return. What they say
     /// is checked.
     fn look_at_flushes(&mut self) {
         let shared = Arc::clone(&self.shared);
-        let mut inner = shared.inner.lock();
-        let has_ended = inner.end().is_some();
-        let heard = Some(shared.progress.told());
-        self.doubtful.resize(self.net.borrow().fates.len(), false);
-        let (mut kept, mut told) = (Vec::new(), Vec::new());
+        let mut locked = shared.lock();
+        let has_ended = locked.end().is_some();
+        let heard = Some(locked.progress_notices);
+        let mut kept = Vec::new();
         for mut call in std::mem::take(&mut self.calls) {
             if call.heard == heard {
                 kept.push(call);
                 continue;
             }
-            match inner.look(&mut call.flush) {
+            match locked.look(&mut call.flush) {
                 Verdict::Left(_) if has_ended => {}
                 Verdict::Left(_) => {
-                    shared.rouse(&mut inner);
+                    shared.wake_for_caller(&mut locked);
                     call.heard = heard;
                     kept.push(call);
                     continue;
@@ -342,41 +255,37 @@ impl Senders {
                     );
                     assert_ne!(call.level, Level::Written, "what was written was");
                     assert!(
-                        self.ends(call.level) > call.told,
-                        "nothing was lost that was not told"
+                        self.losses(call.level) > call.losses,
+                        "nothing was lost during the call"
                     );
-                    told.push(call.level);
                 }
                 Verdict::Reached => self.check_reached(&call),
             }
-            inner.end_flush(call.level);
+            locked.end_flush(call.level);
         }
         self.calls = kept;
-        self.count_waiting(&mut inner);
-        for level in told {
-            *self.told_of(level) = self.ends(level);
-            self.doubtful.fill(true);
-        }
+        self.count_waiting(&mut locked);
     }
 
     /// How many connections ended too early for that.
-    fn ends(&self, level: Level) -> u64 {
+    fn losses(&self, level: Level) -> u64 {
         let net = self.net.borrow();
-        if level == Level::Handled {
-            net.uncovered_ends
-        } else {
-            net.unread_ends
+        match level {
+            Level::Written => 0,
+            Level::Read => net.unread_ends,
+            Level::Handled => net.uncovered_ends,
         }
     }
 
     fn check_reached(&self, call: &Call) {
         let net = self.net.borrow();
+        // What went down before the call is not waited for.
+        let is_past = |fate: &Fate| (1..=call.ends).contains(&fate.ended_with);
         let missing = net
             .fates
             .iter()
-            .zip(&self.doubtful)
             .take(call.target)
-            .position(|(fate, doubtful)| !(has_come(fate, call.level) || fate.gone || *doubtful));
+            .position(|fate| !(has_come(fate, call.level) || fate.gone || is_past(fate)));
         assert_eq!(
             missing, None,
             "{:?} is said to be reached, and one is missing",
@@ -384,16 +293,16 @@ impl Senders {
         );
     }
 
-    pub(super) fn is_flushing(&self) -> bool {
+    pub(crate) fn is_flushing(&self) -> bool {
         !self.calls.is_empty()
     }
 
-    pub(super) fn is_waiting_to_send(&self) -> bool {
+    pub(crate) fn is_waiting_to_send(&self) -> bool {
         !self.waiters.is_empty()
     }
 
     /// Nobody who waits counts on a thread that sleeps.
-    pub(super) fn check_asleep(&self) {
+    pub(crate) fn check_asleep(&self) {
         if is_used(&self.shared.waker) {
             return;
         }
@@ -404,28 +313,28 @@ impl Senders {
                 .is_none_or(|deadline| sleep.until.is_some_and(|until| until <= deadline)),
             "the thread sleeps beyond the deadline"
         );
-        let inner = self.shared.inner.lock();
+        let locked = self.shared.lock();
         for waiter in &self.waiters {
             assert!(
                 !self.has_room(&net, waiter.len),
                 "a sender is not told of room"
             );
-            let is_unwritten = inner.queue.fronts().unwritten < widen(net.fates.len());
+            let is_unwritten = locked.queue.watermarks().unwritten < to_u64(net.fates.len());
             // One that lingers goes on by itself.
             assert!(
-                !is_unwritten || inner.queue.is_aware() || sleep.until.is_some(),
+                !is_unwritten || locked.queue.is_aware() || sleep.until.is_some(),
                 "a sender waits for a thread that sleeps"
             );
         }
         for call in &self.calls {
-            let verdict = inner.peek(&call.flush);
+            let verdict = locked.peek(&call.flush);
             assert!(
                 matches!(verdict, Verdict::Left(_)),
                 "a call of flush is not told: {verdict:?}"
             );
-            let is_unwritten = inner.queue.fronts().unwritten < widen(call.target);
+            let is_unwritten = locked.queue.watermarks().unwritten < to_u64(call.target);
             assert!(
-                !is_unwritten || inner.queue.is_aware(),
+                !is_unwritten || locked.queue.is_aware(),
                 "a call of flush waits for a thread that sleeps"
             );
         }

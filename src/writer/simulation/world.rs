@@ -3,42 +3,33 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::super::attention::{Attention, Wake};
-use super::super::counters::Counters;
-use super::super::flush::Level;
-use super::super::outbox::Delivery;
-use super::super::queue::Queue;
-use super::super::shared::{Inner, Shared};
-use super::super::signal::Signal;
-use super::super::state::State;
-use super::super::worker::{Options, Outage, Turn, Worker};
-use super::history::{Act, Setting};
-use super::net::{BatchEnd, Cause, Net, SimulatedKernel, is_used};
-use super::senders::Senders;
 use crate::address::Address;
 use crate::backoff::Backoff;
 use crate::event::{LostCause, WriterEvent};
-use crate::metrics::{Tally, WriterMetrics, widen};
+use crate::metrics::{Tally, WriterMetrics};
+use crate::num::to_u64;
 use crate::observer::Observer;
-use crate::pool::Pool;
-use crate::reentry::Scope;
-use crate::sys::{Readiness, Waker};
+use crate::sys::Readiness;
+use crate::writer::settings::Delivery;
+use crate::writer::settings::Level;
+use crate::writer::shared::Shared;
+use crate::writer::simulation::history::{Act, Setting};
+use crate::writer::simulation::net::{BatchEnd, Cause, Net, SimulatedKernel, is_used};
+use crate::writer::simulation::senders::Senders;
+use crate::writer::state::State;
+use crate::writer::thread::worker::{Options, Worker};
 
-pub(super) struct World {
+pub(crate) struct World {
     setting: Setting,
     net: Rc<RefCell<Net>>,
     shared: Arc<Shared>,
     senders: Rc<RefCell<Senders>>,
     worker: Worker<SimulatedKernel>,
     has_exited: bool,
-    /// The thread rests, and a sender may write.
-    is_lent: bool,
-    /// One has.
-    is_helped: bool,
     /// Why connections were lost, as the writer told its observer.
     causes: Arc<Mutex<Vec<Cause>>>,
     /// Receipts that the writer did not believe.
@@ -48,26 +39,16 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(setting: Setting, seed: u64) -> Self {
+    pub(crate) fn new(setting: Setting, seed: u64) -> Self {
         let net = Rc::new(RefCell::new(Net::new(setting)));
-        let counters = Arc::new(Counters::new(setting.delivery));
-        let queue = Queue::new(setting.limits, setting.delivery, Arc::clone(&counters));
-        let returned = queue.returns.receiver();
-        let shared = Arc::new(Shared {
-            address: Address::new("/simulated").unwrap(),
-            max_message_len: usize::MAX,
-            delivery: setting.delivery,
-            shutdown_level: Level::Written,
-            inner: Mutex::new(Inner::new(queue)),
-            counters,
-            buffers: Pool::new(2, 4096),
-            scope: Scope::new(),
-            process: std::process::id(),
-            progress: Signal::new(),
-            room: Signal::new(),
-            waker: Waker::new().unwrap(),
-            returned,
-        });
+        let shared = Shared::new(
+            Address::new("/simulated").unwrap(),
+            setting.limits,
+            usize::MAX,
+            setting.delivery,
+            Level::Written,
+        );
+        let shared = Arc::new(shared.unwrap());
         let (shortest, longest) = setting.backoff;
         let backoff = Backoff::new(
             Duration::from_millis(shortest),
@@ -77,31 +58,23 @@ impl World {
         let now = net.borrow().now;
         let causes = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&causes);
-        let worker = Worker {
-            kernel: SimulatedKernel(Rc::clone(&net)),
-            shared: Arc::clone(&shared),
-            state: State::new(now, backoff, setting.timing, setting.delivery),
-            observer: Observer::new(move |event| {
-                if let WriterEvent::Lost { cause, .. } = event {
-                    told.lock().push(match cause {
-                        LostCause::BadReceipt(_) => Cause::BadReceipt,
-                        LostCause::WriteTimeout(_) => Cause::WriteTimeout,
-                        LostCause::Closed | LostCause::Failed(_) => Cause::Peer,
-                    });
-                }
-            }),
-            options: Options {
-                send_buffer_size: None,
-                expect_peer_uid: None,
-                write_timeout: setting.timing.write_timeout,
-            },
-            stream: None,
-            reader: None,
-            was_reset: false,
-            refused: None,
-            bad_receipt: None,
-            outage: Outage::Untold,
+        let observer = Observer::new(move |event| {
+            if let WriterEvent::Lost { cause, .. } = event {
+                told.lock().push(match cause {
+                    LostCause::BadReceipt(_) => Cause::BadReceipt,
+                    LostCause::WriteTimeout(_) => Cause::WriteTimeout,
+                    LostCause::Closed | LostCause::Failed(_) => Cause::Peer,
+                });
+            }
+        });
+        let options = Options {
+            send_buffer_size: None,
+            expect_peer_uid: None,
+            write_timeout: setting.timing.write_timeout,
         };
+        let state = State::new(now, backoff, setting.timing, setting.delivery);
+        let kernel = SimulatedKernel(Rc::clone(&net));
+        let worker = Worker::new(kernel, Arc::clone(&shared), state, observer, options);
         let senders = Senders::new(setting, Rc::clone(&net), Arc::clone(&shared));
         Self {
             setting,
@@ -110,8 +83,6 @@ impl World {
             senders: Rc::new(RefCell::new(senders)),
             worker,
             has_exited: false,
-            is_lent: false,
-            is_helped: false,
             causes,
             unbelieved: 0,
             checked_to: 0,
@@ -119,7 +90,7 @@ impl World {
     }
 
     /// Does that, and checks what must hold after it.
-    pub(super) fn act(&mut self, act: Act) {
+    pub(crate) fn act(&mut self, act: Act) {
         self.do_act(act);
         self.senders.borrow_mut().look();
         self.check();
@@ -131,11 +102,7 @@ impl World {
             Act::Send(len) => senders.send(len),
             Act::SendOwned(len) => senders.send_owned(len),
             Act::SendMany(count) => (0..count).for_each(|_| senders.send(4)),
-            Act::Reserve(len) => senders.reserve(len),
-            Act::Commit => senders.commit(),
-            Act::DropSlot => senders.drop_slot(),
             Act::Flush(level) => senders.flush(level),
-            Act::WaitToHelp(is_waiting) => senders.wait_to_help(is_waiting),
             Act::WaitToSend(len) => senders.wait_to_send(len),
             Act::GiveUpWaiting => senders.give_up_waiting(),
             Act::Shutdown(millis) => senders.shut_down(millis),
@@ -157,7 +124,6 @@ impl World {
                 self.thread(most, false);
             }
             Act::NoMemory => self.thread(usize::MAX, true),
-            Act::Help(most) => self.help(most),
             outside => Self::act_outside(&mut self.net.borrow_mut(), outside),
         }
     }
@@ -222,23 +188,8 @@ impl World {
             return;
         };
         let woken = is_used(&self.shared.waker);
-        if !std::mem::take(&mut self.is_lent) {
-            self.worker.on_ready(Readiness { woken, ..ready });
-            return self.note_losses();
-        }
-        // As it goes on in [`lend`](super::super::thread::lend).
-        self.shared
-            .inner
-            .lock()
-            .queue
-            .set_attention(Attention::Awake);
-        if woken {
-            self.shared.waker.reset();
-        }
-        // Whoever has written since then might be at it again.
-        if woken || !self.is_helped {
-            self.worker.state.end_lending();
-        }
+        self.worker.on_ready(Readiness { woken, ..ready });
+        self.note_losses();
     }
 
     fn note_losses(&mut self) {
@@ -250,85 +201,23 @@ impl World {
 
     fn take_step(&mut self) {
         let (now, deadline) = self.net.borrow_mut().begin_step();
-        let must_end =
-            deadline.is_some_and(|deadline| now >= deadline) && self.worker.bad_receipt.is_none();
+        let must_end = deadline.is_some_and(|deadline| now >= deadline);
         let turn = self.worker.take_step();
         assert!(
-            !must_end || turn == Turn::End,
+            !must_end || turn.is_break(),
             "the deadline has come, and the thread does not end"
         );
-        match turn {
-            Turn::Next => {}
-            Turn::Lend(until) => self.lend(until),
-            Turn::End => {
-                assert!(deadline.is_some(), "nobody has asked the thread to end");
-                let held = self.net.borrow().held();
-                assert!(
-                    must_end || held == Tally::default(),
-                    "ends too early, with {held:?}"
-                );
-                self.worker.finish();
-                self.has_exited = true;
-            }
+        if turn.is_break() {
+            assert!(deadline.is_some(), "nobody has asked the thread to end");
+            let held = self.net.borrow().held();
+            assert!(
+                must_end || held == Tally::default(),
+                "ends too early, with {held:?}"
+            );
+            self.worker.finish();
+            self.has_exited = true;
         }
         self.note_losses();
-    }
-
-    /// What [`lend`](super::super::thread::lend) does.
-    fn lend(&mut self, until: Instant) {
-        let mut inner = self.shared.inner.lock();
-        if !inner.may_lend() {
-            self.worker.state.end_lending();
-            return;
-        }
-        self.check_lending();
-        inner
-            .queue
-            .set_attention(Attention::Lent { has_refused: false });
-        (self.is_lent, self.is_helped) = (true, false);
-        self.shared.tell(&mut inner);
-        let mut net = self.net.borrow_mut();
-        let rest = until.saturating_duration_since(net.now);
-        net.sleep(Some(rest), None);
-    }
-
-    /// Who waits for a flush or for the end may count on a thread that was awake.
-    fn check_lending(&self) {
-        assert!(
-            !self.senders.borrow().is_flushing(),
-            "a call of flush waits, and the thread rests"
-        );
-        assert_eq!(
-            self.net.borrow().deadline,
-            None,
-            "the thread is to end, and rests"
-        );
-    }
-
-    /// What [`help`](super::super::helping) does: a sender who waits for room writes, if the thread
-    /// lets it.
-    fn help(&mut self, most: usize) {
-        if !self.is_lent {
-            return self.senders.borrow_mut().wait_to_help(true);
-        }
-        {
-            let mut net = self.net.borrow_mut();
-            (net.most, net.is_helped) = (most, true);
-        }
-        self.senders.borrow().pause_waiting();
-        let written_at = self.worker.help(None);
-        self.net.borrow_mut().is_helped = false;
-        if written_at.is_some() {
-            self.check_lending();
-            self.is_helped = true;
-            self.shared.inner.lock().queue.on_helped();
-        }
-        self.shared.progress.notify_all();
-        let is_needed = written_at.is_none() && self.shared.inner.lock().queue.rouse() == Wake::Yes;
-        if is_needed {
-            self.shared.waker.wake();
-        }
-        self.senders.borrow().end_pause();
     }
 
     fn metrics(&self) -> WriterMetrics {
@@ -342,20 +231,19 @@ impl World {
             self.senders.borrow().check_asleep();
         }
         let (net, metrics) = (self.net.borrow(), self.metrics());
-        let inner = self.shared.inner.lock();
-        let held = inner.queue.held();
+        let locked = self.shared.lock();
+        let held = locked.queue.held();
         assert!(
-            !(inner.queue.is_asleep() && inner.queue.is_fresh()),
+            !(locked.queue.is_asleep() && locked.queue.is_fresh()),
             "nobody wakes the thread for what waits"
         );
-        drop(inner);
-        let taken = held + self.senders.borrow().in_slots();
+        drop(locked);
         let limits = self.setting.limits;
-        assert!(taken.messages <= limits.messages, "bound in messages");
-        assert!(taken.bytes <= limits.bytes, "bound in bytes");
+        assert!(held.messages <= limits.messages, "bound in messages");
+        assert!(held.bytes <= limits.bytes, "bound in bytes");
         assert!(self.has_exited || held == net.held(), "held");
         assert_eq!(metrics.queued, held);
-        assert_eq!(widen(net.fates.len()), metrics.accepted.messages);
+        assert_eq!(to_u64(net.fates.len()), metrics.accepted.messages);
         let done = match self.setting.delivery {
             Delivery::AtMostOnce => metrics.sent,
             Delivery::AtLeastOnce => metrics.confirmed,
@@ -393,16 +281,16 @@ impl World {
     /// How far the writer thinks that messages have come, and each that it is done with.
     fn check_fronts(&mut self) {
         let net = self.net.borrow();
-        let fronts = self.shared.inner.lock().queue.fronts();
-        let (unsettled, unwritten) = net.fronts();
+        let watermarks = self.shared.lock().queue.watermarks();
+        let (unsettled, unwritten) = net.watermarks();
         assert_eq!(
-            fronts.unsettled,
-            widen(unsettled),
+            watermarks.unsettled,
+            to_u64(unsettled),
             "the oldest that has not ended"
         );
         assert_eq!(
-            fronts.unwritten,
-            widen(unwritten),
+            watermarks.unwritten,
+            to_u64(unwritten),
             "the oldest that is not written"
         );
         for number in self.checked_to..unsettled {
@@ -414,9 +302,8 @@ impl World {
 
     /// With a reader that reads and answers, everything that can still go out does, and every call
     /// returns, in bounded time.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.net.borrow_mut().reform();
-        self.senders.borrow_mut().leave_room();
         let steps = self.net.borrow().fates.len() * 200 + 3_000;
         for _ in 0..steps {
             self.act(Act::Thread(usize::MAX));
@@ -457,7 +344,7 @@ impl World {
         let accepted = metrics.accepted.messages;
         match self.setting.delivery {
             Delivery::AtMostOnce => {
-                assert_eq!(net.read + gone + net.lost, accepted, "nothing else is lost")
+                assert_eq!(net.read + gone + net.lost, accepted, "nothing else is lost");
             }
             // What was stored may be given up all the same, when the receipt did not come through.
             Delivery::AtLeastOnce => assert!(net.stored + gone >= accepted, "nothing is lost"),

@@ -29,7 +29,7 @@ pub(crate) enum Act {
     DropReader(On),
     TrySend(On),
     SendTimeout(On),
-    Reserve(On),
+    SendWith(On),
     Flush(On),
     ShutDownWriter(On),
     DropWriter(On),
@@ -42,8 +42,8 @@ pub(crate) const SENDS: &[Act] = &[
     Act::TrySend(On::Other),
     Act::SendTimeout(On::Same),
     Act::SendTimeout(On::Other),
-    Act::Reserve(On::Same),
-    Act::Reserve(On::Other),
+    Act::SendWith(On::Same),
+    Act::SendWith(On::Other),
     Act::Flush(On::Same),
     Act::Flush(On::Other),
 ];
@@ -168,19 +168,17 @@ impl Cast {
             Act::SendTimeout(on) => self.with_writer(on, |writer| {
                 format!("{:?}", writer.send_timeout(INSIDE, PATIENCE))
             }),
-            Act::Reserve(on) => self.with_writer(on, |writer| {
-                let sent = writer.reserve(INSIDE.len()).and_then(|mut slot| {
-                    (&mut slot[..]).write_all(INSIDE).expect("there is room");
-                    slot.commit()
-                });
-                format!("{sent:?}")
+            Act::SendWith(on) => self.with_writer(on, |writer| {
+                let sent = writer.try_send_with(|buffer| buffer.write_all(INSIDE));
+                format!("{:?}", sent.map_err(|error| error.to_string()))
             }),
             Act::Flush(on) => self.with_writer(on, |writer| {
                 let sent = writer.try_send(INSIDE);
                 // The same reader's handler may be what it is called from, and then it can only
                 // time out.
                 let timeout = if on == On::Same { SHORT } else { PATIENCE };
-                format!("{sent:?}, {:?}", writer.flush(Level::Handled, timeout))
+                let flushed = writer.flush(Level::Handled, timeout).map(drop);
+                format!("{sent:?}, {flushed:?}")
             }),
             Act::ShutDownWriter(on) => self.with_writer(on, |writer| {
                 let report = writer.shutdown(PATIENCE);

@@ -116,9 +116,8 @@ fn outlive(test: &'static str, end: &str, check: &str) -> Option<(u64, u64)> {
 }
 
 #[test]
-fn thirty_restarts_lose_nothing_and_repeat_nothing_at_most_once() {
-    const NAME: &str =
-        "systemd::delivery::thirty_restarts_lose_nothing_and_repeat_nothing_at_most_once";
+fn thirty_restarts_lose_nothing_and_repeat_nothing() {
+    const NAME: &str = "systemd::delivery::thirty_restarts_lose_nothing_and_repeat_nothing";
     if let Some(place) = stage() {
         return play(&place, Delivery::AtMostOnce);
     }
@@ -133,8 +132,8 @@ fn thirty_restarts_lose_nothing_and_repeat_nothing_at_most_once() {
 
 #[test]
 #[expect(clippy::print_stdout, reason = "the figure is of interest")]
-fn thirty_kills_lose_nothing_at_least_once() {
-    const NAME: &str = "systemd::delivery::thirty_kills_lose_nothing_at_least_once";
+fn thirty_kills_lose_nothing_that_waits_for_receipts() {
+    const NAME: &str = "systemd::delivery::thirty_kills_lose_nothing_that_waits_for_receipts";
     if let Some(place) = stage() {
         return play(&place, Delivery::AtLeastOnce);
     }

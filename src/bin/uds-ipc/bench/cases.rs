@@ -8,6 +8,9 @@ use integer_encoding::VarInt;
 
 use super::numbers::{count, float_of, widen};
 
+/// Only a failure waits this long.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The rates of the paced messages, a second.
 pub(super) const RATES: [u32; 3] = [1_000, 10_000, 200_000];
 

@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use thiserror::Error;
 use uds_ipc::StartError;
 
-use super::processes::PATIENCE;
+use super::cases::PATIENCE;
 
 #[derive(Debug, Error)]
 pub(super) enum Failure {

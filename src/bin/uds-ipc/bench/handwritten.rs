@@ -13,9 +13,9 @@ use integer_encoding::{VarIntReader, VarIntWriter};
 
 use super::answers::Answer;
 use super::cases::Case;
+use super::counter::{Counter, FILL};
 use super::failure::Failure;
 use super::processes::{Present, Reader};
-use super::reading::{Counter, FILL};
 use super::sending::{Sender, connect, share};
 
 /// The slots of the channel: as many messages as a writer's queue holds by default, and fewer of

@@ -5,6 +5,7 @@
 mod answers;
 mod cases;
 mod clock;
+mod counter;
 mod failure;
 mod handwritten;
 mod json;
@@ -13,13 +14,14 @@ mod numbers;
 mod ours;
 mod paced;
 mod plot;
-mod processes;
+pub(crate) mod processes;
 mod raw;
 pub(crate) mod reading;
 mod report;
 mod results;
 mod sending;
 mod stamped;
+mod target;
 mod throughput;
 mod waking;
 
@@ -39,9 +41,6 @@ use machine::Machine;
 use plot::Picture;
 use processes::{Present, Stage};
 use results::{Results, Row};
-
-/// The hidden subcommand of the other process.
-pub(crate) const READER: &str = "bench-reader";
 
 const TEMPLATE: &str = "measuring {msg} [{wide_bar}] {percent}%, {elapsed} of about {duration}";
 

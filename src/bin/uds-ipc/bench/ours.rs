@@ -9,13 +9,13 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use uds_ipc::{Message, Reader as SocketReader, SendError, Writer};
+use uds_ipc::{IntoMessage, Reader as SocketReader, SendError, Writer};
 
 use super::answers::Answer;
-use super::cases::{Case, OWNED_SIZE};
+use super::cases::{Case, OWNED_SIZE, PATIENCE};
+use super::counter::{Counter, FILL};
 use super::failure::Failure;
-use super::processes::{PATIENCE, Present, Reader};
-use super::reading::{Counter, FILL};
+use super::processes::{Present, Reader};
 use super::sending::{Sender, share};
 
 /// How often a sender that finds no room looks whether there is still somebody to wait for.
@@ -41,7 +41,11 @@ impl Ours {
         })
     }
 
-    fn send_each<M: Message>(&self, count: u64, message: impl Fn() -> M) -> Result<(), Failure> {
+    fn send_each<M: IntoMessage>(
+        &self,
+        count: u64,
+        message: impl Fn() -> M,
+    ) -> Result<(), Failure> {
         for _ in 0..count {
             if self.writer.try_send(message()).is_err() {
                 send_late(&self.writer, &self.present, &message)?;
@@ -52,7 +56,7 @@ impl Ours {
 }
 
 /// Sends what the queue has no room for now.
-pub(super) fn send_late<M: Message>(
+pub(super) fn send_late<M: IntoMessage>(
     writer: &Writer,
     present: &Present,
     message: impl Fn() -> M,

@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::numbers::{count, per_second};
 use super::processes::Stage;
 use super::stamped::Stamped;
+use super::target::Target;
 use super::waking::Waking;
 
 /// A turn has at least this many messages, however short it is.
@@ -33,18 +34,6 @@ pub(super) struct Paced {
     pub(super) waking: Histogram<u64>,
     /// From before `try_send` until the handler.
     pub(super) latency: Histogram<u64>,
-}
-
-/// Who takes the messages.
-pub(super) trait Target {
-    /// What is not timed.
-    fn prepare(&mut self) {}
-
-    /// Hands over one message, which may carry the time. Says whether there was room.
-    fn try_send(&mut self, now: u64) -> bool;
-
-    /// Sends what there was no room for: the other end counts on it.
-    fn send_late(&mut self) -> Result<(), Failure>;
 }
 
 /// Measures all rates, in turns. `step` is called after each.

@@ -10,7 +10,6 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::ValueEnum;
 use nix::errno::Errno;
@@ -19,11 +18,11 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::answers::{Answer, Received};
-use super::cases::Contender;
+use super::cases::{Contender, PATIENCE};
 use super::failure::Failure;
 
-/// Only a failure waits this long.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// The hidden subcommand of the other process.
+pub(crate) const READER: &str = "bench-reader";
 
 /// The reader's process of the present turn, shared with the thread that waits for signals.
 #[derive(Clone, Debug, Default)]
@@ -137,7 +136,7 @@ impl Stage {
         let _ = fs::remove_file(&path);
         let mut command = Command::new(&self.program);
         command
-            .arg(super::READER)
+            .arg(READER)
             .args([&name, &size.to_string()])
             .arg(&path)
             .args(phases.iter().map(u64::to_string))

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use super::answers::Answer;
 use super::cases::Case;
+use super::counter::{Counter, FILL};
 use super::failure::Failure;
 use super::numbers::widen;
 use super::processes::{Present, Reader};
-use super::reading::{Counter, FILL};
 use super::sending::{Sender, connect};
 
 const WRITE_SIZE: usize = 128 * 1024;

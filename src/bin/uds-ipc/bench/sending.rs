@@ -7,9 +7,9 @@ use std::thread;
 
 use socket2::SockRef;
 
+use super::cases::PATIENCE;
 use super::failure::Failure;
 use super::numbers::widen;
-use super::processes::PATIENCE;
 
 /// `SO_SNDBUF` of all contenders, in bytes: the default of the crate.
 pub(super) const SEND_BUFFER_SIZE: usize = 212_992;

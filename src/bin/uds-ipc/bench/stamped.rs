@@ -13,11 +13,11 @@ use uds_ipc::Writer;
 use super::answers::histogram;
 use super::cases::PACED_SIZE;
 use super::clock;
+use super::counter::{Counter, FILL};
 use super::failure::Failure;
 use super::ours::{finish, send_late, serve};
-use super::paced::Target;
 use super::processes::{Present, Reader};
-use super::reading::{Counter, FILL};
+use super::target::Target;
 
 pub(super) struct Stamped {
     writer: Writer,

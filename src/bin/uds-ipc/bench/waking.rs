@@ -7,10 +7,10 @@ use std::thread;
 use crossbeam_channel::{Sender, bounded};
 
 use super::cases::PACED_SIZE;
+use super::counter::FILL;
 use super::failure::Failure;
 use super::handwritten::SLOTS;
-use super::paced::Target;
-use super::reading::FILL;
+use super::target::Target;
 
 pub(super) struct Waking {
     channel: Sender<Vec<u8>>,

@@ -1,0 +1,10 @@
+//! What a socket is armed for. A value.
+
+/// What a socket is armed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// Something to read, or its end.
+    Read,
+    /// Likewise, or room to send: at once, unless the peer leaves unread what was sent to it.
+    Now,
+}

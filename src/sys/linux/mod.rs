@@ -1,0 +1,35 @@
+//! Linux and Android: what each of the other systems must have under the same names.
+
+pub(super) mod credentials;
+pub(super) mod fence;
+mod file_watch;
+pub(super) mod pinned;
+pub(super) mod poll;
+pub(super) mod poller;
+#[cfg(feature = "systemd")]
+pub(super) mod process;
+pub(super) mod unread;
+mod waker;
+
+pub(crate) use file_watch::FileWatch;
+pub(crate) use pinned::PinnedFile;
+pub(crate) use waker::Waker;
+
+use nix::libc;
+
+/// A send to a peer that is gone raises no signal.
+pub(super) const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
+
+/// Whether the kernel says what a peer has not read.
+pub(super) const TELLS_UNREAD: bool = true;
+
+/// Whether `shutdown` of the receiving side keeps what has come, also the connections that wait in
+/// a backlog.
+pub(crate) const SHUTDOWN_KEEPS_WHAT_CAME: bool = true;
+
+/// Whether connecting to a full backlog differs from connecting where no process listens.
+pub(crate) const TELLS_FULL_BACKLOG: bool = true;
+
+/// Whether there are abstract names.
+#[cfg(feature = "systemd")]
+pub(super) const ABSTRACT_NAMES: bool = true;

@@ -1,0 +1,45 @@
+//! A file held by `O_PATH`: the same file, whatever else is put at its path meanwhile.
+
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use nix::fcntl::AtFlags;
+use nix::libc;
+use nix::unistd::{Gid, Uid, fchownat};
+
+/// A file to have its owner and mode changed. A process that may write to the directory could put
+/// a link or another file in its place, to have that changed.
+#[derive(Debug)]
+pub(crate) struct PinnedFile(File);
+
+impl PinnedFile {
+    /// The file at `path` itself, not what a link there leads to.
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        let flags = libc::O_PATH | libc::O_NOFOLLOW;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(path)?;
+        Ok(Self(file))
+    }
+
+    pub(crate) fn metadata(&self) -> io::Result<Metadata> {
+        self.0.metadata()
+    }
+
+    pub(crate) fn set_owner(&self, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
+        let (owner, group) = (owner.map(Uid::from_raw), group.map(Gid::from_raw));
+        Ok(fchownat(&self.0, "", owner, group, AtFlags::AT_EMPTY_PATH)?)
+    }
+
+    pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
+        // No call takes such a descriptor itself.
+        fs::set_permissions(
+            format!("/proc/self/fd/{}", self.0.as_raw_fd()),
+            Permissions::from_mode(mode),
+        )
+    }
+}

@@ -1,0 +1,42 @@
+//! Memory of which the queue has no more need, on its way out of the lock.
+//! Pure but for what a payload's owner does when it is dropped.
+
+use bytes::Bytes;
+
+use crate::observer::guarded;
+use crate::writer::queue::block::Block;
+
+/// Payloads that were handed over and are done with. Each may have an owner of the user's, whose
+/// drop may call the writer: so it must not happen under the lock.
+#[derive(Debug, Default)]
+pub(crate) struct Payloads(Vec<Bytes>);
+
+impl Payloads {
+    pub(crate) fn add(&mut self, payload: Bytes) {
+        self.0.push(payload);
+    }
+
+    /// Drops them, and keeps the memory of the list.
+    pub(crate) fn drop_all(&mut self) {
+        for payload in self.0.drain(..) {
+            let _ = guarded(|| drop(payload));
+        }
+    }
+}
+
+/// All that the thread drops once it has left the lock.
+#[derive(Debug, Default)]
+pub(crate) struct Unused {
+    pub(crate) payloads: Payloads,
+    #[expect(clippy::vec_box, reason = "blocks travel in their boxes")]
+    pub(crate) blocks: Vec<Box<Block>>,
+    pub(crate) lanes: Vec<Vec<u8>>,
+}
+
+impl Unused {
+    pub(crate) fn drop_all(&mut self) {
+        self.payloads.drop_all();
+        self.blocks.clear();
+        self.lanes.clear();
+    }
+}

@@ -1,0 +1,572 @@
+//! What is on its way: the blocks that the kernel has not taken whole, and those that no receipt
+//! covers yet. Pure: no I/O, no threads, no clock. This is the retry buffer; there is no second
+//! one.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::mem;
+
+use crate::metrics::Tally;
+use crate::writer::queue::block::Block;
+use crate::writer::settings::Delivery;
+
+/// How many connections in a row may end just behind the length of one message before it is given
+/// up.
+const MOST_REFUSALS: u32 = 3;
+
+/// Blocks in the order in which they were accepted: first those that wait for a receipt, then those
+/// that wait for the kernel.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    delivery: Delivery,
+    blocks: VecDeque<Box<Block>>,
+    /// The first block of which the kernel lacks a byte.
+    next: usize,
+    remaining_len: usize,
+    /// All messages in it.
+    tally: Tally,
+    /// Those that the kernel has taken whole, and no receipt covers.
+    whole_tally: Tally,
+    /// All messages with a lower number were taken whole at least once.
+    sent_to: u64,
+    suspect: Option<Suspect>,
+    /// The opening of this connection was put before its first message.
+    is_opened: bool,
+    /// Blocks that are done with, and can be used again.
+    #[expect(clippy::vec_box, reason = "blocks travel in their boxes")]
+    done: Vec<Box<Block>>,
+}
+
+/// A message in the middle of which the last connection ended. Which message a stop or a crash cuts
+/// is chance, and the same chance again where the same bytes go out again. So the next connection
+/// sends the message's length alone at first, as a probe: a reader that refuses the message hangs
+/// up on that.
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    number: u64,
+    /// How many connections in a row ended just behind its length.
+    refusals: u32,
+}
+
+/// Why a connection is over, as far as it matters to the message that it ended in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The peer ended it, and had read all that was sent.
+    Peer,
+    /// The peer ended it without having read all, as when it is killed.
+    Died,
+    /// We did: that says nothing about the message.
+    Ours,
+    /// The peer said that it refuses the first message that is not settled.
+    Refused,
+}
+
+/// What a write came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// The messages that the kernel has now taken whole.
+    pub(crate) whole: Tally,
+    /// Those of them that it had taken before, on another connection.
+    pub(crate) again: Tally,
+    /// After how many of them the last request for a receipt stood, if there was one.
+    pub(crate) requested_after: Option<u64>,
+}
+
+impl Outbox {
+    pub(crate) fn new(delivery: Delivery) -> Self {
+        Self {
+            delivery,
+            ..Self::default()
+        }
+    }
+
+    /// The bytes that the kernel has yet to take.
+    pub(crate) fn remaining_len(&self) -> usize {
+        self.remaining_len
+    }
+
+    /// The number of the oldest message in it.
+    pub(crate) fn front(&self) -> Option<u64> {
+        // A request for a receipt alone is no message.
+        self.blocks
+            .iter()
+            .find(|block| !block.is_empty())
+            .map(|block| block.first())
+    }
+
+    /// The number of the oldest message of which the kernel lacks a byte.
+    pub(crate) fn first_unwritten(&self) -> Option<u64> {
+        let unwritten = self.blocks.iter().skip(self.next);
+        unwritten
+            .map(|block| (block.first_unwritten(), block.end()))
+            .find(|(at, end)| at < end)
+            .map(|(at, _)| at)
+    }
+
+    /// The messages in it.
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The messages that the peer has, or has a part of.
+    pub(crate) fn begun(&self) -> Tally {
+        self.whole_tally
+            + self
+                .blocks
+                .get(self.next)
+                .and_then(|block| block.cut())
+                .unwrap_or_default()
+    }
+
+    /// Whether the kernel has the length of a suspect, and nothing more of it: a probe.
+    pub(crate) fn is_probing(&self) -> bool {
+        let next = self.blocks.get(self.next);
+        self.suspect.zip(next).is_some_and(|(suspect, block)| {
+            block.first_unwritten() == suspect.number && block.is_cut_behind_prefix()
+        })
+    }
+
+    /// Whether the connection needs an opening, and has none yet.
+    pub(crate) fn must_open(&self) -> bool {
+        self.delivery == Delivery::AtLeastOnce && !self.is_opened
+    }
+
+    /// Puts the opening of a new connection before all else.
+    pub(crate) fn push_opening(&mut self, opening: Box<Block>) {
+        debug_assert!(self.next == 0, "the connection has begun");
+        self.remaining_len += opening.remaining_len();
+        self.blocks.push_front(opening);
+        self.is_opened = true;
+    }
+
+    pub(crate) fn push(&mut self, block: Box<Block>) {
+        self.remaining_len += block.remaining_len();
+        self.tally += block.tally();
+        self.blocks.push_back(block);
+    }
+
+    /// Takes a block that is done with.
+    pub(crate) fn take_done(&mut self) -> Option<Box<Block>> {
+        self.done.pop()
+    }
+
+    /// All blocks.
+    pub(crate) fn into_blocks(self) -> impl Iterator<Item = Box<Block>> {
+        self.blocks.into_iter().chain(self.done)
+    }
+
+    /// Puts the blocks of `later`, of which nothing is begun, behind its own.
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.remaining_len += later.remaining_len;
+        self.tally += later.tally;
+        self.blocks.append(&mut later.blocks);
+    }
+
+    /// Fills `slices` with what to write next, up to a probe where there is a suspect; says how
+    /// many it filled.
+    pub(crate) fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut most = self.len_to_probe().unwrap_or(usize::MAX);
+        let mut filled = 0;
+        let waiting = self
+            .blocks
+            .iter()
+            .skip(self.next)
+            .flat_map(|block| block.slices());
+        for (slice, place) in waiting.zip(slices) {
+            let slice = slice.get(..most).unwrap_or(slice);
+            if slice.is_empty() {
+                break;
+            }
+            most -= slice.len();
+            *place = IoSlice::new(slice);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// How much is to be written up to the end of a suspect's length. `None` once that is, or where
+    /// there is no suspect.
+    fn len_to_probe(&self) -> Option<usize> {
+        let suspect = self.suspect?;
+        let mut before = 0;
+        for block in self.blocks.iter().skip(self.next) {
+            if suspect.number < block.end() {
+                return Some(before + block.len_to_prefix_end(suspect.number)?);
+            }
+            before += block.remaining_len();
+        }
+        None
+    }
+
+    /// Notes that the kernel took the next `len` bytes.
+    pub(crate) fn advance(&mut self, mut len: usize) -> Taken {
+        debug_assert!(
+            len <= self.remaining_len,
+            "the kernel cannot take more than it was given"
+        );
+        self.remaining_len -= len;
+        let mut taken = Taken::default();
+        while let Some(block) = self.blocks.get_mut(self.next) {
+            let part = len.min(block.remaining_len());
+            let (whole, again) = block.advance_past(part, self.sent_to);
+            len -= part;
+            taken.whole += whole;
+            taken.again += again;
+            self.sent_to = self.sent_to.max(block.first_unwritten());
+            if self.delivery == Delivery::AtMostOnce {
+                self.tally -= block.settle(whole.messages);
+            } else {
+                self.whole_tally += whole;
+            }
+            if block.remaining_len() > 0 {
+                break;
+            }
+            if block.ack_request_len() > 0 {
+                taken.requested_after = Some(taken.whole.messages);
+            }
+            if block.is_empty() {
+                self.done.extend(self.blocks.remove(self.next));
+            } else {
+                self.next += 1;
+                self.merge_last();
+            }
+        }
+        taken
+    }
+
+    /// Puts what was written last to what was written before it, if it is little: one message a
+    /// block, each with memory of its own, would take far more than their bytes until they are
+    /// confirmed.
+    fn merge_last(&mut self) {
+        let Some(before) = self.next.checked_sub(2) else {
+            return;
+        };
+        let Some(last) = self.blocks.remove(before + 1) else {
+            return;
+        };
+        if self
+            .blocks
+            .get_mut(before)
+            .is_some_and(|block| block.absorb(&last))
+        {
+            self.next -= 1;
+            self.done.push(last);
+        } else {
+            self.blocks.insert(before + 1, last);
+        }
+    }
+
+    /// A receipt covers the next `messages`; says what was in them.
+    pub(crate) fn confirm(&mut self, mut messages: u64) -> Tally {
+        debug_assert!(
+            messages <= self.whole_tally.messages,
+            "the kernel has not taken these"
+        );
+        let mut confirmed = Tally::default();
+        while let Some(block) = self.blocks.front_mut().filter(|_| messages > 0) {
+            let part = messages.min(block.whole_tally().messages);
+            if part == 0 {
+                break;
+            }
+            messages -= part;
+            confirmed += block.settle(part);
+            if block.is_empty() {
+                // Its request may not have gone out: the answer is there.
+                self.remaining_len -= block.remaining_len();
+                self.next = self.next.saturating_sub(1);
+                self.done.extend(self.blocks.pop_front());
+            }
+        }
+        self.tally -= confirmed;
+        self.whole_tally -= confirmed;
+        confirmed
+    }
+
+    /// The connection is over. What is not settled is to be sent again, from the start of a frame.
+    /// A message that the reader refuses is removed and returned.
+    pub(crate) fn rewind(&mut self, ending: Ending) -> Option<Tally> {
+        let cut = self.blocks.get(self.next).and_then(|block| {
+            block.cut()?;
+            Some((block.first_unwritten(), block.is_cut_behind_prefix()))
+        });
+        for block in self.blocks.iter_mut().take(self.next + 1) {
+            let before = block.remaining_len();
+            block.rewind();
+            self.remaining_len += block.remaining_len() - before;
+        }
+        self.next = 0;
+        self.is_opened = false;
+        let whole_tally = mem::take(&mut self.whole_tally);
+        self.forget_ack_requests();
+        let refused = match ending {
+            Ending::Ours => return None,
+            // A peer cannot refuse what it has no byte of.
+            Ending::Refused if cut.is_some() || whole_tally.messages > 0 => self.front(),
+            Ending::Refused => None,
+            Ending::Peer | Ending::Died => self.suspect(cut, ending == Ending::Peer),
+        };
+        let removed = self.remove(refused?);
+        self.suspect = None;
+        removed
+    }
+
+    /// Suspects the message that was cut, if any. Returns it once that is enough.
+    fn suspect(&mut self, cut: Option<(u64, bool)>, was_read: bool) -> Option<u64> {
+        let before = self.suspect.take();
+        let (number, is_behind_prefix) = cut?;
+        let refusals = match before {
+            Some(before) if before.number == number && is_behind_prefix && was_read => {
+                before.refusals + 1
+            }
+            _ => 0,
+        };
+        self.suspect = Some(Suspect { number, refusals });
+        (refusals == MOST_REFUSALS).then_some(number)
+    }
+
+    /// Removes the requests for receipts that stand alone: they were about another connection.
+    fn forget_ack_requests(&mut self) {
+        let alone = self.blocks.iter().filter(|block| block.is_empty());
+        self.remaining_len -= alone.map(|block| block.remaining_len()).sum::<usize>();
+        let (alone, kept) = mem::take(&mut self.blocks)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|block| block.is_empty());
+        self.blocks = kept;
+        self.done.extend(alone);
+    }
+
+    /// Removes the message with this number, of which nothing is begun.
+    fn remove(&mut self, number: u64) -> Option<Tally> {
+        let at = self
+            .blocks
+            .iter()
+            .position(|block| (block.first()..block.end()).contains(&number))?;
+        let block = self.blocks.get_mut(at)?;
+        if let Some(before) = block.split_before(number) {
+            self.remaining_len += before.ack_request_len();
+            self.blocks.insert(at, Box::new(before));
+            return self.evict_at(at + 1);
+        }
+        self.evict_at(at)
+    }
+
+    /// Removes the oldest message that the peer has no part of.
+    pub(crate) fn evict(&mut self) -> Option<Tally> {
+        let mut at = self.next;
+        if let Some(block) = self.blocks.get_mut(at).filter(|block| block.is_begun()) {
+            if let Some(begun) = block.split_begun() {
+                // It has a request of its own, if the block had one.
+                self.remaining_len += begun.ack_request_len();
+                self.next += usize::from(begun.remaining_len() == 0);
+                self.blocks.insert(at, Box::new(begun));
+            }
+            at += 1;
+        }
+        at += self
+            .blocks
+            .iter()
+            .skip(at)
+            .position(|block| !block.is_empty())?;
+        self.evict_at(at)
+    }
+
+    /// Removes the first message of the block at `at`, of which nothing is begun.
+    fn evict_at(&mut self, at: usize) -> Option<Tally> {
+        let block = self.blocks.get_mut(at)?;
+        let before = block.remaining_len();
+        let evicted = block.evict();
+        self.remaining_len -= before - block.remaining_len();
+        self.tally -= evicted.unwrap_or_default();
+        if block.is_empty() {
+            self.remaining_len -= block.remaining_len();
+            self.done.extend(self.blocks.remove(at));
+        }
+        evicted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::num::to_u64;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    /// Messages of the given lengths, alternately in shared blocks and in blocks of their own.
+    fn outbox_of(lens: &[usize]) -> Outbox {
+        let mut outbox = Outbox::default();
+        for (number, len) in lens.iter().enumerate() {
+            let payload = vec![u8::try_from(number % 251).unwrap(); *len];
+            if number % 3 == 0 {
+                outbox.push(Box::new(Block::owned(Bytes::from(payload), to_u64(number))));
+            } else {
+                let mut block = Block::empty(to_u64(number));
+                block.push(&payload);
+                outbox.push(Box::new(block));
+            }
+        }
+        outbox
+    }
+
+    fn contents(outbox: &Outbox) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 100];
+        let filled = outbox.fill(&mut slices);
+        slices[..filled]
+            .iter()
+            .flat_map(|slice| slice.to_vec())
+            .collect()
+    }
+
+    /// A connection that the peer ends after it has read all that there is, up to a probe.
+    fn hang_up_on_all(outbox: &mut Outbox) -> Option<Tally> {
+        let len = contents(outbox).len();
+        outbox.advance(len);
+        outbox.rewind(Ending::Peer)
+    }
+
+    #[test]
+    fn a_message_is_given_up_after_three_connections_that_ended_just_behind_its_length() {
+        let mut outbox = outbox_of(&[200, 5]);
+        outbox.advance(50);
+        assert_eq!(outbox.rewind(Ending::Died), None, "it was cut by chance");
+        assert_eq!(contents(&outbox), [0xc8, 0x01], "a probe");
+        for _ in 0..2 {
+            assert_eq!(hang_up_on_all(&mut outbox), None);
+        }
+        assert_eq!(hang_up_on_all(&mut outbox), Some(Tally::one(200)));
+        assert_eq!((outbox.front(), outbox.remaining_len()), (Some(1), 6));
+        assert_eq!(contents(&outbox).len(), 6, "nothing is suspected any more");
+    }
+
+    #[test]
+    fn what_stands_before_a_probe_goes_with_it_and_the_rest_after_it() {
+        let mut outbox = outbox_of(&[5, 300, 200]);
+        outbox.advance(6 + 50);
+        outbox.rewind(Ending::Peer);
+        outbox.push_opening({
+            let mut opening = Box::new(Block::empty(0));
+            opening.open_connection();
+            opening
+        });
+        // The first message was settled.
+        assert_eq!(contents(&outbox), [0x80, 0x00, 0xac, 0x02]);
+        assert!(!outbox.is_probing());
+        outbox.advance(4);
+        assert!(outbox.is_probing());
+        assert_eq!(contents(&outbox).len(), outbox.remaining_len());
+        outbox.advance(1);
+        assert!(!outbox.is_probing());
+    }
+
+    #[test]
+    fn only_connections_in_a_row_count_that_the_peer_ended_just_behind_the_length() {
+        let mut outbox = outbox_of(&[200]);
+        let mut cut = |len, ending| {
+            outbox.advance(len);
+            outbox.rewind(ending)
+        };
+        for _ in 0..10 {
+            assert_eq!(cut(50, Ending::Ours), None);
+            assert_eq!(cut(50, Ending::Peer), None);
+            assert_eq!(cut(2, Ending::Died), None);
+        }
+        assert_eq!(cut(2, Ending::Peer), None);
+        assert_eq!(cut(2, Ending::Peer), None);
+        assert_eq!(cut(50, Ending::Peer), None, "it read on");
+        assert_eq!(cut(2, Ending::Peer), None);
+        assert_eq!(cut(2, Ending::Peer), None);
+        assert_eq!(cut(0, Ending::Peer), None, "it ended before the message");
+        for ending in [Ending::Died, Ending::Peer, Ending::Peer] {
+            assert_eq!(cut(2, ending), None);
+        }
+        assert_eq!(cut(2, Ending::Ours), None, "it says nothing");
+        assert_eq!(cut(2, Ending::Peer), Some(Tally::one(200)));
+    }
+
+    #[test]
+    fn what_the_reader_says_that_it_refuses_is_given_up_at_once() {
+        let mut outbox = outbox_of(&[10, 20, 30]);
+        outbox.advance(outbox.remaining_len() - 3);
+        assert_eq!(outbox.rewind(Ending::Refused), Some(Tally::one(30)));
+        assert_eq!(outbox.front(), None);
+    }
+
+    #[test]
+    fn eviction_spares_the_message_that_the_peer_has_a_part_of() {
+        let mut shared = Block::empty(0);
+        for len in [10, 20, 30] {
+            shared.push(&vec![9; len]);
+        }
+        let mut outbox = Outbox::default();
+        outbox.push(Box::new(shared));
+        outbox.advance(4);
+        assert_eq!(outbox.evict(), Some(Tally::one(20)));
+        assert_eq!(outbox.evict(), Some(Tally::one(30)));
+        assert_eq!(outbox.evict(), None);
+        assert_eq!(outbox.remaining_len(), 7);
+        assert_eq!(outbox.advance(7).whole, Tally::one(10));
+        assert!(outbox.front().is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn every_message_is_sent_once_and_in_order_whatever_is_taken_lost_or_evicted(
+            lens in prop::collection::vec(1usize..400, 1..30),
+            steps in prop::collection::vec((0usize..600, 0u8..10), 0..60),
+        ) {
+            let mut outbox = outbox_of(&lens);
+            let mut taken = Vec::new();
+            let mut frame_start = 0;
+            let mut ended = Tally::default();
+            for (len, then) in steps.into_iter().chain(std::iter::repeat_n((400, 9), 60)) {
+                let waiting = contents(&outbox);
+                prop_assert!(waiting.len() == outbox.remaining_len() || outbox.suspect.is_some());
+                let len = len.min(waiting.len());
+                taken.extend_from_slice(&waiting[..len]);
+                ended += outbox.advance(len).whole;
+                frame_start = last_frame_start(&taken, frame_start);
+                match then {
+                    0 => {
+                        // The reader of the lost connection discards the half frame.
+                        taken.truncate(frame_start);
+                        ended += outbox.rewind(Ending::Peer).unwrap_or_default();
+                    }
+                    1 => ended += outbox.evict().unwrap_or_default(),
+                    _ => {}
+                }
+            }
+            prop_assert!(outbox.front().is_none());
+            prop_assert_eq!(ended.messages, to_u64(lens.len()));
+            let mut numbers: Vec<usize> = Vec::new();
+            let mut rest = &taken[..];
+            while let frame_len @ 1.. = frame_len(rest) {
+                let number = usize::from(rest[frame_len - 1]);
+                prop_assert_eq!(frame_len, lens[number] + 1 + usize::from(lens[number] > 127));
+                numbers.push(number);
+                rest = &rest[frame_len..];
+            }
+            prop_assert!(rest.is_empty());
+            prop_assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+        }
+    }
+
+    fn frame_len(stream: &[u8]) -> usize {
+        match crate::wire::frame::parse_prefix(stream) {
+            crate::wire::frame::Parsed::Length {
+                payload_len,
+                prefix_len,
+            } => {
+                let len = usize::try_from(payload_len).unwrap() + prefix_len.get();
+                if len <= stream.len() { len } else { 0 }
+            }
+            crate::wire::frame::Parsed::Incomplete | crate::wire::frame::Parsed::Invalid => 0,
+        }
+    }
+
+    fn last_frame_start(stream: &[u8], mut from: usize) -> usize {
+        while let len @ 1.. = frame_len(&stream[from..]) {
+            from += len;
+        }
+        from
+    }
+}

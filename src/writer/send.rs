@@ -1,0 +1,249 @@
+//! Every way into the queue: copied, handed over, or written by an encoder.
+//! Blocks only where a caller asked to wait for room.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::{EncodeError, SendError};
+use crate::message::IntoMessage;
+use crate::metrics::Tally;
+use crate::outcome::Outcome;
+use crate::writer::lane::Pushed;
+use crate::writer::lane::local;
+use crate::writer::queue::{Payloads, Queue, Refusal};
+use crate::writer::settings::{MOST_COPIED, OWN_BLOCK_SIZE};
+use crate::writer::shared::{Shared, deadline};
+
+/// The largest buffer that a thread keeps for its encoders.
+const MOST_KEPT: usize = 64 * 1024;
+
+thread_local! {
+    /// What encoders write into. It is taken out while one runs, so that another one inside it has
+    /// its own.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Whether a sender waits for room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    None,
+    For(Duration),
+}
+
+impl Shared {
+    #[inline]
+    pub(crate) fn send<M: IntoMessage>(
+        &self,
+        message: M,
+        patience: Patience,
+    ) -> Result<(), SendError<M::Returned>> {
+        let bytes = message.bytes();
+        let len = bytes.len();
+        let is_copied = len < OWN_BLOCK_SIZE || (!M::OWNED && len <= MOST_COPIED);
+        if len == 0 || !is_copied || len > self.max_message_len {
+            return self.send_unusual(message, patience);
+        }
+        let pushed = self.push_copy(patience, bytes);
+        pushed.map_err(|refusal| self.refuse(refusal, Tally::one(len), message.give_back()))
+    }
+
+    /// Sends what is large, or refuses what is empty or too large.
+    fn send_unusual<M: IntoMessage>(
+        &self,
+        message: M,
+        patience: Patience,
+    ) -> Result<(), SendError<M::Returned>> {
+        let len = message.bytes().len();
+        if len == 0 {
+            return Err(
+                match self.push(Patience::None, |queue| queue.check_open()) {
+                    Ok(()) => {
+                        self.counters.dropped_empty.add(Tally::one(0));
+                        SendError::Empty(message.give_back())
+                    }
+                    Err(refusal) => self.refuse(refusal, Tally::one(0), message.give_back()),
+                },
+            );
+        }
+        if len > self.max_message_len {
+            self.counters.dropped_too_large.add(Tally::one(len));
+            return Err(SendError::TooLarge {
+                message: message.give_back(),
+                len,
+                limit: self.max_message_len,
+            });
+        }
+        if !M::OWNED {
+            // A copy this long is not made under the lock, nor where there is no room for it.
+            let pushed = self
+                .push(patience, |queue| queue.make_room(len))
+                .and_then(|()| {
+                    let mut copy = Some(Bytes::copy_from_slice(message.bytes()));
+                    self.push_in_order(patience, |queue| {
+                        queue.push_owned(len, || copy.take().unwrap_or_default())
+                    })
+                });
+            return pushed
+                .map_err(|refusal| self.refuse(refusal, Tally::one(len), message.give_back()));
+        }
+        let mut message = Some(message);
+        let mut give = || message.take().map(M::into_bytes).unwrap_or_default();
+        let pushed = self.push_in_order(patience, |queue| queue.push_owned(len, &mut give));
+        match (pushed, message) {
+            (Err(refusal), Some(message)) => {
+                Err(self.refuse(refusal, Tally::one(len), message.give_back()))
+            }
+            // The queue takes the message only once nothing stands in its way.
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends what `encode` writes.
+    pub(crate) fn send_with<R: Outcome>(
+        &self,
+        encode: impl FnOnce(&mut Vec<u8>) -> R,
+        patience: Patience,
+    ) -> Result<(), EncodeError<R::Error>> {
+        let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+        buffer.clear();
+        let encoded = encode(&mut buffer).into_result();
+        let sent = match encoded {
+            Err(error) => Err(EncodeError::Encoder(error)),
+            Ok(()) if buffer.len() > MOST_COPIED => {
+                let sent = self.send(std::mem::take(&mut buffer), patience);
+                sent.map_err(|error| EncodeError::Send(error.without_message()))
+            }
+            Ok(()) => self
+                .send(buffer.as_slice(), patience)
+                .map_err(EncodeError::Send),
+        };
+        if buffer.capacity() > 0 && buffer.capacity() <= MOST_KEPT {
+            // At the end of a thread there is no place for it any more.
+            let _ = BUFFER.try_with(|kept| kept.set(buffer));
+        }
+        sent
+    }
+
+    /// Accepts a copy of a message that is neither empty nor large.
+    #[inline]
+    pub(crate) fn push_copy(&self, patience: Patience, message: &[u8]) -> Result<(), Refusal> {
+        if local::push(self.scope, message) {
+            Ok(())
+        } else {
+            self.push_copy_by_queue(patience, message)
+        }
+    }
+
+    #[cold]
+    fn push_copy_by_queue(&self, patience: Patience, message: &[u8]) -> Result<(), Refusal> {
+        let pushed = local::with(self.scope, |producer| {
+            // It may be another writer that the thread used last.
+            if producer
+                .as_mut()
+                .map(|producer| producer.push_if_settled(message))
+                == Some(Pushed::Accepted)
+            {
+                return (Ok(()), Payloads::default());
+            }
+            self.push_on(patience, &mut |queue| queue.push_from(producer, message))
+        });
+        match pushed {
+            // Dropped only here, where the thread's lanes are free to be used: the user's code may
+            // call the writer.
+            Some((pushed, mut evicted)) => {
+                evicted.drop_all();
+                pushed
+            }
+            // It is about to end.
+            None => self.push_in_order(patience, |queue| queue.push(message)),
+        }
+    }
+
+    /// Like [`Shared::push`], behind all that the current thread has sent so far.
+    pub(crate) fn push_in_order(
+        &self,
+        patience: Patience,
+        mut push: impl FnMut(&mut Queue) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let pushed = local::with(self.scope, |producer| {
+            self.push_on(patience, &mut |queue| {
+                queue.settle(producer.as_mut());
+                push(queue)
+            })
+        });
+        let pushed = pushed.unwrap_or_else(|| {
+            self.push_on(patience, &mut |queue| {
+                queue.collect_all();
+                push(queue)
+            })
+        });
+        let (pushed, mut evicted) = pushed;
+        evicted.drop_all();
+        pushed
+    }
+
+    /// Runs `push` on the queue, again and again while there is no room and patience lasts, and
+    /// wakes the thread if that is called for.
+    fn push(
+        &self,
+        patience: Patience,
+        mut push: impl FnMut(&mut Queue) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let (pushed, mut evicted) = self.push_on(patience, &mut push);
+        evicted.drop_all();
+        pushed
+    }
+
+    /// Returns also the payloads that were evicted.
+    fn push_on(
+        &self,
+        patience: Patience,
+        push: &mut dyn FnMut(&mut Queue) -> Result<(), Refusal>,
+    ) -> (Result<(), Refusal>, Payloads) {
+        let mut locked = self.lock();
+        let mut pushed = push(&mut locked.queue);
+        if let (Patience::For(timeout), Err(Refusal::Full)) = (patience, pushed) {
+            // Only now, since there is room nearly always, and the clock costs more than a send.
+            let deadline = deadline(timeout);
+            // The thread itself would wait for itself.
+            let mut in_time = !self.scope.is_current();
+            while in_time && pushed == Err(Refusal::Full) {
+                in_time = self.wait_for_room(&mut locked, deadline);
+                // Also when time is over: there may be room since the last look.
+                pushed = push(&mut locked.queue);
+            }
+        }
+        let must_wake = match pushed {
+            Ok(()) => locked.queue.must_wake_for_message(),
+            Err(Refusal::Full) => locked.queue.must_wake_for_room(),
+            Err(Refusal::Closed) => false,
+        };
+        let mut evicted = Payloads::default();
+        if locked.queue.take_freed() {
+            evicted = locked.queue.take_payloads();
+            self.notify_all(&mut locked);
+        }
+        drop(locked);
+        if must_wake {
+            self.waker.wake();
+        }
+        (pushed, evicted)
+    }
+
+    /// Counts a refused message, and makes the error that gives it back.
+    #[cold]
+    fn refuse<M>(&self, refusal: Refusal, refused: Tally, message: M) -> SendError<M> {
+        match refusal {
+            Refusal::Full => {
+                self.counters.dropped_full.add(refused);
+                SendError::Full(message)
+            }
+            Refusal::Closed => {
+                self.counters.dropped_closed.add(refused);
+                SendError::Closed(message)
+            }
+        }
+    }
+}

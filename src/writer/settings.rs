@@ -1,0 +1,72 @@
+//! What a writer is built with: the enums that users choose from, and the numbers that the queue
+//! and the thread go by. Values.
+
+use std::time::Duration;
+
+/// What the writer promises of a message whose reader dies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// A message is done with once the kernel has taken its last byte. A reader that is killed
+    /// loses what lay in its socket's buffer; nothing arrives twice.
+    #[default]
+    AtMostOnce,
+    /// A message is kept until the reader says that its handler has dealt with it, and is sent
+    /// again after a loss: nothing is lost, and some messages may arrive twice. It needs a
+    /// reader that gives receipts, as the one of this crate does.
+    AtLeastOnce,
+}
+
+/// How far messages must have come for a [`flush`](crate::Writer::flush) to return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Level {
+    /// The kernel has them. It says nothing of the reader. At least once it may become untrue
+    /// again, since what is not confirmed is sent anew after a loss; so may `Read`.
+    Written,
+    /// The reader has taken them from the kernel. It works with any reader, on Linux only.
+    Read,
+    /// The reader's handler has dealt with them, as a receipt says. It needs a reader of this
+    /// crate, whatever the [`Delivery`] of this writer.
+    Handled,
+}
+
+/// What happens to a message for which there is no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// It is refused: the newest is dropped, and its sender is told.
+    #[default]
+    Refuse,
+    /// The oldest messages are dropped to make room for it. Only what is being written at that very
+    /// moment stays, so that a queue of a few messages may still refuse.
+    DropOldest,
+}
+
+/// How much may be accepted and not ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) overflow: Overflow,
+}
+
+/// How long each wait takes, as set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    pub(crate) write_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) linger: Duration,
+    pub(crate) keepalive: Option<Duration>,
+}
+
+/// Up to here small messages share a block. Writes of 128 to 256 KiB were the fastest, and a write
+/// carries several.
+pub(crate) const BLOCK_SIZE: usize = 128 * 1024;
+
+/// From this length on an owned message becomes a block of its own instead of being copied.
+pub(crate) const OWN_BLOCK_SIZE: usize = 8 * 1024;
+
+/// Up to this length a borrowed message is copied into a block; a longer one gets memory of its
+/// own, so that it is not copied under a lock.
+pub(crate) const MOST_COPIED: usize = 16 * 1024 - 1;

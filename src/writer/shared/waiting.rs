@@ -1,0 +1,158 @@
+//! Waiting for the writer's thread, and telling those who wait.
+//! Blocks only where a caller asked to wait.
+
+use parking_lot::{Condvar, MutexGuard};
+
+use crate::deadline::Deadline;
+use crate::error::FlushError;
+use crate::writer::settings::Delivery;
+use crate::writer::settings::Level;
+use crate::writer::shared::{Locked, Shared};
+
+impl Shared {
+    /// Waits until there may be room; false when the time is over.
+    pub(crate) fn wait_for_room(
+        &self,
+        locked: &mut MutexGuard<'_, Locked>,
+        deadline: Deadline,
+    ) -> bool {
+        self.wake_for_caller(locked);
+        locked.waiting_for_room += 1;
+        let in_time = Self::wait_on(&self.room, locked, deadline);
+        locked.waiting_for_room -= 1;
+        in_time
+    }
+
+    /// Waits for some progress; false when the time is over.
+    pub(crate) fn wait(&self, locked: &mut MutexGuard<'_, Locked>, deadline: Deadline) -> bool {
+        self.wake_for_caller(locked);
+        Self::wait_on(&self.progress, locked, deadline)
+    }
+
+    /// A lingering thread would let us wait for nothing, and a sleeping one does not look what was
+    /// read.
+    pub(crate) fn wake_for_caller(&self, locked: &mut Locked) {
+        let is_worth_it = locked.queue.is_unwritten() || locked.watches_reads();
+        if is_worth_it && locked.queue.must_wake() {
+            self.waker.wake();
+        }
+    }
+
+    pub(crate) fn wait_on(
+        condvar: &Condvar,
+        locked: &mut MutexGuard<'_, Locked>,
+        deadline: Deadline,
+    ) -> bool {
+        locked.waiting += 1;
+        let in_time = if let Some(deadline) = deadline {
+            !condvar.wait_until(locked, deadline).timed_out()
+        } else {
+            condvar.wait(locked);
+            true
+        };
+        locked.waiting -= 1;
+        in_time
+    }
+
+    /// Tells those who wait that something has changed.
+    pub(crate) fn notify_all(&self, locked: &mut Locked) {
+        locked.has_notified_one = false;
+        if locked.waiting_for_room > 0 {
+            self.room.notify_all();
+            locked.room_notices += 1;
+        }
+        if locked.waiting > locked.waiting_for_room {
+            self.progress.notify_all();
+            locked.progress_notices += 1;
+        }
+    }
+
+    /// Tells of room while more is being made: the sender who has waited longest. To wake all of
+    /// them, who would fill it at once, costs more than to fill it.
+    pub(crate) fn notify_of_some_room(&self, locked: &mut Locked) {
+        if locked.waiting_for_room > 0 {
+            self.room.notify_one();
+            locked.has_notified_one = true;
+        }
+        if locked.waiting > locked.waiting_for_room {
+            self.progress.notify_all();
+            locked.progress_notices += 1;
+        }
+    }
+
+    /// Tells all, if anything has become free of which some do not know.
+    pub(crate) fn notify_the_rest(&self, locked: &mut Locked) {
+        if locked.queue.take_freed() || locked.has_notified_one {
+            self.notify_all(locked);
+        }
+    }
+
+    /// Refuses new messages, and waits until all others have come to the level that is set, if the
+    /// thread's own end does not wait for that. Reports any loss since the writer began.
+    pub(crate) fn settle(&self, deadline: Deadline) -> Result<(), FlushError> {
+        let mut locked = self.lock();
+        locked.queue.close();
+        self.notify_all(&mut locked);
+        drop(locked);
+        if self.shutdown_level == Level::Written || self.delivery == Delivery::AtLeastOnce {
+            return Ok(());
+        }
+        self.flush_since(0, self.shutdown_level, deadline).map(drop)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "times in the real world")]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use crate::writer::Writer;
+    use crate::writer::send::Patience;
+
+    /// Only a failure waits this long.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn wait_until(mut is_so: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < PATIENCE, "waited in vain");
+            thread::park_timeout(Duration::from_micros(200));
+        }
+    }
+
+    #[test]
+    fn a_shutdown_waits_for_a_write_that_is_under_way() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("s");
+        let _listener = UnixListener::bind(&path).unwrap();
+        let mut worker = Writer::builder(&path).build().unwrap();
+        wait_until(|| {
+            assert!(worker.take_step().is_continue());
+            worker.shared.counters.metrics().connects == 1
+        });
+        for _ in 0..2 {
+            worker.shared.push_copy(Patience::None, b"message").unwrap();
+        }
+        let shared = Arc::clone(&worker.shared);
+        let outbox = shared.lock().queue.begin_write();
+        let now = Some(Instant::now());
+        shared.drain(now);
+        let waiting = Arc::clone(&shared);
+        let shutdown = thread::spawn(move || waiting.wait_for_end(now).0.left);
+        for _ in 0..3 {
+            wait_until(|| shared.lock().waiting == 1 || shutdown.is_finished());
+            assert!(
+                shared.lock().end().is_none(),
+                "the queue ended under the write"
+            );
+            thread::park_timeout(Duration::from_millis(10));
+        }
+        let len = outbox.remaining_len();
+        let _taken = shared.lock().queue.end_write(outbox, len);
+        assert_eq!(shutdown.join().unwrap().messages, 0, "it was written");
+        assert_eq!(shared.counters.metrics().sent.messages, 2);
+    }
+}

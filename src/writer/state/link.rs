@@ -1,0 +1,60 @@
+//! What the writer's state knows of its connection.
+//! Values.
+
+use std::time::Instant;
+
+use crate::deadline::Deadline;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// No connection; the next try is due at `retry_at`. `backlog_full_since` the reader is there
+    /// and does not accept.
+    Down {
+        retry_at: Deadline,
+        backlog_full_since: Deadline,
+    },
+    Up(Up),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Up {
+    pub(crate) since: Instant,
+    pub(crate) last_write: Instant,
+    pub(crate) answer: Answer,
+    pub(crate) flow: Flow,
+}
+
+/// What the reader owes us, at least once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    NotDue,
+    DueSince(Instant),
+    /// Its silence was reported.
+    Missed,
+}
+
+/// What the connection is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// The reader to hang up on a probe, if it refuses the message.
+    Probing { until: Deadline },
+    /// Room in the kernel, `since` then; without a sign of it, look again at `look_at`.
+    Blocked {
+        since: Instant,
+        look_at: Deadline,
+        retry: Retry,
+    },
+    /// A message that came just after the last batch.
+    Lingering { until: Deadline },
+    /// A message.
+    Idle,
+    /// The peer takes nothing more; the last receipts may still come. There was none since then.
+    LastReceipts { since: Instant },
+}
+
+/// Whether the kernel tells when there is room again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retry {
+    OnWritable,
+    AfterPause,
+}

@@ -1,0 +1,47 @@
+//! The words in which the state is asked, and answers.
+//! Values.
+
+use std::time::Duration;
+
+use crate::deadline::Deadline;
+use crate::writer::wake::WakeOn;
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Connect,
+    Write,
+    /// Requests a receipt, so that the peer hears something.
+    KeepAlive,
+    /// Sleeps until the deadline, where there is one, or until what is named; also until a
+    /// receipt that is due, or a call.
+    Wait(WakeOn, Deadline),
+    /// Reports that no receipt comes.
+    ReportSilence,
+    /// Gives the connection up: its peer has not taken a byte for too long, or takes none any more.
+    TimeOut {
+        after: Duration,
+    },
+    Exit,
+}
+
+/// What waits to be written, or confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pending {
+    Nothing,
+    /// All is written, and not all is covered by a receipt.
+    Unconfirmed,
+    /// A few messages, for which nobody waits: they may gather for as long as the thread lingers.
+    Few,
+    /// Enough for a write, or somebody waits for it.
+    Due,
+}
+
+impl Pending {
+    pub(crate) fn is_unwritten(self) -> bool {
+        match self {
+            Self::Nothing | Self::Unconfirmed => false,
+            Self::Few | Self::Due => true,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The writer's thread: one step after the other.
+
+pub(crate) mod acks;
+pub(crate) mod kernel;
+pub(crate) mod worker;
+
+use crate::event::WriterEvent;
+use crate::observer::{Observer, guarded};
+use crate::sys::asymmetric_fence;
+use crate::writer::shared::Life;
+use crate::writer::thread::kernel::System;
+use crate::writer::thread::worker::Worker;
+
+/// The thread.
+pub(crate) fn run(mut worker: Worker<System>) {
+    asymmetric_fence::prepare();
+    worker.shared.scope.enter();
+    while worker.take_step().is_continue() {}
+    worker.end();
+}
+
+impl Worker<System> {
+    /// Ends the thread.
+    fn end(mut self) {
+        let left = self.finish();
+        self.tell(|address| WriterEvent::Stopped { address, left });
+        // What the user's closure holds goes before the end is told: nobody is to wait for it
+        // beyond a timeout.
+        let observer = std::mem::replace(&mut self.observer, Observer::none());
+        let _ = guarded(|| drop(observer));
+        let mut locked = self.shared.lock();
+        if let Life::Ended(end) = locked.life {
+            locked.life = Life::Gone(end);
+        }
+        self.shared.notify_all(&mut locked);
+    }
+}

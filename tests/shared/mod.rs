@@ -1,0 +1,43 @@
+//! What the tests over sockets and those of whole processes share: waiting for a condition, and a
+//! test that runs again in another process.
+
+use std::io::{self, Read};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::again::this_program;
+use crate::patience::PATIENCE;
+
+/// A timeout that a test means to see the end of.
+pub(crate) const SHORT: Duration = Duration::from_millis(50);
+
+/// How late what has a timeout may be, on a machine that has much else to do.
+pub(crate) const LEEWAY: Duration = Duration::from_secs(5);
+
+/// Waits until `is_so`; fails with `what` when patience is over.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::park_timeout(Duration::from_micros(200));
+    }
+}
+
+/// How to run the test `name` again, in a process of its own. A shell does `setup` first, and
+/// becomes the program.
+pub(crate) fn this_test(name: &str, setup: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg(format!("set -e\n{setup}\nexec \"$0\" \"$@\""))
+        .arg(this_program().get_program())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"]);
+    command
+}
+
+/// In another role: waits until the process that began it has ended, or wants the end.
+pub(crate) fn wait_for_cue() {
+    let _ = io::stdin().read_to_end(&mut Vec::new());
+}
