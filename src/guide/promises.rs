@@ -78,7 +78,7 @@
 //! | With `AtMostOnce` a handler's error or panic costs that message only | `with_at_most_once_an_error_or_a_panic_costs_that_message_only` |
 //! | A handler's error or panic is counted and told | `a_handlers_errors_are_counted_and_told_once_an_episode`, `a_handlers_panics_are_survived_counted_and_told_once_an_episode` |
 //! | An idle connection costs no buffer and no thread | `an_idle_connection_costs_less_than_two_kib_and_no_thread` |
-//! | A silent peer is closed, and a frame that comes too slowly is an error | `a_silent_peer_is_closed_and_that_is_no_error`, `a_frame_that_comes_byte_by_byte_is_too_slow`, `a_long_message_that_comes_slowly_but_steadily_lives` |
+//! | A silent peer is closed, and a frame that comes too slowly is an error | `a_silent_peer_is_closed_and_that_is_no_error`, `a_frame_that_comes_byte_by_byte_is_too_slow`, `a_frame_has_the_time_of_the_bytes_that_came_whatever_it_announced`, `a_long_message_that_comes_slowly_but_steadily_lives` |
 //! | Memory follows the bytes that have come, and has a bound | `ten_mib_announced_on_each_of_a_thousand_connections_cost_next_to_nothing`, `half_messages_never_hold_much_more_than_they_may`, `at_the_bound_of_memory_the_slowest_is_closed_and_the_others_go_on` |
 //! | Connections are limited, for one user too | `above_the_connection_limit_more_wait_and_are_served_when_one_ends`, `above_its_limit_a_user_is_refused_until_one_of_its_connections_ends`, `where_others_may_connect_one_user_has_half_of_the_connections` |
 //! | At the process's file limit the reader serves on, and accepts again | `at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can` |

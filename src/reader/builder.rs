@@ -110,8 +110,9 @@ impl ReaderBuilder {
     }
 
     /// The lowest rate at which a frame may come, in bytes a second: 65,536 unless set, at least 1.
-    /// Once it has begun, a frame must be complete after the idle timeout and the time that its
-    /// length takes at this rate: a half message holds memory.
+    /// Once it has begun, a frame may take the idle timeout, and the time of its bytes that have
+    /// come at this rate, whatever length it announced: a half message holds memory, and a place
+    /// among the connections.
     pub fn min_rate(mut self, bytes_per_second: u64) -> Self {
         self.min_rate = bytes_per_second;
         self

@@ -26,7 +26,8 @@ impl FrameClock {
     /// which nothing more is there at `now`. `None` is never.
     ///
     /// Between frames every byte starts the idle timeout again. Inside a frame no byte does: the
-    /// whole frame has the idle timeout, and the time that its length takes at the minimum rate.
+    /// whole frame has the idle timeout, and the time of its bytes that have come at the minimum
+    /// rate. A length that was only announced gives no time.
     pub(in crate::reader) fn deadline(
         &mut self,
         now: Instant,
@@ -41,14 +42,14 @@ impl FrameClock {
         if self.frame != frame || self.since.is_none() {
             (self.frame, self.since) = (frame, Some(now));
         }
-        let payload = match position {
-            Position::InPayload { len } => {
-                let nanos = u128::from(len) * 1_000_000_000 / u128::from(pace.min_rate.max(1));
+        let receiving = match position {
+            Position::InPayload { received } => {
+                let nanos = u128::from(received) * 1_000_000_000 / u128::from(pace.min_rate.max(1));
                 u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos)
             }
             Position::BetweenFrames | Position::InPrefix => Duration::ZERO,
         };
-        after(after(self.since?, pace.idle_timeout)?, payload)
+        after(after(self.since?, pace.idle_timeout)?, receiving)
     }
 
     /// When the frame began, if the connection stands in one.
@@ -65,7 +66,6 @@ mod tests {
         idle_timeout: Duration::from_secs(10),
         min_rate: 1000,
     };
-    const IN_PAYLOAD: Position = Position::InPayload { len: 5000 };
 
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "any moment will do")]
-    fn only_the_end_of_a_frame_counts_inside_it() {
+    fn a_frame_has_the_idle_timeout_and_the_time_of_the_bytes_that_came() {
         let start = Instant::now();
         let mut clock = FrameClock::default();
         let mut after = |at, position, frame| {
@@ -89,23 +89,34 @@ mod tests {
             Some(seconds(16)),
             "one more byte of the length does not help"
         );
+        let received = |received| Position::InPayload { received };
         assert_eq!(
-            after(9, IN_PAYLOAD, 1),
-            Some(seconds(21)),
-            "the frame began at 6"
+            after(9, received(0), 1),
+            Some(seconds(16)),
+            "an announced length does not help, and the frame began at 6"
         );
         assert_eq!(
-            after(20, IN_PAYLOAD, 1),
-            Some(seconds(21)),
-            "a byte now and then does not help"
+            after(10, received(4_000), 1),
+            Some(seconds(20)),
+            "bytes that come at the minimum rate gain the time that they take"
         );
         assert_eq!(
-            after(20, IN_PAYLOAD, 2),
+            after(19, received(5_000), 1),
+            Some(seconds(21)),
+            "bytes that come more slowly gain less"
+        );
+        assert_eq!(
+            after(20, received(5_000), 1),
+            Some(seconds(21)),
+            "silence does not help"
+        );
+        assert_eq!(
+            after(20, received(5_000), 2),
             Some(seconds(35)),
             "the next frame has its own time"
         );
         assert_eq!(after(30, Position::BetweenFrames, 2), Some(seconds(40)));
-        assert_eq!(after(31, IN_PAYLOAD, 3), Some(seconds(46)));
+        assert_eq!(after(31, received(1_000), 3), Some(seconds(42)));
     }
 
     #[test]
@@ -124,7 +135,7 @@ mod tests {
             clock.deadline(
                 Instant::now(),
                 pace,
-                Position::InPayload { len: u64::MAX },
+                Position::InPayload { received: u64::MAX },
                 1
             ),
             None

@@ -35,9 +35,9 @@ pub(crate) enum Malformed {
 pub(crate) enum Position {
     BetweenFrames,
     InPrefix,
-    /// In a frame of `len` bytes.
+    /// In a message of which so many bytes have come.
     InPayload {
-        len: u64,
+        received: u64,
     },
 }
 
@@ -240,8 +240,8 @@ impl Decoder {
                 Position::BetweenFrames
             }
             State::Prefix { .. } => Position::InPrefix,
-            State::Payload { payload, missing } => Position::InPayload {
-                len: to_u64(payload.len() + missing),
+            State::Payload { payload, .. } => Position::InPayload {
+                received: to_u64(payload.len()),
             },
         }
     }
@@ -409,10 +409,11 @@ mod tests {
             assert_eq!((messages.len(), malformed), (0, None));
             assert_eq!(
                 position,
-                if end == 1 {
-                    Position::InPrefix
-                } else {
-                    Position::InPayload { len: 200 }
+                match end.checked_sub(2) {
+                    None => Position::InPrefix,
+                    Some(received) => Position::InPayload {
+                        received: to_u64(received),
+                    },
                 }
             );
         }
