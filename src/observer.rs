@@ -53,7 +53,7 @@ impl<E> fmt::Debug for Observer<E> {
 pub(crate) fn guarded<T>(act: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(act)).map_err(|panic| {
         let message = panic_message(&*panic);
-        // To drop what somebody panicked with can panic too. What that panics with is kept for
+        // To drop a panic's payload can panic too. What that panics with is kept for
         // ever, or there would be no end to it.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
             Box::leak(again);

@@ -19,7 +19,7 @@ impl Scope {
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Marks the current thread as this object's own, for good: its threads do nothing else.
+    /// Marks the current thread as this object's own: its threads do nothing else.
     pub(crate) fn enter(self) {
         INSIDE.set(Some(self));
     }

@@ -17,7 +17,7 @@ use crate::sys::{self, Stream};
 
 /// Removes the file of `socket` if no process accepts on it. Says whether there was one.
 ///
-/// A reader does this by itself when it binds. Unlike the Go library's `CleanupSocket` this neither
+/// A reader does this when it binds. Unlike the Go library's `CleanupSocket` this neither
 /// removes what is no socket nor takes a live one away.
 ///
 /// ```

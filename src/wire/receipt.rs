@@ -1,5 +1,5 @@
 //! A receipt: how many messages of a connection the reader has dealt with, and whether it refuses
-//! the next one for good. Pure: no I/O, no clock.
+//! the next one. Pure: no I/O, no clock.
 //!
 //! ```text
 //! receipt = count (unsigned LEB128 varint), padded by one byte where the next message is refused

@@ -58,7 +58,8 @@ impl Counters {
         }
     }
 
-    /// Adds up what is accepted in `lane`, for good. There are no more than [`MOST_LANES`].
+    /// Adds what is accepted in `lane` to the figures from now on. There are no more than
+    /// [`MOST_LANES`].
     pub(crate) fn add_lane(&self, lane: Arc<Lane>) {
         if let Some(place) = self.lanes.iter().find(|place| place.get().is_none()) {
             // Only the holder of the queue's lock fills them.

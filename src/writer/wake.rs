@@ -4,7 +4,7 @@
 /// What the thread is to be woken for. To wake it costs the waker a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WakeOn {
-    /// Nothing: it is awake, or only the time ends its sleep. It looks at the queue by itself.
+    /// Nothing: it is awake, or only the time ends its sleep. It looks at the queue then.
     Nothing,
     /// The kernel, once the socket is writable.
     Writable,

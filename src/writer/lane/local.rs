@@ -15,7 +15,7 @@ use crate::reentry::Scope;
 use crate::writer::lane::{LaneSender, Pushed};
 
 thread_local! {
-    /// The lane that was used last: it stands in `LANES`, where nobody holds it meanwhile.
+    /// The lane that was used last: it stands in `LANES`, where nothing else holds it meanwhile.
     static LAST: Cell<Last> = const { Cell::new(Last::NONE) };
 
     static LANES: RefCell<Lanes> = const { RefCell::new(Lanes(Vec::new())) };

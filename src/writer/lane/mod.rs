@@ -233,7 +233,7 @@ impl LaneReceiver {
 
     /// The thread's side, if no thread has it.
     pub(crate) fn give_to_thread(&mut self) -> Option<LaneSender> {
-        // A look first: this is asked of all lanes, and a look disturbs nobody.
+        // A look first: this is asked of all lanes, and a load disturbs no other processor.
         if !self.lane.is_free.load(Ordering::Relaxed)
             || !self.lane.is_free.swap(false, Ordering::Acquire)
         {

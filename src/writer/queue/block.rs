@@ -126,7 +126,7 @@ impl Block {
         self.ack_request = ACK_REQUEST;
     }
 
-    /// Makes an empty block the opening of a connection that delivers at least once.
+    /// Makes an empty block the opening of a connection with `AtLeastOnce`.
     pub(crate) fn open_connection(&mut self) {
         self.ack_request = AT_LEAST_ONCE;
     }

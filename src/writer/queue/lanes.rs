@@ -52,7 +52,7 @@ impl Queue {
         }
         self.settle_at(index, producer);
         self.make_room(message.len())?;
-        // Who sends so seldom that the thread sleeps in between would have a lease for each
+        // A sender so seldom that the thread sleeps in between would have a lease for each
         // message, and each had to be ended.
         let is_seldom = self.wake_on == WakeOn::Message;
         if !is_seldom

@@ -57,12 +57,12 @@ pub(crate) struct Queue {
     waiting_from: u64,
     /// The outbox is away: the thread is writing from it.
     writing: Option<Writing>,
-    /// Somebody wants a receipt for all messages below this number.
+    /// A receipt is to be requested for all messages below this number.
     ack_request: Option<u64>,
     accepted: Tally,
     budget: Budget,
     lanes: Vec<LaneRecord>,
-    /// Something has become free, and those who wait have not been told.
+    /// Something has become free, and the waiting threads have not been notified.
     freed: bool,
     /// How much, by what was written.
     freed_by_writes: Tally,
@@ -140,7 +140,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether those who wait for room, or for an end, are to be told. Asking is telling.
+    /// Whether the threads that wait are to be notified. Asking is notifying.
     pub(crate) fn take_freed(&mut self) -> bool {
         self.freed_by_writes = Tally::default();
         mem::take(&mut self.freed)
@@ -334,7 +334,7 @@ impl Queue {
         self.outbox.remaining_len() > 0 || !self.sealed.1.is_empty() || self.ack_request.is_some()
     }
 
-    /// Whether somebody needs room.
+    /// Whether a message found no room.
     pub(crate) fn is_tight(&self) -> bool {
         self.is_tight
     }
@@ -374,7 +374,7 @@ impl Queue {
         self.wake_on == WakeOn::Message
     }
 
-    /// Whether the thread knows that somebody waits, or will look by itself.
+    /// Whether the thread will look at the queue without being woken.
     pub(crate) fn is_aware(&self) -> bool {
         matches!(self.wake_on, WakeOn::Nothing | WakeOn::Writable)
     }

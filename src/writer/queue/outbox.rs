@@ -27,7 +27,7 @@ pub(crate) struct Outbox {
     tally: Tally,
     /// Those that the kernel has taken whole, and no receipt covers.
     whole_tally: Tally,
-    /// All messages with a lower number were taken whole at least once.
+    /// The kernel has taken all messages with a lower number whole, on some connection.
     sent_to: u64,
     suspect: Option<Suspect>,
     /// The opening of this connection was put before its first message.

@@ -80,7 +80,7 @@ impl Queue {
                 self.is_tight &= taken.whole.messages == 0;
                 self.note_ended(taken.whole);
             }
-            // Those who wait for a level below the end.
+            // For callers that wait for a level below the end.
             Delivery::AtLeastOnce => self.freed = true,
         }
         taken

@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) scope: Scope,
     locked: Mutex<Locked>,
-    /// Something ended, or everything: told to those who wait for a flush or for the end.
+    /// Messages have ended, or the writer has: notified to calls of `flush` and `shutdown`.
     pub(crate) progress: Condvar,
     /// There is room, or the end: told to senders.
     pub(crate) room: Condvar,
@@ -56,7 +56,7 @@ pub(crate) struct Locked {
     pub(crate) waiting: usize,
     /// How many of them wait for room.
     pub(crate) waiting_for_room: usize,
-    /// How often all who wait for room, and for progress, have been told.
+    /// How often the threads that wait for room, and for progress, have been notified.
     pub(crate) room_notices: u64,
     pub(crate) progress_notices: u64,
     /// How many of them wait until the peer has read.
@@ -97,7 +97,7 @@ impl Locked {
         }
     }
 
-    /// What waits to be written or confirmed, and whether somebody waits for it.
+    /// What waits to be written or confirmed, and whether a caller waits for it.
     pub(crate) fn pending(&self) -> Pending {
         let is_unwritten = self.queue.is_unwritten();
         // A question alone does not delay an end.
@@ -113,7 +113,7 @@ impl Locked {
         }
     }
 
-    /// Whether somebody waits until the peer has read.
+    /// Whether a caller waits until the peer has read.
     pub(crate) fn watches_reads(&self) -> bool {
         self.watching_reads > 0
     }

@@ -1,4 +1,4 @@
-//! Waiting for the writer's thread, and telling those who wait.
+//! Waiting for the writer's thread, and notifying the threads that wait.
 //! Blocks only where a caller asked to wait.
 
 use parking_lot::{Condvar, MutexGuard};
@@ -54,7 +54,7 @@ impl Shared {
         in_time
     }
 
-    /// Tells those who wait that something has changed.
+    /// Notifies the waiting threads that something has changed.
     pub(crate) fn notify_all(&self, locked: &mut Locked) {
         if locked.waiting_for_room > 0 {
             self.room.notify_all();

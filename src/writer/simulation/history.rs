@@ -11,7 +11,7 @@ use crate::writer::settings::{Limits, Overflow};
 /// Acts in a history.
 const ACTS: usize = 150;
 
-/// What somebody does.
+/// One act in a history.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
     /// A producer sends a message of that length.

@@ -24,7 +24,7 @@ pub(crate) struct Up {
     pub(crate) flow: Flow,
 }
 
-/// What the reader owes us, at least once.
+/// What the reader owes us with `AtLeastOnce`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     NotDue,

@@ -41,7 +41,7 @@ pub(crate) struct State {
     /// a handler that needs longer for a batch would get the same messages again and again,
     /// and none would ever be confirmed.
     timeouts: u32,
-    /// Somebody waits until the peer has read.
+    /// A caller waits until the peer has read.
     watches_reads: bool,
 }
 
@@ -279,7 +279,7 @@ impl State {
         self.block(now, now.checked_add(pace), Retry::OnWritable);
     }
 
-    /// The kernel took nothing for want of memory.
+    /// The kernel took nothing: it is short of memory.
     pub(crate) fn on_no_memory(&mut self, now: Instant) {
         self.block(now, now.checked_add(NO_MEMORY_PACE), Retry::AfterPause);
     }

@@ -31,9 +31,9 @@ pub(crate) enum Pending {
     Nothing,
     /// All is written, and not all is covered by a receipt.
     Unconfirmed,
-    /// A few messages, for which nobody waits: they may gather for as long as the thread lingers.
+    /// A few messages, for which no caller waits: they may gather while the thread lingers.
     Few,
-    /// Enough for a write, or somebody waits for it.
+    /// Enough for a write, or a caller waits for it.
     Due,
 }
 

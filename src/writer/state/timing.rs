@@ -25,7 +25,7 @@ pub(crate) const NO_MEMORY_PACE: Duration = Duration::from_millis(5);
 /// would look like a dead one.
 pub(crate) const FULL_SOCKET_PACE: Duration = Duration::from_millis(50);
 
-/// How often to look how much the peer has read, while somebody waits for it: nothing tells.
+/// How often to look how much the peer has read, while a caller waits for it: no event tells.
 pub(crate) const READ_PACE: Duration = Duration::from_millis(1);
 
 /// How often the write timeout may double.

@@ -68,7 +68,7 @@ impl<K: Kernel> Worker<K> {
         Ok(())
     }
 
-    /// Notes how far the peer has read, if somebody waits for that.
+    /// Notes how far the peer has read, if a caller waits for that.
     pub(crate) fn look_what_was_read(&mut self) {
         let Some(stream) = self.stream.as_ref().filter(|_| self.state.watches_reads()) else {
             return;
@@ -78,7 +78,7 @@ impl<K: Kernel> Worker<K> {
         self.was_reset |= stream.lost_unread();
         if let (Some(unread), false) = (unread, self.was_reset) {
             let mut locked = self.shared.lock();
-            // Only news: whoever is told looks, and has the thread look again.
+            // Only on change: a notified caller looks, and has the thread look again.
             if locked.acks.on_unread(unread) {
                 self.shared.notify_all(&mut locked);
             }

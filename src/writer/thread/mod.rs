@@ -24,7 +24,7 @@ impl Worker<System> {
     fn end(mut self) {
         let left = self.finish();
         self.tell(|address| WriterEvent::Stopped { address, left });
-        // What the user's closure holds goes before the end is told: nobody is to wait for it
+        // What the user's closure holds goes before the end is told: no caller is to wait for it
         // beyond a timeout.
         let observer = std::mem::replace(&mut self.observer, Observer::none());
         let _ = guarded(|| drop(observer));

@@ -118,7 +118,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Asks the state under the lock, so that no message and no call slips in between the look and
-    /// the sleep. With `Step::Write` comes what to write; `None` when somebody else has ended
+    /// the sleep. With `Step::Write` comes what to write; `None` when a shutdown has ended
     /// the queue.
     fn next_step(&mut self) -> Option<(Step, Outbox)> {
         let now = self.kernel.now();
@@ -130,7 +130,7 @@ impl<K: Kernel> Worker<K> {
         }
         self.state.watch_reads(locked.watches_reads());
         let mut step = self.state.step(now, locked.pending());
-        // Who sends from now on must wake it; and who has sent just now did not.
+        // Senders must wake the thread from now on; those that have sent just now did not.
         let is_to_sleep = matches!(step, Step::Wait(WakeOn::Message, _));
         if is_to_sleep && locked.queue.recall() {
             step = self.state.step(now, locked.pending());
@@ -404,7 +404,7 @@ impl<K: Kernel> Worker<K> {
         })
     }
 
-    /// Ends the queue, if nobody has, and closes.
+    /// Ends the queue, unless a shutdown has, and closes the connection.
     pub(crate) fn finish(&mut self) -> Tally {
         let mut locked = self.shared.lock();
         let end = locked.end().unwrap_or_else(|| locked.finish());
