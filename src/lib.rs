@@ -240,6 +240,7 @@ mod reentry;
 #[cfg(feature = "systemd")]
 mod runtime_directory;
 mod sys;
+mod system_error;
 #[cfg(feature = "systemd")]
 pub mod systemd;
 mod wire;
@@ -269,6 +270,7 @@ pub use metrics::{Dropped, Failed, ProtocolErrors, ReaderMetrics, Tally, WriterM
 pub use outcome::Outcome;
 pub use peer::{Credentials, Peer};
 pub use reader::{BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
+pub use system_error::SystemError;
 pub use writer::{Delivery, Flushed, Level, Overflow, Writer, WriterBuilder, WriterReport};
 
 /// The README's program runs as a test.

@@ -1,4 +1,4 @@
-//! What happens on the threads of a writer or reader, told to whoever asked to be told.
+//! What happens on the threads of a writer or reader, told to the observer.
 //! Values.
 
 mod reader;
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn an_event_reads_as_a_line_of_a_log_with_its_causes() {
         let address = Address::new("/run/a.sock").unwrap();
-        let cause = LostCause::Failed(io::Error::from(io::ErrorKind::BrokenPipe));
+        let cause = LostCause::Failed(io::Error::from(io::ErrorKind::BrokenPipe).into());
         let retry_in = Duration::from_millis(10);
         let lost = WriterEvent::Lost {
             address,

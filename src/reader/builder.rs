@@ -194,8 +194,28 @@ impl ReaderBuilder {
         self
     }
 
-    /// Told of every [`ReaderEvent`], on the reader's threads: nobody unless set.
-    pub fn on_event(mut self, observer: impl Fn(&ReaderEvent) + Send + Sync + 'static) -> Self {
+    /// Gives every [`ReaderEvent`] to `observer`, on the reader's threads: nobody is told unless
+    /// set. An observer may keep an event, or send it to another thread:
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// use uds_ipc::{Reader, ReaderEvent, Writer};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("telemetry.sock");
+    /// let (sender, events) = mpsc::channel();
+    /// let bound = Reader::builder(&path).on_event(move |event| drop(sender.send(event))).bind()?;
+    /// let reader = bound.start(|_| Ok::<(), std::io::Error>(()))?;
+    /// let writer = Writer::new(&path)?;
+    ///
+    /// // On whatever thread:
+    /// assert!(matches!(events.recv()?, ReaderEvent::Opened { peer, .. } if peer.connection == 1));
+    /// # reader.shutdown(Duration::from_secs(5))?;
+    /// # writer.shutdown(Duration::ZERO)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_event(mut self, observer: impl Fn(ReaderEvent) + Send + Sync + 'static) -> Self {
         self.observer = Observer::new(observer);
         self
     }

@@ -356,7 +356,7 @@ impl Connection {
             // The peer closed without reading what was sent to it: no concern of the messages that
             // it sent.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Read::End,
-            Err(error) => Read::Bad(CloseCause::Failed(error)),
+            Err(error) => Read::Bad(CloseCause::Failed(error.into())),
         }
     }
 
@@ -429,7 +429,7 @@ impl Connection {
         if let Some(error) = batch.error {
             core.tell(|| ReaderEvent::HandlerFailed {
                 peer: self.peer,
-                error,
+                error: error.into(),
             });
         }
         if let Some(message) = batch.panic {

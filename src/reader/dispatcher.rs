@@ -179,7 +179,7 @@ impl<H: Handler> Dispatcher<H> {
             if !mem::replace(&mut self.is_short, true) {
                 self.core.tell_later(ReaderEvent::ThreadFailed {
                     address: self.core.address.clone(),
-                    error,
+                    error: error.into(),
                 });
             }
             self.next_look = after(now, SHORTAGE);

@@ -186,7 +186,7 @@ impl<H: Handler> Worker<H> {
             self.core.counters.accept_pauses.add(1);
             events.push(ReaderEvent::AcceptPaused {
                 address: self.core.address.clone(),
-                error,
+                error: error.into(),
             });
         }
     }

@@ -221,8 +221,31 @@ impl WriterBuilder {
         self
     }
 
-    /// Told of every [`WriterEvent`], on the writer's own thread: nobody unless set.
-    pub fn on_event(mut self, observer: impl Fn(&WriterEvent) + Send + Sync + 'static) -> Self {
+    /// Gives every [`WriterEvent`] to `observer`, on the writer's own thread: nobody is told unless
+    /// set. An observer may keep an event, or send it to another thread:
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use std::sync::mpsc;
+    /// use uds_ipc::{ConnectError, Writer, WriterEvent};
+    ///
+    /// let (sender, events) = mpsc::channel();
+    /// let writer = Writer::builder("/tmp/nobody-is-there.sock")
+    ///     .on_event(move |event| drop(sender.send(event)))
+    ///     .start()?;
+    ///
+    /// // On whatever thread:
+    /// assert!(matches!(events.recv()?, WriterEvent::Connecting { .. }));
+    /// match events.recv()? {
+    ///     WriterEvent::ConnectFailed { cause: ConnectError::Io(error), .. } => {
+    ///         assert_eq!(error.kind(), ErrorKind::NotFound);
+    ///     }
+    ///     other => panic!("{other}"),
+    /// }
+    /// # writer.shutdown(std::time::Duration::ZERO)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_event(mut self, observer: impl Fn(WriterEvent) + Send + Sync + 'static) -> Self {
         self.observer = Observer::new(observer);
         self
     }

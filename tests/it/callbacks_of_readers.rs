@@ -121,7 +121,7 @@ impl Cell {
                 }
                 !(is_refusing && peer.connection == 1)
             })
-            .on_event(move |event: &ReaderEvent| {
+            .on_event(move |event: ReaderEvent| {
                 let text = format!("{event:?}");
                 let is_meant = matches!(callback, Callback::Observer(name) if text.contains(name));
                 if let Some(subject) = in_observer.upgrade().filter(|_| is_meant) {

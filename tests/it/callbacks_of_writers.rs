@@ -60,7 +60,7 @@ impl Cell {
                 .put(cell.reader(if event == "Lost" { SHORT } else { PATIENCE }));
         }
         let slow = cell.slow.clone();
-        let observer = move |told: &WriterEvent| {
+        let observer = move |told: WriterEvent| {
             let _ = &kept;
             if format!("{told:?}").starts_with(event) {
                 // From here on it is quick, or a shutdown of the reader would have to wait for

@@ -485,7 +485,7 @@ fn at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can() 
     const NAME: &str =
         "limits::at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can";
     if let Some(path) = Child::path() {
-        let observer = |event: &ReaderEvent| {
+        let observer = |event: ReaderEvent| {
             if let ReaderEvent::AcceptPaused { error, .. } = event {
                 Child::say(&format!("paused: {error}"));
             } else if let ReaderEvent::AcceptResumed { .. } = event {

@@ -33,6 +33,7 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     is_free::<uds_ipc::SettingError>();
     is_free::<uds_ipc::ShutdownError>();
     is_free::<uds_ipc::StartError>();
+    is_free::<uds_ipc::SystemError>();
     is_free::<uds_ipc::Tally>();
     is_free::<uds_ipc::EncodeError<()>>();
     is_free::<uds_ipc::Flushed>();

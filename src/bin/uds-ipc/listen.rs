@@ -140,7 +140,7 @@ fn builder(options: &Options) -> ReaderBuilder {
         .max_held_size(max_message_len.max(HELD_SIZE))
         .idle_timeout(options.idle_timeout)
         .socket_mode(options.mode)
-        .on_event(tell)
+        .on_event(|event| tell(&event))
 }
 
 /// Waits for the first reason to stop; prints the figures meanwhile.

@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         // A listener whose output somebody pages through takes its time. On a further connection
         // lines would overtake.
         .write_timeout(Duration::MAX)
-        .on_event(move |event| tell(event, &above))
+        .on_event(move |event| tell(&event, &above))
         .start()?;
     let writer = Arc::new(writer);
     let following = progress.follow(&writer);

@@ -21,7 +21,7 @@ impl<K: Kernel> Worker<K> {
         } else if self.refused.is_some() && !self.shared.inner.lock().acks.is_owed() {
             // That was the last.
             if let Some(error) = self.refused.take() {
-                self.lost(LostCause::Failed(error));
+                self.lost(LostCause::Failed(error.into()));
             }
         }
     }

@@ -161,7 +161,7 @@ impl<K: Kernel> Worker<K> {
             }
             Err(error) => {
                 let retry_in = self.state.on_connect_failed(self.kernel.now());
-                return self.tell_failure(ConnectError::Io(error), retry_in);
+                return self.tell_failure(ConnectError::Io(error.into()), retry_in);
             }
         };
         if let Some(expected) = self
@@ -189,22 +189,10 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn tell_failure(&mut self, cause: ConnectError, retry_in: Duration) {
-        if matches!(&self.outage, Outage::Failing(told) if told.is_like(&cause)) {
+        if matches!(&self.outage, Outage::Failing(told) if *told == cause) {
             return;
         }
-        let told = match &cause {
-            ConnectError::Io(error) => ConnectError::Io(
-                error
-                    .raw_os_error()
-                    .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error),
-            ),
-            ConnectError::BacklogFull => ConnectError::BacklogFull,
-            ConnectError::WrongPeer { expected, found } => ConnectError::WrongPeer {
-                expected: *expected,
-                found: *found,
-            },
-        };
-        self.outage = Outage::Failing(told);
+        self.outage = Outage::Failing(cause.clone());
         self.tell(|address| WriterEvent::ConnectFailed {
             address,
             cause,
@@ -264,7 +252,7 @@ impl<K: Kernel> Worker<K> {
             self.refused = Some(error);
             self.receive();
         } else {
-            self.lost(LostCause::Failed(error));
+            self.lost(LostCause::Failed(error.into()));
         }
     }
 
@@ -288,10 +276,8 @@ impl<K: Kernel> Worker<K> {
             self.shared.waker.reset();
         }
         if ready.hangup {
-            let cause = self
-                .refused
-                .take()
-                .map_or(LostCause::Closed, LostCause::Failed);
+            let refused = self.refused.take();
+            let cause = refused.map_or(LostCause::Closed, |error| LostCause::Failed(error.into()));
             return self.lost(cause);
         }
         if ready.room {
@@ -313,10 +299,10 @@ impl<K: Kernel> Worker<K> {
         }
         self.state.on_timed_out();
         // A peer that refused bytes has had its time to say how far it got.
-        let cause = self
-            .refused
-            .take()
-            .map_or(LostCause::WriteTimeout(after), LostCause::Failed);
+        let cause = match self.refused.take() {
+            Some(error) => LostCause::Failed(error.into()),
+            None => LostCause::WriteTimeout(after),
+        };
         self.lost(cause);
     }
 
