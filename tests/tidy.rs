@@ -27,7 +27,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ),
     (
         "writer",
-        "address backoff clock deadline error event message metrics num observer own_thread peer pool reentry sys wire",
+        "address backoff clock deadline error event message metrics num observer outcome own_thread peer reentry sys wire",
     ),
     (
         "reader",
@@ -50,6 +50,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("metrics", "num"),
     ("num", ""),
     ("observer", ""),
+    ("outcome", ""),
     ("own_thread", ""),
     ("peer", ""),
     ("pool", ""),
@@ -66,7 +67,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "builder",
             "mod",
-            "slot thread",
+            "send thread",
             "shared",
             "ack_tracker",
             "queue",
@@ -82,7 +83,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "writing",
             "mod",
             "deferred_drop outbox",
-            "block budget lane_record",
+            "block budget lane_record watermarks",
         ],
     ),
     (
@@ -212,7 +213,7 @@ const SHELLS: &[&str] = &[
     "writer/mod.rs",
     "writer/shared/mod.rs",
     "writer/shared/waiting.rs",
-    "writer/slot.rs",
+    "writer/send.rs",
     "writer/thread/",
     "bin/uds-ipc/bench/answers.rs",
     "bin/uds-ipc/bench/clock.rs",

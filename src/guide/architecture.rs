@@ -37,7 +37,7 @@
 //!     notify.rs             notifications, sent in order
 //! writer/
 //!     mod.rs builder.rs     what users hold
-//!     slot.rs               a message that is filled in place
+//!     send.rs               every way into the queue: copied, handed over, encoded
 //!     thread/               the writer's thread
 //!         mod.rs worker.rs  its loop, and one connection of it
 //!         acks.rs           what comes back: receipts, and how far the peer has read
@@ -53,6 +53,7 @@
 //!     queue/                what is accepted and not yet settled (pure)
 //!         mod.rs lanes.rs lane_record.rs writing.rs
 //!         budget.rs         the bounds
+//!         watermarks.rs     how far messages have come
 //!         outbox.rs         what the kernel has not taken, or no receipt covers
 //!         block.rs          frames in memory
 //!         deferred_drop.rs  memory on its way out of the lock
@@ -101,6 +102,7 @@
 //!     mod.rs writer.rs reader.rs
 //! error.rs                  what a call meets
 //! metrics.rs                figures
+//! outcome.rs                what users' closures return
 //! observer.rs reentry.rs    calls into users' code, and calls out of it
 //! runtime_directory.rs      the directory that systemd made
 //! descriptor_kind.rs        what a descriptor is that is no listening socket

@@ -23,7 +23,8 @@
 //! | The queue is bounded in messages and in bytes | `the_queue_is_bounded_in_messages`, `the_queue_is_bounded_in_bytes_whatever_the_messages` |
 //! | What does not fit is refused, comes back in the error, and is counted; or the oldest make room, where that was asked for | `without_a_reader_what_fits_is_kept_and_the_rest_is_refused`, `the_oldest_make_room_where_that_was_asked_for` |
 //! | `send_timeout` waits for room, and no longer than it was told to | `send_timeout_waits_for_room_and_no_longer` |
-//! | A reservation that is dropped sends nothing | `a_write_slot_that_is_dropped_sends_nothing_and_frees_its_room` |
+//! | An encoder sends one message, or nothing where it fails | `an_encoder_sends_one_message_or_nothing_and_its_error_comes_back` |
+//! | An empty message is refused and counted | `an_empty_message_is_refused_and_counted` |
 //! | A message above the limit is refused at once | `a_message_above_the_limit_is_refused_at_once_with_both_numbers` |
 //! | Messages of one thread arrive in the order in which it sent them, on one connection | `each_thread_keeps_its_order_among_eight`, `every_message_of_every_thread_counts_once_and_in_order_whenever_leases_end` |
 //! | It works before the first connection and during an outage; after a shutdown it is refused as closed | `messages_sent_before_the_first_connection_arrive`, `without_a_reader_what_fits_is_kept_and_the_rest_is_refused`, `after_shutdown_a_message_comes_back_and_is_counted` |

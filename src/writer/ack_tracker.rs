@@ -90,7 +90,7 @@ impl AckTracker {
 
     /// The kernel took `len` bytes.
     pub(crate) fn on_written(&mut self, len: usize, taken: &Taken) {
-        if let Some(messages) = taken.asked_after {
+        if let Some(messages) = taken.requested_after {
             self.connection.requested = self.written.messages + messages;
             self.connection.is_owed = true;
         }

@@ -4,8 +4,6 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::address::{Address, AddressError};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -14,20 +12,17 @@ use crate::event::WriterEvent;
 use crate::num::to_u64;
 use crate::observer::Observer;
 use crate::own_thread::OwnThread;
-use crate::reentry::Scope;
-use crate::sys::{Stream, Waker};
+use crate::sys::Stream;
 use crate::writer::Writer;
-use crate::writer::counters::Counters;
-use crate::writer::queue::{Queue, Unused};
 use crate::writer::settings::Delivery;
 use crate::writer::settings::Level;
 use crate::writer::settings::Timing;
 use crate::writer::settings::{Limits, Overflow};
-use crate::writer::shared::{Inner, Shared};
+use crate::writer::shared::Shared;
 use crate::writer::state::State;
 use crate::writer::thread::kernel::System;
 use crate::writer::thread::run;
-use crate::writer::thread::worker::{Options, Outage, Worker};
+use crate::writer::thread::worker::{Options, Worker};
 
 /// The settings of a [`Writer`], made by [`Writer::builder`].
 ///
@@ -279,25 +274,18 @@ impl WriterBuilder {
         self.check_level()?;
         SettingError::check_thread_name(&self.thread_name)?;
         let address = self.address?;
-        let waker = Waker::new();
-        let waker = waker.map_err(|source| StartError::System {
+        let system = |source| StartError::System {
             address: address.clone(),
             source,
-        })?;
-        let counters = Arc::new(Counters::new(self.delivery));
-        let queue = Queue::new(limits, self.delivery, Arc::clone(&counters));
-        let shared = Arc::new(Shared {
-            address,
+        };
+        let shared = Shared::new(
+            address.clone(),
+            limits,
             max_message_len,
-            delivery: self.delivery,
-            shutdown_level: self.shutdown_level,
-            scope: Scope::new(),
-            inner: Mutex::new(Inner::new(queue)),
-            counters,
-            progress: Condvar::new(),
-            room: Condvar::new(),
-            waker,
-        });
+            self.delivery,
+            self.shutdown_level,
+        );
+        let shared = Arc::new(shared.map_err(system)?);
         let timing = Timing {
             write_timeout: self.write_timeout,
             connect_timeout: self.connect_timeout,
@@ -310,18 +298,8 @@ impl WriterBuilder {
             write_timeout: self.write_timeout,
         };
         let backoff = Backoff::new(self.backoff_min, self.backoff_max, fastrand::u64(..));
-        Ok(Worker {
-            kernel: System,
-            shared,
-            state: State::new(clock::now(), backoff, timing, self.delivery),
-            observer: self.observer,
-            options,
-            stream: None,
-            was_reset: false,
-            unused: Unused::default(),
-            refused: None,
-            outage: Outage::Untold,
-        })
+        let state = State::new(clock::now(), backoff, timing, self.delivery);
+        Ok(Worker::new(System, shared, state, self.observer, options))
     }
 
     fn limits(&self) -> Result<Limited, SettingError> {

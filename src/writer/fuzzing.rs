@@ -18,7 +18,7 @@ pub fn take_receipts(written: u64, pieces: &[&[u8]]) -> Option<u64> {
         1,
         &Taken {
             whole,
-            asked_after: Some(written),
+            requested_after: Some(written),
             ..Taken::default()
         },
     );

@@ -12,8 +12,8 @@ use crate::metrics::Tally;
 use crate::outcome::Outcome;
 use crate::writer::lane::Pushed;
 use crate::writer::lane::local;
-use crate::writer::queue::block::{MOST_COPIED, OWN_BLOCK_SIZE};
 use crate::writer::queue::{Payloads, Queue, Refusal};
+use crate::writer::settings::{MOST_COPIED, OWN_BLOCK_SIZE};
 use crate::writer::shared::{Shared, deadline};
 
 /// The largest buffer that a thread keeps for its encoders.
@@ -202,30 +202,30 @@ impl Shared {
         patience: Patience,
         push: &mut dyn FnMut(&mut Queue) -> Result<(), Refusal>,
     ) -> (Result<(), Refusal>, Payloads) {
-        let mut inner = self.inner.lock();
-        let mut pushed = push(&mut inner.queue);
+        let mut locked = self.lock();
+        let mut pushed = push(&mut locked.queue);
         if let (Patience::For(timeout), Err(Refusal::Full)) = (patience, pushed) {
             // Only now, since there is room nearly always, and the clock costs more than a send.
             let deadline = deadline(timeout);
             // The thread itself would wait for itself.
             let mut in_time = !self.scope.is_current();
             while in_time && pushed == Err(Refusal::Full) {
-                in_time = self.wait_for_room(&mut inner, deadline);
+                in_time = self.wait_for_room(&mut locked, deadline);
                 // Also when time is over: there may be room since the last look.
-                pushed = push(&mut inner.queue);
+                pushed = push(&mut locked.queue);
             }
         }
         let must_wake = match pushed {
-            Ok(()) => inner.queue.must_wake_for_message(),
-            Err(Refusal::Full) => inner.queue.must_wake_for_room(),
+            Ok(()) => locked.queue.must_wake_for_message(),
+            Err(Refusal::Full) => locked.queue.must_wake_for_room(),
             Err(Refusal::Closed) => false,
         };
         let mut evicted = Payloads::default();
-        if inner.queue.take_freed() {
-            evicted = inner.queue.take_payloads();
-            self.tell(&mut inner);
+        if locked.queue.take_freed() {
+            evicted = locked.queue.take_payloads();
+            self.notify_all(&mut locked);
         }
-        drop(inner);
+        drop(locked);
         if must_wake {
             self.waker.wake();
         }

@@ -59,3 +59,14 @@ pub(crate) struct Timing {
     pub(crate) linger: Duration,
     pub(crate) keepalive: Option<Duration>,
 }
+
+/// Up to here small messages share a block. Writes of 128 to 256 KiB were the fastest, and a write
+/// carries several.
+pub(crate) const BLOCK_SIZE: usize = 128 * 1024;
+
+/// From this length on an owned message becomes a block of its own instead of being copied.
+pub(crate) const OWN_BLOCK_SIZE: usize = 8 * 1024;
+
+/// Up to this length a borrowed message is copied into a block; a longer one gets memory of its
+/// own, so that it is not copied under a lock.
+pub(crate) const MOST_COPIED: usize = 16 * 1024 - 1;

@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 
 use crate::reentry::Scope;
-use crate::writer::lane::{Producer, Pushed};
+use crate::writer::lane::{LaneSender, Pushed};
 
 thread_local! {
     /// The lane that was used last: it stands in `LANES`, where nobody holds it meanwhile.
@@ -24,7 +24,7 @@ thread_local! {
 #[derive(Clone, Copy)]
 struct Last {
     writer: Option<Scope>,
-    producer: *mut Producer,
+    producer: *mut LaneSender,
 }
 
 impl Last {
@@ -40,7 +40,7 @@ struct Lanes(Vec<Box<Local>>);
 
 struct Local {
     writer: Scope,
-    producer: Option<Producer>,
+    producer: Option<LaneSender>,
 }
 
 impl Drop for Lanes {
@@ -67,7 +67,7 @@ pub(crate) fn push(writer: Scope, message: &[u8]) -> bool {
 /// Runs `act` with the thread's lane of a writer, which `act` may take or give. `None` when the
 /// thread has no lanes any more, since it is about to end.
 #[cold]
-pub(crate) fn with<R>(writer: Scope, act: impl FnOnce(&mut Option<Producer>) -> R) -> Option<R> {
+pub(crate) fn with<R>(writer: Scope, act: impl FnOnce(&mut Option<LaneSender>) -> R) -> Option<R> {
     LANES
         .try_with(|lanes| {
             let Lanes(lanes) = &mut *lanes.try_borrow_mut().ok()?;
@@ -107,11 +107,11 @@ pub(crate) fn with<R>(writer: Scope, act: impl FnOnce(&mut Option<Producer>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::writer::lane::Collector;
+    use crate::writer::lane::LaneReceiver;
 
     /// Gives the thread a lane of `writer` with room for two short messages.
-    fn open(writer: Scope) -> Collector {
-        let (mut collector, _) = Collector::new();
+    fn open(writer: Scope) -> LaneReceiver {
+        let (mut collector, _) = LaneReceiver::new();
         with(writer, |producer| {
             let mut given = collector.give_to_thread().unwrap();
             drop(collector.replace(&mut given, Vec::with_capacity(64)));

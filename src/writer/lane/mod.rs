@@ -29,7 +29,7 @@ use crate::metrics::{Tally, TallyCounter};
 use crate::num::to_u64;
 use crate::sys::asymmetric_fence;
 use crate::wire::frame::ShortPrefix;
-use crate::writer::queue::block::BLOCK_SIZE;
+use crate::writer::settings::BLOCK_SIZE;
 
 /// What both sides share.
 #[derive(Default)]
@@ -52,8 +52,8 @@ struct Published {
     accepted: TallyCounter,
 }
 
-// SAFETY: the memory is written by the one `Producer` behind what is published, and read by the one
-// `Collector` before it. To put other memory in its place takes both.
+// SAFETY: the memory is written by the one `LaneSender` behind what is published, and read by the
+// one `LaneReceiver` before it. To put other memory in its place takes both.
 unsafe impl Sync for Lane {}
 
 impl Lane {
@@ -124,7 +124,7 @@ pub(crate) enum Pushed {
 
 /// The thread's side. There is one of each lane.
 #[derive(Debug)]
-pub(crate) struct Producer {
+pub(crate) struct LaneSender {
     lane: Arc<Lane>,
     start: *mut u8,
     /// Where the next frame begins, and the lease ends.
@@ -139,7 +139,7 @@ pub(crate) struct Producer {
     unsettled: Option<Mark>,
 }
 
-impl Producer {
+impl LaneSender {
     /// Frames a copy of `message` and publishes it.
     #[inline]
     pub(crate) fn push(&mut self, message: &[u8]) -> Pushed {
@@ -201,7 +201,7 @@ impl Producer {
     }
 }
 
-impl Drop for Producer {
+impl Drop for LaneSender {
     fn drop(&mut self) {
         self.lane.is_free.store(true, Ordering::Release);
     }
@@ -209,13 +209,13 @@ impl Drop for Producer {
 
 /// The queue's side. There is one of each lane, under the queue's lock.
 #[derive(Debug)]
-pub(crate) struct Collector {
+pub(crate) struct LaneReceiver {
     lane: Arc<Lane>,
     /// How far the queue has taken the messages of the present lease.
     collected: Mark,
 }
 
-impl Collector {
+impl LaneReceiver {
     /// A new lane, and its two sides.
     pub(crate) fn new() -> (Self, Arc<Lane>) {
         let lane = Arc::new(Lane {
@@ -232,14 +232,14 @@ impl Collector {
     }
 
     /// The thread's side, if no thread has it.
-    pub(crate) fn give_to_thread(&mut self) -> Option<Producer> {
+    pub(crate) fn give_to_thread(&mut self) -> Option<LaneSender> {
         // A look first: this is asked of all lanes, and a look disturbs nobody.
         if !self.lane.is_free.load(Ordering::Relaxed)
             || !self.lane.is_free.swap(false, Ordering::Acquire)
         {
             return None;
         }
-        Some(Producer {
+        Some(LaneSender {
             lane: Arc::clone(&self.lane),
             start: ptr::null_mut(),
             at: 0,
@@ -252,7 +252,7 @@ impl Collector {
     }
 
     /// Whether this is the other side of `producer`.
-    pub(crate) fn is_of(&self, producer: &Producer) -> bool {
+    pub(crate) fn is_of(&self, producer: &LaneSender) -> bool {
         Arc::ptr_eq(&self.lane, &producer.lane)
     }
 
@@ -298,7 +298,7 @@ impl Collector {
 
     /// Finds out whether the thread's last message was taken after all. If not, it is not in the
     /// lane any more. False when that is no question.
-    pub(crate) fn resolve(&mut self, producer: &mut Producer) -> bool {
+    pub(crate) fn resolve(&mut self, producer: &mut LaneSender) -> bool {
         let Some(last) = producer.unsettled.filter(|_| self.is_of(producer)) else {
             return false;
         };
@@ -319,7 +319,11 @@ impl Collector {
     /// Puts `memory` in the place of the lane's own, and begins anew in it. Returns what was there,
     /// filled with all that was published. `None` when this is not the other side of
     /// `producer`.
-    pub(crate) fn replace(&mut self, producer: &mut Producer, memory: Vec<u8>) -> Option<Vec<u8>> {
+    pub(crate) fn replace(
+        &mut self,
+        producer: &mut LaneSender,
+        memory: Vec<u8>,
+    ) -> Option<Vec<u8>> {
         if !self.is_of(producer) {
             return None;
         }
@@ -336,7 +340,7 @@ impl Collector {
     }
 
     /// Forgets what was published, which must have been taken. Nothing is leased then.
-    pub(crate) fn begin_anew(&mut self, producer: &mut Producer) {
+    pub(crate) fn begin_anew(&mut self, producer: &mut LaneSender) {
         if self.is_of(producer) {
             self.collected = Mark::default();
             (producer.at, producer.end, producer.left, producer.mark) = (0, 0, 0, 0);
@@ -346,7 +350,7 @@ impl Collector {
 
     /// Lets the thread put up to `messages` messages into the first `len` bytes, after it began
     /// anew.
-    pub(crate) fn lease(&mut self, producer: &mut Producer, len: usize, messages: u64) {
+    pub(crate) fn lease(&mut self, producer: &mut LaneSender, len: usize, messages: u64) {
         if !self.is_of(producer) || producer.at > 0 {
             return;
         }
@@ -376,7 +380,7 @@ pub(crate) struct Fresh<'a> {
 }
 
 #[cfg(test)]
-impl Producer {
+impl LaneSender {
     /// What the queue does when it ends the lease, seen from the thread.
     pub(crate) fn shut(&self) {
         self.lane.is_shut.store(true, Ordering::SeqCst);

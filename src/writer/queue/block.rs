@@ -14,17 +14,7 @@ use bytes::Bytes;
 
 use crate::metrics::Tally;
 use crate::wire::frame::{self, ACK_REQUEST, AT_LEAST_ONCE, Parsed, Prefix};
-
-/// Up to here small messages share a block. Writes of 128 to 256 KiB were the fastest, and a write
-/// carries several.
-pub(crate) const BLOCK_SIZE: usize = 128 * 1024;
-
-/// From this length on an owned message becomes a block of its own instead of being copied.
-pub(crate) const OWN_BLOCK_SIZE: usize = 8 * 1024;
-
-/// Up to this length a borrowed message is copied into a block; a longer one gets memory of its
-/// own, so that it is not copied under a lock.
-pub(crate) const MOST_COPIED: usize = 16 * 1024 - 1;
+use crate::writer::settings::BLOCK_SIZE;
 
 /// Up to here a block is worth the copy that puts it to another.
 const SMALL: usize = 4 * 1024;

@@ -4,12 +4,12 @@
 use std::mem;
 
 use crate::metrics::Tally;
-use crate::writer::lane::{Collector, Mark};
+use crate::writer::lane::{LaneReceiver, Mark};
 
 /// A lane, and what is promised to its thread.
 #[derive(Debug)]
 pub(crate) struct LaneRecord {
-    pub(crate) collector: Collector,
+    pub(crate) receiver: LaneReceiver,
     /// What of the lease has not been taken yet.
     pub(crate) lease: Option<Tally>,
     /// Where the thread was when the last write began.
@@ -20,19 +20,19 @@ impl LaneRecord {
     /// Whether something waits to be taken. Without a lease there may be something that does not
     /// count.
     pub(crate) fn is_fresh(&self) -> bool {
-        self.lease.is_some() && self.collector.published() != self.collector.collected()
+        self.lease.is_some() && self.receiver.published() != self.receiver.collected()
     }
 
     /// Whether something in it was there already when the last write began. Asking is looking.
     pub(crate) fn has_waited(&mut self) -> bool {
-        let seen = mem::replace(&mut self.seen, self.collector.published());
-        seen.tally.messages > self.collector.collected().tally.messages
+        let seen = mem::replace(&mut self.seen, self.receiver.published());
+        seen.tally.messages > self.receiver.collected().tally.messages
     }
 }
 
 #[cfg(test)]
 impl LaneRecord {
     pub(crate) fn has_memory(&self) -> bool {
-        self.collector.capacity() > 0
+        self.receiver.capacity() > 0
     }
 }

@@ -8,12 +8,12 @@ use crate::num::to_u64;
 use crate::sys::asymmetric_fence;
 use crate::wire::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
 use crate::writer::counters::MOST_LANES;
-use crate::writer::lane::{Collector, Fresh, Mark, Producer, Pushed};
+use crate::writer::lane::{Fresh, LaneReceiver, LaneSender, Mark, Pushed};
 use crate::writer::queue::Queue;
 use crate::writer::queue::Refusal;
-use crate::writer::queue::block::BLOCK_SIZE;
 use crate::writer::queue::lane_record::LaneRecord;
 use crate::writer::queue::writing::WRITE_SIZE;
+use crate::writer::settings::BLOCK_SIZE;
 use crate::writer::wake::WakeOn;
 
 /// From this length on a lane's content becomes a block as it is; below, a copy costs less than a
@@ -35,7 +35,7 @@ impl Queue {
     /// take further ones. A thread without a lane may get one.
     pub(crate) fn push_from(
         &mut self,
-        producer: &mut Option<Producer>,
+        producer: &mut Option<LaneSender>,
         message: &[u8],
     ) -> Result<(), Refusal> {
         if producer.is_none() {
@@ -66,7 +66,7 @@ impl Queue {
 
     /// Takes what the thread has put into its lane so far: what it sends next by another way comes
     /// behind that.
-    pub(crate) fn settle(&mut self, producer: Option<&mut Producer>) {
+    pub(crate) fn settle(&mut self, producer: Option<&mut LaneSender>) {
         if let Some((producer, index)) =
             producer.and_then(|it| self.index_of(it).map(|index| (it, index)))
         {
@@ -89,7 +89,7 @@ impl Queue {
             return false;
         }
         for record in self.lanes.iter().filter(|record| is_leased(record)) {
-            record.collector.shut();
+            record.receiver.shut();
         }
         asymmetric_fence::heavy();
         let before = self.next;
@@ -112,7 +112,7 @@ impl Queue {
             let has_waited = record.has_waited();
             let takes = (has_waited || is_idle) && room > 0;
             if takes {
-                room = room.saturating_sub(record.collector.fresh().frames.len());
+                room = room.saturating_sub(record.receiver.fresh().frames.len());
             }
             takes
         });
@@ -127,11 +127,11 @@ impl Queue {
         let lanes = self
             .lanes
             .iter_mut()
-            .filter(|record| record.collector.capacity() > 0);
+            .filter(|record| record.receiver.capacity() > 0);
         let unused = lanes.filter_map(|record| {
-            let mut producer = record.collector.give_to_thread()?;
+            let mut producer = record.receiver.give_to_thread()?;
             debug_assert!(record.lease.is_none(), "there may be messages in it");
-            record.collector.replace(&mut producer, Vec::new())
+            record.receiver.replace(&mut producer, Vec::new())
         });
         unused.collect()
     }
@@ -140,7 +140,7 @@ impl Queue {
     pub(crate) fn in_lanes(&self) -> Tally {
         let fresh = self.lanes.iter().filter(|record| record.is_fresh());
         fresh.fold(Tally::default(), |sum, record| {
-            sum + record.collector.fresh().tally
+            sum + record.receiver.fresh().tally
         })
     }
 
@@ -149,54 +149,54 @@ impl Queue {
         self.lanes.iter().any(LaneRecord::is_fresh)
     }
 
-    fn open_lane(&mut self) -> Option<Producer> {
+    fn open_lane(&mut self) -> Option<LaneSender> {
         if let Some(producer) = self
             .lanes
             .iter_mut()
-            .find_map(|record| record.collector.give_to_thread())
+            .find_map(|record| record.receiver.give_to_thread())
         {
             return Some(producer);
         }
         if self.lanes.len() == MOST_LANES {
             return None;
         }
-        let (mut collector, lane) = Collector::new();
+        let (mut receiver, lane) = LaneReceiver::new();
         self.counters.add_lane(lane);
-        let producer = collector.give_to_thread();
+        let producer = receiver.give_to_thread();
         self.lanes.push(LaneRecord {
-            collector,
+            receiver,
             lease: None,
             seen: Mark::default(),
         });
         producer
     }
 
-    fn index_of(&self, producer: &Producer) -> Option<usize> {
+    fn index_of(&self, producer: &LaneSender) -> Option<usize> {
         self.lanes
             .iter()
-            .position(|record| record.collector.is_of(producer))
+            .position(|record| record.receiver.is_of(producer))
     }
 
     /// Whether the thread's last message, of which it did not know whether it counts, was taken. If
     /// not, it is not in the lane any more.
-    fn resolve(&mut self, index: usize, producer: &mut Producer) -> bool {
+    fn resolve(&mut self, index: usize, producer: &mut LaneSender) -> bool {
         self.lanes
             .get_mut(index)
-            .is_some_and(|record| record.collector.resolve(producer))
+            .is_some_and(|record| record.receiver.resolve(producer))
     }
 
     /// Takes what the thread has put into its lane, and ends its lease.
-    fn settle_at(&mut self, index: usize, producer: &mut Producer) {
+    fn settle_at(&mut self, index: usize, producer: &mut LaneSender) {
         let mut lanes = mem::take(&mut self.lanes);
         if let Some(record) = lanes.get_mut(index) {
             let LaneRecord {
-                collector,
+                receiver,
                 lease,
                 seen,
             } = record;
             self.budget.leased -= lease.take().unwrap_or_default();
             *seen = Mark::default();
-            let (capacity, filled) = (collector.capacity(), collector.published().len);
+            let (capacity, filled) = (receiver.capacity(), receiver.published().len);
             // A thread that fills its memory is worth more.
             let wanted = if filled > capacity / 2 {
                 capacity.saturating_mul(4)
@@ -204,19 +204,19 @@ impl Queue {
                 capacity
             };
             let wanted = wanted.clamp(FIRST_SIZE, BLOCK_SIZE);
-            let fresh = collector.fresh();
+            let fresh = receiver.fresh();
             // Nearly full, or the queue would hold far more memory than messages.
             let is_much = fresh.frames.len() >= HAND_OVER_SIZE.max(capacity - capacity / 4);
             if is_much && self.free_slots() >= 2 && self.seal().is_ok() {
-                self.hand_over(collector, producer, wanted);
+                self.hand_over(receiver, producer, wanted);
             } else {
                 if !fresh.frames.is_empty() {
                     self.append(&fresh);
                 }
                 if wanted > capacity && capacity > 0 {
-                    drop(collector.replace(producer, Vec::with_capacity(wanted)));
+                    drop(receiver.replace(producer, Vec::with_capacity(wanted)));
                 } else {
-                    collector.begin_anew(producer);
+                    receiver.begin_anew(producer);
                 }
             }
         }
@@ -225,12 +225,12 @@ impl Queue {
 
     /// Makes a lane's memory a block, and gives it other memory. The open block is empty, and there
     /// is a slot.
-    fn hand_over(&mut self, collector: &mut Collector, producer: &mut Producer, wanted: usize) {
-        let (from, tally) = (collector.collected().len, collector.fresh().tally);
+    fn hand_over(&mut self, receiver: &mut LaneReceiver, producer: &mut LaneSender, wanted: usize) {
+        let (from, tally) = (receiver.collected().len, receiver.fresh().tally);
         let mut block = self.fresh_block();
         let mut memory = block.take_memory();
         memory.reserve_exact(wanted.saturating_sub(memory.len()));
-        let Some(frames) = collector.replace(producer, memory) else {
+        let Some(frames) = receiver.replace(producer, memory) else {
             return;
         };
         block.fill(frames, from, tally);
@@ -240,7 +240,7 @@ impl Queue {
     }
 
     /// Leases room for at least one message of `len` bytes, if there is plenty.
-    fn lease(&mut self, index: usize, producer: &mut Producer, len: usize) -> bool {
+    fn lease(&mut self, index: usize, producer: &mut LaneSender, len: usize) -> bool {
         let free = self.budget.free();
         // Others need room too; what a lease does not use comes back to them, at the cost of a
         // barrier.
@@ -261,19 +261,19 @@ impl Queue {
         if self.closed || self.is_tight || most < LEAST_LEASE || size < needed.max(LEAST_SIZE) {
             return false;
         }
-        let mut capacity = record.collector.capacity();
+        let mut capacity = record.receiver.capacity();
         if capacity < needed {
             capacity = needed.next_power_of_two().clamp(FIRST_SIZE, BLOCK_SIZE);
             drop(
                 record
-                    .collector
+                    .receiver
                     .replace(producer, Vec::with_capacity(capacity)),
             );
         }
         let size = size.min(capacity);
         // Not many more than fit: there may be many threads.
         let messages = most.min(to_u64(2 * size / needed) + LEAST_LEASE);
-        record.collector.lease(producer, size, messages);
+        record.receiver.lease(producer, size, messages);
         let lease = Tally {
             messages,
             bytes: to_u64(size),
@@ -290,10 +290,10 @@ impl Queue {
             if !wants(record) {
                 continue;
             }
-            let fresh = record.collector.fresh();
+            let fresh = record.receiver.fresh();
             self.append(&fresh);
             let Fresh { tally, end, .. } = fresh;
-            record.collector.note_collected(end);
+            record.receiver.note_collected(end);
             if let Some(lease) = &mut record.lease {
                 *lease -= tally;
                 self.budget.leased -= tally;
@@ -402,7 +402,7 @@ mod tests {
             for sender in (0..THREADS).map(|sender| u8::try_from(sender).unwrap()) {
                 let (queue, running, by_lane) = (&queue, &running, &by_lane);
                 scope.spawn(move || {
-                    let mut producer: Option<Producer> = None;
+                    let mut producer: Option<LaneSender> = None;
                     for number in 0..EACH {
                         let [_, high, middle, low] = number.to_be_bytes();
                         let message = [sender, high, middle, low];

@@ -8,6 +8,7 @@ mod deferred_drop;
 mod lane_record;
 mod lanes;
 pub(crate) mod outbox;
+mod watermarks;
 mod writing;
 
 use std::mem;
@@ -18,16 +19,17 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::metrics::Tally;
 use crate::writer::counters::Counters;
-use crate::writer::queue::block::{BLOCK_SIZE, Block, Recycled};
+use crate::writer::queue::block::{Block, Recycled};
 use crate::writer::queue::outbox::Outbox;
+use crate::writer::settings::BLOCK_SIZE;
 use crate::writer::settings::{Delivery, Limits, Overflow};
 use crate::writer::wake::WakeOn;
 pub(crate) use budget::Refusal;
 use budget::{Budget, slots};
 pub(crate) use deferred_drop::{Payloads, Unused};
 use lane_record::LaneRecord;
-pub(crate) use writing::Fronts;
-use writing::Writing;
+pub(crate) use watermarks::Watermarks;
+use watermarks::Writing;
 
 /// Used blocks that are kept while there is nothing to do.
 const MOST_SPARE_AT_REST: usize = 8;
@@ -56,7 +58,7 @@ pub(crate) struct Queue {
     /// The outbox is away: the thread is writing from it.
     writing: Option<Writing>,
     /// Somebody wants a receipt for all messages below this number.
-    ask_for: Option<u64>,
+    ack_request: Option<u64>,
     accepted: Tally,
     budget: Budget,
     lanes: Vec<LaneRecord>,
@@ -89,7 +91,7 @@ impl Queue {
             next: 0,
             waiting_from: 0,
             writing: None,
-            ask_for: None,
+            ack_request: None,
             accepted: Tally::default(),
             budget: Budget::new(limits),
             lanes: Vec::new(),
@@ -329,7 +331,7 @@ impl Queue {
 
     /// Whether more than the open block waits to be written.
     pub(crate) fn has_block(&self) -> bool {
-        self.outbox.remaining_len() > 0 || !self.sealed.1.is_empty() || self.ask_for.is_some()
+        self.outbox.remaining_len() > 0 || !self.sealed.1.is_empty() || self.ack_request.is_some()
     }
 
     /// Whether somebody needs room.
@@ -387,7 +389,7 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::num::to_u64;
-    use crate::writer::lane::{Producer, Pushed};
+    use crate::writer::lane::{LaneSender, Pushed};
     use crate::writer::queue::outbox::Ending;
     use proptest::prelude::*;
     use std::io::IoSlice;
@@ -490,7 +492,7 @@ mod tests {
     /// Sends as a thread with a lane does. Says whether the lane took it by itself.
     fn send(
         queue: &mut Queue,
-        producer: &mut Option<Producer>,
+        producer: &mut Option<LaneSender>,
         message: &[u8],
     ) -> (bool, Result<(), Refusal>) {
         match producer.as_mut().map(|producer| producer.push(message)) {
@@ -733,9 +735,9 @@ mod tests {
         let mut queue = queue(1, 100, Overflow::DropOldest);
         let nothing = queue.begin_write();
         assert!(queue.push(b"a").is_ok() && queue.push(b"b").is_ok());
-        assert_eq!((queue.fronts().unsettled, queue.end()), (1, 2));
+        assert_eq!((queue.watermarks().unsettled, queue.end()), (1, 2));
         queue.end_write(nothing, 0);
-        assert_eq!(queue.fronts().unsettled, 1);
+        assert_eq!(queue.watermarks().unsettled, 1);
     }
 
     /// What a producer, the thread or a connection may do.
@@ -789,7 +791,7 @@ mod tests {
                 message[len - 3..].copy_from_slice(&[sender, high, low]);
                 message
             };
-            let mut producers: [Option<Producer>; 2] = [None, None];
+            let mut producers: [Option<LaneSender>; 2] = [None, None];
             for act in acts {
                 match act {
                     Act::Push(len) => drop(queue.push(&message(2, len))),
@@ -829,8 +831,8 @@ mod tests {
                     metrics.accepted,
                     metrics.sent + metrics.dropped.oldest + metrics.failed.total() + metrics.queued
                 );
-                prop_assert!(queue.fronts().unsettled <= queue.end());
-                prop_assert_eq!(queue.fronts().unsettled == queue.end(), queue.budget.held.messages == 0);
+                prop_assert!(queue.watermarks().unsettled <= queue.end());
+                prop_assert_eq!(queue.watermarks().unsettled == queue.end(), queue.budget.held.messages == 0);
                 let promised = queue.budget.held + queue.budget.leased;
                 prop_assert!(promised.messages <= messages && promised.bytes <= bytes);
             }

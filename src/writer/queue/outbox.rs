@@ -69,7 +69,7 @@ pub(crate) struct Taken {
     /// Those of them that it had taken before, on another connection.
     pub(crate) again: Tally,
     /// After how many of them the last request for a receipt stood, if there was one.
-    pub(crate) asked_after: Option<u64>,
+    pub(crate) requested_after: Option<u64>,
 }
 
 impl Outbox {
@@ -222,7 +222,7 @@ impl Outbox {
                 break;
             }
             if block.ack_request_len() > 0 {
-                taken.asked_after = Some(taken.whole.messages);
+                taken.requested_after = Some(taken.whole.messages);
             }
             if block.is_empty() {
                 self.done.extend(self.blocks.remove(self.next));

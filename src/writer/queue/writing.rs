@@ -6,31 +6,11 @@ use std::mem;
 use crate::metrics::Tally;
 use crate::writer::queue::Queue;
 use crate::writer::queue::outbox::{Ending, Outbox, Taken};
+use crate::writer::queue::watermarks::{Watermarks, Writing};
 use crate::writer::settings::Delivery;
 
 /// How much one write takes along. More brings nothing.
 pub(crate) const WRITE_SIZE: usize = 256 * 1024;
-
-/// How far the messages have come, in their numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fronts {
-    /// The oldest that has not ended: all with lower numbers have.
-    pub(crate) unsettled: u64,
-    /// The oldest of which the kernel lacks a byte: it has all with lower numbers, or they have
-    /// ended.
-    pub(crate) unwritten: u64,
-}
-
-/// What must be known of the outbox while it is away.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Writing {
-    /// The number of its oldest message.
-    pub(crate) front: Option<u64>,
-    /// The number of its oldest message of which the kernel lacks a byte.
-    pub(crate) unwritten: Option<u64>,
-    /// What is in it, and so cannot make room.
-    pub(crate) tally: Tally,
-}
 
 impl Queue {
     /// Moves the oldest block to the outbox: a sealed one, or else the open one.
@@ -54,7 +34,7 @@ impl Queue {
     /// Requests a receipt for all that was accepted so far. A request that waits already is not put
     /// off: a caller that wants more asks again, once that is written.
     pub(crate) fn request_ack(&mut self) {
-        self.ask_for.get_or_insert(self.next);
+        self.ack_request.get_or_insert(self.next);
     }
 
     /// Hands the thread what to write next; [`Queue::end_write`] takes it back.
@@ -63,8 +43,8 @@ impl Queue {
             self.gather();
         }
         while self.outbox.remaining_len() < WRITE_SIZE && self.move_block() {}
-        if self.ask_for.is_some_and(|end| end <= self.waiting_from) {
-            self.ask_for = None;
+        if self.ack_request.is_some_and(|end| end <= self.waiting_from) {
+            self.ack_request = None;
             let mut request = self.fresh_block();
             request.set_first(self.waiting_from);
             request.request_ack();
@@ -134,11 +114,11 @@ impl Queue {
     }
 
     /// How far the messages have come.
-    pub(crate) fn fronts(&self) -> Fronts {
+    pub(crate) fn watermarks(&self) -> Watermarks {
         let (front, unwritten) = self
             .writing
             .map_or((None, None), |writing| (writing.front, writing.unwritten));
-        Fronts {
+        Watermarks {
             unsettled: front
                 .or_else(|| self.outbox.front())
                 .unwrap_or(self.waiting_from),

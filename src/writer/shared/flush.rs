@@ -5,7 +5,7 @@
 use std::mem;
 
 use crate::writer::ack_tracker::{AckLevel, AckTracker, Place};
-use crate::writer::queue::Fronts;
+use crate::writer::queue::Watermarks;
 use crate::writer::settings::{Delivery, Level};
 
 /// What a [`flush`](crate::Writer::flush) found when its messages had come to the level.
@@ -70,16 +70,16 @@ impl Flush {
         mem::take(&mut self.must_request)
     }
 
-    pub(crate) fn look(&mut self, fronts: Fronts, acks: &AckTracker) -> Verdict {
+    pub(crate) fn look(&mut self, watermarks: Watermarks, acks: &AckTracker) -> Verdict {
         let Some(level) = ack_level(self.level, self.delivery) else {
             let come = if self.level == Level::Written {
-                fronts.unwritten
+                watermarks.unwritten
             } else {
-                fronts.unsettled
+                watermarks.unsettled
             };
             return left_or_reached(self.target.saturating_sub(come));
         };
-        let unwritten = self.target.saturating_sub(fronts.unwritten);
+        let unwritten = self.target.saturating_sub(watermarks.unwritten);
         if self.written.is_none() && unwritten > 0 {
             return Verdict::Left(unwritten);
         }
@@ -95,9 +95,9 @@ impl Flush {
         if self.delivery == Delivery::AtLeastOnce && is_lost {
             // It goes out again, or has on a newer connection, of which no further notice may come.
             self.written = None;
-            return match self.target.saturating_sub(fronts.unsettled) {
+            return match self.target.saturating_sub(watermarks.unsettled) {
                 0 => Verdict::Reached,
-                _ if unwritten == 0 => self.look(fronts, acks),
+                _ if unwritten == 0 => self.look(watermarks, acks),
                 left => Verdict::Left(left),
             };
         }

@@ -4,10 +4,11 @@
 pub(crate) mod flush;
 pub(crate) mod waiting;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::address::Address;
 use crate::clock;
@@ -18,9 +19,8 @@ use crate::reentry::Scope;
 use crate::sys::{Stream, Waker};
 use crate::writer::ack_tracker::AckTracker;
 use crate::writer::counters::Counters;
-use crate::writer::queue::{Fronts, Queue};
-use crate::writer::settings::Delivery;
-use crate::writer::settings::Level;
+use crate::writer::queue::{Queue, Watermarks};
+use crate::writer::settings::{Delivery, Level, Limits};
 use crate::writer::shared::flush::{Flush, Flushed, Verdict, ack_level};
 use crate::writer::state::step::Pending;
 use crate::writer::wake::WakeOn;
@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     pub(crate) shutdown_level: Level,
     pub(crate) counters: Arc<Counters>,
     pub(crate) scope: Scope,
-    pub(crate) inner: Mutex<Inner>,
+    locked: Mutex<Locked>,
     /// Something ended, or everything: told to those who wait for a flush or for the end.
     pub(crate) progress: Condvar,
     /// There is room, or the end: told to senders.
@@ -48,7 +48,7 @@ pub(crate) struct Shared {
 /// What the lock protects. Control stands beside the queue, not in it: a full queue does not delay
 /// a shutdown.
 #[derive(Debug)]
-pub(crate) struct Inner {
+pub(crate) struct Locked {
     pub(crate) queue: Queue,
     pub(crate) life: Life,
     pub(crate) acks: AckTracker,
@@ -57,10 +57,10 @@ pub(crate) struct Inner {
     /// How many of them wait for room.
     pub(crate) waiting_for_room: usize,
     /// How often all who wait for room, and for progress, have been told.
-    pub(crate) told_room: u64,
-    pub(crate) told_progress: u64,
+    pub(crate) room_notices: u64,
+    pub(crate) progress_notices: u64,
     /// Not all of those who wait for room have been told that there is some.
-    pub(crate) has_told_one: bool,
+    pub(crate) has_notified_one: bool,
     /// How many of them wait until the peer has read.
     watching_reads: usize,
 }
@@ -82,10 +82,10 @@ pub(crate) enum Life {
 pub(crate) struct End {
     /// What was left in the queue.
     pub(crate) left: Tally,
-    fronts: Fronts,
+    watermarks: Watermarks,
 }
 
-impl Inner {
+impl Locked {
     pub(crate) fn new(queue: Queue) -> Self {
         Self {
             queue,
@@ -93,9 +93,9 @@ impl Inner {
             acks: AckTracker::default(),
             waiting: 0,
             waiting_for_room: 0,
-            told_room: 0,
-            told_progress: 0,
-            has_told_one: false,
+            room_notices: 0,
+            progress_notices: 0,
+            has_notified_one: false,
             watching_reads: 0,
         }
     }
@@ -145,10 +145,10 @@ impl Inner {
 
     /// How it stands with a flush.
     pub(crate) fn look(&mut self, flush: &mut Flush) -> Verdict {
-        let fronts = self
+        let watermarks = self
             .end()
-            .map_or_else(|| self.queue.fronts(), |end| end.fronts);
-        let verdict = flush.look(fronts, &self.acks);
+            .map_or_else(|| self.queue.watermarks(), |end| end.watermarks);
+        let verdict = flush.look(watermarks, &self.acks);
         if flush.take_request() {
             self.queue.request_ack();
         }
@@ -165,10 +165,10 @@ impl Inner {
     /// Ends the queue with whatever is left in it.
     pub(crate) fn finish(&mut self) -> End {
         self.queue.close();
-        let fronts = self.queue.fronts();
+        let watermarks = self.queue.watermarks();
         let end = End {
             left: self.queue.discard(),
-            fronts,
+            watermarks,
         };
         self.life = Life::Ended(end);
         end
@@ -176,9 +176,36 @@ impl Inner {
 }
 
 impl Shared {
+    pub(crate) fn new(
+        address: Address,
+        limits: Limits,
+        max_message_len: usize,
+        delivery: Delivery,
+        shutdown_level: Level,
+    ) -> io::Result<Self> {
+        let counters = Arc::new(Counters::new(delivery));
+        let queue = Queue::new(limits, delivery, Arc::clone(&counters));
+        Ok(Self {
+            address,
+            max_message_len,
+            delivery,
+            shutdown_level,
+            scope: Scope::new(),
+            locked: Mutex::new(Locked::new(queue)),
+            counters,
+            progress: Condvar::new(),
+            room: Condvar::new(),
+            waker: Waker::new()?,
+        })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Locked> {
+        self.locked.lock()
+    }
+
     /// Waits until all that was accepted so far has come to `level`.
     pub(crate) fn flush(&self, level: Level, deadline: Deadline) -> Result<Flushed, FlushError> {
-        let losses = self.inner.lock().losses(level, self.delivery);
+        let losses = self.lock().losses(level, self.delivery);
         self.flush_since(losses, level, deadline)
     }
 
@@ -195,39 +222,39 @@ impl Shared {
         if level == Level::Read && !Stream::TELLS_UNREAD {
             return Err(FlushError::Unsupported);
         }
-        let mut inner = self.inner.lock();
-        let mut flush = inner.begin_flush(level, self.delivery, losses);
+        let mut locked = self.lock();
+        let mut flush = locked.begin_flush(level, self.delivery, losses);
         let mut in_time = true;
         let verdict = loop {
-            match inner.look(&mut flush) {
-                Verdict::Left(_) if in_time && inner.end().is_none() => {
-                    in_time = self.wait(&mut inner, deadline);
+            match locked.look(&mut flush) {
+                Verdict::Left(_) if in_time && locked.end().is_none() => {
+                    in_time = self.wait(&mut locked, deadline);
                 }
                 verdict @ (Verdict::Reached | Verdict::Left(_) | Verdict::Lost) => break verdict,
             }
         };
-        inner.end_flush(level);
-        let losses = inner.losses(level, self.delivery);
+        locked.end_flush(level);
+        let losses = locked.losses(level, self.delivery);
         match verdict {
             Verdict::Reached => Ok(Flushed { losses }),
             Verdict::Lost => Err(FlushError::Lost { losses }),
-            Verdict::Left(left) if inner.end().is_some() => Err(FlushError::Stopped { left }),
+            Verdict::Left(left) if locked.end().is_some() => Err(FlushError::Stopped { left }),
             Verdict::Left(left) => Err(FlushError::Timeout { left }),
         }
     }
 
     /// Asks the thread to end, at the latest at `deadline`.
     pub(crate) fn drain(&self, deadline: Deadline) {
-        let mut inner = self.inner.lock();
-        inner.queue.close();
-        inner.life = match inner.life {
+        let mut locked = self.lock();
+        locked.queue.close();
+        locked.life = match locked.life {
             Life::Running => Life::Draining(deadline),
             Life::Draining(before) => Life::Draining(earlier(before, deadline)),
             ended @ (Life::Ended(_) | Life::Gone(_)) => ended,
         };
-        inner.queue.set_wake_on(WakeOn::Nothing);
-        self.tell(&mut inner);
-        drop(inner);
+        locked.queue.set_wake_on(WakeOn::Nothing);
+        self.notify_all(&mut locked);
+        drop(locked);
         self.waker.wake();
     }
 
@@ -235,28 +262,28 @@ impl Shared {
     /// itself: the thread may be held up in the observer. Says what was left, and whether the
     /// thread has nothing left to do.
     pub(crate) fn wait_for_end(&self, deadline: Deadline) -> (End, bool) {
-        let mut inner = self.inner.lock();
+        let mut locked = self.lock();
         let mut deadline = deadline;
         loop {
-            match inner.life {
+            match locked.life {
                 Life::Gone(end) => return (end, true),
                 Life::Ended(end) => {
-                    if !self.wait(&mut inner, deadline) {
-                        return (end, matches!(inner.life, Life::Gone(_)));
+                    if !self.wait(&mut locked, deadline) {
+                        return (end, matches!(locked.life, Life::Gone(_)));
                     }
                 }
                 Life::Running | Life::Draining(_) => {
-                    if self.wait(&mut inner, deadline) || inner.end().is_some() {
+                    if self.wait(&mut locked, deadline) || locked.end().is_some() {
                         continue;
                     }
-                    if inner.queue.is_writing() {
+                    if locked.queue.is_writing() {
                         deadline = deadline.and_then(|deadline| deadline.checked_add(WRITE_GRACE));
                         continue;
                     }
-                    let end = inner.finish();
+                    let end = locked.finish();
                     // Whatever still hangs on the thread, nothing is written any more.
                     self.counters.set_connected(false);
-                    self.tell(&mut inner);
+                    self.notify_all(&mut locked);
                     return (end, false);
                 }
             }
@@ -270,12 +297,12 @@ pub(crate) fn deadline(timeout: Duration) -> Deadline {
 }
 
 #[cfg(test)]
-impl Inner {
-    /// What [`Inner::look`] would say, without anything coming of it.
+impl Locked {
+    /// What [`Locked::look`] would say, without anything coming of it.
     pub(crate) fn peek(&self, flush: &Flush) -> Verdict {
-        let fronts = self
+        let watermarks = self
             .end()
-            .map_or_else(|| self.queue.fronts(), |end| end.fronts);
-        flush.clone().look(fronts, &self.acks)
+            .map_or_else(|| self.queue.watermarks(), |end| end.watermarks);
+        flush.clone().look(watermarks, &self.acks)
     }
 }

@@ -7,93 +7,93 @@ use crate::deadline::Deadline;
 use crate::error::FlushError;
 use crate::writer::settings::Delivery;
 use crate::writer::settings::Level;
-use crate::writer::shared::{Inner, Shared};
+use crate::writer::shared::{Locked, Shared};
 
 impl Shared {
     /// Waits until there may be room; false when the time is over.
     pub(crate) fn wait_for_room(
         &self,
-        inner: &mut MutexGuard<'_, Inner>,
+        locked: &mut MutexGuard<'_, Locked>,
         deadline: Deadline,
     ) -> bool {
-        self.rouse(inner);
-        inner.waiting_for_room += 1;
-        let in_time = Self::wait_on(&self.room, inner, deadline);
-        inner.waiting_for_room -= 1;
+        self.wake_for_caller(locked);
+        locked.waiting_for_room += 1;
+        let in_time = Self::wait_on(&self.room, locked, deadline);
+        locked.waiting_for_room -= 1;
         in_time
     }
 
     /// Waits for some progress; false when the time is over.
-    pub(crate) fn wait(&self, inner: &mut MutexGuard<'_, Inner>, deadline: Deadline) -> bool {
-        self.rouse(inner);
-        Self::wait_on(&self.progress, inner, deadline)
+    pub(crate) fn wait(&self, locked: &mut MutexGuard<'_, Locked>, deadline: Deadline) -> bool {
+        self.wake_for_caller(locked);
+        Self::wait_on(&self.progress, locked, deadline)
     }
 
     /// A lingering thread would let us wait for nothing, and a sleeping one does not look what was
     /// read.
-    pub(crate) fn rouse(&self, inner: &mut Inner) {
-        let is_worth_it = inner.queue.is_unwritten() || inner.watches_reads();
-        if is_worth_it && inner.queue.must_wake() {
+    pub(crate) fn wake_for_caller(&self, locked: &mut Locked) {
+        let is_worth_it = locked.queue.is_unwritten() || locked.watches_reads();
+        if is_worth_it && locked.queue.must_wake() {
             self.waker.wake();
         }
     }
 
     pub(crate) fn wait_on(
         condvar: &Condvar,
-        inner: &mut MutexGuard<'_, Inner>,
+        locked: &mut MutexGuard<'_, Locked>,
         deadline: Deadline,
     ) -> bool {
-        inner.waiting += 1;
+        locked.waiting += 1;
         let in_time = if let Some(deadline) = deadline {
-            !condvar.wait_until(inner, deadline).timed_out()
+            !condvar.wait_until(locked, deadline).timed_out()
         } else {
-            condvar.wait(inner);
+            condvar.wait(locked);
             true
         };
-        inner.waiting -= 1;
+        locked.waiting -= 1;
         in_time
     }
 
     /// Tells those who wait that something has changed.
-    pub(crate) fn tell(&self, inner: &mut Inner) {
-        inner.has_told_one = false;
-        if inner.waiting_for_room > 0 {
+    pub(crate) fn notify_all(&self, locked: &mut Locked) {
+        locked.has_notified_one = false;
+        if locked.waiting_for_room > 0 {
             self.room.notify_all();
-            inner.told_room += 1;
+            locked.room_notices += 1;
         }
-        if inner.waiting > inner.waiting_for_room {
+        if locked.waiting > locked.waiting_for_room {
             self.progress.notify_all();
-            inner.told_progress += 1;
+            locked.progress_notices += 1;
         }
     }
 
     /// Tells of room while more is being made: the sender who has waited longest. To wake all of
     /// them, who would fill it at once, costs more than to fill it.
-    pub(crate) fn tell_of_some_room(&self, inner: &mut Inner) {
-        if inner.waiting_for_room > 0 {
+    pub(crate) fn notify_of_some_room(&self, locked: &mut Locked) {
+        if locked.waiting_for_room > 0 {
             self.room.notify_one();
-            inner.has_told_one = true;
+            locked.has_notified_one = true;
         }
-        if inner.waiting > inner.waiting_for_room {
+        if locked.waiting > locked.waiting_for_room {
             self.progress.notify_all();
-            inner.told_progress += 1;
+            locked.progress_notices += 1;
         }
     }
 
     /// Tells all, if anything has become free of which some do not know.
-    pub(crate) fn tell_the_rest(&self, inner: &mut Inner) {
-        if inner.queue.take_freed() || inner.has_told_one {
-            self.tell(inner);
+    pub(crate) fn notify_the_rest(&self, locked: &mut Locked) {
+        if locked.queue.take_freed() || locked.has_notified_one {
+            self.notify_all(locked);
         }
     }
 
     /// Refuses new messages, and waits until all others have come to the level that is set, if the
     /// thread's own end does not wait for that. Reports any loss since the writer began.
     pub(crate) fn settle(&self, deadline: Deadline) -> Result<(), FlushError> {
-        let mut inner = self.inner.lock();
-        inner.queue.close();
-        self.tell(&mut inner);
-        drop(inner);
+        let mut locked = self.lock();
+        locked.queue.close();
+        self.notify_all(&mut locked);
+        drop(locked);
         if self.shutdown_level == Level::Written || self.delivery == Delivery::AtLeastOnce {
             return Ok(());
         }
@@ -137,21 +137,21 @@ mod tests {
             worker.shared.push_copy(Patience::None, b"message").unwrap();
         }
         let shared = Arc::clone(&worker.shared);
-        let outbox = shared.inner.lock().queue.begin_write();
+        let outbox = shared.lock().queue.begin_write();
         let now = Some(Instant::now());
         shared.drain(now);
         let waiting = Arc::clone(&shared);
         let shutdown = thread::spawn(move || waiting.wait_for_end(now).0.left);
         for _ in 0..3 {
-            wait_until(|| shared.inner.lock().waiting == 1 || shutdown.is_finished());
+            wait_until(|| shared.lock().waiting == 1 || shutdown.is_finished());
             assert!(
-                shared.inner.lock().end().is_none(),
+                shared.lock().end().is_none(),
                 "the queue ended under the write"
             );
             thread::park_timeout(Duration::from_millis(10));
         }
         let len = outbox.remaining_len();
-        let _taken = shared.inner.lock().queue.end_write(outbox, len);
+        let _taken = shared.lock().queue.end_write(outbox, len);
         assert_eq!(shutdown.join().unwrap().messages, 0, "it was written");
         assert_eq!(shared.counters.metrics().sent.messages, 2);
     }

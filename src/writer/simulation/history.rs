@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::writer::queue::block::OWN_BLOCK_SIZE;
 use crate::writer::settings::Delivery;
 use crate::writer::settings::Level;
+use crate::writer::settings::OWN_BLOCK_SIZE;
 use crate::writer::settings::Timing;
 use crate::writer::settings::{Limits, Overflow};
 

@@ -367,7 +367,7 @@ impl Net {
     }
 
     /// The oldest message that has not ended, and the oldest of which the kernel lacks a byte.
-    pub(crate) fn fronts(&self) -> (usize, usize) {
+    pub(crate) fn watermarks(&self) -> (usize, usize) {
         let at = |index: usize| self.live.get(index).copied().unwrap_or(self.fates.len());
         let whole = self
             .connection

@@ -16,7 +16,7 @@ use crate::writer::settings::Delivery;
 use crate::writer::settings::Level;
 use crate::writer::settings::Overflow;
 use crate::writer::shared::flush::{Flush, Verdict};
-use crate::writer::shared::{Inner, Shared};
+use crate::writer::shared::{Locked, Shared};
 use crate::writer::simulation::history::{During, Setting};
 use crate::writer::simulation::net::{Fate, Net, is_used, message};
 
@@ -68,9 +68,9 @@ impl Senders {
 
     pub(crate) fn during_write(&mut self, acts: [During; 2]) {
         {
-            let inner = self.shared.inner.lock();
-            let end = usize::try_from(inner.queue.waiting_from()).unwrap();
-            self.net.borrow_mut().writing_to = inner.queue.is_writing().then_some(end);
+            let locked = self.shared.lock();
+            let end = usize::try_from(locked.queue.waiting_from()).unwrap();
+            self.net.borrow_mut().writing_to = locked.queue.is_writing().then_some(end);
         }
         for act in acts {
             match act {
@@ -155,11 +155,11 @@ impl Senders {
         };
         let losses = self.losses(level);
         let delivery = self.setting.delivery;
-        let mut inner = self.shared.inner.lock();
-        let told = inner.losses(level, delivery);
+        let mut locked = self.shared.lock();
+        let told = locked.losses(level, delivery);
         assert!(told <= losses, "{told} of {losses} losses at {level:?}");
-        let flush = inner.begin_flush(level, delivery, told);
-        drop(inner);
+        let flush = locked.begin_flush(level, delivery, told);
+        drop(locked);
         self.calls.push(Call {
             level,
             target,
@@ -170,9 +170,9 @@ impl Senders {
         });
     }
 
-    fn count_waiting(&self, inner: &mut Inner) {
-        inner.waiting_for_room = self.waiters.len();
-        inner.waiting = self.calls.len() + inner.waiting_for_room;
+    fn count_waiting(&self, locked: &mut Locked) {
+        locked.waiting_for_room = self.waiters.len();
+        locked.waiting = self.calls.len() + locked.waiting_for_room;
     }
 
     /// Sends a message, and waits for room if there is none.
@@ -185,7 +185,7 @@ impl Senders {
         if !self.waiters.is_empty() {
             self.waiters.remove(0);
         }
-        self.count_waiting(&mut self.shared.inner.lock());
+        self.count_waiting(&mut self.shared.lock());
     }
 
     /// Those who wait and were told of something look whether that was it.
@@ -199,50 +199,50 @@ impl Senders {
         let shared = Arc::clone(&self.shared);
         let mut kept = Vec::new();
         for mut waiter in std::mem::take(&mut self.waiters) {
-            let mut inner = shared.inner.lock();
-            if waiter.heard == Some(inner.told_room) {
+            let mut locked = shared.lock();
+            if waiter.heard == Some(locked.room_notices) {
                 kept.push(waiter);
                 continue;
             }
             let message = self.next_message(waiter.len);
-            inner.queue.collect_all();
-            let pushed = inner.queue.push(&message);
-            if inner.queue.take_freed() {
-                shared.tell(&mut inner);
+            locked.queue.collect_all();
+            let pushed = locked.queue.push(&message);
+            if locked.queue.take_freed() {
+                shared.notify_all(&mut locked);
             }
             match pushed {
-                Ok(()) if inner.queue.must_wake_for_message() => shared.waker.wake(),
+                Ok(()) if locked.queue.must_wake_for_message() => shared.waker.wake(),
                 Ok(()) | Err(Refusal::Closed) => {}
                 Err(Refusal::Full) => {
-                    shared.rouse(&mut inner);
-                    waiter.heard = Some(inner.told_room);
+                    shared.wake_for_caller(&mut locked);
+                    waiter.heard = Some(locked.room_notices);
                     kept.push(waiter);
                 }
             }
-            drop(inner);
+            drop(locked);
             self.judge_send(pushed, message.len());
         }
         self.waiters = kept;
-        self.count_waiting(&mut shared.inner.lock());
+        self.count_waiting(&mut shared.lock());
     }
 
     /// Those calls of flush that were told of something look whether they may return. What they say
     /// is checked.
     fn look_at_flushes(&mut self) {
         let shared = Arc::clone(&self.shared);
-        let mut inner = shared.inner.lock();
-        let has_ended = inner.end().is_some();
-        let heard = Some(inner.told_progress);
+        let mut locked = shared.lock();
+        let has_ended = locked.end().is_some();
+        let heard = Some(locked.progress_notices);
         let mut kept = Vec::new();
         for mut call in std::mem::take(&mut self.calls) {
             if call.heard == heard {
                 kept.push(call);
                 continue;
             }
-            match inner.look(&mut call.flush) {
+            match locked.look(&mut call.flush) {
                 Verdict::Left(_) if has_ended => {}
                 Verdict::Left(_) => {
-                    shared.rouse(&mut inner);
+                    shared.wake_for_caller(&mut locked);
                     call.heard = heard;
                     kept.push(call);
                     continue;
@@ -261,10 +261,10 @@ impl Senders {
                 }
                 Verdict::Reached => self.check_reached(&call),
             }
-            inner.end_flush(call.level);
+            locked.end_flush(call.level);
         }
         self.calls = kept;
-        self.count_waiting(&mut inner);
+        self.count_waiting(&mut locked);
     }
 
     /// How many connections ended too early for that.
@@ -313,28 +313,28 @@ impl Senders {
                 .is_none_or(|deadline| sleep.until.is_some_and(|until| until <= deadline)),
             "the thread sleeps beyond the deadline"
         );
-        let inner = self.shared.inner.lock();
+        let locked = self.shared.lock();
         for waiter in &self.waiters {
             assert!(
                 !self.has_room(&net, waiter.len),
                 "a sender is not told of room"
             );
-            let is_unwritten = inner.queue.fronts().unwritten < to_u64(net.fates.len());
+            let is_unwritten = locked.queue.watermarks().unwritten < to_u64(net.fates.len());
             // One that lingers goes on by itself.
             assert!(
-                !is_unwritten || inner.queue.is_aware() || sleep.until.is_some(),
+                !is_unwritten || locked.queue.is_aware() || sleep.until.is_some(),
                 "a sender waits for a thread that sleeps"
             );
         }
         for call in &self.calls {
-            let verdict = inner.peek(&call.flush);
+            let verdict = locked.peek(&call.flush);
             assert!(
                 matches!(verdict, Verdict::Left(_)),
                 "a call of flush is not told: {verdict:?}"
             );
-            let is_unwritten = inner.queue.fronts().unwritten < to_u64(call.target);
+            let is_unwritten = locked.queue.watermarks().unwritten < to_u64(call.target);
             assert!(
-                !is_unwritten || inner.queue.is_aware(),
+                !is_unwritten || locked.queue.is_aware(),
                 "a call of flush waits for a thread that sleeps"
             );
         }

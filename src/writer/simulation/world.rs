@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use crate::address::Address;
 use crate::backoff::Backoff;
@@ -13,18 +13,15 @@ use crate::event::{LostCause, WriterEvent};
 use crate::metrics::{Tally, WriterMetrics};
 use crate::num::to_u64;
 use crate::observer::Observer;
-use crate::reentry::Scope;
-use crate::sys::{Readiness, Waker};
-use crate::writer::counters::Counters;
-use crate::writer::queue::{Queue, Unused};
+use crate::sys::Readiness;
 use crate::writer::settings::Delivery;
 use crate::writer::settings::Level;
-use crate::writer::shared::{Inner, Shared};
+use crate::writer::shared::Shared;
 use crate::writer::simulation::history::{Act, Setting};
 use crate::writer::simulation::net::{BatchEnd, Cause, Net, SimulatedKernel, is_used};
 use crate::writer::simulation::senders::Senders;
 use crate::writer::state::State;
-use crate::writer::thread::worker::{Options, Outage, Worker};
+use crate::writer::thread::worker::{Options, Worker};
 
 pub(crate) struct World {
     setting: Setting,
@@ -44,20 +41,14 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(setting: Setting, seed: u64) -> Self {
         let net = Rc::new(RefCell::new(Net::new(setting)));
-        let counters = Arc::new(Counters::new(setting.delivery));
-        let queue = Queue::new(setting.limits, setting.delivery, Arc::clone(&counters));
-        let shared = Arc::new(Shared {
-            address: Address::new("/simulated").unwrap(),
-            max_message_len: usize::MAX,
-            delivery: setting.delivery,
-            shutdown_level: Level::Written,
-            inner: Mutex::new(Inner::new(queue)),
-            counters,
-            scope: Scope::new(),
-            progress: Condvar::new(),
-            room: Condvar::new(),
-            waker: Waker::new().unwrap(),
-        });
+        let shared = Shared::new(
+            Address::new("/simulated").unwrap(),
+            setting.limits,
+            usize::MAX,
+            setting.delivery,
+            Level::Written,
+        );
+        let shared = Arc::new(shared.unwrap());
         let (shortest, longest) = setting.backoff;
         let backoff = Backoff::new(
             Duration::from_millis(shortest),
@@ -67,30 +58,23 @@ impl World {
         let now = net.borrow().now;
         let causes = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&causes);
-        let worker = Worker {
-            kernel: SimulatedKernel(Rc::clone(&net)),
-            shared: Arc::clone(&shared),
-            state: State::new(now, backoff, setting.timing, setting.delivery),
-            observer: Observer::new(move |event| {
-                if let WriterEvent::Lost { cause, .. } = event {
-                    told.lock().push(match cause {
-                        LostCause::BadReceipt(_) => Cause::BadReceipt,
-                        LostCause::WriteTimeout(_) => Cause::WriteTimeout,
-                        LostCause::Closed | LostCause::Failed(_) => Cause::Peer,
-                    });
-                }
-            }),
-            options: Options {
-                send_buffer_size: None,
-                expect_peer_uid: None,
-                write_timeout: setting.timing.write_timeout,
-            },
-            stream: None,
-            was_reset: false,
-            unused: Unused::default(),
-            refused: None,
-            outage: Outage::Untold,
+        let observer = Observer::new(move |event| {
+            if let WriterEvent::Lost { cause, .. } = event {
+                told.lock().push(match cause {
+                    LostCause::BadReceipt(_) => Cause::BadReceipt,
+                    LostCause::WriteTimeout(_) => Cause::WriteTimeout,
+                    LostCause::Closed | LostCause::Failed(_) => Cause::Peer,
+                });
+            }
+        });
+        let options = Options {
+            send_buffer_size: None,
+            expect_peer_uid: None,
+            write_timeout: setting.timing.write_timeout,
         };
+        let state = State::new(now, backoff, setting.timing, setting.delivery);
+        let kernel = SimulatedKernel(Rc::clone(&net));
+        let worker = Worker::new(kernel, Arc::clone(&shared), state, observer, options);
         let senders = Senders::new(setting, Rc::clone(&net), Arc::clone(&shared));
         Self {
             setting,
@@ -246,13 +230,13 @@ impl World {
             self.senders.borrow().check_asleep();
         }
         let (net, metrics) = (self.net.borrow(), self.metrics());
-        let inner = self.shared.inner.lock();
-        let held = inner.queue.held();
+        let locked = self.shared.lock();
+        let held = locked.queue.held();
         assert!(
-            !(inner.queue.is_asleep() && inner.queue.is_fresh()),
+            !(locked.queue.is_asleep() && locked.queue.is_fresh()),
             "nobody wakes the thread for what waits"
         );
-        drop(inner);
+        drop(locked);
         let limits = self.setting.limits;
         assert!(held.messages <= limits.messages, "bound in messages");
         assert!(held.bytes <= limits.bytes, "bound in bytes");
@@ -296,15 +280,15 @@ impl World {
     /// How far the writer thinks that messages have come, and each that it is done with.
     fn check_fronts(&mut self) {
         let net = self.net.borrow();
-        let fronts = self.shared.inner.lock().queue.fronts();
-        let (unsettled, unwritten) = net.fronts();
+        let watermarks = self.shared.lock().queue.watermarks();
+        let (unsettled, unwritten) = net.watermarks();
         assert_eq!(
-            fronts.unsettled,
+            watermarks.unsettled,
             to_u64(unsettled),
             "the oldest that has not ended"
         );
         assert_eq!(
-            fronts.unwritten,
+            watermarks.unwritten,
             to_u64(unwritten),
             "the oldest that is not written"
         );

@@ -42,19 +42,19 @@ pub(crate) enum Flow {
     Blocked {
         since: Instant,
         look_at: Deadline,
-        room: Room,
+        retry: Retry,
     },
     /// A message that came just after the last batch.
     Lingering { until: Deadline },
     /// A message.
     Idle,
     /// The peer takes nothing more; the last receipts may still come. There was none since then.
-    Refused { since: Instant },
+    LastReceipts { since: Instant },
 }
 
 /// Whether the kernel tells when there is room again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
-    IsTold,
-    IsNotTold,
+pub(crate) enum Retry {
+    OnWritable,
+    AfterPause,
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::backoff::Backoff;
 use crate::deadline::{Deadline, earlier, has_come};
 use crate::writer::settings::{Delivery, Timing};
-use crate::writer::state::link::{Answer, Flow, Link, Room, Up};
+use crate::writer::state::link::{Answer, Flow, Link, Retry, Up};
 use crate::writer::state::step::{Pending, Step};
 use crate::writer::state::timing::{
     AFTER_LOSS, FULL_BACKLOG_PACE, FULL_SOCKET_PACE, MOST_DOUBLINGS, NO_MEMORY_PACE, PROBE_TIME,
@@ -110,11 +110,11 @@ impl State {
         };
         if has_come(is_silent_at, now) {
             up.answer = Answer::Missed;
-            return Step::TellSilence;
+            return Step::ReportSilence;
         }
         let wait = |what, until| Step::Wait(what, earlier(until, is_silent_at));
         match up.flow {
-            Flow::Refused { since } => {
+            Flow::LastReceipts { since } => {
                 let after = self.write_timeout();
                 let end = since.checked_add(after);
                 return if has_come(end, now) {
@@ -129,13 +129,13 @@ impl State {
             Flow::Blocked {
                 since,
                 look_at,
-                room,
+                retry,
             } if pending.is_unwritten() => {
                 let after = self.write_timeout();
                 let end = since.checked_add(after);
-                let what = match room {
-                    Room::IsTold => WakeOn::Writable,
-                    Room::IsNotTold => WakeOn::Nothing,
+                let what = match retry {
+                    Retry::OnWritable => WakeOn::Writable,
+                    Retry::AfterPause => WakeOn::Nothing,
                 };
                 // A last look comes before the end.
                 return if has_come(look_at, now) {
@@ -262,7 +262,7 @@ impl State {
             }
             self.backoff.reset();
             let mut waited = Duration::ZERO;
-            if let Flow::Blocked { since, .. } | Flow::Refused { since } = &mut up.flow {
+            if let Flow::Blocked { since, .. } | Flow::LastReceipts { since } = &mut up.flow {
                 waited = now.saturating_duration_since(*since);
                 // A peer that gives receipts is alive.
                 *since = now;
@@ -276,27 +276,27 @@ impl State {
     /// The kernel took nothing: the socket is full.
     pub(crate) fn on_blocked(&mut self, now: Instant) {
         let pace = FULL_SOCKET_PACE.min(self.timing.write_timeout / 8);
-        self.block(now, now.checked_add(pace), Room::IsTold);
+        self.block(now, now.checked_add(pace), Retry::OnWritable);
     }
 
     /// The kernel took nothing for want of memory.
     pub(crate) fn on_no_memory(&mut self, now: Instant) {
-        self.block(now, now.checked_add(NO_MEMORY_PACE), Room::IsNotTold);
+        self.block(now, now.checked_add(NO_MEMORY_PACE), Retry::AfterPause);
     }
 
-    fn block(&mut self, now: Instant, look_at: Deadline, room: Room) {
+    fn block(&mut self, now: Instant, look_at: Deadline, retry: Retry) {
         if let Link::Up(up) = &mut self.link {
             let since = match up.flow {
                 Flow::Blocked { since, .. } => since,
                 Flow::Probing { .. }
                 | Flow::Lingering { .. }
                 | Flow::Idle
-                | Flow::Refused { .. } => now,
+                | Flow::LastReceipts { .. } => now,
             };
             up.flow = Flow::Blocked {
                 since,
                 look_at,
-                room,
+                retry,
             };
         }
     }
@@ -313,9 +313,9 @@ impl State {
     }
 
     /// The peer takes nothing more on this connection, and owes a receipt.
-    pub(crate) fn on_refused(&mut self, now: Instant) {
+    pub(crate) fn on_write_error(&mut self, now: Instant) {
         if let Link::Up(up) = &mut self.link {
-            up.flow = Flow::Refused { since: now };
+            up.flow = Flow::LastReceipts { since: now };
         }
     }
 
@@ -323,7 +323,7 @@ impl State {
     /// then on.
     pub(crate) fn is_patient(&self, now: Instant) -> bool {
         let Link::Up(Up {
-            flow: Flow::Refused { since },
+            flow: Flow::LastReceipts { since },
             ..
         }) = self.link
         else {
@@ -730,7 +730,7 @@ mod tests {
         );
         assert_eq!(
             state.step(start + SECOND, Pending::Unconfirmed),
-            Step::TellSilence
+            Step::ReportSilence
         );
         assert_eq!(state.step(start + SECOND, Pending::Unconfirmed), wait(None));
         state.on_receipt(start + SECOND, true, true);
@@ -740,7 +740,7 @@ mod tests {
         );
         assert_eq!(
             state.step(start + 2 * SECOND, Pending::Unconfirmed),
-            Step::TellSilence
+            Step::ReportSilence
         );
         state.on_receipt(start + 2 * SECOND, true, false);
         assert_eq!(
@@ -779,7 +779,7 @@ mod tests {
         let start = Instant::now();
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
         state.on_connected(start);
-        state.on_refused(start);
+        state.on_write_error(start);
         assert_eq!(
             state.step(start, Pending::Due),
             Step::Wait(WakeOn::Nothing, Some(start + SECOND))
@@ -857,7 +857,7 @@ mod tests {
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
         state.on_connected(start);
         state.on_ack_requested(start);
-        state.on_refused(start);
+        state.on_write_error(start);
         let last = (1..=10).fold(start, |before, _| {
             let now = before + SECOND * 9 / 10;
             assert!(matches!(
@@ -918,7 +918,7 @@ mod tests {
                     7 => drop(state.on_lost(now)),
                     8 => state.on_ack_requested(now),
                     9 => state.on_receipt(now, millis % 2 == 0, millis % 3 == 0),
-                    10 => state.on_refused(now),
+                    10 => state.on_write_error(now),
                     11 => state.watch_reads(millis % 2 == 0),
                     _ => {
                         let deadline = now + Duration::from_millis(millis);

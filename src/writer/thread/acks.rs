@@ -18,10 +18,10 @@ impl<K: Kernel> Worker<K> {
     pub(crate) fn receive(&mut self) {
         if let Err(bad) = self.take_receipts() {
             self.lost(LostCause::BadReceipt(bad));
-        } else if self.refused.is_some() && !self.shared.inner.lock().acks.is_owed() {
+        } else if self.write_error.is_some() && !self.shared.lock().acks.is_owed() {
             // That was the last.
-            if let Some(error) = self.refused.take() {
-                self.lost(LostCause::Failed(error.into()));
+            if let Some(error) = self.write_error.take() {
+                self.lost(LostCause::Failed(error));
             }
         }
     }
@@ -33,20 +33,20 @@ impl<K: Kernel> Worker<K> {
                 return Ok(());
             };
             let received = stream.receive(&mut buffer);
-            let mut inner = self.shared.inner.lock();
+            let mut locked = self.shared.lock();
             match received {
                 Ok(Received::Some(len)) => {
-                    let (covered, believed) = inner
+                    let (covered, believed) = locked
                         .acks
                         .on_receipts(buffer.get(..len).unwrap_or_default());
-                    let is_owed = inner.acks.is_owed();
+                    let is_owed = locked.acks.is_owed();
                     // A message that is refused has ended too.
-                    let is_news = covered > 0 || inner.acks.is_next_refused();
-                    if inner.end().is_none() && covered > 0 {
-                        inner.queue.confirm(covered);
+                    let is_news = covered > 0 || locked.acks.is_next_refused();
+                    if locked.end().is_none() && covered > 0 {
+                        locked.queue.confirm(covered);
                     }
-                    self.shared.tell(&mut inner);
-                    drop(inner);
+                    self.shared.notify_all(&mut locked);
+                    drop(locked);
                     self.state.on_receipt(self.kernel.now(), is_news, is_owed);
                     believed?;
                     if len < RECEIPTS_SIZE {
@@ -55,11 +55,11 @@ impl<K: Kernel> Worker<K> {
                 }
                 Ok(Received::Nothing) => return Ok(()),
                 Ok(Received::End) => {
-                    inner.acks.on_deaf();
+                    locked.acks.on_deaf();
                     return Ok(());
                 }
                 Err(error) => {
-                    inner.acks.on_deaf();
+                    locked.acks.on_deaf();
                     self.was_reset |= is_reset(&error);
                     return Ok(());
                 }
@@ -77,10 +77,10 @@ impl<K: Kernel> Worker<K> {
         // In this order: a peer that has died has nothing left to read, and has not read it.
         self.was_reset |= stream.lost_unread();
         if let (Some(unread), false) = (unread, self.was_reset) {
-            let mut inner = self.shared.inner.lock();
+            let mut locked = self.shared.lock();
             // Only news: whoever is told looks, and has the thread look again.
-            if inner.acks.on_unread(unread) {
-                self.shared.tell(&mut inner);
+            if locked.acks.on_unread(unread) {
+                self.shared.notify_all(&mut locked);
             }
         }
     }

@@ -28,10 +28,10 @@ impl Worker<System> {
         // beyond a timeout.
         let observer = std::mem::replace(&mut self.observer, Observer::none());
         let _ = guarded(|| drop(observer));
-        let mut inner = self.shared.inner.lock();
-        if let Life::Ended(end) = inner.life {
-            inner.life = Life::Gone(end);
+        let mut locked = self.shared.lock();
+        if let Life::Ended(end) = locked.life {
+            locked.life = Life::Gone(end);
         }
-        self.shared.tell(&mut inner);
+        self.shared.notify_all(&mut locked);
     }
 }

@@ -11,6 +11,7 @@ use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;
 use crate::sys::{Readiness, Sent, Wanted};
+use crate::system_error::SystemError;
 use crate::writer::queue::Unused;
 use crate::writer::queue::outbox::{Ending, Outbox};
 use crate::writer::settings::Delivery;
@@ -34,7 +35,7 @@ pub(crate) struct Worker<K: Kernel> {
     pub(crate) was_reset: bool,
     /// The peer takes nothing more, and owes a receipt: why the connection is lost once that has
     /// come.
-    pub(crate) refused: Option<io::Error>,
+    pub(crate) write_error: Option<SystemError>,
     pub(crate) outage: Outage,
     /// What is dropped after each look at the queue.
     pub(crate) unused: Unused,
@@ -44,7 +45,7 @@ pub(crate) struct Worker<K: Kernel> {
 #[derive(Debug)]
 pub(crate) enum Trouble {
     /// The peer takes nothing more.
-    Refused(io::Error),
+    Write(io::Error),
     BadReceipt(BadReceipt),
 }
 
@@ -70,7 +71,7 @@ pub(crate) struct Options {
 #[derive(Debug)]
 pub(crate) enum Outage {
     /// Nothing yet.
-    Untold,
+    Unreported,
     /// That it is being tried.
     Connecting,
     /// That it failed, and why.
@@ -78,19 +79,40 @@ pub(crate) enum Outage {
 }
 
 impl<K: Kernel> Worker<K> {
+    pub(crate) fn new(
+        kernel: K,
+        shared: Arc<Shared>,
+        state: State,
+        observer: Observer<WriterEvent>,
+        options: Options,
+    ) -> Self {
+        Self {
+            kernel,
+            shared,
+            state,
+            observer,
+            options,
+            stream: None,
+            was_reset: false,
+            write_error: None,
+            outage: Outage::Unreported,
+            unused: Unused::default(),
+        }
+    }
+
     /// Does what is next.
     pub(crate) fn take_step(&mut self) -> ControlFlow<()> {
         match self.next_step() {
             Some((Step::Connect, _)) => self.connect(),
             Some((Step::Write, outbox)) => match self.write(outbox) {
                 Ok(()) => self.look_what_was_read(),
-                Err(Trouble::Refused(error)) => self.refused(error),
+                Err(Trouble::Write(error)) => self.on_write_error(error),
                 Err(Trouble::BadReceipt(bad)) => self.lost(LostCause::BadReceipt(bad)),
             },
-            Some((Step::KeepAlive, _)) => self.shared.inner.lock().queue.request_ack(),
+            Some((Step::KeepAlive, _)) => self.shared.lock().queue.request_ack(),
             Some((Step::Wait(wake_on, until), _)) => self.wait(wake_on, until),
             Some((Step::TimeOut { after }, _)) => self.time_out(after),
-            Some((Step::TellSilence, _)) => self.tell_silence(),
+            Some((Step::ReportSilence, _)) => self.report_silence(),
             Some((Step::Exit, _)) | None => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -101,49 +123,49 @@ impl<K: Kernel> Worker<K> {
     /// the queue.
     fn next_step(&mut self) -> Option<(Step, Outbox)> {
         let now = self.kernel.now();
-        let mut inner = self.shared.inner.lock();
-        match inner.life {
+        let mut locked = self.shared.lock();
+        match locked.life {
             Life::Running => {}
             Life::Draining(deadline) => self.state.drain(deadline),
             Life::Ended(_) | Life::Gone(_) => return None,
         }
-        self.state.watch_reads(inner.watches_reads());
-        let mut step = self.state.step(now, inner.pending());
+        self.state.watch_reads(locked.watches_reads());
+        let mut step = self.state.step(now, locked.pending());
         // Who sends from now on must wake it; and who has sent just now did not.
         let is_to_sleep = matches!(step, Step::Wait(WakeOn::Message, _));
-        if is_to_sleep && inner.queue.recall() {
-            step = self.state.step(now, inner.pending());
+        if is_to_sleep && locked.queue.recall() {
+            step = self.state.step(now, locked.pending());
         }
         let is_write = step == Step::Write;
         if !is_write {
-            self.shared.tell_the_rest(&mut inner);
+            self.shared.notify_the_rest(&mut locked);
         }
         let outbox = if is_write {
-            inner.queue.begin_write()
+            locked.queue.begin_write()
         } else {
             Outbox::default()
         };
         if matches!(step, Step::Connect | Step::Wait(WakeOn::Nothing, _)) {
             // What is sent while nothing can be written has its place among what others send then.
-            inner.queue.collect_all();
+            locked.queue.collect_all();
         }
-        inner.queue.set_wake_on(match step {
+        locked.queue.set_wake_on(match step {
             Step::Wait(wake_on, _) => wake_on,
             Step::Connect
             | Step::Write
             | Step::KeepAlive
-            | Step::TellSilence
+            | Step::ReportSilence
             | Step::TimeOut { .. }
             | Step::Exit => WakeOn::Nothing,
         });
-        inner.queue.take_unused(&mut self.unused);
-        drop(inner);
+        locked.queue.take_unused(&mut self.unused);
+        drop(locked);
         self.unused.drop_all();
         Some((step, outbox))
     }
 
     fn connect(&mut self) {
-        if matches!(self.outage, Outage::Untold) {
+        if matches!(self.outage, Outage::Unreported) {
             self.outage = Outage::Connecting;
             self.tell(|address| WriterEvent::Connecting { address });
         }
@@ -180,9 +202,9 @@ impl<K: Kernel> Worker<K> {
         }
         self.stream = Some(stream);
         self.was_reset = false;
-        self.shared.inner.lock().acks.on_connected();
+        self.shared.lock().acks.on_connected();
         self.state.on_connected(self.kernel.now());
-        self.outage = Outage::Untold;
+        self.outage = Outage::Unreported;
         self.shared.counters.connects.add(1);
         self.shared.counters.set_connected(true);
         self.tell(|address| WriterEvent::Connected { address, reader });
@@ -212,26 +234,26 @@ impl<K: Kernel> Worker<K> {
             Ok(Sent::Some(len)) => len,
             _ => 0,
         };
-        let mut inner = self.shared.inner.lock();
-        let taken = inner.queue.end_write(outbox, len);
-        inner.acks.on_written(len, &taken);
-        let is_owed = inner.acks.is_owed();
-        let is_probe = inner.queue.is_probing();
-        if inner.queue.has_freed_much() && inner.queue.take_freed() {
-            self.shared.tell_of_some_room(&mut inner);
+        let mut locked = self.shared.lock();
+        let taken = locked.queue.end_write(outbox, len);
+        locked.acks.on_written(len, &taken);
+        let is_owed = locked.acks.is_owed();
+        let is_probe = locked.queue.is_probing();
+        if locked.queue.has_freed_much() && locked.queue.take_freed() {
+            self.shared.notify_of_some_room(&mut locked);
         }
-        drop(inner);
+        drop(locked);
         match sent {
             Ok(Sent::Some(_)) => {
                 self.shared.counters.writes.add(1);
                 self.state.on_written(now, is_probe);
-                if taken.asked_after.is_some() {
+                if taken.requested_after.is_some() {
                     self.state.on_ack_requested(now);
                 }
             }
             Ok(Sent::Blocked) => self.state.on_blocked(now),
             Ok(Sent::NoMemory) => self.state.on_no_memory(now),
-            Err(error) => return Err(Trouble::Refused(error)),
+            Err(error) => return Err(Trouble::Write(error)),
         }
         if is_owed {
             self.take_receipts().map_err(Trouble::BadReceipt)?;
@@ -240,16 +262,16 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// The peer takes nothing more. One that stops as planned still says how far it got.
-    pub(crate) fn refused(&mut self, error: io::Error) {
+    pub(crate) fn on_write_error(&mut self, error: io::Error) {
         self.was_reset |= is_reset(&error);
         // An answer to the opening alone would tell nothing.
         let may_tell = {
-            let acks = &self.shared.inner.lock().acks;
+            let acks = &self.shared.lock().acks;
             acks.is_owed() && acks.has_unacked()
         };
         if may_tell {
-            self.state.on_refused(self.kernel.now());
-            self.refused = Some(error);
+            self.state.on_write_error(self.kernel.now());
+            self.write_error = Some(error.into());
             self.receive();
         } else {
             self.lost(LostCause::Failed(error.into()));
@@ -259,7 +281,7 @@ impl<K: Kernel> Worker<K> {
     fn wait(&mut self, wake_on: WakeOn, until: Deadline) {
         let timeout = until.map(|until| until.saturating_duration_since(self.kernel.now()));
         let stream = self.stream.as_ref();
-        let for_receipt = self.shared.inner.lock().acks.is_owed();
+        let for_receipt = self.shared.lock().acks.is_owed();
         let wanted = Wanted {
             room: wake_on == WakeOn::Writable,
             bytes: for_receipt,
@@ -276,8 +298,10 @@ impl<K: Kernel> Worker<K> {
             self.shared.waker.reset();
         }
         if ready.hangup {
-            let refused = self.refused.take();
-            let cause = refused.map_or(LostCause::Closed, |error| LostCause::Failed(error.into()));
+            let cause = self
+                .write_error
+                .take()
+                .map_or(LostCause::Closed, LostCause::Failed);
             return self.lost(cause);
         }
         if ready.room {
@@ -290,7 +314,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn time_out(&mut self, after: Duration) {
-        if self.refused.is_some() {
+        if self.write_error.is_some() {
             // Held up itself, the thread may have missed what the peer has said since then.
             self.receive();
             if self.stream.is_none() || self.state.is_patient(self.kernel.now()) {
@@ -299,14 +323,14 @@ impl<K: Kernel> Worker<K> {
         }
         self.state.on_timed_out();
         // A peer that refused bytes has had its time to say how far it got.
-        let cause = match self.refused.take() {
-            Some(error) => LostCause::Failed(error.into()),
-            None => LostCause::WriteTimeout(after),
-        };
+        let cause = self
+            .write_error
+            .take()
+            .map_or(LostCause::WriteTimeout(after), LostCause::Failed);
         self.lost(cause);
     }
 
-    fn tell_silence(&self) {
+    fn report_silence(&self) {
         let waited = self.options.write_timeout;
         self.tell(|address| WriterEvent::NoReceipt { address, waited });
     }
@@ -325,19 +349,19 @@ impl<K: Kernel> Worker<K> {
         else {
             return;
         };
-        let mut inner = self.shared.inner.lock();
+        let mut locked = self.shared.lock();
         // With `AtMostOnce` a message that the kernel has taken whole has ended already.
-        let is_kept = self.shared.delivery == Delivery::AtLeastOnce || !inner.acks.has_unacked();
+        let is_kept = self.shared.delivery == Delivery::AtLeastOnce || !locked.acks.has_unacked();
         let ending = match cause {
-            _ if inner.acks.is_next_refused() && is_kept => Ending::Refused,
+            _ if locked.acks.is_next_refused() && is_kept => Ending::Refused,
             LostCause::WriteTimeout(_) | LostCause::BadReceipt(_) => Ending::Ours,
             LostCause::Closed | LostCause::Failed(_) if was_reset => Ending::Died,
             LostCause::Closed | LostCause::Failed(_) => Ending::Peer,
         };
-        inner.acks.on_lost(has_read);
-        let given_up = inner.queue.rewind(ending);
-        self.shared.tell(&mut inner);
-        drop(inner);
+        locked.acks.on_lost(has_read);
+        let given_up = locked.queue.rewind(ending);
+        self.shared.notify_all(&mut locked);
+        drop(locked);
         let retry_in = self.state.on_lost(self.kernel.now());
         self.tell(|address| WriterEvent::Lost {
             address,
@@ -353,13 +377,13 @@ impl<K: Kernel> Worker<K> {
     /// Closes the connection, if there is one, and says what the peer has left of it.
     fn close(&mut self) -> Option<Leftover> {
         let stream = self.stream.take()?;
-        self.refused = None;
+        self.write_error = None;
         // In this order: what a peer leaves unread when it closes is not counted any more, but told
         // then.
         let is_drained = stream.unread() == Some(0);
         let was_reset = stream.lost_unread() || self.was_reset;
         // A request for a receipt that the peer left unread is no message.
-        let unread = was_reset && self.shared.inner.lock().acks.has_unacked();
+        let unread = was_reset && self.shared.lock().acks.has_unacked();
         self.shared.counters.set_connected(false);
         self.shared.counters.lost_with_unread.add(u64::from(unread));
         Some(Leftover {
@@ -371,11 +395,11 @@ impl<K: Kernel> Worker<K> {
 
     /// Ends the queue, if nobody has, and closes.
     pub(crate) fn finish(&mut self) -> Tally {
-        let mut inner = self.shared.inner.lock();
-        let end = inner.end().unwrap_or_else(|| inner.finish());
-        self.shared.tell(&mut inner);
-        inner.queue.take_unused(&mut self.unused);
-        drop(inner);
+        let mut locked = self.shared.lock();
+        let end = locked.end().unwrap_or_else(|| locked.finish());
+        self.shared.notify_all(&mut locked);
+        locked.queue.take_unused(&mut self.unused);
+        drop(locked);
         self.close();
         self.unused.drop_all();
         end.left

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use uds_ipc::{Level, Reader, Writer};
+use uds_ipc::{EncodeError, Level, Reader, Writer};
 
 use super::{Gate, Notes, PATIENCE, SHORT};
 
@@ -169,8 +169,10 @@ impl Cast {
                 format!("{:?}", writer.send_timeout(INSIDE, PATIENCE))
             }),
             Act::SendWith(on) => self.with_writer(on, |writer| {
-                let sent = writer.try_send_with(|buffer| buffer.write_all(INSIDE));
-                format!("{:?}", sent.map_err(|error| error.to_string()))
+                match writer.try_send_with(|buffer| buffer.write_all(INSIDE)) {
+                    Err(EncodeError::Send(refused)) => format!("Err({refused:?})"),
+                    other => format!("{other:?}"),
+                }
             }),
             Act::Flush(on) => self.with_writer(on, |writer| {
                 let sent = writer.try_send(INSIDE);
