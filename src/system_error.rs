@@ -11,7 +11,7 @@ use thiserror::Error;
 ///
 /// ```
 /// use std::io;
-/// use uds_ipc::SystemError;
+/// use uds_ipc::error::SystemError;
 ///
 /// let error = SystemError::from(io::Error::from_raw_os_error(32));
 /// assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);

@@ -200,7 +200,8 @@ impl ReaderBuilder {
     /// ```
     /// use std::sync::mpsc;
     /// use std::time::Duration;
-    /// use uds_ipc::{Reader, ReaderEvent, Writer};
+    /// use uds_ipc::{Reader, Writer};
+    /// use uds_ipc::event::ReaderEvent;
     ///
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("telemetry.sock");

@@ -125,9 +125,10 @@ impl WriterBuilder {
     ///
     /// Whether it was reached in time stands in
     /// [`WriterReport::reached`](crate::WriterReport::reached). A writer that the reader has hung
-    /// up on, also for its silence, cannot know, and hears [`Lost`](crate::FlushError::Lost): a
-    /// [`keepalive`](Self::keepalive) shorter than the reader's `idle_timeout` avoids that. `Read`
-    /// is for Linux only: elsewhere [`start`](Self::start) refuses it.
+    /// up on, also for its silence, cannot know, and hears
+    /// [`Lost`](crate::error::FlushError::Lost): a [`keepalive`](Self::keepalive) shorter than
+    /// the reader's `idle_timeout` avoids that. `Read` is for Linux only: elsewhere
+    /// [`start`](Self::start) refuses it.
     pub fn shutdown_level(mut self, level: Level) -> Self {
         self.shutdown_level = level;
         self
@@ -222,7 +223,8 @@ impl WriterBuilder {
     /// ```
     /// use std::io::ErrorKind;
     /// use std::sync::mpsc;
-    /// use uds_ipc::{ConnectError, Writer, WriterEvent};
+    /// use uds_ipc::Writer;
+    /// use uds_ipc::event::{ConnectError, WriterEvent};
     ///
     /// let (sender, events) = mpsc::channel();
     /// let writer = Writer::builder("/tmp/nobody-is-there.sock")

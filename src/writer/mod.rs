@@ -27,11 +27,12 @@ pub use settings::{Delivery, Level, Overflow};
 pub use shared::flush::Flushed;
 
 use crate::address::Address;
-use crate::error::{EncodeError, FlushError, SendError, ShutdownError, StartError};
+use crate::error::{FlushError, ShutdownError, StartError};
 use crate::message::IntoMessage;
 use crate::metrics::{Tally, WriterMetrics};
 use crate::outcome::Outcome;
 use crate::own_thread::OwnThread;
+use crate::send_error::{EncodeError, SendError};
 use send::Patience;
 use shared::{Shared, deadline};
 

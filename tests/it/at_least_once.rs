@@ -13,10 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use uds_ipc::{
-    Delivery, FlushError, Handler, Level, Overflow, Peer, Reader, SendError, Writer, WriterBuilder,
-    WriterEvent,
-};
+use uds_ipc::error::FlushError;
+use uds_ipc::event::WriterEvent;
+use uds_ipc::{Delivery, Handler, Level, Overflow, Peer, Reader, SendError, Writer, WriterBuilder};
 
 use crate::support::{
     Child, Collector, Notes, Over, PATIENCE, Place, RawReader, SHORT, Scripted, WatchedThread,

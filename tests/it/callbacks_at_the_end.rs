@@ -11,10 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use uds_ipc::{
-    Delivery, Handler, Overflow, Peer, Reader, ReaderEvent, ReaderReport, SendError, Writer,
-    WriterEvent,
-};
+use uds_ipc::event::{ReaderEvent, WriterEvent};
+use uds_ipc::{Delivery, Handler, Overflow, Peer, Reader, ReaderReport, SendError, Writer};
 
 use crate::support::acts::{Act, Bomb, Cast, On, panic_quietly, show};
 use crate::support::{

@@ -11,7 +11,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
-use uds_ipc::{Delivery, Handler, Peer, Reader, ReaderEvent, Writer};
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{Delivery, Handler, Peer, Reader, Writer};
 
 use crate::support::acts::{
     Act, Cast, DROPS, INSIDE, On, PANICS, SENDS, STOPS, panic_quietly, show,

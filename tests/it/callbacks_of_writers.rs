@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use uds_ipc::{Delivery, Reader, Writer, WriterEvent};
+use uds_ipc::event::WriterEvent;
+use uds_ipc::{Delivery, Reader, Writer};
 
 use crate::support::acts::{Act, Cast, DROPS, INSIDE, On, PANICS, SENDS, STOPS, show};
 use crate::support::{Gate, Notes, PATIENCE, Place, SHORT, returns, wait_until};

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use uds_ipc::{FlushError, Handler, Level, Peer, Reader, Writer};
+use uds_ipc::error::FlushError;
+use uds_ipc::{Handler, Level, Peer, Reader, Writer};
 
 use crate::support::{
     Collector, Gate, Notes, PATIENCE, Place, RawReader, SHORT, Scripted, assert_balanced, connect,

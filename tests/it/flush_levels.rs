@@ -9,9 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use uds_ipc::{
-    Delivery, FlushError, Flushed, Level, Overflow, SendError, Writer, WriterBuilder, WriterEvent,
-};
+use uds_ipc::error::FlushError;
+use uds_ipc::event::WriterEvent;
+use uds_ipc::{Delivery, Flushed, Level, Overflow, SendError, Writer, WriterBuilder};
 
 use crate::support::{
     Collector, Gate, Notes, Over, PATIENCE, Place, RawReader, SHORT, Scripted, assert_balanced,

@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use uds_ipc::{FlushError, Level, SendError, ShutdownError, Writer, WriterBuilder};
+use uds_ipc::error::{FlushError, ShutdownError};
+use uds_ipc::{Level, SendError, Writer, WriterBuilder};
 
 use crate::shared::LEEWAY;
 use crate::support::{
@@ -430,7 +431,7 @@ fn the_last_reference_may_be_dropped_inside_the_observer() {
     let notes = dropped.clone();
     let (writer, _) = writer_with(raw.path(), |builder| {
         builder.on_event(move |event| {
-            if matches!(event, uds_ipc::WriterEvent::Lost { .. }) {
+            if matches!(event, uds_ipc::event::WriterEvent::Lost { .. }) {
                 drop(inside.lock().take());
                 notes.add(());
             }

@@ -9,7 +9,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use uds_ipc::{BindError, Reader, ReaderBuilder, ReaderEvent, StartError, Writer};
+use uds_ipc::error::{BindError, StartError};
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{Reader, ReaderBuilder, Writer};
 
 use crate::support::{
     Child, Collector, Gate, Notes, PATIENCE, Place, SHORT, Scripted, assert_rests, connect,

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use uds_ipc::{Handler, Peer, Reader, ReaderEvent};
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{Handler, Peer, Reader};
 
 use crate::support::{
     Collector, Gate, Notes, PATIENCE, Place, Scripted, connect, finish, frame, is_closed, let_pass,

@@ -13,7 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use uds_ipc::{Peer, Reader, ReaderEvent, ReaderReport, ShutdownError, WriterBuilder};
+use uds_ipc::error::ShutdownError;
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{Peer, Reader, ReaderReport, WriterBuilder};
 
 use crate::support::{
     Child, Collector, Gate, Notes, Over, PATIENCE, Place, SHORT, Scripted, connect, finish, frame,

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use uds_ipc::{Delivery, Handler, Level, Peer, Reader, Tally, Writer, WriterBuilder};
+use uds_ipc::metrics::Tally;
+use uds_ipc::{Delivery, Handler, Level, Peer, Reader, Writer, WriterBuilder};
 
 use crate::collector::{collect, collect_each, kept_by, received_by, records_of, repeats};
 use crate::load::{Load, MESSAGE_LEN, message, number_of, u64_at};

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use uds_ipc::{Delivery, FlushError, Level, SendError, Writer, WriterEvent};
+use uds_ipc::error::FlushError;
+use uds_ipc::event::WriterEvent;
+use uds_ipc::{Delivery, Level, SendError, Writer};
 
 use crate::load::{MESSAGE_LEN, message, number_of};
 use crate::shared::LEEWAY;

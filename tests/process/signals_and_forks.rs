@@ -14,7 +14,8 @@ use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use signal_hook::consts::SIGUSR1;
-use uds_ipc::{Level, Reader, ShutdownError, Writer};
+use uds_ipc::error::ShutdownError;
+use uds_ipc::{Level, Reader, Writer};
 
 use crate::stage::{PATIENCE, Role, in_forked_child, stage, wait_for_cue, wait_until};
 

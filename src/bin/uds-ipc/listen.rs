@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use clap::Args;
 use crossbeam_channel::{Receiver, never, select, tick, unbounded};
+use uds_ipc::event::{CloseCause, ReaderEvent};
 use uds_ipc::systemd::Service;
-use uds_ipc::{CloseCause, Reader, ReaderBuilder, ReaderEvent};
+use uds_ipc::{Reader, ReaderBuilder};
 
 use crate::format::Format;
 use crate::output::{Output, Printer};

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, bounded, select, unbounded};
 use parking_lot::Mutex;
-use uds_ipc::{Address, Delivery, Tally, Writer, WriterEvent, WriterMetrics, WriterReport};
+use uds_ipc::event::WriterEvent;
+use uds_ipc::metrics::{Tally, WriterMetrics};
+use uds_ipc::{Address, Delivery, Writer, WriterReport};
 
 use crate::frames::FrameError;
 use crate::input::{Input, Shape};
