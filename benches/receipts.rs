@@ -20,7 +20,7 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use patience::PATIENCE;
-use uds_ipc::{Delivery, Level, Reader, Writer};
+use uds_ipc::{Delivery, FlushLevel, Reader, Writer};
 
 /// Sends `count` messages, and waits until the handler has had them all. Returns how many that is a
 /// second.
@@ -38,7 +38,7 @@ fn round(writer: &Writer, reader: &Reader, delivery: Delivery, count: u32) -> f6
     }
     if delivery == Delivery::AtLeastOnce {
         writer
-            .flush(Level::Handled, PATIENCE)
+            .flush(FlushLevel::Handled, PATIENCE)
             .expect("the reader answers");
     }
     while reader.metrics().received.messages < end {

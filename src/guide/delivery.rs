@@ -74,7 +74,7 @@
 //! use std::path::Path;
 //! use std::sync::Mutex;
 //! use std::time::Duration;
-//! use uds_ipc::{Delivery, Handler, Level, Peer, Reader, Writer};
+//! use uds_ipc::{Delivery, Handler, FlushLevel, Peer, Reader, Writer};
 //!
 //! thread_local! {
 //!     /// A batch is one connection's, and all of it comes from one thread.
@@ -157,7 +157,7 @@
 //! let writer = Writer::builder(&path).delivery(Delivery::AtLeastOnce).start()?;
 //! # writer.try_send("1 the daemon started\n")?;
 //! writer.try_send("2 somebody logged in\n")?;
-//! writer.flush(Level::Handled, Duration::from_secs(5))?;
+//! writer.flush(FlushLevel::Handled, Duration::from_secs(5))?;
 //! # assert_eq!(std::fs::read_to_string(&file)?, "1 the daemon started\n2 somebody logged in\n");
 //!
 //! let report = writer.shutdown(Duration::from_secs(5))?;
@@ -211,7 +211,7 @@
 //! # Asking how far it got
 //!
 //! [`flush`](crate::Writer::flush) waits until everything before it is [`Written`, `Read` or
-//! `Handled`](crate::Level); in either mode. A receipt for it is only asked for at the level
+//! `Handled`](crate::FlushLevel); in either mode. A receipt for it is only asked for at the level
 //! `Handled`. With `AtMostOnce` a connection may end before that is known of what was written on
 //! it, also one that the reader closes for its silence. A call during which that happens reports
 //! [`Lost`](crate::error::FlushError::Lost). [`Flushed::losses`](crate::Flushed::losses) counts all
@@ -225,12 +225,12 @@
 //! ```
 //! use std::time::Duration;
 //! use uds_ipc::error::FlushError;
-//! use uds_ipc::{Level, Writer};
+//! use uds_ipc::{FlushLevel, Writer};
 //! # let directory = tempfile::tempdir()?;
 //! # let path = directory.path().join("telemetry.sock");
 //! # let reader = uds_ipc::Reader::builder(&path).bind()?.start(|_| Ok::<(), std::io::Error>(()))?;
 //!
-//! let writer = Writer::builder(&path).shutdown_level(Level::Handled).start()?;
+//! let writer = Writer::builder(&path).shutdown_level(FlushLevel::Handled).start()?;
 //! writer.try_send("the last words")?;
 //! match writer.shutdown(Duration::from_secs(5))?.reached {
 //!     Ok(()) => println!("all was handled"),

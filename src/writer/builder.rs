@@ -15,7 +15,7 @@ use crate::own_thread::OwnThread;
 use crate::sys::Stream;
 use crate::writer::Writer;
 use crate::writer::settings::Delivery;
-use crate::writer::settings::Level;
+use crate::writer::settings::FlushLevel;
 use crate::writer::settings::Timing;
 use crate::writer::settings::{Limits, Overflow};
 use crate::writer::shared::Shared;
@@ -50,7 +50,7 @@ pub struct WriterBuilder {
     queue_size: usize,
     overflow: Overflow,
     delivery: Delivery,
-    shutdown_level: Level,
+    shutdown_level: FlushLevel,
     max_message_len: usize,
     write_timeout: Duration,
     connect_timeout: Duration,
@@ -72,7 +72,7 @@ impl WriterBuilder {
             queue_size: 64 * 1024 * 1024,
             overflow: Overflow::Refuse,
             delivery: Delivery::AtMostOnce,
-            shutdown_level: Level::Written,
+            shutdown_level: FlushLevel::Written,
             max_message_len: 10 * 1024 * 1024,
             write_timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
@@ -129,7 +129,7 @@ impl WriterBuilder {
     /// [`Lost`](crate::error::FlushError::Lost): a [`keepalive`](Self::keepalive) shorter than
     /// the reader's `idle_timeout` avoids that. `Read` is for Linux only: elsewhere
     /// [`start`](Self::start) refuses it.
-    pub fn shutdown_level(mut self, level: Level) -> Self {
+    pub fn shutdown_level(mut self, level: FlushLevel) -> Self {
         self.shutdown_level = level;
         self
     }
@@ -328,7 +328,7 @@ impl WriterBuilder {
         SettingError::check(
             "shutdown_level",
             level,
-            level != Level::Read || is_told,
+            level != FlushLevel::Read || is_told,
             "Written or Handled on this system",
         )
     }

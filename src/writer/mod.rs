@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use builder::WriterBuilder;
-pub use settings::{Delivery, Level, Overflow};
+pub use settings::{Delivery, FlushLevel, Overflow};
 pub use shared::flush::Flushed;
 
 use crate::address::Address;
@@ -207,13 +207,13 @@ impl Writer {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use uds_ipc::{Level, Reader, Writer};
+    /// # use uds_ipc::{FlushLevel, Reader, Writer};
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("telemetry.sock");
     /// # let reader = Reader::builder(&path).bind()?.start(|_| Ok::<(), std::io::Error>(()))?;
     /// # let writer = Writer::new(&path)?;
     /// writer.try_send("the last words before a step that may fail")?;
-    /// writer.flush(Level::Handled, Duration::from_secs(5))?;
+    /// writer.flush(FlushLevel::Handled, Duration::from_secs(5))?;
     /// assert_eq!(reader.metrics().received.messages, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -223,7 +223,7 @@ impl Writer {
     /// [`Delivery::AtMostOnce`] when a connection ended during the call, before it was known that
     /// the reader had all that was on it; where the system does not tell; and inside the writer's
     /// own observer.
-    pub fn flush(&self, level: Level, timeout: Duration) -> Result<Flushed, FlushError> {
+    pub fn flush(&self, level: FlushLevel, timeout: Duration) -> Result<Flushed, FlushError> {
         self.shared.flush(level, deadline(timeout))
     }
 

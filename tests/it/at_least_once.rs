@@ -15,7 +15,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use uds_ipc::error::FlushError;
 use uds_ipc::event::WriterEvent;
-use uds_ipc::{Delivery, Handler, Level, Overflow, Peer, Reader, SendError, Writer, WriterBuilder};
+use uds_ipc::{
+    Delivery, FlushLevel, Handler, Overflow, Peer, Reader, SendError, Writer, WriterBuilder,
+};
 
 use crate::support::{
     Child, Collector, Notes, Over, PATIENCE, Place, RawReader, SHORT, Scripted, WatchedThread,
@@ -279,7 +281,7 @@ fn a_silent_peer_is_told_of_once_and_its_messages_are_kept() {
         Err(SendError::Full(()))
     );
     assert!(matches!(
-        writer.flush(Level::Handled, SHORT),
+        writer.flush(FlushLevel::Handled, SHORT),
         Err(FlushError::Timeout { left: 8, .. })
     ));
     assert_eq!(writer.metrics().queued.messages, 8);
@@ -977,7 +979,7 @@ fn what_waits_for_a_receipt_costs_little_more_than_its_bytes() {
         for _ in 0..COUNT {
             writer.try_send("twenty bytes of text").unwrap();
             // Each is written by itself.
-            writer.flush(Level::Written, PATIENCE).unwrap();
+            writer.flush(FlushLevel::Written, PATIENCE).unwrap();
         }
         let _peer = reading.join().unwrap();
         Child::say("written");
@@ -1120,7 +1122,7 @@ fn many_writers_and_threads_have_all_their_messages_confirmed() {
             for _ in 0..2 {
                 scope.spawn(|| {
                     send_all(writer, &numbered(2_000));
-                    writer.flush(Level::Handled, PATIENCE).unwrap();
+                    writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
                 });
             }
         }

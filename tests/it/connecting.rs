@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use uds_ipc::{Delivery, Level, SendError, Writer};
+use uds_ipc::{Delivery, FlushLevel, SendError, Writer};
 
 use crate::support::{
     Collector, Notes, PATIENCE, Place, RawReader, SHORT, finish, finish_either, is_closed,
@@ -35,7 +35,7 @@ fn without_a_reader_what_fits_is_kept_and_the_rest_is_refused() {
         });
         let messages = numbered(131);
         writer.try_send(&messages[0]).unwrap();
-        writer.flush(Level::Handled, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
         assert_eq!(collector.stop(), messages[..1]);
         events.wait_for("ConnectFailed");
 

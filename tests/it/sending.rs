@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use uds_ipc::{Delivery, EncodeError, Level, Overflow, SendError, Writer};
+use uds_ipc::{Delivery, EncodeError, FlushLevel, Overflow, SendError, Writer};
 
 use crate::support::{
     Collector, Over, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, frame, numbered,
@@ -476,7 +476,11 @@ fn a_sender_that_waits_for_room_loses_nothing_and_leaves_room_for_others() {
                 count
             });
             scope.spawn(|| {
-                for level in [Level::Written, Level::Handled].iter().cycle().take(200) {
+                for level in [FlushLevel::Written, FlushLevel::Handled]
+                    .iter()
+                    .cycle()
+                    .take(200)
+                {
                     writer.flush(*level, PATIENCE).unwrap();
                 }
             });
@@ -488,7 +492,7 @@ fn a_sender_that_waits_for_room_loses_nothing_and_leaves_room_for_others() {
             }
             sender.join().unwrap()
         });
-        writer.flush(Level::Handled, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
         assert_eq!(writer.metrics().connects, 1);
         let _ = writer.shutdown(PATIENCE).unwrap();
         let received = collector.stop();
@@ -591,7 +595,7 @@ fn a_flush_ends_when_what_it_waits_for_was_dropped_to_make_room() {
     }
     let flushing = {
         let writer = Arc::clone(&writer);
-        thread::spawn(move || writer.flush(Level::Written, Duration::MAX))
+        thread::spawn(move || writer.flush(FlushLevel::Written, Duration::MAX))
     };
     wait_until("all ten are gone", || {
         writer.try_send("newer").unwrap();

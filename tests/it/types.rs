@@ -18,7 +18,7 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     is_free::<uds_ipc::metrics::Failed>();
     is_free::<uds_ipc::error::FlushError>();
     is_free::<uds_ipc::Flushed>();
-    is_free::<uds_ipc::Level>();
+    is_free::<uds_ipc::FlushLevel>();
     is_free::<uds_ipc::event::LostCause>();
     is_free::<uds_ipc::Overflow>();
     is_free::<uds_ipc::Peer>();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use uds_ipc::error::FlushError;
 use uds_ipc::event::WriterEvent;
-use uds_ipc::{Delivery, Level, SendError, Writer};
+use uds_ipc::{Delivery, FlushLevel, SendError, Writer};
 
 use crate::load::{MESSAGE_LEN, message, number_of};
 use crate::shared::LEEWAY;
@@ -236,8 +236,8 @@ fn a_peer_that_reads_and_never_answers_leaves_everything_counted() {
             came += 1;
         }
     }
-    writer.flush(Level::Written, PATIENCE).unwrap();
-    let flushed = writer.flush(Level::Handled, SHORT);
+    writer.flush(FlushLevel::Written, PATIENCE).unwrap();
+    let flushed = writer.flush(FlushLevel::Handled, SHORT);
     assert!(
         matches!(flushed, Err(FlushError::Timeout { left: COUNT, .. })),
         "{flushed:?}"

@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use signal_hook::consts::SIGUSR1;
 use uds_ipc::error::ShutdownError;
-use uds_ipc::{Level, Reader, Writer};
+use uds_ipc::{FlushLevel, Reader, Writer};
 
 use crate::stage::{PATIENCE, Role, in_forked_child, stage, wait_for_cue, wait_until};
 
@@ -126,7 +126,7 @@ fn calls_that_signals_interrupt_go_on() {
                 writer.try_send("interrupted").unwrap();
             }
             messages += 10;
-            flushed = writer.flush(Level::Handled, PATIENCE).map(drop);
+            flushed = writer.flush(FlushLevel::Handled, PATIENCE).map(drop);
         }
         // While both threads are still there.
         is_over.store(true, Ordering::SeqCst);
@@ -252,7 +252,7 @@ fn a_reader_killed_while_idle_costs_nothing_and_is_not_said_to() {
             let _ = writer.try_send("one");
             place.path().join("handled").exists()
         });
-        writer.flush(Level::Written, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Written, PATIENCE).unwrap();
         // Only a connection that has lasted a second is made again at once.
         thread::park_timeout(Duration::from_millis(1100));
         wait_until("everything is handled", || {
