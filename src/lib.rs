@@ -55,7 +55,7 @@
 //! use uds_ipc::{SendError, Writer};
 //!
 //! // Nobody reads at this path; the queue has room for two messages.
-//! let writer = Writer::builder("/tmp/nobody-is-there.sock").queue_capacity(2).start()?;
+//! let writer = Writer::builder("/tmp/nobody-is-there.sock").max_queued_messages(2).start()?;
 //! writer.try_send("borrowed: copied")?;
 //! writer.try_send(String::from("owned: handed over"))?;
 //!

@@ -11,7 +11,7 @@ use thiserror::Error;
 /// ```
 /// use uds_ipc::{SendError, Writer};
 ///
-/// let writer = Writer::builder("/tmp/nobody-is-there.sock").queue_capacity(1).start()?;
+/// let writer = Writer::builder("/tmp/nobody-is-there.sock").max_queued_messages(1).start()?;
 /// writer.try_send("the first waits for a connection")?;
 /// let error = writer.try_send(String::from("the second")).unwrap_err();
 /// assert!(matches!(error, SendError::Full(_)));
@@ -24,12 +24,12 @@ use thiserror::Error;
 pub enum SendError<M> {
     /// There is no room in the queue (`send_timeout`: nor was there any in time).
     #[error(
-        "the queue is full: send later, wait with send_timeout, or raise queue_capacity or queue_size"
+        "the queue is full: send later, wait with send_timeout, or raise max_queued_messages or max_queued_bytes"
     )]
     Full(M),
     /// The message is longer than the writer sends.
     #[error(
-        "the message is {len} bytes long, above the limit of {limit}: split it, or raise max_message_len and queue_size"
+        "the message is {len} bytes long, above the limit of {limit}: split it, or raise max_message_len and max_queued_bytes"
     )]
     #[non_exhaustive]
     TooLarge {
@@ -37,7 +37,7 @@ pub enum SendError<M> {
         message: M,
         /// Its length, in bytes.
         len: usize,
-        /// The most there can be, in bytes: the lower of `max_message_len` and `queue_size`.
+        /// The most there can be, in bytes: the lower of `max_message_len` and `max_queued_bytes`.
         limit: usize,
     },
     /// The message is empty. On the wire a length of zero is no message.

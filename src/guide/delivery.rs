@@ -257,8 +257,8 @@
 //!
 //! // Ten minutes of 500 messages a second.
 //! let writer = Writer::builder("/tmp/nobody-is-there.sock")
-//!     .queue_capacity(300_000)
-//!     .queue_size(256 * 1024 * 1024)
+//!     .max_queued_messages(300_000)
+//!     .max_queued_bytes(256 * 1024 * 1024)
 //!     .start()?;
 //! for number in 0..20_000 {
 //!     writer.try_send(format!("event {number}"))?;

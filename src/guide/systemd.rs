@@ -135,7 +135,7 @@
 //! | `WatchdogSec=` | | how long all threads that there are may hang in the handler before the service is restarted: with little to do that is one, and one slow message is enough; one that hangs beside others that work is not noticed |
 //! | `TimeoutStopSec=` | | how long a stop may take that makes no progress, some 8 s at least: while messages are handled, the reader asks for more |
 //! | `LimitNOFILE=` | | above `max_connections`, or accepting pauses there |
-//! | `MemoryMax=` | | above `max_held_size` |
+//! | `MemoryMax=` | | above `max_partial_bytes` |
 //! | `PrivateUsers=` | | not for a collector that looks at who its peers are: they would all be user 65534 |
 //!
 //! # When it does not work

@@ -34,7 +34,7 @@ use crate::writer::thread::worker::{Options, Worker};
 /// use uds_ipc::{Overflow, Writer};
 ///
 /// let writer = Writer::builder("/tmp/nobody-is-there.sock")
-///     .queue_capacity(1_000)
+///     .max_queued_messages(1_000)
 ///     .overflow(Overflow::DropOldest)
 ///     .backoff_max(Duration::from_millis(200))
 ///     .on_event(|event| eprintln!("telemetry: {event}"))
@@ -46,8 +46,8 @@ use crate::writer::thread::worker::{Options, Worker};
 #[must_use = "a builder does nothing until it is started"]
 pub struct WriterBuilder {
     address: Result<Address, AddressError>,
-    queue_capacity: usize,
-    queue_size: usize,
+    max_queued_messages: usize,
+    max_queued_bytes: usize,
     overflow: Overflow,
     delivery: Delivery,
     shutdown_level: FlushLevel,
@@ -68,8 +68,8 @@ impl WriterBuilder {
     pub(crate) fn new(address: &OsStr) -> Self {
         Self {
             address: Address::new(address),
-            queue_capacity: 10_000,
-            queue_size: 64 * 1024 * 1024,
+            max_queued_messages: 10_000,
+            max_queued_bytes: 64 * 1024 * 1024,
             overflow: Overflow::Refuse,
             delivery: Delivery::AtMostOnce,
             shutdown_level: FlushLevel::Written,
@@ -89,15 +89,15 @@ impl WriterBuilder {
 
     /// The most messages that may be accepted and not yet sent (at least once: confirmed), whatever
     /// their length: 10,000 unless set, at least 1. What is being written counts.
-    pub fn queue_capacity(mut self, messages: usize) -> Self {
-        self.queue_capacity = messages;
+    pub fn max_queued_messages(mut self, messages: usize) -> Self {
+        self.max_queued_messages = messages;
         self
     }
 
     /// The most bytes of messages that may be accepted and not yet sent, or at least once not yet
     /// confirmed: 64 MiB unless set, at least 1. Messages are refused as too large above it.
-    pub fn queue_size(mut self, bytes: usize) -> Self {
-        self.queue_size = bytes;
+    pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
+        self.max_queued_bytes = bytes;
         self
     }
 
@@ -108,8 +108,8 @@ impl WriterBuilder {
     }
 
     /// What is promised of a message whose reader dies: at most once unless set. At least once,
-    /// every message counts against `queue_capacity` and `queue_size` until a receipt covers
-    /// it, and [`shutdown`](crate::Writer::shutdown) waits for the receipts. Then
+    /// every message counts against `max_queued_messages` and `max_queued_bytes` until a receipt
+    /// covers it, and [`shutdown`](crate::Writer::shutdown) waits for the receipts. Then
     /// [`write_timeout`](Self::write_timeout) should be longer than the reader's handler may take
     /// for a batch, since what it has not confirmed when the connection is given up is sent
     /// again; each time that happens the next one is twice as long, up to 64 times, until a
@@ -306,20 +306,20 @@ impl WriterBuilder {
 
     fn limits(&self) -> Result<Limited, SettingError> {
         for (setting, value) in [
-            ("queue_capacity", self.queue_capacity),
-            ("queue_size", self.queue_size),
+            ("max_queued_messages", self.max_queued_messages),
+            ("max_queued_bytes", self.max_queued_bytes),
             ("max_message_len", self.max_message_len),
         ] {
             SettingError::check(setting, value, value > 0, "at least 1")?;
         }
         let limits = Limits {
-            messages: to_u64(self.queue_capacity),
-            bytes: to_u64(self.queue_size),
+            messages: to_u64(self.max_queued_messages),
+            bytes: to_u64(self.max_queued_bytes),
             overflow: self.overflow,
         };
         Ok(Limited {
             limits,
-            max_message_len: self.max_message_len.min(self.queue_size),
+            max_message_len: self.max_message_len.min(self.max_queued_bytes),
         })
     }
 

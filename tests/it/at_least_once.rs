@@ -151,7 +151,7 @@ fn a_receipt_counts_also_when_it_comes_in_pieces() {
 fn a_late_receipt_counts_and_makes_room() {
     let raw = RawReader::new();
     let (writer, events) = writer_with(raw.path(), |builder| {
-        keeping(builder).write_timeout(SHORT).queue_capacity(2)
+        keeping(builder).write_timeout(SHORT).max_queued_messages(2)
     });
     send_all(&writer, &numbered(2));
     let mut peer = raw.meet();
@@ -266,7 +266,7 @@ fn a_loss_during_the_repeats_repeats_them_once_more_and_the_newer_ones_follow() 
 fn a_silent_peer_is_told_of_once_and_its_messages_are_kept() {
     let raw = RawReader::new();
     let (writer, events) = writer_with(raw.path(), |builder| {
-        keeping(builder).write_timeout(SHORT).queue_capacity(8)
+        keeping(builder).write_timeout(SHORT).max_queued_messages(8)
     });
     send_all(&writer, &numbered(7));
     let mut peer = raw.meet();
@@ -323,7 +323,7 @@ fn silence_is_told_again_after_an_answer_and_on_the_next_connection() {
 #[test]
 fn the_bounds_count_what_no_receipt_covers() {
     let raw = RawReader::new();
-    let (writer, _) = writer_with(raw.path(), |builder| keeping(builder).queue_size(100));
+    let (writer, _) = writer_with(raw.path(), |builder| keeping(builder).max_queued_bytes(100));
     writer.try_send(&[1; 60]).unwrap();
     writer.try_send(&[2; 40]).unwrap();
     let mut peer = raw.meet();
@@ -1013,7 +1013,9 @@ fn the_oldest_that_the_peer_does_not_have_are_dropped_to_make_room() {
         let builder = keeping(builder)
             .send_buffer_size(4096)
             .write_timeout(PATIENCE);
-        builder.queue_capacity(8).overflow(Overflow::DropOldest)
+        builder
+            .max_queued_messages(8)
+            .overflow(Overflow::DropOldest)
     });
     let messages = numbered(20);
     send_all(&writer, &messages[..4]);
@@ -1052,7 +1054,7 @@ fn nothing_is_dropped_to_make_room_when_the_peer_has_it_all() {
     let raw = RawReader::new();
     let (writer, _) = writer_with(raw.path(), |builder| {
         keeping(builder)
-            .queue_capacity(3)
+            .max_queued_messages(3)
             .overflow(Overflow::DropOldest)
     });
     send_all(&writer, &numbered(3));

@@ -484,7 +484,7 @@ fn give_up(way: GivenUp, act: Act) -> String {
     let cast = Cast::new();
     let builder = Writer::builder(place.socket())
         .backoff_min(Duration::from_millis(1))
-        .queue_capacity(4);
+        .max_queued_messages(4);
     let builder = match way {
         GivenUp::Confirmed => builder.delivery(Delivery::AtLeastOnce),
         GivenUp::DroppedToMakeRoom => builder.overflow(Overflow::DropOldest),

@@ -30,7 +30,7 @@ fn without_a_reader_what_fits_is_kept_and_the_rest_is_refused() {
         let (writer, events) = writer_with(&place.socket(), |builder| {
             builder
                 .delivery(delivery)
-                .queue_capacity(100)
+                .max_queued_messages(100)
                 .backoff_max(SHORT)
         });
         let messages = numbered(131);

@@ -44,7 +44,7 @@ fn nothing_is_lost_twice_or_out_of_order_when_connections_break_between_reads() 
         builder
             .send_buffer_size(4096)
             .backoff_min(Duration::from_millis(1))
-            .queue_capacity(100)
+            .max_queued_messages(100)
     });
     let messages: Vec<_> = numbered(3_000)
         .into_iter()

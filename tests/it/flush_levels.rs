@@ -509,7 +509,9 @@ fn a_message_that_was_dropped_to_make_room_is_not_waited_for() {
         for level in LEVELS {
             let place = Place::new();
             let (writer, _) = set_writer_of(delivery, &place.socket(), |builder| {
-                builder.queue_capacity(2).overflow(Overflow::DropOldest)
+                builder
+                    .max_queued_messages(2)
+                    .overflow(Overflow::DropOldest)
             });
             send_all(&writer, &numbered(2));
             thread::scope(|scope| {

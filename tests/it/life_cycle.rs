@@ -305,7 +305,7 @@ fn calls_from_inside_the_observer_are_errors_not_deadlocks() {
     let notes = results.clone();
     let writer = writer_in_its_observer(
         &place,
-        |builder| builder.queue_capacity(1),
+        |builder| builder.max_queued_messages(1),
         move |writer| {
             let sent = writer.try_send("from inside").is_ok();
             // With the queue full it would wait for the thread that it runs on.

@@ -75,8 +75,8 @@ fn offer_too_much(place: &Path) {
     let before = most_memory();
     let writer = Writer::builder(place.join("s"))
         .delivery(delivery)
-        .queue_size(QUEUE_SIZE.try_into().unwrap())
-        .queue_capacity(usize::MAX)
+        .max_queued_bytes(QUEUE_SIZE.try_into().unwrap())
+        .max_queued_messages(usize::MAX)
         .write_timeout(SHORT)
         .backoff_max(SHORT)
         .start()
@@ -176,7 +176,7 @@ fn a_message_is_refused_without_a_wait() {
     let listener = UnixListener::bind(place.path().join("s")).unwrap();
     let writer = Writer::builder(place.path().join("s"));
     let writer = writer
-        .queue_capacity(1000)
+        .max_queued_messages(1000)
         .write_timeout(Duration::MAX)
         .start()
         .unwrap();

@@ -138,7 +138,7 @@ fn builder(options: &Options) -> ReaderBuilder {
     Reader::builder(&options.address)
         .max_message_len(max_message_len)
         // A message that is longer than all that may be held would never be complete.
-        .max_held_size(max_message_len.max(HELD_SIZE))
+        .max_partial_bytes(max_message_len.max(HELD_SIZE))
         .idle_timeout(options.idle_timeout)
         .socket_mode(options.mode)
         .on_event(|event| tell(&event))
