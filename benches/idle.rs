@@ -112,7 +112,7 @@ fn field(path: &Path, name: &str) -> u64 {
 }
 
 fn write(path: &Path, count: u32) {
-    let writer = Writer::new(path).expect("a writer");
+    let writer = Writer::start(path).expect("a writer");
     for _ in 0..count {
         if writer.try_send(&[7; 100]).is_err() {
             writer

@@ -102,7 +102,7 @@ fn idle_connections(idle: usize, rounds: usize, count: u32) {
         .map(|path| ReaderProcess::start("read", path));
     let writers = paths
         .each_ref()
-        .map(|path| Writer::new(path).expect("a writer"));
+        .map(|path| Writer::start(path).expect("a writer"));
     // Its buffers have grown before anything is compared.
     for writer in &writers {
         send(writer, count);

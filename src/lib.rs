@@ -21,7 +21,7 @@
 //! })?;
 //!
 //! // In each daemon:
-//! let writer = Writer::new(&path)?;
+//! let writer = Writer::start(&path)?;
 //! writer.try_send("requests:17|c")?;
 //!
 //! // At the end of each:

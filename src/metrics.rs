@@ -21,7 +21,7 @@ use crate::num::to_u64;
 /// A number of messages and of the bytes in them, without their length prefixes.
 ///
 /// ```
-/// # let writer = uds_ipc::Writer::new("/tmp/nobody-is-there.sock")?;
+/// # let writer = uds_ipc::Writer::start("/tmp/nobody-is-there.sock")?;
 /// let before = writer.metrics().accepted;
 /// writer.try_send("five!")?;
 /// let since = writer.metrics().accepted - before;

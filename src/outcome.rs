@@ -7,7 +7,7 @@ use std::convert::Infallible;
 ///
 /// ```
 /// use std::io::Write;
-/// # let writer = uds_ipc::Writer::new("/tmp/nobody-is-there.sock")?;
+/// # let writer = uds_ipc::Writer::start("/tmp/nobody-is-there.sock")?;
 ///
 /// writer.try_send_with(|buffer| buffer.extend_from_slice(b"cannot fail"))?;
 /// writer.try_send_with(|buffer| write!(buffer, "{} of {}", "may", "fail"))?;

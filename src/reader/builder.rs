@@ -208,7 +208,7 @@ impl ReaderBuilder {
     /// let (sender, events) = mpsc::channel();
     /// let bound = Reader::builder(&path).on_event(move |event| drop(sender.send(event))).bind()?;
     /// let reader = bound.start(|_| Ok::<(), std::io::Error>(()))?;
-    /// let writer = Writer::new(&path)?;
+    /// let writer = Writer::start(&path)?;
     ///
     /// // On whatever thread:
     /// assert!(matches!(events.recv()?, ReaderEvent::Opened { peer, .. } if peer.connection == 1));

@@ -64,7 +64,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 ///     Ok::<(), std::io::Error>(())
 /// })?;
 ///
-/// let writer = Writer::new(&path)?;
+/// let writer = Writer::start(&path)?;
 /// writer.try_send("requests:17|c")?;
 ///
 /// assert_eq!(writer.shutdown(Duration::from_secs(5))?.left.messages, 0);
@@ -108,7 +108,7 @@ impl Writer {
     ///
     /// # Errors
     /// As [`WriterBuilder::start`].
-    pub fn new(address: impl AsRef<OsStr>) -> Result<Self, StartError> {
+    pub fn start(address: impl AsRef<OsStr>) -> Result<Self, StartError> {
         Self::builder(address).start()
     }
 
@@ -167,7 +167,7 @@ impl Writer {
     ///
     /// ```
     /// use std::io::Write;
-    /// # let writer = uds_ipc::Writer::new("/tmp/nobody-is-there.sock")?;
+    /// # let writer = uds_ipc::Writer::start("/tmp/nobody-is-there.sock")?;
     ///
     /// writer.try_send_with(|buffer| write!(buffer, "requests:{}|c", 17))?;
     /// assert_eq!(writer.metrics().accepted.bytes, 13);
@@ -211,7 +211,7 @@ impl Writer {
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("telemetry.sock");
     /// # let reader = Reader::builder(&path).bind()?.start(|_| Ok::<(), std::io::Error>(()))?;
-    /// # let writer = Writer::new(&path)?;
+    /// # let writer = Writer::start(&path)?;
     /// writer.try_send("the last words before a step that may fail")?;
     /// writer.flush(FlushLevel::Handled, Duration::from_secs(5))?;
     /// assert_eq!(reader.metrics().received.messages, 1);

@@ -299,7 +299,7 @@ fn stop_one_that_keeps(act: Act, by: KeptBy, timeout: Duration) -> (ReaderReport
     let other = Scripted::start(&place.path("other"));
     cast.reader(On::Other).put(other.reader);
     cast.writer(On::Other)
-        .put(Writer::new(place.path("other")).unwrap());
+        .put(Writer::start(place.path("other")).unwrap());
     cast.complete.open();
     send_and_close(&place.socket(), &frame(b"a"));
     let reader = cast.reader(On::Same).get().unwrap();
@@ -505,7 +505,7 @@ fn give_up(way: GivenUp, act: Act) -> String {
     cast.writer(On::Same).put(builder.start().unwrap());
     cast.reader(On::Other).put(start(&place.path("other")));
     cast.writer(On::Other)
-        .put(Writer::new(place.path("other")).unwrap());
+        .put(Writer::start(place.path("other")).unwrap());
     cast.complete.open();
     let writer = cast.writer(On::Same).get().unwrap();
     writer
@@ -642,7 +642,7 @@ fn a_thread_local_of_a_handler_may_call_the_reader_when_dropped() {
         cast.reader(On::Other)
             .put(Collector::start(&place.path("other")).reader);
         cast.writer(On::Same)
-            .put(Writer::new(place.path("other")).unwrap());
+            .put(Writer::start(place.path("other")).unwrap());
         cast.complete.open();
         send_and_close(&place.socket(), &frame(b"a"));
         let reader = cast.reader(On::Same).get().unwrap();

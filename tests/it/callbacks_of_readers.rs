@@ -147,7 +147,7 @@ impl Cell {
         let own = Writer::builder(place.path("door")).delivery(Delivery::AtLeastOnce);
         cast.writer(On::Same).put(own.start().unwrap());
         cast.writer(On::Other)
-            .put(Writer::new(place.path("other")).unwrap());
+            .put(Writer::start(place.path("other")).unwrap());
         cast.complete.open();
         Self {
             place,

@@ -88,7 +88,7 @@ impl Cell {
             .put(other.start(|_| Ok::<(), io::Error>(())).unwrap());
         cell.cast
             .writer(On::Other)
-            .put(Writer::new(cell.place.path("other")).unwrap());
+            .put(Writer::start(cell.place.path("other")).unwrap());
         cell.cast.complete.open();
         cell
     }

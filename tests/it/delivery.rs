@@ -378,7 +378,7 @@ fn a_half_frame_of_a_writer_that_died_is_never_delivered() {
 #[test]
 fn what_was_left_at_the_end_is_counted_as_failed() {
     let place = Place::new();
-    let writer = Writer::new(place.socket()).unwrap();
+    let writer = Writer::start(place.socket()).unwrap();
     for message in numbered(100) {
         writer.try_send(message).unwrap();
     }

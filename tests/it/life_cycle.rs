@@ -244,7 +244,7 @@ fn a_drop_during_a_panic_is_short_and_silent() {
     let place = Place::new();
     let socket = place.socket();
     let dropping = thread::spawn(move || {
-        let writer = Writer::new(socket).unwrap();
+        let writer = Writer::start(socket).unwrap();
         writer.try_send("nobody reads this").unwrap();
         panic::resume_unwind(Box::new("on purpose"));
     });
@@ -264,7 +264,7 @@ fn a_drop_at_the_end_of_a_thread_that_keeps_it_in_a_local_works() {
     let collector = Collector::start(&place.socket());
     let socket = place.socket();
     thread::spawn(move || {
-        let writer = Writer::new(socket).unwrap();
+        let writer = Writer::start(socket).unwrap();
         writer.try_send("from a thread's local").unwrap();
         WRITER.with(|place| *place.lock() = Some(writer));
     })

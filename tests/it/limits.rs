@@ -576,7 +576,10 @@ fn without_threads_a_start_fails_and_a_running_reader_serves_on() {
     const NAME: &str = "limits::without_threads_a_start_fails_and_a_running_reader_serves_on";
     if let Some(path) = Child::path() {
         let mut taken = take_all_threads();
-        assert!(matches!(Writer::new(&path), Err(StartError::System { .. })));
+        assert!(matches!(
+            Writer::start(&path),
+            Err(StartError::System { .. })
+        ));
         // It needs two: without any, and with one only.
         for _ in 0..2 {
             let bound = Reader::builder(&path).bind().unwrap();

@@ -163,7 +163,7 @@ fn a_forked_child_neither_sends_nor_removes_the_socket() {
             Ok::<(), std::io::Error>(())
         })
         .unwrap();
-    let writer = Writer::new(&path).unwrap();
+    let writer = Writer::start(&path).unwrap();
     writer.try_send("before").unwrap();
     wait_until("the first message is there", || {
         received.load(Ordering::Relaxed) == 1
@@ -207,7 +207,7 @@ fn a_forked_child_that_drops_both_keeps_its_own_threads() {
         .unwrap()
         .start(|_| Ok::<(), std::io::Error>(()))
         .unwrap();
-    let writer = Writer::new(&path).unwrap();
+    let writer = Writer::start(&path).unwrap();
     match fork::fork().unwrap() {
         fork::Fork::Child => {
             let over = Arc::new(Barrier::new(9));
@@ -247,7 +247,7 @@ fn a_reader_killed_while_idle_costs_nothing_and_is_not_said_to() {
         let name = "signals_and_forks::a_reader_killed_while_idle_costs_nothing_and_is_not_said_to";
         let reader = Role::start(name, place.path());
         wait_until("the reader is there", || path.exists());
-        let writer = Writer::new(&path).unwrap();
+        let writer = Writer::start(&path).unwrap();
         wait_until("the first message is handled", || {
             let _ = writer.try_send("one");
             place.path().join("handled").exists()
