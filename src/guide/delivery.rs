@@ -232,7 +232,7 @@
 //!
 //! let writer = Writer::builder(&path).shutdown_level(FlushLevel::Handled).start()?;
 //! writer.try_send("the last words")?;
-//! match writer.shutdown(Duration::from_secs(5))?.reached {
+//! match writer.shutdown(Duration::from_secs(5))?.reached() {
 //!     Ok(()) => println!("all was handled"),
 //!     Err(FlushError::Lost { .. }) => println!("a connection was lost, and maybe messages on it"),
 //!     Err(error) => println!("{error}"),

@@ -92,15 +92,23 @@ pub struct WriterReport {
     /// What was accepted, and not sent (with delivery at least once: not confirmed) when the time
     /// was over. It counts as failed.
     pub left: Tally,
-    /// Whether all that was accepted came to the
-    /// [`shutdown_level`](WriterBuilder::shutdown_level). With the default level: whether nothing
-    /// was `left`. If not: `Stopped` when messages were left unsent, or another call ended it
-    /// first; `Timeout` when all were sent and the time was over before they were read or handled;
-    /// `Lost` when a connection ended before that was known, at any time since the writer began.
-    /// What was given up or dropped does not count.
-    pub reached: Result<(), FlushError>,
     /// The figures at the end.
     pub metrics: WriterMetrics,
+    reached: Result<(), FlushError>,
+}
+
+impl WriterReport {
+    /// Whether all that was accepted came to the
+    /// [`shutdown_level`](WriterBuilder::shutdown_level). With the default level: whether nothing
+    /// was `left`. What was given up or dropped does not count.
+    ///
+    /// # Errors
+    /// `Stopped` when messages were left unsent, or another call ended the writer first; `Timeout`
+    /// when all were sent and the time was over before they were read or handled; `Lost` when a
+    /// connection ended before that was known, at any time since the writer began.
+    pub fn reached(&self) -> Result<(), FlushError> {
+        self.reached
+    }
 }
 
 impl Writer {

@@ -748,7 +748,7 @@ fn a_shutdown_waits_for_the_level_that_the_writer_was_built_with() {
         send_all(&writer, &numbered(1_000));
         let report = writer.shutdown(PATIENCE).unwrap();
         assert_eq!(
-            (report.reached, report.left.messages),
+            (report.reached(), report.left.messages),
             (Ok(()), 0),
             "{level:?}"
         );
@@ -760,7 +760,7 @@ fn a_shutdown_waits_for_the_level_that_the_writer_was_built_with() {
             Err(SendError::Closed(()))
         ));
         assert_eq!(
-            writer.shutdown(Duration::ZERO).unwrap().reached,
+            writer.shutdown(Duration::ZERO).unwrap().reached(),
             Ok(()),
             "a second call says the same"
         );
@@ -778,7 +778,7 @@ fn a_shutdown_says_what_is_not_known_to_have_reached_its_level() {
         let peer = raw.accept();
         let report = writer.shutdown(SHORT).unwrap();
         assert!(
-            is_timeout(report.reached, 3),
+            is_timeout(report.reached(), 3),
             "{level:?}: nobody has read them: {report:?}"
         );
         assert_eq!(
@@ -794,11 +794,11 @@ fn a_shutdown_says_what_is_not_known_to_have_reached_its_level() {
         drop(raw.accept());
         events.wait_for("Lost");
         let report = writer.shutdown(PATIENCE).unwrap();
-        assert!(is_lost(report.reached, 1), "{level:?}");
+        assert!(is_lost(report.reached(), 1), "{level:?}");
         assert_eq!(report.left.messages, 0);
         assert_eq!(
-            writer.shutdown(PATIENCE).unwrap().reached,
-            report.reached,
+            writer.shutdown(PATIENCE).unwrap().reached(),
+            report.reached(),
             "all calls hear the same"
         );
         assert_balanced(&writer);
@@ -814,7 +814,7 @@ fn a_shutdown_that_has_messages_left_did_not_reach_its_level() {
         let report = writer.shutdown(SHORT).unwrap();
         assert_eq!(report.left.messages, 3);
         assert!(
-            matches!(report.reached, Err(FlushError::Stopped { left: 3, .. })),
+            matches!(report.reached(), Err(FlushError::Stopped { left: 3, .. })),
             "{level:?}: {report:?}"
         );
     }
@@ -836,7 +836,7 @@ fn an_impatient_second_shutdown_ends_a_first_one_that_waits_for_its_level() {
             let _ = writer.shutdown(Duration::ZERO).unwrap();
             let report = first.join().unwrap();
             assert_eq!(
-                (report.left.messages, report.reached.is_err()),
+                (report.left.messages, report.reached().is_err()),
                 (0, true),
                 "{level:?}"
             );
