@@ -16,7 +16,7 @@
     reason = "not all of those files is called here, and a bench that fails should say where"
 )]
 
-#[path = "../src/reader/decoder.rs"]
+#[path = "../src/reader/connection/decoder.rs"]
 mod decoder;
 #[path = "../src/num.rs"]
 mod num;

@@ -17,7 +17,6 @@
 //! // In the collector:
 //! let reader = Reader::builder(&path).bind()?.start(|message| {
 //!     println!("{}", String::from_utf8_lossy(message));
-//!     Ok::<(), std::io::Error>(())
 //! })?;
 //!
 //! // In each daemon:
@@ -159,8 +158,8 @@
 //! | a peer sends no frames, or too long ones | it is hung up on | [`Closed`](event::ReaderEvent::Closed) | `protocol_errors` |
 //! | a peer is silent for ten seconds | its connection is closed | [`Closed`](event::ReaderEvent::Closed) | `open` |
 //! | the reader gives no receipt for a second, at least once | messages are kept | [`NoReceipt`](event::WriterEvent::NoReceipt) | `queued` |
-//! | the end of a batch fails | a peer that asks for receipts is hung up on, and sends it again | [`Closed`](event::ReaderEvent::Closed) | `handler_errors` |
-//! | the handler fails or panics for a message | the connection goes on | [`HandlerFailed`](event::ReaderEvent::HandlerFailed), [`HandlerPanicked`](event::ReaderEvent::HandlerPanicked), sparingly | `handler_errors`, `panics` |
+//! | the handler fails, and the writer has `AtLeastOnce` | what came before is confirmed, the connection is closed, and the writer sends the rest again | [`Closed`](event::ReaderEvent::Closed) | `handler_errors` |
+//! | the handler fails for a message, and the writer has `AtMostOnce` | the connection goes on | [`HandlerFailed`](event::ReaderEvent::HandlerFailed), [`HandlerPanicked`](event::ReaderEvent::HandlerPanicked), sparingly | `handler_errors`, `panics` |
 //! | no descriptors are left | open connections go on, accepting pauses for 100 ms | [`AcceptPaused`](event::ReaderEvent::AcceptPaused) | `accept_pauses` |
 //! | the socket's file is removed or replaced | connections go on, new writers do not come | [`Displaced`](event::ReaderEvent::Displaced) | none |
 //!

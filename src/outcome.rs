@@ -6,11 +6,18 @@ use std::convert::Infallible;
 /// What a closure that this crate calls may return: nothing, or a `Result<(), E>`.
 ///
 /// ```
+/// use std::fs::File;
 /// use std::io::Write;
-/// # let writer = uds_ipc::Writer::start("/tmp/nobody-is-there.sock")?;
+/// use uds_ipc::Reader;
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("telemetry.sock");
+/// # let writer = uds_ipc::Writer::start(&path)?;
 ///
 /// writer.try_send_with(|buffer| buffer.extend_from_slice(b"cannot fail"))?;
 /// writer.try_send_with(|buffer| write!(buffer, "{} of {}", "may", "fail"))?;
+///
+/// let log = File::create(directory.path().join("log"))?;
+/// let reader = Reader::builder(&path).bind()?.start(move |message| (&log).write_all(message))?;
 /// # let _ = writer.shutdown(std::time::Duration::ZERO)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -176,9 +176,10 @@ pub enum CloseCause {
     /// All the memory for half messages was taken, and this connection's had waited longest.
     #[error("the memory for half messages was exhausted, and this one was the slowest")]
     NoMemory,
-    /// The end of a batch failed, and the peer asks for receipts: it gets none, so that it can send
-    /// the batch again, or knows that it is lost.
-    #[error("the end of a batch failed, and the peer asks for receipts")]
+    /// The handler failed, on a message or at the end of a batch, and the peer asks for receipts:
+    /// it gets none for what was not stored, so that it can send that again, or knows that it is
+    /// lost.
+    #[error("the handler could not store what came, and the peer asks for receipts")]
     NotStored,
     /// Reading failed.
     #[error("reading failed")]

@@ -64,17 +64,24 @@
 //! reader/
 //!     mod.rs builder.rs     what users hold
 //!     handler.rs
-//!     dispatcher.rs         times, threads, and the end
-//!     worker.rs             a thread that serves and accepts connections
-//!     connection.rs         a turn at a connection
-//!     batch.rs              what a turn brought
-//!     core.rs               what the threads share, behind one lock
+//!     threads/              the reader's threads
+//!         mod.rs
+//!         supervisor.rs     times, workers, and the end
+//!         worker.rs         waits for what is ready, and deals with it
+//!         accept.rs         accepts connections, and pauses in a shortage
+//!         turn.rs           a turn at a connection
+//!         batch.rs          what a turn brought (pure)
+//!     shared.rs             what the threads share, behind one lock
+//!     connection/           a connection, and the machines that serve it
+//!         mod.rs
+//!         decoder.rs        bytes to frames (pure)
+//!         receipts.rs       which receipt is due (pure)
+//!         clock.rs          when it has taken too long (pure)
+//!         closing.rs        why it is closed (pure)
+//!     pool_size.rs          how many workers there are (pure)
 //!     callbacks.rs          what of the user's is called
-//!     vitals.rs             how the reader is
+//!     health.rs             how the reader is
 //!     counters.rs           figures
-//!     state.rs              times of frames, accepting, and how many threads there are (pure)
-//!     decoder.rs            bytes to frames (pure)
-//!     receipts.rs           which receipt is due (pure)
 //! listen/                   a listening socket: when it is bound, what becomes of its file
 //!     mod.rs bind.rs
 //!     directory.rs          the directory: made, or refused where others may write
@@ -197,18 +204,18 @@
 //!
 //! # The reader
 //!
-//! One poller (epoll, elsewhere kqueue), every connection armed for one event, every thread in the
+//! One poller (epoll, elsewhere kqueue), every connection armed for one event, every worker in the
 //! same loop: wait for one ready thing, deal with it, arm it again. An idle connection costs no
-//! buffer and no thread; a connection is served by one thread at a time. The listening socket is
-//! one of the ready things, so that whatever a user's function does on accepting holds up only that
-//! connection.
+//! buffer and no thread; a connection is served by one worker at a time, a turn each. The listening
+//! socket is one of the ready things, so that whatever a user's function does on accepting holds up
+//! only that connection.
 //!
-//! A thread that has read 128 KiB and more in a turn looks for further work for 20 µs before it
+//! A worker that has read 128 KiB and more in a turn looks for further work for 20 µs before it
 //! sleeps: to wake it would cost its peer more.
 //!
-//! The dispatcher is a thread that runs nothing of the user's: it keeps the times, adds threads
+//! The supervisor is a thread that runs nothing of the user's: it keeps the times, adds workers
 //! where all have been held up for five milliseconds, and brings the reader to its end. To close a
-//! connection it forbids the peer to send (`shutdown` of the receiving side) and lets a thread read
+//! connection it forbids the peer to send (`shutdown` of the receiving side) and lets a worker read
 //! what is still there.
 //!
 //! A peer that asks, with an empty frame, is told at the end of a batch how many of its messages

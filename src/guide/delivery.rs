@@ -33,7 +33,7 @@
 //! | the reader hangs, and reads nothing | nothing, until the queue is full | nothing, until the queue is full | what had been sent, at each write timeout: 1 s unless set, then 2, 4, and so on to 64 s | `a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout`, `a_peer_that_never_reads_costs_bounded_memory_and_no_time`, `at_least_once_each_timeout_without_a_receipt_doubles_the_next` |
 //! | the handler needs longer for a batch than the write timeout | nothing | nothing | what had been sent, at each write timeout, as above | `a_handler_slower_than_the_write_timeout_gets_each_message_once`, `a_handler_slower_than_the_write_timeout_confirms_in_the_end`, `at_least_once_each_timeout_without_a_receipt_doubles_the_next` |
 //! | the reader reads, and knows no receipts | nothing | nothing, until the queue is full: then messages are refused, since none is ever confirmed; [`NoReceipt`](crate::event::WriterEvent::NoReceipt) tells | all that the queue holds, when the connection ends | `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
-//! | [`message`](crate::Handler::message) returns an error, or panics | that message | that message: it counts as dealt with | nothing | `an_error_or_a_panic_of_the_handler_repeats_nothing` |
+//! | [`message`](crate::Handler::message) returns an error, or panics | that message | nothing | that message, and what had been sent behind it | `with_at_most_once_an_error_or_a_panic_costs_that_message_only`, `a_message_that_fails_comes_again_until_it_is_dealt_with`, `what_was_stored_before_a_message_that_fails_is_confirmed_and_nothing_behind_it_is_handled` |
 //! | [`batch_end`](crate::Handler::batch_end) returns an error, or panics | that batch | nothing | that batch, and what had been sent behind it | `a_batch_that_is_not_stored_costs_nothing_behind_it`, `a_batch_comes_again_until_it_is_stored` |
 //! | the writer is stopped with [`shutdown`](crate::Writer::shutdown) | nothing, if it ends in time: the report says what was left | nothing, if it ends in time: what was left is not known to be handled | nothing | `what_was_left_at_the_end_is_counted_as_failed`, `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
 //! | the writer's process is killed | what it had not sent | what it had not sent; and what was not confirmed, if the reader fails as well | nothing | `a_killed_writer_has_sent_what_it_counted` |
@@ -122,10 +122,10 @@
 //!     type Error = io::Error;
 //!
 //!     fn message(&self, message: &[u8], _: &Peer) -> io::Result<()> {
-//!         // What is no line counts as dealt with, and is told: to refuse the batch would bring it
-//!         // again for ever.
-//!         number_of(message).ok_or(io::ErrorKind::InvalidData)?;
-//!         BATCH.with_borrow_mut(|batch| batch.extend_from_slice(message));
+//!         // What is no line is skipped: after an error it would come again for ever.
+//!         if number_of(message).is_some() {
+//!             BATCH.with_borrow_mut(|batch| batch.extend_from_slice(message));
+//!         }
 //!         Ok(())
 //!     }
 //!
@@ -183,9 +183,10 @@
 //! * It is compared, and moves on, in `batch_end`, under the lock of the store: after a write
 //!   timeout the rest of the old connection is handled beside the new one.
 //!
-//! Within a connection the numbers of one thread only grow. After a `batch_end` that failed nothing
-//! more of that connection is handled: a writer that delivers at least once says so with
-//! the first byte of each connection.
+//! Within a connection the numbers of one thread only grow. After a `message` or a `batch_end` that
+//! failed nothing more of that connection is handled: a writer with `AtLeastOnce` says so with the
+//! first frame of each connection. A `message` that fails must leave nothing of itself behind for
+//! the end of its batch, or it may be stored twice.
 //!
 //! How large a batch is depends on the load: at a low rate it is a message or two, and a
 //! `batch_end` that waits for the disk does so for each. It is up to 1 MiB, or one message. Whether
@@ -228,7 +229,7 @@
 //! use uds_ipc::{FlushLevel, Writer};
 //! # let directory = tempfile::tempdir()?;
 //! # let path = directory.path().join("telemetry.sock");
-//! # let reader = uds_ipc::Reader::builder(&path).bind()?.start(|_| Ok::<(), std::io::Error>(()))?;
+//! # let reader = uds_ipc::Reader::builder(&path).bind()?.start(|_| ())?;
 //!
 //! let writer = Writer::builder(&path).shutdown_level(FlushLevel::Handled).start()?;
 //! writer.try_send("the last words")?;

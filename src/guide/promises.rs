@@ -47,6 +47,7 @@
 //! | --- | --- |
 //! | A receipt says how many messages of its connection have been dealt with; one answers all requests before it | `an_empty_frame_is_answered_with_the_number_of_messages_so_far`, `the_peer_reads_rising_numbers` |
 //! | A reader sends no receipt unasked, and never blocks to send one | `a_connection_that_never_asks_gets_no_byte`, `a_peer_that_asks_and_does_not_read_gets_its_answer_when_it_does`, `questions_without_end_cost_no_memory_and_hold_up_nobody` |
+//! | A message on which the handler fails is not confirmed, and comes again with what is behind it | `what_was_stored_before_a_message_that_fails_is_confirmed_and_nothing_behind_it_is_handled`, `a_message_that_fails_comes_again_until_it_is_dealt_with` |
 //! | A batch whose end fails is not confirmed, and comes again | `a_batch_that_was_not_stored_gets_no_receipt_and_ends_the_connection`, `a_batch_comes_again_until_it_is_stored` |
 //! | The writer keeps a message until a receipt covers it, within the bounds of the queue | `the_bounds_count_what_no_receipt_covers`, `every_message_is_confirmed_in_the_end_and_none_is_sent_twice` |
 //! | After a loss exactly what no receipt covers goes out again, the oldest first | `exactly_what_no_receipt_covers_is_sent_again_in_order` |
@@ -74,9 +75,10 @@
 //! | Messages of one connection come in order and one at a time; connections are handled side by side | `messages_of_one_connection_come_in_order_and_one_at_a_time`, `connections_are_handled_side_by_side` |
 //! | A handler that blocks holds up its own connection only | `a_blocked_handler_holds_up_its_own_connection_only`, `more_blocked_handlers_than_processors_do_not_hold_up_others` |
 //! | A handler is told who sends, and when a batch ends | `the_peers_identity_is_known`, `a_batch_ends_after_its_messages_and_there_is_none_without` |
+//! | With `AtMostOnce` a handler's error or panic costs that message only | `with_at_most_once_an_error_or_a_panic_costs_that_message_only` |
 //! | A handler's error or panic is counted and told | `a_handlers_errors_are_counted_and_told_once_an_episode`, `a_handlers_panics_are_survived_counted_and_told_once_an_episode` |
 //! | An idle connection costs no buffer and no thread | `an_idle_connection_costs_less_than_two_kib_and_no_thread` |
-//! | A silent peer is closed, and a frame that comes too slowly is an error | `a_silent_peer_is_closed_and_that_is_no_error`, `a_frame_that_comes_byte_by_byte_is_too_slow`, `a_long_message_that_comes_slowly_but_steadily_lives` |
+//! | A silent peer is closed, and a frame that comes too slowly is an error | `a_silent_peer_is_closed_and_that_is_no_error`, `a_frame_that_comes_byte_by_byte_is_too_slow`, `a_frame_has_the_time_of_the_bytes_that_came_whatever_it_announced`, `a_long_message_that_comes_slowly_but_steadily_lives` |
 //! | Memory follows the bytes that have come, and has a bound | `ten_mib_announced_on_each_of_a_thousand_connections_cost_next_to_nothing`, `half_messages_never_hold_much_more_than_they_may`, `at_the_bound_of_memory_the_slowest_is_closed_and_the_others_go_on` |
 //! | Connections are limited, for one user too | `above_the_connection_limit_more_wait_and_are_served_when_one_ends`, `above_its_limit_a_user_is_refused_until_one_of_its_connections_ends`, `where_others_may_connect_one_user_has_half_of_the_connections` |
 //! | At the process's file limit the reader serves on, and accepts again | `at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can` |

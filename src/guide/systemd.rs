@@ -86,7 +86,6 @@
 //! // at the path.
 //! let reader = Reader::builder(&path).bind()?.start(|message| {
 //!     println!("{}", String::from_utf8_lossy(message));
-//!     Ok::<(), std::io::Error>(())
 //! })?;
 //! // `READY=1`, and from now on figures and signs of life.
 //! let service = Service::start([reader]);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::BoundReader;
 use super::callbacks::{Callbacks, PeerCheck};
-use super::core::Settings;
-use super::state::Pace;
+use super::connection::clock::Pace;
+use super::shared::Settings;
 #[cfg(feature = "systemd")]
 use crate::activation::{self, Activation};
 use crate::address::{Address, AddressError};
@@ -43,7 +43,6 @@ use crate::runtime_directory::runtime_directory;
 /// // Here a daemon drops its privileges.
 /// let reader = bound.start(|message| {
 ///     println!("{} bytes", message.len());
-///     Ok::<(), std::io::Error>(())
 /// })?;
 /// # reader.shutdown(Duration::from_secs(5))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -110,9 +109,10 @@ impl ReaderBuilder {
         self
     }
 
-    /// The slowest that a frame may come, in bytes a second: 65,536 unless set, at least 1. Once it
-    /// has begun, a frame must be complete after the idle timeout and the time that its length
-    /// takes at this rate; or its peer holds memory for nothing.
+    /// The lowest rate at which a frame may come, in bytes a second: 65,536 unless set, at least 1.
+    /// Once it has begun, a frame may take the idle timeout, and the time of its bytes that have
+    /// come at this rate, whatever length it announced: a half message holds memory, and a place
+    /// among the connections.
     pub fn min_receive_rate(mut self, bytes_per_second: u64) -> Self {
         self.min_receive_rate = bytes_per_second;
         self
@@ -157,15 +157,15 @@ impl ReaderBuilder {
         self
     }
 
-    /// The owner of the socket's file: who binds it, unless set. To give it away needs the
-    /// privilege to.
+    /// The owner of the socket's file: the user of this process unless set. Another user needs the
+    /// privilege to give files away.
     pub fn socket_owner(mut self, uid: u32) -> Self {
         self.owner = Some(uid);
         self
     }
 
-    /// The group of the socket's file: that of who binds it, unless set. To give it to a group one
-    /// is not in needs the privilege to.
+    /// The group of the socket's file: that of this process unless set. A group of which this
+    /// process is no member needs the privilege to give files away.
     pub fn socket_group(mut self, gid: u32) -> Self {
         self.group = Some(gid);
         self
@@ -178,8 +178,8 @@ impl ReaderBuilder {
         self
     }
 
-    /// Which of the sockets that systemd passed to this process is taken, in the place of making
-    /// one: the first that fits, unless set. Its unit decides its path, mode, owner and group.
+    /// Which of the sockets that systemd passed to this process the reader takes, instead of making
+    /// one: the first that fits unless set. Its unit decides its path, mode, owner and group.
     /// Where systemd passed none, the reader makes its own.
     #[cfg(feature = "systemd")]
     pub fn activation(mut self, activation: Activation) -> Self {
@@ -224,14 +224,15 @@ impl ReaderBuilder {
     /// Makes the socket: from now on peers can connect, and wait until the reader is
     /// [started](BoundReader::start).
     ///
-    /// A stale socket at the path is replaced; one on which somebody accepts, and anything that is
-    /// no socket, is left alone. Of several that bind the same path at once, exactly one
-    /// succeeds. A bare file name is taken to be in the runtime directory that systemd made for the
-    /// service, where there is one: see [`runtime_path`](crate::systemd::runtime_path).
+    /// A stale socket at the path is replaced; a socket on which a process accepts, and anything
+    /// that is no socket, is left alone. Of several readers that bind the same path at once,
+    /// exactly one succeeds. A bare file name is taken to be in the runtime directory that systemd
+    /// made for the service, where there is one: see
+    /// [`runtime_path`](crate::systemd::runtime_path).
     ///
     /// In a service with a socket unit nothing is made: the socket that systemd passed is taken, as
-    /// [`activation`](Self::activation) says. Its file is systemd's, and stays; who connects
-    /// while no reader runs waits in it for the next. For that the first call takes the variables
+    /// [`activation`](Self::activation) says. Its file is systemd's, and stays; peers that connect
+    /// while no reader runs wait in it for the next. For that the first call takes the variables
     /// `LISTEN_PID`, `LISTEN_PIDFDID`, `LISTEN_FDS` and `LISTEN_FDNAMES` out of the environment, so
     /// that children do not inherit them: make it before threads are started that run C code,
     /// which may read the environment meanwhile. For another socket of the same service, see
@@ -307,11 +308,11 @@ impl ReaderBuilder {
             max_message_len: self.max_message_len,
             pace: Pace {
                 idle_timeout: self.idle_timeout,
-                min_rate: self.min_receive_rate,
+                min_receive_rate: self.min_receive_rate,
             },
             max_connections: most,
             max_connections_per_user: self.max_connections_per_user.unwrap_or(a_share),
-            max_held_size: self.max_partial_bytes,
+            max_partial_bytes: self.max_partial_bytes,
             max_threads: self.max_threads,
             callbacks: Callbacks::new(self.peer_check, self.observer),
         };

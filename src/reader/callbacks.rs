@@ -1,19 +1,18 @@
 //! The user's functions beside the handler: the peer check and the observer.
-//! Calls them with no lock held, and gives them up when the reader ends.
+//! They are called with no lock held.
 
 use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::core::Core;
 use crate::event::ReaderEvent;
 use crate::observer::{Observer, guarded};
 use crate::peer::Peer;
 
 pub(super) type PeerCheck = Box<dyn Fn(&Peer) -> bool + Send + Sync>;
 
-/// They may hold the reader itself: if they stayed with it, neither would ever go.
+/// The functions may hold the reader itself: kept for ever, they would keep it for ever too.
 pub(super) struct Callbacks(Mutex<Option<Arc<Functions>>>);
 
 struct Functions {
@@ -38,28 +37,17 @@ impl Callbacks {
         }
     }
 
-    /// Gives them up, by the last thread that could call them.
+    /// Tells the observer of an event; calls `panicked` if it panics.
+    pub(super) fn emit(&self, event: impl FnOnce() -> ReaderEvent, panicked: impl FnOnce()) {
+        let functions = self.0.lock().clone();
+        if let Some(functions) = functions {
+            functions.observer.tell(event, panicked);
+        }
+    }
+
+    /// Gives the functions up. For the last thread that could call them.
     pub(super) fn take(&self) -> Option<impl Sized> {
         self.0.lock().take()
-    }
-}
-
-impl Core {
-    /// Tells an event on the current thread, which must be one that runs callbacks.
-    pub(super) fn tell(&self, event: impl FnOnce() -> ReaderEvent) {
-        let functions = self.settings.callbacks.0.lock().clone();
-        if let Some(functions) = functions {
-            functions
-                .observer
-                .tell(event, || self.counters.panics.add(1));
-        }
-    }
-
-    /// Drops something of the user's, and survives what that does.
-    pub(super) fn let_go<T>(&self, user_value: T) {
-        if guarded(|| drop(user_value)).is_err() {
-            self.counters.panics.add(1);
-        }
     }
 }
 

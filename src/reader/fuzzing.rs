@@ -1,6 +1,6 @@
 //! What a fuzzer needs of the reader's machines.
 
-use super::decoder::{Decoder, Frame};
+use super::connection::decoder::{Decoder, Frame};
 use crate::pool::Pool;
 
 /// Decodes a stream that comes in pieces; gives each message, or `None` for an empty frame, to

@@ -1,21 +1,40 @@
-//! What users give a reader to do.
+//! What users give a reader to do with messages: a closure, or a handler.
 
 use std::error::Error;
 use std::sync::Arc;
 
+use crate::outcome::Outcome;
 use crate::peer::Peer;
+
+/// An error of a handler, of whatever type.
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// What to do with the messages of a reader.
 ///
-/// A closure for [`start`](crate::BoundReader::start) suffices for most; this trait is for those
-/// who want to know the peer, to see connections open and close, or to do something once a batch.
+/// A closure for [`start`](crate::BoundReader::start) suffices for most. This trait also tells the
+/// peer, the end of each batch, and when connections open and close.
 ///
-/// All calls come from the reader's threads; those of one batch from one thread, so that it may
-/// gather them in a thread's local. Those for one connection come one at a time and in order; those
-/// for different connections come side by side, which is why they take `&self`. A call that blocks
-/// holds up its own connection only. When a shutdown's time is over nothing more is called, neither
-/// the end of a batch nor of a connection. Panics are caught, counted and reported, and the
-/// connection goes on (with `panic = "abort"` nothing can be caught).
+/// * All calls come from the reader's threads; the calls of one batch from one thread, so that a
+///   handler may gather its messages in a thread-local variable.
+/// * The calls for one connection come one at a time and in order. Those for different connections
+///   come side by side, which is why they take `&self`. A call that blocks holds up its own
+///   connection only.
+/// * When a shutdown's time is over nothing more is called, neither the end of a batch nor of a
+///   connection.
+///
+/// # Errors and panics
+/// An error, or a panic, of [`message`](Self::message) or [`batch_end`](Self::batch_end) is counted
+/// and told to the event observer. (With `panic = "abort"` no panic can be caught.) What follows
+/// depends on the writer's [`Delivery`](crate::Delivery):
+///
+/// | fails | the writer has `AtMostOnce` | the writer has `AtLeastOnce` |
+/// | --- | --- | --- |
+/// | `message` | the next message comes | the message was not stored: the batch ends before it, what came before is confirmed, and the connection is closed |
+/// | `batch_end` | the next batch comes; if the writer has asked for a receipt, the connection is closed once what it sent is handled | the batch was not stored: none of it is confirmed, and the connection is closed |
+///
+/// With `AtLeastOnce` the writer then sends again, from the first message that was not confirmed,
+/// after its backoff. It does so until that message is dealt with: a handler that wants to skip a
+/// message returns `Ok`.
 ///
 /// ```
 /// use std::fs::File;
@@ -43,28 +62,27 @@ use crate::peer::Peer;
 /// }
 /// ```
 pub trait Handler: Send + Sync + 'static {
-    /// What a failed call returns. It is counted, and told to the event observer.
+    /// What a failed call returns: an error type of yours,
+    /// [`Infallible`](std::convert::Infallible), or `Box<dyn Error + Send + Sync>` for any error.
     type Error: Into<Box<dyn Error + Send + Sync>>;
 
     /// One message, valid for the call only. It is never empty.
     ///
     /// # Errors
-    /// Whatever went wrong. It is counted and told, and the connection goes on with the next
-    /// message: this one counts as dealt with all the same, and does not come again. To have it
-    /// again, remember the failure and return it from [`batch_end`](Self::batch_end).
+    /// The message was not dealt with. With `AtMostOnce` it is lost, and the next one comes. With
+    /// `AtLeastOnce` it comes again, on another connection, and so does what is behind it.
     fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error>;
 
     /// The end of a batch: of what one turn at the connection brought, at least one message. Here a
-    /// handler flushes its file or gives up its lock. It follows each call of
-    /// [`message`](Self::message) on the same thread before another connection has it, also when
-    /// that call panicked or the connection has ended; only when the time for a shutdown is
-    /// over nothing more is called.
+    /// handler flushes its file or gives up its lock. After calls of [`message`](Self::message)
+    /// this comes on the same thread, before that thread serves another connection; also when the
+    /// last of those calls failed or panicked, and when the connection has ended.
     ///
     /// # Errors
-    /// Whatever went wrong: the batch was not stored. The connection goes on, unless its peer has
-    /// ever asked for a receipt: it gets none any more, and its connection ends. That of a writer
-    /// with [`AtLeastOnce`](crate::Delivery::AtLeastOnce) is closed at once, and the batch comes
-    /// again, and what is behind it. Otherwise what the peer has sent is read and handled first.
+    /// The batch was not stored. With `AtLeastOnce` all of it comes again, on another connection,
+    /// and so does what is behind it. With `AtMostOnce` it is lost; a writer that has asked for a
+    /// receipt gets none any more, so that it does not take the batch for handled: its connection
+    /// ends once what it sent is handled.
     fn batch_end(&self, peer: &Peer) -> Result<(), Self::Error> {
         let _ = peer;
         Ok(())
@@ -81,8 +99,7 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
-/// A handler that somebody else keeps a reference to, to look at it while the reader runs or
-/// afterwards.
+/// A handler that is shared: it can be looked at while the reader runs, and afterwards.
 impl<H: Handler> Handler for Arc<H> {
     type Error = H::Error;
 
@@ -108,15 +125,15 @@ impl<H: Handler> Handler for Arc<H> {
 #[derive(Debug)]
 pub(super) struct Closure<F>(pub(super) F);
 
-impl<F, E> Handler for Closure<F>
+impl<F, R> Handler for Closure<F>
 where
-    F: Fn(&[u8]) -> Result<(), E> + Send + Sync + 'static,
-    E: Into<Box<dyn Error + Send + Sync>>,
+    F: Fn(&[u8]) -> R + Send + Sync + 'static,
+    R: Outcome<Error: Into<BoxError>>,
 {
-    type Error = E;
+    type Error = R::Error;
 
     #[inline]
-    fn message(&self, message: &[u8], _: &Peer) -> Result<(), E> {
-        (self.0)(message)
+    fn message(&self, message: &[u8], _: &Peer) -> Result<(), R::Error> {
+        (self.0)(message).into_result()
     }
 }

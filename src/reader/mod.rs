@@ -1,49 +1,38 @@
-//! The receiving end.
-//! Thin: what decodes is the decoder, what decides is the state, what waits is the dispatcher and
-//! its threads.
+//! The receiving end: what users hold of it.
+//! Thin: connections are served by `threads`, with what is in `connection`.
 
-mod batch;
 mod builder;
 mod callbacks;
 mod connection;
-mod core;
 mod counters;
-mod decoder;
-mod dispatcher;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handler;
-mod receipts;
+#[cfg(feature = "systemd")]
+mod health;
+mod pool_size;
+mod shared;
 #[cfg(test)]
 mod simulated;
-mod state;
-#[cfg(feature = "systemd")]
-mod vitals;
-mod worker;
+mod threads;
 
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fmt;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::thread;
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex};
 
 pub use builder::ReaderBuilder;
 pub use handler::Handler;
+#[cfg(feature = "systemd")]
+pub(crate) use health::Health;
 #[cfg(test)]
 pub(crate) use simulated::{SimulatedBatch, SimulatedConnection, SimulatedFate};
-#[cfg(feature = "systemd")]
-pub(crate) use vitals::Vitals;
 
-use self::connection::READ_SIZE;
-use self::core::{Core, ERRANDS, FILE, Inner, LISTENER, Life, Settings};
-use self::counters::Counters;
-use self::dispatcher::{Dispatcher, Stage};
 use self::handler::Closure;
+use self::shared::{DEFERRED, FILE, LISTENER, Life, Settings, Shared};
+use self::threads::supervisor::Supervisor;
 use crate::address::Address;
 use crate::clock;
 use crate::deadline;
@@ -51,20 +40,12 @@ use crate::error::{ShutdownError, StartError};
 use crate::event::ReaderEvent;
 use crate::listen::Listener;
 use crate::metrics::ReaderMetrics;
+use crate::outcome::Outcome;
 use crate::own_thread::OwnThread;
-use crate::pool::Pool;
-use crate::reentry::Scope;
-use crate::sys::{Interest, Poller, Waker};
+use crate::sys::Interest;
 
 /// How long a reader that is dropped without a shutdown still reads what was sent.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How many read buffers are kept; each is 256 KiB. More are made while more threads read at once.
-const BUFFERS_KEPT: usize = 4;
-
-/// How many small buffers for half messages are kept, and up to which size.
-const PIECES_KEPT: usize = 64;
-const PIECE_SIZE: usize = 4096;
 
 /// The receiving end: accepts connections, and gives every message to a handler.
 ///
@@ -82,7 +63,6 @@ const PIECE_SIZE: usize = 4096;
 /// # let path = directory.path().join("telemetry.sock");
 /// let reader = Reader::builder(&path).bind()?.start(|message| {
 ///     println!("{}", String::from_utf8_lossy(message));
-///     Ok::<(), std::io::Error>(())
 /// })?;
 /// // ...
 /// let report = reader.shutdown(Duration::from_secs(5))?;
@@ -91,8 +71,8 @@ const PIECE_SIZE: usize = 4096;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Reader {
-    core: Arc<Core>,
-    /// The dispatcher; it runs nothing of the user's.
+    shared: Arc<Shared>,
+    /// The supervisor; it runs nothing of the user's.
     thread: OwnThread,
 }
 
@@ -124,9 +104,9 @@ impl Reader {
         ReaderBuilder::new(address.as_ref())
     }
 
-    /// Stops: turns newcomers away, handles all that was sent, and ends; at the latest when
-    /// `timeout` is over. On a socket that was taken over newcomers are not turned away: they
-    /// wait in it for the next reader.
+    /// Stops: turns new peers away, handles all that was sent, and ends; at the latest when
+    /// `timeout` is over. On a socket that was passed to this process new peers are not turned
+    /// away: they wait in it for the next reader.
     ///
     /// A writer of this crate loses nothing by it: its next write fails, and what it has not sent
     /// it keeps for the next reader. (On macOS and the BSDs the last buffer of a writer that is
@@ -144,15 +124,15 @@ impl Reader {
     pub fn shutdown(&self, timeout: Duration) -> Result<ReaderReport, ShutdownError> {
         self.may_wait()?;
         self.begin_stop(timeout);
-        let mut inner = self.core.inner.lock();
+        let mut locked = self.shared.lock();
         let cut = loop {
-            match inner.life {
+            match locked.life {
                 Life::Stopped { cut } => break cut,
-                // The dispatcher keeps the time: nothing of the user's can hold it up.
-                Life::Running | Life::Draining { .. } => self.core.stopped.wait(&mut inner),
+                // The supervisor keeps the time: nothing of the user's can hold it up.
+                Life::Running | Life::Draining { .. } => self.shared.stopped.wait(&mut locked),
             }
         };
-        drop(inner);
+        drop(locked);
         self.thread.join();
         Ok(ReaderReport {
             cut,
@@ -165,7 +145,7 @@ impl Reader {
         if !self.thread.is_of_this_process() {
             return Err(ShutdownError::InForkedChild);
         }
-        if self.core.scope.is_current() {
+        if self.shared.scope.is_current() {
             Err(ShutdownError::InCallback)
         } else {
             Ok(())
@@ -174,34 +154,34 @@ impl Reader {
 
     pub(crate) fn begin_stop(&self, timeout: Duration) {
         let deadline = deadline::after(clock::now(), timeout);
-        let mut inner = self.core.inner.lock();
-        inner.life = match inner.life {
+        let mut locked = self.shared.lock();
+        locked.life = match locked.life {
             Life::Running => Life::Draining { deadline },
             Life::Draining { deadline: before } => Life::Draining {
                 deadline: deadline::earlier(before, deadline),
             },
             stopped @ Life::Stopped { .. } => stopped,
         };
-        drop(inner);
-        self.core.waker.wake();
+        drop(locked);
+        self.shared.supervisor_waker.wake();
     }
 
     /// The figures now. Never blocks the reading.
     #[must_use]
     pub fn metrics(&self) -> ReaderMetrics {
-        self.core.counters.metrics()
+        self.shared.counters.metrics()
     }
 
-    /// What tells from outside how it is.
+    /// A look at the reader from outside.
     #[cfg(feature = "systemd")]
-    pub(crate) fn vitals(&self) -> Vitals {
-        Vitals(Arc::clone(&self.core))
+    pub(crate) fn health(&self) -> Health {
+        Health(Arc::clone(&self.shared))
     }
 
     /// Where the reader listens.
     #[must_use]
     pub fn address(&self) -> &Address {
-        &self.core.address
+        &self.shared.address
     }
 }
 
@@ -211,7 +191,7 @@ impl Drop for Reader {
             return;
         }
         if self.shutdown(DROP_TIMEOUT).is_err() {
-            // A callback held the last reference: the threads end by themselves.
+            // A callback held the last reference: its thread ends after it.
             self.begin_stop(DROP_TIMEOUT);
         }
     }
@@ -244,16 +224,17 @@ impl BoundReader {
 
     /// Begins to accept, and gives every message to `handler`, on the reader's threads.
     ///
-    /// The slice is valid for the call only. A closure that cannot fail must name an error all the
-    /// same: `Ok::<(), std::convert::Infallible>(())`. For more than the message itself see
-    /// [`Handler`] and [`start_handler`](Self::start_handler).
+    /// The slice is valid for the call only. The closure returns nothing, or a `Result<(), E>`: an
+    /// error, or a panic, is counted and told to the event observer, and with
+    /// [`AtLeastOnce`](crate::Delivery::AtLeastOnce) the message comes again. For more than the
+    /// message itself see [`Handler`] and [`start_handler`](Self::start_handler).
     ///
     /// # Errors
     /// When the system refuses a thread or a descriptor.
-    pub fn start<F, E>(self, handler: F) -> Result<Reader, StartError>
+    pub fn start<F, R>(self, handler: F) -> Result<Reader, StartError>
     where
-        F: Fn(&[u8]) -> Result<(), E> + Send + Sync + 'static,
-        E: Into<Box<dyn Error + Send + Sync>> + 'static,
+        F: Fn(&[u8]) -> R + Send + Sync + 'static,
+        R: Outcome<Error: Into<Box<dyn Error + Send + Sync>>>,
     {
         self.start_handler(Closure(handler))
     }
@@ -284,51 +265,27 @@ impl BoundReader {
         settings: Settings,
         handler: H,
     ) -> std::io::Result<Reader> {
-        let core = Arc::new(Core {
-            address: address.clone(),
+        let shared = Arc::new(Shared::new(
+            address.clone(),
             settings,
-            counters: Counters::default(),
-            scope: Scope::new(),
-            poller: Poller::new()?,
-            listener: Mutex::new(Some(Arc::clone(listener))),
-            accept_turn: Mutex::new(()),
-            waker: Waker::new()?,
-            errands: Waker::new()?,
-            buffers: Pool::new(BUFFERS_KEPT, READ_SIZE),
-            pieces: Pool::new(PIECES_KEPT, PIECE_SIZE),
-            held: AtomicUsize::new(0),
-            is_cut: AtomicBool::new(false),
-            inner: Mutex::new(Inner::new()),
-            stopped: Condvar::new(),
-        });
+            Arc::clone(listener),
+        )?);
         let file = listener.watch_file();
-        core.poller.add(&**listener, LISTENER, Interest::Read)?;
-        core.poller.add(&core.errands, ERRANDS, Interest::Read)?;
+        shared.poller.add(&**listener, LISTENER, Interest::Read)?;
+        shared
+            .poller
+            .add(&shared.worker_waker, DEFERRED, Interest::Read)?;
         if let Some(file) = &file {
-            core.poller.add(file, FILE, Interest::Read)?;
+            shared.poller.add(file, FILE, Interest::Read)?;
         }
         if listener.is_displaced() {
-            // It went between the two steps, where nothing watched it.
-            core.tell_later(ReaderEvent::Displaced {
+            // The file went between `bind` and `start`, where nothing watched it.
+            shared.emit_later(ReaderEvent::Displaced {
                 address: address.clone(),
             });
         }
-        let dispatcher = Dispatcher {
-            core: Arc::clone(&core),
-            handler: Some(Arc::new(handler)),
-            file: Arc::new(file),
-            processors: thread::available_parallelism().map_or(1, usize::from),
-            turns_before: 0,
-            next_look: None,
-            is_short: false,
-            starving_since: None,
-            stage: Stage::Running,
-        };
-        dispatcher.spawn()?;
-        let thread = OwnThread::start("uds-ipc-watch", || dispatcher.run());
-        // Without its dispatcher the thread that has been started must not stay.
-        let thread = thread.inspect_err(|_| core.poller.close())?;
-        Ok(Reader { core, thread })
+        let thread = Supervisor::start(&shared, handler, file)?;
+        Ok(Reader { shared, thread })
     }
 }
 

@@ -1,9 +1,9 @@
-//! The reader's machines as the writer's simulation meets them: a connection of theirs, without
-//! threads and sockets.
+//! A connection of the reader for the writer's simulation: the machines, without threads and
+//! sockets.
 
-use super::decoder::{Decoder, Frame, Malformed};
-pub(crate) use super::receipts::Fate as SimulatedFate;
-use super::receipts::Receipts;
+use super::connection::decoder::{Decoder, Frame, Malformed};
+pub(crate) use super::connection::receipts::CloseDecision as SimulatedFate;
+use super::connection::receipts::{BatchEnd, Receipts};
 use crate::pool::Pool;
 
 /// One connection of a reader.
@@ -19,10 +19,32 @@ pub(crate) struct SimulatedConnection {
 pub(crate) struct SimulatedBatch {
     pub(crate) messages: u64,
     asks: bool,
-    /// It cannot go on: a message too long, or no frame at all.
-    pub(crate) is_malformed: bool,
+    stop: Stop,
+}
+
+/// Why a run of bytes was not used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stop {
+    /// It was.
+    #[default]
+    No,
+    /// The handler failed on the last message, and that comes again.
+    Failed,
     /// The next message is too long, which the peer is told if it has ever asked.
-    pub(crate) refuses_next: bool,
+    TooLarge,
+    InvalidPrefix,
+}
+
+impl SimulatedBatch {
+    /// The handler failed on the last message, and that comes again.
+    pub(crate) fn last_failed(&self) -> bool {
+        self.stop == Stop::Failed
+    }
+
+    /// It cannot go on: a message too long, or no frame at all.
+    pub(crate) fn is_malformed(&self) -> bool {
+        matches!(self.stop, Stop::TooLarge | Stop::InvalidPrefix)
+    }
 }
 
 impl SimulatedConnection {
@@ -34,18 +56,21 @@ impl SimulatedConnection {
         }
     }
 
-    /// Decodes `bytes`, and gives each message to `handle`.
+    /// Decodes `bytes`, and gives each message to `handle`, which says whether it was dealt with.
     pub(crate) fn take(
         &mut self,
         mut bytes: &[u8],
-        mut handle: impl FnMut(&[u8]),
+        mut handle: impl FnMut(&[u8]) -> bool,
     ) -> SimulatedBatch {
         let mut batch = SimulatedBatch::default();
         loop {
             match self.decoder.next(&mut bytes, &self.pool) {
                 Ok(Some(Frame::Message(message))) => {
                     batch.messages += 1;
-                    handle(message);
+                    if !handle(message) && self.receipts.comes_again() {
+                        batch.stop = Stop::Failed;
+                        break;
+                    }
                 }
                 Ok(Some(Frame::AckRequest)) => batch.asks = true,
                 Ok(Some(Frame::Opening)) => {
@@ -54,8 +79,10 @@ impl SimulatedConnection {
                 }
                 Ok(None) => break,
                 Err(malformed) => {
-                    batch.is_malformed = true;
-                    batch.refuses_next = matches!(malformed, Malformed::TooLarge { .. });
+                    batch.stop = match malformed {
+                        Malformed::TooLarge { .. } => Stop::TooLarge,
+                        Malformed::InvalidPrefix => Stop::InvalidPrefix,
+                    };
                     break;
                 }
             }
@@ -66,12 +93,16 @@ impl SimulatedConnection {
 
     /// Ends the batch; says what is to become of the connection, whether it was `stored` or not.
     pub(crate) fn end_batch(&mut self, batch: SimulatedBatch, stored: bool) -> SimulatedFate {
-        self.receipts
-            .on_batch_end(batch.messages, stored || batch.messages == 0, batch.asks);
-        if batch.refuses_next {
+        self.receipts.on_batch_end(BatchEnd {
+            messages: batch.messages,
+            last_failed: batch.last_failed(),
+            is_stored: stored || batch.messages == 0,
+            asks: batch.asks,
+        });
+        if batch.stop == Stop::TooLarge {
             self.receipts.refuse_next();
         }
-        self.receipts.fate()
+        self.receipts.close_decision()
     }
 
     /// Up to `most` bytes of the receipts that are due.

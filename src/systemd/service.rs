@@ -14,7 +14,7 @@ use crate::clock::now;
 use crate::error::ShutdownError;
 use crate::event::{NotifyError, ReaderEvent};
 use crate::own_thread::OwnThread;
-use crate::reader::{Reader, ReaderReport, Vitals};
+use crate::reader::{Health, Reader, ReaderReport};
 
 /// How long a service that is dropped without a shutdown still reads what was sent.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -50,7 +50,6 @@ const LONGEST_STATUS: usize = 2048;
 /// # let path = directory.path().join("telemetry.sock");
 /// let reader = Reader::builder(&path).bind()?.start(|message| {
 ///     println!("{}", String::from_utf8_lossy(message));
-///     Ok::<(), std::io::Error>(())
 /// })?;
 /// let service = Service::start([reader]);
 /// // ... until SIGTERM, then:
@@ -68,7 +67,7 @@ pub struct Service {
 
 /// What the calls and the thread share.
 struct Shared {
-    readers: Vec<Vitals>,
+    readers: Vec<Health>,
     locked: Mutex<Locked>,
     changed: Condvar,
 }
@@ -97,7 +96,7 @@ impl Service {
     /// Start all readers first: `READY=1` is sent once, for all of them.
     pub fn start(readers: impl IntoIterator<Item = Reader>) -> Self {
         let readers: Vec<_> = readers.into_iter().collect();
-        let vitals: Vec<_> = readers.iter().map(Reader::vitals).collect();
+        let health: Vec<_> = readers.iter().map(Reader::health).collect();
         let service = |shared, thread| Self {
             readers,
             shared,
@@ -107,11 +106,11 @@ impl Service {
             Ok(Some(notifier)) => notifier,
             Ok(None) => return service(None, OwnThread::none()),
             Err(error) => {
-                report(&vitals, error);
+                report(&health, error);
                 return service(None, OwnThread::none());
             }
         };
-        let status = status(&vitals);
+        let status = status(&health);
         let locked = Locked {
             notifier,
             phase: Phase::Running,
@@ -119,7 +118,7 @@ impl Service {
             status: status.clone(),
         };
         let shared = Arc::new(Shared {
-            readers: vitals,
+            readers: health,
             locked: Mutex::new(locked),
             changed: Condvar::new(),
         });
@@ -148,8 +147,7 @@ impl Service {
     /// ```
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("telemetry.sock");
-    /// # let reader = uds_ipc::Reader::builder(&path).bind()?;
-    /// # let reader = reader.start(|_| Ok::<(), std::io::Error>(()))?;
+    /// # let reader = uds_ipc::Reader::builder(&path).bind()?.start(|_| ())?;
     /// let service = uds_ipc::systemd::Service::start([reader]);
     /// // At SIGHUP:
     /// let filters = service.reload(|| vec!["debug", "trace"]);
@@ -305,7 +303,7 @@ impl Shared {
         let progress = || {
             self.readers
                 .iter()
-                .map(Vitals::progress)
+                .map(Health::progress)
                 .collect::<Vec<_>>()
         };
         let mut schedule = Schedule::new(now(), watchdog);
@@ -385,8 +383,8 @@ fn text(states: &[NotifyState<'_>]) -> String {
 }
 
 /// The figures of the readers, in one line.
-fn status(readers: &[Vitals]) -> String {
-    status_line(&readers.iter().map(Vitals::to_string).collect::<Vec<_>>())
+fn status(readers: &[Health]) -> String {
+    status_line(&readers.iter().map(Health::to_string).collect::<Vec<_>>())
 }
 
 fn status_line(readers: &[String]) -> String {
@@ -397,9 +395,9 @@ fn status_line(readers: &[String]) -> String {
     line
 }
 
-fn report(readers: &[Vitals], error: NotifyError) {
+fn report(readers: &[Health], error: NotifyError) {
     if let Some(reader) = readers.first() {
-        reader.tell_later(|address| ReaderEvent::NotifyFailed { address, error });
+        reader.emit_later(|address| ReaderEvent::NotifyFailed { address, error });
     }
 }
 

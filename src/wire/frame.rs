@@ -11,8 +11,8 @@ pub(crate) const MAX_PREFIX_LEN: usize = 10;
 /// The frame without a message that requests a receipt.
 pub(crate) const ACK_REQUEST: &[u8] = &[0x00];
 
-/// The first frame of a connection that delivers at least once: an empty one, with its length
-/// padded by one byte. Every other reader takes it for a plain empty frame.
+/// The first frame of a connection with `AtLeastOnce`: an empty one, its length padded by one byte.
+/// Readers that do not know the word take it for a plain empty frame.
 pub(crate) const AT_LEAST_ONCE: &[u8] = &[0x80, 0x00];
 
 /// The encoded length that stands before a payload.

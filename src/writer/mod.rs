@@ -61,7 +61,6 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 /// # let path = directory.path().join("telemetry.sock");
 /// let reader = Reader::builder(&path).bind()?.start(|message| {
 ///     println!("{}", String::from_utf8_lossy(message));
-///     Ok::<(), std::io::Error>(())
 /// })?;
 ///
 /// let writer = Writer::start(&path)?;
@@ -218,7 +217,7 @@ impl Writer {
     /// # use uds_ipc::{FlushLevel, Reader, Writer};
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("telemetry.sock");
-    /// # let reader = Reader::builder(&path).bind()?.start(|_| Ok::<(), std::io::Error>(()))?;
+    /// # let reader = Reader::builder(&path).bind()?.start(|_| ())?;
     /// # let writer = Writer::start(&path)?;
     /// writer.try_send("the last words before a step that may fail")?;
     /// writer.flush(FlushLevel::Handled, Duration::from_secs(5))?;

@@ -906,34 +906,6 @@ fn a_batch_comes_again_until_it_is_stored() {
 }
 
 #[test]
-fn an_error_or_a_panic_of_the_handler_repeats_nothing() {
-    let place = Place::new();
-    let reader = Scripted::start(&place.socket());
-    let (writer, _) = keeping_writer(&place.socket());
-    for message in ["fail", "fine", "panic", "fine"].repeat(50) {
-        writer.try_send(message).unwrap();
-    }
-    finish_with_receipts(&writer);
-    let metrics = writer.metrics();
-    assert_eq!(
-        (
-            metrics.confirmed.messages,
-            metrics.resent.messages,
-            metrics.connects
-        ),
-        (200, 0, 1)
-    );
-    assert_eq!(
-        (
-            reader.count("fine"),
-            reader.count("fail"),
-            reader.count("panic")
-        ),
-        (100, 50, 50)
-    );
-}
-
-#[test]
 fn a_handler_slower_than_the_write_timeout_confirms_in_the_end() {
     let place = Place::new();
     let came = Notes::new();

@@ -16,6 +16,7 @@ mod callbacks_of_readers;
 mod callbacks_of_writers;
 mod connecting;
 mod delivery;
+mod failing_handlers;
 mod flush_levels;
 mod framing;
 mod hostile;

@@ -32,6 +32,8 @@ pub(crate) enum Act {
     Read(usize),
     /// It reads, and cannot store the batch.
     ReadAndFail(usize),
+    /// It reads, and the handler fails on a message of the batch: so many come before that.
+    ReadAndFailAt(usize, usize),
     /// It reads, and is killed before the end of the batch.
     ReadAndDie(usize),
     /// It reads what is left of the connections that the writer gave up.
@@ -174,7 +176,8 @@ fn act(random: &mut fastrand::Rng) -> Act {
         52..58 => Act::ThreadDuring(random.usize(1..6_000), [during(random), during(random)]),
         58 => Act::NoMemory,
         59..70 => Act::Read(random.usize(1..6_000)),
-        70 => Act::ReadAndFail(random.usize(1..6_000)),
+        70 if random.bool() => Act::ReadAndFail(random.usize(1..6_000)),
+        70 => Act::ReadAndFailAt(random.usize(1..6_000), random.usize(0..6)),
         71 => Act::ReadAndDie(random.usize(1..6_000)),
         72 => Act::ReadOld,
         73..79 => Act::Answer(if random.bool() { 1 } else { random.usize(1..4) }),

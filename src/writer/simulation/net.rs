@@ -516,6 +516,7 @@ impl Net {
                 "the reader read something else than was sent"
             );
             numbers.push(number);
+            end != BatchEnd::FailedAt(numbers.len() - 1)
         });
         for number in &numbers {
             let fate = &mut self.fates[*number];
@@ -538,8 +539,17 @@ impl Net {
                 fate
             }
             BatchEnd::Stored => self.end_batch(connection, batch, &numbers),
+            BatchEnd::FailedAt(_) => {
+                let dealt_with = numbers.len() - usize::from(batch.last_failed());
+                let fate = self.end_batch(connection, batch, &numbers[..dealt_with]);
+                assert!(
+                    fate == SimulatedFate::EndsAtOnce || !batch.last_failed(),
+                    "what follows is handled before what comes again"
+                );
+                fate
+            }
         };
-        if batch.is_malformed || fate == SimulatedFate::EndsAtOnce {
+        if batch.is_malformed() || fate == SimulatedFate::EndsAtOnce {
             self.answer_from(connection, usize::MAX, Answers::AtOnce);
             self.lose(connection);
         } else if fate == SimulatedFate::EndsWithTheRest && !connection.is_shut {
@@ -952,6 +962,8 @@ pub(crate) fn is_used(waker: &Waker) -> bool {
 pub(crate) enum BatchEnd {
     Stored,
     NotStored,
+    /// The handler fails on a message of it: so many come before that.
+    FailedAt(usize),
     /// The reader dies before.
     Never,
 }

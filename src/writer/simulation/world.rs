@@ -133,6 +133,7 @@ impl World {
         match act {
             Act::Read(most) => net.read(most, BatchEnd::Stored),
             Act::ReadAndFail(most) => net.read(most, BatchEnd::NotStored),
+            Act::ReadAndFailAt(most, before) => net.read(most, BatchEnd::FailedAt(before)),
             Act::ReadAndDie(most) => {
                 net.read(most, BatchEnd::Never);
                 net.kill();

@@ -171,7 +171,7 @@ impl Cast {
             Act::SendWith(on) => self.with_writer(on, |writer| {
                 match writer.try_send_with(|buffer| buffer.write_all(INSIDE)) {
                     Err(EncodeError::Send(refused)) => format!("Err({refused:?})"),
-                    other => format!("{other:?}"),
+                    sent => format!("{sent:?}"),
                 }
             }),
             Act::Flush(on) => self.with_writer(on, |writer| {

@@ -1,24 +1,25 @@
 //! What a connection owes its peer: how many of its messages were dealt with, once it has asked.
-//! Pure: no I/O, no clock. Cumulative, so that one answer serves all requests before it, and memory
-//! stays that of one number.
+//! Pure: no I/O, no clock. Receipts are cumulative: one answers all requests before it.
 
 use crate::wire::frame::MAX_PREFIX_LEN;
 use crate::wire::receipt::Receipt;
 
 /// The receipts of one connection.
 #[derive(Debug, Default)]
-pub(super) struct Receipts {
+pub(in crate::reader) struct Receipts {
     /// Messages dealt with since the connection began.
     handled: u64,
     request: Request,
-    /// The connection was opened as one that delivers at least once: what no receipt covers comes
-    /// again.
+    /// The connection was opened with `AtLeastOnce`: what no receipt covers comes again.
     comes_again: bool,
-    /// The handler could not keep a batch: what was in it, and comes after it, cannot be covered.
+    /// The handler could not store a message or a batch: no receipt can cover that, or what comes
+    /// after it.
     not_stored: bool,
-    /// The message after those is longer than the limit.
+    /// The count in the last receipt.
+    said: u64,
+    /// The message after those dealt with is longer than the limit.
     refuses_next: bool,
-    /// An answer that the kernel took in part must be completed before the next, or the peer reads
+    /// A receipt that the kernel took in part must be completed before the next, or the peer reads
     /// nonsense.
     begun: Begun,
 }
@@ -26,18 +27,31 @@ pub(super) struct Receipts {
 /// What the peer has asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Request {
-    /// Nothing so far: it never gets an answer.
+    /// Nothing so far: it gets no receipt.
     #[default]
     Never,
     Answered,
     Due,
 }
 
+/// How a batch ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::reader) struct BatchEnd {
+    /// The messages that were given to the handler.
+    pub(in crate::reader) messages: u64,
+    /// The last of them failed, and comes again: nothing was given to the handler behind it.
+    pub(in crate::reader) last_failed: bool,
+    /// The end of the batch brought no error: those before the failed one are stored.
+    pub(in crate::reader) is_stored: bool,
+    /// There was an empty frame in it.
+    pub(in crate::reader) asks: bool,
+}
+
 /// What is to become of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum CloseDecision {
     GoesOn,
-    /// It ends once what the kernel has of it is handled.
+    /// It is closed once all that the kernel holds of it is handled.
     EndsWithTheRest,
     EndsAtOnce,
 }
@@ -50,47 +64,63 @@ struct Begun {
 }
 
 impl Receipts {
-    /// The first frame of the connection said that it delivers at least once.
-    pub(super) fn on_opening(&mut self) {
+    /// The first frame of the connection was that of `AtLeastOnce`.
+    pub(in crate::reader) fn on_opening(&mut self) {
         self.comes_again = true;
     }
 
-    /// A batch is over: so many messages, `stored` or not by the handler's word at its end; the
-    /// peer `asks` or not.
-    pub(super) fn on_batch_end(&mut self, messages: u64, stored: bool, asks: bool) {
-        if stored {
-            self.handled += messages;
-        } else {
-            self.not_stored = true;
+    /// Whether a message on which the handler fails comes again, and what is behind it.
+    #[inline]
+    pub(in crate::reader) fn comes_again(&self) -> bool {
+        self.comes_again
+    }
+
+    /// A batch is over.
+    pub(in crate::reader) fn on_batch_end(&mut self, end: BatchEnd) {
+        if end.is_stored {
+            self.handled += end.messages - u64::from(end.last_failed);
         }
-        if asks {
+        self.not_stored |= !end.is_stored || end.last_failed;
+        if end.asks {
             self.request = Request::Due;
+        }
+        if self.close_decision() == CloseDecision::EndsAtOnce {
+            // What is stored is confirmed: the requests for that may stand behind what failed. A
+            // receipt that confirms nothing new has no use.
+            self.request = if self.said < self.handled {
+                Request::Due
+            } else {
+                Request::Answered
+            };
         }
     }
 
     /// The batch ended because the next message is longer than the limit. A peer that has ever
     /// asked is told so: it would only send the same again.
-    pub(super) fn refuse_next(&mut self) {
-        if self.request != Request::Never {
+    pub(in crate::reader) fn refuse_next(&mut self) {
+        if self.close_decision() == CloseDecision::GoesOn && self.request != Request::Never {
             self.refuses_next = true;
             self.request = Request::Due;
         }
     }
 
-    /// A peer that delivers at least once sends a batch again that was not stored. Of one that asks
-    /// now and then nothing more may be lost, but it is to hear that its messages were not
-    /// dealt with. To one that does not ask the end of its connection would say nothing.
-    pub(super) fn fate(&self) -> Fate {
+    /// What becomes of the connection after something was not stored. A peer with `AtLeastOnce`
+    /// sends it again: the connection ends at once. A peer with `AtMostOnce` that asks for receipts
+    /// must not take it for handled, but what it sent since must not be lost: the connection ends
+    /// after that. A peer that never asks would learn nothing from an end.
+    pub(in crate::reader) fn close_decision(&self) -> CloseDecision {
         match (self.not_stored, self.request) {
-            (false, _) | (true, Request::Never) => Fate::GoesOn,
-            (true, Request::Answered | Request::Due) if self.comes_again => Fate::EndsAtOnce,
-            (true, Request::Answered | Request::Due) => Fate::EndsWithTheRest,
+            (false, _) | (true, Request::Never) => CloseDecision::GoesOn,
+            (true, Request::Answered | Request::Due) if self.comes_again => {
+                CloseDecision::EndsAtOnce
+            }
+            (true, Request::Answered | Request::Due) => CloseDecision::EndsWithTheRest,
         }
     }
 
     /// What to send next, if anything is owed. [`Receipts::on_sent`] says how much of it went out.
-    pub(super) fn next(&mut self) -> Option<&[u8]> {
-        if self.fate() != Fate::GoesOn {
+    pub(in crate::reader) fn next(&mut self) -> Option<&[u8]> {
+        if self.close_decision() == CloseDecision::EndsWithTheRest {
             return None;
         }
         if self.begun.sent == self.begun.len {
@@ -99,7 +129,7 @@ impl Receipts {
             }
             self.begin();
         } else if self.begun.sent == 0 {
-            // Nothing of it went out: better the newest number.
+            // Nothing of it went out yet: it may say the newest count.
             self.begin();
         }
         self.begun.bytes.get(self.begun.sent..self.begun.len)
@@ -115,10 +145,11 @@ impl Receipts {
     }
 
     /// The kernel took `len` bytes of what [`Receipts::next`] gave.
-    pub(super) fn on_sent(&mut self, len: usize) {
+    pub(in crate::reader) fn on_sent(&mut self, len: usize) {
         if self.begun.sent == 0 && len > 0 {
             // A request that comes from now on wants an answer of its own.
             self.request = Request::Answered;
+            self.said = self.handled;
         }
         self.begun.sent = self.begun.len.min(self.begun.sent + len);
     }
@@ -130,52 +161,135 @@ mod tests {
     use crate::wire::receipt::ReceiptDecoder;
     use proptest::prelude::*;
 
+    /// A batch that was stored.
+    fn stored(messages: u64) -> BatchEnd {
+        BatchEnd {
+            messages,
+            is_stored: true,
+            ..BatchEnd::default()
+        }
+    }
+
+    /// Likewise, with an empty frame in it.
+    fn asked(messages: u64) -> BatchEnd {
+        BatchEnd {
+            asks: true,
+            ..stored(messages)
+        }
+    }
+
+    fn not_stored(messages: u64) -> BatchEnd {
+        BatchEnd {
+            messages,
+            ..BatchEnd::default()
+        }
+    }
+
+    /// The last message failed; those before it were stored.
+    fn failed(messages: u64) -> BatchEnd {
+        BatchEnd {
+            last_failed: true,
+            ..stored(messages)
+        }
+    }
+
     #[test]
     fn nothing_is_sent_unasked() {
         let mut receipts = Receipts::default();
-        receipts.on_batch_end(5, true, false);
+        receipts.on_batch_end(stored(5));
         assert_eq!(receipts.next(), None);
-        receipts.on_batch_end(0, true, true);
+        receipts.on_batch_end(asked(0));
         assert_eq!(receipts.next(), Some(&[5][..]));
         receipts.on_sent(1);
-        receipts.on_batch_end(1, true, false);
+        receipts.on_batch_end(stored(1));
         assert_eq!(receipts.next(), None);
     }
 
     #[test]
     fn what_was_not_stored_ends_only_the_connection_of_a_peer_that_asks() {
         let mut receipts = Receipts::default();
-        receipts.on_batch_end(1, false, false);
-        assert_eq!(receipts.fate(), Fate::GoesOn);
-        receipts.on_batch_end(0, true, true);
+        receipts.on_batch_end(not_stored(1));
+        assert_eq!(receipts.close_decision(), CloseDecision::GoesOn);
+        receipts.on_batch_end(asked(0));
         assert_eq!(
-            (receipts.fate(), receipts.next()),
-            (Fate::EndsWithTheRest, None)
+            (receipts.close_decision(), receipts.next()),
+            (CloseDecision::EndsWithTheRest, None)
         );
     }
 
     #[test]
     fn only_a_peer_that_opened_so_sends_what_was_not_stored_again() {
         let mut receipts = Receipts::default();
-        receipts.on_batch_end(0, true, true);
-        receipts.on_batch_end(1, false, false);
-        assert_eq!(receipts.fate(), Fate::EndsWithTheRest);
+        receipts.on_batch_end(asked(0));
+        receipts.on_batch_end(not_stored(1));
+        assert_eq!(receipts.close_decision(), CloseDecision::EndsWithTheRest);
 
         let mut receipts = Receipts::default();
         receipts.on_opening();
-        receipts.on_batch_end(3, true, true);
-        assert_eq!(receipts.fate(), Fate::GoesOn);
-        receipts.on_batch_end(1, false, false);
-        assert_eq!(receipts.fate(), Fate::EndsAtOnce);
+        receipts.on_batch_end(asked(3));
+        assert_eq!(receipts.close_decision(), CloseDecision::GoesOn);
+        receipts.on_batch_end(not_stored(1));
+        assert_eq!(receipts.close_decision(), CloseDecision::EndsAtOnce);
+    }
+
+    #[test]
+    fn what_was_stored_before_a_message_that_failed_is_confirmed_and_the_rest_comes_again() {
+        for (before, end, said) in [
+            (asked(0), failed(5), Some(&[4][..])),
+            (asked(3), failed(5), Some(&[7])),
+            (asked(3), failed(1), None),
+            (asked(0), failed(1), None),
+            (
+                asked(3),
+                BatchEnd {
+                    asks: true,
+                    ..failed(1)
+                },
+                None,
+            ),
+            (
+                asked(3),
+                BatchEnd {
+                    is_stored: false,
+                    ..failed(5)
+                },
+                None,
+            ),
+            (asked(3), not_stored(5), None),
+        ] {
+            let mut receipts = Receipts::default();
+            receipts.on_opening();
+            receipts.on_batch_end(before);
+            assert_eq!(receipts.next().map(<[u8]>::len), Some(1));
+            receipts.on_sent(1);
+            receipts.on_batch_end(end);
+            assert_eq!(
+                receipts.close_decision(),
+                CloseDecision::EndsAtOnce,
+                "{end:?}"
+            );
+            assert_eq!(receipts.next(), said, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_stored_is_confirmed_also_where_the_first_batch_fails() {
+        let mut receipts = Receipts::default();
+        receipts.on_opening();
+        receipts.on_batch_end(BatchEnd {
+            asks: true,
+            ..failed(5)
+        });
+        assert_eq!(receipts.next(), Some(&[4][..]));
     }
 
     #[test]
     fn a_peer_that_ever_asked_hears_which_message_is_refused() {
         let mut receipts = Receipts::default();
-        receipts.on_batch_end(5, true, true);
+        receipts.on_batch_end(asked(5));
         assert_eq!(receipts.next(), Some(&[5][..]));
         receipts.on_sent(1);
-        receipts.on_batch_end(295, true, false);
+        receipts.on_batch_end(stored(295));
         receipts.refuse_next();
         assert_eq!(receipts.next(), Some(&[0xac, 0x82, 0x00][..]));
         receipts.on_sent(3);
@@ -185,10 +299,10 @@ mod tests {
     #[test]
     fn a_refusal_stands_behind_a_receipt_that_was_begun() {
         let mut receipts = Receipts::default();
-        receipts.on_batch_end(300, true, true);
+        receipts.on_batch_end(asked(300));
         assert_eq!(receipts.next(), Some(&[0xac, 0x02][..]));
         receipts.on_sent(1);
-        receipts.on_batch_end(0, true, false);
+        receipts.on_batch_end(stored(0));
         receipts.refuse_next();
         assert_eq!(receipts.next(), Some(&[0x02][..]));
         receipts.on_sent(1);
@@ -198,13 +312,16 @@ mod tests {
     #[test]
     fn a_peer_that_never_asked_or_whose_messages_were_not_stored_hears_of_no_refusal() {
         let mut receipts = Receipts::default();
-        receipts.on_batch_end(5, true, false);
+        receipts.on_batch_end(stored(5));
         receipts.refuse_next();
         assert_eq!(receipts.next(), None);
 
         let mut receipts = Receipts::default();
         receipts.on_opening();
-        receipts.on_batch_end(5, false, true);
+        receipts.on_batch_end(BatchEnd {
+            asks: true,
+            ..not_stored(5)
+        });
         receipts.refuse_next();
         assert_eq!(receipts.next(), None);
     }
@@ -213,9 +330,9 @@ mod tests {
     fn one_answer_serves_all_requests_before_it() {
         let mut receipts = Receipts::default();
         for _ in 0..1_000_000 {
-            receipts.on_batch_end(0, true, true);
+            receipts.on_batch_end(asked(0));
         }
-        receipts.on_batch_end(300, true, false);
+        receipts.on_batch_end(stored(300));
         assert_eq!(receipts.next(), Some(&[0xac, 0x02][..]));
         receipts.on_sent(2);
         assert_eq!(receipts.next(), None);
@@ -224,19 +341,19 @@ mod tests {
     #[test]
     fn an_answer_that_was_begun_is_completed_before_the_next() {
         let mut receipts = Receipts::default();
-        receipts.on_batch_end(0, true, true);
-        receipts.on_batch_end(300, true, false);
+        receipts.on_batch_end(asked(0));
+        receipts.on_batch_end(stored(300));
         assert_eq!(receipts.next().map(<[u8]>::len), Some(2));
         receipts.on_sent(0);
-        receipts.on_batch_end(1, true, false);
+        receipts.on_batch_end(stored(1));
         assert_eq!(
             receipts.next(),
             Some(&[0xad, 0x02][..]),
             "nothing went out, so the newest number may"
         );
         receipts.on_sent(1);
-        receipts.on_batch_end(1000, true, false);
-        receipts.on_batch_end(0, true, true);
+        receipts.on_batch_end(stored(1000));
+        receipts.on_batch_end(asked(0));
         assert_eq!(receipts.next(), Some(&[0x02][..]));
         receipts.on_sent(1);
         assert_eq!(receipts.next(), Some(&[0x95, 0x0a][..]));
@@ -257,11 +374,11 @@ mod tests {
             for (step, messages, len) in steps {
                 match step {
                     0 => {
-                        receipts.on_batch_end(0, true, true);
+                        receipts.on_batch_end(asked(0));
                         at_request = Some(handled);
                     }
                     1 => {
-                        receipts.on_batch_end(messages, true, false);
+                        receipts.on_batch_end(stored(messages));
                         handled += messages;
                     }
                     _ => {

@@ -1,0 +1,506 @@
+//! What a reader's threads share: the connections and their times, under one lock.
+//! Blocks on nothing but that lock, and calls the user's code with the lock open.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::callbacks::Callbacks;
+use super::connection::Connection;
+use super::connection::clock::Pace;
+use super::connection::closing::{Closing, TurnEnd};
+use super::counters::Counters;
+use super::pool_size::ThreadPool;
+use crate::address::Address;
+use crate::deadline::after;
+use crate::event::ReaderEvent;
+use crate::listen::Listener;
+use crate::observer::guarded;
+use crate::peer::{Credentials, Peer};
+use crate::pool::Pool;
+use crate::reentry::Scope;
+use crate::sys::{Interest, Poller, Stream, Waker};
+
+/// The poller's keys for what is not a connection. Connections have their numbers, from 1.
+pub(super) const LISTENER: u64 = 0;
+pub(super) const DEFERRED: u64 = Poller::MOST_KEY;
+pub(super) const FILE: u64 = Poller::MOST_KEY - 1;
+
+/// How much one read takes. More brings nothing.
+pub(super) const READ_SIZE: usize = 256 * 1024;
+
+/// How many read buffers are kept. More are made while more threads read at once.
+const BUFFERS_KEPT: usize = 4;
+
+/// How many small buffers for half messages are kept, and up to which size.
+const PIECES_KEPT: usize = 64;
+const PIECE_SIZE: usize = 4096;
+
+/// What was set when the reader was built.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) max_message_len: usize,
+    pub(super) pace: Pace,
+    pub(super) max_connections: usize,
+    pub(super) max_connections_per_user: usize,
+    pub(super) max_partial_bytes: usize,
+    pub(super) max_threads: usize,
+    pub(super) callbacks: Callbacks,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) address: Address,
+    pub(super) settings: Settings,
+    pub(super) counters: Counters,
+    pub(super) scope: Scope,
+    pub(super) poller: Poller,
+    /// Closed at the end, so that the address is free again.
+    pub(super) listener: Mutex<Option<Arc<Listener>>>,
+    /// Held by the thread that accepts.
+    pub(super) accept_turn: Mutex<()>,
+    pub(super) supervisor_waker: Waker,
+    /// Wakes a worker, for events of threads that run no code of the user's.
+    pub(super) worker_waker: Waker,
+    /// What connections read into.
+    pub(super) buffers: Pool,
+    /// What half messages are kept in.
+    pub(super) pieces: Pool,
+    /// The bytes that half messages hold over all connections.
+    pub(super) held: AtomicUsize,
+    /// The time to stop is over: nothing more goes to the handler.
+    pub(super) is_cut: AtomicBool,
+    locked: Mutex<Locked>,
+    pub(super) stopped: Condvar,
+}
+
+#[derive(Debug)]
+pub(super) struct Locked {
+    pub(super) entries: HashMap<u64, Entry>,
+    per_user: HashMap<u32, usize>,
+    last_number: u64,
+    pub(super) accepting: Accepting,
+    /// The system was short of something when last asked.
+    pub(super) is_short: bool,
+    /// No connection is registered any more.
+    pub(super) is_closed: bool,
+    pub(super) life: Life,
+    /// When to look at which connection: a lower bound of its deadline, one for each. Those of
+    /// connections that have gone are skipped.
+    pub(super) times: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// The connections that wait for memory to read on.
+    pub(super) over_budget: Vec<u64>,
+    pub(super) thread_pool: ThreadPool,
+    /// The supervisor looks at the workers every few milliseconds.
+    pub(super) is_watched: bool,
+    /// Events of threads that run no code of the user's: a worker emits them.
+    pub(super) deferred_events: Vec<ReaderEvent>,
+}
+
+/// One connection as seen from outside its turns.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) connection: Arc<Connection>,
+    pub(super) is_served: bool,
+    pub(super) closing: Option<Closing>,
+    /// As it was left by its last turn.
+    pub(super) schedule: Schedule,
+}
+
+/// The times of a connection between two turns.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    /// When it is to be closed. `None` is never.
+    pub(super) deadline: Option<Instant>,
+    /// When its half message began.
+    pub(super) half_since: Option<Instant>,
+    /// A receipt waits until there is room for it.
+    pub(super) owes: bool,
+    /// It is to end: what it sent could not be stored.
+    pub(super) must_close: bool,
+}
+
+/// Whether connections are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepting {
+    /// The listener is armed, or a worker accepts.
+    Open,
+    /// The limit of connections is reached: more wait in the backlog.
+    Full,
+    /// The system is short of descriptors or memory.
+    Paused { until: Instant },
+    /// The listener was shut down, and its backlog is empty.
+    Ended,
+}
+
+/// Whether the reader runs, stops, or has stopped.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Life {
+    Running,
+    /// `None` is a deadline too far off for an `Instant`.
+    Draining {
+        deadline: Option<Instant>,
+    },
+    Stopped {
+        cut: u64,
+    },
+}
+
+impl Locked {
+    fn new() -> Self {
+        Self {
+            entries: HashMap::new(),
+            per_user: HashMap::new(),
+            last_number: 0,
+            accepting: Accepting::Open,
+            is_short: false,
+            is_closed: false,
+            life: Life::Running,
+            times: BinaryHeap::new(),
+            over_budget: Vec::new(),
+            thread_pool: ThreadPool::default(),
+            is_watched: false,
+            deferred_events: Vec::new(),
+        }
+    }
+
+    fn connections_of(&self, uid: u32) -> usize {
+        self.per_user.get(&uid).copied().unwrap_or(0)
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        !matches!(self.life, Life::Running)
+    }
+}
+
+impl Shared {
+    pub(super) fn new(
+        address: Address,
+        settings: Settings,
+        listener: Arc<Listener>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            address,
+            settings,
+            counters: Counters::default(),
+            scope: Scope::new(),
+            poller: Poller::new()?,
+            listener: Mutex::new(Some(listener)),
+            accept_turn: Mutex::new(()),
+            supervisor_waker: Waker::new()?,
+            worker_waker: Waker::new()?,
+            buffers: Pool::new(BUFFERS_KEPT, READ_SIZE),
+            pieces: Pool::new(PIECES_KEPT, PIECE_SIZE),
+            held: AtomicUsize::new(0),
+            is_cut: AtomicBool::new(false),
+            locked: Mutex::new(Locked::new()),
+            stopped: Condvar::new(),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Locked> {
+        self.locked.lock()
+    }
+
+    /// Emits an event on the current thread, which must be one that runs callbacks.
+    pub(super) fn emit(&self, event: impl FnOnce() -> ReaderEvent) {
+        let panicked = || self.counters.panics.add(1);
+        self.settings.callbacks.emit(event, panicked);
+    }
+
+    /// Drops something of the user's, and survives what that does.
+    pub(super) fn drop_guarded<T>(&self, user_value: T) {
+        if guarded(|| drop(user_value)).is_err() {
+            self.counters.panics.add(1);
+        }
+    }
+
+    /// Has a worker emit an event.
+    pub(super) fn emit_later(&self, event: ReaderEvent) {
+        self.lock().deferred_events.push(event);
+        self.worker_waker.wake();
+    }
+
+    /// Registers a new connection. `Err` with the peer when its user has as many as it may.
+    pub(super) fn register(
+        &self,
+        stream: Stream,
+        credentials: Credentials,
+        now: Instant,
+    ) -> Result<(), Peer> {
+        let mut locked = self.lock();
+        if locked.is_closed {
+            // The time to stop is over: this connection ends like the others that were left.
+            return Ok(());
+        }
+        locked.last_number += 1;
+        let peer = Peer {
+            connection: locked.last_number,
+            credentials,
+        };
+        if locked.connections_of(credentials.uid) >= self.settings.max_connections_per_user {
+            return Err(peer);
+        }
+        *locked.per_user.entry(credentials.uid).or_default() += 1;
+        let number = peer.connection;
+        let connection = Arc::new(Connection::new(stream, peer, self.settings.max_message_len));
+        // A connection from the backlog of a reader that stops is served like the others.
+        let closing = locked.is_draining().then_some(Closing::Stop);
+        let deadline = after(now, self.settings.pace.idle_timeout);
+        let entry = Entry {
+            connection: Arc::clone(&connection),
+            is_served: false,
+            closing,
+            schedule: Schedule {
+                deadline,
+                half_since: None,
+                owes: false,
+                must_close: false,
+            },
+        };
+        locked.entries.insert(number, entry);
+        self.counters.connections.add(1);
+        self.counters.open.add(1);
+        if let Some(deadline) = deadline {
+            self.look_at(&mut locked, deadline, number);
+        }
+        drop(locked);
+        if closing.is_some() {
+            connection.stream.stop_receiving();
+        }
+        // Ready at once: a worker checks the peer, even if that never sends.
+        if self
+            .poller
+            .add(&connection.stream, number, Interest::Now)
+            .is_err()
+        {
+            self.remove(number);
+        }
+        Ok(())
+    }
+
+    fn look_at(&self, locked: &mut Locked, at: Instant, number: u64) {
+        let is_first = locked
+            .times
+            .peek()
+            .is_none_or(|Reverse((first, _))| at < *first);
+        // A flood of short connections leaves the times of ended ones behind.
+        if locked.times.len() > 2 * locked.entries.len() + 64 {
+            let Locked { times, entries, .. } = locked;
+            times.retain(|Reverse((_, number))| entries.contains_key(number));
+        }
+        locked.times.push(Reverse((at, number)));
+        if is_first {
+            self.supervisor_waker.wake();
+        }
+    }
+
+    /// Removes a connection that has ended; its socket is closed with its last reference.
+    pub(super) fn remove(&self, number: u64) {
+        let mut locked = self.lock();
+        let Some(entry) = locked.entries.remove(&number) else {
+            return;
+        };
+        let uid = entry.connection.peer.credentials.uid;
+        if let Some(count) = locked.per_user.get_mut(&uid) {
+            *count -= 1;
+            if *count == 0 {
+                locked.per_user.remove(&uid);
+            }
+        }
+        self.counters.open.subtract(1);
+        let reopen = locked.accepting == Accepting::Full;
+        if reopen {
+            locked.accepting = Accepting::Open;
+        }
+        let is_draining = locked.is_draining();
+        let wake = is_draining && locked.entries.is_empty();
+        drop(locked);
+        if reopen {
+            self.reopen_listener(is_draining);
+        }
+        if wake {
+            self.supervisor_waker.wake();
+        }
+    }
+
+    /// Has a worker accept again.
+    pub(super) fn reopen_listener(&self, is_draining: bool) {
+        self.arm_listener();
+        if is_draining {
+            // On systems where a listener that was shut down does not become ready.
+            self.worker_waker.wake();
+        }
+    }
+
+    pub(super) fn arm_listener(&self) {
+        if let Some(listener) = self.listener.lock().clone() {
+            // It can only fail if the kernel forgot a descriptor that is open.
+            let _ = self.poller.arm(&*listener, LISTENER, Interest::Read);
+        }
+    }
+
+    /// Notes how the memory of a half message has changed. Where that brings the sum below the
+    /// limit, the connections that waited for memory read on.
+    pub(super) fn note_held(&self, before: usize, after: usize) {
+        if after >= before {
+            self.held.fetch_add(after - before, Ordering::Relaxed);
+            return;
+        }
+        let left = self.held.fetch_sub(before - after, Ordering::Relaxed) - (before - after);
+        if left <= self.settings.max_partial_bytes {
+            self.resume_over_budget();
+        }
+    }
+
+    pub(super) fn is_over_budget(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > self.settings.max_partial_bytes
+    }
+
+    pub(super) fn resume_over_budget(&self) {
+        let mut locked = self.lock();
+        let over_budget = std::mem::take(&mut locked.over_budget);
+        let fed: Vec<_> = over_budget
+            .into_iter()
+            .filter_map(|number| {
+                locked
+                    .entries
+                    .get(&number)
+                    .map(|entry| (number, Arc::clone(&entry.connection)))
+            })
+            .collect();
+        drop(locked);
+        for (number, connection) in fed {
+            self.arm(&connection, number, Interest::Now);
+        }
+    }
+
+    pub(super) fn arm(&self, connection: &Connection, number: u64, interest: Interest) {
+        // It can only fail if the kernel forgot a descriptor that is open.
+        let _ = self.poller.arm(&connection.stream, number, interest);
+    }
+
+    /// A worker takes the connection for a turn. `None` when it is gone, or another worker has it.
+    pub(super) fn begin_turn(&self, number: u64) -> Option<(Arc<Connection>, Option<Closing>)> {
+        let mut locked = self.lock();
+        let entry = locked
+            .entries
+            .get_mut(&number)
+            .filter(|entry| !entry.is_served)?;
+        entry.is_served = true;
+        Some((Arc::clone(&entry.connection), entry.closing))
+    }
+
+    /// The turn is over and the connection goes on.
+    pub(super) fn end_turn(
+        &self,
+        number: u64,
+        outcome: &TurnEnd,
+        schedule: Schedule,
+        now: Instant,
+    ) {
+        let mut locked = self.lock();
+        let is_over = matches!(outcome, TurnEnd::OverBudget);
+        let Some(entry) = locked.entries.get_mut(&number) else {
+            return;
+        };
+        entry.is_served = false;
+        entry.schedule = schedule;
+        if schedule.deadline.is_some_and(|deadline| deadline <= now) && entry.closing.is_none() {
+            // Its time ran out during the turn, when the supervisor did not look.
+            entry.closing = Some(Closing::Overdue);
+        }
+        if schedule.must_close && entry.closing.is_none() {
+            entry.closing = Some(Closing::NotStored);
+        }
+        let connection = Arc::clone(&entry.connection);
+        if entry.closing.is_some() {
+            // This makes the socket ready. Nothing else may: a peer can be silent, and leave its
+            // receipts unread.
+            connection.stream.stop_receiving();
+        }
+        // A close that was decided during the turn is due now; a receipt that is owed, when there
+        // is room for it.
+        let interest = if entry.closing.is_some() || schedule.owes {
+            Interest::Now
+        } else {
+            Interest::Read
+        };
+        if is_over && entry.closing.is_none() {
+            locked.over_budget.push(number);
+            let watch = !std::mem::replace(&mut locked.is_watched, true);
+            drop(locked);
+            if watch {
+                self.supervisor_waker.wake();
+            }
+            // Another connection may have given its memory back just before.
+            if !self.is_over_budget() {
+                self.resume_over_budget();
+            }
+            return;
+        }
+        drop(locked);
+        self.arm(&connection, number, interest);
+    }
+
+    /// A worker begins to work on something.
+    pub(super) fn begin_work(&self) {
+        let mut locked = self.lock();
+        locked.thread_pool.busy += 1;
+        if locked.thread_pool.all_busy() && !locked.is_watched {
+            locked.is_watched = true;
+            drop(locked);
+            self.supervisor_waker.wake();
+        }
+    }
+
+    pub(super) fn end_work(&self) {
+        let mut locked = self.lock();
+        locked.thread_pool.busy -= 1;
+        locked.thread_pool.turns += 1;
+    }
+
+    /// How long a worker waits for work before it asks [`Shared::may_leave`]. The last worker waits
+    /// for ever.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        const SURPLUS_STAYS: Duration = Duration::from_secs(5);
+        (self.lock().thread_pool.threads > 1).then_some(SURPLUS_STAYS)
+    }
+
+    /// Whether all workers but the calling one are at work.
+    pub(super) fn is_only_idle(&self) -> bool {
+        let pool = self.lock().thread_pool;
+        pool.threads == pool.busy + 1
+    }
+
+    /// Whether a worker that found nothing to do may end. Until it has, it counts as busy.
+    pub(super) fn may_leave(&self) -> bool {
+        let mut locked = self.lock();
+        let may = locked.thread_pool.can_spare_one();
+        locked.thread_pool.busy += usize::from(may);
+        may
+    }
+
+    /// A worker ends, because it `may` or because all do. It must have given up its handler: a
+    /// shutdown that waits for the last worker promises that the handler is dropped.
+    pub(super) fn leave(&self, may: bool) {
+        let mut locked = self.lock();
+        locked.thread_pool.busy -= usize::from(may);
+        if locked.thread_pool.threads == 1 {
+            // The others have ended, and no more are started.
+            MutexGuard::unlocked(&mut locked, || {
+                self.drop_guarded(self.settings.callbacks.take());
+            });
+        }
+        locked.thread_pool.threads -= 1;
+        self.counters.threads.subtract(1);
+        if locked.thread_pool.threads == 0 {
+            self.supervisor_waker.wake();
+        }
+    }
+}
