@@ -19,7 +19,6 @@ mod common;
 #[path = "../tests/patience/mod.rs"]
 mod patience;
 
-use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -131,8 +130,6 @@ fn read(path: &Path) {
         .idle_timeout(PATIENCE)
         .bind()
         .expect("a reader");
-    let _reader = reader
-        .start(|_| Ok::<(), Infallible>(()))
-        .expect("it starts");
+    let _reader = reader.start(|_| ()).expect("it starts");
     common::answer(cost);
 }

@@ -70,7 +70,8 @@ mod tests {
         let broken = || io::Error::from_raw_os_error(nix::libc::EPIPE);
         let kind_only = || io::Error::from(io::ErrorKind::TimedOut);
         let with_text = || io::Error::new(io::ErrorKind::NotFound, "no such thing");
-        for make in [&broken as &dyn Fn() -> io::Error, &kind_only, &with_text] {
+        let errors: [&dyn Fn() -> io::Error; 3] = [&broken, &kind_only, &with_text];
+        for make in errors {
             let error = SystemError::from(make());
             assert_eq!(error, SystemError::from(make()));
             let again = io::Error::from(error.clone());

@@ -205,7 +205,6 @@ fn a_reader_gets_the_bytes_that_python_sends() {
         sink.lock()
             .expect("nothing panics while it holds the lock")
             .push(message.to_vec());
-        Ok::<(), std::io::Error>(())
     };
     let reader = Reader::builder(&socket)
         .bind()

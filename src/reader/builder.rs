@@ -207,7 +207,7 @@ impl ReaderBuilder {
     /// # let path = directory.path().join("telemetry.sock");
     /// let (sender, events) = mpsc::channel();
     /// let bound = Reader::builder(&path).on_event(move |event| drop(sender.send(event))).bind()?;
-    /// let reader = bound.start(|_| Ok::<(), std::io::Error>(()))?;
+    /// let reader = bound.start(|_| ())?;
     /// let writer = Writer::start(&path)?;
     ///
     /// // On whatever thread:

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -917,7 +917,6 @@ fn a_handler_slower_than_the_write_timeout_confirms_in_the_end() {
             // What one read brings takes it several write timeouts.
             thread::park_timeout(Duration::from_millis(1));
             notes.add(message.to_vec());
-            Ok::<(), io::Error>(())
         });
     let reader = reader.unwrap();
     let (writer, _) = writer_with(&place.socket(), |builder| {

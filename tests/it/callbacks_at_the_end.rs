@@ -37,7 +37,6 @@ fn two_handlers_that_shut_each_others_readers_down_both_end() {
                 "{:?}",
                 victim.shutdown(SHORT).map(|report| report.cut)
             ));
-            Ok::<(), io::Error>(())
         };
         Reader::builder(path)
             .bind()
@@ -79,7 +78,6 @@ fn a_handler_and_an_observer_that_shut_each_other_down_both_end() {
             "{:?}",
             writer.shutdown(SHORT).map(|report| report.left.messages)
         ));
-        Ok::<(), io::Error>(())
     };
     let observer = move |event: WriterEvent| {
         if matches!(event, WriterEvent::Connected { .. }) {
@@ -293,7 +291,6 @@ fn stop_one_that_keeps(act: Act, by: KeptBy, timeout: Duration) -> (ReaderReport
         .unwrap();
     let handler = move |_: &[u8]| {
         let _ = &in_handler;
-        Ok::<(), io::Error>(())
     };
     cast.reader(On::Same).put(bound.start(handler).unwrap());
     let other = Scripted::start(&place.path("other"));
@@ -366,7 +363,6 @@ fn a_reader_that_its_own_callbacks_keep_is_let_go_by_its_shutdown() {
         .unwrap();
     let handler = move |_: &[u8]| {
         drop(in_handler.reader(On::Same).get());
-        Ok::<(), io::Error>(())
     };
     cast.reader(On::Same).put(bound.start(handler).unwrap());
     let _ = cast
@@ -500,7 +496,7 @@ fn give_up(way: GivenUp, act: Act) -> String {
             .max_message_len(max_len)
             .bind()
             .unwrap();
-        bound.start(|_| Ok::<(), io::Error>(())).unwrap()
+        bound.start(|_| ()).unwrap()
     };
     cast.writer(On::Same).put(builder.start().unwrap());
     cast.reader(On::Other).put(start(&place.path("other")));
@@ -630,7 +626,6 @@ fn a_thread_local_of_a_handler_may_call_the_reader_when_dropped() {
                     act,
                 });
             });
-            Ok::<(), io::Error>(())
         };
         cast.reader(On::Same).put(
             Reader::builder(place.socket())

@@ -5,7 +5,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper may fail as a test may")]
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -85,7 +84,7 @@ impl Cell {
         let other = Reader::builder(cell.place.path("other")).bind().unwrap();
         cell.cast
             .reader(On::Other)
-            .put(other.start(|_| Ok::<(), io::Error>(())).unwrap());
+            .put(other.start(|_| ()).unwrap());
         cell.cast
             .writer(On::Other)
             .put(Writer::start(cell.place.path("other")).unwrap());
@@ -107,7 +106,6 @@ impl Cell {
             if message == SLOW {
                 slow.pass();
             }
-            Ok::<(), io::Error>(())
         };
         builder.bind().unwrap().start(handler).unwrap()
     }

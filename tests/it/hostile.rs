@@ -60,7 +60,6 @@ impl Counting {
         let count = Arc::clone(&messages);
         let handler = move |_: &[u8]| {
             count.fetch_add(1, Ordering::SeqCst);
-            Ok::<(), io::Error>(())
         };
         let reader = set(Reader::builder(path))
             .bind()

@@ -395,7 +395,6 @@ fn what_a_callback_holds_does_not_hold_up_shutdown_when_dropped() {
         .unwrap()
         .start(move |_| {
             let _ = &held;
-            Ok::<(), std::io::Error>(())
         })
         .unwrap();
     let writer = Writer::builder(place.socket())

@@ -131,7 +131,7 @@ fn a_frame_that_stops_inside_its_length_or_payload_is_too_slow() {
         peer.write_all(half).unwrap();
         peer
     });
-    let reader = bound.start(|_| Ok::<(), String>(())).unwrap();
+    let reader = bound.start(|_| ()).unwrap();
     assert!(peers.iter_mut().all(is_closed));
     wait_until("all is told", || {
         events.count(|event| event.starts_with("Closed")) == 5
@@ -162,7 +162,6 @@ fn a_long_message_that_comes_slowly_but_steadily_lives() {
     peer.write_all(rest.next().unwrap()).unwrap();
     let handler = move |message: &[u8]| {
         notes.add(message.to_vec());
-        Ok::<(), String>(())
     };
     let reader = bound.start(handler).unwrap();
     for piece in rest {
@@ -501,7 +500,6 @@ fn at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can() 
         let reader = Reader::builder(path).on_event(observer).bind().unwrap();
         let handler = |message: &[u8]| {
             Child::say(&format!("got {}", String::from_utf8_lossy(message)));
-            Ok::<(), String>(())
         };
         let reader = reader.start(handler).unwrap();
         Child::say("ready");
@@ -588,7 +586,7 @@ fn without_threads_a_start_fails_and_a_running_reader_serves_on() {
         for _ in 0..2 {
             let bound = Reader::builder(&path).bind().unwrap();
             assert!(matches!(
-                bound.start(|_| Ok::<(), String>(())),
+                bound.start(|_| ()),
                 Err(StartError::System { .. })
             ));
             assert!(!path.exists());
@@ -607,7 +605,6 @@ fn without_threads_a_start_fails_and_a_running_reader_serves_on() {
                     b"block" => at_gate.pass(),
                     _ => {}
                 }
-                Ok::<(), String>(())
             };
             started = builder.bind().unwrap().start(handler).ok();
             started.is_some()

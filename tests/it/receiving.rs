@@ -148,7 +148,6 @@ fn an_endless_sender_does_not_starve_its_neighbours_of_the_only_thread() {
         if message != b"endless" {
             notes.add(message.to_vec());
         }
-        Ok::<(), String>(())
     };
     let reader = bound.start(handler).unwrap();
     let mut endless = connect(&place.socket());
@@ -652,7 +651,7 @@ fn a_socket_file_that_is_gone_before_the_start_is_told() {
         let bound = builder.bind().unwrap();
         fs::remove_file(place.socket()).unwrap();
         let _successor = is_replaced.then(|| UnixListener::bind(place.socket()).unwrap());
-        let _reader = bound.start(|_| Ok::<(), String>(())).unwrap();
+        let _reader = bound.start(|_| ()).unwrap();
         if cfg!(target_os = "linux") {
             events.wait_for("Displaced");
         }

@@ -71,7 +71,7 @@ fn the_mode_is_just_as_asked_whatever_the_umask() {
     for mode in [0o600, 0o660, 0o666, 0o777, 0o622, 0o000] {
         let bound = Reader::builder(&path).socket_mode(mode).bind().unwrap();
         assert_eq!(mode_of(&path), mode);
-        let reader = bound.start(|_| Ok::<(), String>(())).unwrap();
+        let reader = bound.start(|_| ()).unwrap();
         assert_eq!(mode_of(&path), mode);
         let _ = reader.shutdown(PATIENCE).unwrap();
     }
@@ -495,7 +495,7 @@ fn a_winner_keeps_its_path_while_others_start_and_stop() {
                     match bind(place.socket()) {
                         Ok(bound) => {
                             // It accepts, or the looks of the others would fill its backlog.
-                            let reader = bound.start(|_| Ok::<(), String>(())).unwrap();
+                            let reader = bound.start(|_| ()).unwrap();
                             // Ours, as long as we have it.
                             let inode = fs::symlink_metadata(place.socket()).unwrap().ino();
                             for _ in 0..20 {
@@ -625,7 +625,7 @@ fn a_relative_path_is_resolved_once() {
     env::set_current_dir("/").unwrap();
     let bound = builder.bind().unwrap();
     assert_eq!(bound.address().path(), Some(&*path));
-    let reader = bound.start(|_| Ok::<(), String>(())).unwrap();
+    let reader = bound.start(|_| ()).unwrap();
     drop(connect(&path));
     let _ = reader.shutdown(PATIENCE).unwrap();
     assert!(!path.exists());

@@ -253,7 +253,6 @@ fn starters_in_vain_do_no_harm_to_a_reader_that_is_not_started_yet() {
     let notes = messages.clone();
     let handler = move |message: &[u8]| {
         notes.add(message.to_vec());
-        Ok::<(), String>(())
     };
     let reader = bound.start(handler).unwrap();
     messages.wait_for_len(1);

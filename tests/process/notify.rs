@@ -214,7 +214,6 @@ impl Play {
                 }
                 _ => {}
             }
-            Ok::<(), std::convert::Infallible>(())
         };
         builder.bind().unwrap().start(act).unwrap()
     }
@@ -805,7 +804,6 @@ fn a_service_that_is_dropped_inside_a_handler_stops_and_says_so() {
     let service = Arc::clone(&kept);
     let drop_it = move |_: &[u8]| {
         drop(service.lock().take());
-        Ok::<(), std::convert::Infallible>(())
     };
     let reader = Reader::builder(place.join(part()))
         .bind()

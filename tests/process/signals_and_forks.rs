@@ -101,7 +101,6 @@ fn calls_that_signals_interrupt_go_on() {
     let reader = Reader::builder(&path).max_threads(1).bind().unwrap();
     let reader = reader.start(move |_| {
         of_reader.lock().insert(pthread_self());
-        Ok::<(), std::io::Error>(())
     });
     let reader = reader.unwrap();
     let writer = Writer::builder(&path).on_event(move |_| {
@@ -160,7 +159,6 @@ fn a_forked_child_neither_sends_nor_removes_the_socket() {
         .unwrap()
         .start(move |_| {
             counted.fetch_add(1, Ordering::Relaxed);
-            Ok::<(), std::io::Error>(())
         })
         .unwrap();
     let writer = Writer::start(&path).unwrap();
@@ -205,7 +203,7 @@ fn a_forked_child_that_drops_both_keeps_its_own_threads() {
     let reader = Reader::builder(&path)
         .bind()
         .unwrap()
-        .start(|_| Ok::<(), std::io::Error>(()))
+        .start(|_| ())
         .unwrap();
     let writer = Writer::start(&path).unwrap();
     match fork::fork().unwrap() {

@@ -1,6 +1,5 @@
 //! Readers of the crate, with handlers that keep what comes, or do what a message says.
 
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,7 +31,6 @@ impl Collector {
         let reader = bound
             .start(move |message| {
                 notes.add(message.to_vec());
-                Ok::<(), io::Error>(())
             })
             .expect("a reader");
         Self {
