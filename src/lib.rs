@@ -26,8 +26,8 @@
 //! // At the end of each:
 //! let report = writer.shutdown(Duration::from_secs(5))?;
 //! assert_eq!(report.left.messages, 0);
-//! reader.shutdown(Duration::from_secs(5))?;
-//! assert_eq!(reader.metrics().received.messages, 1);
+//! let report = reader.shutdown(Duration::from_secs(5))?;
+//! assert_eq!(report.metrics.received.messages, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -100,7 +100,7 @@ fn run(path: &Path, delivery: Delivery) -> Vec<String> {
         }
     }
     assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
-    reader.shutdown(PATIENCE).unwrap();
+    let _ = reader.shutdown(PATIENCE).unwrap();
     found
 }
 

@@ -162,7 +162,7 @@
 //!
 //! let report = writer.shutdown(Duration::from_secs(5))?;
 //! assert_eq!((report.left.messages, report.metrics.queued.messages), (0, 0));
-//! reader.shutdown(Duration::from_secs(5))?;
+//! assert_eq!(reader.shutdown(Duration::from_secs(5))?.cut, 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

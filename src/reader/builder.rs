@@ -1,7 +1,6 @@
 //! The settings of a reader, with their defaults and bounds.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -47,6 +46,7 @@ use crate::runtime_directory::runtime_directory;
 /// # reader.shutdown(Duration::from_secs(5))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Debug)]
 #[must_use = "a builder does nothing until it is bound and started"]
 pub struct ReaderBuilder {
     address: Result<Address, AddressError>,
@@ -64,6 +64,7 @@ pub struct ReaderBuilder {
     #[cfg(feature = "systemd")]
     activation: Activation,
     peer_check: Option<PeerCheck>,
+    thread_name: String,
     observer: Observer<ReaderEvent>,
 }
 
@@ -89,6 +90,7 @@ impl ReaderBuilder {
             #[cfg(feature = "systemd")]
             activation: Activation::First,
             peer_check: None,
+            thread_name: "uds-ipc-reader".to_owned(),
             observer: Observer::none(),
         }
     }
@@ -128,8 +130,8 @@ impl ReaderBuilder {
     /// The most connections at once of one user: unless set all of them where only the owner may
     /// connect, half of them where others may. Those above are refused, so that one user cannot
     /// shut the others out.
-    pub fn max_connections_per_user(mut self, connections: usize) -> Self {
-        self.max_connections_per_user = Some(connections);
+    pub fn max_connections_per_user(mut self, connections: impl Into<Option<usize>>) -> Self {
+        self.max_connections_per_user = connections.into();
         self
     }
 
@@ -159,15 +161,15 @@ impl ReaderBuilder {
 
     /// The owner of the socket's file: the user of this process unless set. Another user needs the
     /// privilege to give files away.
-    pub fn socket_owner(mut self, uid: u32) -> Self {
-        self.owner = Some(uid);
+    pub fn socket_owner(mut self, uid: impl Into<Option<u32>>) -> Self {
+        self.owner = uid.into();
         self
     }
 
     /// The group of the socket's file: that of this process unless set. A group of which this
     /// process is no member needs the privilege to give files away.
-    pub fn socket_group(mut self, gid: u32) -> Self {
-        self.group = Some(gid);
+    pub fn socket_group(mut self, gid: impl Into<Option<u32>>) -> Self {
+        self.group = gid.into();
         self
     }
 
@@ -190,7 +192,15 @@ impl ReaderBuilder {
     /// Lets in only the peers for which `check` is true: all unless set. It runs before a byte of
     /// the peer is read, on one of the reader's threads; a panic is a no.
     pub fn peer_check(mut self, check: impl Fn(&Peer) -> bool + Send + Sync + 'static) -> Self {
-        self.peer_check = Some(Box::new(check));
+        self.peer_check = Some(PeerCheck(Box::new(check)));
+        self
+    }
+
+    /// The name of the threads that run the handler: `uds-ipc-reader` unless set, without NUL
+    /// bytes. That of the thread that supervises them is this with `-supervisor` behind it.
+    /// Linux shows the first 15 bytes.
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = name.into();
         self
     }
 
@@ -314,6 +324,7 @@ impl ReaderBuilder {
             max_connections_per_user: self.max_connections_per_user.unwrap_or(a_share),
             max_partial_bytes: self.max_partial_bytes,
             max_threads: self.max_threads,
+            thread_name: self.thread_name,
             callbacks: Callbacks::new(self.peer_check, self.observer),
         };
         BoundReader::new(address, listener, settings)
@@ -339,19 +350,12 @@ impl ReaderBuilder {
         )?;
         let idle = self.idle_timeout;
         SettingError::check("idle_timeout", idle, !idle.is_zero(), "more than nothing")?;
+        SettingError::check_thread_name(&self.thread_name)?;
         SettingError::check(
             "socket_mode",
             self.mode,
             self.mode <= 0o777,
             "permission bits up to 0o777, in octal: 0o660, not 660",
         )
-    }
-}
-
-impl fmt::Debug for ReaderBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReaderBuilder")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
     }
 }

@@ -50,6 +50,7 @@ pub(super) struct Settings {
     pub(super) max_connections_per_user: usize,
     pub(super) max_partial_bytes: usize,
     pub(super) max_threads: usize,
+    pub(super) thread_name: String,
     pub(super) callbacks: Callbacks,
 }
 

@@ -67,8 +67,8 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 /// writer.try_send("requests:17|c")?;
 ///
 /// assert_eq!(writer.shutdown(Duration::from_secs(5))?.left.messages, 0);
-/// reader.shutdown(Duration::from_secs(5))?;
-/// assert_eq!(reader.metrics().received.messages, 1);
+/// let report = reader.shutdown(Duration::from_secs(5))?;
+/// assert_eq!(report.metrics.received.messages, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]

@@ -657,3 +657,33 @@ fn a_socket_file_that_is_gone_before_the_start_is_told() {
         }
     }
 }
+
+#[test]
+fn the_readers_threads_have_the_name_that_was_set() {
+    let place = Place::new();
+    let names = Notes::new();
+    let seen = names.clone();
+    let bound = Reader::builder(place.socket())
+        .thread_name("of a test")
+        .bind()
+        .unwrap();
+    let reader = bound
+        .start(move |_| seen.add(thread::current().name().map(str::to_owned)))
+        .unwrap();
+    connect(&place.socket()).write_all(&frame(b"a")).unwrap();
+    names.wait_for_len(1);
+    // Only Linux tells the names of all threads, and cuts them.
+    if cfg!(target_os = "linux") {
+        let of_process = fs::read_dir("/proc/self/task").unwrap();
+        let mut names = of_process.filter_map(|thread| {
+            let name = fs::read_to_string(thread.unwrap().path().join("comm"));
+            name.ok()
+        });
+        assert!(names.any(|name| name.trim_end() == "of a test-super"));
+    }
+    let _ = reader.shutdown(PATIENCE).unwrap();
+    assert_eq!(names.all()[0].as_deref(), Some("of a test"));
+    let error = Reader::builder(place.socket()).thread_name("\0").bind();
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("thread_name"), "{error}");
+}
