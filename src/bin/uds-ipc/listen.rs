@@ -124,7 +124,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         ));
     }
     for report in &reports {
-        say::last(figures::of_reader(&report.metrics));
+        say::last(figures::of(report.metrics));
     }
     Ok(if is_cut || failure.is_some() {
         ExitCode::FAILURE
@@ -158,7 +158,7 @@ fn wait(service: &Service, stops: &Receiver<Stop>, figures: Option<Duration>) ->
 
 fn tell_figures(service: &Service) {
     for reader in service.readers() {
-        say::line(figures::of_reader(&reader.metrics()));
+        say::line(figures::of(reader.metrics()));
     }
 }
 

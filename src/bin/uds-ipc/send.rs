@@ -167,7 +167,7 @@ fn conclude(end: &End, report: &WriterReport, delivery: Delivery) -> ExitCode {
     for problem in problems {
         say::problem(problem);
     }
-    say::last(figures::of_writer(&report.metrics));
+    say::last(figures::of(report.metrics));
     code
 }
 
