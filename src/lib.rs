@@ -205,7 +205,7 @@
 //! | feature | what it brings |
 //! | --- | --- |
 //! | `systemd`, on by default | the module [`systemd`], and sockets that systemd passes. Without it a reader binds its own socket, and `listenfd` and `sd-notify` are not built |
-//! | `serde` | `Serialize` and `Deserialize` for the figures, [`Address`], [`Peer`] and [`Credentials`] |
+//! | `serde` | `Serialize` and `Deserialize` for figures, [`Address`], [`Peer`], [`Credentials`], [`Delivery`], [`FlushLevel`] and [`Overflow`]; `Serialize` for events |
 //! | `cli` | the command-line tool |
 //!
 //! # Platforms

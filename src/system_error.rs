@@ -61,6 +61,20 @@ impl From<SystemError> for io::Error {
     }
 }
 
+/// The kind by its name in the standard library, the number, and the text.
+#[cfg(feature = "serde")]
+impl serde::Serialize for SystemError {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+
+        let mut fields = serializer.serialize_struct("SystemError", 3)?;
+        fields.serialize_field("kind", &format_args!("{:?}", self.kind))?;
+        fields.serialize_field("os_error", &self.number)?;
+        fields.serialize_field("text", &*self.text)?;
+        fields.end()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

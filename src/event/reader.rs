@@ -9,6 +9,8 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::Chain;
+#[cfg(feature = "serde")]
+use super::form;
 use crate::address::Address;
 use crate::peer::Peer;
 use crate::system_error::SystemError;
@@ -19,6 +21,11 @@ use crate::system_error::SystemError;
 /// only what that thread serves; calls of `shutdown` on the same reader are refused. Its panics are
 /// caught and counted.
 #[derive(Clone, Debug)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(tag = "event", rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum ReaderEvent {
     /// A peer connected and was let in.
@@ -50,6 +57,7 @@ pub enum ReaderEvent {
         /// Whose message it was.
         peer: Peer,
         /// What the handler returned.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::chain"))]
         error: Arc<dyn Error + Send + Sync>,
     },
     /// The handler panicked. Told as sparingly as its errors.
@@ -142,6 +150,11 @@ impl fmt::Display for ReaderEvent {
 
 /// Why a reader's connection ended.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum CloseCause {
     /// The peer closed it, between two frames.
@@ -188,6 +201,11 @@ pub enum CloseCause {
 
 /// Why a peer was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum RefuseCause {
     /// The peer check said no, or panicked.
@@ -206,6 +224,11 @@ pub enum RefuseCause {
 /// goes on.
 #[cfg(feature = "systemd")]
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum NotifyError {
     /// `NOTIFY_SOCKET` is no path and no `@name`, such as the `vsock:` of a virtual machine's
@@ -214,6 +237,7 @@ pub enum NotifyError {
     #[non_exhaustive]
     Unsupported {
         /// What it is.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::lossy"))]
         address: OsString,
     },
     /// The manager's socket is not there, or does not take what is sent.
@@ -221,6 +245,7 @@ pub enum NotifyError {
     #[non_exhaustive]
     Io {
         /// The value of `NOTIFY_SOCKET`.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::lossy"))]
         address: OsString,
         /// The system's word.
         source: SystemError,

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+#[cfg(feature = "serde")]
+use super::form;
 use super::{Chain, Soon};
 use crate::address::Address;
 use crate::metrics::Tally;
@@ -17,6 +19,11 @@ use crate::system_error::SystemError;
 /// `try_send`, and its calls of `flush` and `shutdown` on the same writer are refused. Its panics
 /// are caught and counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(tag = "event", rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum WriterEvent {
     /// The writer tries to connect: at its start, and after a loss. The tries that follow are not
@@ -42,6 +49,7 @@ pub enum WriterEvent {
         /// Why.
         cause: ConnectError,
         /// How long until the next try. Later ones wait longer.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::seconds"))]
         retry_in: Duration,
     },
     /// The connection is gone. What the kernel had not taken whole is kept, and sent on the next.
@@ -56,6 +64,7 @@ pub enum WriterEvent {
         /// sent again. Only Linux tells.
         unread: bool,
         /// How long until the next try.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::seconds"))]
         retry_in: Duration,
     },
     /// A message was given up, because three connections in a row ended in the middle of it; at
@@ -76,6 +85,7 @@ pub enum WriterEvent {
         address: Address,
         /// How long it was waited for. A reader that knows no receipts is one cause, a handler
         /// that blocks is another.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::seconds"))]
         waited: Duration,
     },
     /// The writer's thread ends. When its time was over that may be after
@@ -150,6 +160,11 @@ impl fmt::Display for WriterEvent {
 
 /// Why a writer could not connect.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The system's word, such as "connection refused" where no reader runs.
@@ -171,6 +186,11 @@ pub enum ConnectError {
 
 /// How a connection of a writer ended.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum LostCause {
     /// The reader closed it while nothing was being written.
@@ -181,7 +201,7 @@ pub enum LostCause {
     Failed(#[source] SystemError),
     /// The reader took no byte for the write timeout.
     #[error("the reader took no byte for {0:?}")]
-    WriteTimeout(Duration),
+    WriteTimeout(#[cfg_attr(feature = "serde", serde(serialize_with = "form::seconds"))] Duration),
     /// The reader's receipt cannot be true: whatever is there is no reader of this kind.
     #[error("the reader's receipt cannot be true")]
     BadReceipt(#[source] BadReceipt),
@@ -189,6 +209,11 @@ pub enum LostCause {
 
 /// What is wrong with a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum BadReceipt {
     /// It covers more than was written on its connection.
