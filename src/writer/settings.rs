@@ -30,7 +30,7 @@ pub enum Delivery {
 ///
 /// assert!(FlushLevel::Written < FlushLevel::Read && FlushLevel::Read < FlushLevel::Handled);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -40,6 +40,7 @@ pub enum Delivery {
 pub enum FlushLevel {
     /// The kernel has them. It says nothing of the reader. At least once it may become untrue
     /// again, since what is not confirmed is sent anew after a loss; so may `Read`.
+    #[default]
     Written,
     /// The reader has taken them from the kernel. It works with any reader, on Linux only.
     Read,

@@ -9,7 +9,7 @@ use crate::writer::queue::Watermarks;
 use crate::writer::settings::{Delivery, FlushLevel};
 
 /// What a [`flush`](crate::Writer::flush) found when its messages had come to the level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Flushed {
     /// How many connections the writer has lost so far before it was known that all messages on
