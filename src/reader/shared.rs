@@ -473,12 +473,6 @@ impl Shared {
         (self.lock().thread_pool.threads > 1).then_some(SURPLUS_STAYS)
     }
 
-    /// Whether all workers but the calling one are at work.
-    pub(super) fn is_only_idle(&self) -> bool {
-        let pool = self.lock().thread_pool;
-        pool.threads == pool.busy + 1
-    }
-
     /// Whether a worker that found nothing to do may end. Until it has, it counts as busy.
     pub(super) fn may_leave(&self) -> bool {
         let mut locked = self.lock();

@@ -34,7 +34,6 @@ pub(super) struct Serving {
     pub(super) clock: FrameClock,
     pub(super) receipts: Receipts,
     pub(super) admission: Admission,
-    pub(super) last_load: Load,
     pub(super) last_failure: Option<Instant>,
 }
 
@@ -45,14 +44,6 @@ pub(super) enum Admission {
     Done,
 }
 
-/// How much a turn brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Load {
-    Light,
-    /// So much that more is likely to come soon.
-    Heavy,
-}
-
 impl Connection {
     pub(super) fn new(stream: Stream, peer: Peer, max_message_len: usize) -> Self {
         let serving = Serving {
@@ -60,7 +51,6 @@ impl Connection {
             clock: FrameClock::default(),
             receipts: Receipts::default(),
             admission: Admission::Due,
-            last_load: Load::Light,
             last_failure: None,
         };
         Self {

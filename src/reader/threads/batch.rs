@@ -8,8 +8,6 @@ use crate::reader::handler::BoxError;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) tally: Tally,
-    /// How much was read, whole messages or not.
-    pub(super) read_len: usize,
     /// There was an empty frame in it.
     pub(super) asks: bool,
     /// Its last message failed, and comes again.

@@ -221,7 +221,6 @@ impl<H: Handler> Supervisor<H> {
             shared: Arc::clone(&self.shared),
             handler: Arc::clone(handler),
             file: Arc::clone(&self.file),
-            processors: self.processors,
         };
         self.shared.lock().thread_pool.threads += 1;
         self.shared.counters.threads.add(1);

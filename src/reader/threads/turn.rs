@@ -14,13 +14,10 @@ use crate::observer::guarded;
 use crate::reader::connection::closing::{Closing, TurnEnd, end_cause};
 use crate::reader::connection::decoder::{Decoder, Frame, Malformed};
 use crate::reader::connection::receipts::{BatchEnd, CloseDecision, Receipts};
-use crate::reader::connection::{Admission, Connection, Load, Serving};
+use crate::reader::connection::{Admission, Connection, Serving};
 use crate::reader::handler::Handler;
 use crate::reader::shared::{READ_SIZE, Schedule, Shared};
 use crate::sys::{Received, Sent};
-
-/// A peer that has sent so much at once is likely to send on.
-const HEAVY: usize = 128 * 1024;
 
 /// How many reads a connection has before others have their turn.
 const READS_PER_TURN: usize = 4;
@@ -61,7 +58,7 @@ enum Stop {
 
 impl<H: Handler> Turn<'_, H> {
     /// Has the turn, from the check of a new peer to the end of the stream.
-    pub(super) fn run(&self, closing: Option<Closing>) -> Load {
+    pub(super) fn run(&self, closing: Option<Closing>) {
         let Self {
             shared, connection, ..
         } = *self;
@@ -77,7 +74,6 @@ impl<H: Handler> Turn<'_, H> {
             // After a cut nothing more is called: the shutdown may have returned.
             TurnEnd::Refuse | TurnEnd::Cut => {
                 shared.remove(peer.connection);
-                Load::Light
             }
             TurnEnd::Close(cause) => {
                 let held = serving.decoder.held();
@@ -89,14 +85,12 @@ impl<H: Handler> Turn<'_, H> {
                 // After the last call, so that a stop that waits for this connection waits for the
                 // handler too.
                 shared.remove(peer.connection);
-                Load::Light
             }
             TurnEnd::Park | TurnEnd::Again | TurnEnd::OverBudget => {
                 let Serving {
                     decoder,
                     clock,
                     receipts,
-                    last_load,
                     ..
                 } = &mut *serving;
                 let now = now();
@@ -112,10 +106,8 @@ impl<H: Handler> Turn<'_, H> {
                     owes: receipts.next().is_some(),
                     must_close: receipts.close_decision() != CloseDecision::GoesOn,
                 };
-                let load = *last_load;
                 drop(serving);
                 shared.end_turn(peer.connection, &end, schedule, now);
-                load
             }
         }
     }
@@ -189,11 +181,6 @@ impl<H: Handler> Turn<'_, H> {
             break;
         }
         shared.buffers.give(buffer);
-        serving.last_load = if batch.read_len < HEAVY {
-            Load::Light
-        } else {
-            Load::Heavy
-        };
         if shared.is_cut.load(Ordering::Relaxed) {
             shared.drop_guarded(batch.error);
             return TurnEnd::Cut;
@@ -228,7 +215,6 @@ impl<H: Handler> Turn<'_, H> {
             } else {
                 0
             };
-            batch.read_len += len;
             let mut read = sort(received);
             if let Some(Frame::Message(message)) = serving.decoder.filled(given, len) {
                 let delivered = guarded(|| self.deliver(message, batch));
@@ -244,7 +230,6 @@ impl<H: Handler> Turn<'_, H> {
         } else {
             match stream.receive(buffer) {
                 Ok(Received::Some(len)) => {
-                    batch.read_len += len;
                     let mut input = buffer.get(..len).unwrap_or_default();
                     self.decode(serving, &mut input, batch)
                 }

@@ -2,44 +2,29 @@
 //! and in the user's code, which runs here and nowhere else.
 //! How many workers there are is the supervisor's business.
 
-use std::hint;
-use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::accept::accept;
 use super::turn::Turn;
-use crate::clock::now;
 use crate::event::ReaderEvent;
 use crate::observer::guarded;
-use crate::reader::connection::Load;
 use crate::reader::handler::Handler;
 use crate::reader::shared::{Accepting, DEFERRED, FILE, LISTENER, Shared};
 use crate::sys::{FileWatch, Interest, Ready};
-
-/// How long a worker looks for more before it sleeps, after a heavy turn.
-const SPINS_FOR: Duration = Duration::from_micros(20);
-
-/// How long it rests between two looks, in pauses of the processor.
-const PAUSES: u32 = 20;
 
 #[derive(Debug)]
 pub(super) struct Worker<H> {
     pub(super) shared: Arc<Shared>,
     pub(super) handler: Arc<H>,
     pub(super) file: Arc<Option<FileWatch>>,
-    pub(super) processors: usize,
 }
 
 impl<H: Handler> Worker<H> {
     pub(super) fn run(self) {
         self.shared.scope.enter();
-        let mut load = Load::Light;
         loop {
-            let ready = self.wait(load);
-            load = Load::Light;
-            let key = match ready {
+            let key = match self.shared.poller.wait(self.shared.patience()) {
                 Ok(Ready::Socket(key)) => key,
                 Ok(Ready::Nothing) if !self.shared.may_leave() => continue,
                 // A poller that cannot wait never will again: better no thread than one that spins.
@@ -57,36 +42,16 @@ impl<H: Handler> Worker<H> {
                 LISTENER => accept(&self.shared),
                 DEFERRED => self.emit_deferred(),
                 FILE => self.look_at_file(),
-                number => load = self.serve(number),
+                number => self.serve(number),
             }
             self.shared.end_work();
         }
     }
 
-    /// Waits for the next ready thing. After a heavy turn more is likely to come within a moment,
-    /// and is looked for without sleeping: to wake a thread costs its peer more than this costs
-    /// us.
-    fn wait(&self, last: Load) -> io::Result<Ready> {
-        // Beside a worker that sleeps it would be in vain: the kernel would wake that one.
-        if last == Load::Heavy && self.processors > 1 && self.shared.is_only_idle() {
-            let start = now();
-            while now().saturating_duration_since(start) < SPINS_FOR {
-                let ready = self.shared.poller.wait(Some(Duration::ZERO))?;
-                if ready != Ready::Nothing {
-                    return Ok(ready);
-                }
-                for _ in 0..PAUSES {
-                    hint::spin_loop();
-                }
-            }
-        }
-        self.shared.poller.wait(self.shared.patience())
-    }
-
     /// Has a turn at a connection, unless it has gone, or another worker has it.
-    fn serve(&self, number: u64) -> Load {
+    fn serve(&self, number: u64) {
         let Some((connection, closing)) = self.shared.begin_turn(number) else {
-            return Load::Light;
+            return;
         };
         let turn = Turn {
             shared: &self.shared,
@@ -95,11 +60,10 @@ impl<H: Handler> Worker<H> {
         };
         // Everything of the user's is guarded one by one. What was overlooked costs this
         // connection, not the thread.
-        guarded(|| turn.run(closing)).unwrap_or_else(|_| {
+        if guarded(|| turn.run(closing)).is_err() {
             self.shared.counters.panics.add(1);
             self.shared.remove(number);
-            Load::Light
-        })
+        }
     }
 
     /// Emits the events of threads that run no code of the user's.

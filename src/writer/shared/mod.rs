@@ -59,8 +59,6 @@ pub(crate) struct Locked {
     /// How often all who wait for room, and for progress, have been told.
     pub(crate) room_notices: u64,
     pub(crate) progress_notices: u64,
-    /// Not all of those who wait for room have been told that there is some.
-    pub(crate) has_notified_one: bool,
     /// How many of them wait until the peer has read.
     watching_reads: usize,
 }
@@ -95,7 +93,6 @@ impl Locked {
             waiting_for_room: 0,
             room_notices: 0,
             progress_notices: 0,
-            has_notified_one: false,
             watching_reads: 0,
         }
     }

@@ -56,7 +56,6 @@ impl Shared {
 
     /// Tells those who wait that something has changed.
     pub(crate) fn notify_all(&self, locked: &mut Locked) {
-        locked.has_notified_one = false;
         if locked.waiting_for_room > 0 {
             self.room.notify_all();
             locked.room_notices += 1;
@@ -67,22 +66,9 @@ impl Shared {
         }
     }
 
-    /// Tells of room while more is being made: the sender who has waited longest. To wake all of
-    /// them, who would fill it at once, costs more than to fill it.
-    pub(crate) fn notify_of_some_room(&self, locked: &mut Locked) {
-        if locked.waiting_for_room > 0 {
-            self.room.notify_one();
-            locked.has_notified_one = true;
-        }
-        if locked.waiting > locked.waiting_for_room {
-            self.progress.notify_all();
-            locked.progress_notices += 1;
-        }
-    }
-
-    /// Tells all, if anything has become free of which some do not know.
-    pub(crate) fn notify_the_rest(&self, locked: &mut Locked) {
-        if locked.queue.take_freed() || locked.has_notified_one {
+    /// Likewise, if anything has become free that they do not know of.
+    pub(crate) fn notify_of_freed(&self, locked: &mut Locked) {
+        if locked.queue.take_freed() {
             self.notify_all(locked);
         }
     }

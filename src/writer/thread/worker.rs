@@ -138,7 +138,7 @@ impl<K: Kernel> Worker<K> {
         }
         let is_write = step == Step::Write;
         if !is_write {
-            self.shared.notify_the_rest(&mut locked);
+            self.shared.notify_of_freed(&mut locked);
         }
         let outbox = if is_write {
             locked.queue.begin_write()
@@ -239,8 +239,8 @@ impl<K: Kernel> Worker<K> {
         locked.acks.on_written(len, &taken);
         let is_owed = locked.acks.is_owed();
         let is_probe = locked.queue.is_probing();
-        if locked.queue.has_freed_much() && locked.queue.take_freed() {
-            self.shared.notify_of_some_room(&mut locked);
+        if locked.queue.has_freed_much() {
+            self.shared.notify_of_freed(&mut locked);
         }
         drop(locked);
         match sent {
