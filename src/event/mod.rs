@@ -22,8 +22,14 @@
 //! handler's error is its text, with all causes:
 //!
 //! ```json
-//! {"event": "connect_failed", "address": "/run/a.sock", "retry_in": 0.01,
-//!  "cause": {"io": {"kind": "NotFound", "os_error": 2, "text": "No such file or directory (os error 2)"}}}
+//! {
+//!   "event": "connect_failed",
+//!   "address": "/run/a.sock",
+//!   "cause": {"io": {
+//!     "kind": "NotFound", "os_error": 2, "text": "No such file or directory (os error 2)"
+//!   }},
+//!   "retry_in": 0.01
+//! }
 //! ```
 
 mod reader;
