@@ -20,14 +20,14 @@
 //! })?;
 //!
 //! // In each daemon:
-//! let writer = Writer::new(&path)?;
+//! let writer = Writer::start(&path)?;
 //! writer.try_send("requests:17|c")?;
 //!
 //! // At the end of each:
 //! let report = writer.shutdown(Duration::from_secs(5))?;
 //! assert_eq!(report.left.messages, 0);
-//! reader.shutdown(Duration::from_secs(5))?;
-//! assert_eq!(reader.metrics().received.messages, 1);
+//! let report = reader.shutdown(Duration::from_secs(5))?;
+//! assert_eq!(report.metrics.received.messages, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -54,7 +54,7 @@
 //! use uds_ipc::{SendError, Writer};
 //!
 //! // Nobody reads at this path; the queue has room for two messages.
-//! let writer = Writer::builder("/tmp/nobody-is-there.sock").queue_capacity(2).start()?;
+//! let writer = Writer::builder("/tmp/nobody-is-there.sock").max_queued_messages(2).start()?;
 //! writer.try_send("borrowed: copied")?;
 //! writer.try_send(String::from("owned: handed over"))?;
 //!
@@ -148,20 +148,20 @@
 //!
 //! | situation | what happens | event | figure |
 //! | --- | --- | --- | --- |
-//! | no reader is there | the queue holds the messages; the next try comes after 10 ms, later up to 1 s | [`ConnectFailed`](WriterEvent::ConnectFailed), once a cause | `queued` |
+//! | no reader is there | the queue holds the messages; the next try comes after 10 ms, later up to 1 s | [`ConnectFailed`](event::WriterEvent::ConnectFailed), once a cause | `queued` |
 //! | the queue is full | `try_send` refuses, or drops the oldest | none | `dropped.full`, `dropped.oldest` |
 //! | a message is too long to send | `try_send` refuses | none | `dropped.too_large` |
-//! | the reader goes away | what the kernel had not taken whole goes to the next | [`Lost`](WriterEvent::Lost) | `connects`, `lost_with_unread` |
-//! | the reader takes nothing for a second | the writer makes a new connection | [`Lost`](WriterEvent::Lost) | `connects` |
-//! | the reader hangs up on a message three times | the message is given up | [`GivenUp`](WriterEvent::GivenUp) | `failed.given_up` |
-//! | the time for a shutdown is over | the rest is given up | [`Stopped`](WriterEvent::Stopped) | `failed.left` |
-//! | a peer sends no frames, or too long ones | it is hung up on | [`Closed`](ReaderEvent::Closed) | `protocol_errors` |
-//! | a peer is silent for ten seconds | its connection is closed | [`Closed`](ReaderEvent::Closed) | `open` |
-//! | the reader gives no receipt for a second, at least once | messages are kept | [`NoReceipt`](WriterEvent::NoReceipt) | `queued` |
-//! | the handler fails, and the writer has `AtLeastOnce` | what came before is confirmed, the connection is closed, and the writer sends the rest again | [`Closed`](ReaderEvent::Closed) | `handler_errors` |
-//! | the handler fails for a message, and the writer has `AtMostOnce` | the connection goes on | [`HandlerFailed`](ReaderEvent::HandlerFailed), [`HandlerPanicked`](ReaderEvent::HandlerPanicked), sparingly | `handler_errors`, `panics` |
-//! | no descriptors are left | open connections go on, accepting pauses for 100 ms | [`AcceptPaused`](ReaderEvent::AcceptPaused) | `accept_pauses` |
-//! | the socket's file is removed or replaced | connections go on, new writers do not come | [`Displaced`](ReaderEvent::Displaced) | none |
+//! | the reader goes away | what the kernel had not taken whole goes to the next | [`Lost`](event::WriterEvent::Lost) | `connects`, `lost_with_unread` |
+//! | the reader takes nothing for a second | the writer makes a new connection | [`Lost`](event::WriterEvent::Lost) | `connects` |
+//! | the reader hangs up on a message three times | the message is given up | [`GivenUp`](event::WriterEvent::GivenUp) | `failed.given_up` |
+//! | the time for a shutdown is over | the rest is given up | [`Stopped`](event::WriterEvent::Stopped) | `failed.left` |
+//! | a peer sends no frames, or too long ones | it is hung up on | [`Closed`](event::ReaderEvent::Closed) | `protocol_errors` |
+//! | a peer is silent for ten seconds | its connection is closed | [`Closed`](event::ReaderEvent::Closed) | `open` |
+//! | the reader gives no receipt for a second, at least once | messages are kept | [`NoReceipt`](event::WriterEvent::NoReceipt) | `queued` |
+//! | the handler fails, and the writer has `AtLeastOnce` | what came before is confirmed, the connection is closed, and the writer sends the rest again | [`Closed`](event::ReaderEvent::Closed) | `handler_errors` |
+//! | the handler fails for a message, and the writer has `AtMostOnce` | the connection goes on | [`HandlerFailed`](event::ReaderEvent::HandlerFailed), [`HandlerPanicked`](event::ReaderEvent::HandlerPanicked), sparingly | `handler_errors`, `panics` |
+//! | no descriptors are left | open connections go on, accepting pauses for 100 ms | [`AcceptPaused`](event::ReaderEvent::AcceptPaused) | `accept_pauses` |
+//! | the socket's file is removed or replaced | connections go on, new writers do not come | [`Displaced`](event::ReaderEvent::Displaced) | none |
 //!
 //! # Wire format
 //!
@@ -205,7 +205,7 @@
 //! | feature | what it brings |
 //! | --- | --- |
 //! | `systemd`, on by default | the module [`systemd`], and sockets that systemd passes. Without it a reader binds its own socket, and `listenfd` and `sd-notify` are not built |
-//! | `serde` | `Serialize` and `Deserialize` for the figures, [`Address`], [`Peer`] and [`Credentials`] |
+//! | `serde` | `Serialize` and `Deserialize` for figures, [`Address`], [`Peer`], [`Credentials`], [`Delivery`], [`FlushLevel`] and [`Overflow`]; `Serialize` for events |
 //! | `cli` | the command-line tool |
 //!
 //! # Platforms
@@ -222,12 +222,12 @@ mod backoff;
 mod clock;
 mod deadline;
 mod descriptor_kind;
-mod error;
-mod event;
+pub mod error;
+pub mod event;
 pub mod guide;
 mod listen;
 mod message;
-mod metrics;
+pub mod metrics;
 mod num;
 mod observer;
 mod outcome;
@@ -238,7 +238,9 @@ mod reader;
 mod reentry;
 #[cfg(feature = "systemd")]
 mod runtime_directory;
+mod send_error;
 mod sys;
+mod system_error;
 #[cfg(feature = "systemd")]
 pub mod systemd;
 mod wire;
@@ -252,23 +254,14 @@ pub mod fuzzing {
     pub use crate::writer::fuzzing::take_receipts;
 }
 
-pub use address::{Address, AddressError};
-pub use descriptor_kind::DescriptorKind;
-pub use error::{
-    BindError, EncodeError, FlushError, SendError, SettingError, ShutdownError, StartError,
-};
-#[cfg(feature = "systemd")]
-pub use event::NotifyError;
-pub use event::{
-    BadReceipt, CloseCause, ConnectError, LostCause, ReaderEvent, RefuseCause, WriterEvent,
-};
+pub use address::Address;
 pub use listen::{create_socket_dir, remove_stale_socket};
 pub use message::IntoMessage;
-pub use metrics::{Dropped, Failed, ProtocolErrors, ReaderMetrics, Tally, WriterMetrics};
 pub use outcome::Outcome;
 pub use peer::{Credentials, Peer};
 pub use reader::{BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
-pub use writer::{Delivery, Flushed, Level, Overflow, Writer, WriterBuilder, WriterReport};
+pub use send_error::{EncodeError, SendError};
+pub use writer::{Delivery, FlushLevel, Flushed, Overflow, Writer, WriterBuilder, WriterReport};
 
 /// The README's program runs as a test.
 #[cfg(doctest)]

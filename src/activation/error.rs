@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::descriptor_kind::DescriptorKind;
 
 /// Why no listening socket could be taken over.
-#[derive(Clone, Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ActivationError {
     /// A variable of the protocol has a value that systemd does not set.

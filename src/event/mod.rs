@@ -1,5 +1,36 @@
-//! What happens on the threads of a writer or reader, told to whoever asked to be told.
-//! Values.
+//! Events: what happens on the threads of a writer or reader, once a call has returned.
+//!
+//! An observer that is set with [`WriterBuilder::on_event`](crate::WriterBuilder::on_event) gets
+//! each [`WriterEvent`], one that is set with
+//! [`ReaderBuilder::on_event`](crate::ReaderBuilder::on_event) each [`ReaderEvent`]. There are
+//! events for transitions only, never one a message. Their `Display` is a line for a log, with all
+//! causes.
+//!
+//! | event | its cause |
+//! | --- | --- |
+//! | [`WriterEvent::ConnectFailed`] | [`ConnectError`] |
+//! | [`WriterEvent::Lost`] | [`LostCause`], and in it [`BadReceipt`] |
+//! | [`ReaderEvent::Closed`] | [`CloseCause`] |
+//! | [`ReaderEvent::Refused`] | [`RefuseCause`] |
+//! | [`ReaderEvent::NotifyFailed`] | [`NotifyError`] |
+//!
+//! The system's own errors are in them as [`SystemError`](crate::error::SystemError), so that
+//! events can be cloned, compared and sent to another thread.
+//!
+//! With the feature `serde` an event is `Serialize`, to be a line of a structured log: `event` has
+//! its name, and times are in seconds. A cause is its name, with what belongs to it, and a
+//! handler's error is its text, with all causes:
+//!
+//! ```json
+//! {
+//!   "event": "connect_failed",
+//!   "address": "/run/a.sock",
+//!   "cause": {"io": {
+//!     "kind": "NotFound", "os_error": 2, "text": "No such file or directory (os error 2)"
+//!   }},
+//!   "retry_in": 0.01
+//! }
+//! ```
 
 mod reader;
 mod writer;
@@ -12,6 +43,37 @@ use std::time::Duration;
 pub use reader::NotifyError;
 pub use reader::{CloseCause, ReaderEvent, RefuseCause};
 pub use writer::{BadReceipt, ConnectError, LostCause, WriterEvent};
+
+/// How fields are written by `serde`.
+#[cfg(feature = "serde")]
+mod form {
+    use std::error::Error;
+    #[cfg(feature = "systemd")]
+    use std::ffi::OsString;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use serde::Serializer;
+
+    use super::Chain;
+
+    pub(super) fn seconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(time.as_secs_f64())
+    }
+
+    pub(super) fn chain<S: Serializer>(
+        error: &Arc<dyn Error + Send + Sync>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_str(&Chain(&**error))
+    }
+
+    /// What is no UTF-8 is replaced.
+    #[cfg(feature = "systemd")]
+    pub(super) fn lossy<S: Serializer>(text: &OsString, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&text.to_string_lossy())
+    }
+}
 
 /// A wait, in words.
 struct Soon(Duration);
@@ -44,6 +106,8 @@ impl fmt::Display for Chain<'_> {
 #[cfg(test)]
 mod tests {
     use std::io;
+    #[cfg(feature = "serde")]
+    use std::sync::Arc;
 
     use super::*;
     use crate::address::Address;
@@ -52,7 +116,7 @@ mod tests {
     #[test]
     fn an_event_reads_as_a_line_of_a_log_with_its_causes() {
         let address = Address::new("/run/a.sock").unwrap();
-        let cause = LostCause::Failed(io::Error::from(io::ErrorKind::BrokenPipe));
+        let cause = LostCause::Failed(io::Error::from(io::ErrorKind::BrokenPipe).into());
         let retry_in = Duration::from_millis(10);
         let lost = WriterEvent::Lost {
             address,
@@ -82,5 +146,68 @@ mod tests {
             "connection 3 (uid 7, gid 8, pid 9) closed: the peer announced a message of 11 bytes, above the limit of 10: \
              raise max_message_len if it is wanted"
         );
+    }
+
+    #[test]
+    #[cfg(feature = "serde")]
+    fn an_event_is_written_as_one_flat_object_with_its_causes() {
+        let address = Address::new("/run/a.sock").unwrap();
+        let peer = Peer {
+            connection: 3,
+            credentials: Credentials {
+                uid: 7,
+                gid: 8,
+                pid: Some(9),
+            },
+        };
+        let json = |event: WriterEvent| serde_json::to_value(event).unwrap();
+        let cause = ConnectError::Io(io::Error::from_raw_os_error(2).into());
+        let retry_in = Duration::from_millis(10);
+        assert_eq!(
+            json(WriterEvent::ConnectFailed {
+                address: address.clone(),
+                cause,
+                retry_in,
+            }),
+            serde_json::json!({
+                "event": "connect_failed",
+                "address": "/run/a.sock",
+                "cause": {"io": {
+                    "kind": "NotFound",
+                    "os_error": 2,
+                    "text": "No such file or directory (os error 2)",
+                }},
+                "retry_in": 0.01,
+            })
+        );
+        assert_eq!(
+            json(WriterEvent::Lost {
+                address,
+                cause: LostCause::WriteTimeout(Duration::from_secs(1)),
+                unread: false,
+                retry_in,
+            })["cause"],
+            serde_json::json!({"write_timeout": 1.0})
+        );
+        let error = Arc::new(io::Error::new(
+            io::ErrorKind::StorageFull,
+            "the disk is full",
+        ));
+        let json = |event: ReaderEvent| serde_json::to_value(event).unwrap();
+        assert_eq!(
+            json(ReaderEvent::HandlerFailed { peer, error }),
+            serde_json::json!({
+                "event": "handler_failed",
+                "peer": {"connection": 3, "credentials": {"uid": 7, "gid": 8, "pid": 9}},
+                "error": "the disk is full",
+            })
+        );
+        let cause = CloseCause::TooLarge { len: 11, limit: 10 };
+        assert_eq!(
+            json(ReaderEvent::Closed { peer, cause })["cause"],
+            serde_json::json!({"too_large": {"len": 11, "limit": 10}})
+        );
+        let cause = CloseCause::Idle;
+        assert_eq!(json(ReaderEvent::Closed { peer, cause })["cause"], "idle");
     }
 }

@@ -1,22 +1,29 @@
 //! What happens on a writer's thread.
 
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use thiserror::Error;
 
+#[cfg(feature = "serde")]
+use super::form;
 use super::{Chain, Soon};
 use crate::address::Address;
 use crate::metrics::Tally;
 use crate::peer::Credentials;
+use crate::system_error::SystemError;
 
 /// What a writer tells its observer: transitions only, never one a message.
 ///
 /// The observer runs on the writer's own thread. While it runs nothing is written; it may send with
 /// `try_send`, and its calls of `flush` and `shutdown` on the same writer are refused. Its panics
 /// are caught and counted.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(tag = "event", rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum WriterEvent {
     /// The writer tries to connect: at its start, and after a loss. The tries that follow are not
@@ -42,6 +49,7 @@ pub enum WriterEvent {
         /// Why.
         cause: ConnectError,
         /// How long until the next try. Later ones wait longer.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::seconds"))]
         retry_in: Duration,
     },
     /// The connection is gone. What the kernel had not taken whole is kept, and sent on the next.
@@ -56,6 +64,7 @@ pub enum WriterEvent {
         /// sent again. Only Linux tells.
         unread: bool,
         /// How long until the next try.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::seconds"))]
         retry_in: Duration,
     },
     /// A message was given up, because three connections in a row ended in the middle of it; at
@@ -76,6 +85,7 @@ pub enum WriterEvent {
         address: Address,
         /// How long it was waited for. A reader that knows no receipts is one cause, a handler
         /// that blocks is another.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::seconds"))]
         waited: Duration,
     },
     /// The writer's thread ends. When its time was over that may be after
@@ -149,12 +159,17 @@ impl fmt::Display for WriterEvent {
 }
 
 /// Why a writer could not connect.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The system's word, such as "connection refused" where no reader runs.
     #[error("the system refuses it")]
-    Io(#[source] io::Error),
+    Io(#[source] SystemError),
     /// The reader did not accept within the connect timeout: its backlog is full.
     #[error("the reader does not accept: its backlog is full")]
     BacklogFull,
@@ -169,24 +184,13 @@ pub enum ConnectError {
     },
 }
 
-impl ConnectError {
-    /// Whether `other` has the same cause, so that it need not be told again.
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Io(one), Self::Io(other)) => {
-                (one.kind(), one.raw_os_error()) == (other.kind(), other.raw_os_error())
-            }
-            (Self::BacklogFull, Self::BacklogFull) => true,
-            (Self::WrongPeer { found: one, .. }, Self::WrongPeer { found: other, .. }) => {
-                one == other
-            }
-            _ => false,
-        }
-    }
-}
-
 /// How a connection of a writer ended.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum LostCause {
     /// The reader closed it while nothing was being written.
@@ -194,10 +198,10 @@ pub enum LostCause {
     Closed,
     /// A write failed: usually "broken pipe", when the reader closed it meanwhile.
     #[error("writing failed")]
-    Failed(#[source] io::Error),
+    Failed(#[source] SystemError),
     /// The reader took no byte for the write timeout.
     #[error("the reader took no byte for {0:?}")]
-    WriteTimeout(Duration),
+    WriteTimeout(#[cfg_attr(feature = "serde", serde(serialize_with = "form::seconds"))] Duration),
     /// The reader's receipt cannot be true: whatever is there is no reader of this kind.
     #[error("the reader's receipt cannot be true")]
     BadReceipt(#[source] BadReceipt),
@@ -205,6 +209,11 @@ pub enum LostCause {
 
 /// What is wrong with a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum BadReceipt {
     /// It covers more than was written on its connection.

@@ -5,8 +5,8 @@
 //!
 //! * A message is *accepted* when `try_send` says so, *sent* when the kernel has taken its last
 //!   byte, *received* when the handler was called with it, *confirmed* when the reader has told the
-//!   writer that it was dealt with. [`WriterMetrics`](crate::WriterMetrics) and
-//!   [`ReaderMetrics`](crate::ReaderMetrics) count each.
+//!   writer that it was dealt with. [`WriterMetrics`](crate::metrics::WriterMetrics) and
+//!   [`ReaderMetrics`](crate::metrics::ReaderMetrics) count each.
 //! * What was not sent is kept, and goes out on the next connection from the start of its frame. No
 //!   half message is ever completed by other bytes, or delivered.
 //! * At most once, the default: what was sent is never sent again. So nothing arrives twice.
@@ -32,7 +32,7 @@
 //! | the reader is killed, or crashes | what lay in its socket's buffer, and what it had read and not handled | nothing | what was handled and not confirmed | `a_reader_killed_ten_times_costs_what_was_on_its_way_without_receipts`, `a_reader_killed_thirty_times_loses_nothing_that_waits_for_receipts`, `a_writer_whose_peer_died_with_bytes_unread_says_so` |
 //! | the reader hangs, and reads nothing | nothing, until the queue is full | nothing, until the queue is full | what had been sent, at each write timeout: 1 s unless set, then 2, 4, and so on to 64 s | `a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout`, `a_peer_that_never_reads_costs_bounded_memory_and_no_time`, `at_least_once_each_timeout_without_a_receipt_doubles_the_next` |
 //! | the handler needs longer for a batch than the write timeout | nothing | nothing | what had been sent, at each write timeout, as above | `a_handler_slower_than_the_write_timeout_gets_each_message_once`, `a_handler_slower_than_the_write_timeout_confirms_in_the_end`, `at_least_once_each_timeout_without_a_receipt_doubles_the_next` |
-//! | the reader reads, and knows no receipts | nothing | nothing, until the queue is full: then messages are refused, since none is ever confirmed; [`NoReceipt`](crate::WriterEvent::NoReceipt) tells | all that the queue holds, when the connection ends | `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
+//! | the reader reads, and knows no receipts | nothing | nothing, until the queue is full: then messages are refused, since none is ever confirmed; [`NoReceipt`](crate::event::WriterEvent::NoReceipt) tells | all that the queue holds, when the connection ends | `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
 //! | [`message`](crate::Handler::message) returns an error, or panics | that message | nothing | that message, and what had been sent behind it | `with_at_most_once_an_error_or_a_panic_costs_that_message_only`, `a_message_that_fails_comes_again_until_it_is_dealt_with`, `what_was_stored_before_a_message_that_fails_is_confirmed_and_nothing_behind_it_is_handled` |
 //! | [`batch_end`](crate::Handler::batch_end) returns an error, or panics | that batch | nothing | that batch, and what had been sent behind it | `a_batch_that_is_not_stored_costs_nothing_behind_it`, `a_batch_comes_again_until_it_is_stored` |
 //! | the writer is stopped with [`shutdown`](crate::Writer::shutdown) | nothing, if it ends in time: the report says what was left | nothing, if it ends in time: what was left is not known to be handled | nothing | `what_was_left_at_the_end_is_counted_as_failed`, `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
@@ -59,7 +59,7 @@
 //! was measured as 23,824 messages of 20 bytes, 2,592 of 200 or 128 of 4 KiB. A smaller
 //! [`send_buffer_size`](crate::WriterBuilder::send_buffer_size) loses fewer and costs throughput.
 //! On Linux the writer notices when a peer has died with bytes unread:
-//! [`Lost`](crate::WriterEvent::Lost) says `unread`, and `lost_with_unread` counts it.
+//! [`Lost`](crate::event::WriterEvent::Lost) says `unread`, and `lost_with_unread` counts it.
 //!
 //! What the reader had read and not handled is at most 256 KiB, or one message if that is longer. A
 //! handler that stores at [`batch_end`](crate::Handler::batch_end) loses its batch as well, which
@@ -74,7 +74,7 @@
 //! use std::path::Path;
 //! use std::sync::Mutex;
 //! use std::time::Duration;
-//! use uds_ipc::{Delivery, Handler, Level, Peer, Reader, Writer};
+//! use uds_ipc::{Delivery, Handler, FlushLevel, Peer, Reader, Writer};
 //!
 //! thread_local! {
 //!     /// A batch is one connection's, and all of it comes from one thread.
@@ -157,12 +157,12 @@
 //! let writer = Writer::builder(&path).delivery(Delivery::AtLeastOnce).start()?;
 //! # writer.try_send("1 the daemon started\n")?;
 //! writer.try_send("2 somebody logged in\n")?;
-//! writer.flush(Level::Handled, Duration::from_secs(5))?;
+//! writer.flush(FlushLevel::Handled, Duration::from_secs(5))?;
 //! # assert_eq!(std::fs::read_to_string(&file)?, "1 the daemon started\n2 somebody logged in\n");
 //!
 //! let report = writer.shutdown(Duration::from_secs(5))?;
 //! assert_eq!((report.left.messages, report.metrics.queued.messages), (0, 0));
-//! reader.shutdown(Duration::from_secs(5))?;
+//! assert_eq!(reader.shutdown(Duration::from_secs(5))?.cut, 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -195,12 +195,13 @@
 //! The reader hangs up on a message that is too long for it. Where the writer has asked for a
 //! receipt on that connection, as it does with `AtLeastOnce`, the reader's last receipt names the
 //! message, and the writer gives it up: it counts as failed, and is told of as
-//! [`GivenUp`](crate::WriterEvent::GivenUp). Of a reader that was not asked, or that knows no such
-//! receipts, a message is suspected when a connection ends in the middle of it. The next connection
-//! sends its length alone, and the rest 100 ms later. A message is given up when three connections
-//! in a row end just behind its length. Any other ending does not count, so that stops and crashes
-//! which happen to cut a long message cost nothing. A reader of yours that gives receipts and has a
-//! limit should name what it refuses: a short message is in its buffer as a whole, and never cut.
+//! [`GivenUp`](crate::event::WriterEvent::GivenUp). Of a reader that was not asked, or that knows
+//! no such receipts, a message is suspected when a connection ends in the middle of it. The next
+//! connection sends its length alone, and the rest 100 ms later. A message is given up when three
+//! connections in a row end just behind its length. Any other ending does not count, so that stops
+//! and crashes which happen to cut a long message cost nothing. A reader of yours that gives
+//! receipts and has a limit should name what it refuses: a short message is in its buffer as a
+//! whole, and never cut.
 //!
 //! A handler that needs longer for a batch than the write timeout lets the socket fill up, so that
 //! the connection is given up and what it had not confirmed is sent again. Each time the next
@@ -211,11 +212,11 @@
 //! # Asking how far it got
 //!
 //! [`flush`](crate::Writer::flush) waits until everything before it is [`Written`, `Read` or
-//! `Handled`](crate::Level); in either mode. A receipt for it is only asked for at the level
+//! `Handled`](crate::FlushLevel); in either mode. A receipt for it is only asked for at the level
 //! `Handled`. With `AtMostOnce` a connection may end before that is known of what was written on
 //! it, also one that the reader closes for its silence. A call during which that happens reports
-//! [`Lost`](crate::FlushError::Lost). [`Flushed::losses`](crate::Flushed::losses) counts all such
-//! connections since the writer began: whoever compares two of these numbers misses none.
+//! [`Lost`](crate::error::FlushError::Lost). [`Flushed::losses`](crate::Flushed::losses) counts all
+//! such connections since the writer began: whoever compares two of these numbers misses none.
 //!
 //! [`shutdown`](crate::Writer::shutdown) waits until all is written, and at least once until all is
 //! handled. [`shutdown_level`](crate::WriterBuilder::shutdown_level) makes it wait at most once too
@@ -224,14 +225,15 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use uds_ipc::{FlushError, Level, Writer};
+//! use uds_ipc::error::FlushError;
+//! use uds_ipc::{FlushLevel, Writer};
 //! # let directory = tempfile::tempdir()?;
 //! # let path = directory.path().join("telemetry.sock");
 //! # let reader = uds_ipc::Reader::builder(&path).bind()?.start(|_| ())?;
 //!
-//! let writer = Writer::builder(&path).shutdown_level(Level::Handled).start()?;
+//! let writer = Writer::builder(&path).shutdown_level(FlushLevel::Handled).start()?;
 //! writer.try_send("the last words")?;
-//! match writer.shutdown(Duration::from_secs(5))?.reached {
+//! match writer.shutdown(Duration::from_secs(5))?.reached() {
 //!     Ok(()) => println!("all was handled"),
 //!     Err(FlushError::Lost { .. }) => println!("a connection was lost, and maybe messages on it"),
 //!     Err(error) => println!("{error}"),
@@ -256,8 +258,8 @@
 //!
 //! // Ten minutes of 500 messages a second.
 //! let writer = Writer::builder("/tmp/nobody-is-there.sock")
-//!     .queue_capacity(300_000)
-//!     .queue_size(256 * 1024 * 1024)
+//!     .max_queued_messages(300_000)
+//!     .max_queued_bytes(256 * 1024 * 1024)
 //!     .start()?;
 //! for number in 0..20_000 {
 //!     writer.try_send(format!("event {number}"))?;

@@ -40,8 +40,8 @@
 //!
 //! On stop the reader removes the file that it made, if it is still that one. When it is removed or
 //! replaced under a running reader, or a directory above it is renamed, Linux tells, and so does
-//! [`Displaced`](crate::ReaderEvent::Displaced). A file system that is mounted over it is not
-//! noticed. In a directory that was renamed the file stays behind.
+//! [`Displaced`](crate::event::ReaderEvent::Displaced). A file system that is mounted over it is
+//! not noticed. In a directory that was renamed the file stays behind.
 //!
 //! # Who it is
 //!

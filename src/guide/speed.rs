@@ -65,7 +65,7 @@
 //!
 //! # What to turn
 //!
-//! * **For throughput**: a [`queue_size`](crate::WriterBuilder::queue_size) that fits a processor's
+//! * **For throughput**: a [`max_queued_bytes`](crate::WriterBuilder::max_queued_bytes) that fits a processor's
 //!   cache, from 1 to 2 MiB, when senders are faster than the reader for long: a queue of 64 MiB
 //!   that is full holds memory that no cache has any more. At 1 KiB this is 1.3 times as fast.
 //!   Owned messages from 8 KiB on. Handlers that do not wait. Messages of different threads need no
@@ -75,7 +75,7 @@
 //!   µs instead of 50 ns. [`flush`](crate::Writer::flush) sends what waits at once.
 //! * **For memory**: a writer that has sent little keeps about 130 KiB of its own, most of it for
 //!   its queue's slots: 16 bytes for each 8 KiB of
-//!   [`queue_size`](crate::WriterBuilder::queue_size). Each thread that sends keeps 4 KiB, and up
+//!   [`max_queued_bytes`](crate::WriterBuilder::max_queued_bytes). Each thread that sends keeps 4 KiB, and up
 //!   to 128 KiB if it sends much. After much work nine blocks of 128 KiB stay besides, until the
 //!   writer is dropped.
 //! * **For processors that sleep**: nothing. While nothing is sent, neither end wakes up within the

@@ -1,7 +1,6 @@
 //! The settings of a reader, with their defaults and bounds.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -47,15 +46,16 @@ use crate::runtime_directory::runtime_directory;
 /// # reader.shutdown(Duration::from_secs(5))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Debug)]
 #[must_use = "a builder does nothing until it is bound and started"]
 pub struct ReaderBuilder {
     address: Result<Address, AddressError>,
     max_message_len: usize,
     idle_timeout: Duration,
-    min_rate: u64,
+    min_receive_rate: u64,
     max_connections: usize,
     max_connections_per_user: Option<usize>,
-    max_held_size: usize,
+    max_partial_bytes: usize,
     max_threads: usize,
     mode: u32,
     owner: Option<u32>,
@@ -64,6 +64,7 @@ pub struct ReaderBuilder {
     #[cfg(feature = "systemd")]
     activation: Activation,
     peer_check: Option<PeerCheck>,
+    thread_name: String,
     observer: Observer<ReaderEvent>,
 }
 
@@ -77,10 +78,10 @@ impl ReaderBuilder {
             address,
             max_message_len: 10 * 1024 * 1024,
             idle_timeout: Duration::from_secs(10),
-            min_rate: 64 * 1024,
+            min_receive_rate: 64 * 1024,
             max_connections: 1024,
             max_connections_per_user: None,
-            max_held_size: 256 * 1024 * 1024,
+            max_partial_bytes: 256 * 1024 * 1024,
             max_threads: 128,
             mode: 0o600,
             owner: None,
@@ -89,6 +90,7 @@ impl ReaderBuilder {
             #[cfg(feature = "systemd")]
             activation: Activation::First,
             peer_check: None,
+            thread_name: "uds-ipc-reader".to_owned(),
             observer: Observer::none(),
         }
     }
@@ -113,8 +115,8 @@ impl ReaderBuilder {
     /// Once it has begun, a frame may take the idle timeout, and the time of its bytes that have
     /// come at this rate, whatever length it announced: a half message holds memory, and a place
     /// among the connections.
-    pub fn min_rate(mut self, bytes_per_second: u64) -> Self {
-        self.min_rate = bytes_per_second;
+    pub fn min_receive_rate(mut self, bytes_per_second: u64) -> Self {
+        self.min_receive_rate = bytes_per_second;
         self
     }
 
@@ -128,16 +130,16 @@ impl ReaderBuilder {
     /// The most connections at once of one user: unless set all of them where only the owner may
     /// connect, half of them where others may. Those above are refused, so that one user cannot
     /// shut the others out.
-    pub fn max_connections_per_user(mut self, connections: usize) -> Self {
-        self.max_connections_per_user = Some(connections);
+    pub fn max_connections_per_user(mut self, connections: impl Into<Option<usize>>) -> Self {
+        self.max_connections_per_user = connections.into();
         self
     }
 
     /// The most bytes that half messages may hold over all connections: 256 MiB unless set, at
     /// least one message's. At the bound nothing more is read until some are complete, and if
     /// none is, the slowest connection is closed. Each thread may be one read above it.
-    pub fn max_held_size(mut self, bytes: usize) -> Self {
-        self.max_held_size = bytes;
+    pub fn max_partial_bytes(mut self, bytes: usize) -> Self {
+        self.max_partial_bytes = bytes;
         self
     }
 
@@ -159,15 +161,15 @@ impl ReaderBuilder {
 
     /// The owner of the socket's file: the user of this process unless set. Another user needs the
     /// privilege to give files away.
-    pub fn socket_owner(mut self, uid: u32) -> Self {
-        self.owner = Some(uid);
+    pub fn socket_owner(mut self, uid: impl Into<Option<u32>>) -> Self {
+        self.owner = uid.into();
         self
     }
 
     /// The group of the socket's file: that of this process unless set. A group of which this
     /// process is no member needs the privilege to give files away.
-    pub fn socket_group(mut self, gid: u32) -> Self {
-        self.group = Some(gid);
+    pub fn socket_group(mut self, gid: impl Into<Option<u32>>) -> Self {
+        self.group = gid.into();
         self
     }
 
@@ -190,13 +192,41 @@ impl ReaderBuilder {
     /// Lets in only the peers for which `check` is true: all unless set. It runs before a byte of
     /// the peer is read, on one of the reader's threads; a panic is a no.
     pub fn peer_check(mut self, check: impl Fn(&Peer) -> bool + Send + Sync + 'static) -> Self {
-        self.peer_check = Some(Box::new(check));
+        self.peer_check = Some(PeerCheck(Box::new(check)));
         self
     }
 
-    /// The observer that is told of every [`ReaderEvent`], on the reader's threads: none unless
-    /// set.
-    pub fn on_event(mut self, observer: impl Fn(&ReaderEvent) + Send + Sync + 'static) -> Self {
+    /// The name of the threads that run the handler: `uds-ipc-reader` unless set, without NUL
+    /// bytes. That of the thread that supervises them is this with `-supervisor` behind it.
+    /// Linux shows the first 15 bytes.
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = name.into();
+        self
+    }
+
+    /// Gives every [`ReaderEvent`] to `observer`, on the reader's threads: nobody is told unless
+    /// set. An observer may keep an event, or send it to another thread:
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// use uds_ipc::{Reader, Writer};
+    /// use uds_ipc::event::ReaderEvent;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("telemetry.sock");
+    /// let (sender, events) = mpsc::channel();
+    /// let bound = Reader::builder(&path).on_event(move |event| drop(sender.send(event))).bind()?;
+    /// let reader = bound.start(|_| ())?;
+    /// let writer = Writer::start(&path)?;
+    ///
+    /// // On whatever thread:
+    /// assert!(matches!(events.recv()?, ReaderEvent::Opened { peer, .. } if peer.connection == 1));
+    /// # reader.shutdown(Duration::from_secs(5))?;
+    /// # writer.shutdown(Duration::ZERO)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_event(mut self, observer: impl Fn(ReaderEvent) + Send + Sync + 'static) -> Self {
         self.observer = Observer::new(observer);
         self
     }
@@ -288,12 +318,13 @@ impl ReaderBuilder {
             max_message_len: self.max_message_len,
             pace: Pace {
                 idle_timeout: self.idle_timeout,
-                min_rate: self.min_rate,
+                min_receive_rate: self.min_receive_rate,
             },
             max_connections: most,
             max_connections_per_user: self.max_connections_per_user.unwrap_or(a_share),
-            max_held_size: self.max_held_size,
+            max_partial_bytes: self.max_partial_bytes,
             max_threads: self.max_threads,
+            thread_name: self.thread_name,
             callbacks: Callbacks::new(self.peer_check, self.observer),
         };
         BoundReader::new(address, listener, settings)
@@ -303,35 +334,28 @@ impl ReaderBuilder {
         let per_user = self.max_connections_per_user.map_or(1, to_u64);
         for (setting, value) in [
             ("max_message_len", to_u64(self.max_message_len)),
-            ("min_rate", self.min_rate),
+            ("min_receive_rate", self.min_receive_rate),
             ("max_connections", to_u64(self.max_connections)),
             ("max_connections_per_user", per_user),
             ("max_threads", to_u64(self.max_threads)),
         ] {
             SettingError::check(setting, value, value > 0, "at least 1")?;
         }
-        let (held, message) = (self.max_held_size, self.max_message_len);
+        let (held, message) = (self.max_partial_bytes, self.max_message_len);
         SettingError::check(
-            "max_held_size",
+            "max_partial_bytes",
             held,
             held >= message,
             "at least max_message_len",
         )?;
         let idle = self.idle_timeout;
         SettingError::check("idle_timeout", idle, !idle.is_zero(), "more than nothing")?;
+        SettingError::check_thread_name(&self.thread_name)?;
         SettingError::check(
             "socket_mode",
             self.mode,
             self.mode <= 0o777,
             "permission bits up to 0o777, in octal: 0o660, not 660",
         )
-    }
-}
-
-impl fmt::Debug for ReaderBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReaderBuilder")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
     }
 }

@@ -10,7 +10,8 @@ use crate::event::ReaderEvent;
 use crate::observer::{Observer, guarded};
 use crate::peer::Peer;
 
-pub(super) type PeerCheck = Box<dyn Fn(&Peer) -> bool + Send + Sync>;
+/// The user's function that lets peers in.
+pub(super) struct PeerCheck(pub(super) Box<dyn Fn(&Peer) -> bool + Send + Sync>);
 
 /// The functions may hold the reader itself: kept for ever, they would keep it for ever too.
 pub(super) struct Callbacks(Mutex<Option<Arc<Functions>>>);
@@ -32,7 +33,7 @@ impl Callbacks {
             .as_ref()
             .and_then(|functions| functions.check.as_ref())
         {
-            Some(check) => guarded(|| check(peer)),
+            Some(PeerCheck(check)) => guarded(|| check(peer)),
             None => Ok(true),
         }
     }
@@ -48,6 +49,12 @@ impl Callbacks {
     /// Gives the functions up. For the last thread that could call them.
     pub(super) fn take(&self) -> Option<impl Sized> {
         self.0.lock().take()
+    }
+}
+
+impl fmt::Debug for PeerCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PeerCheck(..)")
     }
 }
 

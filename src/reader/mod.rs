@@ -89,6 +89,7 @@ pub struct BoundReader {
 /// What a reader's shutdown came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use = "it says whether anything was cut off"]
 pub struct ReaderReport {
     /// Connections that were cut off, because the time was over before all that was sent on them
     /// had been handled. Those that still waited to be accepted count too.

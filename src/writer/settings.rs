@@ -4,7 +4,12 @@
 use std::time::Duration;
 
 /// What the writer promises of a message whose reader dies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Delivery {
     /// A message is done with once the kernel has taken its last byte. A reader that is killed
@@ -17,12 +22,25 @@ pub enum Delivery {
     AtLeastOnce,
 }
 
-/// How far messages must have come for a [`flush`](crate::Writer::flush) to return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How far messages must have come for a [`flush`](crate::Writer::flush) to return. The levels are
+/// ordered: a message that has come to one has come to those below it.
+///
+/// ```
+/// use uds_ipc::FlushLevel;
+///
+/// assert!(FlushLevel::Written < FlushLevel::Read && FlushLevel::Read < FlushLevel::Handled);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
-pub enum Level {
+pub enum FlushLevel {
     /// The kernel has them. It says nothing of the reader. At least once it may become untrue
     /// again, since what is not confirmed is sent anew after a loss; so may `Read`.
+    #[default]
     Written,
     /// The reader has taken them from the kernel. It works with any reader, on Linux only.
     Read,
@@ -32,7 +50,12 @@ pub enum Level {
 }
 
 /// What happens to a message for which there is no room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Overflow {
     /// It is refused: the newest is dropped, and its sender is told.
@@ -70,3 +93,21 @@ pub(crate) const OWN_BLOCK_SIZE: usize = 8 * 1024;
 /// Up to this length a borrowed message is copied into a block; a longer one gets memory of its
 /// own, so that it is not copied under a lock.
 pub(crate) const MOST_COPIED: usize = 16 * 1024 - 1;
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_stand_in_a_file_by_their_names() {
+        let text = r#"["at_least_once","handled","drop_oldest"]"#;
+        let settings = (
+            Delivery::AtLeastOnce,
+            FlushLevel::Handled,
+            Overflow::DropOldest,
+        );
+        assert_eq!(serde_json::to_string(&settings).unwrap(), text);
+        let read: (Delivery, FlushLevel, Overflow) = serde_json::from_str(text).unwrap();
+        assert_eq!(read, settings);
+    }
+}

@@ -5,12 +5,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper may fail as a test may")]
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use uds_ipc::{Delivery, Reader, Writer, WriterEvent};
+use uds_ipc::event::WriterEvent;
+use uds_ipc::{Delivery, Reader, Writer};
 
 use crate::support::acts::{Act, Cast, DROPS, INSIDE, On, PANICS, SENDS, STOPS, show};
 use crate::support::{Gate, Notes, PATIENCE, Place, SHORT, returns, wait_until};
@@ -60,7 +60,7 @@ impl Cell {
                 .put(cell.reader(if event == "Lost" { SHORT } else { PATIENCE }));
         }
         let slow = cell.slow.clone();
-        let observer = move |told: &WriterEvent| {
+        let observer = move |told: WriterEvent| {
             let _ = &kept;
             if format!("{told:?}").starts_with(event) {
                 // From here on it is quick, or a shutdown of the reader would have to wait for
@@ -84,10 +84,10 @@ impl Cell {
         let other = Reader::builder(cell.place.path("other")).bind().unwrap();
         cell.cast
             .reader(On::Other)
-            .put(other.start(|_| Ok::<(), io::Error>(())).unwrap());
+            .put(other.start(|_| ()).unwrap());
         cell.cast
             .writer(On::Other)
-            .put(Writer::new(cell.place.path("other")).unwrap());
+            .put(Writer::start(cell.place.path("other")).unwrap());
         cell.cast.complete.open();
         cell
     }
@@ -106,7 +106,6 @@ impl Cell {
             if message == SLOW {
                 slow.pass();
             }
-            Ok::<(), io::Error>(())
         };
         builder.bind().unwrap().start(handler).unwrap()
     }

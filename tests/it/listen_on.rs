@@ -2,7 +2,6 @@
 //! leave alone.
 
 use std::fs::{self, Permissions};
-use std::io;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -11,8 +10,10 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
-use uds_ipc::DescriptorKind;
-use uds_ipc::{AddressError, BindError, BoundReader, Reader, ReaderBuilder, ReaderEvent};
+use uds_ipc::error::DescriptorKind;
+use uds_ipc::error::{AddressError, BindError};
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{BoundReader, Reader, ReaderBuilder};
 
 use crate::support::{
     Collector, Notes, PATIENCE, Place, connect, frame, is_closed, returns, send_and_close,
@@ -28,7 +29,6 @@ fn start(listener: &UnixListener, set: impl FnOnce(ReaderBuilder) -> ReaderBuild
     let notes = messages.clone();
     let reader = bound.start(move |message| {
         notes.add(message.to_vec());
-        Ok::<(), io::Error>(())
     });
     Collector {
         reader: reader.unwrap(),
@@ -164,7 +164,6 @@ fn a_stop_that_is_out_of_time_leaves_those_who_wait_all_the_same() {
     let reader = bound.unwrap().start(move |message| {
         noted.add(message.to_vec());
         held.pass();
-        Ok::<(), io::Error>(())
     });
     let reader = reader.unwrap();
     send_and_close(&place.socket(), &frame(b"hangs"));

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use uds_ipc::{Handler, Peer, Reader, ReaderEvent};
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{Handler, Peer, Reader};
 
 use crate::support::{
     Collector, Gate, Notes, PATIENCE, Place, Scripted, connect, finish, frame, is_closed, let_pass,
@@ -147,7 +148,6 @@ fn an_endless_sender_does_not_starve_its_neighbours_of_the_only_thread() {
         if message != b"endless" {
             notes.add(message.to_vec());
         }
-        Ok::<(), String>(())
     };
     let reader = bound.start(handler).unwrap();
     let mut endless = connect(&place.socket());
@@ -368,7 +368,7 @@ fn faults_of_the_handlers_other_calls_are_survived_counted_and_told() {
 #[test]
 fn an_observer_that_panics_is_survived_and_counted() {
     let place = Place::new();
-    let panicking = |_: &ReaderEvent| panic!("the observer panics");
+    let panicking = |_: ReaderEvent| panic!("the observer panics");
     let collector = Collector::start_with(&place.socket(), |builder| builder.on_event(panicking));
     send_and_close(&place.socket(), &frame(b"a"));
     send_and_close(&place.socket(), &[0x80]);
@@ -383,7 +383,7 @@ fn an_observer_that_blocks_holds_up_one_connection_only() {
     let place = Place::new();
     let (gate, inside) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let (at_gate, counter) = (gate.clone(), Arc::clone(&inside));
-    let observer = move |event: &ReaderEvent| {
+    let observer = move |event: ReaderEvent| {
         if let ReaderEvent::Opened { peer, .. } = event {
             if peer.connection == 1 {
                 counter.fetch_add(1, Ordering::SeqCst);
@@ -651,9 +651,39 @@ fn a_socket_file_that_is_gone_before_the_start_is_told() {
         let bound = builder.bind().unwrap();
         fs::remove_file(place.socket()).unwrap();
         let _successor = is_replaced.then(|| UnixListener::bind(place.socket()).unwrap());
-        let _reader = bound.start(|_| Ok::<(), String>(())).unwrap();
+        let _reader = bound.start(|_| ()).unwrap();
         if cfg!(target_os = "linux") {
             events.wait_for("Displaced");
         }
     }
+}
+
+#[test]
+fn the_readers_threads_have_the_name_that_was_set() {
+    let place = Place::new();
+    let names = Notes::new();
+    let seen = names.clone();
+    let bound = Reader::builder(place.socket())
+        .thread_name("of a test")
+        .bind()
+        .unwrap();
+    let reader = bound
+        .start(move |_| seen.add(thread::current().name().map(str::to_owned)))
+        .unwrap();
+    connect(&place.socket()).write_all(&frame(b"a")).unwrap();
+    names.wait_for_len(1);
+    // Only Linux tells the names of all threads, and cuts them.
+    if cfg!(target_os = "linux") {
+        let of_process = fs::read_dir("/proc/self/task").unwrap();
+        let mut names = of_process.filter_map(|thread| {
+            let name = fs::read_to_string(thread.unwrap().path().join("comm"));
+            name.ok()
+        });
+        assert!(names.any(|name| name.trim_end() == "of a test-super"));
+    }
+    let _ = reader.shutdown(PATIENCE).unwrap();
+    assert_eq!(names.all()[0].as_deref(), Some("of a test"));
+    let error = Reader::builder(place.socket()).thread_name("\0").bind();
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("thread_name"), "{error}");
 }

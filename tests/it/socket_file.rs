@@ -15,9 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{env, thread};
 
-use uds_ipc::{
-    Address, AddressError, BindError, BoundReader, Reader, create_socket_dir, remove_stale_socket,
-};
+use uds_ipc::error::{AddressError, BindError};
+use uds_ipc::{Address, BoundReader, Reader, create_socket_dir, remove_stale_socket};
 
 use crate::support::{
     Child, Collector, Over, PATIENCE, Place, connect, ended_as, finish, frame, python, returns,
@@ -72,7 +71,7 @@ fn the_mode_is_just_as_asked_whatever_the_umask() {
     for mode in [0o600, 0o660, 0o666, 0o777, 0o622, 0o000] {
         let bound = Reader::builder(&path).socket_mode(mode).bind().unwrap();
         assert_eq!(mode_of(&path), mode);
-        let reader = bound.start(|_| Ok::<(), String>(())).unwrap();
+        let reader = bound.start(|_| ()).unwrap();
         assert_eq!(mode_of(&path), mode);
         let _ = reader.shutdown(PATIENCE).unwrap();
     }
@@ -496,7 +495,7 @@ fn a_winner_keeps_its_path_while_others_start_and_stop() {
                     match bind(place.socket()) {
                         Ok(bound) => {
                             // It accepts, or the looks of the others would fill its backlog.
-                            let reader = bound.start(|_| Ok::<(), String>(())).unwrap();
+                            let reader = bound.start(|_| ()).unwrap();
                             // Ours, as long as we have it.
                             let inode = fs::symlink_metadata(place.socket()).unwrap().ino();
                             for _ in 0..20 {
@@ -626,7 +625,7 @@ fn a_relative_path_is_resolved_once() {
     env::set_current_dir("/").unwrap();
     let bound = builder.bind().unwrap();
     assert_eq!(bound.address().path(), Some(&*path));
-    let reader = bound.start(|_| Ok::<(), String>(())).unwrap();
+    let reader = bound.start(|_| ()).unwrap();
     drop(connect(&path));
     let _ = reader.shutdown(PATIENCE).unwrap();
     assert!(!path.exists());

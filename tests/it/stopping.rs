@@ -13,7 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use uds_ipc::{Peer, Reader, ReaderEvent, ReaderReport, ShutdownError, WriterBuilder};
+use uds_ipc::error::ShutdownError;
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{Peer, Reader, ReaderReport, WriterBuilder};
 
 use crate::support::{
     Child, Collector, Gate, Notes, Over, PATIENCE, Place, SHORT, Scripted, connect, finish, frame,
@@ -110,7 +112,6 @@ fn a_planned_stop_serves_those_who_wait_in_the_backlog() {
             .collect();
         let handler = move |message: &[u8]| {
             notes.add(message.to_vec());
-            Ok::<(), String>(())
         };
         let reader = bound.start(handler).unwrap();
         let report = returns("the shutdown", move || reader.shutdown(PATIENCE).unwrap());
@@ -216,7 +217,6 @@ fn a_stop_does_not_wait_for_an_endless_sender() {
         if notes.len() == 0 {
             notes.add(message.to_vec());
         }
-        Ok::<(), String>(())
     };
     let reader = bound.start(handler).unwrap();
     let mut peer = connect(&place.socket());
@@ -319,7 +319,7 @@ fn callbacks_other_than_the_handler_do_not_hold_up_a_stop_beyond_its_deadline() 
     let gate = Gate::new();
     let is_inside = Arc::new(AtomicBool::new(false));
     let (at_gate, inside) = (gate.clone(), Arc::clone(&is_inside));
-    let observer = move |_: &ReaderEvent| {
+    let observer = move |_: ReaderEvent| {
         inside.store(true, Ordering::SeqCst);
         at_gate.pass();
     };
@@ -414,14 +414,13 @@ fn a_shutdown_from_inside_a_callback_is_an_error_not_a_deadlock() {
         inside.try_to_stop(),
         inside.try_to_stop(),
     );
-    let builder = Reader::builder(place.socket()).on_event(move |_: &ReaderEvent| in_observer());
+    let builder = Reader::builder(place.socket()).on_event(move |_: ReaderEvent| in_observer());
     let builder = builder.peer_check(move |_: &Peer| {
         in_check();
         true
     });
     let handler = move |_: &[u8]| {
         in_handler();
-        Ok::<(), String>(())
     };
     inside
         .reader
@@ -449,7 +448,6 @@ fn one_reader_may_stop_another_from_inside_its_handler() {
     let victim = Scripted::start(&other);
     let handler = move |_: &[u8]| {
         notes.add(victim.reader.shutdown(PATIENCE).map(|report| report.cut));
-        Ok::<(), String>(())
     };
     let _reader = Reader::builder(&one)
         .bind()
@@ -471,7 +469,6 @@ fn the_last_reference_may_be_dropped_inside_the_handler() {
     let handler = move |_: &[u8]| {
         drop(in_handler.lock().take());
         notes.add(());
-        Ok::<(), String>(())
     };
     let alive = Arc::downgrade(&holder);
     let bound = Reader::builder(place.socket()).bind().unwrap();
@@ -533,7 +530,6 @@ fn after_a_stop_no_thread_is_left_and_the_handler_is_dropped() {
         );
         let handler = move |_: &[u8]| {
             let _ = &in_handler;
-            Ok::<(), String>(())
         };
         let reader = bound.start(handler).unwrap();
         let _peers = [(); 5].map(|()| connect(&place.socket()));

@@ -9,7 +9,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use uds_ipc::{BindError, Peer, Reader, ReaderEvent, create_socket_dir, remove_stale_socket};
+use uds_ipc::error::BindError;
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{Peer, Reader, create_socket_dir, remove_stale_socket};
 
 use crate::support::{
     Child, Collector, Gate, Notes, Over, PATIENCE, Place, Scripted, connect, ended_as, finish,
@@ -251,7 +253,6 @@ fn starters_in_vain_do_no_harm_to_a_reader_that_is_not_started_yet() {
     let notes = messages.clone();
     let handler = move |message: &[u8]| {
         notes.add(message.to_vec());
-        Ok::<(), String>(())
     };
     let reader = bound.start(handler).unwrap();
     messages.wait_for_len(1);

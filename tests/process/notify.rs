@@ -11,8 +11,10 @@ use std::thread;
 
 use parking_lot::Mutex;
 use tempfile::TempDir;
+use uds_ipc::Reader;
+use uds_ipc::error::ShutdownError;
+use uds_ipc::event::ReaderEvent;
 use uds_ipc::systemd::Service;
-use uds_ipc::{Reader, ReaderEvent, ShutdownError};
 
 use crate::stage::{PATIENCE, Role, in_forked_child, lines, part, stage, wait_until};
 
@@ -212,7 +214,6 @@ impl Play {
                 }
                 _ => {}
             }
-            Ok::<(), std::convert::Infallible>(())
         };
         builder.bind().unwrap().start(act).unwrap()
     }
@@ -803,7 +804,6 @@ fn a_service_that_is_dropped_inside_a_handler_stops_and_says_so() {
     let service = Arc::clone(&kept);
     let drop_it = move |_: &[u8]| {
         drop(service.lock().take());
-        Ok::<(), std::convert::Infallible>(())
     };
     let reader = Reader::builder(place.join(part()))
         .bind()

@@ -14,7 +14,8 @@ use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use signal_hook::consts::SIGUSR1;
-use uds_ipc::{Level, Reader, ShutdownError, Writer};
+use uds_ipc::error::ShutdownError;
+use uds_ipc::{FlushLevel, Reader, Writer};
 
 use crate::stage::{PATIENCE, Role, in_forked_child, stage, wait_for_cue, wait_until};
 
@@ -100,7 +101,6 @@ fn calls_that_signals_interrupt_go_on() {
     let reader = Reader::builder(&path).max_threads(1).bind().unwrap();
     let reader = reader.start(move |_| {
         of_reader.lock().insert(pthread_self());
-        Ok::<(), std::io::Error>(())
     });
     let reader = reader.unwrap();
     let writer = Writer::builder(&path).on_event(move |_| {
@@ -125,7 +125,7 @@ fn calls_that_signals_interrupt_go_on() {
                 writer.try_send("interrupted").unwrap();
             }
             messages += 10;
-            flushed = writer.flush(Level::Handled, PATIENCE).map(drop);
+            flushed = writer.flush(FlushLevel::Handled, PATIENCE).map(drop);
         }
         // While both threads are still there.
         is_over.store(true, Ordering::SeqCst);
@@ -159,10 +159,9 @@ fn a_forked_child_neither_sends_nor_removes_the_socket() {
         .unwrap()
         .start(move |_| {
             counted.fetch_add(1, Ordering::Relaxed);
-            Ok::<(), std::io::Error>(())
         })
         .unwrap();
-    let writer = Writer::new(&path).unwrap();
+    let writer = Writer::start(&path).unwrap();
     writer.try_send("before").unwrap();
     wait_until("the first message is there", || {
         received.load(Ordering::Relaxed) == 1
@@ -204,9 +203,9 @@ fn a_forked_child_that_drops_both_keeps_its_own_threads() {
     let reader = Reader::builder(&path)
         .bind()
         .unwrap()
-        .start(|_| Ok::<(), std::io::Error>(()))
+        .start(|_| ())
         .unwrap();
-    let writer = Writer::new(&path).unwrap();
+    let writer = Writer::start(&path).unwrap();
     match fork::fork().unwrap() {
         fork::Fork::Child => {
             let over = Arc::new(Barrier::new(9));
@@ -246,12 +245,12 @@ fn a_reader_killed_while_idle_costs_nothing_and_is_not_said_to() {
         let name = "signals_and_forks::a_reader_killed_while_idle_costs_nothing_and_is_not_said_to";
         let reader = Role::start(name, place.path());
         wait_until("the reader is there", || path.exists());
-        let writer = Writer::new(&path).unwrap();
+        let writer = Writer::start(&path).unwrap();
         wait_until("the first message is handled", || {
             let _ = writer.try_send("one");
             place.path().join("handled").exists()
         });
-        writer.flush(Level::Written, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Written, PATIENCE).unwrap();
         // Only a connection that has lasted a second is made again at once.
         thread::park_timeout(Duration::from_millis(1100));
         wait_until("everything is handled", || {

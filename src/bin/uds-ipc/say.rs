@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use parking_lot::Mutex;
+use uds_ipc::error::SystemError;
 
 /// Whether the last line has been written. Held while writing, so that lines of several threads
 /// come one by one.
@@ -51,9 +52,8 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 /// The system's errors begin with a capital and end with a number; ours do neither.
 fn one(error: &(dyn Error + 'static)) -> String {
     let text = error.to_string();
-    let Some(code) = error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::raw_os_error)
+    let of_system = error.downcast_ref().and_then(SystemError::raw_os_error);
+    let Some(code) = of_system.or_else(|| error.downcast_ref().and_then(io::Error::raw_os_error))
     else {
         return text;
     };
@@ -74,6 +74,7 @@ mod tests {
     fn the_systems_errors_are_in_lower_case_without_a_number() {
         let error = io::Error::from_raw_os_error(13);
         assert_eq!(chain(&error), "permission denied");
+        assert_eq!(chain(&SystemError::from(error)), "permission denied");
         assert_eq!(
             chain(&io::Error::other("Ours stay as they are")),
             "Ours stay as they are"

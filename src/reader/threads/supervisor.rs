@@ -82,7 +82,8 @@ impl<H: Handler> Supervisor<H> {
             stage: Stage::Running,
         };
         supervisor.add_worker()?;
-        let thread = OwnThread::start("uds-ipc-supervisor", || supervisor.run());
+        let name = format!("{}-supervisor", shared.settings.thread_name);
+        let thread = OwnThread::start(&name, || supervisor.run());
         // Without its supervisor the worker that has been started must not stay.
         thread.inspect_err(|_| shared.poller.close())
     }
@@ -204,7 +205,7 @@ impl<H: Handler> Supervisor<H> {
             if !mem::replace(&mut self.is_short, true) {
                 self.shared.emit_later(ReaderEvent::ThreadFailed {
                     address: self.shared.address.clone(),
-                    error,
+                    error: error.into(),
                 });
             }
             self.next_look = after(now, SHORTAGE);
@@ -224,7 +225,7 @@ impl<H: Handler> Supervisor<H> {
         self.shared.lock().thread_pool.threads += 1;
         self.shared.counters.threads.add(1);
         let spawned = thread::Builder::new()
-            .name("uds-ipc-reader".into())
+            .name(self.shared.settings.thread_name.clone())
             .spawn(|| worker.run());
         if spawned.is_err() {
             self.shared.lock().thread_pool.threads -= 1;

@@ -1,10 +1,10 @@
 //! Readers of the crate, with handlers that keep what comes, or do what a message says.
 
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use uds_ipc::{Handler, Peer, Reader, ReaderBuilder, ReaderEvent};
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{Handler, Peer, Reader, ReaderBuilder};
 
 use super::{Gate, Notes, PATIENCE, Place, connect, wait_until};
 
@@ -31,7 +31,6 @@ impl Collector {
         let reader = bound
             .start(move |message| {
                 notes.add(message.to_vec());
-                Ok::<(), io::Error>(())
             })
             .expect("a reader");
         Self {

@@ -205,10 +205,7 @@ fn a_service_that_may_not_accept_says_so_and_rests() {
         let builder = Reader::builder("/run/x.sock").on_event(move |event| {
             note_event(event.to_string().as_bytes()).unwrap();
         });
-        let reader = builder
-            .bind()
-            .unwrap()
-            .start(|_| Ok::<(), std::io::Error>(()));
+        let reader = builder.bind().unwrap().start(|_| ());
         let service = Service::start([reader.unwrap()]);
         signals.forever().next();
         // Nor can it be served who waits.
