@@ -232,18 +232,22 @@
 //! | word | meaning |
 //! | --- | --- |
 //! | message | the bytes of one send: at least one, at most 10 MiB unless set |
+//! | event | what happened on a thread of a writer or a reader, given to its observer |
+//! | figure | a number in [`Writer::metrics`] or [`Reader::metrics`]; the books are all figures together, which add up |
 //! | sender | a thread that sends through a writer |
+//! | worker | a thread of the reader's that serves connections and calls the handler |
 //! | handler | your function, or [`Handler`], to which the reader gives each message |
-//! | observer | your function that is told of events |
+//! | observer | your function that gets the events |
 //! | peer | the process at the other end of a connection. Its credentials are the user, the group and the process id that the kernel knows |
 //! | frame | a message on the wire: its length as a varint, then its bytes. An empty frame has length zero and is no message |
 //! | half message | the beginning of a message of which the rest has not come |
 //! | receipt | what the reader sends back: how many messages of this connection have been handled |
 //! | request | an empty frame, by which the writer asks for a receipt |
+//! | probe | a message's length, sent alone to find out whether the reader refuses the message |
 //! | queue | the messages that were accepted and have not ended; its bounds are `queue_capacity` in messages and `queue_size` in bytes |
 //! | lane | memory in which one sender writes frames without a lock |
 //! | block | up to 128 KiB of whole frames, which go to the kernel together. A large message is a block of its own |
-//! | turn | one visit of a reader's thread to a connection: a few reads |
+//! | turn | one visit of a worker to a connection: a few reads |
 //! | batch | the messages that one turn gave to the handler |
 //!
 //! What becomes of a message:
@@ -274,7 +278,8 @@
 //! | backoff | the wait between two tries to connect, which grows |
 //! | keepalive | empty frames on an idle connection |
 //! | linger | how long the writer's thread waits after a write for more messages before it sleeps |
-//! | flush | to wait until all messages that were accepted before have come to a level: written, read or handled |
+//! | level | how far messages have come: written, read or handled |
+//! | flush | to wait until all messages that were accepted before have come to a level |
 //! | drain | to send, or to handle, what is still there before the end |
 //! | stale | of a socket's file: no process listens on it |
 //! | displaced | of a socket's file: removed or replaced while its reader runs |

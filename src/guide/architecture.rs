@@ -114,7 +114,7 @@
 //! observer.rs reentry.rs    calls into users' code, and calls out of it
 //! runtime_directory.rs      the directory that systemd made
 //! descriptor_kind.rs        what a descriptor is that is no listening socket
-//! address.rs peer.rs        who is where
+//! address.rs peer.rs        addresses of sockets, credentials of peers
 //! message.rs                what is sent
 //! wire/                     and how it looks on the wire
 //!     mod.rs frame.rs receipt.rs

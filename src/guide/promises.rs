@@ -23,8 +23,8 @@
 //! | The queue is bounded in messages and in bytes | `the_queue_is_bounded_in_messages`, `the_queue_is_bounded_in_bytes_whatever_the_messages` |
 //! | A message that does not fit is refused, comes back in the error, and is counted; with `DropOldest` the oldest messages are evicted instead | `without_a_reader_what_fits_is_kept_and_the_rest_is_refused`, `the_oldest_make_room_where_that_was_asked_for` |
 //! | `send_timeout` waits for room, and no longer than its timeout | `send_timeout_waits_for_room_and_no_longer` |
-//! | An encoder that fails sends nothing, and its error comes back | `an_encoder_sends_one_message_or_nothing_and_its_error_comes_back` |
-//! | An empty message is refused | `an_empty_message_is_refused_and_counted` |
+//! | An encoder sends one message, or nothing where it fails, and its error comes back | `an_encoder_sends_one_message_or_nothing_and_its_error_comes_back` |
+//! | An empty message is refused and counted | `an_empty_message_is_refused_and_counted` |
 //! | A message above the limit is refused at once | `a_message_above_the_limit_is_refused_at_once_with_both_numbers` |
 //! | Messages of one thread arrive in the order in which it sent them, on one connection | `each_thread_keeps_its_order_among_eight`, `every_message_of_every_thread_counts_once_and_in_order_whenever_leases_end` |
 //! | A message is accepted before the first connection and during an outage; after a shutdown it is refused as closed | `messages_sent_before_the_first_connection_arrive`, `without_a_reader_what_fits_is_kept_and_the_rest_is_refused`, `after_shutdown_a_message_comes_back_and_is_counted` |
@@ -48,8 +48,7 @@
 //! | Each connection opens with `80 00` | `each_connection_opens_with_the_word_that_it_delivers_at_least_once` |
 //! | A receipt says how many messages of its connection have been handled; one answers all requests before it | `an_empty_frame_is_answered_with_the_number_of_messages_so_far`, `the_peer_reads_rising_numbers` |
 //! | A reader sends no receipt unasked, and never blocks to send one | `a_connection_that_never_asks_gets_no_byte`, `a_peer_that_asks_and_does_not_read_gets_its_answer_when_it_does`, `questions_without_end_cost_no_memory_and_hold_up_nobody` |
-//! | A message on which the handler fails is not confirmed, and comes again with what is behind it | `what_was_stored_before_a_message_that_fails_is_confirmed_and_nothing_behind_it_is_handled`, `a_message_that_fails_comes_again_until_it_is_dealt_with` |
-//! | With `AtLeastOnce` a message on which the handler fails is not confirmed, and comes again; what was stored before it is confirmed | `a_message_that_fails_comes_again_until_it_is_dealt_with`, `what_was_stored_before_a_message_that_fails_is_confirmed_and_nothing_behind_it_is_handled` |
+//! | A message on which the handler fails is not confirmed, and comes again with what is behind it; what was stored before it is confirmed | `what_was_stored_before_a_message_that_fails_is_confirmed_and_nothing_behind_it_is_handled`, `a_message_that_fails_comes_again_until_it_is_dealt_with` |
 //! | A batch whose end fails is not confirmed, and comes again | `a_batch_that_was_not_stored_gets_no_receipt_and_ends_the_connection`, `a_batch_comes_again_until_it_is_stored` |
 //! | The writer keeps a message until a receipt covers it, within the bounds of the queue | `the_bounds_count_what_no_receipt_covers`, `every_message_is_confirmed_in_the_end_and_none_is_sent_twice` |
 //! | After a loss exactly the messages that no receipt covers are sent again, the oldest first | `exactly_what_no_receipt_covers_is_sent_again_in_order` |
@@ -81,7 +80,7 @@
 //! | With `AtMostOnce` a handler's error or panic costs that message only | `with_at_most_once_an_error_or_a_panic_costs_that_message_only` |
 //! | A handler's error or panic is counted, and an event tells of it | `a_handlers_errors_are_counted_and_told_once_an_episode`, `a_handlers_panics_are_survived_counted_and_told_once_an_episode` |
 //! | An idle connection costs no buffer and no thread | `an_idle_connection_costs_less_than_two_kib_and_no_thread` |
-//! | A silent peer is closed, and a frame that comes too slowly is an error | `a_silent_peer_is_closed_and_that_is_no_error`, `a_frame_that_comes_byte_by_byte_is_too_slow`, `a_long_message_that_comes_slowly_but_steadily_lives` |
+//! | A silent peer is closed, and a frame that comes too slowly is an error | `a_silent_peer_is_closed_and_that_is_no_error`, `a_frame_that_comes_byte_by_byte_is_too_slow`, `a_frame_has_the_time_of_the_bytes_that_came_whatever_it_announced`, `a_long_message_that_comes_slowly_but_steadily_lives` |
 //! | Memory follows the bytes that have come, not a length that was announced, and has a bound | `ten_mib_announced_on_each_of_a_thousand_connections_cost_next_to_nothing`, `half_messages_never_hold_much_more_than_they_may`, `at_the_bound_of_memory_the_slowest_is_closed_and_the_others_go_on` |
 //! | Connections are limited, in all and for each user | `above_the_connection_limit_more_wait_and_are_served_when_one_ends`, `above_its_limit_a_user_is_refused_until_one_of_its_connections_ends`, `where_others_may_connect_one_user_has_half_of_the_connections` |
 //! | At the process's file limit the reader goes on serving, and accepts again when it can | `at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can` |

@@ -93,8 +93,8 @@
 //! // ... until SIGTERM, which the program catches itself, from before it binds, as
 //! // `examples/collector.rs` does ...
 //!
-//! // Sends `STOPPING=1`; then all that was sent is handled. The timeout is below `TimeoutStopSec=`:
-//! // if a handler hangs, this still returns its report.
+//! // Sends `STOPPING=1`; then all that was sent is handled. The timeout is below
+//! // `TimeoutStopSec=`: if a handler hangs, this still returns its report.
 //! service.shutdown(Duration::from_secs(8))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
