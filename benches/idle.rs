@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use common::ReaderProcess;
 use patience::PATIENCE;
-use uds_ipc::{Level, Reader, Writer};
+use uds_ipc::{FlushLevel, Reader, Writer};
 
 fn main() {
     if let Some((role, path)) = common::role() {
@@ -112,7 +112,7 @@ fn field(path: &Path, name: &str) -> u64 {
 }
 
 fn write(path: &Path, count: u32) {
-    let writer = Writer::new(path).expect("a writer");
+    let writer = Writer::start(path).expect("a writer");
     for _ in 0..count {
         if writer.try_send(&[7; 100]).is_err() {
             writer
@@ -121,7 +121,7 @@ fn write(path: &Path, count: u32) {
         }
     }
     writer
-        .flush(Level::Handled, PATIENCE)
+        .flush(FlushLevel::Handled, PATIENCE)
         .expect("all is handled");
     common::answer(cost);
 }

@@ -29,7 +29,7 @@ use std::path::Path;
 use common::ReaderProcess;
 use patience::PATIENCE;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-use uds_ipc::{Delivery, Level, Reader, Writer};
+use uds_ipc::{Delivery, FlushLevel, Reader, Writer};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -116,7 +116,7 @@ fn memory_allocation(delivery: Delivery, len: u64, way: Way, count: u32) {
             way.send(&writer, &message);
         }
         writer
-            .flush(Level::Handled, PATIENCE)
+            .flush(FlushLevel::Handled, PATIENCE)
             .expect("the reader reads");
         let there = minus(reader.figures(), there);
         (minus(asked(), here), there)

@@ -20,7 +20,7 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use patience::PATIENCE;
-use uds_ipc::{Delivery, Level, Reader, Writer};
+use uds_ipc::{Delivery, FlushLevel, Reader, Writer};
 
 /// Sends `count` messages, and waits until the handler has had them all. Returns how many that is a
 /// second.
@@ -38,7 +38,7 @@ fn round(writer: &Writer, reader: &Reader, delivery: Delivery, count: u32) -> f6
     }
     if delivery == Delivery::AtLeastOnce {
         writer
-            .flush(Level::Handled, PATIENCE)
+            .flush(FlushLevel::Handled, PATIENCE)
             .expect("the reader answers");
     }
     while reader.metrics().received.messages < end {
@@ -53,7 +53,7 @@ fn median(mut rates: Vec<f64>) -> f64 {
 }
 
 /// Compares the two with queues of so many messages.
-fn compare(queue_capacity: usize, rounds: usize, count: u32) {
+fn compare(max_queued_messages: usize, rounds: usize, count: u32) {
     let directory = tempfile::tempdir().expect("a temporary folder");
     let mut ends = [Delivery::AtMostOnce, Delivery::AtLeastOnce].map(|delivery| {
         let path = directory.path().join(format!("{delivery:?}"));
@@ -61,7 +61,7 @@ fn compare(queue_capacity: usize, rounds: usize, count: u32) {
         let reader = bound.start(|_| Ok::<_, Infallible>(())).expect("a reader");
         let writer = Writer::builder(&path)
             .delivery(delivery)
-            .queue_capacity(queue_capacity);
+            .max_queued_messages(max_queued_messages);
         (
             delivery,
             writer.start().expect("a writer"),
@@ -91,7 +91,7 @@ fn compare(queue_capacity: usize, rounds: usize, count: u32) {
         median(rates) / 1e6
     });
     println!(
-        "queue_capacity {queue_capacity}: {without:.1} million messages a second without receipts, {with:.1} with: {:.2} of it \
+        "max_queued_messages {max_queued_messages}: {without:.1} million messages a second without receipts, {with:.1} with: {:.2} of it \
          (medians of {rounds} rounds, in turns)",
         median(ratios)
     );
@@ -105,7 +105,7 @@ fn main() {
     } else {
         (21, 2_000_000)
     };
-    for queue_capacity in [10_000, 20_000] {
-        compare(queue_capacity, rounds, count);
+    for max_queued_messages in [10_000, 20_000] {
+        compare(max_queued_messages, rounds, count);
     }
 }

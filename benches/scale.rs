@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use common::ReaderProcess;
 use parking_lot::Mutex;
 use patience::PATIENCE;
-use uds_ipc::{Handler, Level, Peer, Reader, Writer};
+use uds_ipc::{FlushLevel, Handler, Peer, Reader, Writer};
 
 fn main() {
     if let Some((_, path)) = common::role() {
@@ -102,7 +102,7 @@ fn idle_connections(idle: usize, rounds: usize, count: u32) {
         .map(|path| ReaderProcess::start("read", path));
     let writers = paths
         .each_ref()
-        .map(|path| Writer::new(path).expect("a writer"));
+        .map(|path| Writer::start(path).expect("a writer"));
     // Its buffers have grown before anything is compared.
     for writer in &writers {
         send(writer, count);
@@ -150,7 +150,7 @@ fn send(writer: &Writer, count: u32) -> f64 {
         }
     }
     writer
-        .flush(Level::Handled, PATIENCE)
+        .flush(FlushLevel::Handled, PATIENCE)
         .expect("the reader reads");
     f64::from(count) / start.elapsed().as_secs_f64()
 }

@@ -47,7 +47,7 @@ fn main() -> Result<(), AnyError> {
         .start(move |message| checker.check(message))?;
 
     let start = Instant::now();
-    let writer = Writer::new(&path)?;
+    let writer = Writer::start(&path)?;
     // A scope lends the writer to its threads; threads that outlive their caller would share it in
     // an `Arc`.
     thread::scope(|scope| {

@@ -366,7 +366,7 @@ fn emit(emitter: &OsStr, socket: &OsStr, files: &[&OsStr]) -> Result<(), AnyErro
     // After a write timeout the new connection may overtake the old one. Here the order is checked,
     // so it is long.
     let writer = Writer::builder(socket)
-        .queue_capacity(1_000)
+        .max_queued_messages(1_000)
         .write_timeout(PATIENCE)
         .start()?;
     let figures = || {

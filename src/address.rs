@@ -37,7 +37,7 @@ const ABSTRACT_NAMES: bool = cfg!(any(target_os = "linux", target_os = "android"
 /// assert!(error.to_string().contains("longer than"));
 /// let error = Address::new("tcp://localhost:514").unwrap_err();
 /// assert!(error.to_string().contains("write the path of a socket"));
-/// # Ok::<(), uds_ipc::AddressError>(())
+/// # Ok::<(), uds_ipc::error::AddressError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {

@@ -1,5 +1,17 @@
-//! What can go wrong in a call of the user's: one type a moment.
-//! Values. What goes wrong later, on a thread, is an event.
+//! Errors of calls that go wrong, one type a moment.
+//!
+//! | call | its error |
+//! | --- | --- |
+//! | [`Writer::builder`](crate::Writer::builder), [`Writer::start`](crate::Writer::start), [`BoundReader::start`](crate::BoundReader::start) | [`StartError`] |
+//! | [`Writer::try_send`](crate::Writer::try_send), [`Writer::send_timeout`](crate::Writer::send_timeout) | [`SendError`](crate::SendError) |
+//! | [`Writer::try_send_with`](crate::Writer::try_send_with), [`Writer::send_timeout_with`](crate::Writer::send_timeout_with) | [`EncodeError`](crate::EncodeError) |
+//! | [`Writer::flush`](crate::Writer::flush) | [`FlushError`] |
+//! | [`Writer::shutdown`](crate::Writer::shutdown), [`Reader::shutdown`](crate::Reader::shutdown) | [`ShutdownError`] |
+//! | [`ReaderBuilder::bind`](crate::ReaderBuilder::bind), [`ReaderBuilder::listen_on`](crate::ReaderBuilder::listen_on), [`create_socket_dir`](crate::create_socket_dir), [`remove_stale_socket`](crate::remove_stale_socket) | [`BindError`] |
+//! | [`Address::new`](crate::Address::new) | [`AddressError`] |
+//!
+//! Each names what was wrong, its bound and what to do; [`source`](std::error::Error::source) has
+//! the cause. What goes wrong later, on a thread, is an [event](crate::event).
 
 use std::fmt;
 use std::io;
@@ -9,8 +21,10 @@ use thiserror::Error;
 
 #[cfg(feature = "systemd")]
 use crate::activation::ActivationError;
-use crate::address::{Address, AddressError};
-use crate::descriptor_kind::DescriptorKind;
+use crate::address::Address;
+pub use crate::address::AddressError;
+pub use crate::descriptor_kind::DescriptorKind;
+pub use crate::system_error::SystemError;
 
 /// A setting that is out of its bounds.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -74,114 +88,6 @@ pub enum StartError {
         /// The system's word.
         source: io::Error,
     },
-}
-
-/// Why a message was not accepted. An owned message is in it, as good as new; `M` is `()` for a
-/// borrowed one.
-///
-/// ```
-/// use uds_ipc::{SendError, Writer};
-///
-/// let writer = Writer::builder("/tmp/nobody-is-there.sock").queue_capacity(1).start()?;
-/// writer.try_send("the first waits for a connection")?;
-/// let error = writer.try_send(String::from("the second")).unwrap_err();
-/// assert!(matches!(error, SendError::Full(_)));
-/// assert_eq!(error.into_message(), "the second");
-/// # writer.shutdown(std::time::Duration::ZERO)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum SendError<M> {
-    /// There is no room in the queue (`send_timeout`: nor was there any in time).
-    #[error(
-        "the queue is full: send later, wait with send_timeout, or raise queue_capacity or queue_size"
-    )]
-    Full(M),
-    /// The message is longer than the writer sends.
-    #[error(
-        "the message is {len} bytes long, above the limit of {limit}: split it, or raise max_message_len and queue_size"
-    )]
-    #[non_exhaustive]
-    TooLarge {
-        /// The message.
-        message: M,
-        /// Its length, in bytes.
-        len: usize,
-        /// The most there can be, in bytes: the lower of `max_message_len` and `queue_size`.
-        limit: usize,
-    },
-    /// The message is empty. On the wire a length of zero is no message.
-    #[error("the message is empty: send at least one byte")]
-    Empty(M),
-    /// The writer was shut down.
-    #[error("the writer was shut down: it takes no more messages")]
-    Closed(M),
-}
-
-impl<M> SendError<M> {
-    /// What was not sent.
-    pub fn into_message(self) -> M {
-        match self {
-            Self::Full(message)
-            | Self::TooLarge { message, .. }
-            | Self::Empty(message)
-            | Self::Closed(message) => message,
-        }
-    }
-
-    /// Whether there was no room.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Full(_))
-    }
-
-    /// Whether the writer was shut down.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        matches!(self, Self::Closed(_))
-    }
-
-    pub(crate) fn without_message(self) -> SendError<()> {
-        match self {
-            Self::Full(_) => SendError::Full(()),
-            Self::TooLarge { len, limit, .. } => SendError::TooLarge {
-                message: (),
-                len,
-                limit,
-            },
-            Self::Empty(_) => SendError::Empty(()),
-            Self::Closed(_) => SendError::Closed(()),
-        }
-    }
-}
-
-/// Why a message was not sent that an encoder was to write: see
-/// [`try_send_with`](crate::Writer::try_send_with).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum EncodeError<E> {
-    /// The encoder failed. Nothing was sent.
-    #[error("the message could not be encoded")]
-    Encoder(#[source] E),
-    /// The message was refused.
-    #[error(transparent)]
-    Send(SendError<()>),
-}
-
-impl<M> fmt::Debug for SendError<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full(_) => f.write_str("Full(..)"),
-            Self::TooLarge { len, limit, .. } => f
-                .debug_struct("TooLarge")
-                .field("len", len)
-                .field("limit", limit)
-                .finish_non_exhaustive(),
-            Self::Empty(_) => f.write_str("Empty(..)"),
-            Self::Closed(_) => f.write_str("Closed(..)"),
-        }
-    }
 }
 
 /// Why a flush did not reach its end.

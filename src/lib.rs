@@ -58,10 +58,11 @@
 //!
 //! # Know this first
 //!
-//! * **A path without a reader is no error.** [`Writer::new`] succeeds, and the writer keeps
-//!   trying. Only the event [`ConnectFailed`](WriterEvent::ConnectFailed) tells of a wrong path, or
-//!   of a socket that this user may not write to: set [`on_event`](WriterBuilder::on_event). A
-//!   reader's socket has mode 0600 unless set, so that only its own user and root can send.
+//! * **A path without a reader is no error.** [`Writer::start`] succeeds, and the writer keeps
+//!   trying. Only the event [`ConnectFailed`](event::WriterEvent::ConnectFailed) tells of a wrong
+//!   path, or of a socket that this user may not write to: set
+//!   [`on_event`](WriterBuilder::on_event). A reader's socket has mode 0600 unless set, so that
+//!   only its own user and root can send.
 //! * **A full queue refuses messages.** It holds 10,000 messages and 64 MiB unless set: at 1,000
 //!   messages a second, ten seconds without a reader. Then [`try_send`](Writer::try_send) returns
 //!   [`SendError::Full`]: count such errors, and never `unwrap` them. An empty message is refused
@@ -88,7 +89,7 @@
 //! * **Only one thread's messages have an order**, and only on one connection. An async task that
 //!   moves between threads counts as several.
 //! * **An idle connection is closed after ten seconds**, and soon made again. That is no fault, and
-//!   costs no message; the writer's event for it is [`Lost`](WriterEvent::Lost). A
+//!   costs no message; the writer's event for it is [`Lost`](event::WriterEvent::Lost). A
 //!   [`keepalive`](WriterBuilder::keepalive) or a longer
 //!   [`idle_timeout`](ReaderBuilder::idle_timeout) avoids it.
 //! * **[`linger`](WriterBuilder::linger) is not `SO_LINGER`.** It is how long the writer's thread
@@ -97,7 +98,7 @@
 //! In tokio:
 //!
 //! ```ignore
-//! let writer = Writer::new("/tmp/telemetry.sock")?; // A clone is another handle.
+//! let writer = Writer::start("/tmp/telemetry.sock")?; // A clone is another handle.
 //! writer.try_send("requests:17|c")?; // Never blocks.
 //!
 //! let last = writer.clone();
@@ -115,7 +116,7 @@
 //! use uds_ipc::{SendError, Writer};
 //!
 //! // Nobody reads at this path; the queue has room for three messages.
-//! let writer = Writer::builder("/tmp/nobody-is-there.sock").queue_capacity(3).start()?;
+//! let writer = Writer::builder("/tmp/nobody-is-there.sock").max_queued_messages(3).start()?;
 //! writer.try_send("borrowed: copied")?;
 //! writer.try_send(String::from("owned: handed over"))?;
 //! writer.try_send_with(|buffer| write!(buffer, "encoded: {}", 17))?;
@@ -210,20 +211,20 @@
 //!
 //! | situation | what happens | event | figure |
 //! | --- | --- | --- | --- |
-//! | no reader is there | the queue holds the messages; the writer tries again after 10 ms, later after up to 1 s | [`ConnectFailed`](WriterEvent::ConnectFailed), once for each cause | `queued` |
+//! | no reader is there | the queue holds the messages; the writer tries again after 10 ms, later after up to 1 s | [`ConnectFailed`](event::WriterEvent::ConnectFailed), once for each cause | `queued` |
 //! | the queue is full | `try_send` refuses the message, or evicts the oldest | none | `dropped.full`, `dropped.oldest` |
 //! | a message is too long or empty | `try_send` refuses it | none | `dropped.too_large`, `dropped.empty` |
-//! | the reader goes away | what the kernel had not taken whole is sent on the next connection | [`Lost`](WriterEvent::Lost) | `connects`, `lost_with_unread` |
-//! | the reader takes no byte for a second | the writer makes a new connection | [`Lost`](WriterEvent::Lost) | `connects` |
-//! | the reader refuses a message, because it is above its limit | the message is given up: at once where the reader names it in a receipt, otherwise after three probes | [`GivenUp`](WriterEvent::GivenUp) | `failed.given_up` |
-//! | a shutdown's time is over | the messages that are left fail | [`Stopped`](WriterEvent::Stopped) | `failed.left` |
-//! | a peer sends something other than frames, or a frame above the limit | its connection is closed | [`Closed`](ReaderEvent::Closed) | `protocol_errors` |
-//! | a peer is silent for ten seconds | its connection is closed | [`Closed`](ReaderEvent::Closed) | `open` |
-//! | with `AtLeastOnce`: no receipt comes for a second | messages are kept | [`NoReceipt`](WriterEvent::NoReceipt) | `queued` |
-//! | with `AtLeastOnce`: the handler fails or panics | what came before is confirmed, the connection is closed, and the writer sends the rest again | [`Closed`](ReaderEvent::Closed), [`HandlerFailed`](ReaderEvent::HandlerFailed), [`HandlerPanicked`](ReaderEvent::HandlerPanicked) | `handler_errors`, `panics` |
-//! | with `AtMostOnce`: the handler fails or panics on a message | the connection goes on | [`HandlerFailed`](ReaderEvent::HandlerFailed), [`HandlerPanicked`](ReaderEvent::HandlerPanicked): the first, and the next after a second without | `handler_errors`, `panics` |
-//! | no descriptors are left | open connections go on, accepting pauses for 100 ms | [`AcceptPaused`](ReaderEvent::AcceptPaused) | `accept_pauses` |
-//! | the socket's file is removed or replaced | open connections go on, new writers do not find the reader | [`Displaced`](ReaderEvent::Displaced) | none |
+//! | the reader goes away | what the kernel had not taken whole is sent on the next connection | [`Lost`](event::WriterEvent::Lost) | `connects`, `lost_with_unread` |
+//! | the reader takes no byte for a second | the writer makes a new connection | [`Lost`](event::WriterEvent::Lost) | `connects` |
+//! | the reader refuses a message, because it is above its limit | the message is given up: at once where the reader names it in a receipt, otherwise after three probes | [`GivenUp`](event::WriterEvent::GivenUp) | `failed.given_up` |
+//! | a shutdown's time is over | the messages that are left fail | [`Stopped`](event::WriterEvent::Stopped) | `failed.left` |
+//! | a peer sends something other than frames, or a frame above the limit | its connection is closed | [`Closed`](event::ReaderEvent::Closed) | `protocol_errors` |
+//! | a peer is silent for ten seconds | its connection is closed | [`Closed`](event::ReaderEvent::Closed) | `open` |
+//! | with `AtLeastOnce`: no receipt comes for a second | messages are kept | [`NoReceipt`](event::WriterEvent::NoReceipt) | `queued` |
+//! | with `AtLeastOnce`: the handler fails or panics | what came before is confirmed, the connection is closed, and the writer sends the rest again | [`Closed`](event::ReaderEvent::Closed), [`HandlerFailed`](event::ReaderEvent::HandlerFailed), [`HandlerPanicked`](event::ReaderEvent::HandlerPanicked) | `handler_errors`, `panics` |
+//! | with `AtMostOnce`: the handler fails or panics on a message | the connection goes on | [`HandlerFailed`](event::ReaderEvent::HandlerFailed), [`HandlerPanicked`](event::ReaderEvent::HandlerPanicked): the first, and the next after a second without | `handler_errors`, `panics` |
+//! | no descriptors are left | open connections go on, accepting pauses for 100 ms | [`AcceptPaused`](event::ReaderEvent::AcceptPaused) | `accept_pauses` |
+//! | the socket's file is removed or replaced | open connections go on, new writers do not find the reader | [`Displaced`](event::ReaderEvent::Displaced) | none |
 //!
 //! # Words
 //!
@@ -244,7 +245,7 @@
 //! | receipt | what the reader sends back: how many messages of this connection have been handled |
 //! | request | an empty frame, by which the writer asks for a receipt |
 //! | probe | a message's length, sent alone to find out whether the reader refuses the message |
-//! | queue | the messages that were accepted and have not ended; its bounds are `queue_capacity` in messages and `queue_size` in bytes |
+//! | queue | the messages that were accepted and have not ended; its bounds are `max_queued_messages` in messages and `max_queued_bytes` in bytes |
 //! | lane | memory in which one sender writes frames without a lock |
 //! | block | up to 128 KiB of whole frames, which go to the kernel together. A large message is a block of its own |
 //! | turn | one visit of a worker to a connection: a few reads |
@@ -258,7 +259,7 @@
 //! | refused | turned away: a message by a send that returns an error, or by a reader because it is above its limit; a peer by a reader, before a byte of it is read |
 //! | evicted | accepted, then removed from the queue to make room for a newer one, with [`Overflow::DropOldest`] |
 //! | dropped | refused by the writer, or evicted |
-//! | written, sent | the kernel has taken its last byte. The level is [`Level::Written`], the figure is `sent` |
+//! | written, sent | the kernel has taken its last byte. The level is [`FlushLevel::Written`], the figure is `sent` |
 //! | read | the reader has taken it from the kernel |
 //! | received | the reader has given it to the handler |
 //! | handled | the handler has returned for it and for the end of its batch; with `AtLeastOnce`, without an error |
@@ -344,12 +345,12 @@ mod backoff;
 mod clock;
 mod deadline;
 mod descriptor_kind;
-mod error;
-mod event;
+pub mod error;
+pub mod event;
 pub mod guide;
 mod listen;
 mod message;
-mod metrics;
+pub mod metrics;
 mod num;
 mod observer;
 mod outcome;
@@ -360,7 +361,9 @@ mod reader;
 mod reentry;
 #[cfg(feature = "systemd")]
 mod runtime_directory;
+mod send_error;
 mod sys;
+mod system_error;
 #[cfg(feature = "systemd")]
 pub mod systemd;
 mod wire;
@@ -374,23 +377,14 @@ pub mod fuzzing {
     pub use crate::writer::fuzzing::take_receipts;
 }
 
-pub use address::{Address, AddressError};
-pub use descriptor_kind::DescriptorKind;
-pub use error::{
-    BindError, EncodeError, FlushError, SendError, SettingError, ShutdownError, StartError,
-};
-#[cfg(feature = "systemd")]
-pub use event::NotifyError;
-pub use event::{
-    BadReceipt, CloseCause, ConnectError, LostCause, ReaderEvent, RefuseCause, WriterEvent,
-};
+pub use address::Address;
 pub use listen::{create_socket_dir, remove_stale_socket};
 pub use message::IntoMessage;
-pub use metrics::{Dropped, Failed, ProtocolErrors, ReaderMetrics, Tally, WriterMetrics};
 pub use outcome::Outcome;
 pub use peer::{Credentials, Peer};
 pub use reader::{BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
-pub use writer::{Delivery, Flushed, Level, Overflow, Writer, WriterBuilder, WriterReport};
+pub use send_error::{EncodeError, SendError};
+pub use writer::{Delivery, FlushLevel, Flushed, Overflow, Writer, WriterBuilder, WriterReport};
 
 /// The README's program runs as a test.
 #[cfg(doctest)]

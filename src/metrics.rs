@@ -1,5 +1,16 @@
-//! The figures of both ends.
-//! Values and counters: nothing here locks, waits or decides.
+//! Figures of both ends, in messages and bytes.
+//!
+//! [`Writer::metrics`](crate::Writer::metrics) gives [`WriterMetrics`],
+//! [`Reader::metrics`](crate::Reader::metrics) gives [`ReaderMetrics`]: a snapshot, to read which
+//! holds up nothing. Most figures only grow, so that the difference of two snapshots is what
+//! happened in between. Their `Display` is a line for a log or a status.
+//!
+//! | in | stand |
+//! | --- | --- |
+//! | [`Tally`] | a number of messages, and their bytes |
+//! | [`Dropped`] | messages that a writer refused, or removed to make room, by cause |
+//! | [`Failed`] | messages that a writer took and could not send, by cause |
+//! | [`ProtocolErrors`] | connections that a reader ended for what their peers sent, by cause |
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
@@ -10,7 +21,7 @@ use crate::num::to_u64;
 /// A number of messages and of the bytes in them, without their length prefixes.
 ///
 /// ```
-/// # let writer = uds_ipc::Writer::new("/tmp/nobody-is-there.sock")?;
+/// # let writer = uds_ipc::Writer::start("/tmp/nobody-is-there.sock")?;
 /// let before = writer.metrics().accepted;
 /// writer.try_send("five!")?;
 /// let since = writer.metrics().accepted - before;
@@ -302,7 +313,7 @@ impl ProtocolErrors {
     }
 }
 
-/// A counter that every thread may read at any time.
+/// A counter that every thread may read at any time. It neither locks nor waits.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 

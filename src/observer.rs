@@ -9,14 +9,14 @@ use std::sync::Arc;
 /// The user's function for events, kept from doing harm.
 pub(crate) struct Observer<E>(Option<Callback<E>>);
 
-type Callback<E> = Arc<dyn Fn(&E) + Send + Sync>;
+type Callback<E> = Arc<dyn Fn(E) + Send + Sync>;
 
-impl<E> Observer<E> {
+impl<E: Clone> Observer<E> {
     pub(crate) fn none() -> Self {
         Self(None)
     }
 
-    pub(crate) fn new(observer: impl Fn(&E) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(observer: impl Fn(E) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(observer)))
     }
 
@@ -24,9 +24,11 @@ impl<E> Observer<E> {
     pub(crate) fn tell(&self, event: impl FnOnce() -> E, panicked: impl FnOnce()) {
         let Some(observer) = &self.0 else { return };
         let event = event();
-        let told = guarded(|| observer(&event));
-        // There may be an error of the user's in it.
-        let dropped = guarded(|| drop(event));
+        // There may be an error of the user's in it, and to drop that may panic too. While a panic
+        // of the observer's unwinds that would end the process: so the last copy is dropped here.
+        let copy = event.clone();
+        let told = guarded(|| observer(event));
+        let dropped = guarded(|| drop(copy));
         if told.is_err() || dropped.is_err() {
             panicked();
         }

@@ -11,7 +11,7 @@ use std::convert::Infallible;
 /// use uds_ipc::Reader;
 /// # let directory = tempfile::tempdir()?;
 /// # let path = directory.path().join("telemetry.sock");
-/// # let writer = uds_ipc::Writer::new(&path)?;
+/// # let writer = uds_ipc::Writer::start(&path)?;
 ///
 /// writer.try_send_with(|buffer| buffer.extend_from_slice(b"cannot fail"))?;
 /// writer.try_send_with(|buffer| write!(buffer, "{} of {}", "may", "fail"))?;

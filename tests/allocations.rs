@@ -15,7 +15,7 @@ use std::path::Path;
 
 use patience::PATIENCE;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use uds_ipc::{Delivery, Handler, Level, Peer, Reader, Writer};
+use uds_ipc::{Delivery, FlushLevel, Handler, Peer, Reader, Writer};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -74,7 +74,7 @@ fn allocations(writer: &Writer, len: usize, way: Way, round: usize) -> usize {
         for message in messages {
             way.send(writer, message);
         }
-        writer.flush(Level::Handled, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
         let change = region.change();
         allocations += change.allocations + change.reallocations;
     }

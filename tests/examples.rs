@@ -124,7 +124,7 @@ fn the_collector_of_telemetry_notices_gaps_and_repeats() {
     let directory = tempdir().unwrap();
     let socket = directory.path().join("telemetry.sock");
     let collector = Running::start(example("telemetry").arg("--collector").arg(&socket));
-    let writer = Writer::new(&socket).unwrap();
+    let writer = Writer::start(&socket).unwrap();
     for number in [0_u64, 1, 4, 1, 5] {
         writer
             .try_send([&[7], &number.to_le_bytes()[..], b"a line"].concat())
@@ -173,7 +173,7 @@ fn the_collector_prints_bytes_as_they_are_and_obeys_an_interrupt() {
     let directory = tempdir().unwrap();
     let socket = directory.path().join("telemetry.sock");
     let collector = Running::start(example("collector").arg(&socket));
-    let writer = Writer::new(&socket).unwrap();
+    let writer = Writer::start(&socket).unwrap();
     for message in messages() {
         writer.try_send(message).unwrap();
     }

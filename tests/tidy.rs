@@ -27,7 +27,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ),
     (
         "writer",
-        "address backoff clock deadline error event message metrics num observer outcome own_thread peer reentry sys wire",
+        "address backoff clock deadline error event message metrics num observer outcome own_thread peer reentry send_error sys system_error wire",
     ),
     (
         "reader",
@@ -39,8 +39,8 @@ const MAY_NAME: &[(&str, &str)] = &[
     // The system.
     ("sys", "address descriptor_kind peer"),
     // The leaves: values.
-    ("error", "activation address descriptor_kind"),
-    ("event", "address metrics peer"),
+    ("error", "activation address descriptor_kind system_error"),
+    ("event", "address metrics peer system_error"),
     ("address", ""),
     ("backoff", ""),
     ("clock", ""),
@@ -56,6 +56,8 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("pool", ""),
     ("reentry", ""),
     ("runtime_directory", ""),
+    ("send_error", ""),
+    ("system_error", ""),
     ("wire", ""),
 ];
 

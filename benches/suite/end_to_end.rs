@@ -72,7 +72,7 @@ fn reader_writer(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ReaderWriter");
     for kib in [1, 10, 100] {
         for capacity in [1_000, 10_000] {
-            let mut pipe = Pipe::new(TOUCH, |builder| builder.queue_capacity(capacity));
+            let mut pipe = Pipe::new(TOUCH, |builder| builder.max_queued_messages(capacity));
             let name = format!("{kib} KiB, a queue of {capacity}");
             measure(&mut group, &name, &mut pipe, &Messages::of(kib * KIB));
         }

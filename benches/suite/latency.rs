@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use uds_ipc::{Level, Writer};
+use uds_ipc::{FlushLevel, Writer};
 
 use crate::PATIENCE;
 use crate::common::ReaderProcess;
@@ -68,7 +68,7 @@ fn send(writer: &Writer, count: u64, sends: &mut Vec<u64>) {
         sends.push(u64::try_from(start.elapsed().as_nanos()).expect("it is over"));
     }
     writer
-        .flush(Level::Handled, PATIENCE)
+        .flush(FlushLevel::Handled, PATIENCE)
         .expect("the reader reads");
 }
 

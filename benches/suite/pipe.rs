@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use uds_ipc::{Level, Writer, WriterBuilder};
+use uds_ipc::{FlushLevel, Writer, WriterBuilder};
 
 use crate::PATIENCE;
 use crate::common::ReaderProcess;
@@ -114,6 +114,6 @@ fn send(writer: &Writer, messages: &Messages, count: u64) {
 
 fn finish(writer: &Writer) {
     writer
-        .flush(Level::Handled, PATIENCE)
+        .flush(FlushLevel::Handled, PATIENCE)
         .expect("the reader reads");
 }

@@ -66,7 +66,7 @@ impl Bursts {
         let frame_len = to_u64(frame_len);
         let capacity = usize::try_from(threads * BURST_LEN).expect("a size");
         let builder = Writer::builder(&path)
-            .queue_capacity(capacity)
+            .max_queued_messages(capacity)
             .write_timeout(PATIENCE);
         let writer = builder.start().expect("a writer");
         let (stream, _) = listener.accept().expect("a connection");

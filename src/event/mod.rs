@@ -1,5 +1,21 @@
-//! What happens on the threads of a writer or reader, told to whoever asked to be told.
-//! Values.
+//! Events: what happens on the threads of a writer or reader, once a call has returned.
+//!
+//! An observer that is set with [`WriterBuilder::on_event`](crate::WriterBuilder::on_event) gets
+//! each [`WriterEvent`], one that is set with
+//! [`ReaderBuilder::on_event`](crate::ReaderBuilder::on_event) each [`ReaderEvent`]. There are
+//! events for transitions only, never one a message. Their `Display` is a line for a log, with all
+//! causes.
+//!
+//! | event | its cause |
+//! | --- | --- |
+//! | [`WriterEvent::ConnectFailed`] | [`ConnectError`] |
+//! | [`WriterEvent::Lost`] | [`LostCause`], and in it [`BadReceipt`] |
+//! | [`ReaderEvent::Closed`] | [`CloseCause`] |
+//! | [`ReaderEvent::Refused`] | [`RefuseCause`] |
+//! | [`ReaderEvent::NotifyFailed`] | [`NotifyError`] |
+//!
+//! The system's own errors are in them as [`SystemError`](crate::error::SystemError), so that
+//! events can be cloned, compared and sent to another thread.
 
 mod reader;
 mod writer;
@@ -52,7 +68,7 @@ mod tests {
     #[test]
     fn an_event_reads_as_a_line_of_a_log_with_its_causes() {
         let address = Address::new("/run/a.sock").unwrap();
-        let cause = LostCause::Failed(io::Error::from(io::ErrorKind::BrokenPipe));
+        let cause = LostCause::Failed(io::Error::from(io::ErrorKind::BrokenPipe).into());
         let retry_in = Duration::from_millis(10);
         let lost = WriterEvent::Lost {
             address,

@@ -4,20 +4,21 @@ use std::error::Error;
 #[cfg(feature = "systemd")]
 use std::ffi::OsString;
 use std::fmt;
-use std::io;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::Chain;
 use crate::address::Address;
 use crate::peer::Peer;
+use crate::system_error::SystemError;
 
 /// What a reader tells its observer: transitions only, never one a message.
 ///
 /// The observer runs on one of the reader's threads, and may run on several at once. It holds up
 /// only what that thread serves; calls of `shutdown` on the same reader are refused. Its panics are
 /// caught and counted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ReaderEvent {
     /// A peer connected and was let in.
@@ -49,7 +50,7 @@ pub enum ReaderEvent {
         /// Whose message it was.
         peer: Peer,
         /// What the handler returned.
-        error: Box<dyn Error + Send + Sync>,
+        error: Arc<dyn Error + Send + Sync>,
     },
     /// The handler panicked. Told as sparingly as its errors.
     #[non_exhaustive]
@@ -66,7 +67,7 @@ pub enum ReaderEvent {
         /// Where it listens.
         address: Address,
         /// The system's word, such as "too many open files".
-        error: io::Error,
+        error: SystemError,
     },
     /// Connections are accepted again.
     #[non_exhaustive]
@@ -80,7 +81,7 @@ pub enum ReaderEvent {
         /// Where it listens.
         address: Address,
         /// The system's word.
-        error: io::Error,
+        error: SystemError,
     },
     /// The socket's file is gone, another is in its place, or a directory above it was renamed: new
     /// writers do not find this reader any more. Only Linux tells.
@@ -140,7 +141,7 @@ impl fmt::Display for ReaderEvent {
 }
 
 /// Why a reader's connection ended.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CloseCause {
     /// The peer closed it, between two frames.
@@ -182,7 +183,7 @@ pub enum CloseCause {
     NotStored,
     /// Reading failed.
     #[error("reading failed")]
-    Failed(#[source] io::Error),
+    Failed(#[source] SystemError),
 }
 
 /// Why a peer was turned away.
@@ -204,7 +205,7 @@ pub enum RefuseCause {
 /// Why the service manager could not be told something. It is never more than an event: the service
 /// goes on.
 #[cfg(feature = "systemd")]
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NotifyError {
     /// `NOTIFY_SOCKET` is no path and no `@name`, such as the `vsock:` of a virtual machine's
@@ -222,13 +223,13 @@ pub enum NotifyError {
         /// The value of `NOTIFY_SOCKET`.
         address: OsString,
         /// The system's word.
-        source: io::Error,
+        source: SystemError,
     },
     /// The thread that would tell it was refused.
     #[error("cannot start the thread that notifies the service manager")]
     #[non_exhaustive]
     Thread {
         /// The system's word.
-        source: io::Error,
+        source: SystemError,
     },
 }

@@ -1,7 +1,6 @@
 //! What happens on a writer's thread.
 
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -10,13 +9,14 @@ use super::{Chain, Soon};
 use crate::address::Address;
 use crate::metrics::Tally;
 use crate::peer::Credentials;
+use crate::system_error::SystemError;
 
 /// What a writer tells its observer: transitions only, never one a message.
 ///
 /// The observer runs on the writer's own thread. While it runs nothing is written; it may send with
 /// `try_send`, and its calls of `flush` and `shutdown` on the same writer are refused. Its panics
 /// are caught and counted.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WriterEvent {
     /// The writer tries to connect: at its start, and after a loss. The tries that follow are not
@@ -149,12 +149,12 @@ impl fmt::Display for WriterEvent {
 }
 
 /// Why a writer could not connect.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The system's word, such as "connection refused" where no reader runs.
     #[error("the system refuses it")]
-    Io(#[source] io::Error),
+    Io(#[source] SystemError),
     /// The reader did not accept within the connect timeout: its backlog is full.
     #[error("the reader does not accept: its backlog is full")]
     BacklogFull,
@@ -169,24 +169,8 @@ pub enum ConnectError {
     },
 }
 
-impl ConnectError {
-    /// Whether `other` has the same cause, so that it need not be told again.
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Io(one), Self::Io(other)) => {
-                (one.kind(), one.raw_os_error()) == (other.kind(), other.raw_os_error())
-            }
-            (Self::BacklogFull, Self::BacklogFull) => true,
-            (Self::WrongPeer { found: one, .. }, Self::WrongPeer { found: other, .. }) => {
-                one == other
-            }
-            _ => false,
-        }
-    }
-}
-
 /// How a connection of a writer ended.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LostCause {
     /// The reader closed it while nothing was being written.
@@ -194,7 +178,7 @@ pub enum LostCause {
     Closed,
     /// A write failed: usually "broken pipe", when the reader closed it meanwhile.
     #[error("writing failed")]
-    Failed(#[source] io::Error),
+    Failed(#[source] SystemError),
     /// The reader took no byte for the write timeout.
     #[error("the reader took no byte for {0:?}")]
     WriteTimeout(Duration),

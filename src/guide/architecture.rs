@@ -108,7 +108,8 @@
 //!         poll.rs poller.rs process.rs unread.rs waker.rs
 //! event/                    what happens later
 //!     mod.rs writer.rs reader.rs
-//! error.rs                  what a call meets
+//! error.rs send_error.rs    what a call meets
+//! system_error.rs           an error of the system's, to be cloned and compared
 //! metrics.rs                figures
 //! outcome.rs                what users' closures return
 //! observer.rs reentry.rs    calls into users' code, and calls out of it

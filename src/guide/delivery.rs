@@ -5,8 +5,9 @@
 //! * A message is *accepted* when the send returns `Ok`, *sent* when the kernel has taken its last
 //!   byte, *received* when the handler is called with it, *handled* when the handler has returned
 //!   for it and for the end of its batch, and *confirmed* when a receipt has told the writer so.
-//!   [`WriterMetrics`](crate::WriterMetrics) and [`ReaderMetrics`](crate::ReaderMetrics) count
-//!   these. The [front page](crate#words) has all words.
+//!   [`WriterMetrics`](crate::metrics::WriterMetrics) and
+//!   [`ReaderMetrics`](crate::metrics::ReaderMetrics) count these. The [front page](crate#words)
+//!   has all words.
 //! * A message that was not sent is kept, and goes out on the next connection from the start of its
 //!   frame. Half a message is never delivered.
 //! * With [`AtMostOnce`](crate::Delivery::AtMostOnce), the default, a message that was sent is
@@ -34,7 +35,7 @@
 //! | the reader is killed, or crashes | what lay in its socket's buffer, and what it had read and not handled | nothing | what was handled and not confirmed | `a_reader_killed_ten_times_costs_what_was_on_its_way_without_receipts`, `a_reader_killed_thirty_times_loses_nothing_that_waits_for_receipts`, `a_writer_whose_peer_died_with_bytes_unread_says_so` |
 //! | the reader hangs, and reads no byte | nothing, until the queue is full | nothing, until the queue is full | what had been sent, at each write timeout: 1 s unless set, then 2, 4, and so on to 64 s | `a_reader_that_takes_no_byte_is_given_up_at_the_write_timeout`, `a_peer_that_never_reads_costs_bounded_memory_and_no_time`, `at_least_once_each_timeout_without_a_receipt_doubles_the_next` |
 //! | the handler needs longer for a batch than the write timeout | nothing | nothing | what had been sent, at each write timeout, as above | `a_handler_slower_than_the_write_timeout_gets_each_message_once`, `a_handler_slower_than_the_write_timeout_confirms_in_the_end`, `at_least_once_each_timeout_without_a_receipt_doubles_the_next` |
-//! | the reader reads, and sends no receipts | nothing | nothing, until the queue is full: then messages are refused, since none is ever confirmed; the event is [`NoReceipt`](crate::WriterEvent::NoReceipt) | all that the queue holds, when the connection ends | `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
+//! | the reader reads, and sends no receipts | nothing | nothing, until the queue is full: then messages are refused, since none is ever confirmed; the event is [`NoReceipt`](crate::event::WriterEvent::NoReceipt) | all that the queue holds, when the connection ends | `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
 //! | [`message`](crate::Handler::message) returns an error, or panics | that message | nothing | that message, and what had been sent behind it | `with_at_most_once_an_error_or_a_panic_costs_that_message_only`, `a_message_that_fails_comes_again_until_it_is_dealt_with`, `what_was_stored_before_a_message_that_fails_is_confirmed_and_nothing_behind_it_is_handled` |
 //! | [`batch_end`](crate::Handler::batch_end) returns an error, or panics | that batch | nothing | that batch, and what had been sent behind it | `a_batch_that_is_not_stored_costs_nothing_behind_it`, `a_batch_comes_again_until_it_is_stored` |
 //! | the writer is stopped with [`shutdown`](crate::Writer::shutdown) | nothing, if it ends in time: the report says what was left | nothing, if it ends in time: the report says what was left, not known to be handled | nothing | `what_was_left_at_the_end_is_counted_as_failed`, `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
@@ -61,7 +62,7 @@
 //! measured as 23,824 messages of 20 bytes, 2,592 of 200 or 128 of 4 KiB. With a smaller
 //! [`send_buffer_size`](crate::WriterBuilder::send_buffer_size) fewer are lost, at the cost of
 //! throughput. On Linux the writer notices that a peer has died with bytes unread:
-//! [`Lost`](crate::WriterEvent::Lost) says `unread`, and `lost_with_unread` counts it.
+//! [`Lost`](crate::event::WriterEvent::Lost) says `unread`, and `lost_with_unread` counts it.
 //!
 //! What the reader had read and not handled is at most 256 KiB, or one message if that is longer. A
 //! handler that stores at [`batch_end`](crate::Handler::batch_end) also loses its batch, which is
@@ -76,7 +77,7 @@
 //! use std::path::Path;
 //! use std::sync::Mutex;
 //! use std::time::Duration;
-//! use uds_ipc::{Delivery, Handler, Level, Peer, Reader, Writer};
+//! use uds_ipc::{Delivery, FlushLevel, Handler, Peer, Reader, Writer};
 //!
 //! thread_local! {
 //!     /// All calls of one batch come from one thread, for one connection.
@@ -159,7 +160,7 @@
 //! let writer = Writer::builder(&path).delivery(Delivery::AtLeastOnce).start()?;
 //! # writer.try_send("1 the daemon started\n")?;
 //! writer.try_send("2 somebody logged in\n")?;
-//! writer.flush(Level::Handled, Duration::from_secs(5))?;
+//! writer.flush(FlushLevel::Handled, Duration::from_secs(5))?;
 //! # assert_eq!(std::fs::read_to_string(&file)?, "1 the daemon started\n2 somebody logged in\n");
 //!
 //! let report = writer.shutdown(Duration::from_secs(5))?;
@@ -210,9 +211,9 @@
 //!   that stops and crashes which happen to cut a long message cost nothing.
 //!
 //! A message that was given up counts in `failed.given_up`, and the event is
-//! [`GivenUp`](crate::WriterEvent::GivenUp). A reader of your own that sends receipts and has a
-//! limit should name the message that it refuses. A probe does not find a short message, which is
-//! in the reader's buffer as a whole and so never cut.
+//! [`GivenUp`](crate::event::WriterEvent::GivenUp). A reader of your own that sends receipts and
+//! has a limit should name the message that it refuses. A probe does not find a short message,
+//! which is in the reader's buffer as a whole and so never cut.
 //!
 //! # A handler that is slow
 //!
@@ -225,13 +226,13 @@
 //! # Asking how far messages have come
 //!
 //! [`flush`](crate::Writer::flush) waits until all messages before it are [`Written`, `Read` or
-//! `Handled`](crate::Level), with `AtMostOnce` too. It requests a receipt only at the level
+//! `Handled`](crate::FlushLevel), with `AtMostOnce` too. It requests a receipt only at the level
 //! `Handled`.
 //!
 //! With `AtMostOnce` a connection may end before it is known how far its messages have come; the
 //! reader closes idle connections too. A call during which that happens returns
-//! [`Lost`](crate::FlushError::Lost). [`Flushed::losses`](crate::Flushed::losses) counts all such
-//! connections since the writer began: compare the numbers of two calls to learn of those in
+//! [`Lost`](crate::error::FlushError::Lost). [`Flushed::losses`](crate::Flushed::losses) counts all
+//! such connections since the writer began: compare the numbers of two calls to learn of those in
 //! between.
 //!
 //! [`shutdown`](crate::Writer::shutdown) waits until all messages are written; with `AtLeastOnce`,
@@ -241,14 +242,15 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use uds_ipc::{FlushError, Level, Writer};
+//! use uds_ipc::error::FlushError;
+//! use uds_ipc::{FlushLevel, Writer};
 //! # let directory = tempfile::tempdir()?;
 //! # let path = directory.path().join("telemetry.sock");
 //! # let reader = uds_ipc::Reader::builder(&path).bind()?.start(|_| ())?;
 //!
-//! let writer = Writer::builder(&path).shutdown_level(Level::Handled).start()?;
+//! let writer = Writer::builder(&path).shutdown_level(FlushLevel::Handled).start()?;
 //! writer.try_send("the last words")?;
-//! match writer.shutdown(Duration::from_secs(5))?.reached {
+//! match writer.shutdown(Duration::from_secs(5))?.reached() {
 //!     Ok(()) => println!("all was handled"),
 //!     Err(FlushError::Lost { .. }) => println!("a connection was lost, and maybe messages on it"),
 //!     Err(error) => println!("{error}"),
@@ -272,8 +274,8 @@
 //!
 //! // Ten minutes of 500 messages a second.
 //! let writer = Writer::builder("/tmp/nobody-is-there.sock")
-//!     .queue_capacity(300_000)
-//!     .queue_size(256 * 1024 * 1024)
+//!     .max_queued_messages(300_000)
+//!     .max_queued_bytes(256 * 1024 * 1024)
 //!     .start()?;
 //! for number in 0..20_000 {
 //!     writer.try_send(format!("event {number}"))?;

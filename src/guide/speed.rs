@@ -71,9 +71,9 @@
 //! # Which settings to change
 //!
 //! * **For throughput**:
-//!   * a [`queue_size`](crate::WriterBuilder::queue_size) that fits a processor's cache, from 1 to
-//!     2 MiB, when senders are faster than the reader for long. A full queue of 64 MiB holds memory
-//!     that is in no cache any more. At 1 KiB this is 1.3 times as fast;
+//!   * a [`max_queued_bytes`](crate::WriterBuilder::max_queued_bytes) that fits a processor's
+//!     cache, from 1 to 2 MiB, when senders are faster than the reader for long. A full queue of 64
+//!     MiB holds memory that is in no cache any more. At 1 KiB this is 1.3 times as fast;
 //!   * owned messages from 8 KiB on;
 //!   * handlers that do not wait.
 //!
@@ -82,9 +82,10 @@
 //!   the thread. It is on its way for some 50 µs instead of 200 and more, and its send costs 2 to 4
 //!   µs instead of 50 ns. [`flush`](crate::Writer::flush) sends what waits at once.
 //! * **For memory**: a writer that has sent little keeps about 130 KiB, most of it for its queue's
-//!   slots: 16 bytes for each 8 KiB of [`queue_size`](crate::WriterBuilder::queue_size). Each
-//!   thread that sends keeps 4 KiB, and up to 128 KiB if it sends much. After much work nine blocks
-//!   of 128 KiB stay besides, until the writer is dropped.
+//!   slots: 16 bytes for each 8 KiB of
+//!   [`max_queued_bytes`](crate::WriterBuilder::max_queued_bytes). Each thread that sends keeps 4
+//!   KiB, and up to 128 KiB if it sends much. After much work nine blocks of 128 KiB stay besides,
+//!   until the writer is dropped.
 //! * **For processors that sleep**: nothing. While nothing is sent, neither end wakes up within the
 //!   reader's [`idle_timeout`](crate::ReaderBuilder::idle_timeout): 0 times in 10 s (`cargo bench
 //!   --bench idle`). After that time the reader closes the connection, and the writer makes a new

@@ -135,7 +135,7 @@
 //! | `WatchdogSec=` | | how long all workers may hang in the handler before the service is restarted. Under a low load there is one worker, and one slow message is enough. A worker that hangs while others work is not noticed |
 //! | `TimeoutStopSec=` | | how long a stop may take without progress, some 8 s at least: while messages are handled, the service asks systemd for more time |
 //! | `LimitNOFILE=` | | set it above `max_connections`, or accepting pauses at this limit |
-//! | `MemoryMax=` | | set it above `max_held_size` |
+//! | `MemoryMax=` | | set it above `max_partial_bytes` |
 //! | `PrivateUsers=` | | not for a collector that checks peer credentials: all peers would be user 65534 |
 //!
 //! # When it does not work
@@ -153,10 +153,10 @@
 //! | `the address … is in use` when you start it by hand | systemd holds the socket; the check whether a process listens has started the service | stop the socket unit, or take another path |
 //! | `cannot open the lock file …: read-only file system`, or a socket in `/` | no socket was passed, and the address has no directory: the service was started without its socket units | `Requires=` and `After=` them |
 //! | the service hangs in `activating` | `Type=notify`, and `READY=1` does not come | [`Service::start`](crate::systemd::Service::start) after the reader; a child process that notifies needs `NotifyAccess=all` |
-//! | the event [`NotifyFailed`](crate::ReaderEvent::NotifyFailed) | `NOTIFY_SOCKET` cannot be reached, for instance from a `RootDirectory=` | `BindReadOnlyPaths=/run/systemd/notify`; or `Type=exec` and no `WatchdogSec=`, which need no notification |
+//! | the event [`NotifyFailed`](crate::event::ReaderEvent::NotifyFailed) | `NOTIFY_SOCKET` cannot be reached, for instance from a `RootDirectory=` | `BindReadOnlyPaths=/run/systemd/notify`; or `Type=exec` and no `WatchdogSec=`, which need no notification |
 //! | `Watchdog timeout`, then a restart | all workers were in the handler for `WatchdogSec=` | find out what it waits for: with systemd-coredump installed, `coredumpctl` has the stacks; or set a longer `WatchdogSec=` |
 //! | writers say `permission denied` | their user may not write to the socket | `SocketGroup=` in the socket unit, `SupplementaryGroups=` in theirs |
-//! | writers connect, and lose the connection again and again | a [`peer_check`](crate::ReaderBuilder::peer_check) refuses them: the collector's event [`Refused`](crate::ReaderEvent::Refused) has their user | with `DynamicUser=yes` the user is another one at each start: give services that are checked a `User=` |
+//! | writers connect, and lose the connection again and again | a [`peer_check`](crate::ReaderBuilder::peer_check) refuses them: the collector's event [`Refused`](crate::event::ReaderEvent::Refused) has their user | with `DynamicUser=yes` the user is another one at each start: give services that are checked a `User=` |
 //! | the socket unit fails with `service-start-limit-hit` | the service fails each time it is started, and systemd has taken the socket away | `journalctl --unit=…`, fix it, `systemctl reset-failed`, and start the socket unit again; `StartLimitIntervalSec=0` in the service prevents it |
 //!
 //! All of this runs as tests inside a real systemd: `tests/process/systemd`.

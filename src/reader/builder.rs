@@ -52,10 +52,10 @@ pub struct ReaderBuilder {
     address: Result<Address, AddressError>,
     max_message_len: usize,
     idle_timeout: Duration,
-    min_rate: u64,
+    min_receive_rate: u64,
     max_connections: usize,
     max_connections_per_user: Option<usize>,
-    max_held_size: usize,
+    max_partial_bytes: usize,
     max_threads: usize,
     mode: u32,
     owner: Option<u32>,
@@ -77,10 +77,10 @@ impl ReaderBuilder {
             address,
             max_message_len: 10 * 1024 * 1024,
             idle_timeout: Duration::from_secs(10),
-            min_rate: 64 * 1024,
+            min_receive_rate: 64 * 1024,
             max_connections: 1024,
             max_connections_per_user: None,
-            max_held_size: 256 * 1024 * 1024,
+            max_partial_bytes: 256 * 1024 * 1024,
             max_threads: 128,
             mode: 0o600,
             owner: None,
@@ -113,8 +113,8 @@ impl ReaderBuilder {
     /// Once it has begun, a frame may take the idle timeout, and the time of its bytes that have
     /// come at this rate, whatever length it announced: a half message holds memory, and a place
     /// among the connections.
-    pub fn min_rate(mut self, bytes_per_second: u64) -> Self {
-        self.min_rate = bytes_per_second;
+    pub fn min_receive_rate(mut self, bytes_per_second: u64) -> Self {
+        self.min_receive_rate = bytes_per_second;
         self
     }
 
@@ -136,8 +136,8 @@ impl ReaderBuilder {
     /// The most bytes that half messages may hold over all connections: 256 MiB unless set, at
     /// least one message's. At the bound nothing more is read until some are complete, and if
     /// none is, the slowest connection is closed. Each thread may be one read above it.
-    pub fn max_held_size(mut self, bytes: usize) -> Self {
-        self.max_held_size = bytes;
+    pub fn max_partial_bytes(mut self, bytes: usize) -> Self {
+        self.max_partial_bytes = bytes;
         self
     }
 
@@ -194,9 +194,29 @@ impl ReaderBuilder {
         self
     }
 
-    /// The observer that is told of every [`ReaderEvent`], on the reader's threads: none unless
-    /// set.
-    pub fn on_event(mut self, observer: impl Fn(&ReaderEvent) + Send + Sync + 'static) -> Self {
+    /// Gives every [`ReaderEvent`] to `observer`, on the reader's threads: nobody is told unless
+    /// set. An observer may keep an event, or send it to another thread:
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// use uds_ipc::{Reader, Writer};
+    /// use uds_ipc::event::ReaderEvent;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("telemetry.sock");
+    /// let (sender, events) = mpsc::channel();
+    /// let bound = Reader::builder(&path).on_event(move |event| drop(sender.send(event))).bind()?;
+    /// let reader = bound.start(|_| Ok::<(), std::io::Error>(()))?;
+    /// let writer = Writer::start(&path)?;
+    ///
+    /// // On whatever thread:
+    /// assert!(matches!(events.recv()?, ReaderEvent::Opened { peer, .. } if peer.connection == 1));
+    /// # reader.shutdown(Duration::from_secs(5))?;
+    /// # writer.shutdown(Duration::ZERO)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_event(mut self, observer: impl Fn(ReaderEvent) + Send + Sync + 'static) -> Self {
         self.observer = Observer::new(observer);
         self
     }
@@ -288,11 +308,11 @@ impl ReaderBuilder {
             max_message_len: self.max_message_len,
             pace: Pace {
                 idle_timeout: self.idle_timeout,
-                min_rate: self.min_rate,
+                min_receive_rate: self.min_receive_rate,
             },
             max_connections: most,
             max_connections_per_user: self.max_connections_per_user.unwrap_or(a_share),
-            max_held_size: self.max_held_size,
+            max_partial_bytes: self.max_partial_bytes,
             max_threads: self.max_threads,
             callbacks: Callbacks::new(self.peer_check, self.observer),
         };
@@ -303,16 +323,16 @@ impl ReaderBuilder {
         let per_user = self.max_connections_per_user.map_or(1, to_u64);
         for (setting, value) in [
             ("max_message_len", to_u64(self.max_message_len)),
-            ("min_rate", self.min_rate),
+            ("min_receive_rate", self.min_receive_rate),
             ("max_connections", to_u64(self.max_connections)),
             ("max_connections_per_user", per_user),
             ("max_threads", to_u64(self.max_threads)),
         ] {
             SettingError::check(setting, value, value > 0, "at least 1")?;
         }
-        let (held, message) = (self.max_held_size, self.max_message_len);
+        let (held, message) = (self.max_partial_bytes, self.max_message_len);
         SettingError::check(
-            "max_held_size",
+            "max_partial_bytes",
             held,
             held >= message,
             "at least max_message_len",

@@ -48,7 +48,7 @@ pub(super) struct Settings {
     pub(super) pace: Pace,
     pub(super) max_connections: usize,
     pub(super) max_connections_per_user: usize,
-    pub(super) max_held_size: usize,
+    pub(super) max_partial_bytes: usize,
     pub(super) max_threads: usize,
     pub(super) callbacks: Callbacks,
 }
@@ -353,13 +353,13 @@ impl Shared {
             return;
         }
         let left = self.held.fetch_sub(before - after, Ordering::Relaxed) - (before - after);
-        if left <= self.settings.max_held_size {
+        if left <= self.settings.max_partial_bytes {
             self.resume_over_budget();
         }
     }
 
     pub(super) fn is_over_budget(&self) -> bool {
-        self.held.load(Ordering::Relaxed) > self.settings.max_held_size
+        self.held.load(Ordering::Relaxed) > self.settings.max_partial_bytes
     }
 
     pub(super) fn resume_over_budget(&self) {

@@ -37,7 +37,7 @@ impl Notifier {
             Ok(None) => Err(NotifyError::Unsupported { address: name }),
             Err(source) => Err(NotifyError::Io {
                 address: name,
-                source,
+                source: source.into(),
             }),
         }
     }
@@ -85,7 +85,7 @@ impl Notifier {
             }
             Err(source) if !mem::replace(&mut self.has_failed, true) => Err(NotifyError::Io {
                 address: self.name.clone(),
-                source,
+                source: source.into(),
             }),
             Err(_) => Ok(false),
         }

@@ -128,6 +128,7 @@ impl Service {
             move || shared.run(sd_notify::watchdog_enabled())
         };
         let thread = OwnThread::start("uds-ipc-systemd", run).unwrap_or_else(|source| {
+            let source = source.into();
             report(&shared.readers, NotifyError::Thread { source });
             OwnThread::none()
         });

@@ -15,7 +15,7 @@ use crate::own_thread::OwnThread;
 use crate::sys::Stream;
 use crate::writer::Writer;
 use crate::writer::settings::Delivery;
-use crate::writer::settings::Level;
+use crate::writer::settings::FlushLevel;
 use crate::writer::settings::Timing;
 use crate::writer::settings::{Limits, Overflow};
 use crate::writer::shared::Shared;
@@ -34,7 +34,7 @@ use crate::writer::thread::worker::{Options, Worker};
 /// use uds_ipc::{Overflow, Writer};
 ///
 /// let writer = Writer::builder("/tmp/nobody-is-there.sock")
-///     .queue_capacity(1_000)
+///     .max_queued_messages(1_000)
 ///     .overflow(Overflow::DropOldest)
 ///     .backoff_max(Duration::from_millis(200))
 ///     .on_event(|event| eprintln!("telemetry: {event}"))
@@ -46,11 +46,11 @@ use crate::writer::thread::worker::{Options, Worker};
 #[must_use = "a builder does nothing until it is started"]
 pub struct WriterBuilder {
     address: Result<Address, AddressError>,
-    queue_capacity: usize,
-    queue_size: usize,
+    max_queued_messages: usize,
+    max_queued_bytes: usize,
     overflow: Overflow,
     delivery: Delivery,
-    shutdown_level: Level,
+    shutdown_level: FlushLevel,
     max_message_len: usize,
     write_timeout: Duration,
     connect_timeout: Duration,
@@ -68,11 +68,11 @@ impl WriterBuilder {
     pub(crate) fn new(address: &OsStr) -> Self {
         Self {
             address: Address::new(address),
-            queue_capacity: 10_000,
-            queue_size: 64 * 1024 * 1024,
+            max_queued_messages: 10_000,
+            max_queued_bytes: 64 * 1024 * 1024,
             overflow: Overflow::Refuse,
             delivery: Delivery::AtMostOnce,
-            shutdown_level: Level::Written,
+            shutdown_level: FlushLevel::Written,
             max_message_len: 10 * 1024 * 1024,
             write_timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
@@ -89,15 +89,15 @@ impl WriterBuilder {
 
     /// The most messages that may be accepted and not yet sent (at least once: confirmed), whatever
     /// their length: 10,000 unless set, at least 1. What is being written counts.
-    pub fn queue_capacity(mut self, messages: usize) -> Self {
-        self.queue_capacity = messages;
+    pub fn max_queued_messages(mut self, messages: usize) -> Self {
+        self.max_queued_messages = messages;
         self
     }
 
     /// The most bytes of messages that may be accepted and not yet sent, or at least once not yet
     /// confirmed: 64 MiB unless set, at least 1. Messages are refused as too large above it.
-    pub fn queue_size(mut self, bytes: usize) -> Self {
-        self.queue_size = bytes;
+    pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
+        self.max_queued_bytes = bytes;
         self
     }
 
@@ -108,8 +108,8 @@ impl WriterBuilder {
     }
 
     /// What is promised of a message whose reader dies: at most once unless set. At least once,
-    /// every message counts against `queue_capacity` and `queue_size` until a receipt covers
-    /// it, and [`shutdown`](crate::Writer::shutdown) waits for the receipts. Then
+    /// every message counts against `max_queued_messages` and `max_queued_bytes` until a receipt
+    /// covers it, and [`shutdown`](crate::Writer::shutdown) waits for the receipts. Then
     /// [`write_timeout`](Self::write_timeout) should be longer than the reader's handler may take
     /// for a batch, since what it has not confirmed when the connection is given up is sent
     /// again; each time that happens the next one is twice as long, up to 64 times, until a
@@ -125,10 +125,11 @@ impl WriterBuilder {
     ///
     /// Whether it was reached in time stands in
     /// [`WriterReport::reached`](crate::WriterReport::reached). A writer that the reader has hung
-    /// up on, also for its silence, cannot know, and hears [`Lost`](crate::FlushError::Lost): a
-    /// [`keepalive`](Self::keepalive) shorter than the reader's `idle_timeout` avoids that. `Read`
-    /// is for Linux only: elsewhere [`start`](Self::start) refuses it.
-    pub fn shutdown_level(mut self, level: Level) -> Self {
+    /// up on, also for its silence, cannot know, and hears
+    /// [`Lost`](crate::error::FlushError::Lost): a [`keepalive`](Self::keepalive) shorter than
+    /// the reader's `idle_timeout` avoids that. `Read` is for Linux only: elsewhere
+    /// [`start`](Self::start) refuses it.
+    pub fn shutdown_level(mut self, level: FlushLevel) -> Self {
         self.shutdown_level = level;
         self
     }
@@ -216,8 +217,32 @@ impl WriterBuilder {
         self
     }
 
-    /// Told of every [`WriterEvent`], on the writer's own thread: nobody unless set.
-    pub fn on_event(mut self, observer: impl Fn(&WriterEvent) + Send + Sync + 'static) -> Self {
+    /// Gives every [`WriterEvent`] to `observer`, on the writer's own thread: nobody is told unless
+    /// set. An observer may keep an event, or send it to another thread:
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use std::sync::mpsc;
+    /// use uds_ipc::Writer;
+    /// use uds_ipc::event::{ConnectError, WriterEvent};
+    ///
+    /// let (sender, events) = mpsc::channel();
+    /// let writer = Writer::builder("/tmp/nobody-is-there.sock")
+    ///     .on_event(move |event| drop(sender.send(event)))
+    ///     .start()?;
+    ///
+    /// // On whatever thread:
+    /// assert!(matches!(events.recv()?, WriterEvent::Connecting { .. }));
+    /// match events.recv()? {
+    ///     WriterEvent::ConnectFailed { cause: ConnectError::Io(error), .. } => {
+    ///         assert_eq!(error.kind(), ErrorKind::NotFound);
+    ///     }
+    ///     other => panic!("{other}"),
+    /// }
+    /// # writer.shutdown(std::time::Duration::ZERO)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_event(mut self, observer: impl Fn(WriterEvent) + Send + Sync + 'static) -> Self {
         self.observer = Observer::new(observer);
         self
     }
@@ -281,20 +306,20 @@ impl WriterBuilder {
 
     fn limits(&self) -> Result<Limited, SettingError> {
         for (setting, value) in [
-            ("queue_capacity", self.queue_capacity),
-            ("queue_size", self.queue_size),
+            ("max_queued_messages", self.max_queued_messages),
+            ("max_queued_bytes", self.max_queued_bytes),
             ("max_message_len", self.max_message_len),
         ] {
             SettingError::check(setting, value, value > 0, "at least 1")?;
         }
         let limits = Limits {
-            messages: to_u64(self.queue_capacity),
-            bytes: to_u64(self.queue_size),
+            messages: to_u64(self.max_queued_messages),
+            bytes: to_u64(self.max_queued_bytes),
             overflow: self.overflow,
         };
         Ok(Limited {
             limits,
-            max_message_len: self.max_message_len.min(self.queue_size),
+            max_message_len: self.max_message_len.min(self.max_queued_bytes),
         })
     }
 
@@ -303,7 +328,7 @@ impl WriterBuilder {
         SettingError::check(
             "shutdown_level",
             level,
-            level != Level::Read || is_told,
+            level != FlushLevel::Read || is_told,
             "Written or Handled on this system",
         )
     }

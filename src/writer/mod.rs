@@ -23,15 +23,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use builder::WriterBuilder;
-pub use settings::{Delivery, Level, Overflow};
+pub use settings::{Delivery, FlushLevel, Overflow};
 pub use shared::flush::Flushed;
 
 use crate::address::Address;
-use crate::error::{EncodeError, FlushError, SendError, ShutdownError, StartError};
+use crate::error::{FlushError, ShutdownError, StartError};
 use crate::message::IntoMessage;
 use crate::metrics::{Tally, WriterMetrics};
 use crate::outcome::Outcome;
 use crate::own_thread::OwnThread;
+use crate::send_error::{EncodeError, SendError};
 use send::Patience;
 use shared::{Shared, deadline};
 
@@ -62,7 +63,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 ///     println!("{}", String::from_utf8_lossy(message));
 /// })?;
 ///
-/// let writer = Writer::new(&path)?;
+/// let writer = Writer::start(&path)?;
 /// writer.try_send("requests:17|c")?;
 ///
 /// assert_eq!(writer.shutdown(Duration::from_secs(5))?.left.messages, 0);
@@ -90,15 +91,23 @@ pub struct WriterReport {
     /// What was accepted, and not sent (with delivery at least once: not confirmed) when the time
     /// was over. It counts as failed.
     pub left: Tally,
-    /// Whether all that was accepted came to the
-    /// [`shutdown_level`](WriterBuilder::shutdown_level). With the default level: whether nothing
-    /// was `left`. If not: `Stopped` when messages were left unsent, or another call ended it
-    /// first; `Timeout` when all were sent and the time was over before they were read or handled;
-    /// `Lost` when a connection ended before that was known, at any time since the writer began.
-    /// What was given up or dropped does not count.
-    pub reached: Result<(), FlushError>,
     /// The figures at the end.
     pub metrics: WriterMetrics,
+    reached: Result<(), FlushError>,
+}
+
+impl WriterReport {
+    /// Whether all that was accepted came to the
+    /// [`shutdown_level`](WriterBuilder::shutdown_level). With the default level: whether nothing
+    /// was `left`. What was given up or dropped does not count.
+    ///
+    /// # Errors
+    /// `Stopped` when messages were left unsent, or another call ended the writer first; `Timeout`
+    /// when all were sent and the time was over before they were read or handled; `Lost` when a
+    /// connection ended before that was known, at any time since the writer began.
+    pub fn reached(&self) -> Result<(), FlushError> {
+        self.reached
+    }
 }
 
 impl Writer {
@@ -106,7 +115,7 @@ impl Writer {
     ///
     /// # Errors
     /// As [`WriterBuilder::start`].
-    pub fn new(address: impl AsRef<OsStr>) -> Result<Self, StartError> {
+    pub fn start(address: impl AsRef<OsStr>) -> Result<Self, StartError> {
         Self::builder(address).start()
     }
 
@@ -165,7 +174,7 @@ impl Writer {
     ///
     /// ```
     /// use std::io::Write;
-    /// # let writer = uds_ipc::Writer::new("/tmp/nobody-is-there.sock")?;
+    /// # let writer = uds_ipc::Writer::start("/tmp/nobody-is-there.sock")?;
     ///
     /// writer.try_send_with(|buffer| write!(buffer, "requests:{}|c", 17))?;
     /// assert_eq!(writer.metrics().accepted.bytes, 13);
@@ -205,13 +214,13 @@ impl Writer {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use uds_ipc::{Level, Reader, Writer};
+    /// # use uds_ipc::{FlushLevel, Reader, Writer};
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("telemetry.sock");
     /// # let reader = Reader::builder(&path).bind()?.start(|_| ())?;
-    /// # let writer = Writer::new(&path)?;
+    /// # let writer = Writer::start(&path)?;
     /// writer.try_send("the last words before a step that may fail")?;
-    /// writer.flush(Level::Handled, Duration::from_secs(5))?;
+    /// writer.flush(FlushLevel::Handled, Duration::from_secs(5))?;
     /// assert_eq!(reader.metrics().received.messages, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -221,7 +230,7 @@ impl Writer {
     /// [`Delivery::AtMostOnce`] when a connection ended during the call, before it was known that
     /// the reader had all that was on it; where the system does not tell; and inside the writer's
     /// own observer.
-    pub fn flush(&self, level: Level, timeout: Duration) -> Result<Flushed, FlushError> {
+    pub fn flush(&self, level: FlushLevel, timeout: Duration) -> Result<Flushed, FlushError> {
         self.shared.flush(level, deadline(timeout))
     }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::error::{EncodeError, SendError};
 use crate::message::IntoMessage;
 use crate::metrics::Tally;
 use crate::outcome::Outcome;
+use crate::send_error::{EncodeError, SendError};
 use crate::writer::lane::Pushed;
 use crate::writer::lane::local;
 use crate::writer::queue::{Payloads, Queue, Refusal};

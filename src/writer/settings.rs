@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// What the writer promises of a message whose reader dies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Delivery {
     /// A message is done with once the kernel has taken its last byte. A reader that is killed
@@ -17,10 +17,17 @@ pub enum Delivery {
     AtLeastOnce,
 }
 
-/// How far messages must have come for a [`flush`](crate::Writer::flush) to return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How far messages must have come for a [`flush`](crate::Writer::flush) to return. The levels are
+/// ordered: a message that has come to one has come to those below it.
+///
+/// ```
+/// use uds_ipc::FlushLevel;
+///
+/// assert!(FlushLevel::Written < FlushLevel::Read && FlushLevel::Read < FlushLevel::Handled);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Level {
+pub enum FlushLevel {
     /// The kernel has them. It says nothing of the reader. At least once it may become untrue
     /// again, since what is not confirmed is sent anew after a loss; so may `Read`.
     Written,
@@ -32,7 +39,7 @@ pub enum Level {
 }
 
 /// What happens to a message for which there is no room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overflow {
     /// It is refused: the newest is dropped, and its sender is told.

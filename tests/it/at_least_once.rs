@@ -13,9 +13,10 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use uds_ipc::error::FlushError;
+use uds_ipc::event::WriterEvent;
 use uds_ipc::{
-    Delivery, FlushError, Handler, Level, Overflow, Peer, Reader, SendError, Writer, WriterBuilder,
-    WriterEvent,
+    Delivery, FlushLevel, Handler, Overflow, Peer, Reader, SendError, Writer, WriterBuilder,
 };
 
 use crate::support::{
@@ -150,7 +151,7 @@ fn a_receipt_counts_also_when_it_comes_in_pieces() {
 fn a_late_receipt_counts_and_makes_room() {
     let raw = RawReader::new();
     let (writer, events) = writer_with(raw.path(), |builder| {
-        keeping(builder).write_timeout(SHORT).queue_capacity(2)
+        keeping(builder).write_timeout(SHORT).max_queued_messages(2)
     });
     send_all(&writer, &numbered(2));
     let mut peer = raw.meet();
@@ -265,7 +266,7 @@ fn a_loss_during_the_repeats_repeats_them_once_more_and_the_newer_ones_follow() 
 fn a_silent_peer_is_told_of_once_and_its_messages_are_kept() {
     let raw = RawReader::new();
     let (writer, events) = writer_with(raw.path(), |builder| {
-        keeping(builder).write_timeout(SHORT).queue_capacity(8)
+        keeping(builder).write_timeout(SHORT).max_queued_messages(8)
     });
     send_all(&writer, &numbered(7));
     let mut peer = raw.meet();
@@ -280,7 +281,7 @@ fn a_silent_peer_is_told_of_once_and_its_messages_are_kept() {
         Err(SendError::Full(()))
     );
     assert!(matches!(
-        writer.flush(Level::Handled, SHORT),
+        writer.flush(FlushLevel::Handled, SHORT),
         Err(FlushError::Timeout { left: 8, .. })
     ));
     assert_eq!(writer.metrics().queued.messages, 8);
@@ -322,7 +323,7 @@ fn silence_is_told_again_after_an_answer_and_on_the_next_connection() {
 #[test]
 fn the_bounds_count_what_no_receipt_covers() {
     let raw = RawReader::new();
-    let (writer, _) = writer_with(raw.path(), |builder| keeping(builder).queue_size(100));
+    let (writer, _) = writer_with(raw.path(), |builder| keeping(builder).max_queued_bytes(100));
     writer.try_send(&[1; 60]).unwrap();
     writer.try_send(&[2; 40]).unwrap();
     let mut peer = raw.meet();
@@ -682,7 +683,7 @@ fn a_reader_that_hangs_up_without_a_receipt_is_waited_for_longer_each_time() {
             .backoff_max(Duration::from_secs(1));
         builder.on_event(move |event| {
             if let WriterEvent::Lost { retry_in, .. } = event {
-                notes.add(*retry_in);
+                notes.add(retry_in);
             }
         })
     });
@@ -950,7 +951,7 @@ fn what_waits_for_a_receipt_costs_little_more_than_its_bytes() {
         for _ in 0..COUNT {
             writer.try_send("twenty bytes of text").unwrap();
             // Each is written by itself.
-            writer.flush(Level::Written, PATIENCE).unwrap();
+            writer.flush(FlushLevel::Written, PATIENCE).unwrap();
         }
         let _peer = reading.join().unwrap();
         Child::say("written");
@@ -984,7 +985,9 @@ fn the_oldest_that_the_peer_does_not_have_are_dropped_to_make_room() {
         let builder = keeping(builder)
             .send_buffer_size(4096)
             .write_timeout(PATIENCE);
-        builder.queue_capacity(8).overflow(Overflow::DropOldest)
+        builder
+            .max_queued_messages(8)
+            .overflow(Overflow::DropOldest)
     });
     let messages = numbered(20);
     send_all(&writer, &messages[..4]);
@@ -1023,7 +1026,7 @@ fn nothing_is_dropped_to_make_room_when_the_peer_has_it_all() {
     let raw = RawReader::new();
     let (writer, _) = writer_with(raw.path(), |builder| {
         keeping(builder)
-            .queue_capacity(3)
+            .max_queued_messages(3)
             .overflow(Overflow::DropOldest)
     });
     send_all(&writer, &numbered(3));
@@ -1093,7 +1096,7 @@ fn many_writers_and_threads_have_all_their_messages_confirmed() {
             for _ in 0..2 {
                 scope.spawn(|| {
                     send_all(writer, &numbered(2_000));
-                    writer.flush(Level::Handled, PATIENCE).unwrap();
+                    writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
                 });
             }
         }

@@ -11,10 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use uds_ipc::{
-    Delivery, Handler, Overflow, Peer, Reader, ReaderEvent, ReaderReport, SendError, Writer,
-    WriterEvent,
-};
+use uds_ipc::event::{ReaderEvent, WriterEvent};
+use uds_ipc::{Delivery, Handler, Overflow, Peer, Reader, ReaderReport, SendError, Writer};
 
 use crate::support::acts::{Act, Bomb, Cast, On, panic_quietly, show};
 use crate::support::{
@@ -83,7 +81,7 @@ fn a_handler_and_an_observer_that_shut_each_other_down_both_end() {
         ));
         Ok::<(), io::Error>(())
     };
-    let observer = move |event: &WriterEvent| {
+    let observer = move |event: WriterEvent| {
         if matches!(event, WriterEvent::Connected { .. }) {
             also_notes.add("observer".to_owned());
             wait_until("the handler is called", || also_notes.has("handler"));
@@ -131,7 +129,7 @@ fn two_observers_that_shut_each_others_writers_down_both_end() {
     let told = Notes::new();
     for (own, other) in [(On::Same, On::Other), (On::Other, On::Same)] {
         let (in_observer, notes) = (Arc::clone(&cast), told.clone());
-        let observer = move |event: &WriterEvent| {
+        let observer = move |event: WriterEvent| {
             if matches!(event, WriterEvent::Connecting { .. }) {
                 in_observer.complete.pass();
                 notes.add(String::new());
@@ -217,7 +215,7 @@ fn a_stop_ends_at_its_deadline_when_every_thread_there_may_be_is_blocked() {
             }
             true
         })
-        .on_event(move |event: &ReaderEvent| {
+        .on_event(move |event: ReaderEvent| {
             if matches!(event, ReaderEvent::Opened { peer, .. } if peer.connection == 4) {
                 in_observer.enter();
             }
@@ -288,7 +286,7 @@ fn stop_one_that_keeps(act: Act, by: KeptBy, timeout: Duration) -> (ReaderReport
             let _ = &in_check;
             true
         })
-        .on_event(move |_: &ReaderEvent| {
+        .on_event(move |_: ReaderEvent| {
             let _ = &in_observer;
         })
         .bind()
@@ -301,7 +299,7 @@ fn stop_one_that_keeps(act: Act, by: KeptBy, timeout: Duration) -> (ReaderReport
     let other = Scripted::start(&place.path("other"));
     cast.reader(On::Other).put(other.reader);
     cast.writer(On::Other)
-        .put(Writer::new(place.path("other")).unwrap());
+        .put(Writer::start(place.path("other")).unwrap());
     cast.complete.open();
     send_and_close(&place.socket(), &frame(b"a"));
     let reader = cast.reader(On::Same).get().unwrap();
@@ -362,7 +360,7 @@ fn a_reader_that_its_own_callbacks_keep_is_let_go_by_its_shutdown() {
     let (in_observer, in_check, in_handler) =
         (Arc::clone(&cast), Arc::clone(&cast), Arc::clone(&cast));
     let bound = Reader::builder(place.socket())
-        .on_event(move |_: &ReaderEvent| drop(in_observer.reader(On::Same).get()))
+        .on_event(move |_: ReaderEvent| drop(in_observer.reader(On::Same).get()))
         .peer_check(move |_| in_check.reader(On::Other).get().is_none())
         .bind()
         .unwrap();
@@ -421,7 +419,7 @@ fn a_handlers_error_that_panics_itself_costs_nothing_else() {
     let notes = events.clone();
     let bound = Reader::builder(place.socket())
         .max_threads(1)
-        .on_event(move |event: &ReaderEvent| {
+        .on_event(move |event: ReaderEvent| {
             notes.add(format!("{event:?}"));
             drop(event.to_string());
         })
@@ -486,7 +484,7 @@ fn give_up(way: GivenUp, act: Act) -> String {
     let cast = Cast::new();
     let builder = Writer::builder(place.socket())
         .backoff_min(Duration::from_millis(1))
-        .queue_capacity(4);
+        .max_queued_messages(4);
     let builder = match way {
         GivenUp::Confirmed => builder.delivery(Delivery::AtLeastOnce),
         GivenUp::DroppedToMakeRoom => builder.overflow(Overflow::DropOldest),
@@ -507,7 +505,7 @@ fn give_up(way: GivenUp, act: Act) -> String {
     cast.writer(On::Same).put(builder.start().unwrap());
     cast.reader(On::Other).put(start(&place.path("other")));
     cast.writer(On::Other)
-        .put(Writer::new(place.path("other")).unwrap());
+        .put(Writer::start(place.path("other")).unwrap());
     cast.complete.open();
     let writer = cast.writer(On::Same).get().unwrap();
     writer
@@ -644,7 +642,7 @@ fn a_thread_local_of_a_handler_may_call_the_reader_when_dropped() {
         cast.reader(On::Other)
             .put(Collector::start(&place.path("other")).reader);
         cast.writer(On::Same)
-            .put(Writer::new(place.path("other")).unwrap());
+            .put(Writer::start(place.path("other")).unwrap());
         cast.complete.open();
         send_and_close(&place.socket(), &frame(b"a"));
         let reader = cast.reader(On::Same).get().unwrap();

@@ -11,7 +11,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
-use uds_ipc::{Delivery, Handler, Peer, Reader, ReaderEvent, Writer};
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{Delivery, Handler, Peer, Reader, Writer};
 
 use crate::support::acts::{
     Act, Cast, DROPS, INSIDE, On, PANICS, SENDS, STOPS, panic_quietly, show,
@@ -121,7 +122,7 @@ impl Cell {
                 }
                 !(is_refusing && peer.connection == 1)
             })
-            .on_event(move |event: &ReaderEvent| {
+            .on_event(move |event: ReaderEvent| {
                 let text = format!("{event:?}");
                 let is_meant = matches!(callback, Callback::Observer(name) if text.contains(name));
                 if let Some(subject) = in_observer.upgrade().filter(|_| is_meant) {
@@ -146,7 +147,7 @@ impl Cell {
         let own = Writer::builder(place.path("door")).delivery(Delivery::AtLeastOnce);
         cast.writer(On::Same).put(own.start().unwrap());
         cast.writer(On::Other)
-            .put(Writer::new(place.path("other")).unwrap());
+            .put(Writer::start(place.path("other")).unwrap());
         cast.complete.open();
         Self {
             place,

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use uds_ipc::{Delivery, Reader, Writer, WriterEvent};
+use uds_ipc::event::WriterEvent;
+use uds_ipc::{Delivery, Reader, Writer};
 
 use crate::support::acts::{Act, Cast, DROPS, INSIDE, On, PANICS, SENDS, STOPS, show};
 use crate::support::{Gate, Notes, PATIENCE, Place, SHORT, returns, wait_until};
@@ -60,7 +61,7 @@ impl Cell {
                 .put(cell.reader(if event == "Lost" { SHORT } else { PATIENCE }));
         }
         let slow = cell.slow.clone();
-        let observer = move |told: &WriterEvent| {
+        let observer = move |told: WriterEvent| {
             let _ = &kept;
             if format!("{told:?}").starts_with(event) {
                 // From here on it is quick, or a shutdown of the reader would have to wait for
@@ -87,7 +88,7 @@ impl Cell {
             .put(other.start(|_| Ok::<(), io::Error>(())).unwrap());
         cell.cast
             .writer(On::Other)
-            .put(Writer::new(cell.place.path("other")).unwrap());
+            .put(Writer::start(cell.place.path("other")).unwrap());
         cell.cast.complete.open();
         cell
     }

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use uds_ipc::{Delivery, Level, SendError, Writer};
+use uds_ipc::{Delivery, FlushLevel, SendError, Writer};
 
 use crate::support::{
     Collector, Notes, PATIENCE, Place, RawReader, SHORT, finish, finish_either, is_closed,
@@ -30,12 +30,12 @@ fn without_a_reader_what_fits_is_kept_and_the_rest_is_refused() {
         let (writer, events) = writer_with(&place.socket(), |builder| {
             builder
                 .delivery(delivery)
-                .queue_capacity(100)
+                .max_queued_messages(100)
                 .backoff_max(SHORT)
         });
         let messages = numbered(131);
         writer.try_send(&messages[0]).unwrap();
-        writer.flush(Level::Handled, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
         assert_eq!(collector.stop(), messages[..1]);
         events.wait_for("ConnectFailed");
 
@@ -117,8 +117,8 @@ fn backoff_grows_on_every_loss_of_a_short_connection() {
         .backoff_min(Duration::from_millis(30))
         .backoff_max(Duration::from_millis(300))
         .on_event(move |event| {
-            if let uds_ipc::WriterEvent::Lost { retry_in, .. } = event {
-                notes.add(*retry_in);
+            if let uds_ipc::event::WriterEvent::Lost { retry_in, .. } = event {
+                notes.add(retry_in);
             }
         })
         .start()

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use uds_ipc::{FlushError, Handler, Level, Peer, Reader, Writer};
+use uds_ipc::error::FlushError;
+use uds_ipc::{FlushLevel, Handler, Peer, Reader, Writer};
 
 use crate::support::{
     Collector, Gate, Notes, PATIENCE, Place, RawReader, SHORT, Scripted, assert_balanced, connect,
@@ -43,7 +44,7 @@ fn nothing_is_lost_twice_or_out_of_order_when_connections_break_between_reads() 
         builder
             .send_buffer_size(4096)
             .backoff_min(Duration::from_millis(1))
-            .queue_capacity(100)
+            .max_queued_messages(100)
     });
     let messages: Vec<_> = numbered(3_000)
         .into_iter()
@@ -141,7 +142,7 @@ fn a_reader_that_closes_idle_connections_loses_and_repeats_nothing() {
     let messages = numbered(20);
     for (number, message) in messages.iter().enumerate() {
         writer.send_timeout(message, PATIENCE).unwrap();
-        writer.flush(Level::Written, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Written, PATIENCE).unwrap();
         let lost = || events.count(|event| event.starts_with("Lost"));
         // Every other message comes when the connection has just been closed for silence.
         if number % 2 == 0 {
@@ -165,7 +166,7 @@ fn refusals(prepare: impl FnOnce(&Writer)) -> u64 {
             .backoff_min(Duration::from_millis(1))
     });
     writer.try_send("before").unwrap();
-    writer.flush(Level::Written, PATIENCE).unwrap();
+    writer.flush(FlushLevel::Written, PATIENCE).unwrap();
     collector.wait_for(1);
     prepare(&writer);
     // Far more than the kernel holds, so that the reader hangs up in the middle of it.
@@ -189,7 +190,7 @@ fn a_message_that_the_reader_refuses_is_given_up_after_three_probes() {
 #[test]
 fn a_reader_that_was_asked_says_which_message_it_refuses() {
     let refusals = refusals(|writer| {
-        writer.flush(Level::Handled, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
     });
     assert_eq!(refusals, 1);
 }
@@ -224,7 +225,7 @@ fn a_writer_whose_peer_died_with_bytes_unread_says_so() {
     let raw = RawReader::new();
     let (writer, events) = writer_with(raw.path(), |builder| builder);
     writer.try_send("never read").unwrap();
-    writer.flush(Level::Written, PATIENCE).unwrap();
+    writer.flush(FlushLevel::Written, PATIENCE).unwrap();
     drop(raw.accept());
     if cfg!(target_os = "linux") {
         events.wait_for("unread: true");
@@ -377,7 +378,7 @@ fn a_half_frame_of_a_writer_that_died_is_never_delivered() {
 #[test]
 fn what_was_left_at_the_end_is_counted_as_failed() {
     let place = Place::new();
-    let writer = Writer::new(place.socket()).unwrap();
+    let writer = Writer::start(place.socket()).unwrap();
     for message in numbered(100) {
         writer.try_send(message).unwrap();
     }
@@ -455,10 +456,10 @@ fn send_behind_a_failure(place: &Place, before: impl FnOnce(&Writer) -> FailingO
     for message in numbered(2_000) {
         writer.try_send(message).unwrap();
     }
-    writer.flush(Level::Written, PATIENCE).unwrap();
+    writer.flush(FlushLevel::Written, PATIENCE).unwrap();
     there.gate.open();
     // Whether it was lost before the call or during it, it is told, and not waited for.
-    let flushed = writer.flush(Level::Handled, PATIENCE);
+    let flushed = writer.flush(FlushLevel::Handled, PATIENCE);
     let is_told = match flushed {
         Ok(flushed) => flushed.losses == 1,
         Err(error) => matches!(error, FlushError::Lost { losses: 1, .. }),
@@ -477,7 +478,7 @@ fn a_batch_that_is_not_stored_costs_nothing_behind_it() {
     send_behind_a_failure(&place, |writer| {
         let there = FailingOnce::start(&place);
         writer.try_send("first").unwrap();
-        writer.flush(Level::Handled, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
         there
     });
 }
@@ -486,7 +487,7 @@ fn a_batch_that_is_not_stored_costs_nothing_behind_it() {
 fn a_question_that_nothing_was_sent_before_does_not_promise_to_send_again() {
     let place = Place::new();
     send_behind_a_failure(&place, |writer| {
-        writer.flush(Level::Handled, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
         let there = FailingOnce::start(&place);
         wait_until("they have met", || there.reader.metrics().open == 1);
         there

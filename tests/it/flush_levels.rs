@@ -9,9 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use uds_ipc::{
-    Delivery, FlushError, Flushed, Level, Overflow, SendError, Writer, WriterBuilder, WriterEvent,
-};
+use uds_ipc::error::FlushError;
+use uds_ipc::event::WriterEvent;
+use uds_ipc::{Delivery, FlushLevel, Flushed, Overflow, SendError, Writer, WriterBuilder};
 
 use crate::support::{
     Collector, Gate, Notes, Over, PATIENCE, Place, RawReader, SHORT, Scripted, assert_balanced,
@@ -25,17 +25,17 @@ const DELIVERIES: [Delivery; 2] = [Delivery::AtMostOnce, Delivery::AtLeastOnce];
 const TELLS_READ: bool = cfg!(target_os = "linux");
 
 /// The levels that it knows.
-const LEVELS: &[Level] = if TELLS_READ {
-    &[Level::Written, Level::Read, Level::Handled]
+const LEVELS: &[FlushLevel] = if TELLS_READ {
+    &[FlushLevel::Written, FlushLevel::Read, FlushLevel::Handled]
 } else {
-    &[Level::Written, Level::Handled]
+    &[FlushLevel::Written, FlushLevel::Handled]
 };
 
 /// Those of them that need the reader.
-const BEYOND_WRITTEN: &[Level] = if TELLS_READ {
-    &[Level::Read, Level::Handled]
+const BEYOND_WRITTEN: &[FlushLevel] = if TELLS_READ {
+    &[FlushLevel::Read, FlushLevel::Handled]
 } else {
-    &[Level::Handled]
+    &[FlushLevel::Handled]
 };
 
 fn writer_of(delivery: Delivery, path: &Path) -> (Writer, Notes<String>) {
@@ -102,7 +102,7 @@ fn each_level_is_reached_with_a_reader() {
                 send_all(&writer, &numbered(1_000));
                 writer.flush(*level, PATIENCE).unwrap();
                 assert_eq!(writer.metrics().sent.messages, 1_000 * round);
-                if *level == Level::Handled {
+                if *level == FlushLevel::Handled {
                     assert_eq!(
                         u64::try_from(collector.messages.len()).unwrap(),
                         1_000 * round
@@ -123,7 +123,7 @@ fn handled_is_confirmed_where_receipts_are_kept() {
     let collector = Collector::start(&place.socket());
     let (writer, _) = writer_of(Delivery::AtLeastOnce, &place.socket());
     send_all(&writer, &numbered(1_000));
-    writer.flush(Level::Handled, PATIENCE).unwrap();
+    writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
     assert_eq!(
         (
             writer.metrics().confirmed.messages,
@@ -143,11 +143,11 @@ fn read_waits_until_the_peer_has_taken_the_last_byte() {
     for delivery in DELIVERIES {
         let (raw, writer, _) = raw_and_writer(delivery);
         send_all(&writer, &numbered(3));
-        writer.flush(Level::Written, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Written, PATIENCE).unwrap();
         let mut peer = raw.meet();
-        assert!(is_timeout(writer.flush(Level::Read, SHORT), 3));
+        assert!(is_timeout(writer.flush(FlushLevel::Read, SHORT), 3));
         thread::scope(|scope| {
-            let flushing = scope.spawn(|| writer.flush(Level::Read, PATIENCE));
+            let flushing = scope.spawn(|| writer.flush(FlushLevel::Read, PATIENCE));
             peer.wait_for(3);
             if delivery == Delivery::AtLeastOnce {
                 peer.wait_for_question(3);
@@ -168,9 +168,9 @@ fn what_the_peer_has_read_is_not_left() {
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
         peer.wait_for(3);
-        writer.flush(Level::Read, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Read, PATIENCE).unwrap();
         send_all(&writer, &numbered(1));
-        let flushed = writer.flush(Level::Read, SHORT);
+        let flushed = writer.flush(FlushLevel::Read, SHORT);
         assert!(is_timeout(flushed, 1), "{delivery:?}: {flushed:?}");
         stop_either(&writer, delivery);
     }
@@ -197,7 +197,7 @@ fn what_a_peer_throws_away_when_it_closes_was_not_read() {
     // The observer holds the thread up, so that it next looks at the connection when it writes.
     silence.wait_for_len(1);
     thread::scope(|scope| {
-        let flushing = scope.spawn(|| writer.flush(Level::Read, PATIENCE));
+        let flushing = scope.spawn(|| writer.flush(FlushLevel::Read, PATIENCE));
         let_pass(SHORT);
         send_all(&writer, &numbered(1));
         // An answer, for which there is still something to hear from it.
@@ -223,7 +223,7 @@ fn read_needs_no_receipt_and_asks_for_none() {
     send_all(&writer, &numbered(3));
     let mut peer = raw.meet();
     peer.wait_for(3);
-    writer.flush(Level::Read, PATIENCE).unwrap();
+    writer.flush(FlushLevel::Read, PATIENCE).unwrap();
     finish(&writer);
     peer.read_to_end();
     assert!(peer.questions.is_empty(), "{:?}", peer.questions);
@@ -238,9 +238,9 @@ fn handled_waits_for_a_handler_that_blocks() {
         writer.try_send("block").unwrap();
         writer.try_send("behind it").unwrap();
         reader.wait_for("block", 1);
-        assert!(is_timeout(writer.flush(Level::Handled, SHORT), 2));
+        assert!(is_timeout(writer.flush(FlushLevel::Handled, SHORT), 2));
         thread::scope(|scope| {
-            let flushing = scope.spawn(|| writer.flush(Level::Handled, PATIENCE));
+            let flushing = scope.spawn(|| writer.flush(FlushLevel::Handled, PATIENCE));
             reader.gate.open();
             flushing.join().unwrap().unwrap();
         });
@@ -269,7 +269,7 @@ fn each_level_is_reached_while_another_thread_goes_on_sending() {
                     let mine = format!("mine {round} {level:?}");
                     writer.send_timeout(&mine, PATIENCE).unwrap();
                     writer.flush(*level, PATIENCE).unwrap();
-                    assert!(*level != Level::Handled || reader.count(&mine) == 1);
+                    assert!(*level != FlushLevel::Handled || reader.count(&mine) == 1);
                 }
             }
         });
@@ -287,15 +287,15 @@ fn a_peer_that_never_answers_is_waited_for_until_the_time_is_over() {
         let mut peer = raw.meet();
         peer.wait_for(5);
         for _ in 0..3 {
-            assert!(is_timeout(writer.flush(Level::Handled, SHORT), 5));
+            assert!(is_timeout(writer.flush(FlushLevel::Handled, SHORT), 5));
         }
         peer.wait_for_question(5);
         peer.stream.shutdown(Shutdown::Write).unwrap();
         assert!(
-            is_timeout(writer.flush(Level::Handled, SHORT), 5),
+            is_timeout(writer.flush(FlushLevel::Handled, SHORT), 5),
             "and one that cannot answer"
         );
-        writer.flush(Level::Written, Duration::ZERO).unwrap();
+        writer.flush(FlushLevel::Written, Duration::ZERO).unwrap();
         assert_eq!(lost(&events), 0, "{:?}", events.all());
         stop_either(&writer, delivery);
     }
@@ -308,14 +308,14 @@ fn a_late_answer_is_for_the_next_flush() {
         send_all(&writer, &numbered(5));
         let mut peer = raw.meet();
         peer.wait_for(5);
-        assert!(is_timeout(writer.flush(Level::Handled, SHORT), 5));
+        assert!(is_timeout(writer.flush(FlushLevel::Handled, SHORT), 5));
         peer.wait_for_question(5);
         peer.answer(3);
         wait_until("two are left", || {
-            is_timeout(writer.flush(Level::Handled, Duration::ZERO), 2)
+            is_timeout(writer.flush(FlushLevel::Handled, Duration::ZERO), 2)
         });
         peer.answer(5);
-        writer.flush(Level::Handled, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
         finish_either(&writer, delivery);
     }
 }
@@ -327,7 +327,7 @@ fn without_receipts_each_flush_counts_the_losses_before_it() {
         for round in 1..=2 {
             send_all(&writer, &numbered(3));
             let peer = raw.meet();
-            writer.flush(Level::Written, PATIENCE).unwrap();
+            writer.flush(FlushLevel::Written, PATIENCE).unwrap();
             // It leaves them unread and unanswered.
             drop(peer);
             wait_until("the loss is told", || {
@@ -337,7 +337,7 @@ fn without_receipts_each_flush_counts_the_losses_before_it() {
                 let losses = reached(writer.flush(*level, PATIENCE));
                 assert_eq!(losses, round, "{level:?}");
             }
-            assert_eq!(reached(writer.flush(Level::Written, PATIENCE)), 0);
+            assert_eq!(reached(writer.flush(FlushLevel::Written, PATIENCE)), 0);
         }
         // The next connection is as good as any.
         send_all(&writer, &numbered(3));
@@ -345,7 +345,7 @@ fn without_receipts_each_flush_counts_the_losses_before_it() {
         peer.wait_for(3);
         thread::scope(|scope| {
             let flushing = scope.spawn(|| writer.flush(*level, PATIENCE));
-            if *level == Level::Handled {
+            if *level == FlushLevel::Handled {
                 peer.wait_for_question(3);
                 peer.answer(3);
             }
@@ -361,17 +361,17 @@ fn without_receipts_a_loss_during_the_flush_is_told() {
         let (raw, writer, _) = raw_and_writer(Delivery::AtMostOnce);
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
-        writer.flush(Level::Written, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Written, PATIENCE).unwrap();
         thread::scope(|scope| {
             let flushing = scope.spawn(|| writer.flush(*level, PATIENCE));
-            if *level == Level::Handled {
+            if *level == FlushLevel::Handled {
                 peer.wait_for_question(3);
                 peer.answer(2);
             }
             drop(peer);
             let flushed = flushing.join().unwrap();
             // Nothing shows that a call for what is read has begun: then the loss came before it.
-            let may_be_late = *level == Level::Read && flushed.is_ok();
+            let may_be_late = *level == FlushLevel::Read && flushed.is_ok();
             assert!(may_be_late || is_lost(flushed, 1), "{level:?}: {flushed:?}");
         });
         let losses = reached(writer.flush(*level, Duration::ZERO));
@@ -391,7 +391,7 @@ fn without_receipts_a_false_one_ends_the_connection_and_repeats_nothing() {
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
         thread::scope(|scope| {
-            let flushing = scope.spawn(|| writer.flush(Level::Handled, PATIENCE));
+            let flushing = scope.spawn(|| writer.flush(FlushLevel::Handled, PATIENCE));
             peer.wait_for_question(3);
             peer.answer(1);
             peer.say(lie);
@@ -439,7 +439,7 @@ fn a_loss_of_what_is_sent_again_whole_is_no_failure() {
             let mut peer = raw.meet();
             peer.wait_for(1);
             assert!(peer.messages[0] == message);
-            if *level == Level::Handled {
+            if *level == FlushLevel::Handled {
                 peer.wait_for_question(1);
                 peer.answer(1);
             }
@@ -455,14 +455,14 @@ fn with_receipts_a_loss_is_made_good_on_the_next_connection() {
         let (raw, writer, _) = raw_and_writer(Delivery::AtLeastOnce);
         send_all(&writer, &numbered(3));
         let peer = raw.meet();
-        writer.flush(Level::Written, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Written, PATIENCE).unwrap();
         thread::scope(|scope| {
             let flushing = scope.spawn(|| writer.flush(*level, PATIENCE));
             drop(peer);
             let mut peer = raw.meet();
             peer.wait_for_question(3);
             assert_eq!(peer.messages, numbered(3));
-            if *level == Level::Handled {
+            if *level == FlushLevel::Handled {
                 peer.answer(3);
             }
             assert_eq!(reached(flushing.join().unwrap()), 0, "{level:?}");
@@ -482,10 +482,10 @@ fn a_reader_that_stops_as_planned_makes_no_flush_fail() {
         });
         send_all(&writer, &[b"block".to_vec(), b"behind it".to_vec()]);
         reader.wait_for("block", 1);
-        writer.flush(Level::Written, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Written, PATIENCE).unwrap();
         let writes = writer.metrics().writes;
         thread::scope(|scope| {
-            let flushing = scope.spawn(|| writer.flush(Level::Handled, PATIENCE));
+            let flushing = scope.spawn(|| writer.flush(FlushLevel::Handled, PATIENCE));
             // At most once it asks only now, which must come before the stop.
             let has_asked =
                 || delivery == Delivery::AtLeastOnce || writer.metrics().writes > writes;
@@ -509,7 +509,9 @@ fn a_message_that_was_dropped_to_make_room_is_not_waited_for() {
         for level in LEVELS {
             let place = Place::new();
             let (writer, _) = set_writer_of(delivery, &place.socket(), |builder| {
-                builder.queue_capacity(2).overflow(Overflow::DropOldest)
+                builder
+                    .max_queued_messages(2)
+                    .overflow(Overflow::DropOldest)
             });
             send_all(&writer, &numbered(2));
             thread::scope(|scope| {
@@ -535,7 +537,7 @@ fn a_message_that_was_given_up_is_not_waited_for() {
             Collector::start_with(&place.socket(), |builder| builder.max_message_len(1000));
         let (writer, events) = writer_of(delivery, &place.socket());
         writer.try_send(vec![1; 1_000_000]).unwrap();
-        assert_eq!(reached(writer.flush(Level::Handled, PATIENCE)), 0);
+        assert_eq!(reached(writer.flush(FlushLevel::Handled, PATIENCE)), 0);
         events.wait_for("GivenUp");
         finish_either(&writer, delivery);
         assert!(collector.stop().is_empty());
@@ -585,7 +587,7 @@ fn a_writer_with_nothing_to_send_is_flushed_at_once() {
         std::fs::remove_file(place.socket()).unwrap();
         let collector = Collector::start(&place.socket());
         send_all(&writer, &numbered(10));
-        writer.flush(Level::Handled, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
         flush_all("when all is handled");
         let losses = lost(&events);
         assert_eq!(collector.stop(), numbered(10));
@@ -692,7 +694,7 @@ fn flushes_of_several_threads_at_several_levels_all_return() {
                         writer.send_timeout(&mine, PATIENCE).unwrap();
                         writer.flush(*level, PATIENCE).unwrap();
                         let has_come = || collector.messages.count(|message| *message == mine) == 1;
-                        assert!(*level != Level::Handled || has_come());
+                        assert!(*level != FlushLevel::Handled || has_come());
                     }
                 });
             }
@@ -708,7 +710,7 @@ fn flushes_of_several_threads_all_hear_of_a_loss_that_they_waited_through() {
         let (raw, writer, _) = raw_and_writer(Delivery::AtMostOnce);
         send_all(&writer, &numbered(3));
         let mut peer = raw.meet();
-        writer.flush(Level::Written, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Written, PATIENCE).unwrap();
         thread::scope(|scope| {
             let patient = scope.spawn(|| writer.flush(*level, PATIENCE));
             let hasty: Vec<_> = (0..3)
@@ -717,12 +719,12 @@ fn flushes_of_several_threads_all_hear_of_a_loss_that_they_waited_through() {
             for flushing in hasty {
                 assert!(is_timeout(flushing.join().unwrap(), 3));
             }
-            if *level == Level::Handled {
+            if *level == FlushLevel::Handled {
                 peer.wait_for_question(3);
             }
             drop(peer);
             let flushed = patient.join().unwrap();
-            let may_be_late = *level == Level::Read && flushed.is_ok();
+            let may_be_late = *level == FlushLevel::Read && flushed.is_ok();
             assert!(may_be_late || is_lost(flushed, 1), "{level:?}: {flushed:?}");
         });
         finish(&writer);
@@ -731,7 +733,7 @@ fn flushes_of_several_threads_all_hear_of_a_loss_that_they_waited_through() {
 
 // The level of a shutdown.
 
-fn writer_that_ends_at(level: Level, path: &Path) -> (Writer, Notes<String>) {
+fn writer_that_ends_at(level: FlushLevel, path: &Path) -> (Writer, Notes<String>) {
     set_writer_of(Delivery::AtMostOnce, path, |builder| {
         builder.shutdown_level(level)
     })
@@ -746,11 +748,11 @@ fn a_shutdown_waits_for_the_level_that_the_writer_was_built_with() {
         send_all(&writer, &numbered(1_000));
         let report = writer.shutdown(PATIENCE).unwrap();
         assert_eq!(
-            (report.reached, report.left.messages),
+            (report.reached(), report.left.messages),
             (Ok(()), 0),
             "{level:?}"
         );
-        if *level == Level::Handled {
+        if *level == FlushLevel::Handled {
             assert_eq!(collector.messages.len(), 1_000);
         }
         assert!(matches!(
@@ -758,7 +760,7 @@ fn a_shutdown_waits_for_the_level_that_the_writer_was_built_with() {
             Err(SendError::Closed(()))
         ));
         assert_eq!(
-            writer.shutdown(Duration::ZERO).unwrap().reached,
+            writer.shutdown(Duration::ZERO).unwrap().reached(),
             Ok(()),
             "a second call says the same"
         );
@@ -776,7 +778,7 @@ fn a_shutdown_says_what_is_not_known_to_have_reached_its_level() {
         let peer = raw.accept();
         let report = writer.shutdown(SHORT).unwrap();
         assert!(
-            is_timeout(report.reached, 3),
+            is_timeout(report.reached(), 3),
             "{level:?}: nobody has read them: {report:?}"
         );
         assert_eq!(
@@ -788,15 +790,15 @@ fn a_shutdown_says_what_is_not_known_to_have_reached_its_level() {
 
         let (writer, events) = writer_that_ends_at(*level, raw.path());
         send_all(&writer, &numbered(3));
-        writer.flush(Level::Written, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Written, PATIENCE).unwrap();
         drop(raw.accept());
         events.wait_for("Lost");
         let report = writer.shutdown(PATIENCE).unwrap();
-        assert!(is_lost(report.reached, 1), "{level:?}");
+        assert!(is_lost(report.reached(), 1), "{level:?}");
         assert_eq!(report.left.messages, 0);
         assert_eq!(
-            writer.shutdown(PATIENCE).unwrap().reached,
-            report.reached,
+            writer.shutdown(PATIENCE).unwrap().reached(),
+            report.reached(),
             "all calls hear the same"
         );
         assert_balanced(&writer);
@@ -812,7 +814,7 @@ fn a_shutdown_that_has_messages_left_did_not_reach_its_level() {
         let report = writer.shutdown(SHORT).unwrap();
         assert_eq!(report.left.messages, 3);
         assert!(
-            matches!(report.reached, Err(FlushError::Stopped { left: 3, .. })),
+            matches!(report.reached(), Err(FlushError::Stopped { left: 3, .. })),
             "{level:?}: {report:?}"
         );
     }
@@ -825,7 +827,7 @@ fn an_impatient_second_shutdown_ends_a_first_one_that_waits_for_its_level() {
         let (writer, _) = writer_that_ends_at(*level, raw.path());
         send_all(&writer, &numbered(3));
         let _peer = raw.accept();
-        writer.flush(Level::Written, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Written, PATIENCE).unwrap();
         thread::scope(|scope| {
             let first = scope.spawn(|| writer.shutdown(Duration::MAX).unwrap());
             wait_until("the first call refuses messages", || {
@@ -834,7 +836,7 @@ fn an_impatient_second_shutdown_ends_a_first_one_that_waits_for_its_level() {
             let _ = writer.shutdown(Duration::ZERO).unwrap();
             let report = first.join().unwrap();
             assert_eq!(
-                (report.left.messages, report.reached.is_err()),
+                (report.left.messages, report.reached().is_err()),
                 (0, true),
                 "{level:?}"
             );
@@ -846,7 +848,7 @@ fn an_impatient_second_shutdown_ends_a_first_one_that_waits_for_its_level() {
 fn a_level_that_the_system_does_not_tell_is_an_error_at_the_start() {
     let place = Place::new();
     let started = Writer::builder(place.socket())
-        .shutdown_level(Level::Read)
+        .shutdown_level(FlushLevel::Read)
         .start();
     assert_eq!(started.is_ok(), TELLS_READ);
 }

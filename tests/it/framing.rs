@@ -218,7 +218,7 @@ fn a_limit_without_end_announced_to_its_end_costs_nothing() {
     let collector = Collector::start_with(&place.socket(), |builder| {
         builder
             .max_message_len(usize::MAX)
-            .max_held_size(usize::MAX)
+            .max_partial_bytes(usize::MAX)
     });
     let longest = u64::try_from(usize::MAX).unwrap();
     for len in [longest, longest / 2, longest / 2 + 1] {

@@ -114,7 +114,7 @@ fn ten_mib_announced_on_each_of_a_thousand_connections_cost_next_to_nothing() {
             const PEERS: usize = 1_000;
             // A thread has a stack of 2 MiB.
             let reader = Counting::start(path, |builder| {
-                builder.max_threads(2).max_held_size(usize::MAX)
+                builder.max_threads(2).max_partial_bytes(usize::MAX)
             });
             let before = Memory::now();
             for round in 1..=3 {

@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use uds_ipc::{FlushError, Level, SendError, ShutdownError, Writer, WriterBuilder};
+use uds_ipc::error::{FlushError, ShutdownError};
+use uds_ipc::{FlushLevel, SendError, Writer, WriterBuilder};
 
 use crate::shared::LEEWAY;
 use crate::support::{
@@ -28,9 +29,9 @@ fn flush_returns_once_all_before_it_is_written() {
         writer.try_send(message).unwrap();
     }
     let mut stream = raw.accept();
-    writer.flush(Level::Written, PATIENCE).unwrap();
+    writer.flush(FlushLevel::Written, PATIENCE).unwrap();
     assert_eq!(writer.metrics().sent.messages, 1_000);
-    writer.flush(Level::Written, Duration::ZERO).unwrap();
+    writer.flush(FlushLevel::Written, Duration::ZERO).unwrap();
     drop(writer);
     assert_eq!(read_messages(&mut stream, 1_000), numbered(1_000));
 }
@@ -43,15 +44,18 @@ fn flush_says_how_many_were_not_there_in_time() {
         writer.try_send(message).unwrap();
     }
     assert_eq!(
-        writer.flush(Level::Written, SHORT).unwrap_err().to_string(),
+        writer
+            .flush(FlushLevel::Written, SHORT)
+            .unwrap_err()
+            .to_string(),
         "the time was over, and 7 messages were not there yet"
     );
     assert!(matches!(
-        writer.flush(Level::Written, Duration::ZERO),
+        writer.flush(FlushLevel::Written, Duration::ZERO),
         Err(FlushError::Timeout { left: 7, .. })
     ));
     let collector = Collector::start(&place.socket());
-    writer.flush(Level::Written, PATIENCE).unwrap();
+    writer.flush(FlushLevel::Written, PATIENCE).unwrap();
     finish(&writer);
     collector.stop();
 }
@@ -64,7 +68,7 @@ fn a_shutdown_ends_a_flush_that_waits_for_nobody() {
     let writer = Arc::new(writer);
     let flushing = {
         let writer = Arc::clone(&writer);
-        thread::spawn(move || writer.flush(Level::Written, Duration::MAX))
+        thread::spawn(move || writer.flush(FlushLevel::Written, Duration::MAX))
     };
     let _ = writer.shutdown(SHORT).unwrap();
     assert!(matches!(
@@ -72,7 +76,7 @@ fn a_shutdown_ends_a_flush_that_waits_for_nobody() {
         Err(FlushError::Stopped { left: 1, .. })
     ));
     assert!(matches!(
-        writer.flush(Level::Written, PATIENCE),
+        writer.flush(FlushLevel::Written, PATIENCE),
         Err(FlushError::Stopped { left: 1, .. })
     ));
 }
@@ -240,7 +244,7 @@ fn a_drop_during_a_panic_is_short_and_silent() {
     let place = Place::new();
     let socket = place.socket();
     let dropping = thread::spawn(move || {
-        let writer = Writer::new(socket).unwrap();
+        let writer = Writer::start(socket).unwrap();
         writer.try_send("nobody reads this").unwrap();
         panic::resume_unwind(Box::new("on purpose"));
     });
@@ -260,7 +264,7 @@ fn a_drop_at_the_end_of_a_thread_that_keeps_it_in_a_local_works() {
     let collector = Collector::start(&place.socket());
     let socket = place.socket();
     thread::spawn(move || {
-        let writer = Writer::new(socket).unwrap();
+        let writer = Writer::start(socket).unwrap();
         writer.try_send("from a thread's local").unwrap();
         WRITER.with(|place| *place.lock() = Some(writer));
     })
@@ -301,7 +305,7 @@ fn calls_from_inside_the_observer_are_errors_not_deadlocks() {
     let notes = results.clone();
     let writer = writer_in_its_observer(
         &place,
-        |builder| builder.queue_capacity(1),
+        |builder| builder.max_queued_messages(1),
         move |writer| {
             let sent = writer.try_send("from inside").is_ok();
             // With the queue full it would wait for the thread that it runs on.
@@ -309,7 +313,7 @@ fn calls_from_inside_the_observer_are_errors_not_deadlocks() {
             notes.add((
                 sent,
                 waited,
-                writer.flush(Level::Written, PATIENCE),
+                writer.flush(FlushLevel::Written, PATIENCE),
                 writer.shutdown(PATIENCE).map(|_| ()),
             ));
         },
@@ -401,7 +405,7 @@ fn what_a_callback_holds_does_not_hold_up_shutdown_when_dropped() {
         .start()
         .unwrap();
     writer.try_send("one").unwrap();
-    writer.flush(Level::Written, PATIENCE).unwrap();
+    writer.flush(FlushLevel::Written, PATIENCE).unwrap();
     let writer = Arc::new(writer);
     let reader = Arc::new(reader);
     let (stopping, also_stopping) = (Arc::clone(&writer), Arc::clone(&reader));
@@ -430,7 +434,7 @@ fn the_last_reference_may_be_dropped_inside_the_observer() {
     let notes = dropped.clone();
     let (writer, _) = writer_with(raw.path(), |builder| {
         builder.on_event(move |event| {
-            if matches!(event, uds_ipc::WriterEvent::Lost { .. }) {
+            if matches!(event, uds_ipc::event::WriterEvent::Lost { .. }) {
                 drop(inside.lock().take());
                 notes.add(());
             }
@@ -466,7 +470,7 @@ fn a_send_that_races_with_a_shutdown_is_in_the_books_either_way() {
                     })
                 })
                 .collect();
-            writer.flush(Level::Written, PATIENCE).unwrap();
+            writer.flush(FlushLevel::Written, PATIENCE).unwrap();
             let report = writer.shutdown(PATIENCE).unwrap();
             let accepted: u64 = senders
                 .into_iter()

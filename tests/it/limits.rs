@@ -9,7 +9,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use uds_ipc::{BindError, Reader, ReaderBuilder, ReaderEvent, StartError, Writer};
+use uds_ipc::error::{BindError, StartError};
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{Reader, ReaderBuilder, Writer};
 
 use crate::support::{
     Child, Collector, Gate, Notes, PATIENCE, Place, SHORT, Scripted, assert_rests, connect,
@@ -84,9 +86,9 @@ fn a_frame_that_comes_byte_by_byte_is_too_slow() {
     let collector = Collector::start_with(&place.socket(), |builder| {
         builder
             .idle_timeout(SHORT)
-            .min_rate(u64::MAX)
+            .min_receive_rate(u64::MAX)
             .max_message_len(usize::MAX)
-            .max_held_size(usize::MAX)
+            .max_partial_bytes(usize::MAX)
     });
     let path = place.socket();
     let bytes = returns("a slow sender", move || {
@@ -147,7 +149,7 @@ fn a_long_message_that_comes_slowly_but_steadily_lives() {
     let (notes, events) = (messages.clone(), Notes::new());
     let builder = Reader::builder(place.socket())
         .idle_timeout(TIMEOUT)
-        .min_rate(1);
+        .min_receive_rate(1);
     let bound = builder
         .on_event(events.observer::<ReaderEvent>())
         .bind()
@@ -182,7 +184,7 @@ fn a_frame_has_the_time_of_the_bytes_that_came_whatever_it_announced() {
     const ANNOUNCED: usize = 10 * 1024 * 1024;
     let place = Place::new();
     let collector = Collector::start_with(&place.socket(), |builder| {
-        builder.idle_timeout(SHORT).min_rate(1_000)
+        builder.idle_timeout(SHORT).min_receive_rate(1_000)
     });
     let start = now();
     let mut peer = connect(&place.socket());
@@ -205,8 +207,8 @@ fn timeouts_without_end_are_never() {
     let set = |builder: ReaderBuilder| {
         let builder = builder
             .max_message_len(usize::MAX)
-            .max_held_size(usize::MAX);
-        builder.idle_timeout(Duration::MAX).min_rate(1)
+            .max_partial_bytes(usize::MAX);
+        builder.idle_timeout(Duration::MAX).min_receive_rate(1)
     };
     let reader = Scripted::start_with(&place.socket(), set);
     let mut half = connect(&place.socket());
@@ -323,7 +325,7 @@ fn half_messages_never_hold_much_more_than_they_may() {
         let set = |builder: ReaderBuilder| {
             builder
                 .max_message_len(LIMIT)
-                .max_held_size(LIMIT)
+                .max_partial_bytes(LIMIT)
                 .idle_timeout(Duration::MAX)
         };
         let reader = Scripted::start_with(&path, set);
@@ -381,7 +383,7 @@ fn at_the_bound_of_memory_the_slowest_is_closed_and_the_others_go_on() {
         // known before the quick one.
         builder
             .max_message_len(LIMIT)
-            .max_held_size(LIMIT)
+            .max_partial_bytes(LIMIT)
             .max_threads(1)
     });
     let message = vec![7; LIMIT * 3 / 4];
@@ -411,7 +413,7 @@ fn a_message_of_just_as_much_memory_as_there_may_be_arrives() {
     const LIMIT: usize = 1 << 20;
     let place = Place::new();
     let collector = Collector::start_with(&place.socket(), |builder| {
-        builder.max_message_len(LIMIT).max_held_size(LIMIT)
+        builder.max_message_len(LIMIT).max_partial_bytes(LIMIT)
     });
     let message = vec![7; LIMIT];
     let mut peer = connect(&place.socket());
@@ -489,7 +491,7 @@ fn at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can() 
     const NAME: &str =
         "limits::at_the_file_limit_the_reader_serves_on_and_accepts_again_as_soon_as_it_can";
     if let Some(path) = Child::path() {
-        let observer = |event: &ReaderEvent| {
+        let observer = |event: ReaderEvent| {
             if let ReaderEvent::AcceptPaused { error, .. } = event {
                 Child::say(&format!("paused: {error}"));
             } else if let ReaderEvent::AcceptResumed { .. } = event {
@@ -578,7 +580,10 @@ fn without_threads_a_start_fails_and_a_running_reader_serves_on() {
     const NAME: &str = "limits::without_threads_a_start_fails_and_a_running_reader_serves_on";
     if let Some(path) = Child::path() {
         let mut taken = take_all_threads();
-        assert!(matches!(Writer::new(&path), Err(StartError::System { .. })));
+        assert!(matches!(
+            Writer::start(&path),
+            Err(StartError::System { .. })
+        ));
         // It needs two: without any, and with one only.
         for _ in 0..2 {
             let bound = Reader::builder(&path).bind().unwrap();
@@ -664,12 +669,12 @@ fn bounds_of_nothing_are_refused() {
     }
 
     is_refused("max_message_len", |builder| builder.max_message_len(0));
-    is_refused("min_rate", |builder| builder.min_rate(0));
+    is_refused("min_receive_rate", |builder| builder.min_receive_rate(0));
     is_refused("max_connections", |builder| builder.max_connections(0));
     is_refused("max_connections_per_user", |builder| {
         builder.max_connections_per_user(0)
     });
-    is_refused("max_held_size", |builder| builder.max_held_size(0));
+    is_refused("max_partial_bytes", |builder| builder.max_partial_bytes(0));
     is_refused("max_threads", |builder| builder.max_threads(0));
     is_refused("idle_timeout", |builder| {
         builder.idle_timeout(Duration::ZERO)
@@ -683,12 +688,12 @@ fn bounds_without_end_cost_nothing() {
     let reader = Scripted::start_with(&place.socket(), |builder| {
         let builder = builder
             .max_message_len(usize::MAX)
-            .max_held_size(usize::MAX)
+            .max_partial_bytes(usize::MAX)
             .max_threads(usize::MAX);
         builder
             .max_connections(usize::MAX)
             .max_connections_per_user(usize::MAX)
-            .min_rate(u64::MAX)
+            .min_receive_rate(u64::MAX)
     });
     send_and_close(&place.socket(), &frame(b"a"));
     reader.wait_for("a", 1);

@@ -11,8 +11,10 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
-use uds_ipc::DescriptorKind;
-use uds_ipc::{AddressError, BindError, BoundReader, Reader, ReaderBuilder, ReaderEvent};
+use uds_ipc::error::DescriptorKind;
+use uds_ipc::error::{AddressError, BindError};
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{BoundReader, Reader, ReaderBuilder};
 
 use crate::support::{
     Collector, Notes, PATIENCE, Place, connect, frame, is_closed, returns, send_and_close,

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use uds_ipc::{Handler, Peer, Reader, ReaderEvent};
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{Handler, Peer, Reader};
 
 use crate::support::{
     Collector, Gate, Notes, PATIENCE, Place, Scripted, connect, finish, frame, is_closed, let_pass,
@@ -368,7 +369,7 @@ fn faults_of_the_handlers_other_calls_are_survived_counted_and_told() {
 #[test]
 fn an_observer_that_panics_is_survived_and_counted() {
     let place = Place::new();
-    let panicking = |_: &ReaderEvent| panic!("the observer panics");
+    let panicking = |_: ReaderEvent| panic!("the observer panics");
     let collector = Collector::start_with(&place.socket(), |builder| builder.on_event(panicking));
     send_and_close(&place.socket(), &frame(b"a"));
     send_and_close(&place.socket(), &[0x80]);
@@ -383,7 +384,7 @@ fn an_observer_that_blocks_holds_up_one_connection_only() {
     let place = Place::new();
     let (gate, inside) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let (at_gate, counter) = (gate.clone(), Arc::clone(&inside));
-    let observer = move |event: &ReaderEvent| {
+    let observer = move |event: ReaderEvent| {
         if let ReaderEvent::Opened { peer, .. } = event {
             if peer.connection == 1 {
                 counter.fetch_add(1, Ordering::SeqCst);

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use uds_ipc::{Delivery, EncodeError, Level, Overflow, SendError, Writer};
+use uds_ipc::{Delivery, EncodeError, FlushLevel, Overflow, SendError, Writer};
 
 use crate::support::{
     Collector, Over, PATIENCE, Place, RawReader, SHORT, assert_balanced, finish, frame, numbered,
@@ -116,7 +116,7 @@ fn an_empty_message_is_refused_and_counted() {
 #[test]
 fn the_queue_is_bounded_in_messages() {
     let place = Place::new();
-    let writer = unconnected(&place, |builder| builder.queue_capacity(10));
+    let writer = unconnected(&place, |builder| builder.max_queued_messages(10));
     for message in numbered(10) {
         writer.try_send(message).unwrap();
     }
@@ -151,7 +151,9 @@ fn the_queue_is_bounded_in_messages() {
 fn the_queue_is_bounded_in_bytes_whatever_the_messages() {
     let place = Place::new();
     let writer = unconnected(&place, |builder| {
-        builder.queue_size(1_000_000).queue_capacity(usize::MAX)
+        builder
+            .max_queued_bytes(1_000_000)
+            .max_queued_messages(usize::MAX)
     });
     for (number, len) in [1, 100, 5_000, 40_000, 200_000]
         .into_iter()
@@ -210,7 +212,7 @@ fn a_message_above_the_limit_is_refused_at_once_with_both_numbers() {
         Err(SendError::TooLarge { .. })
     ));
     assert_eq!(writer.metrics().dropped.too_large.messages, 3);
-    let smaller = unconnected(&place, |builder| builder.queue_size(500));
+    let smaller = unconnected(&place, |builder| builder.max_queued_bytes(500));
     assert!(matches!(
         smaller.try_send(&[0; 501]),
         Err(SendError::TooLarge { limit: 500, .. })
@@ -246,7 +248,9 @@ fn the_oldest_make_room_where_that_was_asked_for() {
     let place = Place::new();
     let messages = numbered(1_000);
     let (writer, _) = writer_with(&place.socket(), |builder| {
-        builder.queue_capacity(100).overflow(Overflow::DropOldest)
+        builder
+            .max_queued_messages(100)
+            .overflow(Overflow::DropOldest)
     });
     for message in &messages {
         writer.try_send(message).unwrap();
@@ -266,7 +270,7 @@ fn the_oldest_make_room_also_while_a_reader_does_not_read() {
     let raw = RawReader::new();
     let (writer, _) = writer_with(raw.path(), |builder| {
         builder
-            .queue_capacity(50)
+            .max_queued_messages(50)
             .overflow(Overflow::DropOldest)
             .send_buffer_size(4096)
             .write_timeout(PATIENCE)
@@ -354,7 +358,9 @@ fn an_encoder_sends_one_message_or_nothing_and_its_error_comes_back() {
 #[test]
 fn send_timeout_waits_for_room_and_no_longer() {
     let place = Place::new();
-    let writer = Arc::new(unconnected(&place, |builder| builder.queue_capacity(1)));
+    let writer = Arc::new(unconnected(&place, |builder| {
+        builder.max_queued_messages(1)
+    }));
     writer.try_send("first").unwrap();
     let refused = writer
         .send_timeout(String::from("second"), SHORT)
@@ -373,7 +379,7 @@ fn send_timeout_waits_for_room_and_no_longer() {
 #[test]
 fn what_an_encoder_wrote_waits_for_room_and_no_longer() {
     let place = Place::new();
-    let writer = unconnected(&place, |builder| builder.queue_capacity(1));
+    let writer = unconnected(&place, |builder| builder.max_queued_messages(1));
     writer.try_send("first").unwrap();
     let second = |buffer: &mut Vec<u8>| buffer.extend_from_slice(b"second");
     assert_eq!(
@@ -389,7 +395,9 @@ fn what_an_encoder_wrote_waits_for_room_and_no_longer() {
 #[test]
 fn a_shutdown_ends_the_wait_for_room() {
     let place = Place::new();
-    let writer = Arc::new(unconnected(&place, |builder| builder.queue_capacity(1)));
+    let writer = Arc::new(unconnected(&place, |builder| {
+        builder.max_queued_messages(1)
+    }));
     writer.try_send("first").unwrap();
     let waiting = {
         let writer = Arc::clone(&writer);
@@ -459,7 +467,7 @@ fn a_sender_that_waits_for_room_loses_nothing_and_leaves_room_for_others() {
         let collector = Collector::start(&place.socket());
         let (writer, _) = writer_with(&place.socket(), |builder| {
             builder
-                .queue_capacity(500)
+                .max_queued_messages(500)
                 .keepalive(Some(Duration::from_millis(1)))
                 .delivery(delivery)
         });
@@ -476,7 +484,11 @@ fn a_sender_that_waits_for_room_loses_nothing_and_leaves_room_for_others() {
                 count
             });
             scope.spawn(|| {
-                for level in [Level::Written, Level::Handled].iter().cycle().take(200) {
+                for level in [FlushLevel::Written, FlushLevel::Handled]
+                    .iter()
+                    .cycle()
+                    .take(200)
+                {
                     writer.flush(*level, PATIENCE).unwrap();
                 }
             });
@@ -488,7 +500,7 @@ fn a_sender_that_waits_for_room_loses_nothing_and_leaves_room_for_others() {
             }
             sender.join().unwrap()
         });
-        writer.flush(Level::Handled, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
         assert_eq!(writer.metrics().connects, 1);
         let _ = writer.shutdown(PATIENCE).unwrap();
         let received = collector.stop();
@@ -505,7 +517,7 @@ fn a_peer_that_never_reads_does_not_block_a_sender_and_memory_stays_bounded() {
     let raw = RawReader::bind(&place.socket());
     let (writer, _) = writer_with(&place.socket(), |builder| {
         builder
-            .queue_capacity(100)
+            .max_queued_messages(100)
             .send_buffer_size(4096)
             .write_timeout(PATIENCE)
     });
@@ -528,8 +540,8 @@ fn a_builder_refuses_settings_that_cannot_work() {
     let place = Place::new();
     let builder = || Writer::builder(place.socket());
     for (broken, setting) in [
-        (builder().queue_capacity(0), "queue_capacity"),
-        (builder().queue_size(0), "queue_size"),
+        (builder().max_queued_messages(0), "max_queued_messages"),
+        (builder().max_queued_bytes(0), "max_queued_bytes"),
         (builder().max_message_len(0), "max_message_len"),
         (builder().write_timeout(Duration::ZERO), "write_timeout"),
         (builder().connect_timeout(Duration::ZERO), "connect_timeout"),
@@ -550,8 +562,8 @@ fn settings_beyond_any_memory_allocate_nothing_for_it() {
     let place = Place::new();
     let writer = unconnected(&place, |builder| {
         builder
-            .queue_capacity(usize::MAX)
-            .queue_size(usize::MAX)
+            .max_queued_messages(usize::MAX)
+            .max_queued_bytes(usize::MAX)
             .max_message_len(usize::MAX)
             .write_timeout(Duration::MAX)
             .connect_timeout(Duration::MAX)
@@ -584,14 +596,16 @@ fn hundreds_of_messages_go_out_with_each_system_call() {
 fn a_flush_ends_when_what_it_waits_for_was_dropped_to_make_room() {
     let place = Place::new();
     let writer = Arc::new(unconnected(&place, |builder| {
-        builder.queue_capacity(10).overflow(Overflow::DropOldest)
+        builder
+            .max_queued_messages(10)
+            .overflow(Overflow::DropOldest)
     }));
     for message in numbered(10) {
         writer.try_send(message).unwrap();
     }
     let flushing = {
         let writer = Arc::clone(&writer);
-        thread::spawn(move || writer.flush(Level::Written, Duration::MAX))
+        thread::spawn(move || writer.flush(FlushLevel::Written, Duration::MAX))
     };
     wait_until("all ten are gone", || {
         writer.try_send("newer").unwrap();

@@ -15,9 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{env, thread};
 
-use uds_ipc::{
-    Address, AddressError, BindError, BoundReader, Reader, create_socket_dir, remove_stale_socket,
-};
+use uds_ipc::error::{AddressError, BindError};
+use uds_ipc::{Address, BoundReader, Reader, create_socket_dir, remove_stale_socket};
 
 use crate::support::{
     Child, Collector, Over, PATIENCE, Place, connect, ended_as, finish, frame, python, returns,

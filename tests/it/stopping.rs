@@ -13,7 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use uds_ipc::{Peer, Reader, ReaderEvent, ReaderReport, ShutdownError, WriterBuilder};
+use uds_ipc::error::ShutdownError;
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{Peer, Reader, ReaderReport, WriterBuilder};
 
 use crate::support::{
     Child, Collector, Gate, Notes, Over, PATIENCE, Place, SHORT, Scripted, connect, finish, frame,
@@ -319,7 +321,7 @@ fn callbacks_other_than_the_handler_do_not_hold_up_a_stop_beyond_its_deadline() 
     let gate = Gate::new();
     let is_inside = Arc::new(AtomicBool::new(false));
     let (at_gate, inside) = (gate.clone(), Arc::clone(&is_inside));
-    let observer = move |_: &ReaderEvent| {
+    let observer = move |_: ReaderEvent| {
         inside.store(true, Ordering::SeqCst);
         at_gate.pass();
     };
@@ -414,7 +416,7 @@ fn a_shutdown_from_inside_a_callback_is_an_error_not_a_deadlock() {
         inside.try_to_stop(),
         inside.try_to_stop(),
     );
-    let builder = Reader::builder(place.socket()).on_event(move |_: &ReaderEvent| in_observer());
+    let builder = Reader::builder(place.socket()).on_event(move |_: ReaderEvent| in_observer());
     let builder = builder.peer_check(move |_: &Peer| {
         in_check();
         true

@@ -9,7 +9,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use uds_ipc::{BindError, Peer, Reader, ReaderEvent, create_socket_dir, remove_stale_socket};
+use uds_ipc::error::BindError;
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{Peer, Reader, create_socket_dir, remove_stale_socket};
 
 use crate::support::{
     Child, Collector, Gate, Notes, Over, PATIENCE, Place, Scripted, connect, ended_as, finish,

@@ -18,8 +18,9 @@ use std::thread;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use tempfile::TempDir;
+use uds_ipc::error::BindError;
 use uds_ipc::systemd::{Activation, ActivationError, take_socket};
-use uds_ipc::{BindError, BoundReader, Reader};
+use uds_ipc::{BoundReader, Reader};
 
 use crate::stage::{PATIENCE, Role, part, stage, wait_for_cue, wait_until};
 

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use uds_ipc::{Delivery, Handler, Level, Peer, Reader, Tally, Writer, WriterBuilder};
+use uds_ipc::metrics::Tally;
+use uds_ipc::{Delivery, FlushLevel, Handler, Peer, Reader, Writer, WriterBuilder};
 
 use crate::collector::{collect, collect_each, kept_by, received_by, records_of, repeats};
 use crate::load::{Load, MESSAGE_LEN, message, number_of, u64_at};
@@ -68,7 +69,7 @@ fn a_reader_killed_thirty_times_loses_nothing_that_waits_for_receipts() {
     let load = Load::start(&writer);
     let last = outlive_readers(ENDS, NAME, place.path(), &writer, Role::kill);
     let sent = load.stop();
-    writer.flush(Level::Handled, PATIENCE).unwrap();
+    writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
     let report = writer.shutdown(PATIENCE).unwrap();
     assert!(last.end().success());
 
@@ -126,7 +127,7 @@ fn a_reader_killed_each_time_before_it_reads_costs_no_message() {
             writer.metrics().connects > before.connects
         });
         // There is no room for all of them, so that this takes until the kernel's buffer is full.
-        assert!(writer.flush(Level::Written, 2 * SHORT).is_err());
+        assert!(writer.flush(FlushLevel::Written, 2 * SHORT).is_err());
         reader.kill();
         wait_until("the writer has noticed", || !writer.is_connected());
     }
@@ -165,7 +166,7 @@ fn a_reader_killed_ten_times_costs_what_was_on_its_way_without_receipts() {
             reader.freeze();
             wait_until("the kernel takes no more", || {
                 let before = writer.metrics().sent;
-                writer.flush(Level::Written, SHORT).is_err() && writer.metrics().sent == before
+                writer.flush(FlushLevel::Written, SHORT).is_err() && writer.metrics().sent == before
             });
         }
         lost_before.push(writer.metrics().lost_with_unread);

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use uds_ipc::{Delivery, FlushError, Level, SendError, Writer, WriterEvent};
+use uds_ipc::error::FlushError;
+use uds_ipc::event::WriterEvent;
+use uds_ipc::{Delivery, FlushLevel, SendError, Writer};
 
 use crate::load::{MESSAGE_LEN, message, number_of};
 use crate::shared::LEEWAY;
@@ -73,8 +75,8 @@ fn offer_too_much(place: &Path) {
     let before = most_memory();
     let writer = Writer::builder(place.join("s"))
         .delivery(delivery)
-        .queue_size(QUEUE_SIZE.try_into().unwrap())
-        .queue_capacity(usize::MAX)
+        .max_queued_bytes(QUEUE_SIZE.try_into().unwrap())
+        .max_queued_messages(usize::MAX)
         .write_timeout(SHORT)
         .backoff_max(SHORT)
         .start()
@@ -174,7 +176,7 @@ fn a_message_is_refused_without_a_wait() {
     let listener = UnixListener::bind(place.path().join("s")).unwrap();
     let writer = Writer::builder(place.path().join("s"));
     let writer = writer
-        .queue_capacity(1000)
+        .max_queued_messages(1000)
         .write_timeout(Duration::MAX)
         .start()
         .unwrap();
@@ -234,8 +236,8 @@ fn a_peer_that_reads_and_never_answers_leaves_everything_counted() {
             came += 1;
         }
     }
-    writer.flush(Level::Written, PATIENCE).unwrap();
-    let flushed = writer.flush(Level::Handled, SHORT);
+    writer.flush(FlushLevel::Written, PATIENCE).unwrap();
+    let flushed = writer.flush(FlushLevel::Handled, SHORT);
     assert!(
         matches!(flushed, Err(FlushError::Timeout { left: COUNT, .. })),
         "{flushed:?}"

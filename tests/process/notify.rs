@@ -11,8 +11,10 @@ use std::thread;
 
 use parking_lot::Mutex;
 use tempfile::TempDir;
+use uds_ipc::Reader;
+use uds_ipc::error::ShutdownError;
+use uds_ipc::event::ReaderEvent;
 use uds_ipc::systemd::Service;
-use uds_ipc::{Reader, ReaderEvent, ShutdownError};
 
 use crate::stage::{PATIENCE, Role, in_forked_child, lines, part, stage, wait_until};
 

@@ -14,7 +14,8 @@ use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use signal_hook::consts::SIGUSR1;
-use uds_ipc::{Level, Reader, ShutdownError, Writer};
+use uds_ipc::error::ShutdownError;
+use uds_ipc::{FlushLevel, Reader, Writer};
 
 use crate::stage::{PATIENCE, Role, in_forked_child, stage, wait_for_cue, wait_until};
 
@@ -125,7 +126,7 @@ fn calls_that_signals_interrupt_go_on() {
                 writer.try_send("interrupted").unwrap();
             }
             messages += 10;
-            flushed = writer.flush(Level::Handled, PATIENCE).map(drop);
+            flushed = writer.flush(FlushLevel::Handled, PATIENCE).map(drop);
         }
         // While both threads are still there.
         is_over.store(true, Ordering::SeqCst);
@@ -162,7 +163,7 @@ fn a_forked_child_neither_sends_nor_removes_the_socket() {
             Ok::<(), std::io::Error>(())
         })
         .unwrap();
-    let writer = Writer::new(&path).unwrap();
+    let writer = Writer::start(&path).unwrap();
     writer.try_send("before").unwrap();
     wait_until("the first message is there", || {
         received.load(Ordering::Relaxed) == 1
@@ -206,7 +207,7 @@ fn a_forked_child_that_drops_both_keeps_its_own_threads() {
         .unwrap()
         .start(|_| Ok::<(), std::io::Error>(()))
         .unwrap();
-    let writer = Writer::new(&path).unwrap();
+    let writer = Writer::start(&path).unwrap();
     match fork::fork().unwrap() {
         fork::Fork::Child => {
             let over = Arc::new(Barrier::new(9));
@@ -246,12 +247,12 @@ fn a_reader_killed_while_idle_costs_nothing_and_is_not_said_to() {
         let name = "signals_and_forks::a_reader_killed_while_idle_costs_nothing_and_is_not_said_to";
         let reader = Role::start(name, place.path());
         wait_until("the reader is there", || path.exists());
-        let writer = Writer::new(&path).unwrap();
+        let writer = Writer::start(&path).unwrap();
         wait_until("the first message is handled", || {
             let _ = writer.try_send("one");
             place.path().join("handled").exists()
         });
-        writer.flush(Level::Written, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Written, PATIENCE).unwrap();
         // Only a connection that has lasted a second is made again at once.
         thread::park_timeout(Duration::from_millis(1100));
         wait_until("everything is handled", || {

@@ -2,7 +2,7 @@
 //! Values: the keys are the fields of the library's structs, nested as they are.
 
 use serde_json::{Value, json};
-use uds_ipc::{Dropped, Failed, ProtocolErrors, ReaderMetrics, Tally, WriterMetrics};
+use uds_ipc::metrics::{Dropped, Failed, ProtocolErrors, ReaderMetrics, Tally, WriterMetrics};
 
 pub(crate) fn of_writer(metrics: &WriterMetrics) -> Value {
     json!({

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use parking_lot::{Mutex, MutexGuard};
-use uds_ipc::{SendError, Tally, Writer};
+use uds_ipc::metrics::Tally;
+use uds_ipc::{SendError, Writer};
 
 use crate::frames::{Frame, FrameError, Frames};
 

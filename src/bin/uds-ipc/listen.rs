@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use clap::Args;
 use crossbeam_channel::{Receiver, never, select, tick, unbounded};
+use uds_ipc::event::{CloseCause, ReaderEvent};
 use uds_ipc::systemd::Service;
-use uds_ipc::{CloseCause, Reader, ReaderBuilder, ReaderEvent};
+use uds_ipc::{Reader, ReaderBuilder};
 
 use crate::format::Format;
 use crate::output::{Output, Printer};
@@ -137,10 +138,10 @@ fn builder(options: &Options) -> ReaderBuilder {
     Reader::builder(&options.address)
         .max_message_len(max_message_len)
         // A message that is longer than all that may be held would never be complete.
-        .max_held_size(max_message_len.max(HELD_SIZE))
+        .max_partial_bytes(max_message_len.max(HELD_SIZE))
         .idle_timeout(options.idle_timeout)
         .socket_mode(options.mode)
-        .on_event(tell)
+        .on_event(|event| tell(&event))
 }
 
 /// Waits for the first reason to stop; prints the figures meanwhile.

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, bounded, select, unbounded};
 use parking_lot::Mutex;
-use uds_ipc::{Address, Delivery, Tally, Writer, WriterEvent, WriterMetrics, WriterReport};
+use uds_ipc::event::WriterEvent;
+use uds_ipc::metrics::{Tally, WriterMetrics};
+use uds_ipc::{Address, Delivery, Writer, WriterReport};
 
 use crate::frames::FrameError;
 use crate::input::{Input, Shape};
@@ -84,7 +86,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         // A listener whose output somebody pages through takes its time. On a further connection
         // lines would overtake.
         .write_timeout(Duration::MAX)
-        .on_event(move |event| tell(event, &above))
+        .on_event(move |event| tell(&event, &above))
         .start()?;
     let writer = Arc::new(writer);
     let following = progress.follow(&writer);

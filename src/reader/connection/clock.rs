@@ -11,7 +11,7 @@ use crate::deadline::after;
 pub(in crate::reader) struct Pace {
     pub(in crate::reader) idle_timeout: Duration,
     /// Bytes a second, at least 1.
-    pub(in crate::reader) min_rate: u64,
+    pub(in crate::reader) min_receive_rate: u64,
 }
 
 /// When the frame began in which a connection stands.
@@ -44,7 +44,8 @@ impl FrameClock {
         }
         let receiving = match position {
             Position::InPayload { received } => {
-                let nanos = u128::from(received) * 1_000_000_000 / u128::from(pace.min_rate.max(1));
+                let nanos =
+                    u128::from(received) * 1_000_000_000 / u128::from(pace.min_receive_rate.max(1));
                 u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos)
             }
             Position::BetweenFrames | Position::InPrefix => Duration::ZERO,
@@ -64,7 +65,7 @@ mod tests {
 
     const PACE: Pace = Pace {
         idle_timeout: Duration::from_secs(10),
-        min_rate: 1000,
+        min_receive_rate: 1000,
     };
 
     fn seconds(seconds: u64) -> Duration {
@@ -124,7 +125,7 @@ mod tests {
     fn times_too_long_to_name_are_never() {
         let pace = Pace {
             idle_timeout: Duration::MAX,
-            min_rate: 1,
+            min_receive_rate: 1,
         };
         let mut clock = FrameClock::default();
         assert_eq!(

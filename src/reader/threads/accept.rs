@@ -113,7 +113,10 @@ fn pause(shared: &Shared, error: io::Error) -> Option<ReaderEvent> {
     }
     shared.counters.accept_pauses.add(1);
     let address = shared.address.clone();
-    Some(ReaderEvent::AcceptPaused { address, error })
+    Some(ReaderEvent::AcceptPaused {
+        address,
+        error: error.into(),
+    })
 }
 
 /// The shortage is over. Returns an event, if there was one.

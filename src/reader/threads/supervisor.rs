@@ -204,7 +204,7 @@ impl<H: Handler> Supervisor<H> {
             if !mem::replace(&mut self.is_short, true) {
                 self.shared.emit_later(ReaderEvent::ThreadFailed {
                     address: self.shared.address.clone(),
-                    error,
+                    error: error.into(),
                 });
             }
             self.next_look = after(now, SHORTAGE);

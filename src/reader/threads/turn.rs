@@ -370,7 +370,10 @@ impl<H: Handler> Turn<'_, H> {
             return;
         }
         if let Some(error) = batch.error {
-            shared.emit(|| ReaderEvent::HandlerFailed { peer, error });
+            shared.emit(|| ReaderEvent::HandlerFailed {
+                peer,
+                error: error.into(),
+            });
         }
         if let Some(message) = batch.panic {
             shared.emit(|| ReaderEvent::HandlerPanicked { peer, message });
@@ -396,6 +399,6 @@ fn sort(received: io::Result<Received>) -> Read {
         // The peer closed without reading what was sent to it: no concern of the messages that it
         // sent.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Read::End,
-        Err(error) => Read::Bad(CloseCause::Failed(error)),
+        Err(error) => Read::Bad(CloseCause::Failed(error.into())),
     }
 }

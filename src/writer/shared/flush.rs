@@ -6,7 +6,7 @@ use std::mem;
 
 use crate::writer::ack_tracker::{AckLevel, AckTracker, Place};
 use crate::writer::queue::Watermarks;
-use crate::writer::settings::{Delivery, Level};
+use crate::writer::settings::{Delivery, FlushLevel};
 
 /// What a [`flush`](crate::Writer::flush) found when its messages had come to the level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Flushed {
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
 pub(crate) struct Flush {
-    level: Level,
+    level: FlushLevel,
     delivery: Delivery,
     /// All messages with lower numbers are meant.
     target: u64,
@@ -54,7 +54,7 @@ pub(crate) enum Verdict {
 
 impl Flush {
     /// A flush of the messages below `target`. It reports losses beyond the first `losses`.
-    pub(crate) fn new(level: Level, delivery: Delivery, target: u64, losses: u64) -> Self {
+    pub(crate) fn new(level: FlushLevel, delivery: Delivery, target: u64, losses: u64) -> Self {
         Self {
             level,
             delivery,
@@ -72,7 +72,7 @@ impl Flush {
 
     pub(crate) fn look(&mut self, watermarks: Watermarks, acks: &AckTracker) -> Verdict {
         let Some(level) = ack_level(self.level, self.delivery) else {
-            let come = if self.level == Level::Written {
+            let come = if self.level == FlushLevel::Written {
                 watermarks.unwritten
             } else {
                 watermarks.unsettled
@@ -119,10 +119,10 @@ fn left_or_reached(left: u64) -> Verdict {
 
 /// What must be known of what was written. With receipts for all, the queue itself knows what was
 /// handled.
-pub(crate) fn ack_level(level: Level, delivery: Delivery) -> Option<AckLevel> {
+pub(crate) fn ack_level(level: FlushLevel, delivery: Delivery) -> Option<AckLevel> {
     match (level, delivery) {
-        (Level::Written, _) | (Level::Handled, Delivery::AtLeastOnce) => None,
-        (Level::Read, _) => Some(AckLevel::Read),
-        (Level::Handled, Delivery::AtMostOnce) => Some(AckLevel::Acked),
+        (FlushLevel::Written, _) | (FlushLevel::Handled, Delivery::AtLeastOnce) => None,
+        (FlushLevel::Read, _) => Some(AckLevel::Read),
+        (FlushLevel::Handled, Delivery::AtMostOnce) => Some(AckLevel::Acked),
     }
 }

@@ -20,7 +20,7 @@ use crate::sys::{Stream, Waker};
 use crate::writer::ack_tracker::AckTracker;
 use crate::writer::counters::Counters;
 use crate::writer::queue::{Queue, Watermarks};
-use crate::writer::settings::{Delivery, Level, Limits};
+use crate::writer::settings::{Delivery, FlushLevel, Limits};
 use crate::writer::shared::flush::{Flush, Flushed, Verdict, ack_level};
 use crate::writer::state::step::Pending;
 use crate::writer::wake::WakeOn;
@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) address: Address,
     pub(crate) max_message_len: usize,
     pub(crate) delivery: Delivery,
-    pub(crate) shutdown_level: Level,
+    pub(crate) shutdown_level: FlushLevel,
     pub(crate) counters: Arc<Counters>,
     pub(crate) scope: Scope,
     locked: Mutex<Locked>,
@@ -122,15 +122,20 @@ impl Locked {
     }
 
     /// Begins a flush of all that was accepted, which reports losses beyond the first `losses`.
-    pub(crate) fn begin_flush(&mut self, level: Level, delivery: Delivery, losses: u64) -> Flush {
-        self.watching_reads += usize::from(level == Level::Read);
+    pub(crate) fn begin_flush(
+        &mut self,
+        level: FlushLevel,
+        delivery: Delivery,
+        losses: u64,
+    ) -> Flush {
+        self.watching_reads += usize::from(level == FlushLevel::Read);
         self.queue.collect_all();
         Flush::new(level, delivery, self.queue.end(), losses)
     }
 
     /// How many connections ended before what was written on them was known to have come to
     /// `level`.
-    pub(crate) fn losses(&self, level: Level, delivery: Delivery) -> u64 {
+    pub(crate) fn losses(&self, level: FlushLevel, delivery: Delivery) -> u64 {
         match delivery {
             Delivery::AtMostOnce => {
                 ack_level(level, delivery).map_or(0, |level| self.acks.losses(level))
@@ -139,8 +144,8 @@ impl Locked {
         }
     }
 
-    pub(crate) fn end_flush(&mut self, level: Level) {
-        self.watching_reads -= usize::from(level == Level::Read);
+    pub(crate) fn end_flush(&mut self, level: FlushLevel) {
+        self.watching_reads -= usize::from(level == FlushLevel::Read);
     }
 
     /// How it stands with a flush.
@@ -181,7 +186,7 @@ impl Shared {
         limits: Limits,
         max_message_len: usize,
         delivery: Delivery,
-        shutdown_level: Level,
+        shutdown_level: FlushLevel,
     ) -> io::Result<Self> {
         let counters = Arc::new(Counters::new(delivery));
         let queue = Queue::new(limits, delivery, Arc::clone(&counters));
@@ -204,7 +209,11 @@ impl Shared {
     }
 
     /// Waits until all that was accepted so far has come to `level`.
-    pub(crate) fn flush(&self, level: Level, deadline: Deadline) -> Result<Flushed, FlushError> {
+    pub(crate) fn flush(
+        &self,
+        level: FlushLevel,
+        deadline: Deadline,
+    ) -> Result<Flushed, FlushError> {
         let losses = self.lock().losses(level, self.delivery);
         self.flush_since(losses, level, deadline)
     }
@@ -213,13 +222,13 @@ impl Shared {
     pub(crate) fn flush_since(
         &self,
         losses: u64,
-        level: Level,
+        level: FlushLevel,
         deadline: Deadline,
     ) -> Result<Flushed, FlushError> {
         if self.scope.is_current() {
             return Err(FlushError::InCallback);
         }
-        if level == Level::Read && !Stream::TELLS_UNREAD {
+        if level == FlushLevel::Read && !Stream::TELLS_UNREAD {
             return Err(FlushError::Unsupported);
         }
         let mut locked = self.lock();

@@ -6,7 +6,7 @@ use parking_lot::{Condvar, MutexGuard};
 use crate::deadline::Deadline;
 use crate::error::FlushError;
 use crate::writer::settings::Delivery;
-use crate::writer::settings::Level;
+use crate::writer::settings::FlushLevel;
 use crate::writer::shared::{Locked, Shared};
 
 impl Shared {
@@ -94,7 +94,7 @@ impl Shared {
         locked.queue.close();
         self.notify_all(&mut locked);
         drop(locked);
-        if self.shutdown_level == Level::Written || self.delivery == Delivery::AtLeastOnce {
+        if self.shutdown_level == FlushLevel::Written || self.delivery == Delivery::AtLeastOnce {
             return Ok(());
         }
         self.flush_since(0, self.shutdown_level, deadline).map(drop)

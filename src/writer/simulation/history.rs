@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::writer::settings::Delivery;
-use crate::writer::settings::Level;
+use crate::writer::settings::FlushLevel;
 use crate::writer::settings::OWN_BLOCK_SIZE;
 use crate::writer::settings::Timing;
 use crate::writer::settings::{Limits, Overflow};
@@ -19,7 +19,7 @@ pub(crate) enum Act {
     SendOwned(usize),
     /// So many short ones, for receipts of more than a byte.
     SendMany(usize),
-    Flush(Level),
+    Flush(FlushLevel),
     /// The thread takes its next step; the kernel takes at most so many bytes.
     Thread(usize),
     /// Likewise, and that happens while it writes.
@@ -69,7 +69,7 @@ pub(crate) enum During {
     /// So many messages are sent.
     Sends(usize),
     SendOwned(usize),
-    Flush(Level),
+    Flush(FlushLevel),
     Shutdown(u64),
 }
 
@@ -200,8 +200,8 @@ fn act(random: &mut fastrand::Rng) -> Act {
     }
 }
 
-fn level(random: &mut fastrand::Rng) -> Level {
-    [Level::Written, Level::Read, Level::Handled][random.usize(..3)]
+fn level(random: &mut fastrand::Rng) -> FlushLevel {
+    [FlushLevel::Written, FlushLevel::Read, FlushLevel::Handled][random.usize(..3)]
 }
 
 fn during(random: &mut fastrand::Rng) -> During {

@@ -13,7 +13,7 @@ use crate::num::to_u64;
 use crate::writer::queue::Refusal;
 use crate::writer::send::Patience;
 use crate::writer::settings::Delivery;
-use crate::writer::settings::Level;
+use crate::writer::settings::FlushLevel;
 use crate::writer::settings::Overflow;
 use crate::writer::shared::flush::{Flush, Verdict};
 use crate::writer::shared::{Locked, Shared};
@@ -35,7 +35,7 @@ pub(crate) struct Senders {
 
 /// A call of flush.
 struct Call {
-    level: Level,
+    level: FlushLevel,
     /// The messages below that number are meant.
     target: usize,
     flush: Flush,
@@ -148,7 +148,7 @@ impl Senders {
         self.is_shut_down = true;
     }
 
-    pub(crate) fn flush(&mut self, level: Level) {
+    pub(crate) fn flush(&mut self, level: FlushLevel) {
         let (target, ends) = {
             let net = self.net.borrow();
             (net.fates.len(), net.ends)
@@ -253,7 +253,7 @@ impl Senders {
                         Delivery::AtMostOnce,
                         "it goes out again"
                     );
-                    assert_ne!(call.level, Level::Written, "what was written was");
+                    assert_ne!(call.level, FlushLevel::Written, "what was written was");
                     assert!(
                         self.losses(call.level) > call.losses,
                         "nothing was lost during the call"
@@ -268,12 +268,12 @@ impl Senders {
     }
 
     /// How many connections ended too early for that.
-    fn losses(&self, level: Level) -> u64 {
+    fn losses(&self, level: FlushLevel) -> u64 {
         let net = self.net.borrow();
         match level {
-            Level::Written => 0,
-            Level::Read => net.unread_ends,
-            Level::Handled => net.uncovered_ends,
+            FlushLevel::Written => 0,
+            FlushLevel::Read => net.unread_ends,
+            FlushLevel::Handled => net.uncovered_ends,
         }
     }
 
@@ -341,10 +341,10 @@ impl Senders {
     }
 }
 
-fn has_come(fate: &Fate, level: Level) -> bool {
+fn has_come(fate: &Fate, level: FlushLevel) -> bool {
     match level {
-        Level::Written => fate.taken,
-        Level::Read => fate.drained,
-        Level::Handled => fate.stored,
+        FlushLevel::Written => fate.taken,
+        FlushLevel::Read => fate.drained,
+        FlushLevel::Handled => fate.stored,
     }
 }

@@ -15,7 +15,7 @@ use crate::num::to_u64;
 use crate::observer::Observer;
 use crate::sys::Readiness;
 use crate::writer::settings::Delivery;
-use crate::writer::settings::Level;
+use crate::writer::settings::FlushLevel;
 use crate::writer::shared::Shared;
 use crate::writer::simulation::history::{Act, Setting};
 use crate::writer::simulation::net::{BatchEnd, Cause, Net, SimulatedKernel, is_used};
@@ -46,7 +46,7 @@ impl World {
             setting.limits,
             usize::MAX,
             setting.delivery,
-            Level::Written,
+            FlushLevel::Written,
         );
         let shared = Arc::new(shared.unwrap());
         let (shortest, longest) = setting.backoff;

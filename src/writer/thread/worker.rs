@@ -11,6 +11,7 @@ use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;
 use crate::sys::{Readiness, Sent, Wanted};
+use crate::system_error::SystemError;
 use crate::writer::queue::Unused;
 use crate::writer::queue::outbox::{Ending, Outbox};
 use crate::writer::settings::Delivery;
@@ -34,7 +35,7 @@ pub(crate) struct Worker<K: Kernel> {
     pub(crate) was_reset: bool,
     /// The peer takes nothing more, and owes a receipt: why the connection is lost once that has
     /// come.
-    pub(crate) write_error: Option<io::Error>,
+    pub(crate) write_error: Option<SystemError>,
     pub(crate) outage: Outage,
     /// What is dropped after each look at the queue.
     pub(crate) unused: Unused,
@@ -182,7 +183,7 @@ impl<K: Kernel> Worker<K> {
             }
             Err(error) => {
                 let retry_in = self.state.on_connect_failed(self.kernel.now());
-                return self.tell_failure(ConnectError::Io(error), retry_in);
+                return self.tell_failure(ConnectError::Io(error.into()), retry_in);
             }
         };
         if let Some(expected) = self
@@ -210,22 +211,10 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn tell_failure(&mut self, cause: ConnectError, retry_in: Duration) {
-        if matches!(&self.outage, Outage::Failing(told) if told.is_like(&cause)) {
+        if matches!(&self.outage, Outage::Failing(told) if *told == cause) {
             return;
         }
-        let told = match &cause {
-            ConnectError::Io(error) => ConnectError::Io(
-                error
-                    .raw_os_error()
-                    .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error),
-            ),
-            ConnectError::BacklogFull => ConnectError::BacklogFull,
-            ConnectError::WrongPeer { expected, found } => ConnectError::WrongPeer {
-                expected: *expected,
-                found: *found,
-            },
-        };
-        self.outage = Outage::Failing(told);
+        self.outage = Outage::Failing(cause.clone());
         self.tell(|address| WriterEvent::ConnectFailed {
             address,
             cause,
@@ -282,10 +271,10 @@ impl<K: Kernel> Worker<K> {
         };
         if may_tell {
             self.state.on_write_error(self.kernel.now());
-            self.write_error = Some(error);
+            self.write_error = Some(error.into());
             self.receive();
         } else {
-            self.lost(LostCause::Failed(error));
+            self.lost(LostCause::Failed(error.into()));
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use uds_ipc::{EncodeError, Level, Reader, Writer};
+use uds_ipc::{EncodeError, FlushLevel, Reader, Writer};
 
 use super::{Gate, Notes, PATIENCE, SHORT};
 
@@ -179,7 +179,7 @@ impl Cast {
                 // The same reader's handler may be what it is called from, and then it can only
                 // time out.
                 let timeout = if on == On::Same { SHORT } else { PATIENCE };
-                let flushed = writer.flush(Level::Handled, timeout).map(drop);
+                let flushed = writer.flush(FlushLevel::Handled, timeout).map(drop);
                 format!("{sent:?}, {flushed:?}")
             }),
             Act::ShutDownWriter(on) => self.with_writer(on, |writer| {

@@ -45,7 +45,7 @@ impl<T: Clone + Send + 'static> Notes<T> {
 
 impl Notes<String> {
     /// An observer for a writer or reader, that notes each event as its debug text.
-    pub(crate) fn observer<E: Debug>(&self) -> impl Fn(&E) + Send + Sync + 'static {
+    pub(crate) fn observer<E: Debug>(&self) -> impl Fn(E) + Send + Sync + 'static {
         let notes = self.clone();
         move |event| notes.add(format!("{event:?}"))
     }

@@ -4,7 +4,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use uds_ipc::{Handler, Peer, Reader, ReaderBuilder, ReaderEvent};
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::{Handler, Peer, Reader, ReaderBuilder};
 
 use super::{Gate, Notes, PATIENCE, Place, connect, wait_until};
 

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use uds_ipc::{Delivery, Tally, Writer, WriterBuilder, WriterEvent, WriterMetrics};
+use uds_ipc::event::WriterEvent;
+use uds_ipc::metrics::{Tally, WriterMetrics};
+use uds_ipc::{Delivery, Writer, WriterBuilder};
 
 use super::{Notes, PATIENCE};
 

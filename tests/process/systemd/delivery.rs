@@ -9,7 +9,7 @@ use std::time::Duration;
 use signal_hook::consts::SIGTERM;
 use signal_hook::iterator::Signals;
 use uds_ipc::systemd::Service;
-use uds_ipc::{Delivery, Level, Writer};
+use uds_ipc::{Delivery, FlushLevel, Writer};
 
 use super::machine::Machine;
 use crate::collector::{assert_good, file_of, keep, received_by, repeats};
@@ -42,7 +42,7 @@ fn play(place: &Path, delivery: Delivery) {
     }
     let sent = load.stop();
     if delivery == Delivery::AtLeastOnce {
-        writer.flush(Level::Handled, PATIENCE).unwrap();
+        writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
     }
     let report = writer.shutdown(PATIENCE).unwrap();
     let metrics = report.metrics;

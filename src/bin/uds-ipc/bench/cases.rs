@@ -55,7 +55,7 @@ pub(super) struct Case {
 
 impl Case {
     /// The bound of the queue in bytes: some messages must have room whatever their length.
-    pub(super) fn queue_size(self) -> usize {
+    pub(super) fn max_queued_bytes(self) -> usize {
         QUEUE_SIZE.max(self.size.saturating_mul(8))
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use thiserror::Error;
-use uds_ipc::StartError;
+use uds_ipc::error::StartError;
 
 use super::cases::PATIENCE;
 

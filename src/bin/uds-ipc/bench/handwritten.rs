@@ -32,7 +32,7 @@ pub(super) struct Handwritten {
 impl Handwritten {
     pub(super) fn new(reader: &Reader, case: Case, present: Present) -> Result<Self, Failure> {
         let stream = connect(reader.path())?;
-        let (channel, messages) = bounded(SLOTS.min(case.queue_size() / case.size));
+        let (channel, messages) = bounded(SLOTS.min(case.max_queued_bytes() / case.size));
         let write = move || {
             // Whoever sends finds the channel closed.
             let _ = write_all(&messages, stream);

@@ -31,7 +31,7 @@ pub(super) fn of(results: &Results) -> Value {
             "paced_size": PACED_SIZE,
             "owned_size": OWNED_SIZE,
             "send_buffer_size": SEND_BUFFER_SIZE,
-            "queue_size": QUEUE_SIZE,
+            "max_queued_bytes": QUEUE_SIZE,
             "handwritten_slots": SLOTS,
         },
         "throughput": results.rows.iter().map(throughput).collect::<Value>(),

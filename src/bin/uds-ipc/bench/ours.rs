@@ -31,7 +31,7 @@ pub(super) struct Ours {
 impl Ours {
     pub(super) fn new(reader: &Reader, case: Case, present: Present) -> Result<Self, Failure> {
         let writer = Writer::builder(reader.path())
-            .queue_size(case.queue_size())
+            .max_queued_bytes(case.max_queued_bytes())
             .start()?;
         Ok(Self {
             writer,

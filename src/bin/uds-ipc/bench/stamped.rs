@@ -28,7 +28,7 @@ pub(super) struct Stamped {
 impl Stamped {
     pub(super) fn new(reader: &Reader, present: Present) -> Result<Self, Failure> {
         Ok(Self {
-            writer: Writer::new(reader.path())?,
+            writer: Writer::start(reader.path())?,
             present,
             message: [FILL; PACED_SIZE],
         })
