@@ -1,62 +1,125 @@
 //! The fast way to hand log lines, metrics and events to another daemon on the same machine, over a
 //! Unix socket.
 //!
-//! A program hands a message over and forgets it; a collector on the same host gets it. A
-//! [`Writer`] takes messages at once and sends them from a thread of its own, many with each system
-//! call; a [`Reader`] accepts connections and gives every message to a function. The wire is that
-//! of the Go library uds-ipc, in both directions.
+//! A [`Writer`] in each daemon takes messages without blocking, and sends them from a thread of its
+//! own, many with each system call. A [`Reader`] in the collector gives every message to a
+//! function. The two may start in any order. Either may go away and come back: the writer keeps
+//! messages meanwhile, and reconnects.
 //!
-//! # Both ends
+//! # In two minutes
 //!
+//! Until the crate is released, `Cargo.toml` names its folder:
+//!
+//! ```toml
+//! [dependencies]
+//! uds-ipc = { path = "../uds-ipc" }
 //! ```
+//!
+//! The collector:
+//!
+//! ```no_run
+//! use uds_ipc::Reader;
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let reader = Reader::builder("/tmp/telemetry.sock").bind()?.start(|message| {
+//!         println!("{}", String::from_utf8_lossy(message));
+//!     })?;
+//!     println!("listening at {}: Enter stops the collector", reader.address());
+//!     std::io::stdin().read_line(&mut String::new())?;
+//!
+//!     // Handles all that was sent, then stops.
+//!     reader.shutdown(std::time::Duration::from_secs(5))?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A daemon:
+//!
+//! ```no_run
 //! use std::time::Duration;
-//! use uds_ipc::{Reader, Writer};
+//! use uds_ipc::Writer;
 //!
-//! # let directory = tempfile::tempdir()?;
-//! # let path = directory.path().join("telemetry.sock");
-//! // In the collector:
-//! let reader = Reader::builder(&path).bind()?.start(|message| {
-//!     println!("{}", String::from_utf8_lossy(message));
-//! })?;
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let writer = Writer::builder("/tmp/telemetry.sock")
+//!         .on_event(|event| eprintln!("telemetry: {event}"))
+//!         .start()?;
 //!
-//! // In each daemon:
-//! let writer = Writer::start(&path)?;
-//! writer.try_send("requests:17|c")?;
+//!     // Never blocks. A message that is refused comes back in the error.
+//!     if let Err(error) = writer.try_send("requests:17|c") {
+//!         eprintln!("telemetry: {error}");
+//!     }
 //!
-//! // At the end of each:
-//! let report = writer.shutdown(Duration::from_secs(5))?;
-//! assert_eq!(report.left.messages, 0);
-//! let report = reader.shutdown(Duration::from_secs(5))?;
-//! assert_eq!(report.metrics.received.messages, 1);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//!     // Sends what is queued, for at most five seconds.
+//!     let report = writer.shutdown(Duration::from_secs(5))?;
+//!     println!("{}; left: {}", report.metrics, report.left);
+//!     Ok(())
+//! }
 //! ```
 //!
-//! The two may start in any order, and either may go away and come back.
+//! # Know this first
 //!
-//! # Words
+//! * **A path without a reader is no error.** [`Writer::start`] succeeds, and the writer keeps
+//!   trying. Only the event [`ConnectFailed`](event::WriterEvent::ConnectFailed) tells of a wrong
+//!   path, or of a socket that this user may not write to: set
+//!   [`on_event`](WriterBuilder::on_event). A reader's socket has mode 0600 unless set, so that
+//!   only its own user and root can send.
+//! * **A full queue refuses messages.** It holds 10,000 messages and 64 MiB unless set: at 1,000
+//!   messages a second, ten seconds without a reader. Then [`try_send`](Writer::try_send) returns
+//!   [`SendError::Full`]: count such errors, and never `unwrap` them. An empty message is refused
+//!   too.
+//! * **Sent is not handled.** `sent` counts the messages that the kernel has taken. A reader that
+//!   is killed loses what lay in its socket's buffer, unless the writer has
+//!   [`Delivery::AtLeastOnce`]. [`flush`](Writer::flush) waits until messages are handled.
+//! * **A handler's error is not only logged.** With [`Delivery::AtMostOnce`], the default, it is
+//!   counted and that message is lost. With `AtLeastOnce` it says that the message is *not stored*:
+//!   the connection is closed, and the writer sends from that message on, again and again, until
+//!   the handler returns `Ok`. To skip a message return `Ok`.
+//! * **A handler that returns `Ok` has confirmed the message**, once its batch has ended. With
+//!   `AtLeastOnce` store it before that: a message that was only put into a channel is lost when
+//!   the process is killed.
+//! * **With `AtLeastOnce` a message may come twice**, and a reader must give receipts: the Go
+//!   library's does not.
+//! * **Four calls block**: [`shutdown`](Writer::shutdown), [`flush`](Writer::flush),
+//!   [`send_timeout`](Writer::send_timeout), and the drop of a writer's last clone or of a reader,
+//!   for up to a second. In an async task wrap them in `spawn_blocking`; `try_send` needs no such
+//!   thing.
+//! * **Shut down before the process ends.** A process that is killed, calls `exit`, or keeps its
+//!   writer in a `static` loses what is queued.
+//! * **Start after `fork`.** The child has the object, but not its thread.
+//! * **Only one thread's messages have an order**, and only on one connection. An async task that
+//!   moves between threads counts as several.
+//! * **An idle connection is closed after ten seconds**, and soon made again. That is no fault, and
+//!   costs no message; the writer's event for it is [`Lost`](event::WriterEvent::Lost). A
+//!   [`keepalive`](WriterBuilder::keepalive) or a longer
+//!   [`idle_timeout`](ReaderBuilder::idle_timeout) avoids it.
+//! * **[`linger`](WriterBuilder::linger) is not `SO_LINGER`.** It is how long the writer's thread
+//!   waits for more messages before it sleeps, 200 µs unless set.
 //!
-//! | word | meaning |
-//! | --- | --- |
-//! | message | what you send: some bytes, at most 10 MiB unless set |
-//! | frame | a message on the wire: its length, then its bytes |
-//! | peer | the process at the other end |
-//! | drain | to send, or to read, what is still there before an end |
-//! | sent | the kernel has taken the last byte; not read, handled or kept |
+//! In tokio:
+//!
+//! ```ignore
+//! let writer = Writer::start("/tmp/telemetry.sock")?; // A clone is another handle.
+//! writer.try_send("requests:17|c")?; // Never blocks.
+//!
+//! let last = writer.clone();
+//! tokio::task::spawn_blocking(move || last.shutdown(Duration::from_secs(5))).await??;
+//! ```
 //!
 //! # Sending
 //!
-//! [`Writer::try_send`] never blocks: not on the socket, not for the reader. It copies what you
-//! borrow to it and takes over what you give it. What does not fit into the queue comes back in the
-//! error.
+//! What is borrowed is copied. What is owned is handed over, and comes back in the error when it is
+//! refused:
 //!
 //! ```
+//! use std::io::Write;
 //! use std::time::Duration;
 //! use uds_ipc::{SendError, Writer};
 //!
-//! // Nobody reads at this path; the queue has room for two messages.
-//! let writer = Writer::builder("/tmp/nobody-is-there.sock").max_queued_messages(2).start()?;
+//! // Nobody reads at this path; the queue has room for three messages.
+//! let writer = Writer::builder("/tmp/nobody-is-there.sock").max_queued_messages(3).start()?;
 //! writer.try_send("borrowed: copied")?;
 //! writer.try_send(String::from("owned: handed over"))?;
+//! writer.try_send_with(|buffer| write!(buffer, "encoded: {}", 17))?;
 //!
 //! match writer.try_send(vec![1, 2, 3]) {
 //!     Err(SendError::Full(message)) => assert_eq!(message, [1, 2, 3]),
@@ -65,22 +128,23 @@
 //!
 //! // To wait for room instead:
 //! assert!(writer.send_timeout("patient", Duration::from_millis(10)).is_err());
+//! assert_eq!(writer.metrics().dropped.full.messages, 2);
 //! # let _ = writer.shutdown(Duration::ZERO)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Writer::reserve`] gives room to be filled in place. Threads share a writer by reference or in
-//! an [`Arc`](std::sync::Arc); messages of one thread arrive in the order in which it sent them.
+//! To send from several threads, clone the writer or share it by reference.
 //!
 //! # Receiving
 //!
-//! Messages of one connection come one at a time and in order; connections are served side by side.
-//! The slice is valid for the call only. A [`Handler`] also learns who sent it, and when a batch
-//! ends:
+//! The messages of one connection come one at a time and in order; different connections are served
+//! at the same time, on threads of the reader. A message is valid for the call only. A closure
+//! returns nothing, or a `Result<(), E>`. A [`Handler`] is also told the peer and the end of each
+//! batch:
 //!
 //! ```
 //! use std::sync::Mutex;
-//! use uds_ipc::{Handler, Peer, Reader, Writer};
+//! use uds_ipc::{Handler, Peer, Reader};
 //!
 //! #[derive(Default)]
 //! struct Store(Mutex<Vec<(u64, Vec<u8>)>>);
@@ -94,7 +158,7 @@
 //!     }
 //!
 //!     fn batch_end(&self, _: &Peer) -> Result<(), Self::Error> {
-//!         // Here a file would be flushed.
+//!         // Here a handler flushes its file.
 //!         Ok(())
 //!     }
 //! }
@@ -108,15 +172,14 @@
 //!
 //! # What is guaranteed
 //!
-//! * At most once, the default: nothing is delivered twice. With [`Delivery::AtLeastOnce`] a reader
-//!   may be killed at any moment and nothing is lost, and some messages may come twice. Half a
-//!   message never comes. <!-- shown by:
+//! * With [`Delivery::AtMostOnce`], the default, nothing is delivered twice. With
+//!   [`Delivery::AtLeastOnce`] a reader may be killed at any moment and nothing is lost, and some
+//!   messages may come twice. Half a message is never delivered. <!-- shown by:
 //!   `a_reader_stopped_as_planned_thirty_times_loses_nothing_and_repeats_nothing`,
 //!   `a_reader_killed_thirty_times_loses_nothing_that_waits_for_receipts`,
 //!   `half_frame_is_never_delivered` -->
-//! * Messages of one thread arrive in order on one connection; those of different threads have no
-//!   order. A reader that takes nothing for the write timeout gets a new connection, which it may
-//!   handle beside the rest of the old one: a longer
+//! * Messages of one thread arrive in order on one connection. After a write timeout the reader may
+//!   handle the rest of the old connection while it handles the new one: a longer
 //!   [`write_timeout`](WriterBuilder::write_timeout) suits readers that pause. <!-- shown by:
 //!   `each_thread_keeps_its_order_among_eight`,
 //!   `a_handler_slower_than_the_write_timeout_gets_each_message_once` -->
@@ -125,43 +188,103 @@
 //!   `without_a_reader_what_fits_is_kept_and_the_rest_is_refused`,
 //!   `fifty_planned_stops_under_load_lose_and_repeat_nothing`,
 //!   `connections_closed_for_silence_cost_nothing` -->
-//! * At most once, a reader that is killed loses what it had read and not handled, and what lay in
-//!   its socket's buffer: up to 462,848 bytes with the default settings; on Linux the writer
-//!   notices and counts it. <!-- shown by:
+//! * With `AtMostOnce` a reader that is killed loses what it had read and not handled, and what lay
+//!   in its socket's buffer: up to 462,848 bytes with the default settings. On Linux the writer
+//!   notices, reports and counts it. <!-- shown by:
 //!   `a_reader_killed_ten_times_costs_what_was_on_its_way_without_receipts`,
 //!   `a_writer_whose_peer_died_with_bytes_unread_says_so` -->
-//! * Memory is bounded at both ends, whatever the other does. <!-- shown by:
+//! * Memory is bounded at both ends, whatever the other end does. <!-- shown by:
 //!   `a_peer_that_never_reads_costs_bounded_memory_and_no_time`,
 //!   `half_messages_never_hold_much_more_than_they_may` -->
 //! * [`Writer::shutdown`] and [`Reader::shutdown`] end in time, whatever the other end or a handler
 //!   does. <!-- shown by: `a_shutdown_keeps_its_timeout_whatever_the_reader_does`,
 //!   `a_handler_that_never_returns_is_left_behind_at_the_deadline` -->
 //!
-//! [`guide::delivery`] goes through every case, [`guide::sockets`] through who may connect, and
-//! [`guide::promises`] names the tests.
+//! [`guide::delivery`] goes through every case, [`guide::sockets`] says who may connect, and
+//! [`guide::promises`] names the tests of each promise.
 //!
 //! # When things go wrong
 //!
-//! Errors come back from the call that met them. What happens later, on a thread, is an event, told
-//! to the observer of [`WriterBuilder::on_event`] and [`ReaderBuilder::on_event`], and a figure in
-//! [`Writer::metrics`] and [`Reader::metrics`].
+//! A call returns its own errors. What happens later, on a thread, is an event, given to the
+//! observer of [`WriterBuilder::on_event`] or [`ReaderBuilder::on_event`], and a figure in
+//! [`Writer::metrics`] or [`Reader::metrics`].
 //!
 //! | situation | what happens | event | figure |
 //! | --- | --- | --- | --- |
-//! | no reader is there | the queue holds the messages; the next try comes after 10 ms, later up to 1 s | [`ConnectFailed`](event::WriterEvent::ConnectFailed), once a cause | `queued` |
-//! | the queue is full | `try_send` refuses, or drops the oldest | none | `dropped.full`, `dropped.oldest` |
-//! | a message is too long to send | `try_send` refuses | none | `dropped.too_large` |
-//! | the reader goes away | what the kernel had not taken whole goes to the next | [`Lost`](event::WriterEvent::Lost) | `connects`, `lost_with_unread` |
-//! | the reader takes nothing for a second | the writer makes a new connection | [`Lost`](event::WriterEvent::Lost) | `connects` |
-//! | the reader hangs up on a message three times | the message is given up | [`GivenUp`](event::WriterEvent::GivenUp) | `failed.given_up` |
-//! | the time for a shutdown is over | the rest is given up | [`Stopped`](event::WriterEvent::Stopped) | `failed.left` |
-//! | a peer sends no frames, or too long ones | it is hung up on | [`Closed`](event::ReaderEvent::Closed) | `protocol_errors` |
+//! | no reader is there | the queue holds the messages; the writer tries again after 10 ms, later after up to 1 s | [`ConnectFailed`](event::WriterEvent::ConnectFailed), once for each cause | `queued` |
+//! | the queue is full | `try_send` refuses the message, or evicts the oldest | none | `dropped.full`, `dropped.oldest` |
+//! | a message is too long or empty | `try_send` refuses it | none | `dropped.too_large`, `dropped.empty` |
+//! | the reader goes away | what the kernel had not taken whole is sent on the next connection | [`Lost`](event::WriterEvent::Lost) | `connects`, `lost_with_unread` |
+//! | the reader takes no byte for a second | the writer makes a new connection | [`Lost`](event::WriterEvent::Lost) | `connects` |
+//! | the reader refuses a message, because it is above its limit | the message is given up: at once where the reader names it in a receipt, otherwise after three probes | [`GivenUp`](event::WriterEvent::GivenUp) | `failed.given_up` |
+//! | a shutdown's time is over | the messages that are left fail | [`Stopped`](event::WriterEvent::Stopped) | `failed.left` |
+//! | a peer sends something other than frames, or a frame above the limit | its connection is closed | [`Closed`](event::ReaderEvent::Closed) | `protocol_errors` |
 //! | a peer is silent for ten seconds | its connection is closed | [`Closed`](event::ReaderEvent::Closed) | `open` |
-//! | the reader gives no receipt for a second, at least once | messages are kept | [`NoReceipt`](event::WriterEvent::NoReceipt) | `queued` |
-//! | the handler fails, and the writer has `AtLeastOnce` | what came before is confirmed, the connection is closed, and the writer sends the rest again | [`Closed`](event::ReaderEvent::Closed) | `handler_errors` |
-//! | the handler fails for a message, and the writer has `AtMostOnce` | the connection goes on | [`HandlerFailed`](event::ReaderEvent::HandlerFailed), [`HandlerPanicked`](event::ReaderEvent::HandlerPanicked), sparingly | `handler_errors`, `panics` |
+//! | with `AtLeastOnce`: no receipt comes for a second | messages are kept | [`NoReceipt`](event::WriterEvent::NoReceipt) | `queued` |
+//! | with `AtLeastOnce`: the handler fails or panics | what came before is confirmed, the connection is closed, and the writer sends the rest again | [`Closed`](event::ReaderEvent::Closed), [`HandlerFailed`](event::ReaderEvent::HandlerFailed), [`HandlerPanicked`](event::ReaderEvent::HandlerPanicked) | `handler_errors`, `panics` |
+//! | with `AtMostOnce`: the handler fails or panics on a message | the connection goes on | [`HandlerFailed`](event::ReaderEvent::HandlerFailed), [`HandlerPanicked`](event::ReaderEvent::HandlerPanicked): the first, and the next after a second without | `handler_errors`, `panics` |
 //! | no descriptors are left | open connections go on, accepting pauses for 100 ms | [`AcceptPaused`](event::ReaderEvent::AcceptPaused) | `accept_pauses` |
-//! | the socket's file is removed or replaced | connections go on, new writers do not come | [`Displaced`](event::ReaderEvent::Displaced) | none |
+//! | the socket's file is removed or replaced | open connections go on, new writers do not find the reader | [`Displaced`](event::ReaderEvent::Displaced) | none |
+//!
+//! # Words
+//!
+//! The figures, the settings and the guide use these words, each with one meaning.
+//!
+//! | word | meaning |
+//! | --- | --- |
+//! | message | the bytes of one send: at least one, at most 10 MiB unless set |
+//! | event | what happened on a thread of a writer or a reader, given to its observer |
+//! | figure | a number in [`Writer::metrics`] or [`Reader::metrics`]; the books are all figures together, which add up |
+//! | sender | a thread that sends through a writer |
+//! | worker | a thread of the reader's that serves connections and calls the handler |
+//! | handler | your function, or [`Handler`], to which the reader gives each message |
+//! | observer | your function that gets the events |
+//! | peer | the process at the other end of a connection. Its credentials are the user, the group and the process id that the kernel knows |
+//! | frame | a message on the wire: its length as a varint, then its bytes. An empty frame has length zero and is no message |
+//! | half message | the beginning of a message of which the rest has not come |
+//! | receipt | what the reader sends back: how many messages of this connection have been handled |
+//! | request | an empty frame, by which the writer asks for a receipt |
+//! | probe | a message's length, sent alone to find out whether the reader refuses the message |
+//! | queue | the messages that were accepted and have not ended; its bounds are `max_queued_messages` in messages and `max_queued_bytes` in bytes |
+//! | lane | memory in which one sender writes frames without a lock |
+//! | block | up to 128 KiB of whole frames, which go to the kernel together. A large message is a block of its own |
+//! | turn | one visit of a worker to a connection: a few reads |
+//! | batch | the messages that one turn gave to the handler |
+//!
+//! What becomes of a message:
+//!
+//! | word | meaning |
+//! | --- | --- |
+//! | accepted | the writer has it in its queue: the send returned `Ok` |
+//! | refused | turned away: a message by a send that returns an error, or by a reader because it is above its limit; a peer by a reader, before a byte of it is read |
+//! | evicted | accepted, then removed from the queue to make room for a newer one, with [`Overflow::DropOldest`] |
+//! | dropped | refused by the writer, or evicted |
+//! | written, sent | the kernel has taken its last byte. The level is [`FlushLevel::Written`], the figure is `sent` |
+//! | read | the reader has taken it from the kernel |
+//! | received | the reader has given it to the handler |
+//! | handled | the handler has returned for it and for the end of its batch; with `AtLeastOnce`, without an error |
+//! | confirmed | with `AtLeastOnce`: a receipt covers it |
+//! | resent | with `AtLeastOnce`: sent once more, because its connection ended before a receipt covered it |
+//! | failed | accepted, and given up or left |
+//! | given up | removed from the queue because the reader refuses it, so that the messages behind it get through |
+//! | left | still in the queue when a shutdown's time was over |
+//! | queued | accepted, and not ended: an accepted message ends as sent (with `AtLeastOnce`: as confirmed), evicted or failed |
+//!
+//! What happens to a connection:
+//!
+//! | word | meaning |
+//! | --- | --- |
+//! | lost | it ended, for whatever cause, while the writer was running |
+//! | loss | a connection was lost before all messages on it were known to have come to a level: [`Flushed::losses`] |
+//! | backoff | the wait between two tries to connect, which grows |
+//! | keepalive | empty frames on an idle connection |
+//! | linger | how long the writer's thread waits after a write for more messages before it sleeps |
+//! | level | how far messages have come: written, read or handled |
+//! | flush | to wait until all messages that were accepted before have come to a level |
+//! | drain | to send, or to handle, what is still there before the end |
+//! | stale | of a socket's file: no process listens on it |
+//! | displaced | of a socket's file: removed or replaced while its reader runs |
+//! | activation | the reader takes a listening socket that systemd made and passed |
 //!
 //! # Wire format
 //!
@@ -171,8 +294,8 @@
 //! frame = length (unsigned LEB128 varint, 1 to 10 bytes)  payload (length bytes)
 //! ```
 //!
-//! It is that of Protocol Buffers' length-delimited streams, and byte for byte that of the Go
-//! library. In hexadecimal:
+//! The format is that of Protocol Buffers' length-delimited streams, and byte for byte that of the
+//! Go library uds-ipc. In hexadecimal:
 //!
 //! | from the writer | meaning |
 //! | --- | --- |
@@ -180,24 +303,24 @@
 //! | `7f …`, `80 01 …`, `ac 02 …` | messages of 127, 128 and 300 bytes |
 //! | `80 80 80 05 …` | a message of 10 MiB |
 //! | `81 80 00 61` | the message `"a"`: a length may be padded |
-//! | `00` | no message: asks the reader for a receipt, and keeps the connection alive |
-//! | `80 00` as the first frame | likewise, and this connection delivers at least once |
+//! | `00` | an empty frame: requests a receipt, and keeps the connection alive |
+//! | `80 00` as the first frame | likewise, and says that the writer has `AtLeastOnce` |
 //!
 //! Any other padded zero, and `80 00` in any other place, means what `00` means. A receipt is one
 //! varint on the same socket:
 //!
 //! | from the reader | meaning |
 //! | --- | --- |
-//! | `05`, `ac 02` | the reader has dealt with the first 5, or 300, messages of this connection |
-//! | `85 00`, `ac 82 00` | likewise, and it refuses the next one for good: it is above its limit |
-//! | `80 00` | it refuses the first message |
+//! | `05`, `ac 02` | the first 5, or 300, messages of this connection have been handled |
+//! | `85 00`, `ac 82 00` | likewise, and the reader refuses the next one, because it is above its limit |
+//! | `80 00` | none has been handled, and the reader refuses the first one |
 //!
-//! A reader sends no receipt unasked, and the padded one only before it hangs up. A peer that
-//! knows only plain receipts reads the same number in it.
+//! A reader sends a receipt only when it was asked, and the padded one only before it closes the
+//! connection. A peer that knows only plain receipts reads the same number in both.
 //!
-//! Readers that do not know these words see an empty frame as an empty message. A writer sends
+//! Readers that do not know these words take an empty frame for an empty message. A writer sends
 //! empty frames with [`Delivery::AtLeastOnce`], with a [`keepalive`](WriterBuilder::keepalive), and
-//! for a [`flush`](Writer::flush) or a shutdown at the level `Handled`; with none of these it sends
+//! for a [`flush`](Writer::flush) or a shutdown at the level `Handled`. Without these it sends
 //! none.
 //!
 //! # Features
@@ -211,7 +334,7 @@
 //! # Platforms
 //!
 //! Linux first; macOS and the BSDs are type-checked only, and differ where the docs of an item say
-//! so. Windows is not supported yet.
+//! so. Windows is not supported.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

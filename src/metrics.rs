@@ -112,8 +112,7 @@ impl fmt::Display for Tally {
 /// At rest the books balance, in messages and in bytes:
 /// `accepted = sent + dropped.oldest + failed.given_up + failed.left + queued`, and with
 /// [`AtLeastOnce`](crate::Delivery::AtLeastOnce) `confirmed` stands in the place of `sent`. Every
-/// attempt to send ends as accepted or as one of the refusals in [`Dropped`]. An empty message is
-/// accepted, sends nothing, and is in no figure.
+/// attempt to send ends as accepted or as one of the refusals in [`Dropped`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -127,7 +126,7 @@ pub struct WriterMetrics {
     /// Messages of which the kernel took the last byte. Not: read, handled, kept. Each counts
     /// once.
     pub sent: Tally,
-    /// Messages that the reader's receipts cover: its handler has dealt with them. With
+    /// Messages that the reader's receipts cover: its handler has handled them. With
     /// [`AtMostOnce`](crate::Delivery::AtMostOnce) it is 0.
     pub confirmed: Tally,
     /// Messages that were sent again, as often as they were: the connection had ended before a
@@ -135,7 +134,7 @@ pub struct WriterMetrics {
     pub resent: Tally,
     /// What waits to be sent, or for a receipt: accepted, and not yet ended one way or the other.
     pub queued: Tally,
-    /// What was refused, or made room.
+    /// What was refused, or evicted.
     pub dropped: Dropped,
     /// What was accepted and could not be sent.
     pub failed: Failed,
@@ -193,11 +192,12 @@ pub struct Dropped {
     pub full: Tally,
     /// Refused: longer than `max_message_len`.
     pub too_large: Tally,
-    /// The message was empty.
+    /// Refused: the message was empty.
     pub empty: Tally,
     /// Refused: after `shutdown`.
     pub closed: Tally,
-    /// Accepted earlier, then removed to make room, where the writer was built to drop the oldest.
+    /// Evicted: accepted earlier, then removed to make room, with
+    /// [`Overflow::DropOldest`](crate::Overflow::DropOldest).
     pub oldest: Tally,
 }
 
@@ -218,8 +218,8 @@ impl Dropped {
 )]
 #[non_exhaustive]
 pub struct Failed {
-    /// Given up, because three connections in a row ended in the middle of this message; with
-    /// `AtLeastOnce`, when the reader knew nothing but its length.
+    /// Given up, because the reader refuses the message: it said so in a receipt, or three
+    /// connections in a row ended just behind the message's length.
     pub given_up: Tally,
     /// Left in the queue when the time for the shutdown was over.
     pub left: Tally,
@@ -256,7 +256,7 @@ pub struct ReaderMetrics {
     pub panics: u64,
     /// Connections ended because of what the peer sent, by cause.
     pub protocol_errors: ProtocolErrors,
-    /// Peers turned away before a byte of theirs was read.
+    /// Peers refused before a byte of theirs was read.
     pub refused_peers: u64,
     /// Times that accepting paused because the system was short of something, such as descriptors.
     pub accept_pauses: u64,

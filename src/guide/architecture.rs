@@ -1,31 +1,32 @@
 //! What the crate is made of.
 //!
 //! ```text
-//! Writer, in many threads                    the writer's thread
+//! senders                                    the writer's thread
 //! try_send ──▶ lanes ──▶ queue ──blocks──▶ outbox ──vectored write──▶ kernel
-//!          one a thread,       crossbeam   what is not settled yet:     │
-//!          without a lock      channel     the retry buffer             │
+//!          one a thread,       crossbeam   not sent, or not             │
+//!          without a lock      channel     confirmed: the               │
+//!                                          retry buffer                 │
 //!                                                                       │
 //!              handler ◀──&[u8]── decoder ◀──read, pooled buffers───────┘
-//!      one connection at a time,  the reader's threads
-//!      in order
+//!          in order for each      the reader's workers
+//!          connection
 //! ```
 //!
-//! The two halves share the wire format, addresses and figures, and never name each other. Imports
-//! point down only, and never in a circle: a test (`tests/tidy.rs`) holds a table of which module
-//! may import which, and the layers inside each folder, against the code.
+//! The writer and the reader share the wire format, addresses and figures, and never import each
+//! other. Imports point down only, and never in a circle. A test (`tests/tidy.rs`) compares the
+//! code with a table of which module may import which, and with the layers inside each folder.
 //!
 //! | layer | rule |
 //! | --- | --- |
 //! | what users hold | thin: docs, settings, checks |
-//! | shells | only here the clock is read and anything blocks; the test lists them |
-//! | machines | pure: bytes, counts and `now` come in, what is to be done comes out |
+//! | shells | the only files that read the clock, block, or do I/O; the test lists them |
+//! | state machines | pure: bytes, counts and `now` come in, what to do comes out |
 //! | system | descriptors and `io::Error`, no policy; the seam for other platforms |
 //! | leaves | values |
 //!
 //! # Files
 //!
-//! Each says in its first line what it is.
+//! The first line of each file says what it is.
 //!
 //! ```text
 //! lib.rs                    the front page, and what users need first
@@ -114,7 +115,7 @@
 //! observer.rs reentry.rs    calls into users' code, and calls out of it
 //! runtime_directory.rs      the directory that systemd made
 //! descriptor_kind.rs        what a descriptor is that is no listening socket
-//! address.rs peer.rs        who is where
+//! address.rs peer.rs        addresses of sockets, credentials of peers
 //! message.rs                what is sent
 //! wire/                     and how it looks on the wire
 //!     mod.rs frame.rs receipt.rs
@@ -126,32 +127,48 @@
 //!
 //! # The writer
 //!
-//! A message is framed once, by its sender, at the end of its thread's lane: memory into which that
-//! thread alone writes, and which the queue reads without stopping it. How far the thread came is
-//! one word that it stores after each message; so a send is a copy and a few plain stores, without
-//! a lock and without a locked instruction. A full lane becomes a block as it is: its memory is
-//! sealed and pushed into a bounded crossbeam channel, and the lane gets other memory. The writer's
-//! thread takes the sealed blocks, copies together what stands in the lanes of threads that send
-//! little, and hands it all to the kernel with one vectored write. So neither the queue nor the
-//! kernel is paid for each message. A large owned message is a block of its own: prefix and payload
-//! as two slices, never copied. A used block is used again.
+//! ## From `try_send` to the kernel
 //!
-//! What the bounds of the queue allow is leased to a lane in advance, up to a block at a time and
-//! an even share of what is free (a quarter where there are more than four lanes), and each lease
-//! ends when it is used up, when somebody else needs the room, when the writer's thread goes to
-//! sleep, and when the writer is shut down. Whoever ends it from outside does so under the queue's
-//! lock: it marks the lane as shut, has all processors pass a memory barrier (`membarrier(2)`;
-//! elsewhere each send has a barrier of its own), and takes what is there. A thread looks at the
-//! mark after each message, and if the lane was shut it settles with the queue, under the lock,
-//! whether that message was taken. Messages of different threads have no order among each other
-//! until they leave their lanes. Threads beyond the 64th, and those that are about to end, use the
-//! open block, under the lock.
+//! * A sender frames its message once, at the end of its thread's **lane**: memory into which that
+//!   thread alone writes, and which the queue reads while the thread goes on. After each message
+//!   the thread publishes, by a store of one word, how far it has come. So a send is a copy and a
+//!   few plain stores, without a lock and without a locked instruction.
+//! * A full lane becomes a **block** as it is: its memory is sealed and pushed into a bounded
+//!   crossbeam channel, and the lane gets other memory.
+//! * The writer's thread takes the sealed blocks, and copies together what stands in the lanes of
+//!   threads that send little. It hands all of it to the kernel with one vectored write. So neither
+//!   the queue's lock nor a system call is paid for each message.
+//! * A large owned message is a block of its own: prefix and payload as two slices, never copied.
+//! * The memory of a used block is used again.
 //!
-//! No index of the frames in a block is kept: after a partial write they are walked to find the
-//! first whose last byte the kernel did not take. From there the next connection goes on. That is
-//! the retry buffer; there is no second one.
+//! ## Bounds and leases
 //!
-//! What the thread does next is decided by two small enums:
+//! A lane gets a **lease**: a part of the queue's bounds, in advance. It is at most a block, and an
+//! even share of what is free (a quarter where there are more than four lanes). A lease ends
+//!
+//! * when the sender has used it up,
+//! * when another sender needs the room,
+//! * when the writer's thread goes to sleep,
+//! * when the writer is shut down.
+//!
+//! To end a lease, the queue marks the lane as shut, under its lock, has all processors pass a
+//! memory barrier (`membarrier(2)`; elsewhere each send has a barrier of its own), and takes what
+//! is in the lane. A sender looks at the mark after each message. If the lane was shut, it finds
+//! out from the queue, under the lock, whether that message was taken.
+//!
+//! Messages of different threads have no order among each other until they leave their lanes.
+//! Threads beyond the 64th, and threads that are about to end, write into the queue's open block,
+//! under the lock.
+//!
+//! ## The retry buffer
+//!
+//! No index of the frames in a block is kept. After a partial write the frames are walked to find
+//! the first of which the kernel did not take the last byte. The next connection goes on from
+//! there. The outbox is the retry buffer; there is no second one.
+//!
+//! ## What the thread does next
+//!
+//! Two enums decide it:
 //!
 //! ```text
 //! phase: Running ──shutdown(deadline)──▶ Draining{deadline}
@@ -165,74 +182,95 @@
 //! | draining, past the deadline | exit | exit | exit | exit | exit |
 //!
 //! Control (shutdown, flush) travels beside the queue, never through it: a full queue delays
-//! nothing.
+//! neither.
 //!
-//! After a loss the next try comes 20 ms later: a process that dies may lose its connections before
-//! its listening socket, and a connect at once would succeed. A full socket is
-//! written to again every 50 ms, since Linux reports room only when three quarters of the buffer
-//! are free.
+//! * **After a loss** the next try to connect comes 20 ms later, or after the backoff if that is
+//!   longer. A process that dies may lose its connections before its listening socket: a connect at
+//!   once would succeed, and what is written would be lost with it.
+//! * **A full socket** is written to again every 50 ms: Linux reports room only when three quarters
+//!   of the buffer are free.
+//! * **After a write** the thread lingers for 200 µs, in which no sender has to wake it; when that
+//!   brought nothing it sleeps until it is woken.
+//! * **A sender wakes** a sleeping thread through an eventfd, for any message. It wakes a lingering
+//!   one only for a full block, for a message that finds no room, or in order to wait for room or
+//!   for a flush; fewer messages gather meanwhile.
 //!
-//! After a batch the thread lingers for 200 µs, in which no sender has to wake it; it sleeps for
-//! good when that brought nothing. A sleeping thread is woken through an eventfd, and so is a
-//! lingering one when a whole block is ready for it, or somebody waits; a few messages gather
-//! meanwhile.
+//! ## Receipts
 //!
-//! # At least once
+//! With `AtLeastOnce` each connection opens with `80 00`, an empty frame that says so: a reader
+//! whose handler fails knows from the first frame on that the message comes again. A block ends
+//! with a request for a receipt, and stays in the outbox after it was written, until a receipt
+//! covers it. Small blocks that wait for receipts are put together. After a loss all blocks are
+//! rewound and sent again, in order.
 //!
-//! Each connection opens with an empty frame of its own kind (`80 00`), so that a reader that
-//! cannot store a batch knows from the first one on that it will come again. A block ends with such
-//! a question too, and stays in the outbox when the kernel has taken it, until a receipt covers it;
-//! small blocks that wait so are put together. After a loss all blocks are rewound, and go out
-//! again in order. The acks keeps the books of one connection after the other: what was written,
-//! read and handled, and whether a receipt can be true. A call of `flush` looks at the queue and
-//! the acks, and sleeps until either has changed.
+//! The `AckTracker` knows what was written, read and acknowledged on one connection after the
+//! other, and whether a receipt can be true. A call of `flush` looks at the queue and the tracker,
+//! and sleeps until either has changed.
 //!
-//! When a peer takes no more bytes and owes a receipt, the thread listens on for its last words
-//! before it gives the connection up. A connection that
-//! ends in the middle of a message makes that message suspect, and the next connection probes it:
-//! see `outbox.rs`.
-//!
-//! # How it is proved
-//!
-//! The thread runs on a small trait, `Kernel`: the clock, connecting, waiting, and the calls of a
-//! socket. In the simulation (`writer/simulation`) a number stands for the clock, runs of bytes for
-//! connections, and the reader's own decoder and receipts at the other end; producers, the reader
-//! and chance do what a seed tells them. After every step the bounds, the books, the order and the
-//! figures are checked against what the simulated kernel and reader know, and in the end everything
-//! must have arrived that the promises say. A failure is cut down to a short history. `.ci/faults`
-//! puts more than seventy faults into the code, one at a time, and expects each to be found.
+//! When a peer takes no more bytes and owes a receipt, the thread still reads its last receipts
+//! before it gives the connection up. A reader that refuses a message says so in the last of them,
+//! padded by a byte. Where a reader cannot say so, a connection that ends in the middle of a
+//! message makes that message suspect, and the next connection probes it: see `outbox.rs`.
 //!
 //! # The reader
 //!
-//! One poller (epoll, elsewhere kqueue), every connection armed for one event, every worker in the
-//! same loop: wait for one ready thing, deal with it, arm it again. An idle connection costs no
-//! buffer and no thread; a connection is served by one worker at a time, a turn each. The listening
-//! socket is one of the ready things, so that whatever a user's function does on accepting holds up
-//! only that connection.
+//! ## Workers
 //!
-//! A worker that has read 128 KiB and more in a turn looks for further work for 20 µs before it
-//! sleeps: to wake it would cost its peer more.
+//! There is one poller (epoll, elsewhere kqueue), in which every connection is armed for one event.
+//! All workers run the same loop: wait for one ready thing, deal with it, arm it again. An idle
+//! connection costs no buffer and no thread. The listening socket is one of the ready things: a
+//! worker accepts up to 32 connections, then lets the next worker accept before it calls the user's
+//! code. So a callback for a new connection holds up that connection only.
 //!
-//! The supervisor is a thread that runs nothing of the user's: it keeps the times, adds workers
-//! where all have been held up for five milliseconds, and brings the reader to its end. To close a
-//! connection it forbids the peer to send (`shutdown` of the receiving side) and lets a worker read
-//! what is still there.
+//! A connection is served by one worker at a time, in **turns** of up to four reads. A turn lets a
+//! new peer in or refuses it, reads, decodes, calls the handler, ends the batch, and sends the
+//! receipt that is owed. A worker that has read 128 KiB or more in a turn looks for further work
+//! for 20 µs before it sleeps: to wake it would cost its peer more.
 //!
-//! A peer that asks, with an empty frame, is told at the end of a batch how many of its messages
-//! were dealt with. That never blocks: what does not fit waits until there is room, and one number
-//! serves all requests before it. Before the reader hangs up on a message above its limit it says
-//! so in the last receipt, whose number is padded by a byte.
+//! ## The supervisor
 //!
-//! Messages are slices of the read buffer, without a copy. Only one that is spread over two reads
-//! gets memory of its own, which grows with the bytes that came; the rest of a long one is read
-//! straight into it.
+//! The supervisor is a thread that runs none of the user's code, so that none can hold it up. It
+//!
+//! * closes connections whose time is over: silent ones, and those whose frame comes too slowly;
+//! * adds workers where connections wait: one a processor at first, more when no worker has
+//!   finished anything for five milliseconds;
+//! * closes the slowest connection while half messages hold all the memory that they may;
+//! * brings the reader to its end, and keeps the timeout of a shutdown.
+//!
+//! To close a connection it forbids the peer to send (`shutdown` of the receiving side), and lets a
+//! worker handle what is still there.
+//!
+//! ## Receipts
+//!
+//! A peer that requests receipts is told at the end of a turn how many of its messages have been
+//! handled. That never blocks: what does not fit waits until there is room, and one number answers
+//! all requests before it. When the handler fails and the peer has `AtLeastOnce`, the messages
+//! before are confirmed, nothing behind is handled, and the connection is closed. Before the reader
+//! closes the connection on a message above its limit it says so in the last receipt.
+//!
+//! ## Memory
+//!
+//! Messages are slices of the read buffer, without a copy. Only a message that is spread over two
+//! reads gets memory of its own, which grows with the bytes that came; the rest of a long one is
+//! read straight into it.
+//!
+//! # How it is tested
+//!
+//! The writer's thread runs on a small trait, `Kernel`: the clock, connecting, waiting, and the
+//! calls of a socket. In the simulation (`writer/simulation`) a number stands for the clock and
+//! runs of bytes for connections; at the other end are the reader's own decoder and receipts. A
+//! seed decides what the senders, the reader and chance do. After every step the simulation
+//! compares the bounds, the figures, the books and the order with what the simulated kernel and
+//! reader know. In the end every message that the promises speak of must have arrived. A failure is
+//! cut down to a short history. `.ci/faults` puts more than seventy faults into the code, one at a
+//! time, and expects each to be found.
 //!
 //! # Many connections
 //!
 //! `cargo bench --bench scale` prints what they cost. On two processors that had other work too, in
 //! four to six runs each:
 //!
-//! | | asked for | measured |
+//! | | the aim | measured |
 //! | --- | --- | --- |
 //! | the reader's memory for an idle connection, of 10,000 (the kernel's own share is not in it) | 2 KiB | 342 to 358 bytes |
 //! | threads for them | none | none |

@@ -1,11 +1,11 @@
-//! Pages about the whole rather than one item.
+//! Pages about the crate as a whole.
 //!
-//! * [`architecture`]: what the crate is made of, for those who read or change it.
+//! * [`architecture`]: what the crate is made of, for readers of its code.
 //! * [`delivery`]: what is promised of messages, and how to lose fewer.
 //! * [`promises`]: each promise, and the tests that show it.
 //! * [`sockets`]: where a socket lies, and who may connect.
-//! * [`speed`]: what a message costs where, and what to turn.
-//! * [`systemd`]: a collector as a service, with a socket of systemd's.
+//! * [`speed`]: what each step of a message costs, and which settings to change.
+//! * [`systemd`]: a collector as a service, with a socket that systemd makes.
 
 pub mod architecture;
 pub mod delivery;
