@@ -48,8 +48,8 @@ fn main() -> Result<(), AnyError> {
 
     let start = Instant::now();
     let writer = Writer::start(&path)?;
-    // A scope lends the writer to its threads; threads that outlive their caller would share it in
-    // an `Arc`.
+    // A scope lends the writer to its threads; threads that outlive their caller would have a clone
+    // each.
     thread::scope(|scope| {
         let send = |thread| send_all(&writer, thread, messages);
         let senders: Vec<_> = (0..threads)

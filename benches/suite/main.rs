@@ -17,7 +17,7 @@
 //! | | `MultipleProducers` | the same with 100 B: 1, 2, 4 and 8 threads that share a writer |
 //! | `HandlerLatency` | `HandlerLatency` | the same with 1 KiB and a handler that is at work for 0, 10 and 100 µs |
 //! | | `PacedLatency` | 10,000 messages a second: how long `try_send` takes, and how long until the handler has the message |
-//! | `WriteOnly` | `WriteOnly` | `try_send` and write slots alone: 100 B and 1 KiB, from 1 and 4 threads |
+//! | `WriteOnly` | `WriteOnly` | `try_send` and `try_send_with` alone: 100 B and 1 KiB, from 1 and 4 threads |
 //! | `ReadOnly` | `ReadOnly` | a reader alone, on a socket that was filled before |
 //! | `ProtocolOverhead` | `ProtocolOverhead` | the decoder alone |
 //! | `MemoryAllocation` | the bench `memory` | heap allocations for each message |

@@ -222,11 +222,6 @@
 //! worker accepts up to 32 connections, then lets the next worker accept before it calls the user's
 //! code. So a callback for a new connection holds up that connection only.
 //!
-//! A connection is served by one worker at a time, in **turns** of up to four reads. A turn lets a
-//! new peer in or refuses it, reads, decodes, calls the handler, ends the batch, and sends the
-//! receipt that is owed. A worker that has read 128 KiB or more in a turn looks for further work
-//! for 20 µs before it sleeps: to wake it would cost its peer more.
-//!
 //! ## The supervisor
 //!
 //! The supervisor is a thread that runs none of the user's code, so that none can hold it up. It

@@ -21,7 +21,7 @@
 //! | the kernel copies the block into its own memory, for 256 KiB a call | 10 to 15 <!-- to measure --> | the block comes from the cache of the sender's processor |
 //! | the kernel copies it to the reader, up to 256 KiB a call | 9 | |
 //! | the reader parses the length and calls the handler | 4 to 5 | no copy, no lock |
-//! | waking threads, switching between them, looking for more before sleeping | 5 to 10 <!-- to measure --> | |
+//! | waking threads, switching between them | 5 to 10 <!-- to measure --> | |
 //!
 //! Of 16 bytes some 57 million pass in a second: there the kernel's part is 5 ns of 28. Of 1 KiB it
 //! is 5.5 million, and nine tenths of their 300 ns are copies. <!-- to measure -->
@@ -52,13 +52,16 @@
 //!   (`tests/allocations.rs`).
 //! * **Large messages are not copied.** An owned message of 8 KiB or more is written from where it
 //!   lies. At 10 KiB that is 1.6 to 1.8 times as fast as a copy.
-//! * **Senders that wait for room are woken late**: one when half of the queue is free, and all
-//!   when the thread has nothing more to write.
+//! * **Senders that wait for room are woken late**: when half of the queue is free, or the thread
+//!   has nothing more to write.
 //!
 //! What was tried and did not help:
 //!
 //! * smaller or larger reads,
 //! * giving the processor away before a reader waits for more,
+//! * a reader that looks for more before it sleeps,
+//! * senders that write in the place of the writer's thread while they wait for room,
+//! * waking senders that wait for room one at a time,
 //! * touching a block before it is written,
 //! * link-time optimisation.
 //!
