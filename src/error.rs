@@ -156,7 +156,7 @@ pub enum BindError {
     /// A setting is out of its bounds.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// Somebody accepts there already.
+    /// Another process accepts there already.
     #[error("the address {address} is in use: stop the other reader or choose another address")]
     #[non_exhaustive]
     InUse {

@@ -42,7 +42,7 @@ pub enum ReaderEvent {
         /// Why.
         cause: CloseCause,
     },
-    /// A peer was turned away before a byte of it was read.
+    /// A peer was refused before a byte of it was read.
     #[non_exhaustive]
     Refused {
         /// Who.
@@ -199,7 +199,7 @@ pub enum CloseCause {
     Failed(#[source] SystemError),
 }
 
-/// Why a peer was turned away.
+/// Why a peer was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[cfg_attr(
     feature = "serde",

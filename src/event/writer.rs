@@ -60,15 +60,15 @@ pub enum WriterEvent {
         /// How it ended.
         cause: LostCause,
         /// The reader had not read all that the kernel held for it: up to a socket buffer of
-        /// messages that were counted as sent were not received. At least once they are
-        /// sent again. Only Linux tells.
+        /// messages that were counted as sent were not received. With `AtLeastOnce` they are sent
+        /// again. Only Linux tells.
         unread: bool,
         /// How long until the next try.
         #[cfg_attr(feature = "serde", serde(serialize_with = "form::seconds"))]
         retry_in: Duration,
     },
-    /// A message was given up, because three connections in a row ended in the middle of it; at
-    /// least once, when the reader knew nothing but its length.
+    /// A message was given up: the reader said in a receipt that it refuses it, or three
+    /// connections in a row ended just behind its length.
     #[non_exhaustive]
     GivenUp {
         /// Where it was to go.
@@ -76,9 +76,9 @@ pub enum WriterEvent {
         /// Its length, in bytes. A reader with a lower limit is the usual cause.
         len: u64,
     },
-    /// The reader gives no receipt, for the write timeout now. Messages are kept, and no more are
-    /// taken once the queue is full. Told only at least once; once for a connection, and again
-    /// after an answer.
+    /// The reader has given no receipt for the write timeout. Messages are kept, and refused once
+    /// the queue is full. Emitted with `AtLeastOnce` only: once for a connection, and again after
+    /// an answer.
     #[non_exhaustive]
     NoReceipt {
         /// Where it leads.
@@ -138,7 +138,7 @@ impl fmt::Display for WriterEvent {
             Self::GivenUp { address, len } => {
                 write!(
                     f,
-                    "gave up a message of {len} bytes to {address}: three connections ended in the middle of it"
+                    "gave up a message of {len} bytes to {address}: the reader refuses it, most likely for its length"
                 )
             }
             Self::NoReceipt { address, waited } => {
@@ -173,7 +173,7 @@ pub enum ConnectError {
     /// The reader did not accept within the connect timeout: its backlog is full.
     #[error("the reader does not accept: its backlog is full")]
     BacklogFull,
-    /// Somebody else listens there than `expect_peer_uid` asks for. Nothing was sent to it.
+    /// A process of another user than `expect_peer_uid` listens there. Nothing was sent to it.
     #[error("the socket belongs to uid {found}, not to the expected uid {expected}")]
     #[non_exhaustive]
     WrongPeer {

@@ -96,7 +96,7 @@ impl ReaderBuilder {
     }
 
     /// The longest message, in bytes: 10 MiB unless set, at least 1. A peer that announces a longer
-    /// one is hung up on, before a byte of it is read.
+    /// one is refused, before a byte of it is read, and its connection closed.
     pub fn max_message_len(mut self, bytes: usize) -> Self {
         self.max_message_len = bytes;
         self

@@ -33,7 +33,7 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 /// | `batch_end` | the next batch comes; if the writer has asked for a receipt, the connection is closed once what it sent is handled | the batch was not stored: none of it is confirmed, and the connection is closed |
 ///
 /// With `AtLeastOnce` the writer then sends again, from the first message that was not confirmed,
-/// after its backoff. It does so until that message is dealt with: a handler that wants to skip a
+/// after its backoff. It does so until that message is handled: a handler that wants to skip a
 /// message returns `Ok`.
 ///
 /// ```
@@ -69,7 +69,7 @@ pub trait Handler: Send + Sync + 'static {
     /// One message, valid for the call only. It is never empty.
     ///
     /// # Errors
-    /// The message was not dealt with. With `AtMostOnce` it is lost, and the next one comes. With
+    /// The message was not handled. With `AtMostOnce` it is lost, and the next one comes. With
     /// `AtLeastOnce` it comes again, on another connection, and so does what is behind it.
     fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error>;
 

@@ -87,15 +87,17 @@ impl WriterBuilder {
         }
     }
 
-    /// The most messages that may be accepted and not yet sent (at least once: confirmed), whatever
-    /// their length: 10,000 unless set, at least 1. What is being written counts.
+    /// The most messages that the queue holds, whatever their length: 10,000 unless set, at least
+    /// 1. A message counts until the kernel has taken it; with `AtLeastOnce`, until a receipt
+    /// covers it.
     pub fn max_queued_messages(mut self, messages: usize) -> Self {
         self.max_queued_messages = messages;
         self
     }
 
-    /// The most bytes of messages that may be accepted and not yet sent, or at least once not yet
-    /// confirmed: 64 MiB unless set, at least 1. Messages are refused as too large above it.
+    /// The most bytes of messages that the queue holds, counted as for
+    /// [`max_queued_messages`](Self::max_queued_messages): 64 MiB unless set, at least 1. A longer
+    /// message is refused as too large.
     pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
         self.max_queued_bytes = bytes;
         self
@@ -107,35 +109,35 @@ impl WriterBuilder {
         self
     }
 
-    /// What is promised of a message whose reader dies: at most once unless set. At least once,
-    /// every message counts against `max_queued_messages` and `max_queued_bytes` until a receipt
-    /// covers it, and [`shutdown`](crate::Writer::shutdown) waits for the receipts. Then
-    /// [`write_timeout`](Self::write_timeout) should be longer than the reader's handler may take
-    /// for a batch, since what it has not confirmed when the connection is given up is sent
-    /// again; each time that happens the next one is twice as long, up to 64 times, until a
-    /// receipt comes within the timeout that is set.
+    /// What is promised of a message whose reader dies: [`Delivery::AtMostOnce`] unless set.
+    ///
+    /// With [`Delivery::AtLeastOnce`] every message counts against `max_queued_messages` and
+    /// `max_queued_bytes` until a receipt covers it, and [`shutdown`](crate::Writer::shutdown)
+    /// waits for the receipts. Set [`write_timeout`](Self::write_timeout) longer than the reader's
+    /// handler may take for a batch: what the reader has not confirmed when the connection is given
+    /// up is sent again. Each time that happens the next timeout is twice as long, up to 64 times,
+    /// until a receipt comes within the timeout that is set.
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
         self
     }
 
-    /// For how much [`shutdown`](crate::Writer::shutdown), and a drop, wait: until all messages are
-    /// written, unless set, or read, or handled. At least once it makes no difference: there
-    /// they wait until all is handled.
+    /// What [`shutdown`](crate::Writer::shutdown), and the drop of the last handle, wait for: until
+    /// all messages are written, unless set, or read, or handled. With `AtLeastOnce` they always
+    /// wait until all is handled.
     ///
-    /// Whether it was reached in time stands in
-    /// [`WriterReport::reached`](crate::WriterReport::reached). A writer that the reader has hung
-    /// up on, also for its silence, cannot know, and hears
-    /// [`Lost`](crate::error::FlushError::Lost): a [`keepalive`](Self::keepalive) shorter than
-    /// the reader's `idle_timeout` avoids that. `Read` is for Linux only: elsewhere
-    /// [`start`](Self::start) refuses it.
+    /// [`WriterReport::reached`](crate::WriterReport::reached) says whether it was reached in time.
+    /// When a reader has closed a connection, also for its silence, the writer cannot know what the
+    /// reader did with the last messages, and reports [`Lost`](crate::error::FlushError::Lost): a
+    /// [`keepalive`](Self::keepalive) shorter than the reader's `idle_timeout` avoids that. `Read`
+    /// is for Linux only: elsewhere [`start`](Self::start) refuses it.
     pub fn shutdown_level(mut self, level: FlushLevel) -> Self {
         self.shutdown_level = level;
         self
     }
 
-    /// The longest message, in bytes: 10 MiB unless set, at least 1. A longer one is refused at
-    /// once: a reader with its default limit would hang up on it, again and again.
+    /// The longest message, in bytes: 10 MiB unless set, at least 1. A longer one is refused by the
+    /// send: a reader with the default limit would close the connection for it.
     pub fn max_message_len(mut self, bytes: usize) -> Self {
         self.max_message_len = bytes;
         self
@@ -184,26 +186,26 @@ impl WriterBuilder {
         self
     }
 
-    /// How long the thread stays after a batch without having to be woken: 200 µs unless set. A
-    /// wake costs the sender a system call, some microseconds; a message that comes while the
-    /// thread lingers waits up to this long. Until then few messages gather, and go out
-    /// together. Zero wakes it for every message that finds
-    /// it idle.
+    /// How long the writer's thread lets messages gather after a write, without being woken for
+    /// each: 200 µs unless set. To wake it costs the sender a system call, some microseconds; a
+    /// message that comes while the thread lingers waits up to this long. A full block ends the
+    /// wait. Zero wakes the thread for every message that finds it idle. (Producers know it as the
+    /// linger of Kafka's; it is not the socket option `SO_LINGER`.)
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self
     }
 
     /// Sends an empty frame, which also asks the reader for a receipt, when nothing else was sent
-    /// for this long: never unless set. A reader hangs up on a silent writer after its idle
-    /// timeout (10 s by default), which costs nothing but a reconnection.
+    /// for this long: never unless set. A reader closes a silent connection after its idle timeout
+    /// (10 s by default), which costs nothing but a reconnection.
     pub fn keepalive(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.keepalive = interval.into();
         self
     }
 
-    /// Sends to no reader but one that this user runs: anybody's unless set. Checked after each
-    /// connect, before the first byte; of use where others may create the socket, above all
+    /// Sends only to a reader that this user runs: to any user's unless set. Checked after each
+    /// connect, before the first byte; of use where other users may create the socket, above all
     /// with abstract names.
     pub fn expect_peer_uid(mut self, uid: impl Into<Option<u32>>) -> Self {
         self.expect_peer_uid = uid.into();

@@ -88,8 +88,8 @@ struct WriterThread {
 #[non_exhaustive]
 #[must_use = "it says whether anything was left unsent"]
 pub struct WriterReport {
-    /// What was accepted, and not sent (with delivery at least once: not confirmed) when the time
-    /// was over. It counts as failed.
+    /// What was accepted, and not sent (with `AtLeastOnce`: not confirmed) when the time was over.
+    /// It counts as failed.
     pub left: Tally,
     /// The figures at the end.
     pub metrics: WriterMetrics,
@@ -205,7 +205,7 @@ impl Writer {
     }
 
     /// Waits until all that was accepted before the call has come to `level`: the kernel has it,
-    /// the reader has read it, or its handler has dealt with it.
+    /// the reader has read it, or its handler has handled it.
     ///
     /// A message that was given up, or dropped to make room, is not waited for. Nor, with
     /// [`Delivery::AtMostOnce`], is one that went down with a connection: the call reports
@@ -235,8 +235,8 @@ impl Writer {
     }
 
     /// Refuses new messages, sends what is queued, and ends the thread; at the latest when
-    /// `timeout` is over. With delivery at least once it also waits for the receipts, and at
-    /// most once until all is read or handled, if that is the
+    /// `timeout` is over. With `AtLeastOnce` it also waits for the receipts; with `AtMostOnce` it
+    /// waits until all is read or handled, if that is the
     /// [`shutdown_level`](WriterBuilder::shutdown_level).
     ///
     /// It connects anew where that is needed, as long as there is time. What is left then counts as

@@ -16,9 +16,9 @@ pub enum Delivery {
     /// loses what lay in its socket's buffer; nothing arrives twice.
     #[default]
     AtMostOnce,
-    /// A message is kept until the reader says that its handler has dealt with it, and is sent
-    /// again after a loss: nothing is lost, and some messages may arrive twice. It needs a
-    /// reader that gives receipts, as the one of this crate does.
+    /// A message is kept until the reader's receipt says that its handler has handled it, and is
+    /// sent again after a loss: nothing is lost, and some messages may arrive twice. It needs a
+    /// reader that gives receipts, as the reader of this crate does.
     AtLeastOnce,
 }
 
@@ -38,14 +38,14 @@ pub enum Delivery {
 )]
 #[non_exhaustive]
 pub enum FlushLevel {
-    /// The kernel has them. It says nothing of the reader. At least once it may become untrue
-    /// again, since what is not confirmed is sent anew after a loss; so may `Read`.
+    /// The kernel has them. It says nothing of the reader. With [`Delivery::AtLeastOnce`] this may
+    /// become untrue again, and so may `Read`: what is not confirmed is sent again after a loss.
     #[default]
     Written,
     /// The reader has taken them from the kernel. It works with any reader, on Linux only.
     Read,
-    /// The reader's handler has dealt with them, as a receipt says. It needs a reader of this
-    /// crate, whatever the [`Delivery`] of this writer.
+    /// The reader's handler has handled them, as a receipt says. It needs a reader that gives
+    /// receipts, as the reader of this crate does; the [`Delivery`] of this writer does not matter.
     Handled,
 }
 

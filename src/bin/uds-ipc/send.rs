@@ -83,7 +83,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let writer = Writer::builder(&options.address)
         .delivery(delivery)
         .max_message_len(values::MAX_MESSAGE_LEN)
-        // A listener whose output somebody pages through takes its time. On a further connection
+        // A listener whose output goes to a pager takes its time. On a further connection
         // lines would overtake.
         .write_timeout(Duration::MAX)
         .on_event(move |event| tell(&event, &above))
@@ -172,7 +172,7 @@ fn conclude(end: &End, report: &WriterReport, delivery: Delivery) -> ExitCode {
 }
 
 fn problems(metrics: &WriterMetrics, delivery: Delivery) -> Vec<String> {
-    // At least once they are sent again.
+    // With receipts they are sent again.
     let (left, lost) = if delivery == Delivery::AtMostOnce {
         (
             "messages left unsent when the time was over",
@@ -184,7 +184,7 @@ fn problems(metrics: &WriterMetrics, delivery: Delivery) -> Vec<String> {
     let causes = [
         (left, metrics.failed.left.messages),
         (
-            "messages given up, because connections ended in the middle of them",
+            "messages given up, because the reader refuses them",
             metrics.failed.given_up.messages,
         ),
         (
