@@ -87,8 +87,8 @@ impl WriterBuilder {
         }
     }
 
-    /// The most messages that the queue holds, whatever their length: 10,000 unless set, at least
-    /// 1. A message counts until the kernel has taken it; with `AtLeastOnce`, until a receipt
+    /// The most messages that the queue holds, whatever their length: at least 1, and 10,000 unless
+    /// set. A message counts until the kernel has taken it; with `AtLeastOnce`, until a receipt
     /// covers it.
     pub fn max_queued_messages(mut self, messages: usize) -> Self {
         self.max_queued_messages = messages;
