@@ -2,7 +2,7 @@
 //!
 //! | call | its error |
 //! | --- | --- |
-//! | [`Writer::builder`](crate::Writer::builder), [`Writer::start`](crate::Writer::start), [`BoundReader::start`](crate::BoundReader::start) | [`StartError`] |
+//! | [`Writer::start`](crate::Writer::start), [`WriterBuilder::start`](crate::WriterBuilder::start), [`BoundReader::start`](crate::BoundReader::start) | [`StartError`] |
 //! | [`Writer::try_send`](crate::Writer::try_send), [`Writer::send_timeout`](crate::Writer::send_timeout) | [`SendError`](crate::SendError) |
 //! | [`Writer::try_send_with`](crate::Writer::try_send_with), [`Writer::send_timeout_with`](crate::Writer::send_timeout_with) | [`EncodeError`](crate::EncodeError) |
 //! | [`Writer::flush`](crate::Writer::flush) | [`FlushError`] |
