@@ -1,5 +1,5 @@
-//! Binding: directory checked, lock taken, stale socket removed, bound, owner and mode set, and
-//! only then listening. No peer can connect before.
+//! Binds a path: directory checked, lock taken, stale socket removed, bound, owner and mode set,
+//! and only then listening; or adopts a socket that listens already. No peer can connect before.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;

@@ -1,4 +1,4 @@
-//! How a reader is, for a service that watches it from outside.
+//! Whether the workers make progress, and the figures: for systemd's watchdog and status.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! What a reader's threads share: the connections and their times, under one lock.
-//! Blocks on nothing but that lock, and calls the user's code with the lock open.
+//! What a reader's threads share, under one lock: the connections and their deadlines, the limits
+//! of users and of memory, and how many workers are busy. Calls the user's code with the lock
+//! released.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
