@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use super::displaced::SocketFile;
 use super::listener::{Listener, Owner};
 use super::lock_file::{LockFile, PATIENT};
+use super::socket_file::SocketFile;
 use super::{directory, stale};
 use crate::address::Address;
 use crate::descriptor_kind::DescriptorKind;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::pool_size::ThreadPool;
 use super::shared::Shared;
+use super::thread_pool::ThreadPool;
 use crate::address::Address;
 use crate::event::ReaderEvent;
 

@@ -13,17 +13,17 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::callbacks::Callbacks;
 use super::connection::Connection;
-use super::connection::clock::Pace;
 use super::connection::closing::{Closing, TurnEnd};
+use super::connection::timeouts::Pace;
 use super::counters::Counters;
-use super::pool_size::ThreadPool;
+use super::thread_pool::ThreadPool;
 use crate::address::Address;
+use crate::buffer_pool::Pool;
 use crate::deadline::after;
 use crate::event::ReaderEvent;
 use crate::listen::Listener;
 use crate::observer::guarded;
 use crate::peer::{Credentials, Peer};
-use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Interest, Poller, Stream, Waker};
 
