@@ -16,12 +16,12 @@
     reason = "not all of those files is called here, and a bench that fails should say where"
 )]
 
+#[path = "../src/buffer_pool.rs"]
+mod buffer_pool;
 #[path = "../src/reader/connection/decoder.rs"]
 mod decoder;
 #[path = "../src/num.rs"]
 mod num;
-#[path = "../src/pool.rs"]
-mod pool;
 #[path = "../src/wire/mod.rs"]
 mod wire;
 
@@ -29,9 +29,9 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
+use buffer_pool::Pool;
 use decoder::{Decoder, Frame};
 use num::to_u64;
-use pool::Pool;
 use wire::frame::Prefix;
 
 /// As much as the reader reads at a time.

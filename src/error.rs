@@ -1,4 +1,4 @@
-//! Errors of calls that go wrong, one type a moment.
+//! The errors of calls, one type for each kind of call.
 //!
 //! | call | its error |
 //! | --- | --- |

@@ -342,6 +342,7 @@
 mod activation;
 mod address;
 mod backoff;
+mod buffer_pool;
 mod clock;
 mod deadline;
 mod descriptor_kind;
@@ -356,7 +357,6 @@ mod observer;
 mod outcome;
 mod own_thread;
 mod peer;
-mod pool;
 mod reader;
 mod reentry;
 #[cfg(feature = "systemd")]

@@ -1,5 +1,5 @@
-//! Calls into the user's code, kept from doing harm.
-//! Knows nothing of what is told.
+//! Calls the user's code and catches its panics (`guarded`); and the observer of events.
+//! Knows nothing of what is emitted.
 
 use std::any::Any;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! A thread that ends with the object that started it, and the fork guard of that object.
-//! Only its start and its end; what it does is the object's.
+//! The handle of a background thread: start, join, and the check for a forked child.
+//! What the thread does, and how it is stopped, is its owner's.
 
 use std::io;
 use std::mem;

@@ -31,7 +31,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ),
     (
         "reader",
-        "activation address clock deadline error event listen metrics num observer outcome own_thread peer pool reentry runtime_directory sys wire",
+        "activation address clock deadline error event listen metrics num observer outcome own_thread peer buffer_pool reentry runtime_directory sys wire",
     ),
     // Where the reader's socket comes from.
     ("listen", "address descriptor_kind error sys"),
@@ -53,7 +53,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("outcome", ""),
     ("own_thread", ""),
     ("peer", ""),
-    ("pool", ""),
+    ("buffer_pool", ""),
     ("reentry", ""),
     ("runtime_directory", ""),
     ("send_error", ""),
@@ -95,12 +95,12 @@ const LAYERS: &[(&str, &[&str])] = &[
             "mod",
             "health threads",
             "shared",
-            "callbacks connection counters handler pool_size",
+            "callbacks connection counters handler thread_pool",
         ],
     ),
     (
         "reader/connection",
-        &["mod", "clock closing", "decoder receipts"],
+        &["mod", "closing timeouts", "decoder receipts"],
     ),
     (
         "reader/threads",
@@ -138,7 +138,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "mod",
             "bind",
             "directory listener stale",
-            "displaced",
+            "socket_file",
             "lock_file",
         ],
     ),
@@ -197,7 +197,7 @@ const SHELLS: &[&str] = &[
     "clock.rs",
     "listen/bind.rs",
     "listen/directory.rs",
-    "listen/displaced.rs",
+    "listen/socket_file.rs",
     "listen/listener.rs",
     "listen/lock_file.rs",
     "listen/mod.rs",
@@ -260,7 +260,10 @@ const HARMLESS: &[(&str, &str)] = &[
         "activation/passed.rs",
         "names descriptors, and does nothing to them",
     ),
-    ("pool.rs", "a lock that is never held while anything waits"),
+    (
+        "buffer_pool.rs",
+        "a lock that is never held while anything waits",
+    ),
     (
         "sys/asymmetric_fence.rs",
         "orders memory; alone a thread sees nothing of it",

@@ -1,4 +1,5 @@
-//! The variables of socket activation: `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`, parsed.
+//! The variables of socket activation, parsed: `LISTEN_PID`, `LISTEN_PIDFDID`, `LISTEN_FDS` and
+//! `LISTEN_FDNAMES`.
 //! Pure but for reading the environment. See
 //! [sd_listen_fds(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html).
 

@@ -1,4 +1,4 @@
-//! What happens on a reader's threads.
+//! `ReaderEvent`, what happens on a reader's threads, and the causes in it.
 
 use std::error::Error;
 #[cfg(feature = "systemd")]

@@ -1,4 +1,4 @@
-//! What happens on a writer's thread.
+//! `WriterEvent`, what happens on a writer's thread, and the causes in it.
 
 use std::fmt;
 use std::time::Duration;

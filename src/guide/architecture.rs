@@ -77,9 +77,9 @@
 //!         mod.rs
 //!         decoder.rs        bytes to frames (pure)
 //!         receipts.rs       which receipt is due (pure)
-//!         clock.rs          when it has taken too long (pure)
+//!         timeouts.rs       when it has taken too long (pure)
 //!         closing.rs        why it is closed (pure)
-//!     pool_size.rs          how many workers there are (pure)
+//!     thread_pool.rs        how many workers there are (pure)
 //!     callbacks.rs          what of the user's is called
 //!     health.rs             how the reader is
 //!     counters.rs           figures
@@ -88,7 +88,7 @@
 //!     directory.rs          the directory: made, or refused where others may write
 //!     lock_file.rs          one starter at a time
 //!     stale.rs              the check for a stale socket
-//!     displaced.rs          whether the file is still at its path
+//!     socket_file.rs        whether the file is still at its path
 //!     listener.rs           accepting, and the end
 //! activation/               the sockets that systemd passed
 //!     mod.rs error.rs
@@ -119,7 +119,7 @@
 //! message.rs                what is sent
 //! wire/                     and how it looks on the wire
 //!     mod.rs frame.rs receipt.rs
-//! backoff.rs pool.rs        waits between tries, and buffers for the next time
+//! backoff.rs buffer_pool.rs  waits between tries, and buffers for the next time
 //! clock.rs deadline.rs      the time now, and moments to end at
 //! own_thread.rs             a thread with its fork guard
 //! num.rs                    conversions of numbers

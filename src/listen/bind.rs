@@ -1,14 +1,14 @@
-//! Binding: directory checked, lock taken, stale socket removed, bound, owner and mode set, and
-//! only then listening. No peer can connect before.
+//! Binds a path: directory checked, lock taken, stale socket removed, bound, owner and mode set,
+//! and only then listening; or adopts a socket that listens already. No peer can connect before.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use super::displaced::SocketFile;
 use super::listener::{Listener, Owner};
 use super::lock_file::{LockFile, PATIENT};
+use super::socket_file::SocketFile;
 use super::{directory, stale};
 use crate::address::Address;
 use crate::descriptor_kind::DescriptorKind;

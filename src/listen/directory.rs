@@ -1,4 +1,4 @@
-//! The directory of a socket: made where it is missing, refused where others could replace the
+//! The directory of a socket: made where it is missing, refused where every user could replace the
 //! socket in it.
 
 use std::ffi::OsStr;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
 
-use super::displaced::SocketFile;
+use super::socket_file::SocketFile;
 use crate::address::Address;
 use crate::sys::{self, FileWatch, ListeningSocket, Stream};
 

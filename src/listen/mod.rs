@@ -3,9 +3,9 @@
 
 mod bind;
 mod directory;
-mod displaced;
 mod listener;
 mod lock_file;
+mod socket_file;
 mod stale;
 
 pub(crate) use bind::{Options, adopt, bind};

@@ -1,4 +1,5 @@
-//! Whether a socket's file is stale: left behind by a process that accepts no more.
+//! Finds out whether a socket's file is stale, left behind by a process that accepts no more, and
+//! removes it.
 //! Never removes what is not a socket, nor a socket on which a process accepts.
 
 use std::ffi::OsStr;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::BoundReader;
 use super::callbacks::{Callbacks, PeerCheck};
-use super::connection::clock::Pace;
+use super::connection::timeouts::Pace;
 use super::shared::Settings;
 #[cfg(feature = "systemd")]
 use crate::activation::{self, Activation};

@@ -1,5 +1,5 @@
 //! The user's functions beside the handler: the peer check and the observer.
-//! They are called with no lock held.
+//! They are called without the lock of what the threads share.
 
 use std::fmt;
 use std::sync::Arc;

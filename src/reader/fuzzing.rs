@@ -1,7 +1,7 @@
 //! What a fuzzer needs of the reader's machines.
 
 use super::connection::decoder::{Decoder, Frame};
-use crate::pool::Pool;
+use crate::buffer_pool::Pool;
 
 /// Decodes a stream that comes in pieces; gives each message, or `None` for an empty frame, to
 /// `frame`. Returns whether the stream can go on.

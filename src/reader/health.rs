@@ -1,10 +1,10 @@
-//! How a reader is, for a service that watches it from outside.
+//! Whether the workers make progress, and the figures: for systemd's watchdog and status.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::pool_size::ThreadPool;
 use super::shared::Shared;
+use super::thread_pool::ThreadPool;
 use crate::address::Address;
 use crate::event::ReaderEvent;
 

@@ -10,10 +10,10 @@ pub mod fuzzing;
 mod handler;
 #[cfg(feature = "systemd")]
 mod health;
-mod pool_size;
 mod shared;
 #[cfg(test)]
 mod simulated;
+mod thread_pool;
 mod threads;
 
 use std::error::Error;

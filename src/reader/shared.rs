@@ -1,5 +1,6 @@
-//! What a reader's threads share: the connections and their times, under one lock.
-//! Blocks on nothing but that lock, and calls the user's code with the lock open.
+//! What a reader's threads share, under one lock: the connections and their deadlines, the limits
+//! of users and of memory, and how many workers are busy. Calls the user's code with the lock
+//! released.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -12,17 +13,17 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::callbacks::Callbacks;
 use super::connection::Connection;
-use super::connection::clock::Pace;
 use super::connection::closing::{Closing, TurnEnd};
+use super::connection::timeouts::Pace;
 use super::counters::Counters;
-use super::pool_size::ThreadPool;
+use super::thread_pool::ThreadPool;
 use crate::address::Address;
+use crate::buffer_pool::Pool;
 use crate::deadline::after;
 use crate::event::ReaderEvent;
 use crate::listen::Listener;
 use crate::observer::guarded;
 use crate::peer::{Credentials, Peer};
-use crate::pool::Pool;
 use crate::reentry::Scope;
 use crate::sys::{Interest, Poller, Stream, Waker};
 

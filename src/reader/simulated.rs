@@ -4,7 +4,7 @@
 use super::connection::decoder::{Decoder, Frame, Malformed};
 pub(crate) use super::connection::receipts::CloseDecision as SimulatedFate;
 use super::connection::receipts::{BatchEnd, Receipts};
-use crate::pool::Pool;
+use crate::buffer_pool::Pool;
 
 /// One connection of a reader.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! What a socket is armed for. A value.
+//! What the poller waits for at a socket: bytes, or nothing but to be called once.
+//! A value.
 
 /// What a socket is armed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! One listening socket: bind, listen, accept, shut.
-//! Its file, and when it may be bound and ended, are the room `listen`'s.
+//! Its file, and when it may be bound and ended, are the business of `listen`.
 
 use std::ffi::OsStr;
 use std::io;

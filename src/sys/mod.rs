@@ -1,5 +1,5 @@
 //! The operating system: sockets, files, waiting and waking. Calls and `io::Error` only; what they
-//! are used for is decided by the rooms above.
+//! are used for is decided by the modules above.
 //!
 //! What differs between systems lies in `linux` and `other`, under the same names: this is the seam
 //! for other platforms. All else is the same on every Unix.

@@ -1,5 +1,5 @@
 //! Waits for the first of many sockets that is ready, from many threads at once.
-//! Every socket is armed for one event only.
+//! Every socket is armed one-shot: for one event, until it is armed again.
 
 use std::io;
 use std::os::fd::AsFd;

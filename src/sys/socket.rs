@@ -1,4 +1,5 @@
-//! One connection: connect, send, receive, hang up.
+//! One connection: connect, send, receive, shut down; how much the peer has not read, and whether
+//! it closed with data unread (`ECONNRESET`).
 //! Never blocks, never raises SIGPIPE, resumes what a signal interrupted.
 
 use std::ffi::OsStr;

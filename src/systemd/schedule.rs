@@ -1,4 +1,4 @@
-//! When systemd is notified next: of a sign of life, the figures, and more time to stop.
+//! When systemd is notified next: watchdog pings, figures, and more time to stop.
 //! Pure: `now` comes in.
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! How much of what was written the reader has read, and acknowledged.
-//! Pure: bytes come in. No I/O, no threads, no clock. A peer that says what cannot be is found out
-//! here.
+//! Pure: bytes come in. No I/O, no threads, no clock. It rejects receipts that cannot be
+//! true.
 //!
 //! Places count from the writer's beginning, over all connections, so that one that was noted on an
 //! earlier connection can be compared. When a connection ends, whatever was written on it is past:

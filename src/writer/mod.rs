@@ -1,5 +1,6 @@
 //! The sending end.
-//! Thin: what sends is the queue, what decides is the state, what waits is the worker.
+//! What users hold, and its docs; `send` has the ways into the queue, `thread` what is done with
+//! it, `shared` what callers wait for.
 
 mod ack_tracker;
 mod builder;

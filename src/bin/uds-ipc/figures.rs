@@ -1,4 +1,4 @@
-//! The figures as JSON, one line each time.
+//! The figures as a JSON value.
 //! A value: the keys are the fields of the library's structs, nested as they are.
 
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! How a message is printed: one line each, whatever the format.
+//! How a message is printed, in each of the formats.
 //! Writes to whatever it is given; locks and flushing are elsewhere.
 
 use std::io::{self, Write};

@@ -2,8 +2,8 @@
 //! Pure: no I/O, no clock. Memory follows the bytes that came, never a length that was only
 //! announced.
 
+use crate::buffer_pool::Pool;
 use crate::num::to_u64;
-use crate::pool::Pool;
 use crate::wire::frame::{self, AT_LEAST_ONCE, MAX_PREFIX_LEN, Parsed};
 
 /// Once so many bytes of a message have come, and as many are missing, the rest is read into the

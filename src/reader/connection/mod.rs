@@ -1,19 +1,19 @@
 //! A connection: its socket, its peer, and the machines that serve it.
 //! No I/O: what happens in a turn at a connection is in `threads`.
 
-pub(super) mod clock;
 pub(super) mod closing;
 pub(super) mod decoder;
 pub(super) mod receipts;
+pub(super) mod timeouts;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use self::clock::FrameClock;
 use self::decoder::Decoder;
 use self::receipts::Receipts;
+use self::timeouts::FrameClock;
 use crate::peer::Peer;
 use crate::sys::Stream;
 

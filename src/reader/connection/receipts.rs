@@ -1,4 +1,5 @@
-//! What a connection owes its peer: how many of its messages were dealt with, once it has asked.
+//! Which receipt a connection owes its peer, and whether the connection must close because a batch
+//! was not stored.
 //! Pure: no I/O, no clock. Receipts are cumulative: one answers all requests before it.
 
 use crate::wire::frame::MAX_PREFIX_LEN;

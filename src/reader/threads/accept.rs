@@ -1,6 +1,5 @@
-//! Accepting: takes in the connections that wait, and pauses while the system is short of
-//! something. Runs on a worker. What a new connection is told, and whether it stays, is its first
-//! turn's business.
+//! Accepts connections, enforces the limits on their number, and pauses while descriptors or memory
+//! are short. Runs on a worker. The user's check of the peer runs later, in the first turn.
 
 use std::io;
 use std::mem;

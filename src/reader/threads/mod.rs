@@ -1,4 +1,4 @@
-//! The reader's threads: the supervisor keeps the times, and the workers run the user's code.
+//! The reader's threads: the supervisor handles timeouts, and the workers run the user's code.
 
 mod accept;
 mod batch;

@@ -1,4 +1,4 @@
-//! The supervisor: a thread that keeps the times, adds workers, and brings the reader to its end.
+//! The supervisor: a thread that handles timeouts, adds workers, and brings the reader to its end.
 //! Runs nothing of the user's, so that nothing of the user's can hold it up.
 
 use std::cmp::Reverse;

@@ -1,5 +1,5 @@
-//! One turn at a connection: reads what is there, gives it to the handler, and answers the peer.
-//! Decides nothing about times or threads.
+//! One turn at a connection: reads what is there, gives it to the handler, deals with the handler's
+//! errors and panics, and sends the receipt that is owed. Starts no thread, and waits for nothing.
 
 use std::io::{self, IoSlice};
 use std::sync::atomic::Ordering;

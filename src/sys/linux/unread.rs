@@ -1,4 +1,5 @@
-//! `SIOCOUTQ`: how much of what was sent the peer has not read.
+//! `SIOCOUTQ`: at most how much of what was sent the peer has not read.
+//! Whether the peer died with some of it unread is told by `Stream::lost_unread`.
 //! Unsafe code: no safe wrapper of this call exists.
 
 #![expect(unsafe_code, reason = "an ioctl has no safe form")]

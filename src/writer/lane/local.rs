@@ -1,5 +1,5 @@
-//! Which lane is the current thread's, of each writer that it uses.
-//! Only remembers: what a lane is for stands elsewhere. Unsafe code: the lane that was used last is
+//! The current thread's lane of each writer that it uses: a thread-local list.
+//! Unsafe code: the lane that was used last is
 //! reached by a pointer, since whatever is dropped with its thread has to be asked for its state at
 //! each use, which costs as much as the rest of a send.
 

@@ -1,4 +1,4 @@
-//! Memory of which the queue has no more need, on its way out of the lock.
+//! Payloads, blocks and lanes that the queue has done with: dropped after the lock is released.
 //! Pure but for what a payload's owner does when it is dropped.
 
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! How what threads put into their lanes comes into the queue.
+//! Moves the messages of the lanes into the queue, and leases the lanes room in its bounds.
 //! All of it happens under the queue's lock; the threads go on meanwhile.
 
 use std::mem;

@@ -1,6 +1,6 @@
-//! What was accepted and has not ended: the open block, the sealed ones behind a bounded channel,
-//! and the outbox. Pure: no I/O, no waiting, no clock. One lock around the whole of it belongs to
-//! the caller.
+//! The queue: messages that were accepted and are not settled, in the open block, in sealed blocks
+//! behind a bounded channel, and in the outbox. Pure but for the memory barrier that ends the lanes'
+//! leases: no I/O, no clock. The caller holds one lock around it; the lanes are outside.
 
 pub(crate) mod block;
 mod budget;

@@ -1,6 +1,6 @@
-//! What is on its way: the blocks that the kernel has not taken whole, and those that no receipt
-//! covers yet. Pure: no I/O, no threads, no clock. This is the retry buffer; there is no second
-//! one.
+//! The retry buffer: the blocks that the kernel has not taken whole, and those that no receipt
+//! covers yet. It probes and gives up a message that the reader refuses. Pure: no I/O, no threads,
+//! no clock.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;

@@ -1,4 +1,4 @@
-//! How far the messages of the queue have come, in their numbers.
+//! Sequence numbers: the oldest message that has not ended, and the oldest that is not written.
 //! Values.
 
 use crate::metrics::Tally;

@@ -1,4 +1,5 @@
-//! What of the queue goes to the kernel, and what comes back of it.
+//! Hands the outbox to a write, and notes what the kernel took, what a receipt confirmed, and what
+//! a lost connection brings back.
 //! Pure: no I/O, no waiting, no clock.
 
 use std::mem;

@@ -1,4 +1,4 @@
-//! What happens in a history: made from a seed, so that it can be seen again.
+//! Random histories: the settings and acts of one, made from a seed.
 
 use std::time::Duration;
 

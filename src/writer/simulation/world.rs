@@ -1,4 +1,4 @@
-//! The writer in its world: what acts do to it, and what must hold after each.
+//! Runs a history on the real writer, and checks after each act what must hold.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,5 +1,5 @@
-//! What the writer's state knows of its connection.
-//! Values.
+//! The state of the connection: down until the next try, or up and waiting for something.
+//! Values; `state` has the transitions.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What the writer's thread does next.
+//! Decides the next step of the writer's thread: connect, write (again), sleep, time out or exit.
 //! Pure: `now` comes in, a step comes out. No I/O, no threads, no clock.
 //!
 //! | | down, retry due | down, waiting | up, pending | up, unconfirmed | up, nothing |

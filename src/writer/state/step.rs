@@ -1,5 +1,5 @@
-//! The words in which the state is asked, and answers.
-//! Values.
+//! `Step`: what the thread does next; `Pending`: what is queued, as the state must know it.
+//! Values; `state` decides.
 
 use std::time::Duration;
 

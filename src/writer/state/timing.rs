@@ -1,5 +1,5 @@
-//! How long each wait of the writer's thread takes, where no setting says so.
-//! Values.
+//! Constants of the writer's thread: how long it waits, where no setting says so.
+//! Durations, and how often the write timeout may double.
 
 use std::time::Duration;
 

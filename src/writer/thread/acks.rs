@@ -1,5 +1,5 @@
-//! The other half of what the writer's thread does: it asks the reader, and takes what that tells,
-//! by its receipts and by what it has read.
+//! Reads the receipts of the reader and, for a flush, how far the reader has read.
+//! A part of the worker.
 
 use crate::event::{BadReceipt, LostCause};
 use crate::sys::Received;

@@ -1,4 +1,4 @@
-//! The writer's thread: one step after the other.
+//! The writer's thread: its loop over the steps, and its end.
 
 pub(crate) mod acks;
 pub(crate) mod kernel;

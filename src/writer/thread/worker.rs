@@ -1,5 +1,5 @@
-//! What the writer's thread does: it connects, writes, waits and ends as `State` says.
-//! Only here anything blocks; it decides nothing itself.
+//! Takes the steps that `State` decides: connects, writes, sleeps, closes, and finds out why a
+//! connection was lost, and whether its peer died with data unread. The thread blocks only here.
 
 use std::io::{self, IoSlice};
 use std::ops::ControlFlow;

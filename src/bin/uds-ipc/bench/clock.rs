@@ -1,5 +1,5 @@
 //! The clock and the processor time of this process.
-//! Reads only; what is measured is decided elsewhere.
+//! And waiting for the next moment of a steady pace.
 
 use std::hint;
 use std::thread;

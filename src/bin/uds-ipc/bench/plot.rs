@@ -1,4 +1,4 @@
-//! The picture of the throughput: an SVG with a line for each contender and number of producers.
+//! The picture of the throughput: an SVG with a line for each contender.
 //! The file is opened before the run, so that one that cannot be written is found at once.
 
 use std::error::Error;

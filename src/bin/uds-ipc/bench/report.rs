@@ -1,4 +1,4 @@
-//! The results as a person reads them: three tables, and a line on what each is.
+//! The results as a person reads them: four tables, and a line on what each is.
 //! Text only.
 
 use std::fmt::Write;
