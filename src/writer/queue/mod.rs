@@ -1,6 +1,6 @@
 //! The queue: messages that were accepted and are not settled, in the open block, in sealed blocks
-//! behind a bounded channel, and in the outbox. Pure but for the memory barrier that ends the lanes'
-//! leases: no I/O, no clock. The caller holds one lock around it; the lanes are outside.
+//! behind a bounded channel, and in the outbox. Pure but for the memory barrier that ends the
+//! lanes' leases: no I/O, no clock. The caller holds one lock around it; the lanes are outside.
 
 pub(crate) mod block;
 mod budget;
