@@ -168,8 +168,9 @@ impl<'a> Given<'a> {
             [] => Err(AddressError::Empty),
             [b'@', ..] if ABSTRACT_NAMES => Ok(Self::Name(path.as_os_str())),
             [b'~'] | [b'~', b'/', ..] => {
-                let instead = "the home directory in full, or ./~ for a file of that name".into();
-                Err(looks_like("a path that a shell completes", instead))
+                let path = Path::new(path).display();
+                let instead = format!("the home directory in full, or ./{path} for such a path");
+                Err(looks_like("a path that a shell expands", instead))
             }
             _ if is_explicit => Ok(Self::Path(path.as_os_str())),
             b"-" => {

@@ -103,7 +103,7 @@ pub enum FlushError {
         left: u64,
     },
     /// The writer ended first, and left messages behind.
-    #[error("the writer ended with {left} of these messages left")]
+    #[error("the writer ended, and {left} of the messages before the call were left")]
     #[non_exhaustive]
     Stopped {
         /// How many of the messages that this flush waited for were left.
@@ -113,7 +113,7 @@ pub enum FlushError {
     /// the level: some may be lost. All that can still come has. Never with `AtLeastOnce`, which
     /// sends them again.
     #[error(
-        "a connection was lost before the reader had all messages on it, as far as is known: deliver AtLeastOnce where none may be lost"
+        "a connection ended before it was known that the reader had all messages on it: some may be lost; deliver AtLeastOnce where none may be"
     )]
     #[non_exhaustive]
     Lost {

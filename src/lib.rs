@@ -85,6 +85,11 @@
 //!   thing.
 //! * **Shut down before the process ends.** A process that is killed, calls `exit`, or keeps its
 //!   writer in a `static` loses what is queued.
+//! * **The writer's `max_message_len` must not be above the reader's.** The reader closes the
+//!   connection for a longer message. With `AtMostOnce` all that was sent behind it goes down with
+//!   the connection.
+//! * **A reader that is restarted within a second** is waited for longer each time, up to
+//!   [`backoff_max`](WriterBuilder::backoff_max); a receipt, or a second of life, starts over.
 //! * **Start after `fork`.** The child has the object, but not its thread.
 //! * **Only one thread's messages have an order**, and only on one connection. An async task that
 //!   moves between threads counts as several.
@@ -102,7 +107,8 @@
 //! writer.try_send("requests:17|c")?; // Never blocks.
 //!
 //! let last = writer.clone();
-//! tokio::task::spawn_blocking(move || last.shutdown(Duration::from_secs(5))).await??;
+//! let shutdown = move || last.shutdown(Duration::from_secs(5));
+//! let report = tokio::task::spawn_blocking(shutdown).await??;
 //! ```
 //!
 //! # Sending
@@ -189,9 +195,10 @@
 //!   `fifty_planned_stops_under_load_lose_and_repeat_nothing`,
 //!   `connections_closed_for_silence_cost_nothing` -->
 //! * With `AtMostOnce` a reader that is killed loses what it had read and not handled, and what lay
-//!   in its socket's buffer: up to 462,848 bytes with the default settings. On Linux the writer
-//!   notices, reports and counts it. <!-- shown by:
-//!   `a_reader_killed_ten_times_costs_what_was_on_its_way_without_receipts`,
+//!   in its socket's buffer: up to 256 KiB (1 MiB where the handler stores at the end of a batch)
+//!   and up to 462,848 bytes with the default settings. On Linux the writer notices and reports
+//!   that a connection ended with data unread in the socket, and counts such connections. <!--
+//!   shown by: `a_reader_killed_ten_times_costs_what_was_on_its_way_without_receipts`,
 //!   `a_writer_whose_peer_died_with_bytes_unread_says_so` -->
 //! * Memory is bounded at both ends, whatever the other end does. <!-- shown by:
 //!   `a_peer_that_never_reads_costs_bounded_memory_and_no_time`,
@@ -216,7 +223,7 @@
 //! | a message is too long or empty | `try_send` refuses it | none | `dropped.too_large`, `dropped.empty` |
 //! | the reader goes away | what the kernel had not taken whole is sent on the next connection | [`Lost`](event::WriterEvent::Lost) | `connects`, `lost_with_unread` |
 //! | the reader takes no byte for a second | the writer makes a new connection | [`Lost`](event::WriterEvent::Lost) | `connects` |
-//! | the reader refuses a message, because it is above its limit | the message is given up: at once where the reader names it in a receipt, otherwise after three probes | [`GivenUp`](event::WriterEvent::GivenUp) | `failed.given_up` |
+//! | the reader refuses a message, because it is above its limit | a message that the writer still holds is given up: at once where the reader names it in a receipt, otherwise after three probes. With `AtMostOnce` a short message was sent as a whole, and goes down with the connection | [`GivenUp`](event::WriterEvent::GivenUp) | `failed.given_up` |
 //! | a shutdown's time is over | the messages that are left fail | [`Stopped`](event::WriterEvent::Stopped) | `failed.left` |
 //! | a peer sends something other than frames, or a frame above the limit | its connection is closed | [`Closed`](event::ReaderEvent::Closed) | `protocol_errors` |
 //! | a peer is silent for ten seconds | its connection is closed | [`Closed`](event::ReaderEvent::Closed) | `open` |

@@ -162,6 +162,7 @@ impl fmt::Display for WriterMetrics {
         let queued = self.queued.messages;
         write!(f, "{} sent, {queued} queued, {state}", self.sent)?;
         for (count, what) in [
+            (self.confirmed.messages, "confirmed"),
             (self.dropped.total().messages, "dropped"),
             (self.failed.total().messages, "failed"),
             (self.resent.messages, "resent"),

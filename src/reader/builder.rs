@@ -346,7 +346,7 @@ impl ReaderBuilder {
             "max_partial_bytes",
             held,
             held >= message,
-            "at least max_message_len",
+            "at least max_message_len: raise it too",
         )?;
         let idle = self.idle_timeout;
         SettingError::check("idle_timeout", idle, !idle.is_zero(), "more than nothing")?;
