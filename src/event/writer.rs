@@ -234,6 +234,13 @@ pub enum BadReceipt {
         /// How many the one before it covered.
         before: u64,
     },
+    /// It says what the one before it said, once too often: no writer asks that often.
+    #[error("it says the same as {repeats} before it, unasked")]
+    #[non_exhaustive]
+    Repeated {
+        /// How many receipts said so since the last request.
+        repeats: u32,
+    },
     /// It is no 64-bit varint.
     #[error("it is no varint")]
     Invalid,

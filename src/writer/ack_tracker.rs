@@ -11,6 +11,10 @@ use crate::num::to_u64;
 use crate::wire::receipt::ReceiptDecoder;
 use crate::writer::queue::outbox::Taken;
 
+/// How many receipts may say nothing new between two requests. A reader that answers each request
+/// once never comes near.
+const MOST_REPEATS: u32 = 1024;
+
 #[derive(Debug, Default)]
 pub(crate) struct AckTracker {
     written: Place,
@@ -33,6 +37,8 @@ struct Connection {
     /// The peer has closed its sending side: no receipt will come.
     is_deaf: bool,
     receipts: ReceiptDecoder,
+    /// Receipts that said nothing new since the last request.
+    repeats: u32,
     /// The reader has said that it refuses the message behind those that it has acknowledged.
     refuses_next: bool,
 }
@@ -93,6 +99,7 @@ impl AckTracker {
         if let Some(messages) = taken.requested_after {
             self.connection.requested = self.written.messages + messages;
             self.connection.is_owed = true;
+            self.connection.repeats = 0;
         }
         self.written.messages += taken.whole.messages;
         self.written.bytes += to_u64(len);
@@ -155,6 +162,15 @@ impl AckTracker {
             }
             if count < before {
                 return Err(BadReceipt::Fell { count, before });
+            }
+            if count == before && receipt.refuses_next == connection.refuses_next {
+                connection.repeats += 1;
+                let repeats = connection.repeats;
+                if repeats > MOST_REPEATS {
+                    return Err(BadReceipt::Repeated { repeats });
+                }
+            } else {
+                connection.repeats = 0;
             }
             self.progress.acked = connection.start + count;
             connection.refuses_next = receipt.refuses_next;
@@ -261,6 +277,28 @@ mod tests {
         acks.on_lost(true);
         let losses = [AckLevel::Read, AckLevel::Acked].map(|level| acks.losses(level));
         assert_eq!(losses, [0, 1]);
+    }
+
+    #[test]
+    fn a_peer_that_says_the_same_for_ever_is_found_out() {
+        let mut acks = tracker(3);
+        let most = usize::try_from(MOST_REPEATS).unwrap();
+        assert_eq!(acks.on_receipts(&vec![0; most]), (0, Ok(())));
+        assert_eq!(acks.on_receipts(&[1]), (1, Ok(())), "news");
+        assert_eq!(acks.on_receipts(&vec![1; most]), (0, Ok(())));
+        let taken = Taken {
+            requested_after: Some(0),
+            ..Taken::default()
+        };
+        acks.on_written(1, &taken);
+        assert_eq!(
+            acks.on_receipts(&vec![1; most]),
+            (0, Ok(())),
+            "it was asked"
+        );
+        let repeats = MOST_REPEATS + 1;
+        let repeated = Err(BadReceipt::Repeated { repeats });
+        assert_eq!(acks.on_receipts(&[1]), (0, repeated));
     }
 
     #[test]

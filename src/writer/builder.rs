@@ -299,7 +299,6 @@ impl WriterBuilder {
         let options = Options {
             send_buffer_size: self.send_buffer_size,
             expect_peer_uid: self.expect_peer_uid,
-            write_timeout: self.write_timeout,
         };
         let backoff = Backoff::new(self.backoff_min, self.backoff_max, fastrand::u64(..));
         let state = State::new(clock::now(), backoff, timing, self.delivery);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::deadline::Deadline;
 use crate::message::IntoMessage;
 use crate::metrics::Tally;
 use crate::outcome::Outcome;
@@ -29,7 +30,20 @@ thread_local! {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Patience {
     None,
+    /// The clock is read only when there is no room: it costs more than a send.
     For(Duration),
+    Until(Deadline),
+}
+
+impl Patience {
+    /// The moment at which it ends, where there is any.
+    fn deadline(self) -> Option<Deadline> {
+        match self {
+            Self::None => None,
+            Self::For(timeout) => Some(deadline(timeout)),
+            Self::Until(deadline) => Some(deadline),
+        }
+    }
 }
 
 impl Shared {
@@ -76,7 +90,9 @@ impl Shared {
             });
         }
         if !M::OWNED {
-            // A copy this long is not made under the lock, nor where there is no room for it.
+            // A copy this long is not made under the lock, nor where there is no room for it. Both
+            // waits together have the time of one.
+            let patience = patience.deadline().map_or(Patience::None, Patience::Until);
             let pushed = self
                 .push(patience, |queue| queue.make_room(len))
                 .and_then(|()| {
@@ -204,15 +220,15 @@ impl Shared {
     ) -> (Result<(), Refusal>, Payloads) {
         let mut locked = self.lock();
         let mut pushed = push(&mut locked.queue);
-        if let (Patience::For(timeout), Err(Refusal::Full)) = (patience, pushed) {
-            // Only now, since there is room nearly always, and the clock costs more than a send.
-            let deadline = deadline(timeout);
-            // The thread itself would wait for itself.
-            let mut in_time = !self.scope.is_current();
-            while in_time && pushed == Err(Refusal::Full) {
-                in_time = self.wait_for_room(&mut locked, deadline);
-                // Also when time is over: there may be room since the last look.
-                pushed = push(&mut locked.queue);
+        if pushed == Err(Refusal::Full) {
+            if let Some(deadline) = patience.deadline() {
+                // The thread itself would wait for itself.
+                let mut in_time = !self.scope.is_current();
+                while in_time && pushed == Err(Refusal::Full) {
+                    in_time = self.wait_for_room(&mut locked, deadline);
+                    // Also when time is over: there may be room since the last look.
+                    pushed = push(&mut locked.queue);
+                }
             }
         }
         let must_wake = match pushed {

@@ -380,3 +380,18 @@ fn closures_and_functions_return_nothing_or_a_result() {
         let _ = reader.shutdown(PATIENCE).unwrap();
     }
 }
+
+#[test]
+fn a_handler_that_fails_for_a_while_costs_no_long_message_behind() {
+    let scene = Scene::start(Failure::Error, 8, 0);
+    let (writer, events) = writer_with(&scene.place.socket(), keeping);
+    let long = vec![b'x'; 1 << 20];
+    writer.try_send("bad, until the disk has room").unwrap();
+    writer.try_send(&long).unwrap();
+    finish_with_receipts(&writer);
+    // Each connection ended somewhere in the long message, for the sake of the one before it.
+    assert!(!events.has("GivenUp"), "{:?}", events.all());
+    assert_eq!(writer.metrics().confirmed.messages, 2);
+    assert_eq!(scene.handler.failures.load(Ordering::SeqCst), 0);
+    let _ = scene.reader.shutdown(PATIENCE).unwrap();
+}

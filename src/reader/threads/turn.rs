@@ -191,6 +191,10 @@ impl<H: Handler> Turn<'_, H> {
         }
         self.answer(&mut serving.receipts);
         self.report(batch, serving);
+        if let TurnEnd::Close(CloseCause::TooLarge { .. } | CloseCause::InvalidPrefix) = end {
+            // What the peer did wrong is reported, whatever became of the batch.
+            return end;
+        }
         match serving.receipts.close_decision() {
             CloseDecision::EndsWithTheRest if matches!(end, TurnEnd::Close(_)) => {
                 TurnEnd::Close(CloseCause::NotStored)

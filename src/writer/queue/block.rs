@@ -358,22 +358,11 @@ impl Block {
         self.taken > self.settled
     }
 
-    /// How many of the bytes that the kernel has yet to take come before the message with this
-    /// number, with its prefix. `None` where the kernel has those, or the message is elsewhere.
-    pub(crate) fn len_to_prefix_end(&self, number: u64) -> Option<usize> {
-        let (mut at, mut next) = (self.whole, self.first_unwritten());
-        if !(next..self.end()).contains(&number) {
-            return None;
-        }
-        loop {
-            let (frame_len, message_len) = self.frame_at(at)?;
-            if next == number {
-                let end = at + frame_len - message_len;
-                return end.checked_sub(self.taken).filter(|len| *len > 0);
-            }
-            at += frame_len;
-            next += 1;
-        }
+    /// How much of the next message's prefix the kernel has yet to take. `None` where it has all.
+    pub(crate) fn len_to_prefix_end(&self) -> Option<usize> {
+        let (frame_len, message_len) = self.frame_at(self.whole)?;
+        let end = self.whole + frame_len - message_len;
+        end.checked_sub(self.taken).filter(|len| *len > 0)
     }
 
     /// Whether the kernel took the prefix of a message, and nothing more of it.
@@ -405,18 +394,6 @@ impl Block {
             _ => (0, Tally::default()),
         };
         self.split(self.whole + cut_len, self.whole_tally + cut)
-    }
-
-    /// Splits off the messages before number `number`, in a block that is not begun. `None` when
-    /// there are none before it.
-    pub(crate) fn split_before(&mut self, number: u64) -> Option<Self> {
-        let (mut end, mut before) = (self.settled, Tally::default());
-        while self.first + before.messages < number {
-            let (frame_len, message_len) = self.frame_at(end)?;
-            end += frame_len;
-            before += Tally::one(message_len);
-        }
-        self.split(end, before)
     }
 
     /// Splits off what stands before `end`, which is that many messages.

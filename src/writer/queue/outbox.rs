@@ -37,13 +37,16 @@ pub(crate) struct Outbox {
     done: Vec<Box<Block>>,
 }
 
-/// A message in the middle of which the last connection ended. Which message a stop or a crash cuts
-/// is chance, and the same chance again where the same bytes go out again. So the next connection
-/// sends the message's length alone at first, as a probe: a reader that refuses the message hangs
-/// up on that.
+/// With `AtMostOnce`, a message in the middle of which the last connection ended. Which message a
+/// stop or a crash cuts is chance, and the same chance again where the same bytes go out again. So
+/// the next connection sends the message's length alone at first, as a probe: a reader that refuses
+/// the message hangs up on that. (With `AtLeastOnce` the reader names what it refuses; there a
+/// connection that ends behind a probe may as well have failed at an earlier message.)
 #[derive(Clone, Copy, Debug)]
 struct Suspect {
     number: u64,
+    /// How many connections have ended in it.
+    cuts: u32,
     /// How many connections in a row ended just behind its length.
     refusals: u32,
 }
@@ -118,12 +121,24 @@ impl Outbox {
                 .unwrap_or_default()
     }
 
-    /// Whether the kernel has the length of a suspect, and nothing more of it: a probe.
-    pub(crate) fn is_probing(&self) -> bool {
-        let next = self.blocks.get(self.next);
-        self.suspect.zip(next).is_some_and(|(suspect, block)| {
-            block.first_unwritten() == suspect.number && block.is_cut_behind_prefix()
-        })
+    /// Whether the kernel has the length of a suspect, and nothing more of it: a probe. Says how many
+    /// probes came before it.
+    pub(crate) fn probe(&self) -> Option<u32> {
+        let (suspect, block) = self.suspected()?;
+        block.is_cut_behind_prefix().then_some(suspect.cuts - 1)
+    }
+
+    /// The suspect, if it is the next message to be written, and its block.
+    fn suspected(&self) -> Option<(Suspect, &Block)> {
+        let suspect = self.suspect?;
+        let block = self.blocks.get(self.next)?;
+        (block.first_unwritten() == suspect.number).then_some((suspect, block))
+    }
+
+    /// The reader is another process, or was away: what cut a message before says nothing of this
+    /// reader.
+    pub(crate) fn forget_suspect(&mut self) {
+        self.suspect = None;
     }
 
     /// Whether the connection needs an opening, and has none yet.
@@ -165,7 +180,9 @@ impl Outbox {
     /// Fills `slices` with what to write next, up to a probe where there is a suspect; says how
     /// many it filled.
     pub(crate) fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let mut most = self.len_to_probe().unwrap_or(usize::MAX);
+        let probe = self.suspected();
+        let probe = probe.and_then(|(_, block)| block.len_to_prefix_end());
+        let mut most = probe.unwrap_or(usize::MAX);
         let mut filled = 0;
         let waiting = self
             .blocks
@@ -182,20 +199,6 @@ impl Outbox {
             filled += 1;
         }
         filled
-    }
-
-    /// How much is to be written up to the end of a suspect's length. `None` once that is, or where
-    /// there is no suspect.
-    fn len_to_probe(&self) -> Option<usize> {
-        let suspect = self.suspect?;
-        let mut before = 0;
-        for block in self.blocks.iter().skip(self.next) {
-            if suspect.number < block.end() {
-                return Some(before + block.len_to_prefix_end(suspect.number)?);
-            }
-            before += block.remaining_len();
-        }
-        None
     }
 
     /// Notes that the kernel took the next `len` bytes.
@@ -298,30 +301,40 @@ impl Outbox {
         self.is_opened = false;
         let whole_tally = mem::take(&mut self.whole_tally);
         self.forget_ack_requests();
-        let refused = match ending {
+        let is_refused = match ending {
             Ending::Ours => return None,
             // A peer cannot refuse what it has no byte of.
-            Ending::Refused if cut.is_some() || whole_tally.messages > 0 => self.front(),
-            Ending::Refused => None,
+            Ending::Refused => cut.is_some() || whole_tally.messages > 0,
             Ending::Peer | Ending::Died => self.suspect(cut, ending == Ending::Peer),
         };
-        let removed = self.remove(refused?);
+        if !is_refused {
+            return None;
+        }
         self.suspect = None;
-        removed
+        // It is the oldest: all before it are settled.
+        self.evict_at(0)
     }
 
-    /// Suspects the message that was cut, if any. Returns it once that is enough.
-    fn suspect(&mut self, cut: Option<(u64, bool)>, was_read: bool) -> Option<u64> {
+    /// Suspects the message that was cut, if any. Says whether that is enough to give it up.
+    fn suspect(&mut self, cut: Option<(u64, bool)>, was_read: bool) -> bool {
         let before = self.suspect.take();
-        let (number, is_behind_prefix) = cut?;
+        let Some((number, is_behind_prefix)) = cut else {
+            return false;
+        };
+        if self.delivery == Delivery::AtLeastOnce {
+            return false;
+        }
+        let before = before.filter(|before| before.number == number);
         let refusals = match before {
-            Some(before) if before.number == number && is_behind_prefix && was_read => {
-                before.refusals + 1
-            }
+            Some(before) if is_behind_prefix && was_read => before.refusals + 1,
             _ => 0,
         };
-        self.suspect = Some(Suspect { number, refusals });
-        (refusals == MOST_REFUSALS).then_some(number)
+        self.suspect = Some(Suspect {
+            number,
+            cuts: before.map_or(0, |before| before.cuts) + 1,
+            refusals,
+        });
+        refusals == MOST_REFUSALS
     }
 
     /// Removes the requests for receipts that stand alone: they were about another connection.
@@ -333,21 +346,6 @@ impl Outbox {
             .partition::<VecDeque<_>, _>(|block| block.is_empty());
         self.blocks = kept;
         self.done.extend(alone);
-    }
-
-    /// Removes the message with this number, of which nothing is begun.
-    fn remove(&mut self, number: u64) -> Option<Tally> {
-        let at = self
-            .blocks
-            .iter()
-            .position(|block| (block.first()..block.end()).contains(&number))?;
-        let block = self.blocks.get_mut(at)?;
-        if let Some(before) = block.split_before(number) {
-            self.remaining_len += before.ack_request_len();
-            self.blocks.insert(at, Box::new(before));
-            return self.evict_at(at + 1);
-        }
-        self.evict_at(at)
     }
 
     /// Removes the oldest message that the peer has no part of.
@@ -439,23 +437,41 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_a_probe_goes_with_it_and_the_rest_after_it() {
+    fn the_rest_goes_out_after_a_probe() {
         let mut outbox = outbox_of(&[5, 300, 200]);
         outbox.advance(6 + 50);
-        outbox.rewind(Ending::Peer);
-        outbox.push_opening({
-            let mut opening = Box::new(Block::empty(0));
-            opening.open_connection();
-            opening
-        });
-        // The first message was settled.
-        assert_eq!(contents(&outbox), [0x80, 0x00, 0xac, 0x02]);
-        assert!(!outbox.is_probing());
-        outbox.advance(4);
-        assert!(outbox.is_probing());
+        outbox.rewind(Ending::Died);
+        assert_eq!(
+            contents(&outbox),
+            [0xac, 0x02],
+            "the first message was settled"
+        );
+        outbox.advance(1);
+        assert_eq!((contents(&outbox), outbox.probe()), (vec![0x02], None));
+        outbox.advance(1);
+        assert_eq!(outbox.probe(), Some(0));
         assert_eq!(contents(&outbox).len(), outbox.remaining_len());
         outbox.advance(1);
-        assert!(!outbox.is_probing());
+        assert_eq!(outbox.probe(), None);
+        outbox.rewind(Ending::Died);
+        outbox.advance(2);
+        assert_eq!(outbox.probe(), Some(1), "the second probe");
+        outbox.rewind(Ending::Peer);
+        outbox.forget_suspect();
+        assert_eq!(contents(&outbox).len(), outbox.remaining_len());
+    }
+
+    #[test]
+    fn with_receipts_only_the_readers_word_counts_against_a_message() {
+        let mut outbox = outbox_of(&[200, 5]);
+        outbox.delivery = Delivery::AtLeastOnce;
+        for _ in 0..10 {
+            outbox.advance(2);
+            assert_eq!(outbox.rewind(Ending::Peer), None);
+            assert_eq!(contents(&outbox).len(), outbox.remaining_len(), "no probe");
+        }
+        outbox.advance(2);
+        assert_eq!(outbox.rewind(Ending::Refused), Some(Tally::one(200)));
     }
 
     #[test]

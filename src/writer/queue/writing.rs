@@ -109,9 +109,15 @@ impl Queue {
         Some(given_up)
     }
 
-    /// Whether the kernel has the length of a suspected message, and nothing more of it.
-    pub(crate) fn is_probing(&self) -> bool {
-        self.outbox.is_probing()
+    /// Whether the kernel has the length of a suspected message, and nothing more of it. Says how
+    /// many probes came before.
+    pub(crate) fn probe(&self) -> Option<u32> {
+        self.outbox.probe()
+    }
+
+    /// The reader is another process, or was away.
+    pub(crate) fn forget_suspect(&mut self) {
+        self.outbox.forget_suspect();
     }
 
     /// How far the messages have come.

@@ -448,9 +448,13 @@ impl Net {
         }
         if let Some(number) = refused {
             self.suspect = None;
+            assert!(
+                self.fates[number].len > self.setting.reader_limit,
+                "given up, and the reader would take it"
+            );
             return self.give_up(number);
         }
-        if cause != Cause::Peer {
+        if cause != Cause::Peer || self.setting.delivery == Delivery::AtLeastOnce {
             return;
         }
         let before = self.suspect.take();
@@ -985,6 +989,8 @@ impl Kernel for SimulatedKernel {
         let mut net = self.0.borrow_mut();
         assert!(net.connection.is_none(), "two connections at once");
         if !net.is_reader_up {
+            // A reader that was away may be another one.
+            net.suspect = None;
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         if net.is_backlog_full {

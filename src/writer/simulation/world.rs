@@ -70,7 +70,6 @@ impl World {
         let options = Options {
             send_buffer_size: None,
             expect_peer_uid: None,
-            write_timeout: setting.timing.write_timeout,
         };
         let state = State::new(now, backoff, setting.timing, setting.delivery);
         let kernel = SimulatedKernel(Rc::clone(&net));

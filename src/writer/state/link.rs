@@ -29,6 +29,8 @@ pub(crate) struct Up {
 pub(crate) enum Answer {
     NotDue,
     DueSince(Instant),
+    /// Due since then, and the peer has closed its sending side: it will never come.
+    Impossible(Instant),
     /// Its silence was reported.
     Missed,
 }

@@ -106,11 +106,16 @@ impl State {
     fn step_up(&self, up: &mut Up, now: Instant, pending: Pending) -> Step {
         let is_silent_at = match up.answer {
             Answer::DueSince(asked) => asked.checked_add(self.timing.write_timeout),
+            Answer::Impossible(_) => Some(now),
             Answer::NotDue | Answer::Missed => None,
         };
-        if has_come(is_silent_at, now) {
+        if let (true, Answer::DueSince(asked) | Answer::Impossible(asked)) =
+            (has_come(is_silent_at, now), up.answer)
+        {
             up.answer = Answer::Missed;
-            return Step::ReportSilence;
+            return Step::ReportSilence {
+                waited: now.saturating_duration_since(asked),
+            };
         }
         let wait = |what, until| Step::Wait(what, earlier(until, is_silent_at));
         match up.flow {
@@ -220,12 +225,14 @@ impl State {
         None
     }
 
-    /// The kernel took something, and the last of it `is_probe` or not.
-    pub(crate) fn on_written(&mut self, now: Instant, is_probe: bool) {
+    /// The kernel took something. If the last of it is a `probe`, that says how many came before.
+    pub(crate) fn on_written(&mut self, now: Instant, probe: Option<u32>) {
         if let Link::Up(up) = &mut self.link {
-            up.flow = if is_probe {
+            up.flow = if let Some(earlier) = probe {
+                // A reader that was too busy for the last probe has longer for this one.
+                let time = PROBE_TIME * (1 << earlier.min(MOST_DOUBLINGS));
                 Flow::Probing {
-                    until: now.checked_add(PROBE_TIME),
+                    until: now.checked_add(time),
                 }
             } else if self.timing.linger.is_zero() {
                 Flow::Idle
@@ -243,6 +250,15 @@ impl State {
         if let (Link::Up(up), Delivery::AtLeastOnce) = (&mut self.link, self.delivery) {
             if up.answer == Answer::NotDue {
                 up.answer = Answer::DueSince(now);
+            }
+        }
+    }
+
+    /// The peer has closed its sending side: no receipt will come.
+    pub(crate) fn on_deaf(&mut self) {
+        if let Link::Up(up) = &mut self.link {
+            if let Answer::DueSince(asked) = up.answer {
+                up.answer = Answer::Impossible(asked);
             }
         }
     }
@@ -545,7 +561,7 @@ mod tests {
         let late = start + SECOND * 99 / 100;
         state.on_blocked(late);
         assert_eq!(state.step(late, Pending::Due), room(start + SECOND));
-        state.on_written(late, false);
+        state.on_written(late, None);
         state.on_blocked(late);
         let end = late + SECOND;
         assert_eq!(state.step(end, Pending::Due), Step::Write, "a last look");
@@ -565,7 +581,7 @@ mod tests {
             state.step(start + FULL_SOCKET_PACE, Pending::Due),
             Step::Write
         );
-        state.on_written(start + FULL_SOCKET_PACE, false);
+        state.on_written(start + FULL_SOCKET_PACE, None);
         state.on_blocked(start + FULL_SOCKET_PACE);
         assert_ne!(
             state.step(start + SECOND, Pending::Due),
@@ -635,7 +651,7 @@ mod tests {
     fn it_lingers_after_a_batch_and_sleeps_only_when_that_brought_nothing() {
         let start = Instant::now();
         let mut state = up(start);
-        state.on_written(start, false);
+        state.on_written(start, None);
         let end = start + TIMING.linger;
         assert_eq!(
             state.step(start, Pending::Nothing),
@@ -648,7 +664,7 @@ mod tests {
         );
         assert_eq!(state.step(start, Pending::Due), Step::Write);
         assert_eq!(state.step(end, Pending::Few), Step::Write);
-        state.on_written(end, false);
+        state.on_written(end, None);
         assert_eq!(
             state.step(end, Pending::Nothing),
             Step::Wait(WakeOn::FullBlock, Some(end + TIMING.linger))
@@ -666,7 +682,7 @@ mod tests {
             Delivery::AtMostOnce,
         );
         eager.on_connected(start);
-        eager.on_written(start, false);
+        eager.on_written(start, None);
         assert_eq!(
             eager.step(start, Pending::Nothing),
             Step::Wait(WakeOn::Message, None)
@@ -691,7 +707,7 @@ mod tests {
             state.step(start + 3 * SECOND, Pending::Nothing),
             Step::KeepAlive
         );
-        state.on_written(start + 3 * SECOND, false);
+        state.on_written(start + 3 * SECOND, None);
         assert_eq!(
             state.step(start + 4 * SECOND, Pending::Nothing),
             Step::Wait(WakeOn::Message, Some(start + 6 * SECOND))
@@ -704,7 +720,7 @@ mod tests {
         let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
         let mut wait_after = |covers| {
             state.on_connected(start);
-            state.on_written(start, false);
+            state.on_written(start, None);
             state.on_receipt(start, covers, false);
             state.on_lost(start)
         };
@@ -730,7 +746,7 @@ mod tests {
         );
         assert_eq!(
             state.step(start + SECOND, Pending::Unconfirmed),
-            Step::ReportSilence
+            Step::ReportSilence { waited: SECOND }
         );
         assert_eq!(state.step(start + SECOND, Pending::Unconfirmed), wait(None));
         state.on_receipt(start + SECOND, true, true);
@@ -740,7 +756,7 @@ mod tests {
         );
         assert_eq!(
             state.step(start + 2 * SECOND, Pending::Unconfirmed),
-            Step::ReportSilence
+            Step::ReportSilence { waited: SECOND }
         );
         state.on_receipt(start + 2 * SECOND, true, false);
         assert_eq!(
@@ -748,6 +764,24 @@ mod tests {
             wait(None),
             "nothing is owed"
         );
+    }
+
+    #[test]
+    fn a_receipt_that_will_never_come_is_reported_at_once() {
+        let start = Instant::now();
+        let timing = Timing {
+            write_timeout: Duration::MAX,
+            ..TIMING
+        };
+        let mut state = state_with(start, timing, Delivery::AtLeastOnce);
+        state.on_connected(start);
+        state.on_ack_requested(start);
+        state.on_deaf();
+        let waited = SECOND;
+        let step = state.step(start + SECOND, Pending::Unconfirmed);
+        assert_eq!(step, Step::ReportSilence { waited });
+        let step = state.step(start + SECOND, Pending::Unconfirmed);
+        assert_eq!(step, Step::Wait(WakeOn::Message, None), "once");
     }
 
     #[test]
@@ -765,13 +799,19 @@ mod tests {
     fn a_reader_has_time_to_hang_up_on_a_probe() {
         let start = Instant::now();
         let mut state = up(start);
-        state.on_written(start, true);
+        state.on_written(start, Some(0));
         let until = start + PROBE_TIME;
         assert_eq!(
             state.step(start, Pending::Due),
             Step::Wait(WakeOn::Nothing, Some(until))
         );
         assert_eq!(state.step(until, Pending::Due), Step::Write);
+        state.on_written(start, Some(3));
+        let until = start + 8 * PROBE_TIME;
+        assert_eq!(
+            state.step(start, Pending::Due),
+            Step::Wait(WakeOn::Nothing, Some(until))
+        );
     }
 
     #[test]
@@ -845,7 +885,7 @@ mod tests {
             state.on_receipt(now, true, true);
             assert_eq!(state.write_timeout(), 4 * SECOND);
         }
-        state.on_written(now, false);
+        state.on_written(now, None);
         state.on_blocked(now);
         state.on_receipt(now + SECOND, true, true);
         assert_eq!(state.write_timeout(), SECOND);
@@ -911,7 +951,7 @@ mod tests {
                     0 => state.on_connected(now),
                     1 => drop(state.on_connect_failed(now)),
                     2 => drop(state.on_backlog_full(now)),
-                    3 => state.on_written(now, millis % 5 == 0),
+                    3 => state.on_written(now, (millis % 5 == 0).then_some(u32::from(pending))),
                     4 => state.on_blocked(now),
                     5 => state.on_no_memory(now),
                     6 => state.on_room(now),

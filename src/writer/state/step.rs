@@ -17,7 +17,9 @@ pub(crate) enum Step {
     /// receipt that is due, or a call.
     Wait(WakeOn, Deadline),
     /// Reports that no receipt comes.
-    ReportSilence,
+    ReportSilence {
+        waited: Duration,
+    },
     /// Gives the connection up: its peer has not taken a byte for too long, or takes none any more.
     TimeOut {
         after: Duration,

@@ -36,12 +36,13 @@ impl<K: Kernel> Worker<K> {
             let mut locked = self.shared.lock();
             match received {
                 Ok(Received::Some(len)) => {
+                    let was_refused = locked.acks.is_next_refused();
                     let (covered, believed) = locked
                         .acks
                         .on_receipts(buffer.get(..len).unwrap_or_default());
                     let is_owed = locked.acks.is_owed();
                     // A message that is refused has ended too.
-                    let is_news = covered > 0 || locked.acks.is_next_refused();
+                    let is_news = covered > 0 || !was_refused && locked.acks.is_next_refused();
                     if locked.end().is_none() && covered > 0 {
                         locked.queue.confirm(covered);
                     }
@@ -56,6 +57,8 @@ impl<K: Kernel> Worker<K> {
                 Ok(Received::Nothing) => return Ok(()),
                 Ok(Received::End) => {
                     locked.acks.on_deaf();
+                    drop(locked);
+                    self.state.on_deaf();
                     return Ok(());
                 }
                 Err(error) => {

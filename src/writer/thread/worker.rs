@@ -10,6 +10,7 @@ use crate::deadline::Deadline;
 use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;
+use crate::peer::Credentials;
 use crate::sys::{Readiness, Sent, Wanted};
 use crate::system_error::SystemError;
 use crate::writer::queue::Unused;
@@ -31,6 +32,8 @@ pub(crate) struct Worker<K: Kernel> {
     pub(crate) observer: Observer<WriterEvent>,
     pub(crate) options: Options,
     pub(crate) stream: Option<K::Socket>,
+    /// Who listened at the last connect; kept beyond the end of the connection.
+    reader: Option<Credentials>,
     /// The kernel has said, while something else was asked of it, that the peer left bytes unread.
     pub(crate) was_reset: bool,
     /// The peer takes nothing more, and owes a receipt: why the connection is lost once that has
@@ -64,7 +67,6 @@ struct Leftover {
 pub(crate) struct Options {
     pub(crate) send_buffer_size: Option<usize>,
     pub(crate) expect_peer_uid: Option<u32>,
-    pub(crate) write_timeout: Duration,
 }
 
 /// What was told about the time without a connection.
@@ -93,6 +95,7 @@ impl<K: Kernel> Worker<K> {
             observer,
             options,
             stream: None,
+            reader: None,
             was_reset: false,
             write_error: None,
             outage: Outage::Unreported,
@@ -112,7 +115,9 @@ impl<K: Kernel> Worker<K> {
             Some((Step::KeepAlive, _)) => self.shared.lock().queue.request_ack(),
             Some((Step::Wait(wake_on, until), _)) => self.wait(wake_on, until),
             Some((Step::TimeOut { after }, _)) => self.time_out(after),
-            Some((Step::ReportSilence, _)) => self.report_silence(),
+            Some((Step::ReportSilence { waited }, _)) => {
+                self.tell(|address| WriterEvent::NoReceipt { address, waited });
+            }
             Some((Step::Exit, _)) | None => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -154,7 +159,7 @@ impl<K: Kernel> Worker<K> {
             Step::Connect
             | Step::Write
             | Step::KeepAlive
-            | Step::ReportSilence
+            | Step::ReportSilence { .. }
             | Step::TimeOut { .. }
             | Step::Exit => WakeOn::Nothing,
         });
@@ -182,6 +187,8 @@ impl<K: Kernel> Worker<K> {
                 return;
             }
             Err(error) => {
+                // A reader that refuses a message is still there.
+                self.shared.lock().queue.forget_suspect();
                 let retry_in = self.state.on_connect_failed(self.kernel.now());
                 return self.tell_failure(ConnectError::Io(error.into()), retry_in);
             }
@@ -202,7 +209,12 @@ impl<K: Kernel> Worker<K> {
         }
         self.stream = Some(stream);
         self.was_reset = false;
-        self.shared.lock().acks.on_connected();
+        let mut locked = self.shared.lock();
+        if self.reader.replace(reader) != Some(reader) {
+            locked.queue.forget_suspect();
+        }
+        locked.acks.on_connected();
+        drop(locked);
         self.state.on_connected(self.kernel.now());
         self.outage = Outage::Unreported;
         self.shared.counters.connects.add(1);
@@ -238,7 +250,7 @@ impl<K: Kernel> Worker<K> {
         let taken = locked.queue.end_write(outbox, len);
         locked.acks.on_written(len, &taken);
         let is_owed = locked.acks.is_owed();
-        let is_probe = locked.queue.is_probing();
+        let probe = locked.queue.probe();
         if locked.queue.has_freed_much() {
             self.shared.notify_of_freed(&mut locked);
         }
@@ -246,7 +258,7 @@ impl<K: Kernel> Worker<K> {
         match sent {
             Ok(Sent::Some(_)) => {
                 self.shared.counters.writes.add(1);
-                self.state.on_written(now, is_probe);
+                self.state.on_written(now, probe);
                 if taken.requested_after.is_some() {
                     self.state.on_ack_requested(now);
                 }
@@ -328,11 +340,6 @@ impl<K: Kernel> Worker<K> {
             .take()
             .map_or(LostCause::WriteTimeout(after), LostCause::Failed);
         self.lost(cause);
-    }
-
-    fn report_silence(&self) {
-        let waited = self.options.write_timeout;
-        self.tell(|address| WriterEvent::NoReceipt { address, waited });
     }
 
     /// The connection is gone: whatever is not settled goes out on the next.
