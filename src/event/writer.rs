@@ -67,8 +67,8 @@ pub enum WriterEvent {
         #[cfg_attr(feature = "serde", serde(serialize_with = "form::seconds"))]
         retry_in: Duration,
     },
-    /// A message was given up: the reader said in a receipt that it refuses it, or three
-    /// connections in a row ended just behind its length.
+    /// A message was given up: the reader said in a receipt that it refuses it, or, with
+    /// `AtMostOnce`, three connections in a row ended just behind its length.
     #[non_exhaustive]
     GivenUp {
         /// Where it was to go.
@@ -76,9 +76,9 @@ pub enum WriterEvent {
         /// Its length, in bytes. A reader with a lower limit is the usual cause.
         len: u64,
     },
-    /// The reader has given no receipt for the write timeout. Messages are kept, and refused once
-    /// the queue is full. Emitted with `AtLeastOnce` only: once for a connection, and again after
-    /// an answer.
+    /// The reader has given no receipt for the write timeout, or has closed its sending side and
+    /// can give none. Messages are kept, and refused once the queue is full. Emitted with
+    /// `AtLeastOnce` only: once for a connection, and again after an answer.
     #[non_exhaustive]
     NoReceipt {
         /// Where it leads.

@@ -209,8 +209,8 @@
 //!
 //! When a peer takes no more bytes and owes a receipt, the thread still reads its last receipts
 //! before it gives the connection up. A reader that refuses a message says so in the last of them,
-//! padded by a byte. Where a reader cannot say so, a connection that ends in the middle of a
-//! message makes that message suspect, and the next connection probes it: see `outbox.rs`.
+//! padded by a byte. Where a reader does not say so, with `AtMostOnce`, a connection that ends in
+//! the middle of a message makes that message suspect, and the next one probes it: see `outbox.rs`.
 //!
 //! # The reader
 //!

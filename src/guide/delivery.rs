@@ -204,16 +204,21 @@
 //! * **From a receipt**, if it has requested one on that connection, as it does with `AtLeastOnce`.
 //!   The reader's last receipt is padded by one byte, which says that it refuses the next message.
 //!   The writer gives that message up at once.
-//! * **By a probe**, if it has requested none, or if the reader knows no such receipts. A message
-//!   is suspected when a connection ends in the middle of it. On the next connection the writer
-//!   sends the message's length alone, and the rest 100 ms later. It gives the message up when
-//!   three connections in a row end just behind the length. Any other ending does not count, so
-//!   that stops and crashes which happen to cut a long message cost nothing.
+//! * **By a probe**, with `AtMostOnce`, if the reader has said nothing. A message is suspected when
+//!   a connection ends in the middle of it. On the next connection the writer sends the message's
+//!   length alone, and the rest 100 ms later, twice as long each further time. It gives the message
+//!   up when three connections in a row end just behind the length, all with the same process that
+//!   listens. Any other ending does not count, so that stops and crashes which happen to cut a long
+//!   message cost nothing. A probe does not find a short message, which is in the reader's buffer
+//!   as a whole and so never cut.
+//!
+//! With `AtLeastOnce` nothing but a receipt counts against a message: a connection that ends behind
+//! it may as well have failed at an earlier one, which is then sent again. So a reader of your own
+//! that sends receipts and has a limit must name the message that it refuses. If it only closes the
+//! connection, that message is sent to it for ever, and those behind it wait.
 //!
 //! A message that was given up counts in `failed.given_up`, and the event is
-//! [`GivenUp`](crate::event::WriterEvent::GivenUp). A reader of your own that sends receipts and
-//! has a limit should name the message that it refuses. A probe does not find a short message,
-//! which is in the reader's buffer as a whole and so never cut.
+//! [`GivenUp`](crate::event::WriterEvent::GivenUp).
 //!
 //! # A handler that is slow
 //!

@@ -18,7 +18,7 @@ use uds_ipc::{Handler, Peer, Reader};
 
 use crate::support::{
     Collector, Gate, Notes, PATIENCE, Place, Scripted, connect, finish, frame, is_closed, let_pass,
-    numbered, send_and_close, stranger, writer,
+    numbered, send_and_close, stranger, wait_until, writer,
 };
 
 #[test]
@@ -672,14 +672,15 @@ fn the_readers_threads_have_the_name_that_was_set() {
         .unwrap();
     connect(&place.socket()).write_all(&frame(b"a")).unwrap();
     names.wait_for_len(1);
-    // Only Linux tells the names of all threads, and cuts them.
+    // Only Linux tells the names of all threads, and cuts them. A thread names itself once it runs.
     if cfg!(target_os = "linux") {
-        let of_process = fs::read_dir("/proc/self/task").unwrap();
-        let mut names = of_process.filter_map(|thread| {
-            let name = fs::read_to_string(thread.unwrap().path().join("comm"));
-            name.ok()
+        wait_until("the supervisor has its name", || {
+            let mut of_process = fs::read_dir("/proc/self/task").unwrap();
+            of_process.any(|thread| {
+                let name = fs::read_to_string(thread.unwrap().path().join("comm"));
+                name.is_ok_and(|name| name.trim_end() == "of a test-super")
+            })
         });
-        assert!(names.any(|name| name.trim_end() == "of a test-super"));
     }
     let _ = reader.shutdown(PATIENCE).unwrap();
     assert_eq!(names.all()[0].as_deref(), Some("of a test"));

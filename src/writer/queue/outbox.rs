@@ -121,8 +121,8 @@ impl Outbox {
                 .unwrap_or_default()
     }
 
-    /// Whether the kernel has the length of a suspect, and nothing more of it: a probe. Says how many
-    /// probes came before it.
+    /// Whether the kernel has the length of a suspect, and nothing more of it: a probe. Says how
+    /// many probes came before it.
     pub(crate) fn probe(&self) -> Option<u32> {
         let (suspect, block) = self.suspected()?;
         block.is_cut_behind_prefix().then_some(suspect.cuts - 1)
