@@ -419,6 +419,7 @@ fn a_false_receipt_ends_the_connection_and_the_rest_is_sent_again() {
             "BadReceipt(TooHigh",
         ),
         (&[0], "BadReceipt(Fell { count: 0, before: 1 })"),
+        (&[1; 1025], "BadReceipt(Repeated { repeats: 1025 })"),
         (&[0x80; 10], "BadReceipt(Invalid)"),
         (
             &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02],
@@ -688,7 +689,8 @@ fn a_reader_that_hangs_up_without_a_receipt_is_waited_for_longer_each_time() {
         })
     });
     send_all(&writer, &numbered(20));
-    for round in 1..=7 {
+    // Six waits stay below the longest, where one that is drawn may be shorter than that before it.
+    for round in 1..=6 {
         let mut peer = raw.meet();
         peer.wait_for_a_beginning();
         // An answer that covers nothing proves nothing.
@@ -704,8 +706,8 @@ fn a_reader_that_hangs_up_without_a_receipt_is_waited_for_longer_each_time() {
     peer.answer(1);
     wait_until("it is confirmed", || confirmed(&writer) == 1);
     drop(peer);
-    waits.wait_for_len(8);
-    assert_eq!(waits.all()[7], Duration::from_millis(20));
+    waits.wait_for_len(7);
+    assert_eq!(waits.all()[6], Duration::from_millis(20));
     let _ = writer.shutdown(Duration::ZERO).unwrap();
     assert_balanced_by_receipts(&writer);
 }
