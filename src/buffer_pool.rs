@@ -1,6 +1,6 @@
-//! Buffers that are used again, with whatever is in them: not to clear what is overwritten saves
-//! time. Bounded in number and in the size of each: what has grown beyond is given back to the
-//! allocator.
+//! Read buffers that are used again, with whatever is in them: not to clear what is overwritten
+//! saves time. Bounded in number and in the size of each: what has grown beyond is given back to
+//! the allocator.
 
 use parking_lot::Mutex;
 

@@ -1,5 +1,5 @@
-//! The reader's figures while it runs.
-//! Only counts; `ReaderMetrics` is what users see of it.
+//! Counts the reader's figures while it runs: received, handled, failed and the rest.
+//! `ReaderMetrics` is what users see of it.
 
 use crate::event::CloseCause;
 use crate::metrics::{Counter, ProtocolErrors, ReaderMetrics, TallyCounter};

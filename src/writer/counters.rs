@@ -1,5 +1,5 @@
-//! The writer's figures while it runs.
-//! Only counts; `WriterMetrics` is what users see of it.
+//! Counts the writer's figures while it runs: sent, dropped, failed and the rest.
+//! `WriterMetrics` is what users see of it.
 
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, OnceLock};

@@ -1,4 +1,4 @@
-//! Turns a stream of bytes into messages.
+//! Turns a stream of bytes into messages, which may come in pieces; `wire::frame` has the lengths.
 //! Pure: no I/O, no clock. Memory follows the bytes that came, never a length that was only
 //! announced.
 

@@ -1,4 +1,4 @@
-//! The bounds of the queue, and what counts in them.
+//! When the queue is full: its bounds, and what counts in them.
 //! Pure: no I/O, no threads, no clock.
 
 use crate::metrics::Tally;

@@ -1,4 +1,4 @@
-//! The retry buffer: the blocks that the kernel has not taken whole, and those that no receipt
+//! The retry buffer: what a partial write left, what waits to be written, and what no receipt
 //! covers yet. It probes and gives up a message that the reader refuses. Pure: no I/O, no threads,
 //! no clock.
 
