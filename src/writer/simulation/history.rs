@@ -34,6 +34,8 @@ pub(crate) enum Act {
     ReadAndFail(usize),
     /// It reads, and the handler fails on a message of the batch: so many come before that.
     ReadAndFailAt(usize, usize),
+    /// The handler fails at the first message of each connection, on some in a row.
+    FailOnAndOn,
     /// It reads, and is killed before the end of the batch.
     ReadAndDie(usize),
     /// It reads what is left of the connections that the writer gave up.
@@ -176,6 +178,7 @@ fn act(random: &mut fastrand::Rng) -> Act {
         52..58 => Act::ThreadDuring(random.usize(1..6_000), [during(random), during(random)]),
         58 => Act::NoMemory,
         59..70 => Act::Read(random.usize(1..6_000)),
+        70 if random.u8(0..16) == 0 => Act::FailOnAndOn,
         70 if random.bool() => Act::ReadAndFail(random.usize(1..6_000)),
         70 => Act::ReadAndFailAt(random.usize(1..6_000), random.usize(0..6)),
         71 => Act::ReadAndDie(random.usize(1..6_000)),

@@ -123,7 +123,19 @@ impl World {
                 self.thread(most, false);
             }
             Act::NoMemory => self.thread(usize::MAX, true),
+            Act::FailOnAndOn => self.fail_on_and_on(),
             outside => Self::act_outside(&mut self.net.borrow_mut(), outside),
+        }
+    }
+
+    /// More connections than it takes to give a message up, each as far as the writer goes.
+    fn fail_on_and_on(&mut self) {
+        for _ in 0..6 {
+            for _ in 0..6 {
+                self.act(Act::Thread(usize::MAX));
+                self.act(Act::PassSleep);
+            }
+            self.act(Act::ReadAndFailAt(usize::MAX, 0));
         }
     }
 
