@@ -363,6 +363,7 @@ mod num;
 mod observer;
 mod outcome;
 mod own_thread;
+mod panic_guard;
 mod peer;
 mod reader;
 mod reentry;

@@ -27,11 +27,11 @@ const MAY_NAME: &[(&str, &str)] = &[
     ),
     (
         "writer",
-        "address backoff clock deadline error event message metrics num observer outcome own_thread peer reentry send_error sys system_error wire",
+        "address backoff clock deadline error event message metrics num observer outcome own_thread panic_guard peer reentry send_error sys system_error wire",
     ),
     (
         "reader",
-        "activation address clock deadline error event listen metrics num observer outcome own_thread peer buffer_pool reentry runtime_directory sys wire",
+        "activation address clock deadline error event listen metrics num observer outcome own_thread panic_guard peer buffer_pool reentry runtime_directory sys wire",
     ),
     // Where the reader's socket comes from.
     ("listen", "address descriptor_kind error sys"),
@@ -49,9 +49,10 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("message", ""),
     ("metrics", "num"),
     ("num", ""),
-    ("observer", ""),
+    ("observer", "panic_guard"),
     ("outcome", ""),
     ("own_thread", ""),
+    ("panic_guard", ""),
     ("peer", ""),
     ("buffer_pool", ""),
     ("reentry", ""),

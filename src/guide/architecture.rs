@@ -112,7 +112,9 @@
 //! system_error.rs           an error of the system's, to be cloned and compared
 //! metrics.rs                figures
 //! outcome.rs                what users' closures return
-//! observer.rs reentry.rs    calls into users' code, and calls out of it
+//! panic_guard.rs            calls into users' code, with their panics caught
+//! observer.rs               the user's function for events
+//! reentry.rs                whether a call comes out of a callback
 //! runtime_directory.rs      the directory that systemd made
 //! descriptor_kind.rs        what a descriptor is that is no listening socket
 //! address.rs peer.rs        addresses of sockets, credentials of peers
@@ -257,8 +259,8 @@
 //! seed decides what the senders, the reader and chance do. After every step the simulation
 //! compares the bounds, the figures, the books and the order with what the simulated kernel and
 //! reader know. In the end every message that the promises speak of must have arrived. A failure is
-//! cut down to a short history. `.ci/faults` puts more than seventy faults into the code, one at a
-//! time, and expects each to be found.
+//! cut down to a short history. `.ci/faults` puts seventy faults into the code, one at a time,
+//! and expects each to be found.
 //!
 //! # Many connections
 //!

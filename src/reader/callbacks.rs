@@ -7,7 +7,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::event::ReaderEvent;
-use crate::observer::{Observer, guarded};
+use crate::observer::Observer;
+use crate::panic_guard::guarded;
 use crate::peer::Peer;
 
 /// The user's function that lets peers in.

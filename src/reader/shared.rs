@@ -22,7 +22,7 @@ use crate::buffer_pool::Pool;
 use crate::deadline::after;
 use crate::event::ReaderEvent;
 use crate::listen::Listener;
-use crate::observer::guarded;
+use crate::panic_guard::guarded;
 use crate::peer::{Credentials, Peer};
 use crate::reentry::Scope;
 use crate::sys::{Interest, Poller, Stream, Waker};

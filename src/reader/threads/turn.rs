@@ -10,7 +10,7 @@ use crate::clock::now;
 use crate::event::{CloseCause, ReaderEvent, RefuseCause};
 use crate::metrics::Tally;
 use crate::num::to_u64;
-use crate::observer::guarded;
+use crate::panic_guard::guarded;
 use crate::reader::connection::closing::{Closing, TurnEnd, end_cause};
 use crate::reader::connection::decoder::{Decoder, Frame, Malformed};
 use crate::reader::connection::receipts::{BatchEnd, CloseDecision, Receipts};

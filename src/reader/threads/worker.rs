@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::accept::accept;
 use super::turn::Turn;
 use crate::event::ReaderEvent;
-use crate::observer::guarded;
+use crate::panic_guard::guarded;
 use crate::reader::handler::Handler;
 use crate::reader::shared::{Accepting, DEFERRED, FILE, LISTENER, Shared};
 use crate::sys::{FileWatch, Interest, Ready};

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::observer::guarded;
+use crate::panic_guard::guarded;
 use crate::writer::queue::block::Block;
 
 /// Payloads that were handed over and are done with. Each may have an owner of the user's, whose

@@ -5,7 +5,8 @@ pub(crate) mod kernel;
 pub(crate) mod worker;
 
 use crate::event::WriterEvent;
-use crate::observer::{Observer, guarded};
+use crate::observer::Observer;
+use crate::panic_guard::guarded;
 use crate::sys::asymmetric_fence;
 use crate::writer::shared::Life;
 use crate::writer::thread::kernel::System;
