@@ -30,18 +30,21 @@ thread_local! {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Patience {
     None,
-    /// The clock is read only when there is no room: it costs more than a send.
+    /// From the first wait on: the clock is read only when there is no room, for that costs more
+    /// than a send.
     For(Duration),
     Until(Deadline),
 }
 
 impl Patience {
-    /// The moment at which it ends, where there is any.
-    fn deadline(self) -> Option<Deadline> {
-        match self {
-            Self::None => None,
-            Self::For(timeout) => Some(deadline(timeout)),
+    /// The moment at which it ends, where there is any: the same one, however often a sender waits.
+    fn deadline(&mut self) -> Option<Deadline> {
+        if let Self::For(timeout) = *self {
+            *self = Self::Until(deadline(timeout));
+        }
+        match *self {
             Self::Until(deadline) => Some(deadline),
+            Self::None | Self::For(_) => None,
         }
     }
 }
@@ -67,12 +70,12 @@ impl Shared {
     fn send_unusual<M: IntoMessage>(
         &self,
         message: M,
-        patience: Patience,
+        mut patience: Patience,
     ) -> Result<(), SendError<M::Returned>> {
         let len = message.bytes().len();
         if len == 0 {
             return Err(
-                match self.push(Patience::None, |queue| queue.check_open()) {
+                match self.push(&mut Patience::None, |queue| queue.check_open()) {
                     Ok(()) => {
                         self.counters.dropped_empty.add(Tally::one(0));
                         SendError::Empty(message.give_back())
@@ -90,14 +93,12 @@ impl Shared {
             });
         }
         if !M::OWNED {
-            // A copy this long is not made under the lock, nor where there is no room for it. Both
-            // waits together have the time of one.
-            let patience = patience.deadline().map_or(Patience::None, Patience::Until);
+            // A copy this long is not made under the lock, nor where there is no room for it.
             let pushed = self
-                .push(patience, |queue| queue.make_room(len))
+                .push(&mut patience, |queue| queue.make_room(len))
                 .and_then(|()| {
                     let mut copy = Some(Bytes::copy_from_slice(message.bytes()));
-                    self.push_in_order(patience, |queue| {
+                    self.push_in_order(&mut patience, |queue| {
                         queue.push_owned(len, || copy.take().unwrap_or_default())
                     })
                 });
@@ -106,7 +107,7 @@ impl Shared {
         }
         let mut message = Some(message);
         let mut give = || message.take().map(M::into_bytes).unwrap_or_default();
-        let pushed = self.push_in_order(patience, |queue| queue.push_owned(len, &mut give));
+        let pushed = self.push_in_order(&mut patience, |queue| queue.push_owned(len, &mut give));
         match (pushed, message) {
             (Err(refusal), Some(message)) => {
                 Err(self.refuse(refusal, Tally::one(len), message.give_back()))
@@ -153,7 +154,7 @@ impl Shared {
     }
 
     #[cold]
-    fn push_copy_by_queue(&self, patience: Patience, message: &[u8]) -> Result<(), Refusal> {
+    fn push_copy_by_queue(&self, mut patience: Patience, message: &[u8]) -> Result<(), Refusal> {
         let pushed = local::with(self.scope, |producer| {
             // It may be another writer that the thread used last.
             if producer
@@ -163,7 +164,9 @@ impl Shared {
             {
                 return (Ok(()), Payloads::default());
             }
-            self.push_on(patience, &mut |queue| queue.push_from(producer, message))
+            self.push_on(&mut patience, &mut |queue| {
+                queue.push_from(producer, message)
+            })
         });
         match pushed {
             // Dropped only here, where the thread's lanes are free to be used: the user's code may
@@ -173,14 +176,14 @@ impl Shared {
                 pushed
             }
             // It is about to end.
-            None => self.push_in_order(patience, |queue| queue.push(message)),
+            None => self.push_in_order(&mut patience, |queue| queue.push(message)),
         }
     }
 
     /// Like [`Shared::push`], behind all that the current thread has sent so far.
     pub(crate) fn push_in_order(
         &self,
-        patience: Patience,
+        patience: &mut Patience,
         mut push: impl FnMut(&mut Queue) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let pushed = local::with(self.scope, |producer| {
@@ -204,7 +207,7 @@ impl Shared {
     /// wakes the thread if that is called for.
     fn push(
         &self,
-        patience: Patience,
+        patience: &mut Patience,
         mut push: impl FnMut(&mut Queue) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let (pushed, mut evicted) = self.push_on(patience, &mut push);
@@ -215,7 +218,7 @@ impl Shared {
     /// Returns also the payloads that were evicted.
     fn push_on(
         &self,
-        patience: Patience,
+        patience: &mut Patience,
         push: &mut dyn FnMut(&mut Queue) -> Result<(), Refusal>,
     ) -> (Result<(), Refusal>, Payloads) {
         let mut locked = self.lock();
@@ -261,5 +264,18 @@ impl Shared {
                 SendError::Closed(message)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_twice_has_the_time_of_one_wait() {
+        let mut patience = Patience::For(Duration::from_secs(3600));
+        let first = patience.deadline().unwrap();
+        assert_eq!(patience.deadline(), Some(first));
+        assert_eq!(Patience::None.deadline(), None);
     }
 }

@@ -183,6 +183,22 @@ fn a_batch_whose_end_fails_too_is_not_confirmed() {
 }
 
 #[test]
+fn a_peer_that_breaks_the_rules_is_named_also_when_its_batch_is_not_stored() {
+    for (opening, bad_frame, cause) in [
+        (OPENING, &[0xff; 10][..], "InvalidPrefix"),
+        (&[], &[0xff; 10], "InvalidPrefix"),
+        (OPENING, &[0xff, 0xff, 0xff, 0xff, 0x0f], "TooLarge"),
+        (&[], &[0xff, 0xff, 0xff, 0xff, 0x0f], "TooLarge"),
+    ] {
+        let scene = Scene::start(Failure::Error, 0, 1);
+        let events = scene.events.clone();
+        let _ = scene.send(&[opening, &frames(&["a"]), ASK, bad_frame].concat());
+        events.wait_for(cause);
+        assert!(!events.has("NotStored"), "{:?}", events.all());
+    }
+}
+
+#[test]
 fn what_was_confirmed_before_is_not_said_again_when_a_message_fails() {
     let scene = Scene::start(Failure::Error, 1, 0);
     let mut stream = connect(&scene.place.socket());

@@ -95,7 +95,7 @@ impl Senders {
         let own = || Bytes::from(message.clone());
         let pushed = self
             .shared
-            .push_in_order(Patience::None, |queue| queue.push_owned(len, own));
+            .push_in_order(&mut Patience::None, |queue| queue.push_owned(len, own));
         self.judge_send(pushed, message.len());
     }
 
