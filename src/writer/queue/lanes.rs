@@ -306,14 +306,17 @@ impl Queue {
     /// that are not full hold more memory than messages.
     fn append(&mut self, fresh: &Fresh<'_>) {
         let (mut frames, mut tally) = (fresh.frames, fresh.tally);
-        if self.is_open_full(frames.len()) {
+        if self.has_open_enough_messages() {
+            // Without a free slot the open block grows: this is accepted.
+            let _ = self.seal();
+        }
+        if !self.open.has_room(frames.len(), self.block_size) {
             let room = self.block_size.saturating_sub(self.open.frames_len());
             let (len, part) = whole_frames(frames, room);
             self.open
                 .push_frames(frames.get(..len).unwrap_or_default(), part);
             self.note_taken(part);
             (frames, tally) = (frames.get(len..).unwrap_or_default(), tally - part);
-            // Without a free slot the open block grows: this is accepted.
             let _ = self.seal();
         }
         self.open.push_frames(frames, tally);

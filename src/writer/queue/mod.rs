@@ -230,8 +230,12 @@ impl Queue {
 
     /// Whether the open block is to be sealed before `len` bytes more.
     fn is_open_full(&self, len: usize) -> bool {
-        !self.open.has_room(len, self.block_size)
-            || self.open.tally().messages >= self.block_messages
+        !self.open.has_room(len, self.block_size) || self.has_open_enough_messages()
+    }
+
+    /// Whether the open block is to be sealed, however short they are.
+    fn has_open_enough_messages(&self) -> bool {
+        self.open.tally().messages >= self.block_messages
     }
 
     /// How many blocks can be sealed.
@@ -628,6 +632,20 @@ mod tests {
             u64::try_from(block.remaining_len()).unwrap(),
             block.tally().messages * 100
         );
+    }
+
+    /// A block that grew on would go out late, in large pieces that leave the sender no room.
+    #[test]
+    fn short_messages_make_blocks_of_less_than_half_of_the_queue() {
+        let mut queue = queue(10_000, 64 << 20, Overflow::Refuse);
+        let mut producer = None;
+        while send(&mut queue, &mut producer, &[7; 16]).1.is_ok() {}
+        let blocks: Vec<_> = queue.sealed.1.try_iter().collect();
+        assert!(blocks.len() >= 3, "{} blocks", blocks.len());
+        for block in blocks {
+            let messages = block.tally().messages;
+            assert!(messages < 5_000, "{messages} messages in one block");
+        }
     }
 
     #[test]
