@@ -22,6 +22,8 @@ pub(crate) enum Act {
     Flush(FlushLevel),
     /// The thread takes its next step; the kernel takes at most so many bytes.
     Thread(usize),
+    /// Likewise, and that ends just behind the length of a message.
+    ThreadToPrefix(usize),
     /// Likewise, and that happens while it writes.
     ThreadDuring(usize, [During; 2]),
     NoMemory,
@@ -174,12 +176,13 @@ fn act(random: &mut fastrand::Rng) -> Act {
         // Receipts of more than a byte need many.
         23 => Act::SendMany(random.usize(1..300)),
         28..30 => Act::Flush(level(random)),
-        30..52 => Act::Thread(random.usize(1..6_000)),
+        30..50 => Act::Thread(random.usize(1..6_000)),
+        50..52 => Act::ThreadToPrefix(random.usize(1..6_000)),
         52..58 => Act::ThreadDuring(random.usize(1..6_000), [during(random), during(random)]),
         58 => Act::NoMemory,
-        59..70 => Act::Read(random.usize(1..6_000)),
-        70 if random.u8(0..16) == 0 => Act::FailOnAndOn,
-        70 if random.bool() => Act::ReadAndFail(random.usize(1..6_000)),
+        59..68 => Act::Read(random.usize(1..6_000)),
+        68..71 if random.u8(0..32) == 0 => Act::FailOnAndOn,
+        68..70 => Act::ReadAndFail(random.usize(1..6_000)),
         70 => Act::ReadAndFailAt(random.usize(1..6_000), random.usize(0..6)),
         71 => Act::ReadAndDie(random.usize(1..6_000)),
         72 => Act::ReadOld,

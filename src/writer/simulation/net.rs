@@ -112,6 +112,8 @@ pub(crate) struct Net {
     pub(crate) is_backlog_full: bool,
     /// The kernel takes at most so many bytes at a time.
     pub(crate) most: usize,
+    /// And ends what it takes just behind the length of a message, if there is one.
+    pub(crate) cuts_behind_prefix: bool,
     pub(crate) no_memory: bool,
     /// What producers do while a write is under way.
     pub(crate) meanwhile: Option<Box<dyn FnOnce()>>,
@@ -283,6 +285,7 @@ impl Net {
             is_reader_up: true,
             is_backlog_full: false,
             most: usize::MAX,
+            cuts_behind_prefix: false,
             no_memory: false,
             meanwhile: None,
             fates: Vec::new(),
@@ -751,7 +754,13 @@ impl Net {
             .setting
             .socket_size
             .saturating_sub(connection.to_reader.len());
-        let len = bytes.len().min(room).min(self.most);
+        let mut len = bytes.len().min(room).min(self.most);
+        if self.cuts_behind_prefix {
+            let offered = [&connection.half, &bytes[..len]].concat();
+            let taken = connection.half.len();
+            let cut = last_prefix_end(&offered).and_then(|end| end.checked_sub(taken));
+            len = cut.filter(|cut| *cut > 0).unwrap_or(len);
+        }
         if len == 0 {
             self.refused_at.get_or_insert(self.now);
             return Ok(Sent::Blocked);
@@ -954,6 +963,23 @@ impl Net {
             self.old.push(connection);
         }
     }
+}
+
+/// Where the last prefix of a message ends in `frames`.
+fn last_prefix_end(frames: &[u8]) -> Option<usize> {
+    let (mut at, mut found) = (0, None);
+    while let Some(Parsed::Length {
+        payload_len,
+        prefix_len,
+    }) = frames.get(at..).map(frame::parse_prefix)
+    {
+        let end = at + prefix_len.get();
+        if payload_len > 0 {
+            found = Some(end);
+        }
+        at = end + usize::try_from(payload_len).unwrap();
+    }
+    found
 }
 
 /// Whether the thread was woken, and has not taken note of it.

@@ -116,6 +116,10 @@ impl World {
     fn act_beside(&mut self, act: Act) {
         match act {
             Act::Thread(most) => self.thread(most, false),
+            Act::ThreadToPrefix(most) => {
+                self.net.borrow_mut().cuts_behind_prefix = true;
+                self.thread(most, false);
+            }
             Act::ThreadDuring(most, acts) => {
                 let senders = Rc::clone(&self.senders);
                 self.net.borrow_mut().meanwhile =
@@ -190,7 +194,7 @@ impl World {
             self.take_step();
         }
         let mut net = self.net.borrow_mut();
-        (net.no_memory, net.meanwhile) = (false, None);
+        (net.no_memory, net.meanwhile, net.cuts_behind_prefix) = (false, None, false);
     }
 
     /// The thread's sleep is over, if it slept.
