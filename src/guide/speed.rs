@@ -42,9 +42,9 @@
 //!   much as one locked instruction.
 //! * **Threads are seldom woken.** A system call that wakes a thread costs its caller 2 µs. After a
 //!   write the writer's thread lingers for 200 µs, in which senders need not wake it. At 10,000
-//!   messages a second a send takes 50 ns, of which the clock that measures it takes 30; one that
-//!   wakes takes 2,200 ns. Below 5,000 a second each message finds the thread asleep and wakes it,
-//!   unless the [`linger`](crate::WriterBuilder::linger) is longer.
+//!   messages a second a send takes 50 to 70 ns, of which the clock that measures it takes 30; one
+//!   that wakes takes 2,200 ns. Below 5,000 a second each message finds the thread asleep and wakes
+//!   it, unless the [`linger`](crate::WriterBuilder::linger) is longer.
 //! * **Few, large calls.** Blocks of 128 KiB and calls of 256 KiB were the fastest that were tried
 //!   (blocks of 32 to 128, calls of 128 and 256); with a quarter of that the speed was a fifth
 //!   lower.

@@ -720,6 +720,20 @@ impl Net {
         sent
     }
 
+    /// How many of the bytes the kernel takes.
+    fn len_to_take(&self, connection: &Connection, bytes: &[u8], room: usize) -> usize {
+        let len = bytes.len().min(room).min(self.most);
+        if !self.cuts_behind_prefix {
+            return len;
+        }
+        let taken = connection.half.len();
+        let offered = [&connection.half, &bytes[..len]].concat();
+        last_prefix_end(&offered)
+            .and_then(|end| end.checked_sub(taken))
+            .filter(|cut| *cut > 0)
+            .unwrap_or(len)
+    }
+
     fn take_into(
         &mut self,
         connection: &mut Connection,
@@ -754,13 +768,7 @@ impl Net {
             .setting
             .socket_size
             .saturating_sub(connection.to_reader.len());
-        let mut len = bytes.len().min(room).min(self.most);
-        if self.cuts_behind_prefix {
-            let offered = [&connection.half, &bytes[..len]].concat();
-            let taken = connection.half.len();
-            let cut = last_prefix_end(&offered).and_then(|end| end.checked_sub(taken));
-            len = cut.filter(|cut| *cut > 0).unwrap_or(len);
-        }
+        let len = self.len_to_take(connection, &bytes, room);
         if len == 0 {
             self.refused_at.get_or_insert(self.now);
             return Ok(Sent::Blocked);
