@@ -127,6 +127,11 @@ pub enum FlushError {
     /// It was called from inside the writer's own observer, for which it would have to wait.
     #[error("flush was called from inside this writer's own observer: call it from another thread")]
     InCallback,
+    /// It was called in a process made by `fork`, which has the writer but not its thread.
+    #[error(
+        "this process was made by fork, and the writer's thread is not in it: start a writer after the fork"
+    )]
+    InForkedChild,
 }
 
 /// Why a shutdown was not begun.

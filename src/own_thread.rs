@@ -3,17 +3,18 @@
 
 use std::io;
 use std::mem;
-use std::process;
 use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
+
+use crate::sys::HomeProcess;
 
 /// The handle of a thread, and the process that has it. A child made by `fork` inherits the object,
 /// but no thread.
 #[derive(Debug)]
 pub(crate) struct OwnThread {
     handle: Mutex<Option<JoinHandle<()>>>,
-    process: u32,
+    process: HomeProcess,
 }
 
 impl OwnThread {
@@ -22,7 +23,7 @@ impl OwnThread {
         let handle = thread::Builder::new().name(name.to_owned()).spawn(run)?;
         Ok(Self {
             handle: Mutex::new(Some(handle)),
-            process: process::id(),
+            process: HomeProcess::this(),
         })
     }
 
@@ -31,13 +32,13 @@ impl OwnThread {
     pub(crate) fn none() -> Self {
         Self {
             handle: Mutex::new(None),
-            process: process::id(),
+            process: HomeProcess::this(),
         }
     }
 
     /// Whether this process is the one that started the thread: false in a forked child.
     pub(crate) fn is_of_this_process(&self) -> bool {
-        self.process == process::id()
+        !self.process.is_elsewhere()
     }
 
     /// Waits for the thread's end, and so do further calls that come meanwhile.

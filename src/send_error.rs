@@ -46,6 +46,11 @@ pub enum SendError<M> {
     /// The writer was shut down.
     #[error("the writer was shut down: it takes no more messages")]
     Closed(M),
+    /// This process was made by `fork`, and has the writer but not its thread. Nothing is counted.
+    #[error(
+        "this process was made by fork, and the writer's thread is not in it: start a writer after the fork"
+    )]
+    InForkedChild(M),
 }
 
 impl<M> SendError<M> {
@@ -55,7 +60,8 @@ impl<M> SendError<M> {
             Self::Full(message)
             | Self::TooLarge { message, .. }
             | Self::Empty(message)
-            | Self::Closed(message) => message,
+            | Self::Closed(message)
+            | Self::InForkedChild(message) => message,
         }
     }
 
@@ -81,6 +87,7 @@ impl<M> SendError<M> {
             },
             Self::Empty(_) => SendError::Empty(()),
             Self::Closed(_) => SendError::Closed(()),
+            Self::InForkedChild(_) => SendError::InForkedChild(()),
         }
     }
 }
@@ -109,6 +116,7 @@ impl<M> fmt::Debug for SendError<M> {
                 .finish_non_exhaustive(),
             Self::Empty(_) => f.write_str("Empty(..)"),
             Self::Closed(_) => f.write_str("Closed(..)"),
+            Self::InForkedChild(_) => f.write_str("InForkedChild(..)"),
         }
     }
 }

@@ -51,7 +51,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("num", ""),
     ("observer", "panic_guard"),
     ("outcome", ""),
-    ("own_thread", ""),
+    ("own_thread", "sys"),
     ("panic_guard", ""),
     ("peer", ""),
     ("buffer_pool", ""),
@@ -116,7 +116,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "listening_socket wait poller",
             "socket notify asymmetric_fence",
             "linux other",
-            "descriptor environment file interest",
+            "descriptor environment file fork interest",
         ],
     ),
     (
@@ -300,6 +300,7 @@ const IMPURE: &[&str] = &[
 const UNSAFE: &[&str] = &[
     "sys/linux/unread.rs",
     "sys/environment.rs",
+    "sys/fork.rs",
     "writer/lane/mod.rs",
     "writer/lane/local.rs",
 ];

@@ -96,7 +96,7 @@
 //!     claim.rs              the descriptors, taken over once
 //!     passed.rs             which of them a reader gets
 //! sys/                      calls of the system, and no policy
-//!     mod.rs file.rs descriptor.rs environment.rs
+//!     mod.rs file.rs descriptor.rs environment.rs fork.rs
 //!     socket.rs listening_socket.rs notify.rs
 //!     poller.rs interest.rs wait.rs
 //!     asymmetric_fence.rs

@@ -19,7 +19,6 @@ mod threads;
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fmt;
-use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +41,7 @@ use crate::listen::Listener;
 use crate::metrics::ReaderMetrics;
 use crate::outcome::Outcome;
 use crate::own_thread::OwnThread;
-use crate::sys::Interest;
+use crate::sys::{HomeProcess, Interest};
 
 /// How long a reader that is dropped without a shutdown still reads what was sent.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -83,7 +82,7 @@ pub struct BoundReader {
     address: Address,
     listener: Option<Listener>,
     settings: Option<Settings>,
-    process: u32,
+    process: HomeProcess,
 }
 
 /// What a reader's shutdown came to.
@@ -213,7 +212,7 @@ impl BoundReader {
             address,
             listener: Some(listener),
             settings: Some(settings),
-            process: process::id(),
+            process: HomeProcess::this(),
         }
     }
 
@@ -295,7 +294,7 @@ impl Drop for BoundReader {
         if let Some(listener) = self
             .listener
             .take()
-            .filter(|_| self.process == process::id())
+            .filter(|_| !self.process.is_elsewhere())
         {
             listener.remove_file();
         }

@@ -51,8 +51,11 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 /// writer after this one is gone.
 ///
 /// When the last clone is dropped, it sends what is queued for up to a second;
-/// [`shutdown`](Self::shutdown) says how long instead, and what was left. In a child made by `fork`
-/// without `exec` there is no thread to send: there a drop does nothing.
+/// [`shutdown`](Self::shutdown) says how long instead, and what was left.
+///
+/// A child made by `fork` has no thread to send: there each call returns at once with an error,
+/// the figures stay as they were, and a drop does nothing. Start a writer of its own after the
+/// fork.
 ///
 /// ```
 /// use std::time::Duration;
@@ -143,8 +146,9 @@ impl Writer {
     /// handler; not from a signal handler.
     ///
     /// # Errors
-    /// When the queue is full, the message is empty or too large, or the writer was shut down. An
-    /// owned message comes back in the error. All are counted as dropped.
+    /// When the queue is full, the message is empty or too large, or the writer was shut down: all
+    /// are counted as dropped. And in a child made by `fork`. An owned message comes back in the
+    /// error.
     #[inline]
     pub fn try_send<M: IntoMessage>(&self, message: M) -> Result<(), SendError<M::Returned>> {
         self.shared.send(message, Patience::None)
@@ -229,8 +233,8 @@ impl Writer {
     /// # Errors
     /// When `timeout` is over first, or the writer ends first and leaves messages behind; with
     /// [`Delivery::AtMostOnce`] when a connection ended during the call, before it was known that
-    /// the reader had all that was on it; where the system does not tell; and inside the writer's
-    /// own observer.
+    /// the reader had all that was on it; where the system does not tell; inside the writer's own
+    /// observer; and in a child made by `fork`.
     pub fn flush(&self, level: FlushLevel, timeout: Duration) -> Result<Flushed, FlushError> {
         self.shared.flush(level, deadline(timeout))
     }

@@ -59,19 +59,23 @@ impl Shared {
         let bytes = message.bytes();
         let len = bytes.len();
         let is_copied = len < OWN_BLOCK_SIZE || (!M::OWNED && len <= MOST_COPIED);
-        if len == 0 || !is_copied || len > self.max_message_len {
+        if len == 0 || !is_copied || len > self.max_message_len || self.home.is_elsewhere() {
             return self.send_unusual(message, patience);
         }
         let pushed = self.push_copy(patience, bytes);
         pushed.map_err(|refusal| self.refuse(refusal, Tally::one(len), message.give_back()))
     }
 
-    /// Sends what is large, or refuses what is empty or too large.
+    /// Sends what is large, or refuses what is empty or too large, and all in a forked child.
     fn send_unusual<M: IntoMessage>(
         &self,
         message: M,
         mut patience: Patience,
     ) -> Result<(), SendError<M::Returned>> {
+        if self.home.is_elsewhere() {
+            // Before any lock: a thread that is not here may hold it for ever.
+            return Err(SendError::InForkedChild(message.give_back()));
+        }
         let len = message.bytes().len();
         if len == 0 {
             return Err(
@@ -123,6 +127,9 @@ impl Shared {
         encode: impl FnOnce(&mut Vec<u8>) -> R,
         patience: Patience,
     ) -> Result<(), EncodeError<R::Error>> {
+        if self.home.is_elsewhere() {
+            return Err(EncodeError::Send(SendError::InForkedChild(())));
+        }
         let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
         buffer.clear();
         let encoded = encode(&mut buffer).into_result();

@@ -14,12 +14,15 @@ use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use signal_hook::consts::SIGUSR1;
-use uds_ipc::error::ShutdownError;
-use uds_ipc::{FlushLevel, Reader, Writer};
+use uds_ipc::error::{FlushError, ShutdownError};
+use uds_ipc::systemd::Service;
+use uds_ipc::{EncodeError, FlushLevel, Reader, SendError, Writer};
 
 use crate::stage::{PATIENCE, Role, in_forked_child, stage, wait_for_cue, wait_until};
 
 const SIGPIPE: i32 = 13;
+
+const FLUSH_LEVELS: [FlushLevel; 3] = [FlushLevel::Written, FlushLevel::Read, FlushLevel::Handled];
 
 /// A process whose SIGPIPE is at its default, as in a C host, is ended by what std's
 /// `write_vectored` does: the measure for the next test.
@@ -168,10 +171,9 @@ fn a_forked_child_neither_sends_nor_removes_the_socket() {
     });
     let mut both = Some((writer, reader));
     let is_left_alone = in_forked_child(|| {
-        // A copy of the parent's, which has its own. It only fills the queue: here is no thread to
-        // send it.
+        // A copy of the parent's, which has its own.
         let (writer, reader) = both.take().unwrap();
-        let accepted = writer.try_send("from the child").is_ok()
+        let accepted = writer.try_send("from the child") == Err(SendError::InForkedChild(()))
             && matches!(writer.shutdown(PATIENCE), Err(ShutdownError::InForkedChild))
             && matches!(reader.shutdown(PATIENCE), Err(ShutdownError::InForkedChild));
         drop(writer);
@@ -186,6 +188,99 @@ fn a_forked_child_neither_sends_nor_removes_the_socket() {
     let report = reader.shutdown(PATIENCE).unwrap();
     assert_eq!(report.metrics.received.messages, 2);
     assert!(!path.exists());
+}
+
+/// At the moment of a fork any lock may be held by a thread that the child has not.
+#[test]
+fn every_call_in_a_forked_child_returns_at_once_whatever_the_parents_threads_hold() {
+    // Ten thousand in all, in processes that each end well within their time.
+    const PARENTS: usize = 10;
+    const FORKS: usize = 1_000;
+    let Some(place) = stage() else {
+        let name = "signals_and_forks::every_call_in_a_forked_child_returns_at_once_whatever_the_parents_threads_hold";
+        for _ in 0..PARENTS {
+            let place = tempfile::tempdir().unwrap();
+            assert!(Role::start(name, place.path()).end().success());
+        }
+        return;
+    };
+    let path = place.join("s");
+    let bound = Reader::builder(&path).bind().unwrap();
+    let service = Service::start([bound.start(|_| ()).unwrap()]);
+    let reader = &service.readers()[0];
+    // Little memory: what the senders write to, each fork has them copy.
+    let writer = Writer::builder(&path).max_queued_bytes(200_000);
+    let writer = writer.start().unwrap();
+    writer.try_send("this thread has a lane").unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let _ = writer.send_timeout(&[1; 100], PATIENCE);
+                    let _ = writer.send_timeout(vec![1; 20_000], PATIENCE);
+                }
+            });
+        }
+        let every_call_returns = || {
+            let large = vec![1; 20_000];
+            let encode = |buffer: &mut Vec<u8>| buffer.push(1);
+            let forked = SendError::InForkedChild(());
+            writer.try_send("a") == Err(forked)
+                && writer.try_send("") == Err(forked)
+                && writer.try_send(large.clone()) == Err(SendError::InForkedChild(large.clone()))
+                && writer.send_timeout(&large, PATIENCE) == Err(forked)
+                && writer.send_timeout_with(encode, PATIENCE) == Err(EncodeError::Send(forked))
+                && FLUSH_LEVELS
+                    .iter()
+                    .all(|level| writer.flush(*level, PATIENCE) == Err(FlushError::InForkedChild))
+                && writer.clone().shutdown(PATIENCE) == Err(ShutdownError::InForkedChild)
+                && reader.shutdown(PATIENCE) == Err(ShutdownError::InForkedChild)
+                && service.shutdown(PATIENCE) == Err(ShutdownError::InForkedChild)
+                && service.reload(|| writer.metrics().accepted.messages > 0)
+                && format!("{service:?} {writer:?}").contains("accepted")
+        };
+        let well = (0..FORKS)
+            .take_while(|_| in_forked_child(every_call_returns))
+            .count();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(well, FORKS, "so many children came back");
+    });
+    let sent = writer.shutdown(PATIENCE).unwrap().metrics;
+    let read = service.shutdown(PATIENCE).unwrap();
+    assert_eq!(sent.accepted.messages, read[0].metrics.received.messages);
+    assert_eq!(sent.dropped.total().messages, 0);
+}
+
+/// A child may have a writer and a reader of its own.
+#[test]
+fn a_forked_child_can_start_anew() {
+    let Some(place) = stage() else {
+        let place = tempfile::tempdir().unwrap();
+        let name = "signals_and_forks::a_forked_child_can_start_anew";
+        assert!(Role::start(name, place.path()).end().success());
+        return;
+    };
+    let old = Writer::start(place.join("nobody")).unwrap();
+    old.try_send("this thread has a lane").unwrap();
+    let path = place.join("s");
+    assert!(in_forked_child(|| {
+        let reader = Reader::builder(&path).bind().unwrap().start(|_| ());
+        let (reader, writer) = (reader.unwrap(), Writer::start(&path).unwrap());
+        let sent = (0..100).all(|_| writer.try_send("from the child").is_ok());
+        let refused = old.try_send("from the child") == Err(SendError::InForkedChild(()));
+        let flushed = writer.flush(FlushLevel::Handled, PATIENCE).is_ok();
+        let _ = writer.shutdown(PATIENCE).unwrap();
+        let read = reader.shutdown(PATIENCE).unwrap().metrics.received.messages;
+        // A child of the child has neither of both.
+        let grandchild = in_forked_child(|| {
+            [&old, &writer].iter().all(|writer| {
+                writer.try_send("from its child") == Err(SendError::InForkedChild(()))
+            })
+        });
+        sent && refused && flushed && read == 100 && grandchild
+    }));
+    assert_eq!(old.shutdown(Duration::ZERO).unwrap().left.messages, 1);
 }
 
 /// The threads of a child lie in the memory of those that it does not have, and go by the same

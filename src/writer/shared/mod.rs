@@ -16,7 +16,7 @@ use crate::deadline::{self, Deadline, earlier};
 use crate::error::FlushError;
 use crate::metrics::Tally;
 use crate::reentry::Scope;
-use crate::sys::{Stream, Waker};
+use crate::sys::{HomeProcess, Stream, Waker};
 use crate::writer::ack_tracker::AckTracker;
 use crate::writer::counters::Counters;
 use crate::writer::queue::{Queue, Watermarks};
@@ -37,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) shutdown_level: FlushLevel,
     pub(crate) counters: Arc<Counters>,
     pub(crate) scope: Scope,
+    pub(crate) home: HomeProcess,
     locked: Mutex<Locked>,
     /// Messages have ended, or the writer has: notified to calls of `flush` and `shutdown`.
     pub(crate) progress: Condvar,
@@ -193,6 +194,7 @@ impl Shared {
             delivery,
             shutdown_level,
             scope: Scope::new(),
+            home: HomeProcess::this(),
             locked: Mutex::new(Locked::new(queue)),
             counters,
             progress: Condvar::new(),
@@ -211,6 +213,9 @@ impl Shared {
         level: FlushLevel,
         deadline: Deadline,
     ) -> Result<Flushed, FlushError> {
+        if self.home.is_elsewhere() {
+            return Err(FlushError::InForkedChild);
+        }
         let losses = self.lock().losses(level, self.delivery);
         self.flush_since(losses, level, deadline)
     }
