@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
 
-use crate::sys::HomeProcess;
+use crate::sys::{HomeProcess, with_signals_blocked};
 
 /// The handle of a thread, and the process that has it. A child made by `fork` inherits the object,
 /// but no thread.
@@ -18,9 +18,10 @@ pub(crate) struct OwnThread {
 }
 
 impl OwnThread {
-    /// Starts a thread. `run` must not panic: the panic would be lost.
+    /// Starts a thread that takes no signals. `run` must not panic: the panic would be lost.
     pub(crate) fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Self> {
-        let handle = thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        let thread = thread::Builder::new().name(name.to_owned());
+        let handle = with_signals_blocked(|| thread.spawn(run))?;
         Ok(Self {
             handle: Mutex::new(Some(handle)),
             process: HomeProcess::this(),

@@ -11,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
 
 use crate::error::BindError;
-use crate::sys::FileIdentity;
+use crate::sys::{FileIdentity, above_standard};
 
 /// How often a starter tries: for two seconds. Another needs less than a millisecond; one that is
 /// stopped must not stop this one too.
@@ -39,14 +39,17 @@ impl LockFile {
         path.push(".lock");
         let path = PathBuf::from(path);
         for _ in 0..tries {
-            let file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                // Nothing is followed, and a pipe that lies there is not waited for.
-                .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-                .open(&path)
+            let open = || {
+                OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .mode(0o600)
+                    // Nothing is followed, and a pipe that lies there is not waited for.
+                    .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+                    .open(&path)
+            };
+            let file = above_standard(open)
                 .map_err(|source| BindError::io("open the lock file", &path, source))?;
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(file) => {

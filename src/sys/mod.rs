@@ -18,7 +18,9 @@ mod listening_socket;
 #[cfg(feature = "systemd")]
 mod notify;
 mod poller;
+mod signals;
 mod socket;
+mod standard_streams;
 mod wait;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -39,7 +41,9 @@ pub(crate) use platform::{
     FileWatch, PinnedFile, SHUTDOWN_KEEPS_WHAT_CAME, TELLS_FULL_BACKLOG, Waker,
 };
 pub(crate) use poller::{Poller, Ready};
+pub(crate) use signals::with_signals_blocked;
 pub(crate) use socket::{Received, Sent, Stream};
+pub(crate) use standard_streams::above_standard;
 pub(crate) use wait::{Readiness, Wanted, wait};
 
 #[cfg(feature = "systemd")]

@@ -8,6 +8,7 @@ use nix::libc;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::platform::{ABSTRACT_NAMES, SEND_FLAGS};
+use super::standard_streams::above_standard;
 
 #[derive(Debug)]
 pub(crate) struct NotifySocket {
@@ -21,7 +22,7 @@ impl NotifySocket {
         let Some(address) = address(name)? else {
             return Ok(None);
         };
-        let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+        let socket = above_standard(|| Socket::new(Domain::UNIX, Type::DGRAM, None))?;
         socket.set_nonblocking(true)?;
         Ok(Some(Self { socket, address }))
     }

@@ -12,6 +12,7 @@ use nix::libc;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::platform::{self, SEND_FLAGS, credentials, unread};
+use super::standard_streams::{above_standard, moved_above_standard};
 use crate::address::Address;
 use crate::peer::Credentials;
 
@@ -55,6 +56,8 @@ impl Stream {
     }
 
     pub(super) fn accepted(socket: Socket) -> io::Result<Self> {
+        let socket = moved_above_standard(socket.into())?;
+        let socket = Socket::from(socket);
         socket.set_nonblocking(true)?;
         Ok(Self(socket))
     }
@@ -127,7 +130,7 @@ impl AsFd for Stream {
 
 /// A stream socket, closed on exec from the start where the platform can.
 pub(super) fn new_socket() -> io::Result<Socket> {
-    Socket::new(Domain::UNIX, Type::STREAM, None)
+    above_standard(|| Socket::new(Domain::UNIX, Type::STREAM, None))
 }
 
 /// The kernel's form of an address. socket2 takes a leading NUL for an abstract name.

@@ -11,9 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::pthread::{pthread_kill, pthread_self};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use parking_lot::Mutex;
-use signal_hook::consts::SIGUSR1;
+use signal_hook::consts::{SIGBUS, SIGCHLD, SIGHUP, SIGINT, SIGSEGV, SIGTERM, SIGUSR1};
 use uds_ipc::error::{FlushError, ShutdownError};
 use uds_ipc::systemd::Service;
 use uds_ipc::{EncodeError, FlushLevel, Reader, SendError, Writer};
@@ -97,16 +97,20 @@ fn calls_that_signals_interrupt_go_on() {
         return;
     };
     signal_hook::flag::register(SIGUSR1, Arc::default()).unwrap();
+    // They block it, until somebody lets it through.
+    let let_through = || SigSet::from(Signal::SIGUSR1).thread_unblock().unwrap();
     let path = place.join("s");
     let threads = Arc::new(Mutex::new(HashSet::new()));
     let (of_reader, of_writer) = (Arc::clone(&threads), Arc::clone(&threads));
     // Its only thread, which stays.
     let reader = Reader::builder(&path).max_threads(1).bind().unwrap();
     let reader = reader.start(move |_| {
+        let_through();
         of_reader.lock().insert(pthread_self());
     });
     let reader = reader.unwrap();
     let writer = Writer::builder(&path).on_event(move |_| {
+        let_through();
         of_writer.lock().insert(pthread_self());
     });
     let writer = writer.start().unwrap();
@@ -140,6 +144,104 @@ fn calls_that_signals_interrupt_go_on() {
     assert_eq!((sent.connects, sent.sent.messages), (1, messages));
     let read = reader.shutdown(PATIENCE).unwrap().metrics;
     assert_eq!((read.connections, read.received.messages), (1, messages));
+}
+
+/// A program that blocks a signal to wait for it, after the writer was started, must not lose it to
+/// a thread that does not block it.
+#[cfg(target_os = "linux")]
+#[test]
+fn signals_are_left_to_the_programs_own_threads() {
+    let Some(place) = stage() else {
+        let place = tempfile::tempdir().unwrap();
+        let name = "signals_and_forks::signals_are_left_to_the_programs_own_threads";
+        assert!(Role::start(name, place.path()).end().success());
+        return;
+    };
+    let path = place.join("s");
+    let before = SigSet::thread_get_mask().unwrap();
+    let bound = Reader::builder(&path).bind().unwrap();
+    let reader = bound.start(|_| ()).unwrap();
+    let writer = Writer::start(&path).unwrap();
+    assert_eq!(SigSet::thread_get_mask().unwrap(), before);
+    writer.try_send("one").unwrap();
+    writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
+    let mut names = HashSet::new();
+    for thread in std::fs::read_dir("/proc/self/task").unwrap() {
+        let thread = thread.unwrap().path();
+        let status = std::fs::read_to_string(thread.join("status")).unwrap();
+        let field = |name| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap().trim().to_owned()
+        };
+        let name = field("Name:");
+        if !name.starts_with("uds-ipc") {
+            continue;
+        }
+        let blocked = u64::from_str_radix(&field("SigBlk:"), 16).unwrap();
+        let is_blocked = |number: i32| blocked >> (number - 1) & 1 == 1;
+        for signal in [SIGHUP, SIGINT, SIGTERM, SIGCHLD] {
+            assert!(is_blocked(signal), "{name} takes {signal}");
+        }
+        for signal in [SIGSEGV, SIGBUS] {
+            assert!(!is_blocked(signal), "{name} would hide its own {signal}");
+        }
+        names.insert(name);
+    }
+    assert!(names.len() >= 3, "writer, supervisor, worker: {names:?}");
+    let _ = writer.shutdown(PATIENCE).unwrap();
+    let _ = reader.shutdown(PATIENCE).unwrap();
+}
+
+/// Their numbers are given to whatever is opened next: nothing of the crate may have them.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_daemon_without_standard_streams_prints_is_in_no_stream() {
+    const MESSAGES: u64 = 2_000;
+    let Some(place) = stage() else {
+        let place = tempfile::tempdir().unwrap();
+        let name =
+            "signals_and_forks::what_a_daemon_without_standard_streams_prints_is_in_no_stream";
+        assert!(Role::start(name, place.path()).end().success());
+        return;
+    };
+    for stream in 0..3 {
+        nix::unistd::close(stream).unwrap();
+    }
+    let path = place.join("s");
+    let (good, bad) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let counts = (Arc::clone(&good), Arc::clone(&bad));
+    let bound = Reader::builder(&path).bind().unwrap();
+    let reader = bound.start(move |message| {
+        let is_good = message == b"message";
+        let count = if is_good { &counts.0 } else { &counts.1 };
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let reader = reader.unwrap();
+    // One that stays, and many that come and go.
+    let writer = Writer::start(&path).unwrap();
+    for _ in 0..20 {
+        let brief = Writer::start(&path).unwrap();
+        for _ in 0..MESSAGES / 40 {
+            for writer in [&writer, &brief] {
+                writer.try_send("message").unwrap();
+                // Not by the macros, whose output a test keeps.
+                let _ = std::io::stdout().write_all(b"printed\n");
+                let _ = std::io::stderr().write_all(b"printed\n");
+            }
+        }
+        brief.flush(FlushLevel::Handled, PATIENCE).unwrap();
+        let open: Vec<_> = (0..3)
+            .filter(|number| std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok())
+            .collect();
+        assert!(open.is_empty(), "{open:?}");
+        assert_eq!(brief.shutdown(PATIENCE).unwrap().metrics.connects, 1);
+    }
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().metrics.connects, 1);
+    let _ = reader.shutdown(PATIENCE).unwrap();
+    assert_eq!(
+        (good.load(Ordering::Relaxed), bad.load(Ordering::Relaxed)),
+        (MESSAGES, 0)
+    );
 }
 
 /// A child made by fork has both objects and none of their threads.

@@ -20,7 +20,7 @@ use crate::reader::connection::Connection;
 use crate::reader::connection::closing::Closing;
 use crate::reader::handler::Handler;
 use crate::reader::shared::{Accepting, Life, Locked, Shared};
-use crate::sys::{self, FileWatch, Interest};
+use crate::sys::{self, FileWatch, Interest, with_signals_blocked};
 
 /// How often the workers are looked at while all of them are busy.
 const WATCH: Duration = Duration::from_millis(5);
@@ -224,9 +224,9 @@ impl<H: Handler> Supervisor<H> {
         };
         self.shared.lock().thread_pool.threads += 1;
         self.shared.counters.threads.add(1);
-        let spawned = thread::Builder::new()
-            .name(self.shared.settings.thread_name.clone())
-            .spawn(|| worker.run());
+        let thread = thread::Builder::new().name(self.shared.settings.thread_name.clone());
+        // The first one comes from the thread that starts the reader.
+        let spawned = with_signals_blocked(|| thread.spawn(|| worker.run()));
         if spawned.is_err() {
             self.shared.lock().thread_pool.threads -= 1;
             self.shared.counters.threads.subtract(1);

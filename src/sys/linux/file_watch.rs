@@ -5,6 +5,8 @@ use std::path::Path;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
+use crate::sys::standard_streams::above_standard;
+
 /// A descriptor that becomes readable when the file is removed, replaced or moved.
 #[derive(Debug)]
 pub(crate) struct FileWatch(Inotify);
@@ -12,7 +14,8 @@ pub(crate) struct FileWatch(Inotify);
 impl FileWatch {
     /// Watches the file at `path`. `None` where no watch is to be had.
     pub(crate) fn new(path: &Path) -> Option<Self> {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
+        let flags = InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK;
+        let inotify = above_standard(|| Ok(Inotify::init(flags)?)).ok()?;
         // Unlinking a file that is open changes its link count, which is an attribute.
         let flags =
             AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF;

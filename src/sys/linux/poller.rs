@@ -7,13 +7,14 @@ use std::time::Duration;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::sys::interest::Interest;
+use crate::sys::standard_streams::above_standard;
 
 #[derive(Debug)]
 pub(in crate::sys) struct Queue(Epoll);
 
 impl Queue {
     pub(in crate::sys) fn new() -> io::Result<Self> {
-        Ok(Self(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
+        above_standard(|| Ok(Self(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?)))
     }
 
     /// Adds a descriptor that stays armed.

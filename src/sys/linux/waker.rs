@@ -6,13 +6,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::sys::standard_streams::above_standard;
+
 #[derive(Debug)]
 pub(crate) struct Waker(EventFd);
 
 impl Waker {
     pub(crate) fn new() -> io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        Ok(Self(EventFd::from_flags(flags)?))
+        above_standard(|| Ok(Self(EventFd::from_flags(flags)?)))
     }
 
     /// Ends the current wait, or the next.

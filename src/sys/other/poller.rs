@@ -8,13 +8,14 @@ use nix::libc;
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 
 use crate::sys::interest::Interest;
+use crate::sys::standard_streams::above_standard;
 
 #[derive(Debug)]
 pub(in crate::sys) struct Queue(Kqueue);
 
 impl Queue {
     pub(in crate::sys) fn new() -> io::Result<Self> {
-        Ok(Self(Kqueue::new()?))
+        above_standard(|| Ok(Self(Kqueue::new()?)))
     }
 
     /// Adds a descriptor that stays armed.

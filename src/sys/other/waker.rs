@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
+use crate::sys::standard_streams::moved_above_standard;
+
 /// Sockets rather than a pipe: std makes them close-on-exec and guarded against SIGPIPE.
 #[derive(Debug)]
 pub(crate) struct Waker {
@@ -15,6 +17,10 @@ pub(crate) struct Waker {
 impl Waker {
     pub(crate) fn new() -> io::Result<Self> {
         let (near, far) = UnixStream::pair()?;
+        let (near, far) = (
+            UnixStream::from(moved_above_standard(near.into())?),
+            UnixStream::from(moved_above_standard(far.into())?),
+        );
         near.set_nonblocking(true)?;
         far.set_nonblocking(true)?;
         Ok(Self { near, far })
