@@ -197,6 +197,22 @@ pub enum BindError {
         /// Which directory.
         directory: PathBuf,
     },
+    /// The socket's file has another mode than was asked for, and the system does not change it.
+    #[error(
+        "cannot give {} the mode {wanted:03o}, it has {found:03o}: ask for that with socket_mode, or choose a directory whose file system knows modes (or mount /proc, where that is missing)",
+        path.display()
+    )]
+    #[non_exhaustive]
+    Mode {
+        /// Which file.
+        path: PathBuf,
+        /// The mode that was asked for.
+        wanted: u32,
+        /// The mode that it has.
+        found: u32,
+        /// The system's word, if it said one.
+        source: Option<io::Error>,
+    },
     /// The system refused something.
     #[error("cannot {doing} {}", path.display())]
     #[non_exhaustive]

@@ -1,9 +1,10 @@
 //! Binds a path: directory checked, lock taken, stale socket removed, bound, owner and mode set,
 //! and only then listening; or adopts a socket that listens already. No peer can connect before.
 
+use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::listener::{Listener, Owner};
@@ -86,11 +87,42 @@ fn open_up(
             .map_err(|source| BindError::io("set the owner and group of", path, source))?;
     }
     // After the owner: changing it may take bits away.
-    file.set_mode(options.mode)
-        .map_err(|source| BindError::io("set the mode of", path, source))?;
+    set_mode(file, path, options.mode)?;
     socket
         .listen()
         .map_err(|source| BindError::io("listen on", path, source))
+}
+
+/// Gives the file its mode, where it has another one. Some file systems have one mode for all
+/// files: there the call is refused, or nothing comes of it.
+fn set_mode(file: &PinnedFile, path: &Path, wanted: u32) -> Result<(), BindError> {
+    let mode = || {
+        let metadata = file.metadata();
+        let metadata = metadata.map_err(|source| BindError::io("look at", path, source))?;
+        Ok::<_, BindError>(metadata.mode() & 0o7777)
+    };
+    if mode()? == wanted {
+        return Ok(());
+    }
+    let is_there = || {
+        let pinned = file.metadata().map(|metadata| FileIdentity::of(&metadata));
+        matches!((pinned, FileIdentity::at(path)), (Ok(pinned), Ok(there)) if pinned == there)
+    };
+    let mut set = file.set_mode(wanted);
+    if set.is_err() && directory::is_ours_alone(path) && is_there() {
+        // The way to the file itself leads through /proc, which may be missing. By its path it is
+        // the same file, where nobody can put another one there.
+        set = fs::set_permissions(path, Permissions::from_mode(wanted));
+    }
+    match mode()? {
+        found if found == wanted => Ok(()),
+        found => Err(BindError::Mode {
+            path: path.into(),
+            wanted,
+            found,
+            source: set.err(),
+        }),
+    }
 }
 
 /// Another process may be there, or have been faster without knowing of the lock.
@@ -119,9 +151,6 @@ pub(crate) fn adopt(socket: impl Into<OwnedFd>) -> Result<Listener, DescriptorKi
 #[cfg(test)]
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::MetadataExt;
-
     use super::*;
 
     #[test]

@@ -63,6 +63,16 @@ pub(super) fn check(socket: &Path) -> Result<(), BindError> {
     Ok(())
 }
 
+/// Whether nobody but this user and root can put another file in the place of the socket.
+pub(super) fn is_ours_alone(socket: &Path) -> bool {
+    const OTHERS_WRITE: u32 = 0o022;
+
+    fs::metadata(directory_of(socket)).is_ok_and(|metadata| {
+        let is_ours = [0, geteuid().as_raw()].contains(&metadata.uid());
+        is_ours && metadata.mode() & OTHERS_WRITE == 0
+    })
+}
+
 fn directory_of(socket: &Path) -> &Path {
     socket.parent().unwrap_or(Path::new("/"))
 }

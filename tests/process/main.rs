@@ -25,6 +25,8 @@ mod idle;
 mod load;
 mod mute_peers;
 mod notify;
+#[cfg(target_os = "linux")]
+mod refusals;
 mod signals_and_forks;
 mod stage;
 #[cfg(target_os = "linux")]

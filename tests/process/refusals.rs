@@ -1,0 +1,124 @@
+//! Where the system refuses something: a filter of system calls, a file system that knows no modes,
+//! a container without `/proc`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::libc;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{chroot, geteuid};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use uds_ipc::error::BindError;
+use uds_ipc::{FlushLevel, Reader, Writer};
+
+use crate::stage::{PATIENCE, Role, part, stage};
+
+/// From now on all threads of this process meet this error where they make one of the calls.
+fn refuse(calls: &[libc::c_long], error: i32) {
+    let rules: BTreeMap<i64, _> = calls.iter().map(|call| (*call, Vec::new())).collect();
+    let refused = SeccompAction::Errno(u32::try_from(error).unwrap());
+    let machine = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, machine).unwrap();
+    let program = BpfProgram::try_from(filter).unwrap();
+    seccompiler::apply_filter_all_threads(&program).unwrap();
+}
+
+/// A message goes from a writer to the reader.
+#[track_caller]
+fn works(path: &Path, mode: u32) {
+    let bound = Reader::builder(path).socket_mode(mode).bind().unwrap();
+    let found = fs::symlink_metadata(path).unwrap().permissions().mode();
+    assert_eq!(found & 0o777, mode);
+    let reader = bound.start(|_| ()).unwrap();
+    let writer = Writer::start(path).unwrap();
+    writer.try_send("a").unwrap();
+    writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    let _ = reader.shutdown(PATIENCE).unwrap();
+    assert!(!path.exists());
+}
+
+/// The ways to change the mode of a file by its name.
+const CHANGE_MODE: &[libc::c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chmod,
+    libc::SYS_fchmodat,
+    libc::SYS_fchmodat2,
+];
+
+#[test]
+fn a_mode_that_the_file_has_already_needs_no_change() {
+    let Some(place) = stage() else {
+        for error in [libc::EINVAL, libc::EPERM, libc::EOPNOTSUPP] {
+            let place = tempfile::tempdir().unwrap();
+            let name = "refusals::a_mode_that_the_file_has_already_needs_no_change";
+            let role = Role::start_part(name, place.path(), &error.to_string());
+            assert!(role.end().success());
+        }
+        return;
+    };
+    umask(Mode::from_bits_truncate(0o022));
+    refuse(CHANGE_MODE, part().parse().unwrap());
+    works(&place.join("s"), 0o644);
+}
+
+#[test]
+fn a_mode_that_cannot_be_had_is_an_error_with_both_modes() {
+    let Some(place) = stage() else {
+        let place = tempfile::tempdir().unwrap();
+        let name = "refusals::a_mode_that_cannot_be_had_is_an_error_with_both_modes";
+        assert!(Role::start(name, place.path()).end().success());
+        return;
+    };
+    umask(Mode::from_bits_truncate(0o022));
+    refuse(CHANGE_MODE, libc::EPERM);
+    let path = place.join("s");
+    let error = Reader::builder(&path)
+        .socket_mode(0o666)
+        .bind()
+        .unwrap_err();
+    let BindError::Mode {
+        wanted,
+        found,
+        source,
+        ..
+    } = &error
+    else {
+        panic!("{error:?}")
+    };
+    assert_eq!((*wanted, *found), (0o666, 0o644));
+    assert!(source.as_ref().unwrap().to_string().contains("permitted"));
+    let text = error.to_string();
+    assert!(text.contains("666") && text.contains("644"), "{text}");
+    assert!(!path.exists(), "nothing is left behind");
+    works(&path, 0o644);
+}
+
+/// As in a `chroot`, or a container of the smallest kind.
+#[test]
+#[expect(clippy::print_stdout, reason = "it says why it is skipped")]
+fn nothing_needs_proc() {
+    let Some(place) = stage() else {
+        if !geteuid().is_root() {
+            println!("skipped: only root may change its root directory");
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        assert!(
+            Role::start("refusals::nothing_needs_proc", place.path())
+                .end()
+                .success()
+        );
+        return;
+    };
+    umask(Mode::from_bits_truncate(0o077));
+    chroot(&place).unwrap();
+    std::env::set_current_dir("/").unwrap();
+    assert!(!Path::new("/proc").exists());
+    // With a mode that must be changed, and one that needs no change.
+    for mode in [0o660, 0o600] {
+        works(Path::new("/s"), mode);
+    }
+}
