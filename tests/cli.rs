@@ -12,7 +12,9 @@ mod patience;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::mem;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::thread;
@@ -21,8 +23,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded, tick};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, pipe2};
 use patience::PATIENCE;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -144,6 +148,16 @@ impl Drop for Tool {
         self.watch = None;
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let looks = tick(Duration::from_millis(2));
+    let end = crossbeam_channel::after(PATIENCE);
+    while !is_so() {
+        assert!(end.try_recv().is_err(), "never: {what}");
+        looks.recv().unwrap();
     }
 }
 
@@ -442,7 +456,7 @@ fn the_listener_has_its_mode_and_prints_figures_as_often_as_asked_for() {
 
 #[test]
 fn a_signal_stops_the_listener_which_prints_its_figures() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let place = Place::new();
         let listener = place.listen(&[]);
         listener.signal(signal);
@@ -451,6 +465,98 @@ fn a_signal_stops_the_listener_which_prints_its_figures() {
         assert_eq!(ended.figure("received/messages"), 0);
         assert!(!place.path("s").exists());
     }
+}
+
+#[test]
+fn a_terminal_that_closes_costs_no_line() {
+    let place = Place::new();
+    let listener = place.listen(&[]);
+    let mut sender = place.tool(&["send", "s"], Stdio::piped(), Stdio::null());
+    let mut input = sender.child.stdin.take().unwrap();
+    input.write_all(&b"a line\n".repeat(1_000)).unwrap();
+    // Sent on, so that the sender has read all that comes before.
+    wait_until("something is printed", || !place.printed().is_empty());
+    sender.signal(Signal::SIGHUP);
+    let sent = sender.end();
+    sent.assert_code(0).assert_books_balance();
+    listener.signal(Signal::SIGHUP);
+    let listened = listener.end();
+    listened.assert_code(0);
+    let printed = place.printed();
+    let lines = u64::try_from(printed.len() / b"a line\n".len()).unwrap();
+    assert_eq!(sent.figure("sent/messages"), lines);
+    assert_eq!(listened.figure("received/messages"), lines);
+    assert!(!place.path("s").exists());
+}
+
+#[test]
+fn who_has_hangups_ignored_goes_on_after_one() {
+    let place = Place::new();
+    let command = r#"trap "" HUP; exec "$0" listen s"#;
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", command, env!("CARGO_BIN_EXE_uds-ipc")])
+        .current_dir(&place.0)
+        .stdin(Stdio::null())
+        .stdout(File::create(place.path("out")).unwrap())
+        .stderr(Stdio::piped());
+    let mut listener = Tool::new(shell.spawn().unwrap());
+    listener.wait_for("listening on ");
+    listener.signal(Signal::SIGHUP);
+    place.send(b"after the hangup\n", &[]).end().assert_code(0);
+    listener.stop().assert_code(0);
+    assert_eq!(place.printed(), b"after the hangup\n");
+}
+
+/// Makes calls fail where they would have to wait: so it is when another program that has the pipe
+/// too made it non-blocking.
+fn make_impatient(end: &OwnedFd) {
+    fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+}
+
+#[test]
+fn an_output_that_somebody_made_non_blocking_loses_no_line() {
+    const LINES: usize = 50_000;
+    let place = Place::new();
+    let (reading, writing) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    make_impatient(&writing);
+    let same = writing.try_clone().unwrap();
+    let listener = place.listen_to(writing.into(), &[]);
+    let sender = place.send(&b"a line of some length\n".repeat(LINES), &[]);
+    wait_until("the pipe is full, and the listener has to wait", || {
+        let mut ends = [PollFd::new(same.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut ends, PollTimeout::ZERO).unwrap() == 0
+    });
+    drop(same);
+    let printed = thread::spawn(move || {
+        let mut printed = Vec::new();
+        File::from(reading).read_to_end(&mut printed).unwrap();
+        printed
+    });
+    sender.end().assert_code(0);
+    listener.stop().assert_code(0);
+    let printed = printed.join().unwrap();
+    assert_eq!(printed.len(), LINES * b"a line of some length\n".len());
+}
+
+#[test]
+fn an_input_that_somebody_made_non_blocking_is_read_to_its_end() {
+    let place = Place::new();
+    let listener = place.listen(&[]);
+    let (reading, writing) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    make_impatient(&reading);
+    let sender = place.tool(&["send", "s"], reading.into(), Stdio::null());
+    let mut input = File::from(writing);
+    for line in ["one\n", "two\n", "three\n", "four\n", "five\n"] {
+        input.write_all(line.as_bytes()).unwrap();
+        wait_until("it is printed", || {
+            place.printed().ends_with(line.as_bytes())
+        });
+    }
+    drop(input);
+    sender.end().assert_code(0);
+    listener.stop().assert_code(0);
+    assert_eq!(place.printed(), b"one\ntwo\nthree\nfour\nfive\n");
 }
 
 #[test]
@@ -549,6 +655,49 @@ fn nobody_listening_is_a_failure_that_says_what_was_left() {
         ),
         (2, 8)
     );
+}
+
+#[test]
+fn who_does_not_want_to_wait_for_a_reader_says_how_long() {
+    let place = Place::new();
+    let few = place.send(b"one\n", &["--connect-timeout", "0.1"]);
+    // More than the queue takes: the input does not end by itself.
+    let many = place.send(&b"line\n".repeat(20_000), &["--connect-timeout", "0.1"]);
+    for sender in [few, many] {
+        let ended = sender.end();
+        ended
+            .assert_code(3)
+            .assert_said("/s in time")
+            .assert_said("left unsent");
+        ended.assert_books_balance();
+    }
+    let listener = place.listen(&[]);
+    place
+        .send(b"two\n", &["--connect-timeout", "60"])
+        .end()
+        .assert_code(0);
+    listener.stop().assert_code(0);
+    assert_eq!(place.printed(), b"two\n");
+}
+
+#[test]
+fn a_reader_that_gives_no_receipts_is_told_of_and_does_not_hold_up_the_end() {
+    let place = Place::new();
+    let listener = UnixListener::bind(place.path("s")).unwrap();
+    let reader = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let mut sender = place.send(b"one\ntwo\n", &["--at-least-once", "--timeout", "3"]);
+    sender.wait_for("has given no receipt yet");
+    let ended = sender.end();
+    ended
+        .assert_code(1)
+        .assert_said("left unconfirmed when the time was over: 2")
+        .assert_said("send without --at-least-once");
+    let told = |line: &&String| line.contains("no receipt yet");
+    assert_eq!(ended.said.iter().filter(told).count(), 1, "{ended:?}");
+    reader.join().unwrap();
 }
 
 #[test]

@@ -163,6 +163,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "bench listen send",
             "input output progress signals",
             "figures format frames say values",
+            "patient",
         ],
     ),
     (
@@ -249,6 +250,7 @@ const SHELLS: &[&str] = &[
     "bin/uds-ipc/listen.rs",
     "bin/uds-ipc/main.rs",
     "bin/uds-ipc/output.rs",
+    "bin/uds-ipc/patient.rs",
     "bin/uds-ipc/progress.rs",
     "bin/uds-ipc/say.rs",
     "bin/uds-ipc/send.rs",

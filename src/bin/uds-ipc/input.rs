@@ -12,6 +12,7 @@ use uds_ipc::metrics::Tally;
 use uds_ipc::{SendError, Writer};
 
 use crate::frames::{Frame, FrameError, Frames};
+use crate::patient::Patient;
 
 /// How much one read takes.
 const BUFFER_SIZE: usize = 256 * 1024;
@@ -48,7 +49,7 @@ impl Input {
         let (end, ended) = bounded(1);
         let read = move || {
             let source = Source {
-                input: io::stdin().lock(),
+                input: Patient(io::stdin().lock()),
                 busy: &self.busy,
                 held: Some(self.busy.lock()),
             };

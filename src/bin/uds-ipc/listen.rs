@@ -29,10 +29,11 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 const HELD_SIZE: usize = 256 * 1024 * 1024;
 
 const DETAILS: &str = "\
-Once it accepts it says \"listening on ADDRESS\" on standard error. At SIGTERM or SIGINT it
-stops: what was sent already is still printed, for up to 10 s, and then the figures follow
-on standard error as one line of JSON. A second signal ends it at once. It also stops,
-without an error, when a message finds standard output closed.
+Once it accepts it says \"listening on ADDRESS\" on standard error. At SIGTERM, SIGINT or
+SIGHUP (unless that is ignored) it stops: what was sent already is still printed, for up to
+10 s, and then the figures follow on standard error as one line of JSON. A second signal
+ends it at once. It also stops, without an error, when a message finds standard output
+closed.
 
 As a service it takes its socket from systemd, if that passes one, and tells systemd how
 it is: see examples/systemd.

@@ -8,6 +8,7 @@ mod frames;
 mod input;
 mod listen;
 mod output;
+mod patient;
 mod progress;
 mod say;
 mod send;
@@ -27,7 +28,7 @@ Examples:
 
 An ADDRESS is the path of a Unix socket, or on Linux @NAME in the abstract namespace.
 Exit codes: 0 all is well, 1 something failed or was left unsent, 2 wrong usage or input,
-128 + N ended at once by a second signal N.";
+3 nobody listened within --connect-timeout, 128 + N ended at once by a second signal N.";
 
 /// Messages between the processes of one machine, over a Unix socket.
 #[derive(Debug, Parser)]

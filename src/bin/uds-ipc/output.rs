@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use uds_ipc::{Handler, Peer};
 
 use crate::format::Format;
+use crate::patient::Patient;
 
 /// As much as a pipe holds on Linux: more would not leave in one write.
 const BUFFER_SIZE: usize = 64 * 1024;
@@ -22,7 +23,7 @@ pub(crate) struct Output {
     format: Format,
     /// Gone once writing failed. Not `Stdout`, which looks for newlines in every write, but the
     /// bare file below it.
-    file: Mutex<Option<BufWriter<File>>>,
+    file: Mutex<Option<BufWriter<Patient<File>>>>,
     on_failure: Box<dyn Fn(io::Error) + Send + Sync>,
 }
 
@@ -56,7 +57,7 @@ impl Output {
         on_failure: impl Fn(io::Error) + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        let file = Mutex::new(Some(BufWriter::with_capacity(BUFFER_SIZE, file)));
+        let file = Mutex::new(Some(BufWriter::with_capacity(BUFFER_SIZE, Patient(file))));
         Ok(Self {
             format,
             file,
@@ -68,7 +69,7 @@ impl Output {
     #[inline]
     fn with_file(
         &self,
-        write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+        write: impl FnOnce(&mut BufWriter<Patient<File>>) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut file = self.file.lock();
         let Some(open) = file.as_mut() else {

@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use parking_lot::Mutex;
 use uds_ipc::error::SystemError;
 
+use crate::patient::Patient;
+
 /// Whether the last line has been written. Held while writing, so that lines of several threads
 /// come one by one.
 static IS_OVER: Mutex<bool> = Mutex::new(false);
@@ -29,7 +31,7 @@ pub(crate) fn last(text: impl Display) {
 
 /// In one piece, and when that fails there is nobody to tell.
 fn write(text: impl Display) {
-    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
+    let _ = Patient(io::stderr()).write_all(format!("{text}\n").as_bytes());
 }
 
 /// Writes a line about something that went wrong.

@@ -2,13 +2,15 @@
 //! Waits and decides; the reading itself is the input's.
 
 use std::error::Error;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use crossbeam_channel::{Receiver, bounded, select, unbounded};
+use crossbeam_channel::{Receiver, after, bounded, never, select, tick, unbounded};
 use parking_lot::Mutex;
 use uds_ipc::event::WriterEvent;
 use uds_ipc::metrics::{Tally, WriterMetrics};
@@ -21,19 +23,31 @@ use crate::{figures, say, signals, values};
 
 /// Wrong input is wrong usage.
 const BAD_INPUT: u8 = 2;
+const NO_READER: u8 = 3;
+
+/// How often to look whether there is a connection, after the input has ended.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long a reader may take for its first receipt before that is said.
+const RECEIPT_TIME: Duration = Duration::from_secs(1);
+
+/// How often a person who looks on is told that nobody listens.
+const REMINDER: Duration = Duration::from_secs(5);
 
 const DETAILS: &str = "\
 A line goes without its newline and otherwise byte for byte; an empty one sends nothing. No
 listener need be there yet: messages wait in a queue, and when that is full, the reading
 waits, for as long as it takes; it also waits for a slow listener. At the end of the input,
-and at SIGTERM or SIGINT, it sends what it has read, within the timeout, and prints its
-figures to standard error as one line of JSON. A second signal ends it at once.
+and at SIGTERM, SIGINT or SIGHUP (unless that is ignored), it sends what it has read,
+within the timeout, and prints its figures to standard error as one line of JSON. A second
+signal ends it at once. With --connect-timeout it gives up when nobody has listened for so
+long.
 
 A line or frame above 10 MiB is not sent: it is passed over without being kept in memory,
 counted as dropped.too_large, and makes the exit code 1. The others are sent all the same.
 
 Exit codes: 0 all was sent, 1 something was left, lost or too large, 2 wrong usage or a
-broken frame.
+broken frame, 3 nobody listened within --connect-timeout.
 
 Examples:
   uds-ipc send /run/collector/telemetry.sock < app.log
@@ -52,6 +66,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::seconds)]
     timeout: Duration,
 
+    /// How long to wait for somebody who listens; as long as it takes unless given
+    #[arg(long, value_name = "SECONDS", value_parser = values::positive_seconds)]
+    connect_timeout: Option<Duration>,
+
     /// Takes varint frames instead of lines: an unsigned LEB128 length, then the payload
     #[arg(long)]
     frames: bool,
@@ -66,6 +84,31 @@ pub(crate) struct Options {
 enum End {
     Input(Result<(), FrameError>),
     Signal,
+    /// Nobody listened in time.
+    NoReader,
+}
+
+/// Whether the reader gives receipts.
+struct Receipts {
+    is_asked: bool,
+    progress: Progress,
+    are_missing: Arc<AtomicBool>,
+}
+
+impl Receipts {
+    /// Says once that none has come, if messages have been on their way since the last look.
+    fn look(&self, writer: &Writer) {
+        let WriterMetrics {
+            sent, confirmed, ..
+        } = writer.metrics();
+        let is_missing = self.is_asked && sent.messages > 0 && confirmed.messages == 0;
+        if is_missing && !self.are_missing.swap(true, Ordering::Relaxed) {
+            self.progress.problem(format_args!(
+                "the reader at {} has given no receipt yet: if it knows none, nothing will ever be confirmed",
+                writer.address()
+            ));
+        }
+    }
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
@@ -74,7 +117,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         let _ = stop.send(());
     })?;
     let progress = Progress::new();
-    let above = progress.clone();
+    let (above, reminding) = (progress.clone(), progress.clone());
+    let missing = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&missing);
     let delivery = if options.at_least_once {
         Delivery::AtLeastOnce
     } else {
@@ -86,7 +131,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         // A listener whose output goes to a pager takes its time. On a further connection
         // lines would overtake.
         .write_timeout(Duration::MAX)
-        .on_event(move |event| tell(&event, &above))
+        .on_event(move |event| tell(&event, &above, &told))
         .start()?;
     let writer = Arc::new(writer);
     let following = progress.follow(&writer);
@@ -107,10 +152,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     }
     .start()?;
 
-    let end = select! {
-        recv(input) -> result => End::Input(result.unwrap_or(Ok(()))),
-        recv(stops) -> _ => End::Signal,
+    let receipts = Receipts {
+        is_asked: options.at_least_once,
+        progress: reminding,
+        are_missing: missing,
     };
+    let end = wait(&writer, input, &stops, options.connect_timeout, &receipts);
     #[expect(
         clippy::disallowed_methods,
         reason = "the timeout begins when the reading ends"
@@ -118,14 +165,52 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let began = Instant::now();
     // Kept to the end, so that nothing more is read.
     let _idle = matches!(end, End::Signal).then(|| busy.try_lock_for(options.timeout));
-    let mut report = drain(
-        &writer,
-        &stops,
-        options.timeout.saturating_sub(began.elapsed()),
-    )?;
+    let timeout = match end {
+        End::NoReader => Duration::ZERO,
+        End::Input(_) | End::Signal => options.timeout.saturating_sub(began.elapsed()),
+    };
+    let mut report = drain(&writer, &stops, timeout, &receipts)?;
     drop(following);
     report.metrics.dropped.too_large += *refused.lock();
-    Ok(conclude(&end, &report, delivery))
+    Ok(conclude(&end, &report, options, &receipts))
+}
+
+/// Waits for the first reason to read no more. With a time to connect in, the input may have ended
+/// before somebody listens.
+fn wait(
+    writer: &Writer,
+    mut input: Receiver<Result<(), FrameError>>,
+    stops: &Receiver<()>,
+    connect_timeout: Option<Duration>,
+    receipts: &Receipts,
+) -> End {
+    let has_connected = || writer.metrics().connects > 0;
+    let deadline = connect_timeout.map_or_else(never, after);
+    let (looks, seconds, reminders) = (tick(LOOK), tick(RECEIPT_TIME), tick(REMINDER));
+    let mut ended = None;
+    loop {
+        select! {
+            recv(input) -> result => {
+                ended = Some(result.unwrap_or(Ok(())));
+                input = never();
+            }
+            recv(stops) -> _ => return End::Signal,
+            recv(deadline) -> _ => if !has_connected() {
+                return End::NoReader;
+            },
+            recv(looks) -> _ => {}
+            recv(seconds) -> _ => receipts.look(writer),
+            recv(reminders) -> _ => if !has_connected() && io::stderr().is_terminal() {
+                receipts.progress.problem(format_args!(
+                    "still waiting for a reader at {}",
+                    writer.address()
+                ));
+            },
+        }
+        if ended.is_some() && (connect_timeout.is_none() || has_connected()) {
+            return End::Input(ended.unwrap_or(Ok(())));
+        }
+    }
 }
 
 /// Sends what is left. The first signal ends the wait if it comes only now.
@@ -133,16 +218,24 @@ fn drain(
     writer: &Writer,
     stops: &Receiver<()>,
     timeout: Duration,
+    receipts: &Receipts,
 ) -> Result<WriterReport, Box<dyn Error>> {
     let (done, is_done) = bounded::<()>(0);
     thread::scope(|scope| {
         scope.spawn(move || {
-            select! {
-                // An error means that the first signal has come before.
-                recv(stops) -> signal => if signal.is_ok() {
-                    let _ = writer.shutdown(Duration::ZERO);
-                },
-                recv(is_done) -> _ => {}
+            let seconds = tick(RECEIPT_TIME);
+            loop {
+                select! {
+                    // An error means that the first signal has come before.
+                    recv(stops) -> signal => {
+                        if signal.is_ok() {
+                            let _ = writer.shutdown(Duration::ZERO);
+                        }
+                        break;
+                    }
+                    recv(is_done) -> _ => break,
+                    recv(seconds) -> _ => receipts.look(writer),
+                }
             }
         });
         let report = writer.shutdown(timeout);
@@ -152,9 +245,21 @@ fn drain(
 }
 
 /// Says what went wrong, once for each cause, and the figures.
-fn conclude(end: &End, report: &WriterReport, delivery: Delivery) -> ExitCode {
-    let mut problems = problems(&report.metrics, delivery);
+fn conclude(end: &End, report: &WriterReport, options: &Options, receipts: &Receipts) -> ExitCode {
+    let mut problems = problems(&report.metrics, options.at_least_once);
     let mut code = ExitCode::SUCCESS;
+    if matches!(end, End::NoReader) {
+        let address = &options.address;
+        problems.insert(0, format!("nobody listened at {address} in time"));
+        code = ExitCode::from(NO_READER);
+    }
+    let is_unconfirmed = report.metrics.confirmed.messages == 0 && report.left.messages > 0;
+    if is_unconfirmed && receipts.are_missing.load(Ordering::Relaxed) {
+        problems.push(
+            "the reader has given no receipt: if it knows none, send without --at-least-once"
+                .to_owned(),
+        );
+    }
     if let End::Input(Err(error)) = end {
         problems.push(say::chain(error));
         if !matches!(error, FrameError::Read(_)) {
@@ -171,15 +276,15 @@ fn conclude(end: &End, report: &WriterReport, delivery: Delivery) -> ExitCode {
     code
 }
 
-fn problems(metrics: &WriterMetrics, delivery: Delivery) -> Vec<String> {
+fn problems(metrics: &WriterMetrics, at_least_once: bool) -> Vec<String> {
     // With receipts they are sent again.
-    let (left, lost) = if delivery == Delivery::AtMostOnce {
+    let (left, lost) = if at_least_once {
+        ("messages left unconfirmed when the time was over", 0)
+    } else {
         (
             "messages left unsent when the time was over",
             metrics.lost_with_unread,
         )
-    } else {
-        ("messages left unconfirmed when the time was over", 0)
     };
     let causes = [
         (left, metrics.failed.left.messages),
@@ -206,7 +311,7 @@ fn problems(metrics: &WriterMetrics, delivery: Delivery) -> Vec<String> {
 }
 
 /// Says why nothing moves. Connections come and go without a word: a reader closes idle ones.
-fn tell(event: &WriterEvent, progress: &Progress) {
+fn tell(event: &WriterEvent, progress: &Progress, missing: &AtomicBool) {
     if let WriterEvent::ConnectFailed { address, cause, .. } = event {
         progress.problem(format_args!(
             "waiting for a reader at {address}: {}",
@@ -214,6 +319,7 @@ fn tell(event: &WriterEvent, progress: &Progress) {
         ));
     }
     if let WriterEvent::NoReceipt { .. } = event {
+        missing.store(true, Ordering::Relaxed);
         progress.problem(format_args!("{event}"));
     }
 }

@@ -2,6 +2,7 @@
 //! Says when; what stopping means is the subcommand's business.
 
 use std::error::Error;
+use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::after;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
@@ -19,19 +20,24 @@ use crate::say;
 /// child, then the child's group.
 const SAME_REQUEST: Duration = Duration::from_millis(100);
 
-/// Calls `stop` on a thread of its own at the first SIGTERM or SIGINT. A further one ends the
-/// process at once, with 128 and the signal's number as exit code, whatever the other threads wait
-/// for.
+/// Calls `stop` on a thread of its own at the first SIGTERM, SIGINT or SIGHUP. A further one ends
+/// the process at once, with 128 and the signal's number as exit code, whatever the other threads
+/// wait for.
 pub(crate) fn on_first(stop: impl FnOnce() + Send + 'static) -> Result<(), Box<dyn Error>> {
     watch(stop).map_err(|error| format!("cannot wait for signals: {}", say::chain(&error)).into())
 }
 
 fn watch(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let stopping = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
+    let mut wanted = vec![SIGTERM, SIGINT];
+    // A terminal that closes sends it. Who has it ignored, as nohup(1) does, wants to go on then.
+    if !is_ignored(SIGHUP) {
+        wanted.push(SIGHUP);
+    }
+    for signal in wanted.iter().copied() {
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopping))?;
     }
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let mut signals = Signals::new(wanted)?;
     let wait = move || {
         if signals.forever().next().is_none() {
             return;
@@ -46,4 +52,15 @@ fn watch(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
         .name("uds-ipc-signals".into())
         .spawn(wait)?;
     Ok(())
+}
+
+/// Whether the process was started with that signal ignored. Where the system does not tell, it was
+/// not.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
