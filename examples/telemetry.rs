@@ -52,15 +52,23 @@ const OTHER_TEXT: [&str; 5] = [
 
 const EMITTERS: u8 = 2;
 
+const USAGE: &str = "usage: telemetry [FOLDER]: sends the lines of the log files in FOLDER, or of those that it finds, \
+                     through two daemons to a collector, and compares what arrives";
+
 fn main() -> ExitCode {
     let args: Vec<OsString> = env::args_os().skip(1).collect();
     let args: Vec<&OsStr> = args.iter().map(OsString::as_os_str).collect();
     let done = match args.as_slice() {
         [role, socket] if *role == "--collector" => collect(socket),
         [role, emitter, socket, files @ ..] if *role == "--emitter" => emit(emitter, socket, files),
+        [help] if ["-h", "--help"].map(OsStr::new).contains(help) => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        [option, ..] if option.as_encoded_bytes().starts_with(b"-") => Err(USAGE.into()),
         [] => found_logs().and_then(|files| demonstrate(&files)),
         [folder] => logs_in(Path::new(folder)).and_then(|files| demonstrate(&files)),
-        _ => Err("usage: telemetry [FOLDER]".into()),
+        _ => Err(USAGE.into()),
     };
     done.map_or_else(
         |error| {

@@ -120,6 +120,16 @@ fn telemetry_fails_without_lines_and_without_a_folder_that_it_can_read() {
 }
 
 #[test]
+fn telemetry_takes_no_option_for_a_folder() {
+    for (option, code) in [("--help", 0), ("--verbose", 1)] {
+        let ended = Running::start(example("telemetry").arg(option)).end();
+        assert_eq!(ended.code, Some(code));
+        let said = [ended.text(), ended.errors].concat();
+        assert!(said.contains("usage: telemetry [FOLDER]"), "{said}");
+    }
+}
+
+#[test]
 fn the_collector_of_telemetry_notices_gaps_and_repeats() {
     let directory = tempdir().unwrap();
     let socket = directory.path().join("telemetry.sock");
