@@ -25,13 +25,17 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Whoever runs the tests may have left them descriptors, as `flock FILE cargo test` does: a role
+/// has none but the standard streams. More a shell cannot name.
+const CLEAN: &str = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-";
+
 /// How to run the test `name` again, in a process of its own. A shell does `setup` first, and
 /// becomes the program.
 pub(crate) fn this_test(name: &str, setup: &str) -> Command {
     let mut command = Command::new("sh");
     command
         .arg("-c")
-        .arg(format!("set -e\n{setup}\nexec \"$0\" \"$@\""))
+        .arg(format!("set -e\n{CLEAN}\n{setup}\nexec \"$0\" \"$@\""))
         .arg(this_program().get_program())
         .args(["--exact", name, "--nocapture", "--test-threads=1"]);
     command
