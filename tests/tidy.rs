@@ -108,7 +108,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["mod", "supervisor", "worker", "accept turn", "batch"],
     ),
     ("systemd", &["mod", "service", "notify schedule"]),
-    ("event", &["reader writer", "mod"]),
+    ("event", &["reader writer", "mod", "severity"]),
     (
         "sys",
         &[

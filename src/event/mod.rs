@@ -4,7 +4,8 @@
 //! each [`WriterEvent`], one that is set with
 //! [`ReaderBuilder::on_event`](crate::ReaderBuilder::on_event) each [`ReaderEvent`]. There are
 //! events for transitions only, never one a message. Their `Display` is a line for a log, with all
-//! causes.
+//! causes, and their `severity` says how much they matter: most are [`Severity::Debug`], since
+//! connections come and go.
 //!
 //! | event | its cause |
 //! | --- | --- |
@@ -33,6 +34,7 @@
 //! ```
 
 mod reader;
+mod severity;
 mod writer;
 
 use std::error::Error;
@@ -42,6 +44,7 @@ use std::time::Duration;
 #[cfg(feature = "systemd")]
 pub use reader::NotifyError;
 pub use reader::{CloseCause, ReaderEvent, RefuseCause};
+pub use severity::Severity;
 pub use writer::{BadReceipt, ConnectError, LostCause, WriterEvent};
 
 /// How fields are written by `serde`.
@@ -111,6 +114,7 @@ mod tests {
 
     use super::*;
     use crate::address::Address;
+    use crate::metrics::Tally;
     use crate::peer::{Credentials, Peer};
 
     #[test]
@@ -146,6 +150,52 @@ mod tests {
             "connection 3 (uid 7, gid 8, pid 9) closed: the peer announced a message of 11 bytes, above the limit of 10: \
              raise max_message_len if it is wanted"
         );
+    }
+
+    #[test]
+    fn connections_that_come_and_go_are_no_news() {
+        let address = Address::new("/run/a.sock").unwrap();
+        let lost = |cause, unread| WriterEvent::Lost {
+            address: address.clone(),
+            cause,
+            unread,
+            retry_in: Duration::ZERO,
+        };
+        let stopped = |messages| WriterEvent::Stopped {
+            address: address.clone(),
+            left: Tally { messages, bytes: 1 },
+        };
+        for (event, severity) in [
+            (lost(LostCause::Closed, false), Severity::Debug),
+            (lost(LostCause::Closed, true), Severity::Warning),
+            (
+                lost(LostCause::WriteTimeout(Duration::ZERO), false),
+                Severity::Warning,
+            ),
+            (stopped(0), Severity::Info),
+            (stopped(1), Severity::Error),
+        ] {
+            assert_eq!(event.severity(), severity, "{event}");
+        }
+        let credentials = Credentials {
+            uid: 7,
+            gid: 8,
+            pid: None,
+        };
+        let peer = Peer {
+            connection: 3,
+            credentials,
+        };
+        for (cause, severity) in [
+            (CloseCause::Idle, Severity::Debug),
+            (CloseCause::EndOfStream, Severity::Debug),
+            (CloseCause::InvalidPrefix, Severity::Warning),
+            (CloseCause::NotStored, Severity::Error),
+        ] {
+            let event = ReaderEvent::Closed { peer, cause };
+            assert_eq!(event.severity(), severity, "{event}");
+        }
+        assert!(Severity::Debug < Severity::Info && Severity::Warning < Severity::Error);
     }
 
     #[test]

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::Chain;
 #[cfg(feature = "serde")]
 use super::form;
+use super::{Chain, Severity};
 use crate::address::Address;
 use crate::peer::Peer;
 use crate::system_error::SystemError;
@@ -108,6 +108,40 @@ pub enum ReaderEvent {
         /// Why.
         error: NotifyError,
     },
+}
+
+impl ReaderEvent {
+    /// How much it matters.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Opened { .. } => Severity::Debug,
+            Self::Closed { cause, .. } => cause.severity(),
+            Self::AcceptResumed { .. } => Severity::Info,
+            Self::Refused { .. } | Self::ThreadFailed { .. } => Severity::Warning,
+            #[cfg(feature = "systemd")]
+            Self::NotifyFailed { .. } => Severity::Warning,
+            Self::HandlerFailed { .. }
+            | Self::HandlerPanicked { .. }
+            | Self::AcceptPaused { .. }
+            | Self::Displaced { .. } => Severity::Error,
+        }
+    }
+}
+
+impl CloseCause {
+    /// How much it matters that a connection ended so.
+    fn severity(&self) -> Severity {
+        match self {
+            Self::EndOfStream | Self::Idle | Self::Stopped => Severity::Debug,
+            Self::TooLarge { .. }
+            | Self::InvalidPrefix
+            | Self::Truncated
+            | Self::TooSlow
+            | Self::Failed(_) => Severity::Warning,
+            Self::NoMemory | Self::NotStored => Severity::Error,
+        }
+    }
 }
 
 /// For a log: what happened and why, in one line.

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 #[cfg(feature = "serde")]
 use super::form;
-use super::{Chain, Soon};
+use super::{Chain, Severity, Soon};
 use crate::address::Address;
 use crate::metrics::Tally;
 use crate::peer::Credentials;
@@ -97,6 +97,28 @@ pub enum WriterEvent {
         /// What was left in the queue.
         left: Tally,
     },
+}
+
+impl WriterEvent {
+    /// How much it matters.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self {
+            // The last is what becomes of an idle connection.
+            Self::Connecting { .. }
+            | Self::Connected { .. }
+            | Self::Lost {
+                cause: LostCause::Closed,
+                unread: false,
+                ..
+            } => Severity::Debug,
+            Self::Stopped { left, .. } if left.messages == 0 => Severity::Info,
+            Self::ConnectFailed { .. } | Self::Lost { .. } | Self::NoReceipt { .. } => {
+                Severity::Warning
+            }
+            Self::GivenUp { .. } | Self::Stopped { .. } => Severity::Error,
+        }
+    }
 }
 
 /// For a log: what happened and why, in one line.

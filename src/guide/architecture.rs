@@ -108,7 +108,7 @@
 //!         mod.rs credentials.rs fence.rs file_watch.rs pinned.rs
 //!         poll.rs poller.rs process.rs unread.rs waker.rs
 //! event/                    what happens later
-//!     mod.rs writer.rs reader.rs
+//!     mod.rs writer.rs reader.rs severity.rs
 //! error.rs send_error.rs    what a call meets
 //! system_error.rs           an error of the system's, to be cloned and compared
 //! metrics.rs                figures

@@ -31,6 +31,7 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     is_free::<uds_ipc::event::RefuseCause>();
     is_free::<uds_ipc::SendError<String>>();
     is_free::<uds_ipc::error::SettingError>();
+    is_free::<uds_ipc::event::Severity>();
     is_free::<uds_ipc::error::ShutdownError>();
     is_free::<uds_ipc::error::StartError>();
     is_free::<uds_ipc::error::SystemError>();
