@@ -172,6 +172,13 @@ impl<'a> Given<'a> {
                 let instead = format!("the home directory in full, or ./{path} for such a path");
                 Err(looks_like("a path that a shell expands", instead))
             }
+            [.., b'/'] => {
+                let path = Path::new(path).display();
+                Err(looks_like(
+                    "a directory",
+                    format!("the name of a file in it, such as {path}telemetry.sock"),
+                ))
+            }
             _ if is_explicit => Ok(Self::Path(path.as_os_str())),
             b"-" => {
                 let instead = format!("{A_PATH}, or ./- for a file of that name");
@@ -435,6 +442,8 @@ mod tests {
             ("~", "a path that a shell", "./~"),
             ("unix:~/a.sock", "a path that a shell", "the home directory"),
             ("-", "standard input or output", "./-"),
+            ("/run/a.sock/", "a directory", "/run/a.sock/telemetry.sock"),
+            ("unix:run/", "a directory", "run/telemetry.sock"),
         ] {
             let error = Address::new(address).unwrap_err();
             assert!(matches!(error, AddressError::LooksLike { .. }), "{error}");

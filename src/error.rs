@@ -80,14 +80,27 @@ pub enum StartError {
     #[error(transparent)]
     Setting(#[from] SettingError),
     /// The system refused a thread, or the descriptors to wait with.
-    #[error("cannot start the thread for {address}")]
+    #[error("cannot {doing} for {address}")]
     #[non_exhaustive]
     System {
+        /// What was being done, in words.
+        doing: &'static str,
         /// Where the writer or reader was to be.
         address: Address,
         /// The system's word.
         source: io::Error,
     },
+}
+
+impl StartError {
+    /// What the system refused while `doing` something for what is to be at `address`.
+    pub(crate) fn system(doing: &'static str, address: &Address) -> impl Fn(io::Error) -> Self {
+        move |source| Self::System {
+            doing,
+            address: address.clone(),
+            source,
+        }
+    }
 }
 
 /// Why a flush did not reach its end.

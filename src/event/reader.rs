@@ -92,7 +92,8 @@ pub enum ReaderEvent {
         error: SystemError,
     },
     /// The socket's file is gone, another is in its place, or a directory above it was renamed: new
-    /// writers do not find this reader any more. Only Linux tells.
+    /// writers do not find this reader any more. Noticed at once on Linux, and within five seconds
+    /// elsewhere, and where the user has no `inotify(7)` instance left.
     #[non_exhaustive]
     Displaced {
         /// Where it was.

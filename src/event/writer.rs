@@ -1,6 +1,7 @@
 //! `WriterEvent`, what happens on a writer's thread, and the causes in it.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -190,7 +191,7 @@ impl fmt::Display for WriterEvent {
 #[non_exhaustive]
 pub enum ConnectError {
     /// The system's word, such as "connection refused" where no reader runs.
-    #[error("the system refuses it")]
+    #[error("{}", refusal(_0))]
     Io(#[source] SystemError),
     /// The reader did not accept within the connect timeout: its backlog is full.
     #[error("the reader does not accept: its backlog is full")]
@@ -204,6 +205,22 @@ pub enum ConnectError {
         /// The uid of the process that listens.
         found: u32,
     },
+}
+
+/// What the system's word means for a connection that is to be made.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of most there is no more to say than the system does"
+)]
+fn refusal(error: &SystemError) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such socket, until a reader starts there",
+        ErrorKind::ConnectionRefused => "nobody listens there, until a reader starts",
+        ErrorKind::PermissionDenied => {
+            "this user may not connect: the reader's socket_mode and group say who may, and the directories above"
+        }
+        _ => "the system refuses it",
+    }
 }
 
 /// How a connection of a writer ended.

@@ -143,6 +143,11 @@ impl Listener {
         self.file.as_ref().is_some_and(SocketFile::is_displaced)
     }
 
+    /// Whether it has a file at all, as far as is known.
+    pub(crate) fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// A descriptor that becomes readable when something happens to the listener's file, where
     /// there is such a thing.
     pub(crate) fn watch_file(&self) -> Option<FileWatch> {

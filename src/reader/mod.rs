@@ -246,16 +246,13 @@ impl BoundReader {
     /// When the system refuses a thread or a descriptor.
     pub fn start_handler<H: Handler>(mut self, handler: H) -> Result<Reader, StartError> {
         let address = self.address.clone();
-        let system = |source| StartError::System {
-            address: address.clone(),
-            source,
-        };
         // They are taken only here, and this consumes their owner.
         let (Some(listener), Some(settings)) = (self.listener.take(), self.settings.take()) else {
-            return Err(system(std::io::ErrorKind::NotConnected.into()));
+            let refused = StartError::system("start a second time", &address);
+            return Err(refused(std::io::ErrorKind::NotConnected.into()));
         };
         let listener = Arc::new(listener);
-        let started = Self::start_threads(&address, &listener, settings, handler).map_err(system);
+        let started = Self::start_threads(&address, &listener, settings, handler);
         started.inspect_err(|_| listener.remove_file())
     }
 
@@ -264,27 +261,31 @@ impl BoundReader {
         listener: &Arc<Listener>,
         settings: Settings,
         handler: H,
-    ) -> std::io::Result<Reader> {
-        let shared = Arc::new(Shared::new(
-            address.clone(),
-            settings,
-            Arc::clone(listener),
-        )?);
+    ) -> Result<Reader, StartError> {
+        let refused = StartError::system("make what the threads wait with", address);
+        let shared = Shared::new(address.clone(), settings, Arc::clone(listener));
+        let shared = Arc::new(shared.map_err(&refused)?);
         let file = listener.watch_file();
-        shared.poller.add(&**listener, LISTENER, Interest::Read)?;
-        shared
+        let added = shared
             .poller
-            .add(&shared.worker_waker, DEFERRED, Interest::Read)?;
-        if let Some(file) = &file {
-            shared.poller.add(file, FILE, Interest::Read)?;
-        }
+            .add(&**listener, LISTENER, Interest::Read)
+            .and_then(|()| {
+                let waker = &shared.worker_waker;
+                shared.poller.add(waker, DEFERRED, Interest::Read)
+            })
+            .and_then(|()| match &file {
+                Some(file) => shared.poller.add(file, FILE, Interest::Read),
+                None => Ok(()),
+            });
+        added.map_err(refused)?;
         if listener.is_displaced() {
             // The file went between `bind` and `start`, where nothing watched it.
             shared.emit_later(ReaderEvent::Displaced {
                 address: address.clone(),
             });
         }
-        let thread = Supervisor::start(&shared, handler, file)?;
+        let thread = Supervisor::start(&shared, handler, file)
+            .map_err(StartError::system("start the threads", address))?;
         Ok(Reader { shared, thread })
     }
 }

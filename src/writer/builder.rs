@@ -261,10 +261,7 @@ impl WriterBuilder {
         let worker = self.build()?;
         let shared = Arc::clone(&worker.shared);
         let thread = OwnThread::start(&name, || run(worker));
-        let thread = thread.map_err(|source| StartError::System {
-            address: shared.address.clone(),
-            source,
-        })?;
+        let thread = thread.map_err(StartError::system("start the thread", &shared.address))?;
         Ok(Writer::new_started(shared, thread))
     }
 
@@ -278,10 +275,6 @@ impl WriterBuilder {
         self.check_level()?;
         SettingError::check_thread_name(&self.thread_name)?;
         let address = self.address?;
-        let system = |source| StartError::System {
-            address: address.clone(),
-            source,
-        };
         let shared = Shared::new(
             address.clone(),
             limits,
@@ -289,7 +282,8 @@ impl WriterBuilder {
             self.delivery,
             self.shutdown_level,
         );
-        let shared = Arc::new(shared.map_err(system)?);
+        let refused = StartError::system("make what wakes the thread", &address);
+        let shared = Arc::new(shared.map_err(refused)?);
         let timing = Timing {
             write_timeout: self.write_timeout,
             connect_timeout: self.connect_timeout,

@@ -11,9 +11,10 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chroot, geteuid};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use uds_ipc::error::BindError;
+use uds_ipc::event::ReaderEvent;
 use uds_ipc::{FlushLevel, Reader, Writer};
 
-use crate::stage::{PATIENCE, Role, part, stage};
+use crate::stage::{PATIENCE, Role, part, stage, wait_until};
 
 /// From now on all threads of this process meet this error where they make one of the calls.
 fn refuse(calls: &[libc::c_long], error: i32) {
@@ -94,6 +95,54 @@ fn a_mode_that_cannot_be_had_is_an_error_with_both_modes() {
     assert!(text.contains("666") && text.contains("644"), "{text}");
     assert!(!path.exists(), "nothing is left behind");
     works(&path, 0o644);
+}
+
+/// A user may have 128 instances of inotify, and other programs may have them all.
+#[test]
+fn a_reader_notices_that_its_file_is_gone_where_nothing_watches_it() {
+    let Some(place) = stage() else {
+        let place = tempfile::tempdir().unwrap();
+        let name = "refusals::a_reader_notices_that_its_file_is_gone_where_nothing_watches_it";
+        assert!(Role::start(name, place.path()).end().success());
+        return;
+    };
+    refuse(&[libc::SYS_inotify_init1], libc::EMFILE);
+    let path = place.join("s");
+    let (tell, told) = std::sync::mpsc::channel();
+    let builder = Reader::builder(&path).on_event(move |event| drop(tell.send(event)));
+    let reader = builder.bind().unwrap().start(|_| ()).unwrap();
+    // Not just at its start.
+    let writer = Writer::start(&path).unwrap();
+    writer.try_send("a").unwrap();
+    writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    fs::remove_file(&path).unwrap();
+    let is_displaced = |event: &ReaderEvent| matches!(event, ReaderEvent::Displaced { .. });
+    wait_until("it is noticed", || {
+        told.try_iter().any(|event| is_displaced(&event))
+    });
+    let _ = reader.shutdown(PATIENCE).unwrap();
+    assert!(
+        !told.iter().any(|event| is_displaced(&event)),
+        "it is told once"
+    );
+}
+
+/// Each error says what was being done.
+#[test]
+fn what_the_system_refuses_is_named() {
+    let Some(place) = stage() else {
+        let place = tempfile::tempdir().unwrap();
+        let name = "refusals::what_the_system_refuses_is_named";
+        assert!(Role::start(name, place.path()).end().success());
+        return;
+    };
+    let bound = Reader::builder(place.join("s")).bind().unwrap();
+    refuse(&[libc::SYS_eventfd2], libc::EPERM);
+    let error = Writer::start(place.join("s")).unwrap_err().to_string();
+    assert!(error.contains("make what wakes the thread"), "{error}");
+    let error = bound.start(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("make what the threads wait with"), "{error}");
 }
 
 /// As in a `chroot`, or a container of the smallest kind.

@@ -31,6 +31,9 @@ const SHORTAGE: Duration = Duration::from_millis(100);
 /// How many peers in the backlog may have gone, one after the other: more is not their doing.
 const MOST_GONE: u32 = 32;
 
+/// How often to look for the socket's file, where nothing watches it.
+const FILE_LOOK: Duration = Duration::from_secs(5);
+
 /// How long half messages may hold all the memory before the slowest is closed.
 const OVER_BUDGET_FOR: Duration = Duration::from_millis(100);
 
@@ -39,6 +42,8 @@ pub(in crate::reader) struct Supervisor<H> {
     /// Given up when the workers are to leave: the last of them drops it, not this thread.
     handler: Option<Arc<H>>,
     file: Arc<Option<FileWatch>>,
+    /// When to look for the socket's file, where nothing watches it.
+    next_file_look: Option<Instant>,
     processors: usize,
     turns_before: u64,
     next_look: Option<Instant>,
@@ -73,6 +78,7 @@ impl<H: Handler> Supervisor<H> {
         let supervisor = Self {
             shared: Arc::clone(shared),
             handler: Some(Arc::new(handler)),
+            next_file_look: file.is_none().then(now),
             file: Arc::new(file),
             processors: thread::available_parallelism().map_or(1, usize::from),
             turns_before: 0,
@@ -94,6 +100,7 @@ impl<H: Handler> Supervisor<H> {
             let mut next = self.keep_times(now);
             next = earlier(next, self.look_at_workers(now));
             next = earlier(next, self.look_at_memory(now));
+            next = earlier(next, self.look_at_file(now));
             match self.stop(now) {
                 Ok(until) => next = earlier(next, until),
                 Err(Stopped) => return,
@@ -194,6 +201,24 @@ impl<H: Handler> Supervisor<H> {
         drop(locked);
         self.add_workers(wanted, now);
         self.next_look
+    }
+
+    /// Where nothing tells when the socket's file is gone: looks for it now and then, until it is.
+    fn look_at_file(&mut self, now: Instant) -> Option<Instant> {
+        if self.next_file_look? <= now {
+            let listener = self.shared.listener.lock().clone()?;
+            self.next_file_look = if listener.is_displaced() {
+                self.shared.emit_later(ReaderEvent::Displaced {
+                    address: self.shared.address.clone(),
+                });
+                None
+            } else if listener.has_file() {
+                after(now, FILE_LOOK)
+            } else {
+                None
+            };
+        }
+        self.next_file_look
     }
 
     fn add_workers(&mut self, wanted: usize, now: Instant) {
