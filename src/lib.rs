@@ -90,7 +90,8 @@
 //!   the connection.
 //! * **A reader that is restarted within a second** is waited for longer each time, up to
 //!   [`backoff_max`](WriterBuilder::backoff_max); a receipt, or a second of life, starts over.
-//! * **Start after `fork`.** The child has the object, but not its thread.
+//! * **Start after `fork`.** The child has the object, but not its thread: each call there returns
+//!   an error.
 //! * **Only one thread's messages have an order**, and only on one connection. An async task that
 //!   moves between threads counts as several.
 //! * **An idle connection is closed after ten seconds**, and soon made again. That is no fault, and

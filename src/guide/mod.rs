@@ -2,6 +2,8 @@
 //!
 //! * [`architecture`]: what the crate is made of, for readers of its code.
 //! * [`delivery`]: what is promised of messages, and how to lose fewer.
+//! * [`production`]: where a writer lives, processes, containers, the size of the queue, and what
+//!   to watch.
 //! * [`promises`]: each promise, and the tests that show it.
 //! * [`sockets`]: where a socket lies, and who may connect.
 //! * [`speed`]: what each step of a message costs, and which settings to change.
@@ -9,6 +11,7 @@
 
 pub mod architecture;
 pub mod delivery;
+pub mod production;
 pub mod promises;
 pub mod sockets;
 pub mod speed;

@@ -40,8 +40,9 @@
 //!
 //! On stop the reader removes the file that it made, unless another is in its place. When the file
 //! is removed or replaced while the reader runs, or a directory above it is renamed, the event is
-//! [`Displaced`](crate::event::ReaderEvent::Displaced), on Linux only. A file system that is
-//! mounted over it is not noticed. In a directory that was renamed the file stays behind.
+//! [`Displaced`](crate::event::ReaderEvent::Displaced): at once on Linux, within five seconds
+//! elsewhere and where no `inotify(7)` instance is left. A file system that is mounted over it is
+//! not noticed. In a directory that was renamed the file stays behind.
 //!
 //! # Peer credentials
 //!

@@ -1,0 +1,145 @@
+//! In production: where a writer lives, what a process and a container do to it, how large its
+//! queue should be, and what to watch.
+//!
+//! # A writer for the whole program
+//!
+//! Whatever lies in a `static`, or in a global subscriber or logger, is never dropped. So no drop
+//! sends what is queued when `main` returns: what is left then is lost with the process. Keep a
+//! clone, and shut the writer down at the end:
+//!
+//! ```
+//! use std::sync::OnceLock;
+//! use std::time::Duration;
+//! use uds_ipc::Writer;
+//!
+//! static TELEMETRY: OnceLock<Writer> = OnceLock::new();
+//!
+//! /// Sends what is queued, however `main` ends: by a return, by `?`, or by a panic.
+//! struct AtTheEnd;
+//!
+//! impl Drop for AtTheEnd {
+//!     fn drop(&mut self) {
+//!         if let Some(writer) = TELEMETRY.get() {
+//!             let _ = writer.shutdown(Duration::from_secs(2));
+//!         }
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let _at_the_end = AtTheEnd;
+//!     # let directory = tempfile::tempdir()?;
+//!     # let path = directory.path().join("telemetry.sock");
+//!     # let reader = uds_ipc::Reader::builder(&path).bind()?.start(|_| ())?;
+//!     let writer = TELEMETRY.get_or_init(|| Writer::start(&path).expect("a valid address"));
+//!     writer.try_send("started")?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! `std::process::exit`, `abort`, a fatal signal and `panic = "abort"` run no drop: before such an
+//! end call [`shutdown`](crate::Writer::shutdown), or [`flush`](crate::Writer::flush) where the
+//! program may go on. An owned [`Reader`](crate::Reader) or
+//! [`Service`](crate::systemd::Service) in a `static` needs the same.
+//!
+//! # Processes
+//!
+//! * **Start after the fork.** A child made by `fork` has neither the writer's thread nor the
+//!   reader's. There each call returns at once with an error that says so, and a drop does nothing.
+//!   A daemon that forks into the background starts its writers and readers after that; a pool of
+//!   worker processes starts them in each worker. (The C library tells the crate of a `fork`. A
+//!   child that is made by the system call `clone` itself, past the C library, is not known.)
+//! * **A child that lives on without `exec`** holds copies of the descriptors. A reader that is
+//!   killed then still looks alive: the child keeps its listening socket open, and writers wait in
+//!   its backlog. All descriptors are closed by `exec`.
+//! * **Signals** are for the program's own threads: those of the crate block all but the ones that
+//!   a fault raises. It does not matter whether a signal is blocked before or after the start.
+//! * **Standard streams** may be closed: no descriptor of the crate gets their numbers, so that
+//!   what is printed never ends up in a stream.
+//!
+//! # Containers
+//!
+//! * **Mount the folder of the socket, not its file.** A mount of the file holds on to the file
+//!   that was there at that moment. A reader that starts again makes another, and the container
+//!   goes on to write to the old one. With [socket activation](crate::guide::systemd) the file
+//!   stays the same, and may be mounted.
+//! * **Users in a user namespace** that the reader's side does not know are 65534 (`nobody`) there,
+//!   all of them: a [`peer_check`](crate::ReaderBuilder::peer_check) cannot tell them apart, and
+//!   [`max_connections_per_user`](crate::ReaderBuilder::max_connections_per_user) counts them
+//!   together.
+//! * **`/proc` is not needed.** Without it the mode of a socket is set by its path, which is only
+//!   done in a directory where nobody else can put another file in its place. On a file system that
+//!   changes no modes (shared folders of virtual machines) ask with
+//!   [`socket_mode`](crate::ReaderBuilder::socket_mode) for the mode that files have there.
+//!
+//! # In async code
+//!
+//! | call | in an async task |
+//! | --- | --- |
+//! | [`try_send`](crate::Writer::try_send), [`try_send_with`](crate::Writer::try_send_with), [`metrics`](crate::Writer::metrics), [`is_connected`](crate::Writer::is_connected) | as it is: never blocks |
+//! | [`Writer::start`](crate::Writer::start), [`bind`](crate::ReaderBuilder::bind), `start` of a reader | at the start of the program: system calls, which take less than a millisecond, and up to two seconds where several start at the same path |
+//! | [`send_timeout`](crate::Writer::send_timeout), [`flush`](crate::Writer::flush), `shutdown` of either end, the drop of the last clone of a writer | blocks: in `spawn_blocking` |
+//!
+//! A reader's handler is called on a thread of the reader's, never in a task. To go on in a task,
+//! send to it through a bounded channel: `blocking_send` in the handler holds up that connection
+//! while the channel is full, which is what keeps the memory bounded.
+//!
+//! # How large a queue
+//!
+//! The queue bridges the time in which no reader takes anything: a restart takes a second, a reboot
+//! of the collector's container perhaps thirty.
+//!
+//! ```text
+//! max_queued_messages = messages a second at the busiest × seconds to bridge
+//! max_queued_bytes    = max_queued_messages × bytes of a message
+//! ```
+//!
+//! Unless set that is 10,000 messages and 64 MiB: 10 s at 1,000 a second. Memory is taken only as
+//! messages wait. With `AtLeastOnce` messages stay in the queue until they are confirmed: add the
+//! longest time that the handler takes for a batch. When the queue is full the newest messages are
+//! refused, or with [`DropOldest`](crate::Overflow::DropOldest) the oldest make room.
+//!
+//! # What to watch
+//!
+//! Of the [figures](crate::metrics) these are worth an alarm:
+//!
+//! | figure | when | what it means |
+//! | --- | --- | --- |
+//! | writer, `dropped.total()` | it grows | messages were refused or evicted: the queue is too small, or the reader too slow |
+//! | writer, `failed.total()` | it grows | accepted messages were lost: at a shutdown, or because the reader refuses them |
+//! | writer, `lost_with_unread` | it grows | with `AtMostOnce`: a reader died, and up to a socket buffer of messages with it |
+//! | writer, `queued` | above half of its bound for a minute | the reader is too slow, or gone |
+//! | writer, `connected` | false for longer than a restart takes | nobody listens |
+//! | reader, `handler_errors`, `panics` | they grow | messages are not stored |
+//! | reader, `accept_pauses` | it grows | the process is short of descriptors: raise `LimitNOFILE=` |
+//! | reader, `protocol_errors.total()`, `refused_peers` | they grow | something speaks another protocol, has a higher limit, or may not connect |
+//!
+//! Of the [events](crate::event) log those with a
+//! [`severity`](crate::event::Severity) of `Warning` or more. The others come often: a reader
+//! closes a connection that is silent for ten seconds, so that fifty quiet daemons make some
+//! 860,000 events a day on its side.
+//!
+//! # A health check
+//!
+//! A process is alive, and the way to the collector works, when a message comes through:
+//!
+//! ```
+//! use std::time::Duration;
+//! use uds_ipc::{FlushLevel, Writer};
+//!
+//! /// For the watchdog, or for a probe of the container's.
+//! fn is_healthy(writer: &Writer) -> bool {
+//!     writer.try_send("health check").is_ok()
+//!         && writer.flush(FlushLevel::Handled, Duration::from_secs(1)).is_ok()
+//! }
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("telemetry.sock");
+//! # let reader = uds_ipc::Reader::builder(&path).bind()?.start(|_| ())?;
+//! # assert!(is_healthy(&Writer::start(&path)?));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! To ask a collector from outside whether it lives, send such a message as any other daemon would:
+//! `echo health | uds-ipc send ADDRESS --at-least-once --connect-timeout 1 --timeout 1`. It is not
+//! enough that connecting succeeds: the kernel accepts connections for a process that hangs. As a
+//! service a collector tells systemd's watchdog by itself, as long as its threads get on: see [the
+//! page on systemd](crate::guide::systemd).
