@@ -153,7 +153,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "guide",
         &[
             "mod",
-            "architecture delivery promises sockets speed systemd",
+            "architecture delivery production promises sockets speed systemd",
         ],
     ),
     (
