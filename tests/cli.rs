@@ -31,6 +31,18 @@ use patience::PATIENCE;
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// The tool, with hangups as they are by default: whoever runs the tests may have them ignored.
+fn tool_command() -> Command {
+    const TOOL: &str = env!("CARGO_BIN_EXE_uds-ipc");
+    if cfg!(target_os = "linux") {
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP", TOOL]);
+        command
+    } else {
+        Command::new(TOOL)
+    }
+}
+
 /// A folder of its own for each test, gone with it, and the tools that work in it.
 struct Place(TempDir);
 
@@ -45,7 +57,7 @@ impl Place {
 
     /// The tool in this folder, on the socket `s`.
     fn tool(&self, arguments: &[&str], input: Stdio, output: Stdio) -> Tool {
-        let command = Command::new(env!("CARGO_BIN_EXE_uds-ipc"))
+        let command = tool_command()
             .args(arguments)
             .current_dir(&self.0)
             .env("TMPDIR", self.0.path())

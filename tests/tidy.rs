@@ -123,14 +123,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         "sys/linux",
         &[
             "mod",
-            "credentials fence file_watch pinned poll poller process unread waker",
+            "arrival_watch credentials fence file_watch pinned poll poller process unread waker",
         ],
     ),
     (
         "sys/other",
         &[
             "mod",
-            "credentials fence file_watch pinned poll poller process unread waker",
+            "arrival_watch credentials fence file_watch pinned poll poller process unread waker",
         ],
     ),
     (

@@ -103,10 +103,10 @@
 //!     poller.rs interest.rs wait.rs
 //!     asymmetric_fence.rs
 //!     linux/                what differs between systems
-//!         mod.rs credentials.rs fence.rs file_watch.rs pinned.rs
+//!         mod.rs arrival_watch.rs credentials.rs fence.rs file_watch.rs pinned.rs
 //!         poll.rs poller.rs process.rs unread.rs waker.rs
 //!     other/                the same for macOS and the BSDs
-//!         mod.rs credentials.rs fence.rs file_watch.rs pinned.rs
+//!         mod.rs arrival_watch.rs credentials.rs fence.rs file_watch.rs pinned.rs
 //!         poll.rs poller.rs process.rs unread.rs waker.rs
 //! event/                    what happens later
 //!     mod.rs writer.rs reader.rs severity.rs
@@ -191,6 +191,8 @@
 //! * **After a loss** the next try to connect comes 20 ms later, or after the backoff if that is
 //!   longer. A process that dies may lose its connections before its listening socket: a connect at
 //!   once would succeed, and what is written would be lost with it.
+//! * **Where nobody listens** the thread also watches the directory (`inotify(7)`), and tries again
+//!   as soon as a socket comes to the path.
 //! * **A full socket** is written to again every 50 ms: Linux reports room only when three quarters
 //!   of the buffer are free.
 //! * **After a write** the thread lingers for 200 µs, in which no sender has to wake it; when that

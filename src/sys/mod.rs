@@ -38,13 +38,13 @@ pub(crate) use fork::HomeProcess;
 pub(crate) use interest::Interest;
 pub(crate) use listening_socket::ListeningSocket;
 pub(crate) use platform::{
-    FileWatch, PinnedFile, SHUTDOWN_KEEPS_WHAT_CAME, TELLS_FULL_BACKLOG, Waker,
+    ArrivalWatch, FileWatch, PinnedFile, SHUTDOWN_KEEPS_WHAT_CAME, TELLS_FULL_BACKLOG, Waker,
 };
 pub(crate) use poller::{Poller, Ready};
 pub(crate) use signals::with_signals_blocked;
 pub(crate) use socket::{Received, Sent, Stream};
 pub(crate) use standard_streams::above_standard;
-pub(crate) use wait::{Readiness, Wanted, wait};
+pub(crate) use wait::{Readiness, Wanted, wait, wait_for_arrival};
 
 #[cfg(feature = "systemd")]
 pub(crate) use {

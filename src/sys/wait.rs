@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::platform::Waker;
 use super::platform::poll::poll;
+use super::platform::{ArrivalWatch, Waker};
 use super::socket::Stream;
 
 /// What to wait for at a socket, besides its end.
@@ -32,6 +32,8 @@ pub(crate) struct Readiness {
     pub(crate) bytes: bool,
     /// The peer has closed the socket.
     pub(crate) hangup: bool,
+    /// A socket has come to the address to which there is no connection.
+    pub(crate) arrival: bool,
 }
 
 /// How often to look where waiting is impossible.
@@ -48,11 +50,40 @@ pub(crate) fn wait(
     let mut events = PollFlags::empty();
     events.set(PollFlags::POLLOUT, wanted.room);
     events.set(PollFlags::POLLIN, wanted.bytes);
+    let stream = stream.map(|stream| PollFd::new(stream.as_fd(), events));
+    let (woken, stream) = wait_for_both(waker, stream, timeout);
+    Readiness {
+        woken,
+        room: stream.contains(PollFlags::POLLOUT),
+        bytes: stream.contains(PollFlags::POLLIN),
+        hangup: stream.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL),
+        arrival: false,
+    }
+}
+
+/// Waits until `waker` is used, something happens where `watch` looks, or `timeout` is over. Says
+/// whether the waker was used, and whether something happened.
+pub(crate) fn wait_for_arrival(
+    waker: &Waker,
+    watch: &ArrivalWatch,
+    timeout: Option<Duration>,
+) -> (bool, bool) {
+    let watch = PollFd::new(watch.as_fd(), PollFlags::POLLIN);
+    let (woken, watch) = wait_for_both(waker, Some(watch), timeout);
+    (woken, !watch.is_empty())
+}
+
+/// Says whether the waker was used, and what came of the other.
+fn wait_for_both(
+    waker: &Waker,
+    other: Option<PollFd<'_>>,
+    timeout: Option<Duration>,
+) -> (bool, PollFlags) {
     let waker = PollFd::new(waker.as_fd(), PollFlags::POLLIN);
     let mut both;
     let mut alone;
-    let fds: &mut [PollFd<'_>] = if let Some(stream) = stream {
-        both = [waker, PollFd::new(stream.as_fd(), events)];
+    let fds: &mut [PollFd<'_>] = if let Some(other) = other {
+        both = [waker, other];
         &mut both
     } else {
         alone = [waker];
@@ -61,12 +92,12 @@ pub(crate) fn wait(
     match poll(fds, timeout) {
         Ok(_) => {}
         // The caller looks at the clock and waits again.
-        Err(nix::Error::EINTR) => return Readiness::default(),
+        Err(nix::Error::EINTR) => return (false, PollFlags::empty()),
         // Such as when the limit of descriptors is below those that are waited for: then only time
         // passes.
         Err(_) => {
             thread::park_timeout(timeout.map_or(BLIND, |timeout| timeout.min(BLIND)));
-            return Readiness::default();
+            return (false, PollFlags::empty());
         }
     }
     let returned = |at: usize| {
@@ -74,11 +105,5 @@ pub(crate) fn wait(
             .and_then(PollFd::revents)
             .unwrap_or(PollFlags::empty())
     };
-    let (waker, stream) = (returned(0), returned(1));
-    Readiness {
-        woken: !waker.is_empty(),
-        room: stream.contains(PollFlags::POLLOUT),
-        bytes: stream.contains(PollFlags::POLLIN),
-        hangup: stream.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL),
-    }
+    (!returned(0).is_empty(), returned(1))
 }

@@ -173,6 +173,11 @@ impl WriterBuilder {
     /// [`backoff_min`](Self::backoff_min). At 1,000 messages a second the default queue holds
     /// 10 s of an outage, so that a second of it is well spent waiting. A reader that is restarted
     /// again and again within a second is waited for longer each time.
+    ///
+    /// On Linux the writer notices when a socket comes to its path, and ends the wait then: not
+    /// after a loss, but once it has found that nobody listens. It watches the directory for that
+    /// with `inotify(7)`. Where there is no such directory yet, or the user has no instance left,
+    /// only time ends the wait.
     pub fn backoff_max(mut self, wait: Duration) -> Self {
         self.backoff_max = wait;
         self
@@ -296,7 +301,13 @@ impl WriterBuilder {
         };
         let backoff = Backoff::new(self.backoff_min, self.backoff_max, fastrand::u64(..));
         let state = State::new(clock::now(), backoff, timing, self.delivery);
-        Ok(Worker::new(System, shared, state, self.observer, options))
+        Ok(Worker::new(
+            System::default(),
+            shared,
+            state,
+            self.observer,
+            options,
+        ))
     }
 
     fn limits(&self) -> Result<Limited, SettingError> {

@@ -68,6 +68,27 @@ fn without_a_reader_what_fits_is_kept_and_the_rest_is_refused() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reader_that_starts_is_found_before_the_wait_for_the_next_try_is_over() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let place = Place::new();
+    let (writer, _) = writer_with(&place.socket(), |builder| {
+        builder.backoff_min(HOUR).backoff_max(HOUR)
+    });
+    writer.try_send("early").unwrap();
+    // The thread may not be at its wait yet: then the next reader is the first that it can notice.
+    let mut came = Vec::new();
+    wait_until("a reader is found", || {
+        let collector = Collector::start(&place.socket());
+        let _ = writer.flush(FlushLevel::Handled, SHORT);
+        came = collector.stop();
+        !came.is_empty()
+    });
+    assert_eq!(came, [b"early"]);
+    finish(&writer);
+}
+
 #[test]
 fn a_failed_connect_is_told_once_and_again_when_the_cause_changes() {
     let place = Place::new();

@@ -1,5 +1,6 @@
 //! Linux and Android: what each of the other systems must have under the same names.
 
+mod arrival_watch;
 pub(super) mod credentials;
 pub(super) mod fence;
 mod file_watch;
@@ -11,6 +12,7 @@ pub(super) mod process;
 pub(super) mod unread;
 mod waker;
 
+pub(crate) use arrival_watch::ArrivalWatch;
 pub(crate) use file_watch::FileWatch;
 pub(crate) use pinned::PinnedFile;
 pub(crate) use waker::Waker;

@@ -109,6 +109,8 @@ pub(crate) struct Setting {
     pub(crate) socket_size: usize,
     /// Longer messages make the reader hang up.
     pub(crate) reader_limit: usize,
+    /// The kernel tells when a socket comes to the address.
+    pub(crate) tells_of_arrivals: bool,
 }
 
 pub(crate) fn history(seed: u64) -> (Setting, Vec<Act>) {
@@ -159,6 +161,7 @@ pub(crate) fn history(seed: u64) -> (Setting, Vec<Act>) {
         } else {
             usize::MAX
         },
+        tells_of_arrivals: random.bool(),
     };
     let acts = (0..ACTS).map(|_| act(&mut random)).collect();
     (setting, acts)

@@ -109,6 +109,8 @@ pub(crate) struct Net {
     pub(crate) setting: Setting,
     pub(crate) now: Instant,
     pub(crate) is_reader_up: bool,
+    /// A socket has come, and the kernel has not told.
+    pub(crate) arrival: bool,
     pub(crate) is_backlog_full: bool,
     /// The kernel takes at most so many bytes at a time.
     pub(crate) most: usize,
@@ -283,6 +285,7 @@ impl Net {
             setting,
             now: Instant::now(),
             is_reader_up: true,
+            arrival: false,
             is_backlog_full: false,
             most: usize::MAX,
             cuts_behind_prefix: false,
@@ -330,7 +333,11 @@ impl Net {
     pub(crate) fn sleeps(&self) -> bool {
         self.sleep.is_some_and(|Sleep { until, wanted }| {
             let ready = self.ready(wanted);
-            !(has_come(until, self.now) || ready.hangup || ready.room || ready.bytes)
+            !(has_come(until, self.now)
+                || ready.hangup
+                || ready.room
+                || ready.bytes
+                || ready.arrival)
         })
     }
 
@@ -342,7 +349,9 @@ impl Net {
 
     /// The thread's sleep is over, if it slept: what it woke up to.
     pub(crate) fn wake_up(&mut self) -> Option<Readiness> {
-        self.sleep.take().map(|sleep| self.ready(sleep.wanted))
+        let ready = self.sleep.take().map(|sleep| self.ready(sleep.wanted));
+        self.arrival &= !ready.is_some_and(|ready| ready.arrival);
+        ready
     }
 
     /// A message was accepted.
@@ -884,10 +893,14 @@ impl Net {
     /// What a wait for that would end with now, but for the waker.
     fn ready(&self, wanted: Option<Wanted>) -> Readiness {
         let Some((connection, wanted)) = self.connection.as_ref().zip(wanted) else {
-            return Readiness::default();
+            return Readiness {
+                arrival: self.arrival && self.setting.tells_of_arrivals,
+                ..Readiness::default()
+            };
         };
         Readiness {
             woken: false,
+            arrival: false,
             hangup: connection.is_gone,
             room: wanted.room
                 && (connection.is_shut || connection.to_reader.len() < self.setting.socket_size),
@@ -931,7 +944,8 @@ impl Net {
                 "a peer that takes nothing is waited for too long"
             );
         }
-        if !(woken || ready.hangup || ready.room || ready.bytes) {
+        self.arrival &= !ready.arrival;
+        if !(woken || ready.hangup || ready.room || ready.bytes || ready.arrival) {
             self.sleep(timeout, connected.then_some(wanted));
         }
         Readiness { woken, ..ready }
@@ -1019,7 +1033,7 @@ impl Kernel for SimulatedKernel {
         self.0.borrow().now
     }
 
-    fn connect(&self, _: &Address, _: Option<usize>) -> io::Result<SimulatedSocket> {
+    fn connect(&mut self, _: &Address, _: Option<usize>) -> io::Result<SimulatedSocket> {
         let mut net = self.0.borrow_mut();
         assert!(net.connection.is_none(), "two connections at once");
         if !net.is_reader_up {
@@ -1037,13 +1051,24 @@ impl Kernel for SimulatedKernel {
     fn wait(
         &self,
         waker: &Waker,
-        socket: Option<&SimulatedSocket>,
+        _: &SimulatedSocket,
         wanted: Wanted,
         timeout: Option<Duration>,
     ) -> Readiness {
         self.0
             .borrow_mut()
-            .readiness(is_used(waker), socket.is_some(), wanted, timeout)
+            .readiness(is_used(waker), true, wanted, timeout)
+    }
+
+    fn wait_for_arrival(
+        &mut self,
+        waker: &Waker,
+        _: &Address,
+        timeout: Option<Duration>,
+    ) -> Readiness {
+        self.0
+            .borrow_mut()
+            .readiness(is_used(waker), false, Wanted::default(), timeout)
     }
 }
 

@@ -162,7 +162,10 @@ impl World {
             Act::HangUp => net.hang_up(),
             Act::Stop => net.stop(),
             Act::Kill => net.kill(),
-            Act::Start => (net.is_reader_up, net.is_backlog_full) = (true, false),
+            Act::Start => {
+                net.arrival |= !net.is_reader_up;
+                (net.is_reader_up, net.is_backlog_full) = (true, false);
+            }
             Act::BacklogFills => net.is_backlog_full = true,
             Act::HeldUp(most) => {
                 net.read(most, BatchEnd::Stored);

@@ -7,13 +7,23 @@ use crate::deadline::Deadline;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
-    /// No connection; the next try is due at `retry_at`. `backlog_full_since` the reader is there
-    /// and does not accept.
+    /// No connection; the next try is due at `retry_at`.
     Down {
         retry_at: Deadline,
-        backlog_full_since: Deadline,
+        cause: Cause,
     },
     Up(Up),
+}
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// It was lost, or there has been none yet.
+    Lost,
+    /// The last try failed: as a rule nobody listens.
+    Absent,
+    /// The reader has been there since then, and does not accept.
+    BacklogFull(Instant),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

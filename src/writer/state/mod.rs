@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 use crate::backoff::Backoff;
 use crate::deadline::{Deadline, earlier, has_come};
 use crate::writer::settings::{Delivery, Timing};
-use crate::writer::state::link::{Answer, Flow, Link, Retry, Up};
+use crate::writer::state::link::{Answer, Cause, Flow, Link, Retry, Up};
 use crate::writer::state::step::{Pending, Step};
 use crate::writer::state::timing::{
-    AFTER_LOSS, FULL_BACKLOG_PACE, FULL_SOCKET_PACE, MOST_DOUBLINGS, NO_MEMORY_PACE, PROBE_TIME,
-    PROVEN_AFTER, READ_PACE,
+    AFTER_ARRIVAL, AFTER_LOSS, FULL_BACKLOG_PACE, FULL_SOCKET_PACE, MOST_DOUBLINGS, NO_MEMORY_PACE,
+    PROBE_TIME, PROVEN_AFTER, READ_PACE,
 };
 use crate::writer::wake::WakeOn;
 
@@ -57,7 +57,7 @@ impl State {
             phase: Phase::Running,
             link: Link::Down {
                 retry_at,
-                backlog_full_since: None,
+                cause: Cause::Lost,
             },
             backoff,
             timing,
@@ -193,15 +193,28 @@ impl State {
     /// The connect failed; says how long until the next.
     pub(crate) fn on_connect_failed(&mut self, now: Instant) -> Duration {
         let wait = self.backoff.next_wait();
-        self.down(now, wait)
+        self.down(now, wait, Cause::Absent)
     }
 
-    fn down(&mut self, now: Instant, wait: Duration) -> Duration {
+    fn down(&mut self, now: Instant, wait: Duration, cause: Cause) -> Duration {
         self.link = Link::Down {
             retry_at: now.checked_add(wait),
-            backlog_full_since: None,
+            cause,
         };
         wait
+    }
+
+    /// A socket has come to the address. Where nobody listened before, somebody soon will. After a
+    /// loss the wait stays as long as it is: a reader that starts and dies again and again would
+    /// take messages along each time.
+    pub(crate) fn on_arrival(&mut self, now: Instant) {
+        if let Link::Down {
+            retry_at,
+            cause: Cause::Absent,
+        } = &mut self.link
+        {
+            *retry_at = earlier(*retry_at, now.checked_add(AFTER_ARRIVAL));
+        }
     }
 
     /// The reader is there, and its backlog is full. It is tried again soon, until the connect
@@ -210,9 +223,10 @@ impl State {
     pub(crate) fn on_backlog_full(&mut self, now: Instant) -> Option<Duration> {
         let since = match self.link {
             Link::Down {
-                backlog_full_since, ..
-            } => backlog_full_since.unwrap_or(now),
-            Link::Up(_) => now,
+                cause: Cause::BacklogFull(since),
+                ..
+            } => since,
+            Link::Down { .. } | Link::Up(_) => now,
         };
         if has_come(since.checked_add(self.timing.connect_timeout), now) {
             return Some(self.on_connect_failed(now));
@@ -220,7 +234,7 @@ impl State {
         let retry_at = now.checked_add(FULL_BACKLOG_PACE);
         self.link = Link::Down {
             retry_at,
-            backlog_full_since: Some(since),
+            cause: Cause::BacklogFull(since),
         };
         None
     }
@@ -363,7 +377,7 @@ impl State {
             }
         }
         let wait = self.backoff.next_wait().max(AFTER_LOSS);
-        self.down(now, wait)
+        self.down(now, wait, Cause::Lost)
     }
 
     /// Whether a call waits until the peer has read.
@@ -619,6 +633,35 @@ mod tests {
             state.step(start + SECOND, Pending::Due),
             Step::TimeOut { after: SECOND },
             "not for ever"
+        );
+    }
+
+    #[test]
+    fn where_nobody_listened_an_arrival_ends_the_wait_soon_and_after_a_loss_it_does_not() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let start = Instant::now();
+        let backoff = Backoff::new(HOUR, HOUR, 1);
+        let mut state = State::new(start, backoff, TIMING, Delivery::AtMostOnce);
+        state.on_arrival(start);
+        assert_eq!(state.step(start, Pending::Due), Step::Connect);
+        state.on_connect_failed(start);
+        let wait = Step::Wait(WakeOn::Nothing, Some(start + HOUR));
+        assert_eq!(state.step(start, Pending::Due), wait);
+        state.on_arrival(start);
+        let soon = Step::Wait(WakeOn::Nothing, Some(start + AFTER_ARRIVAL));
+        assert_eq!(state.step(start, Pending::Due), soon);
+        // Another one does not put it off.
+        state.on_arrival(start + AFTER_ARRIVAL / 2);
+        assert_eq!(state.step(start, Pending::Due), soon);
+        let connected = start + AFTER_ARRIVAL;
+        state.on_connected(connected);
+        state.on_lost(connected);
+        let wait = state.step(connected, Pending::Due);
+        state.on_arrival(connected);
+        assert_eq!(state.step(connected, Pending::Due), wait);
+        assert_ne!(
+            wait,
+            Step::Wait(WakeOn::Nothing, Some(connected + AFTER_ARRIVAL))
         );
     }
 

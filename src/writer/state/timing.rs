@@ -11,6 +11,10 @@ pub(crate) const PROVEN_AFTER: Duration = Duration::from_secs(1);
 /// socket: a connect at once would succeed, and what is written would go down with it.
 pub(crate) const AFTER_LOSS: Duration = Duration::from_millis(20);
 
+/// From the moment at which a socket has come to the address until the next try: it is bound, and
+/// listens soon.
+pub(crate) const AFTER_ARRIVAL: Duration = Duration::from_millis(5);
+
 /// How long a reader has to hang up on a probe.
 pub(crate) const PROBE_TIME: Duration = Duration::from_millis(100);
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::address::Address;
 use crate::clock;
 use crate::peer::Credentials;
-use crate::sys::{self, Readiness, Received, Sent, Stream, Waker, Wanted};
+use crate::sys::{self, ArrivalWatch, Readiness, Received, Sent, Stream, Waker, Wanted};
 
 /// The clock, and the ways to connect and to wait.
 pub(crate) trait Kernel {
@@ -16,16 +16,25 @@ pub(crate) trait Kernel {
     fn now(&self) -> Instant;
 
     fn connect(
-        &self,
+        &mut self,
         address: &Address,
         send_buffer_size: Option<usize>,
     ) -> io::Result<Self::Socket>;
 
+    /// Waits with a connection.
     fn wait(
         &self,
         waker: &Waker,
-        socket: Option<&Self::Socket>,
+        socket: &Self::Socket,
         wanted: Wanted,
+        timeout: Option<Duration>,
+    ) -> Readiness;
+
+    /// Waits without one: also until a socket comes to `address`, where the system tells.
+    fn wait_for_arrival(
+        &mut self,
+        waker: &Waker,
+        address: &Address,
         timeout: Option<Duration>,
     ) -> Readiness;
 }
@@ -46,8 +55,19 @@ pub(crate) trait Socket {
 }
 
 /// The real one.
-#[derive(Debug)]
-pub(crate) struct System;
+#[derive(Debug, Default)]
+pub(crate) struct System {
+    /// While there is no connection.
+    watch: Option<ArrivalWatch>,
+    /// How often something else happened in the directory since the last try to connect.
+    others: u32,
+}
+
+/// How often that may end a wait before only its time does: some directories are busy.
+const MOST_OTHERS: u32 = 16;
+
+/// A shorter wait is not worth a watch.
+const WORTH_IT: Duration = Duration::from_millis(5);
 
 impl Kernel for System {
     type Socket = Stream;
@@ -56,18 +76,47 @@ impl Kernel for System {
         clock::now()
     }
 
-    fn connect(&self, address: &Address, send_buffer_size: Option<usize>) -> io::Result<Stream> {
-        Stream::connect(address, send_buffer_size)
+    fn connect(
+        &mut self,
+        address: &Address,
+        send_buffer_size: Option<usize>,
+    ) -> io::Result<Stream> {
+        self.others = 0;
+        let stream = Stream::connect(address, send_buffer_size)?;
+        self.watch = None;
+        Ok(stream)
     }
 
     fn wait(
         &self,
         waker: &Waker,
-        socket: Option<&Stream>,
+        socket: &Stream,
         wanted: Wanted,
         timeout: Option<Duration>,
     ) -> Readiness {
-        sys::wait(waker, socket, wanted, timeout)
+        sys::wait(waker, Some(socket), wanted, timeout)
+    }
+
+    fn wait_for_arrival(
+        &mut self,
+        waker: &Waker,
+        address: &Address,
+        timeout: Option<Duration>,
+    ) -> Readiness {
+        if self.watch.is_none() && timeout.is_none_or(|timeout| timeout >= WORTH_IT) {
+            self.watch = address.path().and_then(ArrivalWatch::new);
+        }
+        let Some(watch) = self.watch.as_ref().filter(|_| self.others < MOST_OTHERS) else {
+            return sys::wait(waker, None, Wanted::default(), timeout);
+        };
+        let (woken, is_news) = sys::wait_for_arrival(waker, watch, timeout);
+        let arrival = is_news && watch.has_come();
+        self.others += u32::from(is_news && !arrival);
+        Readiness {
+            woken,
+            arrival,
+            ..Readiness::default()
+        }
     }
 }
 
@@ -90,5 +139,37 @@ impl Socket for Stream {
 
     fn lost_unread(&self) -> bool {
         self.lost_unread()
+    }
+}
+
+#[cfg(test)]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_busy_directory_ends_a_wait_a_few_times_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let address = Address::new(directory.path().join("s")).unwrap();
+        let (mut system, waker) = (System::default(), Waker::new().unwrap());
+        let wait = |system: &mut System| {
+            let ready = system.wait_for_arrival(&waker, &address, Some(WORTH_IT));
+            assert!(!ready.woken && !ready.hangup);
+            ready.arrival
+        };
+        assert!(!wait(&mut system));
+        for number in 0..2 * MOST_OTHERS {
+            fs::write(directory.path().join(number.to_string()), "").unwrap();
+            assert!(!wait(&mut system));
+        }
+        assert_eq!(system.others, MOST_OTHERS);
+        fs::write(address.path().unwrap(), "").unwrap();
+        assert!(!wait(&mut system), "only time ends it now");
+        // The next try begins anew, with all that has happened.
+        assert!(system.connect(&address, None).is_err());
+        assert!(wait(&mut system));
+        assert!(!wait(&mut system), "it is told once");
     }
 }

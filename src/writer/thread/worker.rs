@@ -292,15 +292,17 @@ impl<K: Kernel> Worker<K> {
 
     fn wait(&mut self, wake_on: WakeOn, until: Deadline) {
         let timeout = until.map(|until| until.saturating_duration_since(self.kernel.now()));
-        let stream = self.stream.as_ref();
-        let for_receipt = self.shared.lock().acks.is_owed();
-        let wanted = Wanted {
-            room: wake_on == WakeOn::Writable,
-            bytes: for_receipt,
+        let Shared { waker, address, .. } = &*self.shared;
+        let ready = if let Some(stream) = &self.stream {
+            let for_receipt = self.shared.lock().acks.is_owed();
+            let wanted = Wanted {
+                room: wake_on == WakeOn::Writable,
+                bytes: for_receipt,
+            };
+            self.kernel.wait(waker, stream, wanted, timeout)
+        } else {
+            self.kernel.wait_for_arrival(waker, address, timeout)
         };
-        let ready = self
-            .kernel
-            .wait(&self.shared.waker, stream, wanted, timeout);
         self.on_ready(ready);
     }
 
@@ -315,6 +317,9 @@ impl<K: Kernel> Worker<K> {
                 .take()
                 .map_or(LostCause::Closed, LostCause::Failed);
             return self.lost(cause);
+        }
+        if ready.arrival {
+            self.state.on_arrival(self.kernel.now());
         }
         if ready.room {
             self.state.on_room(self.kernel.now());
