@@ -91,6 +91,14 @@ impl Address {
             path: given.into(),
             source,
         })?;
+        if path.as_os_str().as_bytes().ends_with(b"/") {
+            let file = path.join("telemetry.sock");
+            return Err(AddressError::LooksLike {
+                address: given.into(),
+                what: "a directory",
+                instead: format!("the name of a file in it, such as {}", file.display()),
+            });
+        }
         if path.as_os_str().len() > Self::MAX_LEN {
             return Err(AddressError::TooLong {
                 len: path.as_os_str().len(),
@@ -171,13 +179,6 @@ impl<'a> Given<'a> {
                 let path = Path::new(path).display();
                 let instead = format!("the home directory in full, or ./{path} for such a path");
                 Err(looks_like("a path that a shell expands", instead))
-            }
-            [.., b'/'] => {
-                let path = Path::new(path).display();
-                Err(looks_like(
-                    "a directory",
-                    format!("the name of a file in it, such as {path}telemetry.sock"),
-                ))
             }
             _ if is_explicit => Ok(Self::Path(path.as_os_str())),
             b"-" => {
@@ -311,8 +312,9 @@ pub enum AddressError {
         /// What was given.
         address: PathBuf,
     },
-    /// More bytes than the kernel's address has room for.
-    #[error("the socket's path {} is {len} bytes long, longer than the limit of {limit}: choose a shorter one", path.display())]
+    /// More bytes than the kernel's address has room for. It counts the absolute path: a relative
+    /// one would be another file after a change of the working directory.
+    #[error("the socket's path {} is {len} bytes long, longer than the limit of {limit}: choose a shorter one; a symbolic link to its directory makes one, or on Linux an abstract name, @NAME", path.display())]
     #[non_exhaustive]
     TooLong {
         /// The absolute path, or the abstract name.
@@ -443,7 +445,9 @@ mod tests {
             ("unix:~/a.sock", "a path that a shell", "the home directory"),
             ("-", "standard input or output", "./-"),
             ("/run/a.sock/", "a directory", "/run/a.sock/telemetry.sock"),
-            ("unix:run/", "a directory", "run/telemetry.sock"),
+            ("/", "a directory", "such as /telemetry.sock"),
+            ("/.", "a directory", "such as /telemetry.sock"),
+            ("run/", "a directory", "run/telemetry.sock"),
         ] {
             let error = Address::new(address).unwrap_err();
             assert!(matches!(error, AddressError::LooksLike { .. }), "{error}");

@@ -110,3 +110,25 @@ impl Drop for Following {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_file_the_share_that_has_been_sent_is_shown() {
+        let mut metrics = WriterMetrics::default();
+        metrics.queued.messages = 7;
+        (metrics.sent.messages, metrics.sent.bytes) = (10, 90);
+        assert_eq!(state(&metrics, None), "7 in the queue");
+        assert_eq!(
+            state(&metrics, Some(400)),
+            "7 in the queue, 25% of the input"
+        );
+        assert_eq!(
+            state(&metrics, Some(99)),
+            "7 in the queue, 100% of the input"
+        );
+        assert_eq!(state(&metrics, Some(0)), "7 in the queue");
+    }
+}
