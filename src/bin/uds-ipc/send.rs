@@ -96,18 +96,31 @@ struct Receipts {
 }
 
 impl Receipts {
-    /// Says once that none has come, if messages have been on their way since the last look.
-    fn look(&self, writer: &Writer) {
+    /// When to look for the first.
+    fn looks(&self) -> Receiver<Instant> {
+        if self.is_asked && !self.are_missing.load(Ordering::Relaxed) {
+            tick(RECEIPT_TIME)
+        } else {
+            never()
+        }
+    }
+
+    /// Says once that none has come, if a message was sent. Whether that is settled now, one way or
+    /// the other.
+    fn look(&self, writer: &Writer) -> bool {
         let WriterMetrics {
             sent, confirmed, ..
         } = writer.metrics();
-        let is_missing = self.is_asked && sent.messages > 0 && confirmed.messages == 0;
-        if is_missing && !self.are_missing.swap(true, Ordering::Relaxed) {
+        if sent.messages == 0 || confirmed.messages > 0 {
+            return confirmed.messages > 0;
+        }
+        if !self.are_missing.swap(true, Ordering::Relaxed) {
             self.progress.problem(format_args!(
                 "the reader at {} has given no receipt yet: if it knows none, nothing will ever be confirmed",
                 writer.address()
             ));
         }
+        true
     }
 }
 
@@ -186,7 +199,14 @@ fn wait(
 ) -> End {
     let has_connected = || writer.metrics().connects > 0;
     let deadline = connect_timeout.map_or_else(never, after);
-    let (looks, seconds, reminders) = (tick(LOOK), tick(RECEIPT_TIME), tick(REMINDER));
+    // A sender that waits for more input does not wake up for nothing.
+    let mut looks = connect_timeout.map_or_else(never, |_| tick(LOOK));
+    let mut seconds = receipts.looks();
+    let reminders = if io::stderr().is_terminal() {
+        tick(REMINDER)
+    } else {
+        never()
+    };
     let mut ended = None;
     loop {
         select! {
@@ -198,9 +218,13 @@ fn wait(
             recv(deadline) -> _ => if !has_connected() {
                 return End::NoReader;
             },
-            recv(looks) -> _ => {}
-            recv(seconds) -> _ => receipts.look(writer),
-            recv(reminders) -> _ => if !has_connected() && io::stderr().is_terminal() {
+            recv(looks) -> _ => if has_connected() {
+                looks = never();
+            },
+            recv(seconds) -> _ => if receipts.look(writer) {
+                seconds = never();
+            },
+            recv(reminders) -> _ => if !has_connected() {
                 receipts.progress.problem(format_args!(
                     "still waiting for a reader at {}",
                     writer.address()
@@ -223,7 +247,7 @@ fn drain(
     let (done, is_done) = bounded::<()>(0);
     thread::scope(|scope| {
         scope.spawn(move || {
-            let seconds = tick(RECEIPT_TIME);
+            let mut seconds = receipts.looks();
             loop {
                 select! {
                     // An error means that the first signal has come before.
@@ -234,7 +258,9 @@ fn drain(
                         break;
                     }
                     recv(is_done) -> _ => break,
-                    recv(seconds) -> _ => receipts.look(writer),
+                    recv(seconds) -> _ => if receipts.look(writer) {
+                        seconds = never();
+                    },
                 }
             }
         });
