@@ -7,7 +7,8 @@ use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
 
-use crate::sys::{HomeProcess, with_signals_blocked};
+use crate::sys::fork::HomeProcess;
+use crate::sys::with_signals_blocked;
 
 /// The handle of a thread, and the process that has it. A child made by `fork` inherits the object,
 /// but no thread.

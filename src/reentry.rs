@@ -15,8 +15,14 @@ pub(crate) struct Scope(u64);
 impl Scope {
     /// A scope unlike any other in this process.
     pub(crate) fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Its number, which is never 0.
+    #[inline]
+    pub(crate) fn number(self) -> u64 {
+        self.0
     }
 
     /// Marks the current thread as this object's own: its threads do nothing else.

@@ -41,7 +41,8 @@ use crate::listen::Listener;
 use crate::metrics::ReaderMetrics;
 use crate::outcome::Outcome;
 use crate::own_thread::OwnThread;
-use crate::sys::{HomeProcess, Interest};
+use crate::sys::Interest;
+use crate::sys::fork::HomeProcess;
 
 /// How long a reader that is dropped without a shutdown still reads what was sent.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);

@@ -18,6 +18,7 @@ static GENERATION: CachePadded<AtomicU64> = CachePadded::new(AtomicU64::new(0));
 /// of the object, and of its locks as they were at that moment, but none of its threads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum HomeProcess {
+    /// How many forks lie between the first process and that one.
     Generation(u64),
     /// Where the C library does not tell of forks: the process number.
     Number(u32),
@@ -26,7 +27,7 @@ pub(crate) enum HomeProcess {
 impl HomeProcess {
     pub(crate) fn this() -> Self {
         if is_told() {
-            Self::Generation(GENERATION.load(Ordering::Relaxed))
+            Self::Generation(generation())
         } else {
             Self::Number(process::id())
         }
@@ -36,10 +37,16 @@ impl HomeProcess {
     #[inline]
     pub(crate) fn is_elsewhere(self) -> bool {
         match self {
-            Self::Generation(generation) => generation != GENERATION.load(Ordering::Relaxed),
+            Self::Generation(then) => then != generation(),
             Self::Number(number) => number != process::id(),
         }
     }
+}
+
+/// How many forks lie between the first process and this one.
+#[inline]
+pub(crate) fn generation() -> u64 {
+    GENERATION.load(Ordering::Relaxed)
 }
 
 /// Whether the C library tells of forks. It is asked to once: what it knows, it still knows in a

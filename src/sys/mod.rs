@@ -12,7 +12,7 @@ mod descriptor;
 #[cfg(feature = "systemd")]
 mod environment;
 mod file;
-mod fork;
+pub(crate) mod fork;
 mod interest;
 mod listening_socket;
 #[cfg(feature = "systemd")]
@@ -34,7 +34,6 @@ use other as platform;
 
 pub(crate) use descriptor::{check_listening, kind_of_file};
 pub(crate) use file::FileIdentity;
-pub(crate) use fork::HomeProcess;
 pub(crate) use interest::Interest;
 pub(crate) use listening_socket::ListeningSocket;
 pub(crate) use platform::{

@@ -59,10 +59,30 @@ impl Shared {
         let bytes = message.bytes();
         let len = bytes.len();
         let is_copied = len < OWN_BLOCK_SIZE || (!M::OWNED && len <= MOST_COPIED);
-        if len == 0 || !is_copied || len > self.max_message_len || self.home.is_elsewhere() {
+        if len == 0 || !is_copied || len > self.max_message_len {
             return self.send_unusual(message, patience);
         }
-        let pushed = self.push_copy(patience, bytes);
+        if local::push(self.scope, bytes) {
+            Ok(())
+        } else {
+            self.send_by_queue(message, patience)
+        }
+    }
+
+    /// Sends a message that the thread's lane does not take.
+    #[cold]
+    fn send_by_queue<M: IntoMessage>(
+        &self,
+        message: M,
+        patience: Patience,
+    ) -> Result<(), SendError<M::Returned>> {
+        if self.home.is_elsewhere() {
+            // Before any lock: a thread that is not here may hold it for ever.
+            return Err(SendError::InForkedChild(message.give_back()));
+        }
+        let bytes = message.bytes();
+        let len = bytes.len();
+        let pushed = self.push_copy_by_queue(patience, bytes);
         pushed.map_err(|refusal| self.refuse(refusal, Tally::one(len), message.give_back()))
     }
 
@@ -73,7 +93,6 @@ impl Shared {
         mut patience: Patience,
     ) -> Result<(), SendError<M::Returned>> {
         if self.home.is_elsewhere() {
-            // Before any lock: a thread that is not here may hold it for ever.
             return Err(SendError::InForkedChild(message.give_back()));
         }
         let len = message.bytes().len();
@@ -151,7 +170,7 @@ impl Shared {
     }
 
     /// Accepts a copy of a message that is neither empty nor large.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn push_copy(&self, patience: Patience, message: &[u8]) -> Result<(), Refusal> {
         if local::push(self.scope, message) {
             Ok(())
@@ -160,7 +179,6 @@ impl Shared {
         }
     }
 
-    #[cold]
     fn push_copy_by_queue(&self, mut patience: Patience, message: &[u8]) -> Result<(), Refusal> {
         let pushed = local::with(self.scope, |producer| {
             // It may be another writer that the thread used last.

@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 
 use crate::reentry::Scope;
+use crate::sys::fork;
 use crate::writer::lane::{LaneSender, Pushed};
 
 thread_local! {
@@ -23,13 +24,21 @@ thread_local! {
 
 #[derive(Clone, Copy)]
 struct Last {
-    writer: Option<Scope>,
+    /// Of the writer, as `key` makes it; 0 for none.
+    key: u64,
     producer: *mut LaneSender,
+}
+
+/// The writer's number, together with this process's: in a child made by `fork` the lane that was
+/// used last in the parent is nobody's.
+#[inline]
+fn key(writer: Scope) -> u64 {
+    writer.number() | fork::generation() << 40
 }
 
 impl Last {
     const NONE: Self = Self {
-        writer: None,
+        key: 0,
         producer: ptr::null_mut(),
     };
 }
@@ -54,7 +63,7 @@ impl Drop for Lanes {
 #[inline]
 pub(crate) fn push(writer: Scope, message: &[u8]) -> bool {
     let last = LAST.get();
-    if last.writer != Some(writer) {
+    if last.key != key(writer) {
         return false;
     }
     // SAFETY: it lies in a box in this thread's `LANES`, from where it is not taken without `LAST`
@@ -94,7 +103,7 @@ pub(crate) fn with<R>(writer: Scope, act: impl FnOnce(&mut Option<LaneSender>) -
             let result = act(&mut local.producer);
             if let Some(producer) = &mut local.producer {
                 LAST.set(Last {
-                    writer: Some(writer),
+                    key: key(writer),
                     producer,
                 });
             }
