@@ -52,7 +52,10 @@
 //!   killed then still looks alive: the child keeps its listening socket open, and writers wait in
 //!   its backlog. All descriptors are closed by `exec`.
 //! * **Signals** are for the program's own threads: those of the crate block all but the ones that
-//!   a fault raises. It does not matter whether a signal is blocked before or after the start.
+//!   a fault raises. It does not matter whether a signal is blocked before or after the start. A
+//!   process that a handler or an observer starts inherits what its thread blocks, also through
+//!   [`std::process::Command`], and could not be ended by SIGTERM then: start it from a thread of
+//!   your own.
 //! * **Standard streams** may be closed: no descriptor of the crate gets their numbers, so that
 //!   what is printed never ends up in a stream.
 //!
