@@ -40,7 +40,7 @@ impl OwnThread {
 
     /// Whether this process is the one that started the thread: false in a forked child.
     pub(crate) fn is_of_this_process(&self) -> bool {
-        !self.process.is_elsewhere()
+        !self.process.is_elsewhere_for_certain()
     }
 
     /// Waits for the thread's end, and so do further calls that come meanwhile.

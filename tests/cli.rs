@@ -468,7 +468,12 @@ fn the_listener_has_its_mode_and_prints_figures_as_often_as_asked_for() {
 
 #[test]
 fn a_signal_stops_the_listener_which_prints_its_figures() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        #[cfg(target_os = "linux")]
+        Signal::SIGHUP,
+    ] {
         let place = Place::new();
         let listener = place.listen(&[]);
         listener.signal(signal);
@@ -479,6 +484,7 @@ fn a_signal_stops_the_listener_which_prints_its_figures() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_terminal_that_closes_costs_no_line() {
     let place = Place::new();

@@ -167,7 +167,7 @@ mod tests {
         };
         for (event, severity) in [
             (lost(LostCause::Closed, false), Severity::Debug),
-            (lost(LostCause::Closed, true), Severity::Warning),
+            (lost(LostCause::Closed, true), Severity::Error),
             (
                 lost(LostCause::WriteTimeout(Duration::ZERO), false),
                 Severity::Warning,

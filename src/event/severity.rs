@@ -32,6 +32,8 @@ pub enum Severity {
     /// Something was refused, or goes on later than it should. Nothing is lost yet, as far as is
     /// known.
     Warning,
-    /// Messages are lost, or somebody has to do something.
+    /// Messages are lost, or somebody has to do something. A connection that was lost with messages
+    /// unread is among these, though with [`AtLeastOnce`](crate::Delivery::AtLeastOnce) they are
+    /// sent again.
     Error,
 }

@@ -114,10 +114,12 @@ impl WriterEvent {
                 ..
             } => Severity::Debug,
             Self::Stopped { left, .. } if left.messages == 0 => Severity::Info,
-            Self::ConnectFailed { .. } | Self::Lost { .. } | Self::NoReceipt { .. } => {
-                Severity::Warning
+            Self::ConnectFailed { .. }
+            | Self::Lost { unread: false, .. }
+            | Self::NoReceipt { .. } => Severity::Warning,
+            Self::Lost { unread: true, .. } | Self::GivenUp { .. } | Self::Stopped { .. } => {
+                Severity::Error
             }
-            Self::GivenUp { .. } | Self::Stopped { .. } => Severity::Error,
         }
     }
 }

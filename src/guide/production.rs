@@ -47,7 +47,8 @@
 //!   reader's. There each call returns at once with an error that says so, and a drop does nothing.
 //!   A daemon that forks into the background starts its writers and readers after that; a pool of
 //!   worker processes starts them in each worker. (The C library tells the crate of a `fork`. A
-//!   child that is made by the system call `clone` itself, past the C library, is not known.)
+//!   child that is made without that, by `_Fork` or the system call `clone`, is known to all calls
+//!   but the sends.)
 //! * **A child that lives on without `exec`** holds copies of the descriptors. A reader that is
 //!   killed then still looks alive: the child keeps its listening socket open, and writers wait in
 //!   its backlog. All descriptors are closed by `exec`.

@@ -279,8 +279,9 @@ impl BoundReader {
                 None => Ok(()),
             });
         added.map_err(refused)?;
-        if listener.is_displaced() {
-            // The file went between `bind` and `start`, where nothing watched it.
+        if file.is_some() && listener.is_displaced() {
+            // The file went between `bind` and `start`, where nothing watched it. (Where nothing
+            // does now, the supervisor looks.)
             shared.emit_later(ReaderEvent::Displaced {
                 address: address.clone(),
             });
@@ -296,7 +297,7 @@ impl Drop for BoundReader {
         if let Some(listener) = self
             .listener
             .take()
-            .filter(|_| !self.process.is_elsewhere())
+            .filter(|_| !self.process.is_elsewhere_for_certain())
         {
             listener.remove_file();
         }

@@ -17,29 +17,31 @@ static GENERATION: CachePadded<AtomicU64> = CachePadded::new(AtomicU64::new(0));
 /// The process in which an object was made. A child that was made by `fork` since then has a copy
 /// of the object, and of its locks as they were at that moment, but none of its threads.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum HomeProcess {
-    /// How many forks lie between the first process and that one.
-    Generation(u64),
-    /// Where the C library does not tell of forks: the process number.
-    Number(u32),
+pub(crate) struct HomeProcess {
+    generation: u64,
+    number: u32,
 }
 
 impl HomeProcess {
     pub(crate) fn this() -> Self {
-        if is_told() {
-            Self::Generation(generation())
-        } else {
-            Self::Number(process::id())
+        ask_to_be_told();
+        Self {
+            generation: generation(),
+            number: process::id(),
         }
     }
 
-    /// Whether this process is another one: a child, or a child of one.
+    /// Whether this process is another one, as far as the C library has told: a child that was made
+    /// by `fork`. Costs nothing.
     #[inline]
     pub(crate) fn is_elsewhere(self) -> bool {
-        match self {
-            Self::Generation(then) => then != generation(),
-            Self::Number(number) => number != process::id(),
-        }
+        self.generation != generation()
+    }
+
+    /// Whether this process is another one, however it was made: it may have been by `_Fork`, or by
+    /// `clone`. Costs a system call.
+    pub(crate) fn is_elsewhere_for_certain(self) -> bool {
+        self.is_elsewhere() || self.number != process::id()
     }
 }
 
@@ -49,20 +51,19 @@ pub(crate) fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Whether the C library tells of forks. It is asked to once: what it knows, it still knows in a
-/// child.
-fn is_told() -> bool {
-    static IS_TOLD: AtomicBool = AtomicBool::new(false);
+/// Has the C library tell of forks: once, for it still knows in a child. Where that fails, for lack
+/// of memory, it is tried again for the next object.
+fn ask_to_be_told() {
+    static IS_ASKED: AtomicBool = AtomicBool::new(false);
     // Two threads may ask at once: then each fork counts twice, which does no harm. A lock could be
     // held by the other one when it forks.
-    if !IS_TOLD.load(Ordering::Relaxed) {
-        IS_TOLD.store(ask_to_be_told(), Ordering::Relaxed);
+    if !IS_ASKED.load(Ordering::Relaxed) {
+        IS_ASKED.store(ask(), Ordering::Relaxed);
     }
-    IS_TOLD.load(Ordering::Relaxed)
 }
 
 #[cfg(not(miri))]
-fn ask_to_be_told() -> bool {
+fn ask() -> bool {
     extern "C" fn in_child() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
     }
@@ -72,6 +73,6 @@ fn ask_to_be_told() -> bool {
 }
 
 #[cfg(miri)]
-fn ask_to_be_told() -> bool {
-    false
+fn ask() -> bool {
+    true
 }

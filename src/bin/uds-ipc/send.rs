@@ -25,7 +25,7 @@ use crate::{figures, say, signals, values};
 const BAD_INPUT: u8 = 2;
 const NO_READER: u8 = 3;
 
-/// How often to look whether there is a connection, after the input has ended.
+/// How often to look whether there is a connection, or a receipt.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// How long a reader may take for its first receipt before that is said.
@@ -93,26 +93,36 @@ struct Receipts {
     is_asked: bool,
     progress: Progress,
     are_missing: Arc<AtomicBool>,
+    /// When the first message was first seen to be on its way.
+    sent_at: Mutex<Option<Instant>>,
 }
 
 impl Receipts {
     /// When to look for the first.
     fn looks(&self) -> Receiver<Instant> {
         if self.is_asked && !self.are_missing.load(Ordering::Relaxed) {
-            tick(RECEIPT_TIME)
+            tick(LOOK)
         } else {
             never()
         }
     }
 
-    /// Says once that none has come, if a message was sent. Whether that is settled now, one way or
-    /// the other.
+    /// Says once that none has come in time for the first message. Whether that is settled now, one
+    /// way or the other.
     fn look(&self, writer: &Writer) -> bool {
         let WriterMetrics {
             sent, confirmed, ..
         } = writer.metrics();
         if sent.messages == 0 || confirmed.messages > 0 {
             return confirmed.messages > 0;
+        }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the time begins with the first message"
+        )]
+        let now = Instant::now();
+        if now < *self.sent_at.lock().get_or_insert(now) + RECEIPT_TIME {
+            return false;
         }
         if !self.are_missing.swap(true, Ordering::Relaxed) {
             self.progress.problem(format_args!(
@@ -169,6 +179,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         is_asked: options.at_least_once,
         progress: reminding,
         are_missing: missing,
+        sent_at: Mutex::new(None),
     };
     let end = wait(&writer, input, &stops, options.connect_timeout, &receipts);
     #[expect(
@@ -199,10 +210,11 @@ fn wait(
 ) -> End {
     let has_connected = || writer.metrics().connects > 0;
     let deadline = connect_timeout.map_or_else(never, after);
-    // A sender that waits for more input does not wake up for nothing.
+    // Once connected, and with its first receipt, a sender that waits for more input does not wake
+    // up for nothing.
     let mut looks = connect_timeout.map_or_else(never, |_| tick(LOOK));
     let mut seconds = receipts.looks();
-    let reminders = if io::stderr().is_terminal() {
+    let mut reminders = if io::stderr().is_terminal() {
         tick(REMINDER)
     } else {
         never()
@@ -224,7 +236,9 @@ fn wait(
             recv(seconds) -> _ => if receipts.look(writer) {
                 seconds = never();
             },
-            recv(reminders) -> _ => if !has_connected() {
+            recv(reminders) -> _ => if has_connected() {
+                reminders = never();
+            } else {
                 receipts.progress.problem(format_args!(
                     "still waiting for a reader at {}",
                     writer.address()

@@ -31,7 +31,8 @@ fn watch(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let stopping = Arc::new(AtomicBool::new(false));
     let mut wanted = vec![SIGTERM, SIGINT];
     // A terminal that closes sends it. Who has it ignored, as nohup(1) does, wants to go on then.
-    if !is_ignored(SIGHUP) {
+    // Where that is not known it is left as it is.
+    if is_ignored(SIGHUP) == Some(false) {
         wanted.push(SIGHUP);
     }
     for signal in wanted.iter().copied() {
@@ -54,13 +55,12 @@ fn watch(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the process was started with that signal ignored. Where the system does not tell, it was
-/// not.
-fn is_ignored(signal: i32) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status
+/// Whether the process was started with that signal ignored. `None` where the system does not tell.
+fn is_ignored(signal: i32) -> Option<bool> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let mask = status
         .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    ignored.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+        .find_map(|line| line.strip_prefix("SigIgn:"))?;
+    let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+    Some(mask >> (signal - 1) & 1 == 1)
 }

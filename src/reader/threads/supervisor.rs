@@ -205,6 +205,10 @@ impl<H: Handler> Supervisor<H> {
 
     /// Where nothing tells when the socket's file is gone: looks for it now and then, until it is.
     fn look_at_file(&mut self, now: Instant) -> Option<Instant> {
+        if self.stage != Stage::Running {
+            // Its end may have removed the file.
+            return None;
+        }
         if self.next_file_look? <= now {
             let listener = self.shared.listener.lock().clone()?;
             self.next_file_look = if listener.is_displaced() {

@@ -214,7 +214,7 @@ impl Shared {
         level: FlushLevel,
         deadline: Deadline,
     ) -> Result<Flushed, FlushError> {
-        if self.home.is_elsewhere() {
+        if self.home.is_elsewhere_for_certain() {
             return Err(FlushError::InForkedChild);
         }
         let losses = self.lock().losses(level, self.delivery);
