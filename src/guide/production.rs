@@ -57,8 +57,11 @@
 //!   process that a handler or an observer starts inherits what its thread blocks, also through
 //!   [`std::process::Command`], and could not be ended by SIGTERM then: start it from a thread of
 //!   your own.
-//! * **Standard streams** may be closed: no descriptor of the crate gets their numbers, so that
-//!   what is printed never ends up in a stream.
+//! * **Standard streams** may be closed: no descriptor of the crate keeps one of their numbers, so
+//!   that what is printed does not end up in a stream. Where one is free it is given to
+//!   `/dev/null`, as Rust's runtime does when a program starts. (Close them before the start of
+//!   writers and readers: a connection that is accepted at the moment after has such a number for
+//!   some microseconds.)
 //!
 //! # Containers
 //!
@@ -74,6 +77,11 @@
 //!   done in a directory where nobody else can put another file in its place. On a file system that
 //!   changes no modes (shared folders of virtual machines) ask with
 //!   [`socket_mode`](crate::ReaderBuilder::socket_mode) for the mode that files have there.
+//! * **`inotify(7)` instances** are 128 for each user, unless `fs.inotify.max_user_instances` says
+//!   otherwise, containers of the same user together. A reader takes one, to notice that its file
+//!   is gone; without one it looks every five seconds. A writer takes one while it has waited for a
+//!   reader for about a tenth of a second and longer; without one it connects when its backoff is
+//!   over. Where more daemons than that may wait for a collector, raise the limit.
 //!
 //! # In async code
 //!

@@ -1,10 +1,9 @@
 //! Binds a path: directory checked, lock taken, stale socket removed, bound, owner and mode set,
 //! and only then listening; or adopts a socket that listens already. No peer can connect before.
 
-use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use super::listener::{Listener, Owner};
@@ -104,15 +103,11 @@ fn set_mode(file: &PinnedFile, path: &Path, wanted: u32) -> Result<(), BindError
     if mode()? == wanted {
         return Ok(());
     }
-    let is_there = || {
-        let pinned = file.metadata().map(|metadata| FileIdentity::of(&metadata));
-        matches!((pinned, FileIdentity::at(path)), (Ok(pinned), Ok(there)) if pinned == there)
-    };
     let mut set = file.set_mode(wanted);
-    if set.is_err() && directory::is_ours_alone(path) && is_there() {
-        // The way to the file itself leads through /proc, which may be missing. By its path it is
-        // the same file, where nobody can put another one there.
-        set = fs::set_permissions(path, Permissions::from_mode(wanted));
+    if let (Err(_), Some(directory)) = (&set, directory::of_ours_alone(path)) {
+        // The way to the file itself leads through /proc, which may be missing. By its name in the
+        // directory it is the same file, where nobody can put another one there.
+        set = file.set_mode_in(&directory, path, wanted);
     }
     match mode()? {
         found if found == wanted => Ok(()),
@@ -151,6 +146,8 @@ pub(crate) fn adopt(socket: impl Into<OwnedFd>) -> Result<Listener, DescriptorKi
 #[cfg(test)]
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

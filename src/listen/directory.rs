@@ -2,7 +2,7 @@
 //! socket in it.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use nix::unistd::geteuid;
 
 use crate::address::Address;
 use crate::error::BindError;
+use crate::sys;
 
 /// Makes the directory of a socket, and those above it, for their owner and group only (0750). What
 /// exists is left as it is.
@@ -63,14 +64,15 @@ pub(super) fn check(socket: &Path) -> Result<(), BindError> {
     Ok(())
 }
 
-/// Whether nobody but this user and root can put another file in the place of the socket.
-pub(super) fn is_ours_alone(socket: &Path) -> bool {
+/// The directory of the socket, open, if nobody but this user and root can put another file in the
+/// place of the socket.
+pub(super) fn of_ours_alone(socket: &Path) -> Option<File> {
     const OTHERS_WRITE: u32 = 0o022;
 
-    fs::metadata(directory_of(socket)).is_ok_and(|metadata| {
-        let is_ours = [0, geteuid().as_raw()].contains(&metadata.uid());
-        is_ours && metadata.mode() & OTHERS_WRITE == 0
-    })
+    let directory = sys::open_directory(directory_of(socket)).ok()?;
+    let metadata = directory.metadata().ok()?;
+    let is_ours = [0, geteuid().as_raw()].contains(&metadata.uid());
+    (is_ours && metadata.mode() & OTHERS_WRITE == 0).then_some(directory)
 }
 
 fn directory_of(socket: &Path) -> &Path {

@@ -33,8 +33,8 @@ mod other;
 use other as platform;
 
 pub(crate) use descriptor::{check_listening, kind_of_file};
-pub(crate) use file::FileIdentity;
-pub(crate) use interest::Interest;
+pub(crate) use file::{FileIdentity, open_directory};
+pub(crate) use interest::{Arrival, Interest};
 pub(crate) use listening_socket::ListeningSocket;
 pub(crate) use platform::{
     ArrivalWatch, FileWatch, PinnedFile, SHUTDOWN_KEEPS_WHAT_CAME, TELLS_FULL_BACKLOG, Waker,

@@ -175,9 +175,9 @@ impl WriterBuilder {
     /// again and again within a second is waited for longer each time.
     ///
     /// On Linux the writer notices when a socket comes to its path, and ends the wait then: not
-    /// after a loss, but once it has found that nobody listens. It watches the directory for that
-    /// with `inotify(7)`. Where there is no such directory yet, or the user has no instance left,
-    /// only time ends the wait.
+    /// after a loss, but once it has found that nobody listens, and from waits of 100 ms on. It
+    /// watches the directory for that with `inotify(7)`. Where there is no such directory yet, or
+    /// the user has no instance left, only time ends the wait.
     pub fn backoff_max(mut self, wait: Duration) -> Self {
         self.backoff_max = wait;
         self

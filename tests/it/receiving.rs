@@ -651,10 +651,12 @@ fn a_socket_file_that_is_gone_before_the_start_is_told() {
         let bound = builder.bind().unwrap();
         fs::remove_file(place.socket()).unwrap();
         let _successor = is_replaced.then(|| UnixListener::bind(place.socket()).unwrap());
-        let _reader = bound.start(|_| ()).unwrap();
-        if cfg!(target_os = "linux") {
-            events.wait_for("Displaced");
-        }
+        let reader = bound.start(|_| ()).unwrap();
+        events.wait_for("Displaced");
+        let _ = reader.shutdown(PATIENCE).unwrap();
+        let told = events.all();
+        let told = told.iter().filter(|event| event.contains("Displaced"));
+        assert_eq!(told.count(), 1);
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
+use crate::sys::interest::Arrival;
 use crate::sys::standard_streams::above_standard;
 
 /// A watch of a directory, for a file of one name. Readable when something has happened there.
@@ -22,17 +23,33 @@ impl ArrivalWatch {
         let (directory, name) = (path.parent()?, path.file_name()?.to_owned());
         let flags = InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK;
         let inotify = above_standard(|| Ok(Inotify::init(flags)?)).ok()?;
-        let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+        let flags = AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_DELETE_SELF
+            | AddWatchFlags::IN_MOVE_SELF;
         inotify.add_watch(directory, flags).ok()?;
         Some(Self { inotify, name })
     }
 
-    /// Whether the file has come since the last look. Others may have, too.
-    pub(crate) fn has_come(&self) -> bool {
-        let events = self.inotify.read_events().unwrap_or_default();
-        events
+    /// What has happened since the last look.
+    pub(crate) fn look(&self) -> Arrival {
+        let over = AddWatchFlags::IN_IGNORED
+            | AddWatchFlags::IN_DELETE_SELF
+            | AddWatchFlags::IN_MOVE_SELF
+            | AddWatchFlags::IN_Q_OVERFLOW;
+        let Ok(events) = self.inotify.read_events() else {
+            return Arrival::Other;
+        };
+        if events.iter().any(|event| event.mask.intersects(over)) {
+            Arrival::WatchOver
+        } else if events
             .iter()
             .any(|event| event.name.as_ref() == Some(&self.name))
+        {
+            Arrival::Come
+        } else {
+            Arrival::Other
+        }
     }
 }
 

@@ -3,12 +3,15 @@
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::fcntl::AtFlags;
 use nix::libc;
+use nix::sys::stat::{FchmodatFlags, fchmodat, fstatat};
 use nix::unistd::{Gid, Uid, fchownat};
+
+use crate::sys::file::mode_bits;
 
 /// A file to have its owner and mode changed. A process that may write to the directory could put
 /// a link or another file in its place, to have that changed.
@@ -41,5 +44,17 @@ impl PinnedFile {
             format!("/proc/self/fd/{}", self.0.as_raw_fd()),
             Permissions::from_mode(mode),
         )
+    }
+
+    /// Likewise by its name in a directory in which nobody puts another file in its place.
+    pub(crate) fn set_mode_in(&self, directory: &File, path: &Path, mode: u32) -> io::Result<()> {
+        let name = path.file_name().unwrap_or_default();
+        let there = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let ours = self.metadata()?;
+        if (there.st_dev, there.st_ino) != (ours.dev(), ours.ino()) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let flags = FchmodatFlags::FollowSymlink;
+        Ok(fchmodat(directory, name, mode_bits(mode), flags)?)
     }
 }

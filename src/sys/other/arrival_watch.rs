@@ -3,6 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
+use crate::sys::interest::Arrival;
+
 /// There is none.
 #[derive(Debug)]
 pub(crate) enum ArrivalWatch {}
@@ -12,7 +14,7 @@ impl ArrivalWatch {
         None
     }
 
-    pub(crate) fn has_come(&self) -> bool {
+    pub(crate) fn look(&self) -> Arrival {
         match *self {}
     }
 }

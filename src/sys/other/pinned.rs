@@ -1,6 +1,6 @@
 //! A file by its path: nothing here holds a socket's file itself. Links are not followed.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -34,5 +34,10 @@ impl PinnedFile {
             mode_bits(mode),
             FchmodatFlags::NoFollowSymlink,
         )?)
+    }
+
+    /// Another way is not needed here.
+    pub(crate) fn set_mode_in(&self, _: &File, _: &Path, _: u32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }

@@ -20,8 +20,9 @@ pub(crate) enum Link {
 pub(crate) enum Cause {
     /// It was lost, or there has been none yet.
     Lost,
-    /// The last try failed: as a rule nobody listens.
-    Absent,
+    /// The last try failed: as a rule nobody listens. So many further ones come soon, since a
+    /// socket has come to the address.
+    Absent { soon: u32 },
     /// The reader has been there since then, and does not accept.
     BacklogFull(Instant),
 }

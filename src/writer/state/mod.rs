@@ -20,7 +20,7 @@ use crate::writer::state::link::{Answer, Cause, Flow, Link, Retry, Up};
 use crate::writer::state::step::{Pending, Step};
 use crate::writer::state::timing::{
     AFTER_ARRIVAL, AFTER_LOSS, FULL_BACKLOG_PACE, FULL_SOCKET_PACE, MOST_DOUBLINGS, NO_MEMORY_PACE,
-    PROBE_TIME, PROVEN_AFTER, READ_PACE,
+    PROBE_TIME, PROVEN_AFTER, READ_PACE, TRIES_AFTER_ARRIVAL,
 };
 use crate::writer::wake::WakeOn;
 
@@ -192,8 +192,17 @@ impl State {
 
     /// The connect failed; says how long until the next.
     pub(crate) fn on_connect_failed(&mut self, now: Instant) -> Duration {
+        // One that has been bound listens soon, but not at once.
+        if let Link::Down {
+            cause: Cause::Absent { soon: left @ 1.. },
+            ..
+        } = self.link
+        {
+            let wait = AFTER_ARRIVAL * 4u32.pow(TRIES_AFTER_ARRIVAL + 1 - left);
+            return self.down(now, wait, Cause::Absent { soon: left - 1 });
+        }
         let wait = self.backoff.next_wait();
-        self.down(now, wait, Cause::Absent)
+        self.down(now, wait, Cause::Absent { soon: 0 })
     }
 
     fn down(&mut self, now: Instant, wait: Duration, cause: Cause) -> Duration {
@@ -210,9 +219,10 @@ impl State {
     pub(crate) fn on_arrival(&mut self, now: Instant) {
         if let Link::Down {
             retry_at,
-            cause: Cause::Absent,
+            cause: Cause::Absent { soon },
         } = &mut self.link
         {
+            *soon = TRIES_AFTER_ARRIVAL;
             *retry_at = earlier(*retry_at, now.checked_add(AFTER_ARRIVAL));
         }
     }
@@ -653,6 +663,12 @@ mod tests {
         // Another one does not put it off.
         state.on_arrival(start + AFTER_ARRIVAL / 2);
         assert_eq!(state.step(start, Pending::Due), soon);
+        // Between its bind and its listen a reader refuses.
+        let waits: Vec<_> = (0..=TRIES_AFTER_ARRIVAL)
+            .map(|_| state.on_connect_failed(start))
+            .collect();
+        assert_eq!(waits[..2], [4 * AFTER_ARRIVAL, 16 * AFTER_ARRIVAL]);
+        assert_eq!(waits.last(), Some(&HOUR));
         let connected = start + AFTER_ARRIVAL;
         state.on_connected(connected);
         state.on_lost(connected);

@@ -15,6 +15,9 @@ pub(crate) const AFTER_LOSS: Duration = Duration::from_millis(20);
 /// listens soon.
 pub(crate) const AFTER_ARRIVAL: Duration = Duration::from_millis(5);
 
+/// How many further tries come soon then, each after four times the wait before.
+pub(crate) const TRIES_AFTER_ARRIVAL: u32 = 2;
+
 /// How long a reader has to hang up on a probe.
 pub(crate) const PROBE_TIME: Duration = Duration::from_millis(100);
 

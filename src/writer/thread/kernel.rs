@@ -2,12 +2,13 @@
 //! Decides nothing.
 
 use std::io::{self, IoSlice};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::clock;
 use crate::peer::Credentials;
-use crate::sys::{self, ArrivalWatch, Readiness, Received, Sent, Stream, Waker, Wanted};
+use crate::sys::{self, Arrival, ArrivalWatch, Readiness, Received, Sent, Stream, Waker, Wanted};
 
 /// The clock, and the ways to connect and to wait.
 pub(crate) trait Kernel {
@@ -66,8 +67,8 @@ pub(crate) struct System {
 /// How often that may end a wait before only its time does: some directories are busy.
 const MOST_OTHERS: u32 = 16;
 
-/// A shorter wait is not worth a watch.
-const WORTH_IT: Duration = Duration::from_millis(5);
+/// A shorter wait is not worth a watch: of those a user has 128.
+const WORTH_IT: Duration = Duration::from_millis(100);
 
 impl Kernel for System {
     type Socket = Stream;
@@ -103,18 +104,34 @@ impl Kernel for System {
         address: &Address,
         timeout: Option<Duration>,
     ) -> Readiness {
-        if self.watch.is_none() && timeout.is_none_or(|timeout| timeout >= WORTH_IT) {
+        let may_end = self.others < MOST_OTHERS;
+        if may_end && self.watch.is_none() && timeout.is_none_or(|timeout| timeout >= WORTH_IT) {
             self.watch = address.path().and_then(ArrivalWatch::new);
+            if self.watch.is_some() && address.path().is_some_and(Path::exists) {
+                // It may have come since the last try, before the watch.
+                self.others += 1;
+                return Readiness {
+                    arrival: true,
+                    ..Readiness::default()
+                };
+            }
         }
-        let Some(watch) = self.watch.as_ref().filter(|_| self.others < MOST_OTHERS) else {
+        let Some(watch) = self.watch.as_ref().filter(|_| may_end) else {
             return sys::wait(waker, None, Wanted::default(), timeout);
         };
         let (woken, is_news) = sys::wait_for_arrival(waker, watch, timeout);
-        let arrival = is_news && watch.has_come();
-        self.others += u32::from(is_news && !arrival);
+        let arrival = is_news.then(|| watch.look());
+        match arrival {
+            Some(Arrival::Come) | None => {}
+            Some(Arrival::Other) => self.others += 1,
+            Some(Arrival::WatchOver) => {
+                self.others += 1;
+                self.watch = None;
+            }
+        }
         Readiness {
             woken,
-            arrival,
+            arrival: arrival == Some(Arrival::Come),
             ..Readiness::default()
         }
     }
@@ -171,5 +188,30 @@ mod tests {
         assert!(system.connect(&address, None).is_err());
         assert!(wait(&mut system));
         assert!(!wait(&mut system), "it is told once");
+    }
+
+    #[test]
+    fn a_directory_that_is_made_anew_is_watched_anew() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("run");
+        fs::create_dir(&directory).unwrap();
+        let address = Address::new(directory.join("s")).unwrap();
+        let (mut system, waker) = (System::default(), Waker::new().unwrap());
+        let wait = |system: &mut System| {
+            let ready = system.wait_for_arrival(&waker, &address, Some(WORTH_IT));
+            ready.arrival
+        };
+        assert!(!wait(&mut system));
+        fs::remove_dir(&directory).unwrap();
+        assert!(!wait(&mut system));
+        assert!(system.watch.is_none());
+        fs::create_dir(&directory).unwrap();
+        assert!(!wait(&mut system));
+        fs::write(address.path().unwrap(), "").unwrap();
+        assert!(wait(&mut system));
+        // And where it came before the watch did.
+        let mut late = System::default();
+        assert!(wait(&mut late));
+        assert!(!wait(&mut late), "once");
     }
 }
