@@ -12,6 +12,10 @@ pub(crate) enum Interest {
 
 /// What has happened in a directory that is watched for a file to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    expect(dead_code, reason = "only Linux tells")
+)]
 pub(crate) enum Arrival {
     /// The file has come.
     Come,
