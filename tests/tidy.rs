@@ -116,7 +116,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "listening_socket wait poller",
             "socket notify asymmetric_fence",
             "linux other",
-            "descriptor environment file fork interest signals standard_streams",
+            "arrival descriptor environment file fork interest signals standard_streams",
         ],
     ),
     (

@@ -98,7 +98,7 @@
 //!     passed.rs             which of them a reader gets
 //! sys/                      calls of the system, and no policy
 //!     mod.rs file.rs descriptor.rs environment.rs
-//!     fork.rs signals.rs standard_streams.rs
+//!     arrival.rs fork.rs signals.rs standard_streams.rs
 //!     socket.rs listening_socket.rs notify.rs
 //!     poller.rs interest.rs wait.rs
 //!     asymmetric_fence.rs

@@ -107,7 +107,10 @@ fn set_mode(file: &PinnedFile, path: &Path, wanted: u32) -> Result<(), BindError
     if let (Err(_), Some(directory)) = (&set, directory::of_ours_alone(path)) {
         // The way to the file itself leads through /proc, which may be missing. By its name in the
         // directory it is the same file, where nobody can put another one there.
-        set = file.set_mode_in(&directory, path, wanted);
+        set = set.or_else(|first| {
+            let by_name = file.set_mode_in(&directory, path, wanted);
+            by_name.map_err(|_| first)
+        });
     }
     match mode()? {
         found if found == wanted => Ok(()),

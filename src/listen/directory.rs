@@ -10,7 +10,6 @@ use nix::unistd::geteuid;
 
 use crate::address::Address;
 use crate::error::BindError;
-use crate::sys;
 
 /// Makes the directory of a socket, and those above it, for their owner and group only (0750). What
 /// exists is left as it is.
@@ -69,7 +68,7 @@ pub(super) fn check(socket: &Path) -> Result<(), BindError> {
 pub(super) fn of_ours_alone(socket: &Path) -> Option<File> {
     const OTHERS_WRITE: u32 = 0o022;
 
-    let directory = sys::open_directory(directory_of(socket)).ok()?;
+    let directory = File::open(directory_of(socket)).ok()?;
     let metadata = directory.metadata().ok()?;
     let is_ours = [0, geteuid().as_raw()].contains(&metadata.uid());
     (is_ours && metadata.mode() & OTHERS_WRITE == 0).then_some(directory)

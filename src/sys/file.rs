@@ -1,11 +1,10 @@
 //! Which file it is that lies at a path, and the bits of its mode. Asks only.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::libc;
 use nix::sys::stat::Mode;
 
 /// Which file it is, whatever its name.
@@ -27,14 +26,6 @@ impl FileIdentity {
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         Ok(Self::of(&fs::symlink_metadata(path)?))
     }
-}
-
-/// Opens a directory, to name files in it whatever becomes of its own name.
-pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_DIRECTORY)
-        .open(path)
 }
 
 /// The type of a mode differs between platforms, which is why one of the conversions is none.

@@ -7,6 +7,7 @@
 #[cfg(not(unix))]
 compile_error!("uds-ipc knows Unix only so far: Windows needs a `sys` of its own");
 
+mod arrival;
 pub(crate) mod asymmetric_fence;
 mod descriptor;
 #[cfg(feature = "systemd")]
@@ -32,9 +33,10 @@ mod other;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 use other as platform;
 
+pub(crate) use arrival::Arrival;
 pub(crate) use descriptor::{check_listening, kind_of_file};
-pub(crate) use file::{FileIdentity, open_directory};
-pub(crate) use interest::{Arrival, Interest};
+pub(crate) use file::FileIdentity;
+pub(crate) use interest::Interest;
 pub(crate) use listening_socket::ListeningSocket;
 pub(crate) use platform::{
     ArrivalWatch, FileWatch, PinnedFile, SHUTDOWN_KEEPS_WHAT_CAME, TELLS_FULL_BACKLOG, Waker,

@@ -1,5 +1,5 @@
-//! Waits for one socket, a waker, or a time.
-//! Says only what came; reads nothing.
+//! Waits for one socket, a waker, a file that comes, or a time.
+//! Says only what came.
 
 use std::os::fd::AsFd;
 use std::thread;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags};
 
+use super::arrival::Arrival;
 use super::platform::poll::poll;
 use super::platform::{ArrivalWatch, Waker};
 use super::socket::Stream;
@@ -62,15 +63,15 @@ pub(crate) fn wait(
 }
 
 /// Waits until `waker` is used, something happens where `watch` looks, or `timeout` is over. Says
-/// whether the waker was used, and whether something happened.
+/// whether the waker was used, and what happened.
 pub(crate) fn wait_for_arrival(
     waker: &Waker,
     watch: &ArrivalWatch,
     timeout: Option<Duration>,
-) -> (bool, bool) {
-    let watch = PollFd::new(watch.as_fd(), PollFlags::POLLIN);
-    let (woken, watch) = wait_for_both(waker, Some(watch), timeout);
-    (woken, !watch.is_empty())
+) -> (bool, Option<Arrival>) {
+    let polled = PollFd::new(watch.as_fd(), PollFlags::POLLIN);
+    let (woken, came) = wait_for_both(waker, Some(polled), timeout);
+    (woken, (!came.is_empty()).then(|| watch.look()))
 }
 
 /// Says whether the waker was used, and what came of the other.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use crate::sys::interest::Arrival;
+use crate::sys::arrival::Arrival;
 use crate::sys::standard_streams::above_standard;
 
 /// A watch of a directory, for a file of one name. Readable when something has happened there.

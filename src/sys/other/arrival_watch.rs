@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use crate::sys::interest::Arrival;
+use crate::sys::arrival::Arrival;
 
 /// There is none.
 #[derive(Debug)]

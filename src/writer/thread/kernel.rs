@@ -119,8 +119,7 @@ impl Kernel for System {
         let Some(watch) = self.watch.as_ref().filter(|_| may_end) else {
             return sys::wait(waker, None, Wanted::default(), timeout);
         };
-        let (woken, is_news) = sys::wait_for_arrival(waker, watch, timeout);
-        let arrival = is_news.then(|| watch.look());
+        let (woken, arrival) = sys::wait_for_arrival(waker, watch, timeout);
         match arrival {
             Some(Arrival::Come) | None => {}
             Some(Arrival::Other) => self.others += 1,
