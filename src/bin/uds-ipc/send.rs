@@ -80,6 +80,16 @@ pub(crate) struct Options {
     at_least_once: bool,
 }
 
+impl Options {
+    fn delivery(&self) -> Delivery {
+        if self.at_least_once {
+            Delivery::AtLeastOnce
+        } else {
+            Delivery::AtMostOnce
+        }
+    }
+}
+
 /// Why no more is read.
 enum End {
     Input(Result<(), FrameError>),
@@ -143,11 +153,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let (above, reminding) = (progress.clone(), progress.clone());
     let missing = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&missing);
-    let delivery = if options.at_least_once {
-        Delivery::AtLeastOnce
-    } else {
-        Delivery::AtMostOnce
-    };
+    let delivery = options.delivery();
     let writer = Writer::builder(&options.address)
         .delivery(delivery)
         .max_message_len(values::MAX_MESSAGE_LEN)
@@ -213,7 +219,7 @@ fn wait(
     // Once connected, and with its first receipt, a sender that waits for more input does not wake
     // up for nothing.
     let mut looks = connect_timeout.map_or_else(never, |_| tick(LOOK));
-    let mut seconds = receipts.looks();
+    let mut receipt_looks = receipts.looks();
     let mut reminders = if io::stderr().is_terminal() {
         tick(REMINDER)
     } else {
@@ -233,8 +239,8 @@ fn wait(
             recv(looks) -> _ => if has_connected() {
                 looks = never();
             },
-            recv(seconds) -> _ => if receipts.look(writer) {
-                seconds = never();
+            recv(receipt_looks) -> _ => if receipts.look(writer) {
+                receipt_looks = never();
             },
             recv(reminders) -> _ => if has_connected() {
                 reminders = never();
@@ -261,7 +267,7 @@ fn drain(
     let (done, is_done) = bounded::<()>(0);
     thread::scope(|scope| {
         scope.spawn(move || {
-            let mut seconds = receipts.looks();
+            let mut receipt_looks = receipts.looks();
             loop {
                 select! {
                     // An error means that the first signal has come before.
@@ -272,8 +278,8 @@ fn drain(
                         break;
                     }
                     recv(is_done) -> _ => break,
-                    recv(seconds) -> _ => if receipts.look(writer) {
-                        seconds = never();
+                    recv(receipt_looks) -> _ => if receipts.look(writer) {
+                        receipt_looks = never();
                     },
                 }
             }
@@ -286,7 +292,7 @@ fn drain(
 
 /// Says what went wrong, once for each cause, and the figures.
 fn conclude(end: &End, report: &WriterReport, options: &Options, receipts: &Receipts) -> ExitCode {
-    let mut problems = problems(&report.metrics, options.at_least_once);
+    let mut problems = problems(&report.metrics, options.delivery());
     let mut code = ExitCode::SUCCESS;
     if matches!(end, End::NoReader) {
         let address = &options.address;
@@ -316,15 +322,15 @@ fn conclude(end: &End, report: &WriterReport, options: &Options, receipts: &Rece
     code
 }
 
-fn problems(metrics: &WriterMetrics, at_least_once: bool) -> Vec<String> {
+fn problems(metrics: &WriterMetrics, delivery: Delivery) -> Vec<String> {
     // With receipts they are sent again.
-    let (left, lost) = if at_least_once {
-        ("messages left unconfirmed when the time was over", 0)
-    } else {
+    let (left, lost) = if delivery == Delivery::AtMostOnce {
         (
             "messages left unsent when the time was over",
             metrics.lost_with_unread,
         )
+    } else {
+        ("messages left unconfirmed when the time was over", 0)
     };
     let causes = [
         (left, metrics.failed.left.messages),
