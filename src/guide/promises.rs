@@ -97,7 +97,7 @@
 //! | In a forked child nothing is sent, removed or waited for: each call returns at once with an error | `a_forked_child_neither_sends_nor_removes_the_socket`, `a_forked_child_that_drops_both_keeps_its_own_threads`, `every_call_in_a_forked_child_returns_at_once_whatever_the_parents_threads_hold`, `a_forked_child_can_start_anew` |
 //! | A file system that refuses to change a mode, and a missing `/proc`, are no hindrance | `a_mode_that_the_file_has_already_needs_no_change`, `a_mode_that_cannot_be_had_is_an_error_with_both_modes`, `nothing_needs_proc` |
 //! | Signals are left to the program's own threads | `signals_are_left_to_the_programs_own_threads` |
-//! | No descriptor has the number of a standard stream | `what_a_daemon_without_standard_streams_prints_is_in_no_stream` |
+//! | No descriptor keeps the number of a standard stream | `what_a_daemon_without_standard_streams_prints_is_in_no_stream` |
 //! | `flush` returns once all messages that were accepted before have come to its level | `each_level_is_reached_with_a_reader`, `read_waits_until_the_peer_has_taken_the_last_byte`, `handled_waits_for_a_handler_that_blocks` |
 //! | `shutdown` waits for the level that the writer was built with | `a_shutdown_waits_for_the_level_that_the_writer_was_built_with` |
 //!
