@@ -123,14 +123,17 @@ const LAYERS: &[(&str, &[&str])] = &[
         "sys/linux",
         &[
             "mod",
-            "arrival_watch credentials fence file_watch pinned poll poller process unread waker",
+            "arrival_watch file_watch",
+            "inotify",
+            "credentials fence pinned poll poller process unread waker",
         ],
     ),
     (
         "sys/other",
         &[
             "mod",
-            "arrival_watch credentials fence file_watch pinned poll poller process unread waker",
+            "arrival_watch file_watch",
+            "credentials fence pinned poll poller process unread waker",
         ],
     ),
     (

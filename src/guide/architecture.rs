@@ -103,8 +103,8 @@
 //!     poller.rs interest.rs wait.rs
 //!     asymmetric_fence.rs
 //!     linux/                what differs between systems
-//!         mod.rs arrival_watch.rs credentials.rs fence.rs file_watch.rs pinned.rs
-//!         poll.rs poller.rs process.rs unread.rs waker.rs
+//!         mod.rs arrival_watch.rs credentials.rs fence.rs file_watch.rs inotify.rs
+//!         pinned.rs poll.rs poller.rs process.rs unread.rs waker.rs
 //!     other/                the same for macOS and the BSDs
 //!         mod.rs arrival_watch.rs credentials.rs fence.rs file_watch.rs pinned.rs
 //!         poll.rs poller.rs process.rs unread.rs waker.rs

@@ -3,13 +3,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
 
 use super::socket_file::SocketFile;
 use crate::address::Address;
-use crate::sys::{self, FileWatch, ListeningSocket, Stream};
+use crate::sys::{self, FileWatch, ListeningSocket, Stream, Waker};
 
 /// What an accept brought.
 #[derive(Debug)]
@@ -148,10 +149,9 @@ impl Listener {
         self.file.is_some()
     }
 
-    /// A descriptor that becomes readable when something happens to the listener's file, where
-    /// there is such a thing.
-    pub(crate) fn watch_file(&self) -> Option<FileWatch> {
-        self.file.as_ref().and_then(SocketFile::watch)
+    /// Tells when something happens to the listener's file, where the system can.
+    pub(crate) fn watch_file(&self, waker: &Arc<Waker>) -> Option<FileWatch> {
+        self.file.as_ref().and_then(|file| file.watch(waker))
     }
 
     /// Removes the file that this listener made, if it is still there.

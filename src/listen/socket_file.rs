@@ -5,9 +5,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::lock_file::{BRIEF, LockFile};
-use crate::sys::{FileIdentity, FileWatch};
+use crate::sys::{FileIdentity, FileWatch, Waker};
 
 #[derive(Debug)]
 pub(super) struct SocketFile {
@@ -34,8 +35,8 @@ impl SocketFile {
     }
 
     /// Tells when that may have changed, where the system can.
-    pub(super) fn watch(&self) -> Option<FileWatch> {
-        FileWatch::new(&self.path)
+    pub(super) fn watch(&self, waker: &Arc<Waker>) -> Option<FileWatch> {
+        FileWatch::new(&self.path, waker)
     }
 
     /// Whether users other than its owner can connect.

@@ -30,13 +30,12 @@ pub(crate) use health::Health;
 pub(crate) use simulated::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 
 use self::handler::Closure;
-use self::shared::{DEFERRED, FILE, LISTENER, Life, Settings, Shared};
+use self::shared::{DEFERRED, LISTENER, Life, Settings, Shared};
 use self::threads::supervisor::Supervisor;
 use crate::address::Address;
 use crate::clock;
 use crate::deadline;
 use crate::error::{ShutdownError, StartError};
-use crate::event::ReaderEvent;
 use crate::listen::Listener;
 use crate::metrics::ReaderMetrics;
 use crate::outcome::Outcome;
@@ -266,26 +265,15 @@ impl BoundReader {
         let refused = StartError::system("make what the threads wait with", address);
         let shared = Shared::new(address.clone(), settings, Arc::clone(listener));
         let shared = Arc::new(shared.map_err(&refused)?);
-        let file = listener.watch_file();
         let added = shared
             .poller
             .add(&**listener, LISTENER, Interest::Read)
             .and_then(|()| {
                 let waker = &shared.worker_waker;
                 shared.poller.add(waker, DEFERRED, Interest::Read)
-            })
-            .and_then(|()| match &file {
-                Some(file) => shared.poller.add(file, FILE, Interest::Read),
-                None => Ok(()),
             });
         added.map_err(refused)?;
-        if file.is_some() && listener.is_displaced() {
-            // The file went between `bind` and `start`, where nothing watched it. (Where nothing
-            // does now, the supervisor looks.)
-            shared.emit_later(ReaderEvent::Displaced {
-                address: address.clone(),
-            });
-        }
+        let file = listener.watch_file(&shared.supervisor_waker);
         let thread = Supervisor::start(&shared, handler, file)
             .map_err(StartError::system("start the threads", address))?;
         Ok(Reader { shared, thread })

@@ -30,7 +30,6 @@ use crate::sys::{Interest, Poller, Stream, Waker};
 /// The poller's keys for what is not a connection. Connections have their numbers, from 1.
 pub(super) const LISTENER: u64 = 0;
 pub(super) const DEFERRED: u64 = Poller::MOST_KEY;
-pub(super) const FILE: u64 = Poller::MOST_KEY - 1;
 
 /// How much one read takes. More brings nothing.
 pub(super) const READ_SIZE: usize = 256 * 1024;
@@ -66,7 +65,7 @@ pub(super) struct Shared {
     pub(super) listener: Mutex<Option<Arc<Listener>>>,
     /// Held by the thread that accepts.
     pub(super) accept_turn: Mutex<()>,
-    pub(super) supervisor_waker: Waker,
+    pub(super) supervisor_waker: Arc<Waker>,
     /// Wakes a worker, for events of threads that run no code of the user's.
     pub(super) worker_waker: Waker,
     /// What connections read into.
@@ -194,7 +193,7 @@ impl Shared {
             poller: Poller::new()?,
             listener: Mutex::new(Some(listener)),
             accept_turn: Mutex::new(()),
-            supervisor_waker: Waker::new()?,
+            supervisor_waker: Arc::new(Waker::new()?),
             worker_waker: Waker::new()?,
             buffers: Pool::new(BUFFERS_KEPT, READ_SIZE),
             pieces: Pool::new(PIECES_KEPT, PIECE_SIZE),

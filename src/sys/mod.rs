@@ -45,7 +45,7 @@ pub(crate) use poller::{Poller, Ready};
 pub(crate) use signals::with_signals_blocked;
 pub(crate) use socket::{Received, Sent, Stream};
 pub(crate) use standard_streams::above_standard;
-pub(crate) use wait::{Readiness, Wanted, wait, wait_for_arrival};
+pub(crate) use wait::{Readiness, Wanted, wait, wait_with_watch};
 
 #[cfg(feature = "systemd")]
 pub(crate) use {

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::arrival::Arrival;
+use super::platform::Waker;
 use super::platform::poll::poll;
-use super::platform::{ArrivalWatch, Waker};
 use super::socket::Stream;
 
 /// What to wait for at a socket, besides its end.
@@ -62,16 +61,16 @@ pub(crate) fn wait(
     }
 }
 
-/// Waits until `waker` is used, something happens where `watch` looks, or `timeout` is over. Says
-/// whether the waker was used, and what happened.
-pub(crate) fn wait_for_arrival(
+/// Waits until `waker` is used, `watch` is readable, or `timeout` is over. Says which of the two it
+/// was: the watch may have something to tell in any case.
+pub(crate) fn wait_with_watch(
     waker: &Waker,
-    watch: &ArrivalWatch,
+    watch: &impl AsFd,
     timeout: Option<Duration>,
-) -> (bool, Option<Arrival>) {
-    let polled = PollFd::new(watch.as_fd(), PollFlags::POLLIN);
-    let (woken, came) = wait_for_both(waker, Some(polled), timeout);
-    (woken, (!came.is_empty()).then(|| watch.look()))
+) -> (bool, bool) {
+    let watch = PollFd::new(watch.as_fd(), PollFlags::POLLIN);
+    let (woken, watch) = wait_for_both(waker, Some(watch), timeout);
+    (woken, !watch.is_empty())
 }
 
 /// Says whether the waker was used, and what came of the other.

@@ -31,3 +31,5 @@ mod signals_and_forks;
 mod stage;
 #[cfg(target_os = "linux")]
 mod systemd;
+#[cfg(target_os = "linux")]
+mod watches;

@@ -41,7 +41,7 @@ pub(in crate::reader) struct Supervisor<H> {
     shared: Arc<Shared>,
     /// Given up when the workers are to leave: the last of them drops it, not this thread.
     handler: Option<Arc<H>>,
-    file: Arc<Option<FileWatch>>,
+    file: Option<FileWatch>,
     /// When to look for the socket's file, where nothing watches it.
     next_file_look: Option<Instant>,
     processors: usize,
@@ -78,8 +78,9 @@ impl<H: Handler> Supervisor<H> {
         let supervisor = Self {
             shared: Arc::clone(shared),
             handler: Some(Arc::new(handler)),
-            next_file_look: file.is_none().then(now),
-            file: Arc::new(file),
+            // At once: it may have gone before anything watched it.
+            next_file_look: Some(now()),
+            file,
             processors: thread::available_parallelism().map_or(1, usize::from),
             turns_before: 0,
             next_look: None,
@@ -107,7 +108,11 @@ impl<H: Handler> Supervisor<H> {
             }
             let timeout = remaining(next, now);
             let waker = &self.shared.supervisor_waker;
-            if sys::wait(waker, None, sys::Wanted::default(), timeout).woken {
+            let woken = match &self.file {
+                Some(file) => sys::wait_with_watch(waker, file, timeout).0,
+                None => sys::wait(waker, None, sys::Wanted::default(), timeout).woken,
+            };
+            if woken {
                 waker.reset();
             }
         }
@@ -203,24 +208,28 @@ impl<H: Handler> Supervisor<H> {
         self.next_look
     }
 
-    /// Where nothing tells when the socket's file is gone: looks for it now and then, until it is.
+    /// Looks for the socket's file when something happened to it, or now and then where nothing
+    /// tells, until it is gone.
     fn look_at_file(&mut self, now: Instant) -> Option<Instant> {
         if self.stage != Stage::Running {
             // Its end may have removed the file.
+            (self.file, self.next_file_look) = (None, None);
             return None;
+        }
+        if self.file.as_ref().is_some_and(FileWatch::look) {
+            self.next_file_look = Some(now);
         }
         if self.next_file_look? <= now {
             let listener = self.shared.listener.lock().clone()?;
-            self.next_file_look = if listener.is_displaced() {
+            self.next_file_look = None;
+            if listener.is_displaced() {
+                self.file = None;
                 self.shared.emit_later(ReaderEvent::Displaced {
                     address: self.shared.address.clone(),
                 });
-                None
-            } else if listener.has_file() {
-                after(now, FILE_LOOK)
-            } else {
-                None
-            };
+            } else if self.file.is_none() && listener.has_file() {
+                self.next_file_look = after(now, FILE_LOOK);
+            }
         }
         self.next_file_look
     }
@@ -249,7 +258,6 @@ impl<H: Handler> Supervisor<H> {
         let worker = Worker {
             shared: Arc::clone(&self.shared),
             handler: Arc::clone(handler),
-            file: Arc::clone(&self.file),
         };
         self.shared.lock().thread_pool.threads += 1;
         self.shared.counters.threads.add(1);

@@ -7,17 +7,15 @@ use std::sync::Arc;
 
 use super::accept::accept;
 use super::turn::Turn;
-use crate::event::ReaderEvent;
 use crate::panic_guard::guarded;
 use crate::reader::handler::Handler;
-use crate::reader::shared::{Accepting, DEFERRED, FILE, LISTENER, Shared};
-use crate::sys::{FileWatch, Interest, Ready};
+use crate::reader::shared::{Accepting, DEFERRED, LISTENER, Shared};
+use crate::sys::{Interest, Ready};
 
 #[derive(Debug)]
 pub(super) struct Worker<H> {
     pub(super) shared: Arc<Shared>,
     pub(super) handler: Arc<H>,
-    pub(super) file: Arc<Option<FileWatch>>,
 }
 
 impl<H: Handler> Worker<H> {
@@ -29,9 +27,7 @@ impl<H: Handler> Worker<H> {
                 Ok(Ready::Nothing) if !self.shared.may_leave() => continue,
                 // A poller that cannot wait never will again: better no thread than one that spins.
                 nothing @ (Ok(Ready::Nothing | Ready::Closed) | Err(_)) => {
-                    let Self {
-                        shared, handler, ..
-                    } = self;
+                    let Self { shared, handler } = self;
                     shared.drop_guarded(handler);
                     shared.leave(matches!(nothing, Ok(Ready::Nothing)));
                     return;
@@ -41,7 +37,6 @@ impl<H: Handler> Worker<H> {
             match key {
                 LISTENER => accept(&self.shared),
                 DEFERRED => self.emit_deferred(),
-                FILE => self.look_at_file(),
                 number => self.serve(number),
             }
             self.shared.end_work();
@@ -85,27 +80,6 @@ impl<H: Handler> Worker<H> {
         }
         for event in events {
             shared.emit(|| event);
-        }
-    }
-
-    /// Something happened to the socket's file: is it still ours?
-    fn look_at_file(&self) {
-        let shared = &self.shared;
-        let (Some(file), Some(listener)) = (&*self.file, shared.listener.lock().clone()) else {
-            return;
-        };
-        file.reset();
-        let is_displaced = listener.is_displaced();
-        drop(listener);
-        if is_displaced {
-            // Told once; the watch ends with the file.
-            if !shared.lock().is_draining() {
-                shared.emit(|| ReaderEvent::Displaced {
-                    address: shared.address.clone(),
-                });
-            }
-        } else {
-            let _ = shared.poller.arm(file, FILE, Interest::Read);
         }
     }
 }

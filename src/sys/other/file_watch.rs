@@ -2,17 +2,20 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::sync::Arc;
+
+use super::waker::Waker;
 
 /// There is none.
 #[derive(Debug)]
 pub(crate) enum FileWatch {}
 
 impl FileWatch {
-    pub(crate) fn new(_: &Path) -> Option<Self> {
+    pub(crate) fn new(_: &Path, _: &Arc<Waker>) -> Option<Self> {
         None
     }
 
-    pub(crate) fn reset(&self) {
+    pub(crate) fn look(&self) -> bool {
         match *self {}
     }
 }

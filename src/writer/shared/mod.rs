@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     pub(crate) progress: Condvar,
     /// There is room, or the end: told to senders.
     pub(crate) room: Condvar,
-    pub(crate) waker: Waker,
+    pub(crate) waker: Arc<Waker>,
 }
 
 /// What the lock protects. Control stands beside the queue, not in it: a full queue does not delay
@@ -200,7 +200,7 @@ impl Shared {
             counters,
             progress: Condvar::new(),
             room: Condvar::new(),
-            waker: Waker::new()?,
+            waker: Arc::new(Waker::new()?),
         })
     }
 

@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
@@ -34,7 +35,7 @@ pub(crate) trait Kernel {
     /// Waits without one: also until a socket comes to `address`, where the system tells.
     fn wait_for_arrival(
         &mut self,
-        waker: &Waker,
+        waker: &Arc<Waker>,
         address: &Address,
         timeout: Option<Duration>,
     ) -> Readiness;
@@ -100,13 +101,15 @@ impl Kernel for System {
 
     fn wait_for_arrival(
         &mut self,
-        waker: &Waker,
+        waker: &Arc<Waker>,
         address: &Address,
         timeout: Option<Duration>,
     ) -> Readiness {
         let may_end = self.others < MOST_OTHERS;
         if may_end && self.watch.is_none() && timeout.is_none_or(|timeout| timeout >= WORTH_IT) {
-            self.watch = address.path().and_then(ArrivalWatch::new);
+            self.watch = address
+                .path()
+                .and_then(|path| ArrivalWatch::new(path, waker));
             if self.watch.is_some() && address.path().is_some_and(Path::exists) {
                 // It may have come since the last try, before the watch.
                 self.others += 1;
@@ -119,7 +122,13 @@ impl Kernel for System {
         let Some(watch) = self.watch.as_ref().filter(|_| may_end) else {
             return sys::wait(waker, None, Wanted::default(), timeout);
         };
-        let (woken, arrival) = sys::wait_for_arrival(waker, watch, timeout);
+        // The watch of another writer may have read it.
+        let (mut woken, mut arrival) = (false, watch.look());
+        if arrival.is_none() {
+            let readable;
+            (woken, readable) = sys::wait_with_watch(waker, watch, timeout);
+            arrival = watch.look().or(readable.then_some(Arrival::Other));
+        }
         match arrival {
             Some(Arrival::Come) | None => {}
             Some(Arrival::Other) => self.others += 1,
@@ -169,7 +178,7 @@ mod tests {
     fn a_busy_directory_ends_a_wait_a_few_times_only() {
         let directory = tempfile::tempdir().unwrap();
         let address = Address::new(directory.path().join("s")).unwrap();
-        let (mut system, waker) = (System::default(), Waker::new().unwrap());
+        let (mut system, waker) = (System::default(), Arc::new(Waker::new().unwrap()));
         let wait = |system: &mut System| {
             let ready = system.wait_for_arrival(&waker, &address, Some(WORTH_IT));
             assert!(!ready.woken && !ready.hangup);
@@ -195,7 +204,7 @@ mod tests {
         let directory = parent.path().join("run");
         fs::create_dir(&directory).unwrap();
         let address = Address::new(directory.join("s")).unwrap();
-        let (mut system, waker) = (System::default(), Waker::new().unwrap());
+        let (mut system, waker) = (System::default(), Arc::new(Waker::new().unwrap()));
         let wait = |system: &mut System| {
             let ready = system.wait_for_arrival(&waker, &address, Some(WORTH_IT));
             ready.arrival
