@@ -349,6 +349,7 @@
 #[cfg(feature = "systemd")]
 mod activation;
 mod address;
+mod atomics;
 mod backoff;
 mod buffer_pool;
 mod clock;

@@ -27,7 +27,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ),
     (
         "writer",
-        "address backoff clock deadline error event message metrics num observer outcome own_thread panic_guard peer reentry send_error sys system_error wire",
+        "address atomics backoff clock deadline error event message metrics num observer outcome own_thread panic_guard peer reentry send_error sys system_error wire",
     ),
     (
         "reader",
@@ -37,11 +37,12 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("listen", "address descriptor_kind error sys"),
     ("activation", "descriptor_kind sys"),
     // The system.
-    ("sys", "address descriptor_kind peer"),
+    ("sys", "address atomics descriptor_kind peer"),
     // The leaves: values.
     ("error", "activation address descriptor_kind system_error"),
     ("event", "address metrics peer system_error"),
     ("address", ""),
+    ("atomics", ""),
     ("backoff", ""),
     ("clock", ""),
     ("deadline", ""),

@@ -127,6 +127,7 @@
 //! clock.rs deadline.rs      the time now, and moments to end at
 //! own_thread.rs             a thread with its fork guard
 //! num.rs                    conversions of numbers
+//! atomics.rs                those that the model of the lanes replaces
 //! ```
 //!
 //! # The writer
@@ -263,8 +264,16 @@
 //! seed decides what the senders, the reader and chance do. After every step the simulation
 //! compares the bounds, the figures, the books and the order with what the simulated kernel and
 //! reader know. In the end every message that the promises speak of must have arrived. A failure is
-//! cut down to a short history. `.ci/faults` puts seventy faults into the code, one at a time,
-//! and expects each to be found.
+//! cut down to a short history.
+//!
+//! The lanes, which are unsafe code, run under Miri, and their protocol under loom
+//! (`writer/lane/model.rs`): every order in which a sender publishes while the queue ends its
+//! lease, and every value that a load may see then. loom knows no barrier that the kernel makes for
+//! others; the light fence is a real one there. What that leaves unproven is the kernel's promise
+//! (`membarrier(2)`), on which a test runs the two fences against each other.
+//!
+//! `.ci/faults` puts more than eighty faults into the code, one at a time, and expects one of these
+//! checks to find each.
 //!
 //! # Many connections
 //!

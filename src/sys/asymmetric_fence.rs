@@ -4,11 +4,12 @@
 //! A thread that stores, passes [`light`] and loads, and another thread that does likewise with
 //! [`heavy`], never both miss the other's store.
 
-use std::sync::atomic::{AtomicU8, Ordering, compiler_fence, fence};
+use std::sync::atomic::{AtomicU8, Ordering, compiler_fence};
 
 use crossbeam_utils::CachePadded;
 
 use super::platform::fence as kernel;
+use crate::atomics::fence;
 
 /// How the two work together now. In a cache line of its own, since each send reads it.
 static STATE: CachePadded<AtomicU8> = CachePadded::new(AtomicU8::new(REAL));

@@ -150,15 +150,47 @@ mod tests {
             for lane in &lanes {
                 assert_eq!(lane.fresh().frames, b"\x01a\x01b");
             }
-            // Of a writer that is gone the lane goes when the next one comes.
+            // Of a writer that is gone the lane goes when the next one comes, also when that has
+            // none yet.
             let [first, second] = lanes;
+            assert_eq!(with(writers[0], |producer| producer.is_some()), Some(true));
             drop(first);
             let third = Scope::new();
+            assert_eq!(with(third, |producer| producer.is_some()), Some(false));
+            assert!(!push(writers[0], b"gone"));
             let lane = open(third);
             assert!(push(third, b"c"));
             assert_eq!(lane.fresh().frames, b"\x01c");
-            assert!(!push(writers[0], b"gone"));
+            assert!(!push(third, &[0; 62]), "it does not fit");
             assert_eq!(second.fresh().frames, b"\x01a\x01b");
+        })
+        .join()
+        .unwrap();
+    }
+
+    /// What a thread leaves behind is dropped in an order that nobody promises.
+    #[test]
+    fn what_is_dropped_after_the_lanes_of_its_thread_finds_none() {
+        struct Sends(Cell<Option<Scope>>);
+        impl Drop for Sends {
+            fn drop(&mut self) {
+                if let Some(writer) = self.0.get() {
+                    let is_pushed = push(writer, b"a");
+                    let has_lanes = with(writer, |_| ()).is_some();
+                    assert_eq!(is_pushed, has_lanes);
+                }
+            }
+        }
+        thread_local! {
+            static EARLIER: Sends = const { Sends(Cell::new(None)) };
+            static LATER: Sends = const { Sends(Cell::new(None)) };
+        }
+        std::thread::spawn(|| {
+            let writer = Scope::new();
+            EARLIER.with(|sends| sends.0.set(Some(writer)));
+            let lane = open(writer);
+            LATER.with(|sends| sends.0.set(Some(writer)));
+            drop(lane);
         })
         .join()
         .unwrap();

@@ -14,6 +14,8 @@
 )]
 
 pub(crate) mod local;
+#[cfg(all(test, loom))]
+mod model;
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -21,10 +23,11 @@ use std::mem;
 use std::ptr;
 use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use crossbeam_utils::CachePadded;
 
+use crate::atomics::{AtomicBool, AtomicU64};
 use crate::metrics::{Tally, TallyCounter};
 use crate::num::to_u64;
 use crate::sys::asymmetric_fence;

@@ -1,0 +1,112 @@
+//! The lane's protocol under loom: every order in which a thread publishes and the queue ends its
+//! lease, and every value that a load may see then.
+//!
+//! It proves that a message counts once, in its place, and that what the thread wrote before it is
+//! there for the queue. The light fence is a real one here, as where the kernel makes none on
+//! request: that the two kinds are worth the same is the kernel's promise (`membarrier(2)`), and
+//! not proven. That nobody writes where another reads is for Miri, as the model sees no addresses.
+
+use loom::cell::UnsafeCell;
+use loom::sync::{Arc, Mutex};
+use loom::thread;
+
+use super::{LaneReceiver, LaneSender, Pushed};
+use crate::sys::asymmetric_fence;
+
+const MESSAGES: usize = 2;
+
+/// The queue behind its lock: which messages it has.
+struct Queue {
+    receiver: LaneReceiver,
+    taken: Vec<u8>,
+    is_leased: bool,
+    /// What the thread writes before each message.
+    written: Arc<Vec<UnsafeCell<u8>>>,
+}
+
+impl Queue {
+    fn collect(&mut self) {
+        let fresh = self.receiver.fresh();
+        for frame in fresh.frames.chunks(2) {
+            let [1, message] = *frame else {
+                panic!("{frame:?}");
+            };
+            // Loom fails where this is not ordered behind the write.
+            let before = self.written[usize::from(message)].with(|at| {
+                // SAFETY: loom lets one thread run at a time.
+                unsafe { *at }
+            });
+            assert_eq!(before, message);
+            self.taken.push(message);
+        }
+        let end = fresh.end;
+        self.receiver.note_collected(end);
+    }
+
+    /// Ends the lease.
+    fn recall(&mut self) {
+        if self.is_leased {
+            self.receiver.shut();
+            asymmetric_fence::heavy();
+            self.collect();
+            self.is_leased = false;
+        }
+    }
+
+    /// A message of a thread whose lane does not take it.
+    fn push(&mut self, sender: &mut LaneSender, message: u8) {
+        if self.receiver.resolve(sender) {
+            return;
+        }
+        self.collect();
+        self.receiver.begin_anew(sender);
+        self.receiver.lease(sender, 16, 2);
+        self.is_leased = true;
+        assert_eq!(sender.push(&[message]), Pushed::Accepted);
+    }
+}
+
+/// A thread sends, and `queue_side` runs beside it. Every message must be there once, in order.
+fn check(queue_side: impl Fn(&Mutex<Queue>) + Send + Sync + Copy + 'static) {
+    loom::model(move || {
+        let written = Arc::new((0..MESSAGES).map(|_| UnsafeCell::new(u8::MAX)).collect());
+        let (mut receiver, _) = LaneReceiver::new();
+        let mut sender = receiver.give_to_thread().unwrap();
+        drop(receiver.replace(&mut sender, Vec::with_capacity(16)));
+        receiver.lease(&mut sender, 16, 2);
+        let queue = Arc::new(Mutex::new(Queue {
+            receiver,
+            taken: Vec::new(),
+            is_leased: true,
+            written: Arc::clone(&written),
+        }));
+        let other = Arc::clone(&queue);
+        let other = thread::spawn(move || queue_side(&other));
+        for message in 0..MESSAGES {
+            let message = u8::try_from(message).unwrap();
+            // SAFETY: likewise.
+            written[usize::from(message)].with_mut(|at| unsafe { *at = message });
+            if sender.push(&[message]) != Pushed::Accepted {
+                queue.lock().unwrap().push(&mut sender, message);
+            }
+        }
+        other.join().unwrap();
+        let mut queue = queue.lock().unwrap();
+        queue.recall();
+        assert_eq!(queue.taken, [0, 1]);
+        assert_eq!(sender.accepted.messages, 2);
+    });
+}
+
+#[test]
+fn a_lease_ends_at_any_moment() {
+    check(|queue| queue.lock().unwrap().recall());
+}
+
+#[test]
+fn messages_are_taken_while_others_come_and_then_the_lease_ends() {
+    check(|queue| {
+        queue.lock().unwrap().collect();
+        queue.lock().unwrap().recall();
+    });
+}
