@@ -73,19 +73,14 @@ fn without_a_reader_what_fits_is_kept_and_the_rest_is_refused() {
 fn a_reader_that_starts_is_found_before_the_wait_for_the_next_try_is_over() {
     const HOUR: Duration = Duration::from_secs(3600);
     let place = Place::new();
-    let (writer, _) = writer_with(&place.socket(), |builder| {
+    let (writer, events) = writer_with(&place.socket(), |builder| {
         builder.backoff_min(HOUR).backoff_max(HOUR)
     });
     writer.try_send("early").unwrap();
-    // The thread may not be at its wait yet: then the next reader is the first that it can notice.
-    let mut came = Vec::new();
-    wait_until("a reader is found", || {
-        let collector = Collector::start(&place.socket());
-        let _ = writer.flush(FlushLevel::Handled, SHORT);
-        came = collector.stop();
-        !came.is_empty()
-    });
-    assert_eq!(came, [b"early"]);
+    events.wait_for("ConnectFailed");
+    let collector = Collector::start(&place.socket());
+    writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
+    assert_eq!(collector.stop(), [b"early"]);
     finish(&writer);
 }
 
