@@ -394,7 +394,10 @@ pub use outcome::Outcome;
 pub use peer::{Credentials, Peer};
 pub use reader::{BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
 pub use send_error::{EncodeError, SendError};
-pub use writer::{Delivery, FlushLevel, Flushed, Overflow, Writer, WriterBuilder, WriterReport};
+pub use writer::{
+    Delivery, FlushLevel, Flushed, Lines, Overflow, ShutdownGuard, Writer, WriterBuilder,
+    WriterReport,
+};
 
 /// The README's program runs as a test.
 #[cfg(doctest)]

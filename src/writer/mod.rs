@@ -5,9 +5,12 @@
 mod ack_tracker;
 mod builder;
 mod counters;
+mod end_of_program;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod io_write;
 mod lane;
+mod lines;
 mod queue;
 mod send;
 mod settings;
@@ -24,6 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use builder::WriterBuilder;
+pub use end_of_program::ShutdownGuard;
+pub use lines::Lines;
 pub use settings::{Delivery, FlushLevel, Overflow};
 pub use shared::flush::Flushed;
 
@@ -79,6 +84,8 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Writer {
     shared: Arc<Shared>,
     thread: Arc<WriterThread>,
+    /// From which content of the queue on this handle's messages are refused.
+    shed_from: Option<Tally>,
 }
 
 /// The writer's thread, which ends with the last handle.
@@ -133,7 +140,11 @@ impl Writer {
             shared: Arc::clone(&shared),
             thread,
         });
-        Self { shared, thread }
+        Self {
+            shared,
+            thread,
+            shed_from: None,
+        }
     }
 
     /// Puts a message into the queue. Never blocks: not on I/O, not for the reader, not for room.
@@ -151,7 +162,7 @@ impl Writer {
     /// error.
     #[inline]
     pub fn try_send<M: IntoMessage>(&self, message: M) -> Result<(), SendError<M::Returned>> {
-        self.shared.send(message, Patience::None)
+        self.shared.send(message, Patience::None, self.shed_from)
     }
 
     /// Puts a message into the queue, and waits up to `timeout` for room; `Duration::MAX` is for
@@ -167,7 +178,8 @@ impl Writer {
         message: M,
         timeout: Duration,
     ) -> Result<(), SendError<M::Returned>> {
-        self.shared.send(message, Patience::For(timeout))
+        self.shared
+            .send(message, Patience::For(timeout), self.shed_from)
     }
 
     /// Sends what `encode` writes into an empty buffer: one message, or nothing where it fails.
@@ -193,7 +205,8 @@ impl Writer {
         &self,
         encode: impl FnOnce(&mut Vec<u8>) -> R,
     ) -> Result<(), EncodeError<R::Error>> {
-        self.shared.send_with(encode, Patience::None)
+        self.shared
+            .send_with(encode, Patience::None, self.shed_from)
     }
 
     /// Like [`try_send_with`](Self::try_send_with), but waits up to `timeout` for room, as
@@ -206,7 +219,51 @@ impl Writer {
         encode: impl FnOnce(&mut Vec<u8>) -> R,
         timeout: Duration,
     ) -> Result<(), EncodeError<R::Error>> {
-        self.shared.send_with(encode, Patience::For(timeout))
+        self.shared
+            .send_with(encode, Patience::For(timeout), self.shed_from)
+    }
+
+    /// A handle for messages that matter less: once the queue is filled to this share, in messages
+    /// or in bytes, they are refused, so that the rest of it is left to the others.
+    ///
+    /// 0.8 refuses while four fifths or more of `max_queued_messages` or `max_queued_bytes` are
+    /// taken, 0 always; what is outside of 0 to 1 counts as the nearer end. The refusal is
+    /// [`Full`](SendError::Full), also with [`Overflow::DropOldest`] and for those that would wait
+    /// for room. It is the same writer in all else: the thread, the queue, the figures, the order
+    /// of messages.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("nobody-is-there.sock");
+    /// let writer = uds_ipc::Writer::builder(&path).max_queued_messages(10).start()?;
+    /// let debug = writer.shed_at(0.8);
+    /// for _ in 0..8 {
+    ///     debug.try_send("a detail")?;
+    /// }
+    /// assert!(debug.try_send("a detail").is_err());
+    /// writer.try_send("this matters")?;
+    /// # let _ = writer.shutdown(std::time::Duration::ZERO)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn shed_at(&self, fill: f64) -> Self {
+        let fill = fill.clamp(0.0, 1.0);
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            clippy::cast_sign_loss,
+            reason = "a share of a limit need not be exact, and of no number it is none"
+        )]
+        let share = |limit: u64| (limit as f64 * fill) as u64;
+        let limits = self.shared.limits;
+        Self {
+            shed_from: Some(Tally {
+                messages: share(limits.messages),
+                bytes: share(limits.bytes),
+            }),
+            ..self.clone()
+        }
     }
 
     /// Waits until all that was accepted before the call has come to `level`: the kernel has it,

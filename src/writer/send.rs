@@ -55,7 +55,13 @@ impl Shared {
         &self,
         message: M,
         patience: Patience,
+        shed_from: Option<Tally>,
     ) -> Result<(), SendError<M::Returned>> {
+        if let Some(from) = shed_from {
+            if self.must_shed(from) {
+                return Err(self.shed(message));
+            }
+        }
         let bytes = message.bytes();
         let len = bytes.len();
         let is_copied = len < OWN_BLOCK_SIZE || (!M::OWNED && len <= MOST_COPIED);
@@ -67,6 +73,22 @@ impl Shared {
         } else {
             self.send_by_queue(message, patience)
         }
+    }
+
+    /// Whether the queue is filled to `from`, in messages or in bytes.
+    fn must_shed(&self, from: Tally) -> bool {
+        let queued = self.counters.metrics().queued;
+        queued.messages >= from.messages || queued.bytes >= from.bytes
+    }
+
+    /// Refuses a message that gives way to others.
+    #[cold]
+    fn shed<M: IntoMessage>(&self, message: M) -> SendError<M::Returned> {
+        if self.home.is_elsewhere() {
+            return SendError::InForkedChild(message.give_back());
+        }
+        let len = message.bytes().len();
+        self.refuse(Refusal::Full, Tally::one(len), message.give_back())
     }
 
     /// Sends a message that the thread's lane does not take.
@@ -145,6 +167,7 @@ impl Shared {
         &self,
         encode: impl FnOnce(&mut Vec<u8>) -> R,
         patience: Patience,
+        shed_from: Option<Tally>,
     ) -> Result<(), EncodeError<R::Error>> {
         if self.home.is_elsewhere() {
             return Err(EncodeError::Send(SendError::InForkedChild(())));
@@ -155,11 +178,11 @@ impl Shared {
         let sent = match encoded {
             Err(error) => Err(EncodeError::Encoder(error)),
             Ok(()) if buffer.len() > MOST_COPIED => {
-                let sent = self.send(std::mem::take(&mut buffer), patience);
+                let sent = self.send(std::mem::take(&mut buffer), patience, shed_from);
                 sent.map_err(|error| EncodeError::Send(error.without_message()))
             }
             Ok(()) => self
-                .send(buffer.as_slice(), patience)
+                .send(buffer.as_slice(), patience, shed_from)
                 .map_err(EncodeError::Send),
         };
         if buffer.capacity() > 0 && buffer.capacity() <= MOST_KEPT {

@@ -23,6 +23,7 @@ mod hostile;
 mod life_cycle;
 mod limits;
 mod listen_on;
+mod logs;
 #[path = "../patience/mod.rs"]
 mod patience;
 mod receipts;

@@ -15,6 +15,7 @@ mod activation;
 mod again;
 mod collector;
 mod delivery;
+mod end_of_program;
 #[path = "../patience/mod.rs"]
 mod patience;
 #[path = "../shared/mod.rs"]

@@ -6,6 +6,7 @@ pub(crate) mod waiting;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -34,11 +35,13 @@ const WRITE_GRACE: Duration = Duration::from_millis(10);
 pub(crate) struct Shared {
     pub(crate) address: Address,
     pub(crate) max_message_len: usize,
+    pub(crate) limits: Limits,
     pub(crate) delivery: Delivery,
     pub(crate) shutdown_level: FlushLevel,
     pub(crate) counters: Arc<Counters>,
     pub(crate) scope: Scope,
     pub(crate) home: HomeProcess,
+    pub(crate) flushes_on_panic: AtomicBool,
     locked: Mutex<Locked>,
     /// Messages have ended, or the writer has: notified to calls of `flush` and `shutdown`.
     pub(crate) progress: Condvar,
@@ -192,10 +195,12 @@ impl Shared {
         Ok(Self {
             address,
             max_message_len,
+            limits,
             delivery,
             shutdown_level,
             scope: Scope::new(),
             home: HomeProcess::this(),
+            flushes_on_panic: AtomicBool::new(false),
             locked: Mutex::new(Locked::new(queue)),
             counters,
             progress: Condvar::new(),
