@@ -395,8 +395,8 @@ pub use peer::{Credentials, Peer};
 pub use reader::{BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
 pub use send_error::{EncodeError, SendError};
 pub use writer::{
-    Delivery, FlushLevel, Flushed, Lines, Overflow, ShutdownGuard, Writer, WriterBuilder,
-    WriterReport,
+    Delivery, DropNotice, FlushLevel, Flushed, Lines, Overflow, ShutdownGuard, Writer,
+    WriterBuilder, WriterReport,
 };
 
 /// The README's program runs as a test.

@@ -20,6 +20,7 @@ use crate::writer::settings::Timing;
 use crate::writer::settings::{Limits, Overflow};
 use crate::writer::shared::Shared;
 use crate::writer::state::State;
+use crate::writer::thread::drop_notice::{DropNotice, DropNotices};
 use crate::writer::thread::kernel::System;
 use crate::writer::thread::run;
 use crate::writer::thread::worker::{Options, Worker};
@@ -62,6 +63,7 @@ pub struct WriterBuilder {
     expect_peer_uid: Option<u32>,
     thread_name: String,
     observer: Observer<WriterEvent>,
+    drop_notices: Option<DropNotices>,
 }
 
 impl WriterBuilder {
@@ -84,6 +86,7 @@ impl WriterBuilder {
             expect_peer_uid: None,
             thread_name: "uds-ipc-writer".to_owned(),
             observer: Observer::none(),
+            drop_notices: None,
         }
     }
 
@@ -254,6 +257,42 @@ impl WriterBuilder {
         self
     }
 
+    /// Sends a message that tells of those for which there was no room: none is sent unless set.
+    ///
+    /// `make` makes it, on the writer's own thread, as soon as the queue has room again: so it
+    /// comes behind what was accepted before the drops, and before what is accepted after them,
+    /// but for what other threads send at that very moment. While drops go on there is one a
+    /// second, and a shutdown sends the last. An empty message is not sent. A panic is caught and
+    /// counted with the observer's.
+    ///
+    /// ```
+    /// # use uds_ipc::{Reader, Writer};
+    /// # use std::time::Duration;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("telemetry.sock");
+    /// let writer = Writer::builder(&path)
+    ///     .max_queued_messages(2)
+    ///     .drop_notice(|notice| format!("{notice}: the queue was full"))
+    ///     .start()?;
+    /// for number in 1..=5 {
+    ///     let _ = writer.try_send(format!("message {number}"));
+    /// }
+    /// let reader = Reader::builder(&path).bind()?.start(|message| {
+    ///     // message 1, message 2, dropped 3 messages (27 bytes) in the last 0.1 s: the …
+    ///     println!("{}", String::from_utf8_lossy(message));
+    /// })?;
+    /// let report = writer.shutdown(Duration::from_secs(5))?;
+    /// assert_eq!(report.metrics.sent.messages, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drop_notice<M: Into<Vec<u8>>>(
+        mut self,
+        make: impl Fn(DropNotice) -> M + Send + Sync + 'static,
+    ) -> Self {
+        self.drop_notices = Some(DropNotices::new(make));
+        self
+    }
+
     /// Starts the writer's thread, which connects by itself. A reader need not be there yet.
     ///
     /// A child made by `fork` without `exec` has no such thread: start after becoming a daemon.
@@ -301,13 +340,10 @@ impl WriterBuilder {
         };
         let backoff = Backoff::new(self.backoff_min, self.backoff_max, fastrand::u64(..));
         let state = State::new(clock::now(), backoff, timing, self.delivery);
-        Ok(Worker::new(
-            System::default(),
-            shared,
-            state,
-            self.observer,
-            options,
-        ))
+        let system = System::default();
+        let mut worker = Worker::new(system, shared, state, self.observer, options);
+        worker.drop_notices = self.drop_notices;
+        Ok(worker)
     }
 
     fn limits(&self) -> Result<Limited, SettingError> {

@@ -1,8 +1,9 @@
 //! Counts the writer's figures while it runs: sent, dropped, failed and the rest.
 //! `WriterMetrics` is what users see of it.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::metrics::{Counter, Dropped, Failed, Tally, TallyCounter, WriterMetrics};
 use crate::writer::lane::Lane;
@@ -20,11 +21,11 @@ pub(crate) struct Counters {
     pub(crate) sent: TallyCounter,
     pub(crate) confirmed: TallyCounter,
     pub(crate) resent: TallyCounter,
-    pub(crate) dropped_full: TallyCounter,
+    dropped_full: TallyCounter,
     pub(crate) dropped_too_large: TallyCounter,
     pub(crate) dropped_empty: TallyCounter,
     pub(crate) dropped_closed: TallyCounter,
-    pub(crate) dropped_oldest: TallyCounter,
+    dropped_oldest: TallyCounter,
     pub(crate) given_up: TallyCounter,
     pub(crate) left: TallyCounter,
     pub(crate) connects: Counter,
@@ -32,6 +33,9 @@ pub(crate) struct Counters {
     pub(crate) writes: Counter,
     pub(crate) observer_panics: Counter,
     connected: AtomicBool,
+    /// When the first message was dropped that no notice has told of: in microseconds since 1970,
+    /// or 0.
+    first_drop: AtomicU64,
 }
 
 impl Counters {
@@ -55,6 +59,7 @@ impl Counters {
             writes: Counter::default(),
             observer_panics: Counter::default(),
             connected: AtomicBool::default(),
+            first_drop: AtomicU64::default(),
         }
     }
 
@@ -70,6 +75,39 @@ impl Counters {
     fn accepted(&self) -> Tally {
         let lanes = self.lanes.iter().map_while(OnceLock::get);
         lanes.fold(self.accepted.value(), |sum, lane| sum + lane.accepted())
+    }
+
+    /// Counts what there was no room for.
+    pub(crate) fn add_full(&self, refused: Tally) {
+        self.note_drop();
+        self.dropped_full.add(refused);
+    }
+
+    /// Counts what was dropped to make room.
+    pub(crate) fn add_oldest(&self, evicted: Tally) {
+        self.note_drop();
+        self.dropped_oldest.add(evicted);
+    }
+
+    fn note_drop(&self) {
+        if self.first_drop.load(Ordering::Relaxed) == 0 {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let now = now.map_or(0, |now| u64::try_from(now.as_micros()).unwrap_or(0));
+            self.first_drop.store(now, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn dropped_for_room(&self) -> Tally {
+        self.dropped_full.value() + self.dropped_oldest.value()
+    }
+
+    /// When the first message was dropped since that was forgotten.
+    pub(crate) fn first_drop(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(self.first_drop.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn forget_first_drop(&self) {
+        self.first_drop.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn set_connected(&self, connected: bool) {

@@ -31,6 +31,7 @@ pub use end_of_program::ShutdownGuard;
 pub use lines::Lines;
 pub use settings::{Delivery, FlushLevel, Overflow};
 pub use shared::flush::Flushed;
+pub use thread::drop_notice::DropNotice;
 
 use crate::address::Address;
 use crate::error::{FlushError, ShutdownError, StartError};

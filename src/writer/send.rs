@@ -304,7 +304,7 @@ impl Shared {
     fn refuse<M>(&self, refusal: Refusal, refused: Tally, message: M) -> SendError<M> {
         match refusal {
             Refusal::Full => {
-                self.counters.dropped_full.add(refused);
+                self.counters.add_full(refused);
                 SendError::Full(message)
             }
             Refusal::Closed => {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{IoSlice, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::SystemTime;
 
 use log::Log;
 use proptest::prelude::*;
@@ -11,7 +12,7 @@ use slog::{Drain, o};
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::MakeWriterExt;
-use uds_ipc::Writer;
+use uds_ipc::{Overflow, Writer};
 
 use crate::support::{Collector, PATIENCE, Place, finish, wait_until, writer, writer_with};
 
@@ -289,6 +290,109 @@ fn a_share_of_the_queue_is_one_of_its_bytes_too_and_comes_back() {
     least.try_send("again").unwrap();
     finish(&writer);
     assert_eq!(collector.stop().len(), 4);
+}
+
+#[test]
+fn a_notice_tells_of_drops_in_their_place() {
+    for overflow in [Overflow::Refuse, Overflow::DropOldest] {
+        let place = Place::new();
+        let before = SystemTime::now();
+        let (writer, _) = writer_with(&place.socket(), |builder| {
+            let builder = builder.max_queued_messages(10).overflow(overflow);
+            builder.drop_notice(move |notice| {
+                assert!(before <= notice.since && notice.since <= SystemTime::now());
+                assert_eq!(notice.dropped.bytes, 2 * notice.dropped.messages);
+                format!("{} dropped", notice.dropped.messages)
+            })
+        });
+        for number in 10..30 {
+            let _ = writer.try_send(number.to_string());
+        }
+        let collector = Collector::start(&place.socket());
+        wait_until("the notice is there", || collector.messages.len() == 11);
+        writer.try_send("later").unwrap();
+        let kept = match overflow {
+            Overflow::DropOldest => 20..30,
+            Overflow::Refuse | _ => 10..20,
+        };
+        let mut expected: Vec<_> = kept.map(|number| number.to_string()).collect();
+        expected.extend(["10 dropped".to_owned(), "later".to_owned()]);
+        finish(&writer);
+        let came = collector
+            .stop()
+            .into_iter()
+            .map(|message| String::from_utf8(message).unwrap());
+        assert_eq!(came.collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn a_shutdown_sends_the_last_notice_and_one_that_panics_or_is_empty_is_none() {
+    for (make, came) in [
+        ("notice", vec!["1", "notice"]),
+        ("", vec!["1"]),
+        ("panic", vec!["1"]),
+        ("much too long for this writer", vec!["1"]),
+    ] {
+        let place = Place::new();
+        let (writer, _) = writer_with(&place.socket(), |builder| {
+            let builder = builder.max_queued_messages(1).max_message_len(10);
+            builder.drop_notice(move |_| {
+                assert_ne!(make, "panic");
+                make
+            })
+        });
+        writer.try_send("1").unwrap();
+        writer.try_send("2").unwrap_err();
+        let stop = {
+            let writer = writer.clone();
+            std::thread::spawn(move || finish(&writer))
+        };
+        wait_until("it is closed", || {
+            writer.try_send("3").unwrap_err().is_closed()
+        });
+        let collector = Collector::start(&place.socket());
+        stop.join().unwrap();
+        assert_eq!(
+            collector.stop(),
+            came.iter().map(|text| text.as_bytes()).collect::<Vec<_>>()
+        );
+        let metrics = writer.metrics();
+        assert_eq!(metrics.observer_panics, u64::from(make == "panic"));
+        assert_eq!(
+            metrics.dropped.too_large.messages,
+            u64::from(make.len() > 10)
+        );
+    }
+}
+
+/// At a queue that is full all the time there is room again after every write.
+#[test]
+fn notices_do_not_flood_what_has_no_room() {
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    let told = Arc::new(AtomicU64::new(0));
+    let noted = Arc::clone(&told);
+    let (writer, _) = writer_with(&place.socket(), |builder| {
+        builder.max_queued_messages(20).drop_notice(move |notice| {
+            noted.fetch_add(notice.dropped.messages, Ordering::SeqCst);
+            "notice"
+        })
+    });
+    while writer.metrics().dropped.full.messages < 100_000 {
+        let _ = writer.try_send("message");
+    }
+    // The last drops are told once their second is over, though nothing else is sent.
+    wait_until("all drops are told", || {
+        told.load(Ordering::SeqCst) == writer.metrics().dropped.full.messages
+    });
+    finish(&writer);
+    let messages = collector.stop();
+    let notices = messages
+        .iter()
+        .filter(|message| *message == b"notice")
+        .count();
+    assert!(notices < 100, "{notices}");
 }
 
 #[test]

@@ -108,13 +108,32 @@ impl Queue {
     #[inline]
     pub(crate) fn push(&mut self, message: &[u8]) -> Result<(), Refusal> {
         self.make_room(message.len())?;
+        self.add(message);
+        Ok(())
+    }
+
+    #[inline]
+    fn add(&mut self, message: &[u8]) {
         if self.is_open_full(message.len()) {
             // Without a free slot the block grows: there is room.
             let _ = self.seal();
         }
         self.open.push(message);
         self.note_accepted(message.len());
-        Ok(())
+    }
+
+    /// Whether there is room for a message of `len` bytes as it is.
+    pub(crate) fn has_room(&self, len: usize) -> bool {
+        self.budget.fits(len)
+    }
+
+    /// Accepts a message of the writer's own, also after the end of all others. Makes no room.
+    pub(crate) fn push_own(&mut self, message: &[u8]) -> bool {
+        let fits = self.budget.fits(message.len());
+        if fits {
+            self.add(message);
+        }
+        fits
     }
 
     /// Accepts `message` without a copy, unless there are too many blocks. `message` is made only
@@ -314,7 +333,7 @@ impl Queue {
             if let Some(evicted) = self.outbox.evict() {
                 self.recycle_done();
                 self.note_ended(evicted);
-                self.counters.dropped_oldest.add(evicted);
+                self.counters.add_oldest(evicted);
                 return true;
             }
             if !self.move_block() {

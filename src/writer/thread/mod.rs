@@ -1,6 +1,7 @@
 //! The writer's thread: its loop over the steps, and its end.
 
 pub(crate) mod acks;
+pub(crate) mod drop_notice;
 pub(crate) mod kernel;
 pub(crate) mod worker;
 
@@ -29,6 +30,8 @@ impl Worker<System> {
         // beyond a timeout.
         let observer = std::mem::replace(&mut self.observer, Observer::none());
         let _ = guarded(|| drop(observer));
+        let notices = self.drop_notices.take();
+        let _ = guarded(|| drop(notices));
         let mut locked = self.shared.lock();
         if let Life::Ended(end) = locked.life {
             locked.life = Life::Gone(end);

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, earlier};
 use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;
@@ -19,6 +19,7 @@ use crate::writer::settings::Delivery;
 use crate::writer::shared::{Life, Shared};
 use crate::writer::state::State;
 use crate::writer::state::step::Step;
+use crate::writer::thread::drop_notice::DropNotices;
 use crate::writer::thread::kernel::{Kernel, Socket};
 use crate::writer::wake::WakeOn;
 
@@ -30,6 +31,7 @@ pub(crate) struct Worker<K: Kernel> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) state: State,
     pub(crate) observer: Observer<WriterEvent>,
+    pub(crate) drop_notices: Option<DropNotices>,
     pub(crate) options: Options,
     pub(crate) stream: Option<K::Socket>,
     /// Who listened at the last connect; kept beyond the end of the connection.
@@ -93,6 +95,7 @@ impl<K: Kernel> Worker<K> {
             shared,
             state,
             observer,
+            drop_notices: None,
             options,
             stream: None,
             reader: None,
@@ -105,6 +108,7 @@ impl<K: Kernel> Worker<K> {
 
     /// Does what is next.
     pub(crate) fn take_step(&mut self) -> ControlFlow<()> {
+        self.send_drop_notice();
         match self.next_step() {
             Some((Step::Connect, _)) => self.connect(),
             Some((Step::Write, outbox)) => match self.write(outbox) {
@@ -290,7 +294,39 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
+    /// Tells of what was dropped, as soon as there is room for that.
+    fn send_drop_notice(&mut self) {
+        let Some(notices) = &mut self.drop_notices else {
+            return;
+        };
+        let Shared { counters, .. } = &*self.shared;
+        let (dropped, now) = (counters.dropped_for_room(), self.kernel.now());
+        let locked = self.shared.lock();
+        let is_end = matches!(locked.life, Life::Draining(_));
+        let len = notices.due(dropped, now, is_end);
+        if !len.is_some_and(|len| locked.queue.has_room(len)) {
+            return;
+        }
+        drop(locked);
+        let Some(message) = notices.make(dropped, counters.first_drop()) else {
+            counters.observer_panics.add(1);
+            return notices.on_told(dropped, now);
+        };
+        let len = message.len();
+        if len > self.shared.max_message_len {
+            counters.dropped_too_large.add(Tally::one(len));
+        } else if len > 0 && !self.shared.lock().queue.push_own(&message) {
+            return notices.on_no_room(len);
+        }
+        counters.forget_first_drop();
+        notices.on_told(dropped, now);
+    }
+
     fn wait(&mut self, wake_on: WakeOn, until: Deadline) {
+        let until = self.drop_notices.as_ref().map_or(until, |notices| {
+            let dropped = self.shared.counters.dropped_for_room();
+            earlier(until, notices.wakes_at(dropped, self.kernel.now()))
+        });
         let timeout = until.map(|until| until.saturating_duration_since(self.kernel.now()));
         let Shared { waker, address, .. } = &*self.shared;
         let ready = if let Some(stream) = &self.stream {
