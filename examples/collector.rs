@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Messages go to standard output, one a line; events and the figures at the end go to standard
-//! error.
+//! error. With a second argument, such as 127.0.0.1:9464, it answers Prometheus there: see
+//! examples/prometheus.
 
 #![expect(
     clippy::print_stderr,
@@ -16,12 +17,16 @@
 use std::cell::RefCell;
 use std::env;
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use uds_ipc::metrics::Exposition;
 use uds_ipc::systemd::Service;
 use uds_ipc::{Handler, Peer, Reader};
 
@@ -71,7 +76,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let address = env::args_os().nth(1).ok_or("usage: collector ADDRESS")?;
+    let usage = "usage: collector ADDRESS [ADDRESS FOR PROMETHEUS]";
+    let address = env::args_os().nth(1).ok_or(usage)?;
+    let figures = env::args().nth(2).map(TcpListener::bind).transpose()?;
     // Before the socket is there: whoever sees it may signal us.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
 
@@ -81,7 +88,15 @@ fn run() -> Result<(), Box<dyn Error>> {
         .start_handler(Printer)?;
     eprintln!("collector: listening at {}", reader.address());
     // Elsewhere this does nothing.
-    let service = Service::start([reader]);
+    let service = Arc::new(Service::start([reader]));
+    if let Some(listener) = figures {
+        eprintln!(
+            "collector: figures at http://{}/metrics",
+            listener.local_addr()?
+        );
+        let service = Arc::clone(&service);
+        thread::spawn(move || serve_figures(&listener, &service));
+    }
 
     signals.forever().next();
 
@@ -94,4 +109,38 @@ fn run() -> Result<(), Box<dyn Error>> {
         );
     }
     Ok(())
+}
+
+/// Answers one after the other: a scraper asks every few seconds.
+fn serve_figures(listener: &TcpListener, service: &Service) {
+    for stream in listener.incoming() {
+        if let Err(error) = stream.and_then(|stream| answer(stream, service)) {
+            eprintln!("collector: nobody got the figures: {error}");
+        }
+    }
+}
+
+/// Whatever is asked for, the figures are the answer.
+fn answer(mut stream: TcpStream, service: &Service) -> io::Result<()> {
+    let patience = Some(Duration::from_secs(5));
+    stream.set_read_timeout(patience)?;
+    stream.set_write_timeout(patience)?;
+    let mut lines = BufReader::new(&stream).take(16 * 1024).lines();
+    while lines
+        .next()
+        .transpose()?
+        .is_some_and(|line| !line.is_empty())
+    {}
+
+    let mut page = Exposition::default();
+    for reader in service.readers() {
+        page.reader(reader.address().to_string(), &reader.metrics());
+    }
+    let page = page.to_string();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        Exposition::CONTENT_TYPE,
+        page.len()
+    );
+    stream.write_all((head + &page).as_bytes())
 }

@@ -15,15 +15,18 @@ mod patience;
 use std::env;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use patience::PATIENCE;
 use tempfile::tempdir;
-use uds_ipc::{Delivery, Reader, Writer};
+use uds_ipc::metrics::Exposition;
+use uds_ipc::{Delivery, FlushLevel, Reader, Writer};
 
 #[test]
 fn telemetry_delivers_every_line_of_a_folder() {
@@ -176,6 +179,130 @@ fn the_collector_prints_all_that_the_emitter_sent() {
         "{ended:?}"
     );
     assert!(!socket.exists(), "the socket's file is left");
+}
+
+/// What an HTTP server on this machine answers.
+fn get(address: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// Programs of Prometheus, or nothing where they are not installed.
+fn prometheus(name: &str) -> Option<Command> {
+    let found = Command::new(name).arg("--version").output();
+    if found.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        assert!(
+            env::var_os("UDS_IPC_PROMETHEUS").is_none_or(|it| it != "must"),
+            "there is no {name}"
+        );
+        eprintln!("skipped: there is no {name}");
+        return None;
+    }
+    Some(Command::new(name))
+}
+
+#[test]
+fn a_real_prometheus_scrapes_the_collector() {
+    let directory = tempdir().unwrap();
+    let socket = directory.path().join("telemetry.sock");
+    let collector = Running::start(example("collector").arg(&socket).arg("127.0.0.1:0"));
+    let address = collector.wait_for("figures at http://");
+    let address = address.strip_suffix("/metrics").unwrap();
+    let writer = Writer::start(&socket).unwrap();
+    for _ in 0..17 {
+        writer.try_send("a message").unwrap();
+    }
+    writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
+    let received = "uds_ipc_reader_received_messages_total";
+    let answer = get(address, "/metrics").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let line = format!("{received}{{name=\"{}\"}} 17\n", socket.display());
+    assert!(answer.contains(&line), "{answer}");
+
+    let Some(mut command) = prometheus("prometheus") else {
+        return;
+    };
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/prometheus");
+    let config = fs::read_to_string(sample.join("prometheus.yml")).unwrap();
+    let config = config
+        .replace("127.0.0.1:9464", address)
+        .replace("15s", "1s");
+    fs::write(directory.path().join("prometheus.yml"), config).unwrap();
+    fs::copy(
+        sample.join("alerts.yml"),
+        directory.path().join("alerts.yml"),
+    )
+    .unwrap();
+    // It does not tell which port it got: this one is free, or was a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let server = format!("127.0.0.1:{port}");
+    let running = Running::start(
+        command
+            .arg(format!("--web.listen-address={server}"))
+            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
+            .current_dir(directory.path()),
+    );
+    wait_until("it has the figure", || {
+        let answer = get(&server, &format!("/api/v1/query?query={received}"));
+        answer.is_some_and(|answer| answer.contains(",\"17\"]"))
+    });
+    running.signal("TERM");
+    assert_eq!(running.end().code, Some(0));
+    collector.signal("TERM");
+    assert_eq!(collector.end().code, Some(0));
+}
+
+#[test]
+fn promtool_finds_no_fault_in_the_page_nor_in_the_alarms() {
+    let Some(mut command) = prometheus("promtool") else {
+        return;
+    };
+    let place = tempdir().unwrap();
+    let reader = Reader::builder(place.path().join("s")).bind().unwrap();
+    let reader = reader.start(|_| ()).unwrap();
+    let writer = Writer::start(place.path().join("s")).unwrap();
+    let mut page = Exposition::default();
+    page.writer("logs", &writer.metrics())
+        .writer("odd \"name\"\n\\", &writer.metrics())
+        .reader("ingest", &reader.metrics());
+    let mut check = Running::start(command.args(["check", "metrics"]));
+    let mut input = check.process.stdin.take().unwrap();
+    input.write_all(page.to_string().as_bytes()).unwrap();
+    drop(input);
+    let ended = check.end();
+    assert_eq!(
+        (ended.code, &*ended.errors),
+        (Some(0), ""),
+        "{}",
+        ended.text()
+    );
+
+    let alarms = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/prometheus/alerts.yml");
+    let rules = Command::new("promtool")
+        .args(["check", "rules"])
+        .arg(&alarms)
+        .output()
+        .unwrap();
+    assert!(rules.status.success(), "{rules:?}");
+    // Each figure that an alarm asks for is on the page.
+    let alarms = fs::read_to_string(alarms).unwrap();
+    let page = page.to_string();
+    let figures = alarms.split(|char: char| !char.is_alphanumeric() && char != '_');
+    let figures: Vec<_> = figures
+        .filter(|word| word.starts_with("uds_ipc_"))
+        .collect();
+    assert!(figures.len() > 8, "{figures:?}");
+    for figure in figures {
+        assert!(page.contains(&format!("# TYPE {figure} ")), "{figure}");
+    }
 }
 
 #[test]
@@ -336,6 +463,7 @@ struct Running {
     process: Child,
     output: Receiver<Vec<u8>>,
     errors: Receiver<Vec<u8>>,
+    errors_so_far: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Running {
@@ -347,13 +475,30 @@ impl Running {
         let mut process = command
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        let output = read_all(process.stdout.take());
-        let errors = read_all(process.stderr.take());
+        let output = read_all(process.stdout.take(), &Arc::default());
+        let errors_so_far = Arc::default();
+        let errors = read_all(process.stderr.take(), &errors_so_far);
         Self {
             process,
             output,
             errors,
+            errors_so_far,
         }
+    }
+
+    /// What it says on standard error behind `text`, up to the end of that line.
+    fn wait_for(&self, text: &str) -> String {
+        let mut found = None;
+        wait_until(&format!("it says {text}"), || {
+            let said = self.errors_so_far.lock().expect("it does not panic");
+            let said = String::from_utf8_lossy(&said);
+            found = said.split_once(text).and_then(|(_, rest)| {
+                let (line, _) = rest.split_once('\n')?;
+                Some(line.to_owned())
+            });
+            found.is_some()
+        });
+        found.expect("it was found")
     }
 
     /// Sends a signal by name. The process has not been waited for, so that the number is still its
@@ -401,16 +546,35 @@ impl Drop for Running {
     }
 }
 
-/// Reads to the end on a thread of its own: a process whose pipe is full would wait.
-fn read_all(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+/// Reads to the end on a thread of its own: a process whose pipe is full would wait. What has come
+/// `so_far` can be seen.
+fn read_all(
+    pipe: Option<impl Read + Send + 'static>,
+    so_far: &Arc<Mutex<Vec<u8>>>,
+) -> Receiver<Vec<u8>> {
     let (all, receiver) = mpsc::channel();
+    let so_far = Arc::clone(so_far);
     thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What it wrote before an error is what there is to look at.
-        let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
+        if let Some(mut pipe) = pipe {
+            let mut piece = [0; 4096];
+            // What it wrote before an error is what there is to look at.
+            while let Ok(len @ 1..) = pipe.read(&mut piece) {
+                let mut bytes = so_far.lock().expect("nobody panics with it");
+                bytes.extend_from_slice(piece.get(..len).unwrap_or_default());
+            }
+        }
+        let bytes = so_far.lock().expect("nobody panics with it").clone();
         let _ = all.send(bytes);
     });
     receiver
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        thread::park_timeout(Duration::from_millis(5));
+    }
 }
 
 /// What a process came to.

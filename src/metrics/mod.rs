@@ -11,10 +11,22 @@
 //! | [`Dropped`] | messages that a writer refused, or removed to make room, by cause |
 //! | [`Failed`] | messages that a writer took and could not send, by cause |
 //! | [`ProtocolErrors`] | connections that a reader ended for what their peers sent, by cause |
+//!
+//! [`Exposition`] makes a page for Prometheus of them, and with the feature `metrics` a
+//! [`Publisher`] hands them to the `metrics` crate.
+
+mod exposition;
+mod figure;
+#[cfg(feature = "metrics")]
+mod publisher;
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use exposition::Exposition;
+#[cfg(feature = "metrics")]
+pub use publisher::Publisher;
 
 use crate::num::to_u64;
 
@@ -134,6 +146,8 @@ pub struct WriterMetrics {
     pub resent: Tally,
     /// What waits to be sent, or for a receipt: accepted, and not yet ended one way or the other.
     pub queued: Tally,
+    /// The most that can: `max_queued_messages` and `max_queued_bytes`.
+    pub capacity: Tally,
     /// What was refused, or evicted.
     pub dropped: Dropped,
     /// What was accepted and could not be sent.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::metrics::{Counter, Dropped, Failed, Tally, TallyCounter, WriterMetrics};
 use crate::writer::lane::Lane;
-use crate::writer::settings::Delivery;
+use crate::writer::settings::{Delivery, Limits};
 
 /// How many lanes there are at most. Threads beyond send under the queue's lock.
 pub(crate) const MOST_LANES: usize = 64;
@@ -15,6 +15,8 @@ pub(crate) const MOST_LANES: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Counters {
     delivery: Delivery,
+    /// The most that the queue holds.
+    pub(crate) capacity: Tally,
     /// Under the lock, not in a lane.
     pub(crate) accepted: TallyCounter,
     lanes: [OnceLock<Arc<Lane>>; MOST_LANES],
@@ -39,9 +41,13 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn new(delivery: Delivery) -> Self {
+    pub(crate) fn new(delivery: Delivery, limits: Limits) -> Self {
         Self {
             delivery,
+            capacity: Tally {
+                messages: limits.messages,
+                bytes: limits.bytes,
+            },
             accepted: TallyCounter::default(),
             lanes: [const { OnceLock::new() }; MOST_LANES],
             sent: TallyCounter::default(),
@@ -143,6 +149,7 @@ impl Counters {
             sent,
             confirmed,
             resent: self.resent.value(),
+            capacity: self.capacity,
             queued: accepted.beyond(done + dropped.oldest + failed.total()),
             dropped,
             failed,

@@ -39,9 +39,9 @@ impl Write for &Writer {
         let len = slices.iter().map(|slice| slice.len()).sum();
         if len > 0 {
             let _ = self.try_send_with(|buffer| {
-                slices
-                    .iter()
-                    .for_each(|slice| buffer.extend_from_slice(slice));
+                for slice in slices {
+                    buffer.extend_from_slice(slice);
+                }
             });
         }
         Ok(len)

@@ -257,11 +257,11 @@ impl Writer {
             reason = "a share of a limit need not be exact, and of no number it is none"
         )]
         let share = |limit: u64| (limit as f64 * fill) as u64;
-        let limits = self.shared.limits;
+        let capacity = self.shared.counters.capacity;
         Self {
             shed_from: Some(Tally {
-                messages: share(limits.messages),
-                bytes: share(limits.bytes),
+                messages: share(capacity.messages),
+                bytes: share(capacity.bytes),
             }),
             ..self.clone()
         }

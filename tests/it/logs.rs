@@ -156,7 +156,7 @@ fn what_is_formatted_or_written_in_slices_is_one_message() {
     }
     let messages = sent(|writer| {
         let mut writer = writer;
-        write!(writer, "requests:{}|{}", 17, "c").unwrap();
+        write!(writer, "requests:{}|c", 17).unwrap();
         write!(writer, "no arguments").unwrap();
         write!(writer, "").unwrap();
         assert!(write!(writer, "{Fails}").is_err());

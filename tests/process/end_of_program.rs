@@ -71,7 +71,6 @@ fn a_guard_sends_what_a_global_subscriber_would_keep() {
 }
 
 #[test]
-#[expect(clippy::panic, reason = "that is what is tested")]
 fn the_last_words_of_a_program_that_panics_arrive() {
     let test = "the_last_words_of_a_program_that_panics_arrive";
     let Some(place) = stage() else {

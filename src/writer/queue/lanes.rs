@@ -393,7 +393,7 @@ mod tests {
             bytes: 1 << 20,
             overflow: Overflow::Refuse,
         };
-        let counters = Arc::new(Counters::new(Delivery::AtMostOnce));
+        let counters = Arc::new(Counters::new(Delivery::AtMostOnce, limits));
         let queue = Mutex::new(Queue::new(
             limits,
             Delivery::AtMostOnce,

@@ -418,15 +418,13 @@ mod tests {
     use std::io::IoSlice;
 
     fn queue(messages: u64, bytes: u64, overflow: Overflow) -> Queue {
-        Queue::new(
-            Limits {
-                messages,
-                bytes,
-                overflow,
-            },
-            Delivery::AtMostOnce,
-            Arc::new(Counters::new(Delivery::AtMostOnce)),
-        )
+        let limits = Limits {
+            messages,
+            bytes,
+            overflow,
+        };
+        let counters = Counters::new(Delivery::AtMostOnce, limits);
+        Queue::new(limits, Delivery::AtMostOnce, Arc::new(counters))
     }
 
     fn stream(outbox: &Outbox) -> Vec<u8> {

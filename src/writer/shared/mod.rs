@@ -35,7 +35,6 @@ const WRITE_GRACE: Duration = Duration::from_millis(10);
 pub(crate) struct Shared {
     pub(crate) address: Address,
     pub(crate) max_message_len: usize,
-    pub(crate) limits: Limits,
     pub(crate) delivery: Delivery,
     pub(crate) shutdown_level: FlushLevel,
     pub(crate) counters: Arc<Counters>,
@@ -190,12 +189,11 @@ impl Shared {
         delivery: Delivery,
         shutdown_level: FlushLevel,
     ) -> io::Result<Self> {
-        let counters = Arc::new(Counters::new(delivery));
+        let counters = Arc::new(Counters::new(delivery, limits));
         let queue = Queue::new(limits, delivery, Arc::clone(&counters));
         Ok(Self {
             address,
             max_message_len,
-            limits,
             delivery,
             shutdown_level,
             scope: Scope::new(),

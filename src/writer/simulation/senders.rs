@@ -113,7 +113,7 @@ impl Senders {
     /// Checks what a sender is told who wanted room for `len` bytes.
     fn judge(&mut self, outcome: Result<(), Refusal>, len: usize) {
         let mut net = self.net.borrow_mut();
-        let evicted = self.shared.counters.dropped_oldest.value();
+        let evicted = self.shared.counters.metrics().dropped.oldest;
         net.evict(evicted - self.evicted);
         assert!(
             outcome.is_ok() || evicted == self.evicted,
