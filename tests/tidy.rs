@@ -117,7 +117,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "listening_socket wait poller",
             "socket notify asymmetric_fence",
             "linux other",
-            "arrival descriptor environment file fork interest signals standard_streams",
+            "arrival descriptor environment file file_change fork interest signals standard_streams",
         ],
     ),
     (
@@ -125,7 +125,6 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "mod",
             "arrival_watch file_watch",
-            "inotify",
             "credentials fence pinned poll poller process unread waker",
         ],
     ),

@@ -97,14 +97,14 @@
 //!     claim.rs              the descriptors, taken over once
 //!     passed.rs             which of them a reader gets
 //! sys/                      calls of the system, and no policy
-//!     mod.rs file.rs descriptor.rs environment.rs
+//!     mod.rs file.rs file_change.rs descriptor.rs environment.rs
 //!     arrival.rs fork.rs signals.rs standard_streams.rs
 //!     socket.rs listening_socket.rs notify.rs
 //!     poller.rs interest.rs wait.rs
 //!     asymmetric_fence.rs
 //!     linux/                what differs between systems
-//!         mod.rs arrival_watch.rs credentials.rs fence.rs file_watch.rs inotify.rs
-//!         pinned.rs poll.rs poller.rs process.rs unread.rs waker.rs
+//!         mod.rs arrival_watch.rs credentials.rs fence.rs file_watch.rs pinned.rs
+//!         poll.rs poller.rs process.rs unread.rs waker.rs
 //!     other/                the same for macOS and the BSDs
 //!         mod.rs arrival_watch.rs credentials.rs fence.rs file_watch.rs pinned.rs
 //!         poll.rs poller.rs process.rs unread.rs waker.rs

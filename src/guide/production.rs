@@ -79,10 +79,11 @@
 //!   [`socket_mode`](crate::ReaderBuilder::socket_mode) for the mode that files have there.
 //! * **`inotify(7)` instances** are 128 for each user, unless `fs.inotify.max_user_instances` says
 //!   otherwise, containers of the same user together. A process takes one for all its readers,
-//!   which notice by it that their files are gone; without one they look every five seconds. It
-//!   takes another one for all its writers that have waited for a reader for about a tenth of a
-//!   second and longer; without one they connect when their backoff is over. Where more daemons
-//!   than that may wait for a collector, raise the limit.
+//!   which notice by it that their files are gone; without one they look every five seconds. A
+//!   writer takes one while it has waited for a reader for about a tenth of a second and longer;
+//!   without one it connects when its backoff is over. Where more writers than that may wait for a
+//!   collector, raise the limit. (The files and directories that are watched count against
+//!   `fs.inotify.max_user_watches`, a dozen for a reader, one for a writer.)
 //!
 //! # In async code
 //!

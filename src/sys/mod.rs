@@ -13,6 +13,7 @@ mod descriptor;
 #[cfg(feature = "systemd")]
 mod environment;
 mod file;
+mod file_change;
 pub(crate) mod fork;
 mod interest;
 mod listening_socket;
@@ -36,6 +37,7 @@ use other as platform;
 pub(crate) use arrival::Arrival;
 pub(crate) use descriptor::{check_listening, kind_of_file};
 pub(crate) use file::FileIdentity;
+pub(crate) use file_change::FileChange;
 pub(crate) use interest::Interest;
 pub(crate) use listening_socket::ListeningSocket;
 pub(crate) use platform::{
@@ -45,7 +47,7 @@ pub(crate) use poller::{Poller, Ready};
 pub(crate) use signals::with_signals_blocked;
 pub(crate) use socket::{Received, Sent, Stream};
 pub(crate) use standard_streams::above_standard;
-pub(crate) use wait::{Readiness, Wanted, wait, wait_with_watch};
+pub(crate) use wait::{Readiness, Wanted, wait, wait_for_arrival, wait_with_file};
 
 #[cfg(feature = "systemd")]
 pub(crate) use {

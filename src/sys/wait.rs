@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::platform::Waker;
+use super::arrival::Arrival;
 use super::platform::poll::poll;
+use super::platform::{ArrivalWatch, FileWatch, Waker};
 use super::socket::Stream;
 
 /// What to wait for at a socket, besides its end.
@@ -61,16 +62,23 @@ pub(crate) fn wait(
     }
 }
 
-/// Waits until `waker` is used, `watch` is readable, or `timeout` is over. Says which of the two it
-/// was: the watch may have something to tell in any case.
-pub(crate) fn wait_with_watch(
+/// Waits until `waker` is used, something happens where `watch` looks, or `timeout` is over. Says
+/// whether the waker was used, and what happened.
+pub(crate) fn wait_for_arrival(
     waker: &Waker,
-    watch: &impl AsFd,
+    watch: &ArrivalWatch,
     timeout: Option<Duration>,
-) -> (bool, bool) {
-    let watch = PollFd::new(watch.as_fd(), PollFlags::POLLIN);
-    let (woken, watch) = wait_for_both(waker, Some(watch), timeout);
-    (woken, !watch.is_empty())
+) -> (bool, Option<Arrival>) {
+    let polled = PollFd::new(watch.as_fd(), PollFlags::POLLIN);
+    let (woken, came) = wait_for_both(waker, Some(polled), timeout);
+    (woken, (!came.is_empty()).then(|| watch.look()))
+}
+
+/// Waits until `waker` is used, `file` is readable, or `timeout` is over. Says whether the waker was
+/// used: the file may have something to tell in any case.
+pub(crate) fn wait_with_file(waker: &Waker, file: &FileWatch, timeout: Option<Duration>) -> bool {
+    let file = PollFd::new(file.as_fd(), PollFlags::POLLIN);
+    wait_for_both(waker, Some(file), timeout).0
 }
 
 /// Says whether the waker was used, and what came of the other.

@@ -20,7 +20,7 @@ use crate::reader::connection::Connection;
 use crate::reader::connection::closing::Closing;
 use crate::reader::handler::Handler;
 use crate::reader::shared::{Accepting, Life, Locked, Shared};
-use crate::sys::{self, FileWatch, Interest, with_signals_blocked};
+use crate::sys::{self, FileChange, FileWatch, Interest, with_signals_blocked};
 
 /// How often the workers are looked at while all of them are busy.
 const WATCH: Duration = Duration::from_millis(5);
@@ -78,8 +78,7 @@ impl<H: Handler> Supervisor<H> {
         let supervisor = Self {
             shared: Arc::clone(shared),
             handler: Some(Arc::new(handler)),
-            // At once: it may have gone before anything watched it.
-            next_file_look: Some(now()),
+            next_file_look: file.is_none().then(now),
             file,
             processors: thread::available_parallelism().map_or(1, usize::from),
             turns_before: 0,
@@ -109,7 +108,7 @@ impl<H: Handler> Supervisor<H> {
             let timeout = remaining(next, now);
             let waker = &self.shared.supervisor_waker;
             let woken = match &self.file {
-                Some(file) => sys::wait_with_watch(waker, file, timeout).0,
+                Some(file) => sys::wait_with_file(waker, file, timeout),
                 None => sys::wait(waker, None, sys::Wanted::default(), timeout).woken,
             };
             if woken {
@@ -216,20 +215,26 @@ impl<H: Handler> Supervisor<H> {
             (self.file, self.next_file_look) = (None, None);
             return None;
         }
-        if self.file.as_ref().is_some_and(FileWatch::look) {
-            self.next_file_look = Some(now);
+        let change = self.file.as_ref().and_then(FileWatch::look);
+        if change.is_none() && self.next_file_look? > now {
+            return self.next_file_look;
         }
-        if self.next_file_look? <= now {
-            let listener = self.shared.listener.lock().clone()?;
-            self.next_file_look = None;
-            if listener.is_displaced() {
-                self.file = None;
-                self.shared.emit_later(ReaderEvent::Displaced {
-                    address: self.shared.address.clone(),
-                });
-            } else if self.file.is_none() && listener.has_file() {
-                self.next_file_look = after(now, FILE_LOOK);
-            }
+        let listener = self.shared.listener.lock().clone()?;
+        self.next_file_look = None;
+        if listener.is_displaced() {
+            self.file = None;
+            self.shared.emit_later(ReaderEvent::Displaced {
+                address: self.shared.address.clone(),
+            });
+            return None;
+        }
+        if change == Some(FileChange::WatchOver) {
+            // Such as a link on the way that was replaced by one to the same place. The new watch
+            // is looked at before the next wait.
+            self.file = listener.watch_file(&self.shared.supervisor_waker);
+            self.next_file_look = Some(now);
+        } else if self.file.is_none() && listener.has_file() {
+            self.next_file_look = after(now, FILE_LOOK);
         }
         self.next_file_look
     }

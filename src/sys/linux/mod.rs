@@ -4,7 +4,6 @@ mod arrival_watch;
 pub(super) mod credentials;
 pub(super) mod fence;
 mod file_watch;
-mod inotify;
 pub(super) mod pinned;
 pub(super) mod poll;
 pub(super) mod poller;

@@ -2,9 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::sync::Arc;
 
-use super::waker::Waker;
 use crate::sys::arrival::Arrival;
 
 /// There is none.
@@ -12,11 +10,11 @@ use crate::sys::arrival::Arrival;
 pub(crate) enum ArrivalWatch {}
 
 impl ArrivalWatch {
-    pub(crate) fn new(_: &Path, _: &Arc<Waker>) -> Option<Self> {
+    pub(crate) fn new(_: &Path) -> Option<Self> {
         None
     }
 
-    pub(crate) fn look(&self) -> Option<Arrival> {
+    pub(crate) fn look(&self) -> Arrival {
         match *self {}
     }
 }

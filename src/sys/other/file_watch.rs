@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::waker::Waker;
+use crate::sys::file_change::FileChange;
 
 /// There is none.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ impl FileWatch {
         None
     }
 
-    pub(crate) fn look(&self) -> bool {
+    pub(crate) fn look(&self) -> Option<FileChange> {
         match *self {}
     }
 }

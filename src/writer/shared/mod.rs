@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     pub(crate) progress: Condvar,
     /// There is room, or the end: told to senders.
     pub(crate) room: Condvar,
-    pub(crate) waker: Arc<Waker>,
+    pub(crate) waker: Waker,
 }
 
 /// What the lock protects. Control stands beside the queue, not in it: a full queue does not delay
@@ -203,7 +203,7 @@ impl Shared {
             counters,
             progress: Condvar::new(),
             room: Condvar::new(),
-            waker: Arc::new(Waker::new()?),
+            waker: Waker::new()?,
         })
     }
 

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use integer_encoding::VarInt;
@@ -1063,7 +1062,7 @@ impl Kernel for SimulatedKernel {
 
     fn wait_for_arrival(
         &mut self,
-        waker: &Arc<Waker>,
+        waker: &Waker,
         _: &Address,
         timeout: Option<Duration>,
     ) -> Readiness {

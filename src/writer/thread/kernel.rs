@@ -3,7 +3,6 @@
 
 use std::io::{self, IoSlice};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
@@ -35,7 +34,7 @@ pub(crate) trait Kernel {
     /// Waits without one: also until a socket comes to `address`, where the system tells.
     fn wait_for_arrival(
         &mut self,
-        waker: &Arc<Waker>,
+        waker: &Waker,
         address: &Address,
         timeout: Option<Duration>,
     ) -> Readiness;
@@ -68,7 +67,7 @@ pub(crate) struct System {
 /// How often that may end a wait before only its time does: some directories are busy.
 const MOST_OTHERS: u32 = 16;
 
-/// A shorter wait is not worth a watch: of those a user has 128.
+/// A shorter wait is not worth a watch: of instances of inotify a user has 128.
 const WORTH_IT: Duration = Duration::from_millis(100);
 
 impl Kernel for System {
@@ -101,15 +100,13 @@ impl Kernel for System {
 
     fn wait_for_arrival(
         &mut self,
-        waker: &Arc<Waker>,
+        waker: &Waker,
         address: &Address,
         timeout: Option<Duration>,
     ) -> Readiness {
         let may_end = self.others < MOST_OTHERS;
         if may_end && self.watch.is_none() && timeout.is_none_or(|timeout| timeout >= WORTH_IT) {
-            self.watch = address
-                .path()
-                .and_then(|path| ArrivalWatch::new(path, waker));
+            self.watch = address.path().and_then(ArrivalWatch::new);
             if self.watch.is_some() && address.path().is_some_and(Path::exists) {
                 // It may have come since the last try, before the watch.
                 self.others += 1;
@@ -122,13 +119,7 @@ impl Kernel for System {
         let Some(watch) = self.watch.as_ref().filter(|_| may_end) else {
             return sys::wait(waker, None, Wanted::default(), timeout);
         };
-        // The watch of another writer may have read it.
-        let (mut woken, mut arrival) = (false, watch.look());
-        if arrival.is_none() {
-            let readable;
-            (woken, readable) = sys::wait_with_watch(waker, watch, timeout);
-            arrival = watch.look().or(readable.then_some(Arrival::Other));
-        }
+        let (woken, arrival) = sys::wait_for_arrival(waker, watch, timeout);
         match arrival {
             Some(Arrival::Come) | None => {}
             Some(Arrival::Other) => self.others += 1,
@@ -178,7 +169,7 @@ mod tests {
     fn a_busy_directory_ends_a_wait_a_few_times_only() {
         let directory = tempfile::tempdir().unwrap();
         let address = Address::new(directory.path().join("s")).unwrap();
-        let (mut system, waker) = (System::default(), Arc::new(Waker::new().unwrap()));
+        let (mut system, waker) = (System::default(), Waker::new().unwrap());
         let wait = |system: &mut System| {
             let ready = system.wait_for_arrival(&waker, &address, Some(WORTH_IT));
             assert!(!ready.woken && !ready.hangup);
@@ -204,7 +195,7 @@ mod tests {
         let directory = parent.path().join("run");
         fs::create_dir(&directory).unwrap();
         let address = Address::new(directory.join("s")).unwrap();
-        let (mut system, waker) = (System::default(), Arc::new(Waker::new().unwrap()));
+        let (mut system, waker) = (System::default(), Waker::new().unwrap());
         let wait = |system: &mut System| {
             let ready = system.wait_for_arrival(&waker, &address, Some(WORTH_IT));
             ready.arrival
