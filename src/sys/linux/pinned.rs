@@ -3,13 +3,14 @@
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::fcntl::AtFlags;
 use nix::libc;
-use nix::sys::stat::{FchmodatFlags, fchmodat, fstatat};
+use nix::sys::stat::{FchmodatFlags, fchmodat};
 use nix::unistd::{Gid, Uid, fchownat};
+use rustix::fs::{AtFlags as StatFlags, fstat, statat};
 
 use crate::sys::file::mode_bits;
 
@@ -49,9 +50,9 @@ impl PinnedFile {
     /// Likewise by its name in a directory in which nobody puts another file in its place.
     pub(crate) fn set_mode_in(&self, directory: &File, path: &Path, mode: u32) -> io::Result<()> {
         let name = path.file_name().unwrap_or_default();
-        let there = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        let ours = self.metadata()?;
-        if (there.st_dev, there.st_ino) != (ours.dev(), ours.ino()) {
+        let there = statat(directory, name, StatFlags::SYMLINK_NOFOLLOW)?;
+        let ours = fstat(&self.0)?;
+        if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino) {
             return Err(io::ErrorKind::NotFound.into());
         }
         let flags = FchmodatFlags::FollowSymlink;
