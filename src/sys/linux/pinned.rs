@@ -1,14 +1,14 @@
 //! A file held by `O_PATH`: the same file, whatever else is put at its path meanwhile.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use nix::fcntl::AtFlags;
-use nix::libc;
-use nix::sys::stat::{FchmodatFlags, fchmodat};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{Gid, Uid, fchownat};
 use rustix::fs::{AtFlags as StatFlags, fstat, statat};
 
@@ -22,12 +22,14 @@ pub(crate) struct PinnedFile(File);
 impl PinnedFile {
     /// The file at `path` itself, not what a link there leads to.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
-        let flags = libc::O_PATH | libc::O_NOFOLLOW;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags)
-            .open(path)?;
-        Ok(Self(file))
+        // Not by std: with musl it takes `O_PATH` away, which is among the modes of access there.
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        loop {
+            match open(path, flags, Mode::empty()) {
+                Err(Errno::EINTR) => {}
+                opened => return Ok(Self(opened?.into())),
+            }
+        }
     }
 
     pub(crate) fn metadata(&self) -> io::Result<Metadata> {
