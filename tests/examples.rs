@@ -569,6 +569,10 @@ fn read_all(
     receiver
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the patience of a test has an end"
+)]
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {

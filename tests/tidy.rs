@@ -69,6 +69,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "writer",
         &[
+            "end_of_program io_write lines",
             "builder",
             "mod",
             "send thread",
@@ -110,6 +111,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("systemd", &["mod", "service", "notify schedule"]),
     ("event", &["reader writer", "mod", "severity"]),
+    ("metrics", &["exposition publisher", "figure", "mod"]),
     (
         "sys",
         &[
@@ -150,7 +152,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("writer/lane", &["local", "mod"]),
     ("writer/shared", &["waiting", "mod", "flush"]),
     ("writer/state", &["mod", "link step timing"]),
-    ("writer/thread", &["mod", "acks", "worker", "kernel"]),
+    (
+        "writer/thread",
+        &["mod", "acks", "worker", "drop_notice kernel"],
+    ),
     ("wire", &["mod", "receipt", "frame"]),
     (
         "guide",
@@ -223,6 +228,9 @@ const SHELLS: &[&str] = &[
     "systemd/notify.rs",
     "systemd/service.rs",
     "writer/builder.rs",
+    "writer/end_of_program.rs",
+    "writer/io_write.rs",
+    "writer/lines.rs",
     "writer/mod.rs",
     "writer/shared/mod.rs",
     "writer/shared/waiting.rs",

@@ -39,10 +39,13 @@
 //!     notify.rs             notifications, sent in order
 //! writer/
 //!     mod.rs builder.rs     what users hold
+//!     io_write.rs lines.rs  for whoever writes: a write is a message, or a line is one
+//!     end_of_program.rs     a guard, and a hook for panics
 //!     send.rs               every way into the queue: copied, handed over, encoded
 //!     thread/               the writer's thread
 //!         mod.rs worker.rs  its loop, and one connection of it
 //!         acks.rs           what comes back: receipts, and how far the peer has read
+//!         drop_notice.rs    when the writer says that messages were dropped
 //!         kernel.rs         what it asks of the system: the seam of the simulation
 //!     shared/               what senders and the thread share
 //!         mod.rs waiting.rs  behind one lock
@@ -112,7 +115,11 @@
 //!     mod.rs writer.rs reader.rs severity.rs
 //! error.rs send_error.rs    what a call meets
 //! system_error.rs           an error of the system's, to be cloned and compared
-//! metrics.rs                figures
+//! metrics/                  figures
+//!     mod.rs
+//!     figure.rs             their names, and what they mean (pure)
+//!     exposition.rs         as a page for Prometheus (pure)
+//!     publisher.rs          for the `metrics` crate
 //! outcome.rs                what users' closures return
 //! panic_guard.rs            calls into users' code, with their panics caught
 //! observer.rs               the user's function for events
@@ -267,10 +274,10 @@
 //! cut down to a short history.
 //!
 //! The lanes, which are unsafe code, run under Miri, and their protocol under loom
-//! (`writer/lane/model.rs`): every order in which a sender publishes while the queue ends its
-//! lease, and every value that a load may see then. loom knows no barrier that the kernel makes for
-//! others; the light fence is a real one there. What that leaves unproven is the kernel's promise
-//! (`membarrier(2)`), on which a test runs the two fences against each other.
+//! (`writer/lane/model.rs`): the orders in which a sender publishes while the queue ends its lease,
+//! and the values that a load may see then, as far as loom knows them. loom knows no barrier that
+//! the kernel makes for others; the light fence is a real one there. That leaves the kernel's
+//! promise (`membarrier(2)`), on which a test runs the two fences against each other.
 //!
 //! `.ci/faults` puts more than eighty faults into the code, one at a time, and expects one of these
 //! checks to find each.

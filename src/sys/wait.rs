@@ -74,8 +74,8 @@ pub(crate) fn wait_for_arrival(
     (woken, (!came.is_empty()).then(|| watch.look()))
 }
 
-/// Waits until `waker` is used, `file` is readable, or `timeout` is over. Says whether the waker was
-/// used: the file may have something to tell in any case.
+/// Waits until `waker` is used, `file` is readable, or `timeout` is over. Says whether the waker
+/// was used: the file may have something to tell in any case.
 pub(crate) fn wait_with_file(waker: &Waker, file: &FileWatch, timeout: Option<Duration>) -> bool {
     let file = PollFd::new(file.as_fd(), PollFlags::POLLIN);
     wait_for_both(waker, Some(file), timeout).0

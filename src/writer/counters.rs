@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::metrics::{Counter, Dropped, Failed, Tally, TallyCounter, WriterMetrics};
 use crate::writer::lane::Lane;
@@ -38,10 +38,12 @@ pub(crate) struct Counters {
     /// When the first message was dropped that no notice has told of: in microseconds since 1970,
     /// or 0.
     first_drop: AtomicU64,
+    since_1970: fn() -> Duration,
 }
 
 impl Counters {
-    pub(crate) fn new(delivery: Delivery, limits: Limits) -> Self {
+    /// `since_1970` is the clock on the wall.
+    pub(crate) fn new(delivery: Delivery, limits: Limits, since_1970: fn() -> Duration) -> Self {
         Self {
             delivery,
             capacity: Tally {
@@ -66,6 +68,7 @@ impl Counters {
             observer_panics: Counter::default(),
             connected: AtomicBool::default(),
             first_drop: AtomicU64::default(),
+            since_1970,
         }
     }
 
@@ -97,8 +100,8 @@ impl Counters {
 
     fn note_drop(&self) {
         if self.first_drop.load(Ordering::Relaxed) == 0 {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            let now = now.map_or(0, |now| u64::try_from(now.as_micros()).unwrap_or(0));
+            let now = (self.since_1970)().as_micros();
+            let now = u64::try_from(now).unwrap_or_default();
             self.first_drop.store(now, Ordering::Relaxed);
         }
     }
@@ -107,9 +110,9 @@ impl Counters {
         self.dropped_full.value() + self.dropped_oldest.value()
     }
 
-    /// When the first message was dropped since that was forgotten.
-    pub(crate) fn first_drop(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_micros(self.first_drop.load(Ordering::Relaxed))
+    /// When the first message was dropped since that was forgotten, since 1970.
+    pub(crate) fn first_drop(&self) -> Duration {
+        Duration::from_micros(self.first_drop.load(Ordering::Relaxed))
     }
 
     pub(crate) fn forget_first_drop(&self) {

@@ -16,7 +16,10 @@ mod callbacks_of_readers;
 mod callbacks_of_writers;
 mod connecting;
 mod delivery;
+mod encoders;
 mod failing_handlers;
+#[cfg(feature = "metrics")]
+mod figures;
 mod flush_levels;
 mod framing;
 mod hostile;

@@ -19,6 +19,12 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     is_free::<uds_ipc::error::FlushError>();
     is_free::<uds_ipc::Flushed>();
     is_free::<uds_ipc::FlushLevel>();
+    is_free::<uds_ipc::metrics::Exposition>();
+    #[cfg(feature = "metrics")]
+    is_free::<uds_ipc::metrics::Publisher>();
+    is_free::<uds_ipc::ShutdownGuard>();
+    is_free::<uds_ipc::Lines>();
+    is_free::<uds_ipc::DropNotice>();
     is_free::<uds_ipc::event::LostCause>();
     is_free::<uds_ipc::Overflow>();
     is_free::<uds_ipc::Peer>();

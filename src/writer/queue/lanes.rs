@@ -393,7 +393,11 @@ mod tests {
             bytes: 1 << 20,
             overflow: Overflow::Refuse,
         };
-        let counters = Arc::new(Counters::new(Delivery::AtMostOnce, limits));
+        let counters = Arc::new(Counters::new(
+            Delivery::AtMostOnce,
+            limits,
+            Default::default,
+        ));
         let queue = Mutex::new(Queue::new(
             limits,
             Delivery::AtMostOnce,

@@ -423,7 +423,7 @@ mod tests {
             bytes,
             overflow,
         };
-        let counters = Counters::new(Delivery::AtMostOnce, limits);
+        let counters = Counters::new(Delivery::AtMostOnce, limits, Default::default);
         Queue::new(limits, Delivery::AtMostOnce, Arc::new(counters))
     }
 

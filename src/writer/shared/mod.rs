@@ -189,7 +189,7 @@ impl Shared {
         delivery: Delivery,
         shutdown_level: FlushLevel,
     ) -> io::Result<Self> {
-        let counters = Arc::new(Counters::new(delivery, limits));
+        let counters = Arc::new(Counters::new(delivery, limits, clock::since_1970));
         let queue = Queue::new(limits, delivery, Arc::clone(&counters));
         Ok(Self {
             address,

@@ -76,8 +76,9 @@ impl DropNotices {
     }
 
     /// The message, or nothing where making it panicked.
-    pub(crate) fn make(&self, dropped: Tally, since: SystemTime) -> Option<Vec<u8>> {
+    pub(crate) fn make(&self, dropped: Tally, since_1970: Duration) -> Option<Vec<u8>> {
         let dropped = dropped.beyond(self.told);
+        let since = SystemTime::UNIX_EPOCH + since_1970;
         guarded(|| (self.make)(DropNotice { dropped, since })).ok()
     }
 
