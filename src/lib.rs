@@ -84,7 +84,8 @@
 //!   for up to a second. In an async task wrap them in `spawn_blocking`; `try_send` needs no such
 //!   thing.
 //! * **Shut down before the process ends.** A process that is killed, calls `exit`, or keeps its
-//!   writer in a `static` loses what is queued.
+//!   writer in a `static` or in a global subscriber loses what is queued: see
+//!   [`shutdown_guard`](Writer::shutdown_guard) and [`flush_on_panic`](Writer::flush_on_panic).
 //! * **The writer's `max_message_len` must not be above the reader's.** The reader closes the
 //!   connection for a longer message. With `AtMostOnce` all that was sent behind it goes down with
 //!   the connection.

@@ -161,7 +161,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "guide",
         &[
             "mod",
-            "architecture delivery production promises sockets speed systemd",
+            "architecture delivery ecosystem production promises sockets speed systemd",
         ],
     ),
     (

@@ -2,6 +2,7 @@
 //!
 //! * [`architecture`]: what the crate is made of, for readers of its code.
 //! * [`delivery`]: what is promised of messages, and how to lose fewer.
+//! * [`ecosystem`]: log libraries, Prometheus and the `metrics` crate, encoders.
 //! * [`production`]: where a writer lives, processes, containers, the size of the queue, and what
 //!   to watch.
 //! * [`promises`]: each promise, and the tests that show it.
@@ -11,6 +12,7 @@
 
 pub mod architecture;
 pub mod delivery;
+pub mod ecosystem;
 pub mod production;
 pub mod promises;
 pub mod sockets;

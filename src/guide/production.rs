@@ -14,23 +14,13 @@
 //!
 //! static TELEMETRY: OnceLock<Writer> = OnceLock::new();
 //!
-//! /// Sends what is queued, however `main` ends: by a return, by `?`, or by a panic.
-//! struct AtTheEnd;
-//!
-//! impl Drop for AtTheEnd {
-//!     fn drop(&mut self) {
-//!         if let Some(writer) = TELEMETRY.get() {
-//!             let _ = writer.shutdown(Duration::from_secs(2));
-//!         }
-//!     }
-//! }
-//!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let _at_the_end = AtTheEnd;
 //!     # let directory = tempfile::tempdir()?;
 //!     # let path = directory.path().join("telemetry.sock");
 //!     # let reader = uds_ipc::Reader::builder(&path).bind()?.start(|_| ())?;
 //!     let writer = TELEMETRY.get_or_init(|| Writer::start(&path).expect("a valid address"));
+//!     // Sends what is queued, however `main` ends: by a return, by `?`, or by a panic.
+//!     let _guard = writer.shutdown_guard(Duration::from_secs(2));
 //!     writer.try_send("started")?;
 //!     Ok(())
 //! }

@@ -1,0 +1,120 @@
+//! With what a daemon already has: log libraries, Prometheus and the `metrics` crate, encoders.
+//!
+//! # Logs
+//!
+//! **First: how the program ends.** A subscriber or logger that is set for the whole program is
+//! never dropped, nor is the writer in it, so that nobody sends what is queued when `main` returns.
+//! A program that logs 1,000 lines and ends before its collector is there loses all of them;
+//! with a [guard](crate::Writer::shutdown_guard) that waits for the collector it loses none, and
+//! with [`flush_on_panic`](crate::Writer::flush_on_panic) neither does one that panics, also with
+//! `panic = "abort"`. (`a_guard_sends_what_a_global_subscriber_would_keep` and
+//! `the_last_words_of_a_program_that_panics_arrive` in `tests/process/end_of_program.rs`.)
+//!
+//! With `tracing-subscriber`, each line without its newline:
+//!
+//! ```
+//! use std::time::Duration;
+//! use uds_ipc::Writer;
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("telemetry.sock");
+//! # let reader = uds_ipc::Reader::builder(&path).bind()?.start(|_| ())?;
+//! let writer = Writer::start(&path)?;
+//! let _guard = writer.shutdown_guard(Duration::from_secs(2));
+//! writer.flush_on_panic(Duration::from_secs(2));
+//!
+//! let lines = writer.clone();
+//! tracing_subscriber::fmt()
+//!     .json()
+//!     .with_writer(move || lines.lines())
+//!     .init();
+//! tracing::info!(port = 80, "listening");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! There are two ways in, and both never block, never fail, and count what is refused:
+//!
+//! | | one message is | for |
+//! | --- | --- | --- |
+//! | [`Writer`](crate::Writer) itself, as an `io::Write` (a clone, `&writer`, or `Arc<Writer>` as a `MakeWriter`) | one write, byte for byte | records of several lines (`pretty`), binary records |
+//! | [`writer.lines()`](crate::Writer::lines) | one line, without its newline | text, however it is cut: slog, `writeln!`, the output of a child |
+//!
+//! ```
+//! # let writer = uds_ipc::Writer::start("/tmp/nobody-is-there.sock")?;
+//! // env_logger:
+//! env_logger::Builder::new()
+//!     .target(env_logger::Target::Pipe(Box::new(writer.lines())))
+//!     .init();
+//!
+//! // slog:
+//! use slog::Drain;
+//! let drain = slog_json::Json::default(writer.lines());
+//! let logger = slog::Logger::root(std::sync::Mutex::new(drain).fuse(), slog::o!());
+//!
+//! // What a child process prints:
+//! use std::process::{Command, Stdio};
+//! let mut child = Command::new("echo").arg("hello").stdout(Stdio::piped()).spawn()?;
+//! std::io::copy(&mut child.stdout.take().expect("it is piped"), &mut writer.lines())?;
+//! # child.wait()?;
+//! # let _ = writer.shutdown(std::time::Duration::ZERO)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **When the queue fills**, let details give way: a handle of
+//! [`shed_at`](crate::Writer::shed_at) refuses from a share of the queue on, and the rest is left
+//! to what matters. [`drop_notice`](crate::WriterBuilder::drop_notice) sends a message of your own
+//! making that says how much was dropped.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tracing_subscriber::fmt::writer::MakeWriterExt;
+//! use uds_ipc::Writer;
+//!
+//! let writer = Writer::builder("/tmp/nobody-is-there.sock")
+//!     .drop_notice(|notice| format!("{{\"level\":\"WARN\",\"message\":\"{notice}\"}}"))
+//!     .start()?;
+//! let important = Arc::new(writer.clone());
+//! let details = Arc::new(writer.shed_at(0.8));
+//! let subscriber = tracing_subscriber::fmt()
+//!     .with_writer(important.with_max_level(tracing::Level::WARN).or_else(details))
+//!     .finish();
+//! # drop(subscriber);
+//! # let _ = writer.shutdown(std::time::Duration::ZERO)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What a writer or a reader tells its observer may be logged to the same writer: there are events
+//! for transitions only, none for a message. A subscriber that calls the writer while it formats is
+//! no trouble either.
+//!
+//! # Figures
+//!
+//! An [`Exposition`](crate::metrics::Exposition) is a page for Prometheus, without another crate;
+//! the example `collector` answers scrapes with it, and `examples/prometheus` has alarms. For a
+//! program that uses the `metrics` crate, the feature `metrics` brings a
+//! [`Publisher`](crate::metrics) that hands the figures to whatever recorder there is. With the
+//! feature `serde` they are JSON.
+//!
+//! # Encoders
+//!
+//! [`try_send_with`](crate::Writer::try_send_with) gives an encoder a buffer of the thread's own:
+//! all that write into a `Vec<u8>`, as `io::Write` or `bytes::BufMut`, need no glue.
+//!
+//! ```
+//! # let writer = uds_ipc::Writer::start("/tmp/nobody-is-there.sock")?;
+//! # #[derive(serde::Serialize)] struct Event { id: u64 }
+//! # #[derive(Clone, PartialEq, prost::Message)]
+//! # struct Point { #[prost(uint64, tag = "1")] id: u64 }
+//! use prost::Message;
+//!
+//! let (event, point) = (Event { id: 17 }, Point { id: 17 });
+//! writer.try_send_with(|buffer| serde_json::to_writer(buffer, &event))?;
+//! writer.try_send_with(|buffer| rmp_serde::encode::write(buffer, &event))?;
+//! writer.try_send_with(|buffer| ciborium::into_writer(&event, buffer))?;
+//! writer.try_send_with(|buffer| point.encode(buffer))?;
+//! # let _ = writer.shutdown(std::time::Duration::ZERO)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A Protocol Buffers message with nothing but defaults is empty, and an empty message is refused:
+//! give each a field that is never zero.
