@@ -9,6 +9,7 @@
 //! | [`Writer::shutdown`](crate::Writer::shutdown), [`Reader::shutdown`](crate::Reader::shutdown) | [`ShutdownError`] |
 //! | [`ReaderBuilder::bind`](crate::ReaderBuilder::bind), [`ReaderBuilder::listen_on`](crate::ReaderBuilder::listen_on), [`create_socket_dir`](crate::create_socket_dir), [`remove_stale_socket`](crate::remove_stale_socket) | [`BindError`] |
 //! | [`Address::new`](crate::Address::new) | [`AddressError`] |
+//! | [`FrameCodec::encode`](crate::FrameCodec::encode), [`FrameCodec::decode`](crate::FrameCodec::decode) | [`FrameError`] |
 //!
 //! Each names what was wrong, its bound and what to do; [`source`](std::error::Error::source) has
 //! the cause. What goes wrong later, on a thread, is an [event](crate::event).
@@ -23,6 +24,7 @@ use thiserror::Error;
 use crate::activation::ActivationError;
 use crate::address::Address;
 pub use crate::address::AddressError;
+pub use crate::codec::FrameError;
 pub use crate::descriptor_kind::DescriptorKind;
 pub use crate::system_error::SystemError;
 

@@ -354,6 +354,7 @@ mod atomics;
 mod backoff;
 mod buffer_pool;
 mod clock;
+mod codec;
 mod deadline;
 mod descriptor_kind;
 pub mod error;
@@ -389,6 +390,7 @@ pub mod fuzzing {
 }
 
 pub use address::Address;
+pub use codec::FrameCodec;
 pub use listen::{create_socket_dir, remove_stale_socket};
 pub use message::IntoMessage;
 pub use outcome::Outcome;

@@ -39,12 +39,16 @@ const MAY_NAME: &[(&str, &str)] = &[
     // The system.
     ("sys", "address atomics descriptor_kind peer"),
     // The leaves: values.
-    ("error", "activation address descriptor_kind system_error"),
+    (
+        "error",
+        "activation address codec descriptor_kind system_error",
+    ),
     ("event", "address metrics peer system_error"),
     ("address", ""),
     ("atomics", ""),
     ("backoff", ""),
     ("clock", ""),
+    ("codec", "num wire"),
     ("deadline", ""),
     ("descriptor_kind", ""),
     ("message", ""),

@@ -128,6 +128,7 @@
 //! descriptor_kind.rs        what a descriptor is that is no listening socket
 //! address.rs peer.rs        addresses of sockets, credentials of peers
 //! message.rs                what is sent
+//! codec.rs                  frames for streams of one's own (pure)
 //! wire/                     and how it looks on the wire
 //!     mod.rs frame.rs receipt.rs
 //! backoff.rs buffer_pool.rs  waits between tries, and buffers for the next time

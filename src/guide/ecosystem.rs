@@ -118,3 +118,9 @@
 //!
 //! A Protocol Buffers message with nothing but defaults is empty, and an empty message is refused:
 //! give each a field that is never zero.
+//!
+//! # Streams of your own
+//!
+//! A [`FrameCodec`](crate::FrameCodec) has the frames alone, for a TCP stream, a file or a test.
+//! With the feature `tokio-util` it goes into `tokio_util::codec::Framed`, over any `AsyncRead` and
+//! `AsyncWrite`.

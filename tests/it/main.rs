@@ -14,6 +14,8 @@ mod at_least_once;
 mod callbacks_at_the_end;
 mod callbacks_of_readers;
 mod callbacks_of_writers;
+#[cfg(feature = "tokio-util")]
+mod codec;
 mod connecting;
 mod delivery;
 mod encoders;

@@ -23,6 +23,8 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     #[cfg(feature = "metrics")]
     is_free::<uds_ipc::metrics::Publisher>();
     is_free::<uds_ipc::ShutdownGuard>();
+    is_free::<uds_ipc::FrameCodec>();
+    is_free::<uds_ipc::error::FrameError>();
     is_free::<uds_ipc::Lines>();
     is_free::<uds_ipc::DropNotice>();
     is_free::<uds_ipc::event::LostCause>();
