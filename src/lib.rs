@@ -395,7 +395,7 @@ pub use listen::{create_socket_dir, remove_stale_socket};
 pub use message::IntoMessage;
 pub use outcome::Outcome;
 pub use peer::{Credentials, Peer};
-pub use reader::{BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
+pub use reader::{Batch, Batches, BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
 pub use send_error::{EncodeError, SendError};
 pub use writer::{
     Delivery, DropNotice, FlushLevel, Flushed, Lines, Overflow, ShutdownGuard, Writer,

@@ -100,6 +100,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "builder",
             "mod",
+            "stream",
+            "batches",
             "health threads",
             "shared",
             "callbacks connection counters handler thread_pool",

@@ -1,6 +1,7 @@
 //! The receiving end: what users hold of it.
 //! Thin: connections are served by `threads`, with what is in `connection`.
 
+mod batches;
 mod builder;
 mod callbacks;
 mod connection;
@@ -13,6 +14,8 @@ mod health;
 mod shared;
 #[cfg(test)]
 mod simulated;
+#[cfg(feature = "async")]
+mod stream;
 mod thread_pool;
 mod threads;
 
@@ -22,6 +25,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use batches::{Batch, Batches};
 pub use builder::ReaderBuilder;
 pub use handler::Handler;
 #[cfg(feature = "systemd")]

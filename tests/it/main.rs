@@ -11,6 +11,7 @@
 #[path = "../again/mod.rs"]
 mod again;
 mod at_least_once;
+mod batches;
 mod callbacks_at_the_end;
 mod callbacks_of_readers;
 mod callbacks_of_writers;

@@ -23,6 +23,8 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     #[cfg(feature = "metrics")]
     is_free::<uds_ipc::metrics::Publisher>();
     is_free::<uds_ipc::ShutdownGuard>();
+    is_free::<uds_ipc::Batch>();
+    is_free::<uds_ipc::Batches>();
     is_free::<uds_ipc::FrameCodec>();
     is_free::<uds_ipc::error::FrameError>();
     is_free::<uds_ipc::Lines>();
