@@ -188,8 +188,11 @@ fn questions_without_end_cost_no_memory_and_hold_up_nobody() {
             let asked = AtomicUsize::new(0);
             let questions = vec![0; 1 << 16];
             thread::scope(|scope| {
-                // In here, since its end is the end of the others.
-                let reader = Counting::start(path, |builder| builder.max_threads(1));
+                // In here, since its end is the end of the others. The neighbour is silent for as
+                // long as it takes.
+                let set =
+                    |builder: ReaderBuilder| builder.max_threads(1).idle_timeout(Duration::MAX);
+                let reader = Counting::start(path, set);
                 let mut neighbour = connect(path);
                 for _ in 0..PEERS {
                     scope.spawn(|| {
@@ -202,7 +205,7 @@ fn questions_without_end_cost_no_memory_and_hold_up_nobody() {
                 }
                 let at_first = PEERS << 18;
                 wait_until("all are under way", || {
-                    asked.load(Ordering::SeqCst) >= at_first
+                    reader.reader.metrics().open == 5 && asked.load(Ordering::SeqCst) >= at_first
                 });
                 let before = Memory::now();
                 for round in 1..=5 {
