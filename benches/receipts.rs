@@ -1,7 +1,8 @@
-//! What receipts cost: messages of 100 bytes with delivery at most once and at least once, in
-//! turns, counted at the handler. Nothing may be dropped, and with receipts the clock stops only
-//! when the last one has come. With the default queue, and with one of twice as many messages:
-//! until they are confirmed they take room in it.
+//! What receipts cost, and what a loop over batches costs: messages of 100 bytes with delivery at
+//! most once and at least once, to a handler and to a thread that takes batches, in turns. Nothing
+//! may be dropped, and with receipts the clock stops only when the last one has come. With the
+//! default queue, and with one of twice as many messages: until they are confirmed they take room
+//! in it.
 //!
 //! ```text
 //! cargo bench --bench receipts
@@ -17,6 +18,9 @@
 mod patience;
 
 use std::convert::Infallible;
+use std::hint::black_box;
+use std::path::Path;
+use std::thread;
 use std::time::Instant;
 
 use patience::PATIENCE;
@@ -42,7 +46,7 @@ fn round(writer: &Writer, reader: &Reader, delivery: Delivery, count: u32) -> f6
             .expect("the reader answers");
     }
     while reader.metrics().received.messages < end {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     f64::from(count) / start.elapsed().as_secs_f64()
 }
@@ -52,49 +56,94 @@ fn median(mut rates: Vec<f64>) -> f64 {
     rates.get(rates.len() / 2).copied().unwrap_or_default()
 }
 
-/// Compares the two with queues of so many messages.
-fn compare(max_queued_messages: usize, rounds: usize, count: u32) {
-    let directory = tempfile::tempdir().expect("a temporary folder");
-    let mut ends = [Delivery::AtMostOnce, Delivery::AtLeastOnce].map(|delivery| {
-        let path = directory.path().join(format!("{delivery:?}"));
+/// What takes the messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Handler,
+    /// A thread that takes batches, and confirms each.
+    Loop,
+}
+
+struct End {
+    delivery: Delivery,
+    by: By,
+    writer: Writer,
+    reader: Reader,
+    rates: Vec<f64>,
+}
+
+impl End {
+    fn new(directory: &Path, max_queued_messages: usize, delivery: Delivery, by: By) -> Self {
+        let path = directory.join(format!("{delivery:?}-{by:?}"));
         let bound = Reader::builder(&path).bind().expect("a socket");
-        let reader = bound.start(|_| Ok::<_, Infallible>(())).expect("a reader");
+        let reader = match by {
+            By::Handler => bound.start(|_| Ok::<_, Infallible>(())).expect("a reader"),
+            By::Loop => {
+                let (reader, batches) = bound.start_batches().expect("a reader");
+                thread::spawn(move || {
+                    for batch in batches {
+                        batch.messages().for_each(|message| {
+                            black_box(message);
+                        });
+                        batch.done();
+                    }
+                });
+                reader
+            }
+        };
         let writer = Writer::builder(&path)
             .delivery(delivery)
             .max_queued_messages(max_queued_messages);
-        (
+        Self {
             delivery,
-            writer.start().expect("a writer"),
+            by,
+            writer: writer.start().expect("a writer"),
             reader,
-            Vec::new(),
-        )
-    });
-    let mut ratios = Vec::new();
-    for _ in 0..rounds {
-        let [without, with] = &mut ends;
-        for (delivery, writer, reader, rates) in [&mut *without, &mut *with] {
-            rates.push(round(writer, reader, *delivery, count));
+            rates: Vec::new(),
         }
-        ratios.extend(
-            with.3
-                .last()
-                .zip(without.3.last())
-                .map(|(with, without)| with / without),
-        );
     }
-    let [without, with] = ends.map(|(_, writer, _reader, rates)| {
-        let report = writer.shutdown(PATIENCE).expect("not in a callback");
+}
+
+/// Compares all with the handler without receipts, with queues of so many messages.
+fn compare(max_queued_messages: usize, rounds: usize, count: u32) {
+    let directory = tempfile::tempdir().expect("a temporary folder");
+    let mut ends = [
+        (Delivery::AtMostOnce, By::Handler),
+        (Delivery::AtLeastOnce, By::Handler),
+        (Delivery::AtMostOnce, By::Loop),
+        (Delivery::AtLeastOnce, By::Loop),
+    ]
+    .map(|(delivery, by)| End::new(directory.path(), max_queued_messages, delivery, by));
+    for _ in 0..rounds {
+        for end in &mut ends {
+            let rate = round(&end.writer, &end.reader, end.delivery, count);
+            end.rates.push(rate);
+        }
+    }
+    println!("max_queued_messages {max_queued_messages}, medians of {rounds} rounds in turns:");
+    let first = ends
+        .first()
+        .map(|end| end.rates.clone())
+        .unwrap_or_default();
+    for end in ends {
+        let report = end.writer.shutdown(PATIENCE).expect("not in a callback");
         assert_eq!(
             report.metrics.sent, report.metrics.accepted,
             "something was dropped"
         );
-        median(rates) / 1e6
-    });
-    println!(
-        "max_queued_messages {max_queued_messages}: {without:.1} million messages a second without receipts, {with:.1} with: {:.2} of it \
-         (medians of {rounds} rounds, in turns)",
-        median(ratios)
-    );
+        let ratios = end
+            .rates
+            .iter()
+            .zip(&first)
+            .map(|(rate, first)| rate / first);
+        println!(
+            "  {:?}, {:?}: {:.2} of the first ({:.1} million messages a second)",
+            end.delivery,
+            end.by,
+            median(ratios.collect()),
+            median(end.rates.clone()) / 1e6,
+        );
+    }
 }
 
 fn main() {

@@ -82,7 +82,7 @@ impl FrameCodec {
         }))
     }
 
-    fn prefix(&self, len: usize) -> Result<Prefix, FrameError> {
+    fn prefix(self, len: usize) -> Result<Prefix, FrameError> {
         if len > self.max_message_len {
             return Err(self.too_long(to_u64(len)));
         }
@@ -90,7 +90,7 @@ impl FrameCodec {
     }
 
     /// The lengths of the prefix and of the message, once the prefix has come.
-    fn length(&self, stream: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
+    fn length(self, stream: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
         match frame::parse_prefix(stream) {
             Parsed::Incomplete => Ok(None),
             Parsed::Invalid => Err(FrameError::InvalidLength),
@@ -104,7 +104,7 @@ impl FrameCodec {
         }
     }
 
-    fn too_long(&self, len: u64) -> FrameError {
+    fn too_long(self, len: u64) -> FrameError {
         FrameError::TooLong {
             len,
             limit: self.max_message_len,

@@ -69,6 +69,7 @@
 //! reader/
 //!     mod.rs builder.rs     what users hold
 //!     handler.rs
+//!     batches.rs stream.rs  instead of a handler: batches to be confirmed, in a loop or a task
 //!     threads/              the reader's threads
 //!         mod.rs
 //!         supervisor.rs     times, workers, and the end

@@ -83,9 +83,27 @@
 //! | [`Writer::start`](crate::Writer::start), [`bind`](crate::ReaderBuilder::bind), `start` of a reader | at the start of the program: system calls, which take less than a millisecond, and up to two seconds where several start at the same path |
 //! | [`send_timeout`](crate::Writer::send_timeout), [`flush`](crate::Writer::flush), `shutdown` of either end, the drop of the last clone of a writer | blocks: in `spawn_blocking` |
 //!
-//! A reader's handler is called on a thread of the reader's, never in a task. To go on in a task,
-//! send to it through a bounded channel: `blocking_send` in the handler holds up that connection
-//! while the channel is full, which is what keeps the memory bounded.
+//! A reader's handler is called on a thread of the reader's, never in a task. To receive in a task,
+//! take [batches](crate::BoundReader::start_batches): with the feature `async` they are a `Stream`
+//! for any runtime. A batch is confirmed when the task says so, and until then its connection
+//! waits, which keeps the memory bounded:
+//!
+//! ```
+//! # #[cfg(feature = "async")] {
+//! use futures_util::StreamExt;
+//! use uds_ipc::Batches;
+//!
+//! async fn store(mut batches: Batches) {
+//!     while let Some(batch) = batches.next().await {
+//!         for message in batch.messages() {
+//!             // Write it somewhere, and `await` that.
+//!             # drop(message);
+//!         }
+//!         batch.done();
+//!     }
+//! }
+//! # }
+//! ```
 //!
 //! # How large a queue
 //!

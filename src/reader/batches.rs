@@ -4,7 +4,11 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::mem;
+#[cfg(feature = "async")]
+use std::sync::Arc;
 
+#[cfg(feature = "async")]
+use atomic_waker::AtomicWaker;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use thiserror::Error;
 
@@ -55,8 +59,9 @@ impl Gathered {
 #[derive(Debug)]
 pub struct Batches {
     batches: Receiver<Batch>,
+    /// The task that waits for the next one.
     #[cfg(feature = "async")]
-    pub(super) task: std::sync::Arc<super::stream::Task>,
+    pub(super) task: Arc<AtomicWaker>,
 }
 
 impl Batches {
@@ -106,6 +111,7 @@ pub struct Batch {
 
 impl Batch {
     /// The messages, in order; at least one.
+    #[must_use]
     pub fn messages(&self) -> impl ExactSizeIterator<Item = &[u8]> + DoubleEndedIterator {
         let Gathered { bytes, ends } = &self.gathered;
         (0..ends.len()).map(move |index| {
@@ -180,11 +186,11 @@ impl BoundReader {
         // As many as there are threads: each waits for its own.
         let (sender, batches) = unbounded();
         #[cfg(feature = "async")]
-        let task = std::sync::Arc::default();
+        let task = Arc::default();
         let gatherer = Gatherer {
             batches: Some(sender),
             #[cfg(feature = "async")]
-            task: std::sync::Arc::clone(&task),
+            task: Arc::clone(&task),
         };
         let reader = self.start_handler(gatherer)?;
         let batches = Batches {
@@ -200,7 +206,7 @@ struct Gatherer {
     /// Until the end.
     batches: Option<Sender<Batch>>,
     #[cfg(feature = "async")]
-    task: std::sync::Arc<super::stream::Task>,
+    task: Arc<AtomicWaker>,
 }
 
 /// Why a batch was not stored.
