@@ -397,6 +397,8 @@ pub use outcome::Outcome;
 pub use peer::{Credentials, Peer};
 pub use reader::{Batch, Batches, BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
 pub use send_error::{EncodeError, SendError};
+#[cfg(feature = "async")]
+pub use writer::AsyncWriter;
 pub use writer::{
     Delivery, DropNotice, FlushLevel, Flushed, Lines, Overflow, ShutdownGuard, Writer,
     WriterBuilder, WriterReport,

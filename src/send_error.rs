@@ -77,17 +77,22 @@ impl<M> SendError<M> {
         matches!(self, Self::Closed(_))
     }
 
-    pub(crate) fn without_message(self) -> SendError<()> {
+    /// The same with another form of the message.
+    pub(crate) fn map<N>(self, form: impl FnOnce(M) -> N) -> SendError<N> {
         match self {
-            Self::Full(_) => SendError::Full(()),
-            Self::TooLarge { len, limit, .. } => SendError::TooLarge {
-                message: (),
+            Self::Full(message) => SendError::Full(form(message)),
+            Self::TooLarge {
+                message,
+                len,
+                limit,
+            } => SendError::TooLarge {
+                message: form(message),
                 len,
                 limit,
             },
-            Self::Empty(_) => SendError::Empty(()),
-            Self::Closed(_) => SendError::Closed(()),
-            Self::InForkedChild(_) => SendError::InForkedChild(()),
+            Self::Empty(message) => SendError::Empty(form(message)),
+            Self::Closed(message) => SendError::Closed(form(message)),
+            Self::InForkedChild(message) => SendError::InForkedChild(form(message)),
         }
     }
 }

@@ -73,7 +73,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "writer",
         &[
-            "end_of_program io_write lines",
+            "async_writer end_of_program io_write lines",
             "builder",
             "mod",
             "send thread",
@@ -156,7 +156,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("activation", &["mod", "claim", "passed variables", "error"]),
     ("writer/lane", &["local", "mod"]),
-    ("writer/shared", &["waiting", "mod", "flush"]),
+    (
+        "writer/shared",
+        &["waiting", "mod", "locked", "flush tasks"],
+    ),
     ("writer/state", &["mod", "link step timing"]),
     (
         "writer/thread",
@@ -235,11 +238,13 @@ const SHELLS: &[&str] = &[
     "systemd/mod.rs",
     "systemd/notify.rs",
     "systemd/service.rs",
+    "writer/async_writer.rs",
     "writer/builder.rs",
     "writer/end_of_program.rs",
     "writer/io_write.rs",
     "writer/lines.rs",
     "writer/mod.rs",
+    "writer/shared/locked.rs",
     "writer/shared/mod.rs",
     "writer/shared/waiting.rs",
     "writer/send.rs",

@@ -41,6 +41,7 @@
 //!     mod.rs builder.rs     what users hold
 //!     io_write.rs lines.rs  for whoever writes: a write is a message, or a line is one
 //!     end_of_program.rs     a guard, and a hook for panics
+//!     async_writer.rs       what would block, to be awaited
 //!     send.rs               every way into the queue: copied, handed over, encoded
 //!     thread/               the writer's thread
 //!         mod.rs worker.rs  its loop, and one connection of it
@@ -48,7 +49,8 @@
 //!         drop_notice.rs    when the writer says that messages were dropped
 //!         kernel.rs         what it asks of the system: the seam of the simulation
 //!     shared/               what senders and the thread share
-//!         mod.rs waiting.rs  behind one lock
+//!         mod.rs locked.rs  behind one lock
+//!         waiting.rs tasks.rs  the threads and tasks that wait for a change
 //!         flush.rs          what a flush waits for (pure)
 //!     state/                what the thread does next (pure)
 //!         mod.rs

@@ -81,7 +81,7 @@
 //! | --- | --- |
 //! | [`try_send`](crate::Writer::try_send), [`try_send_with`](crate::Writer::try_send_with), [`metrics`](crate::Writer::metrics), [`is_connected`](crate::Writer::is_connected) | as it is: never blocks |
 //! | [`Writer::start`](crate::Writer::start), [`bind`](crate::ReaderBuilder::bind), `start` of a reader | at the start of the program: system calls, which take less than a millisecond, and up to two seconds where several start at the same path |
-//! | [`send_timeout`](crate::Writer::send_timeout), [`flush`](crate::Writer::flush), `shutdown` of either end, the drop of the last clone of a writer | blocks: in `spawn_blocking` |
+//! | [`send_timeout`](crate::Writer::send_timeout), [`flush`](crate::Writer::flush), `shutdown` of either end, the drop of the last clone of a writer | blocks: with the feature `async` an `AsyncWriter` awaits them, for any runtime; else in `spawn_blocking` |
 //!
 //! A reader's handler is called on a thread of the reader's, never in a task. To receive in a task,
 //! take [batches](crate::BoundReader::start_batches): with the feature `async` they are a `Stream`

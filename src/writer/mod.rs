@@ -3,6 +3,8 @@
 //! it, `shared` what callers wait for.
 
 mod ack_tracker;
+#[cfg(feature = "async")]
+mod async_writer;
 mod builder;
 mod counters;
 mod end_of_program;
@@ -26,6 +28,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "async")]
+pub use async_writer::AsyncWriter;
 pub use builder::WriterBuilder;
 pub use end_of_program::ShutdownGuard;
 pub use lines::Lines;
@@ -163,7 +167,9 @@ impl Writer {
     /// error.
     #[inline]
     pub fn try_send<M: IntoMessage>(&self, message: M) -> Result<(), SendError<M::Returned>> {
-        self.shared.send(message, Patience::None, self.shed_from)
+        self.shared
+            .send(message, Patience::None, self.shed_from)
+            .map_err(|error| error.map(M::give_back))
     }
 
     /// Puts a message into the queue, and waits up to `timeout` for room; `Duration::MAX` is for
@@ -181,6 +187,7 @@ impl Writer {
     ) -> Result<(), SendError<M::Returned>> {
         self.shared
             .send(message, Patience::For(timeout), self.shed_from)
+            .map_err(|error| error.map(M::give_back))
     }
 
     /// Sends what `encode` writes into an empty buffer: one message, or nothing where it fails.

@@ -34,9 +34,20 @@ pub(crate) enum Patience {
     /// than a send.
     For(Duration),
     Until(Deadline),
+    /// It comes again: a refusal for lack of room is none yet, and not counted.
+    #[cfg(feature = "async")]
+    Polls,
 }
 
 impl Patience {
+    fn asks_again(self) -> bool {
+        #[cfg(feature = "async")]
+        if matches!(self, Self::Polls) {
+            return true;
+        }
+        false
+    }
+
     /// The moment at which it ends, where there is any: the same one, however often a sender waits.
     fn deadline(&mut self) -> Option<Deadline> {
         if let Self::For(timeout) = *self {
@@ -45,6 +56,8 @@ impl Patience {
         match *self {
             Self::Until(deadline) => Some(deadline),
             Self::None | Self::For(_) => None,
+            #[cfg(feature = "async")]
+            Self::Polls => None,
         }
     }
 }
@@ -56,7 +69,7 @@ impl Shared {
         message: M,
         patience: Patience,
         shed_from: Option<Tally>,
-    ) -> Result<(), SendError<M::Returned>> {
+    ) -> Result<(), SendError<M>> {
         if let Some(from) = shed_from {
             if self.must_shed(from) {
                 return Err(self.shed(message));
@@ -76,19 +89,19 @@ impl Shared {
     }
 
     /// Whether the queue is filled to `from`, in messages or in bytes.
-    fn must_shed(&self, from: Tally) -> bool {
+    pub(crate) fn must_shed(&self, from: Tally) -> bool {
         let queued = self.counters.metrics().queued;
         queued.messages >= from.messages || queued.bytes >= from.bytes
     }
 
     /// Refuses a message that gives way to others.
     #[cold]
-    fn shed<M: IntoMessage>(&self, message: M) -> SendError<M::Returned> {
+    pub(crate) fn shed<M: IntoMessage>(&self, message: M) -> SendError<M> {
         if self.home.is_elsewhere() {
-            return SendError::InForkedChild(message.give_back());
+            return SendError::InForkedChild(message);
         }
         let len = message.bytes().len();
-        self.refuse(Refusal::Full, Tally::one(len), message.give_back())
+        self.refuse(Patience::None, Refusal::Full, Tally::one(len), message)
     }
 
     /// Sends a message that the thread's lane does not take.
@@ -97,15 +110,15 @@ impl Shared {
         &self,
         message: M,
         patience: Patience,
-    ) -> Result<(), SendError<M::Returned>> {
+    ) -> Result<(), SendError<M>> {
         if self.home.is_elsewhere() {
             // Before any lock: a thread that is not here may hold it for ever.
-            return Err(SendError::InForkedChild(message.give_back()));
+            return Err(SendError::InForkedChild(message));
         }
         let bytes = message.bytes();
         let len = bytes.len();
         let pushed = self.push_copy_by_queue(patience, bytes);
-        pushed.map_err(|refusal| self.refuse(refusal, Tally::one(len), message.give_back()))
+        pushed.map_err(|refusal| self.refuse(patience, refusal, Tally::one(len), message))
     }
 
     /// Sends what is large, or refuses what is empty or too large, and all in a forked child.
@@ -113,9 +126,9 @@ impl Shared {
         &self,
         message: M,
         mut patience: Patience,
-    ) -> Result<(), SendError<M::Returned>> {
+    ) -> Result<(), SendError<M>> {
         if self.home.is_elsewhere() {
-            return Err(SendError::InForkedChild(message.give_back()));
+            return Err(SendError::InForkedChild(message));
         }
         let len = message.bytes().len();
         if len == 0 {
@@ -123,16 +136,16 @@ impl Shared {
                 match self.push(&mut Patience::None, |queue| queue.check_open()) {
                     Ok(()) => {
                         self.counters.dropped_empty.add(Tally::one(0));
-                        SendError::Empty(message.give_back())
+                        SendError::Empty(message)
                     }
-                    Err(refusal) => self.refuse(refusal, Tally::one(0), message.give_back()),
+                    Err(refusal) => self.refuse(patience, refusal, Tally::one(0), message),
                 },
             );
         }
         if len > self.max_message_len {
             self.counters.dropped_too_large.add(Tally::one(len));
             return Err(SendError::TooLarge {
-                message: message.give_back(),
+                message,
                 len,
                 limit: self.max_message_len,
             });
@@ -148,14 +161,14 @@ impl Shared {
                     })
                 });
             return pushed
-                .map_err(|refusal| self.refuse(refusal, Tally::one(len), message.give_back()));
+                .map_err(|refusal| self.refuse(patience, refusal, Tally::one(len), message));
         }
         let mut message = Some(message);
         let mut give = || message.take().map(M::into_bytes).unwrap_or_default();
         let pushed = self.push_in_order(&mut patience, |queue| queue.push_owned(len, &mut give));
         match (pushed, message) {
             (Err(refusal), Some(message)) => {
-                Err(self.refuse(refusal, Tally::one(len), message.give_back()))
+                Err(self.refuse(patience, refusal, Tally::one(len), message))
             }
             // The queue takes the message only once nothing stands in its way.
             _ => Ok(()),
@@ -179,11 +192,11 @@ impl Shared {
             Err(error) => Err(EncodeError::Encoder(error)),
             Ok(()) if buffer.len() > MOST_COPIED => {
                 let sent = self.send(std::mem::take(&mut buffer), patience, shed_from);
-                sent.map_err(|error| EncodeError::Send(error.without_message()))
+                sent.map_err(|error| EncodeError::Send(error.map(drop)))
             }
             Ok(()) => self
                 .send(buffer.as_slice(), patience, shed_from)
-                .map_err(EncodeError::Send),
+                .map_err(|error| EncodeError::Send(error.map(drop))),
         };
         if buffer.capacity() > 0 && buffer.capacity() <= MOST_KEPT {
             // At the end of a thread there is no place for it any more.
@@ -301,8 +314,15 @@ impl Shared {
 
     /// Counts a refused message, and makes the error that gives it back.
     #[cold]
-    fn refuse<M>(&self, refusal: Refusal, refused: Tally, message: M) -> SendError<M> {
+    fn refuse<M>(
+        &self,
+        patience: Patience,
+        refusal: Refusal,
+        refused: Tally,
+        message: M,
+    ) -> SendError<M> {
         match refusal {
+            Refusal::Full if patience.asks_again() => SendError::Full(message),
             Refusal::Full => {
                 self.counters.add_full(refused);
                 SendError::Full(message)

@@ -10,6 +10,8 @@
 
 #[path = "../again/mod.rs"]
 mod again;
+#[cfg(feature = "async")]
+mod async_writer;
 mod at_least_once;
 mod batches;
 mod callbacks_at_the_end;

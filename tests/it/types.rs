@@ -22,6 +22,8 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     is_free::<uds_ipc::metrics::Exposition>();
     #[cfg(feature = "metrics")]
     is_free::<uds_ipc::metrics::Publisher>();
+    #[cfg(feature = "async")]
+    is_free::<uds_ipc::AsyncWriter>();
     is_free::<uds_ipc::ShutdownGuard>();
     is_free::<uds_ipc::Batch>();
     is_free::<uds_ipc::Batches>();

@@ -1,21 +1,18 @@
 //! Waiting for the writer's thread, and notifying the threads that wait.
 //! Blocks only where a caller asked to wait.
 
-use parking_lot::{Condvar, MutexGuard};
+use parking_lot::Condvar;
 
 use crate::deadline::Deadline;
 use crate::error::FlushError;
 use crate::writer::settings::Delivery;
 use crate::writer::settings::FlushLevel;
-use crate::writer::shared::{Locked, Shared};
+use crate::writer::shared::Shared;
+use crate::writer::shared::locked::{Guard, Locked};
 
 impl Shared {
     /// Waits until there may be room; false when the time is over.
-    pub(crate) fn wait_for_room(
-        &self,
-        locked: &mut MutexGuard<'_, Locked>,
-        deadline: Deadline,
-    ) -> bool {
+    pub(crate) fn wait_for_room(&self, locked: &mut Guard<'_>, deadline: Deadline) -> bool {
         self.wake_for_caller(locked);
         locked.waiting_for_room += 1;
         let in_time = Self::wait_on(&self.room, locked, deadline);
@@ -24,7 +21,7 @@ impl Shared {
     }
 
     /// Waits for some progress; false when the time is over.
-    pub(crate) fn wait(&self, locked: &mut MutexGuard<'_, Locked>, deadline: Deadline) -> bool {
+    pub(crate) fn wait(&self, locked: &mut Guard<'_>, deadline: Deadline) -> bool {
         self.wake_for_caller(locked);
         Self::wait_on(&self.progress, locked, deadline)
     }
@@ -38,16 +35,12 @@ impl Shared {
         }
     }
 
-    pub(crate) fn wait_on(
-        condvar: &Condvar,
-        locked: &mut MutexGuard<'_, Locked>,
-        deadline: Deadline,
-    ) -> bool {
+    pub(crate) fn wait_on(condvar: &Condvar, locked: &mut Guard<'_>, deadline: Deadline) -> bool {
         locked.waiting += 1;
         let in_time = if let Some(deadline) = deadline {
-            !condvar.wait_until(locked, deadline).timed_out()
+            !condvar.wait_until(&mut locked.0, deadline).timed_out()
         } else {
-            condvar.wait(locked);
+            condvar.wait(&mut locked.0);
             true
         };
         locked.waiting -= 1;
@@ -64,6 +57,8 @@ impl Shared {
             self.progress.notify_all();
             locked.progress_notices += 1;
         }
+        #[cfg(feature = "async")]
+        locked.tasks.wake_all();
     }
 
     /// Likewise, if anything has become free that they do not know of.

@@ -15,8 +15,9 @@ use crate::writer::send::Patience;
 use crate::writer::settings::Delivery;
 use crate::writer::settings::FlushLevel;
 use crate::writer::settings::Overflow;
+use crate::writer::shared::Shared;
 use crate::writer::shared::flush::{Flush, Verdict};
-use crate::writer::shared::{Locked, Shared};
+use crate::writer::shared::locked::Locked;
 use crate::writer::simulation::history::{During, Setting};
 use crate::writer::simulation::net::{Fate, Net, is_used, message};
 

@@ -9,7 +9,7 @@ use crate::event::WriterEvent;
 use crate::observer::Observer;
 use crate::panic_guard::guarded;
 use crate::sys::asymmetric_fence;
-use crate::writer::shared::Life;
+use crate::writer::shared::locked::Life;
 use crate::writer::thread::kernel::System;
 use crate::writer::thread::worker::Worker;
 
