@@ -12,7 +12,8 @@ use crate::wire::frame::{self, Parsed, Prefix};
 /// It is what Protocol Buffers libraries call delimited messages, tokio-util a varint
 /// length-delimited codec, and Vector `varint_length_delimited` framing. With the feature
 /// `tokio-util` it is an `Encoder` and a `Decoder` of `tokio_util::codec`, for any `AsyncRead` and
-/// `AsyncWrite`.
+/// `AsyncWrite`. It encodes whatever is `AsRef<[u8]>`: where nothing else says what, as in
+/// `SinkExt::<&[u8]>::flush(&mut framed)`, name it.
 ///
 /// An empty message is a frame here as any other. On the stream between a
 /// [`Writer`](crate::Writer) and a [`Reader`](crate::Reader) an empty frame is none: it asks for a
@@ -23,13 +24,13 @@ use crate::wire::frame::{self, Parsed, Prefix};
 ///
 /// let codec = FrameCodec::default();
 /// let mut stream = Vec::new();
-/// codec.encode(b"one", &mut stream)?;
-/// codec.encode(b"two", &mut stream)?;
+/// codec.append(b"one", &mut stream)?;
+/// codec.append(b"two", &mut stream)?;
 /// assert_eq!(stream, b"\x03one\x03two");
 ///
 /// let mut rest = &stream[..6];
-/// assert_eq!(codec.decode(&mut rest)?, Some(&b"one"[..]));
-/// assert_eq!(codec.decode(&mut rest)?, None, "it has not come whole");
+/// assert_eq!(codec.take(&mut rest)?, Some(&b"one"[..]));
+/// assert_eq!(codec.take(&mut rest)?, None, "it has not come whole");
 /// assert_eq!(rest, b"\x03t");
 /// # Ok::<(), uds_ipc::error::FrameError>(())
 /// ```
@@ -58,7 +59,7 @@ impl FrameCodec {
     ///
     /// # Errors
     /// When the message is too long: nothing is appended.
-    pub fn encode(&self, message: &[u8], stream: &mut Vec<u8>) -> Result<(), FrameError> {
+    pub fn append(&self, message: &[u8], stream: &mut Vec<u8>) -> Result<(), FrameError> {
         let prefix = self.prefix(message.len())?;
         stream.extend_from_slice(prefix.as_slice());
         stream.extend_from_slice(message);
@@ -71,7 +72,7 @@ impl FrameCodec {
     /// # Errors
     /// When the frame's length is above the limit, or no 64-bit varint: known before the message
     /// has come. There is no way to find the next frame then.
-    pub fn decode<'a>(&self, stream: &mut &'a [u8]) -> Result<Option<&'a [u8]>, FrameError> {
+    pub fn take<'a>(&self, stream: &mut &'a [u8]) -> Result<Option<&'a [u8]>, FrameError> {
         let Some((prefix_len, len)) = self.length(stream)? else {
             return Ok(None);
         };
@@ -118,7 +119,7 @@ impl FrameCodec {
 pub enum FrameError {
     /// The message is longer than the codec's limit.
     #[error(
-        "the message is {len} bytes long, above the limit of {limit}: raise the codec's max_message_len at both ends"
+        "the message is {len} bytes long, above the limit of {limit}: make the codecs of both ends with_max_message_len"
     )]
     #[non_exhaustive]
     TooLong {
@@ -188,17 +189,17 @@ mod tests {
     fn a_length_above_the_limit_is_refused_before_the_message_has_come() {
         let codec = FrameCodec::with_max_message_len(3);
         let mut stream = Vec::new();
-        let error = codec.encode(b"four", &mut stream).unwrap_err();
+        let error = codec.append(b"four", &mut stream).unwrap_err();
         assert_eq!(error, FrameError::TooLong { len: 4, limit: 3 });
         assert!(stream.is_empty());
-        assert_eq!(codec.decode(&mut &b"\x04"[..]), Err(error));
+        assert_eq!(codec.take(&mut &b"\x04"[..]), Err(error));
         let most = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
         assert!(matches!(
-            FrameCodec::with_max_message_len(usize::MAX / 2).decode(&mut &most[..]),
+            FrameCodec::with_max_message_len(usize::MAX / 2).take(&mut &most[..]),
             Err(FrameError::TooLong { len: u64::MAX, .. })
         ));
         assert_eq!(
-            codec.decode(&mut &[0x80; 10][..]),
+            codec.take(&mut &[0x80; 10][..]),
             Err(FrameError::InvalidLength)
         );
     }
@@ -212,15 +213,15 @@ mod tests {
             let codec = FrameCodec::with_max_message_len(300);
             let mut stream = Vec::new();
             for message in &messages {
-                codec.encode(message, &mut stream).unwrap();
+                codec.append(message, &mut stream).unwrap();
             }
             let mut decoded = Vec::new();
             let mut rest = &stream[..cut.min(stream.len())];
-            while let Some(message) = codec.decode(&mut rest).unwrap() {
+            while let Some(message) = codec.take(&mut rest).unwrap() {
                 decoded.push(message.to_vec());
             }
             let mut rest = &stream[cut.min(stream.len()) - rest.len()..];
-            while let Some(message) = codec.decode(&mut rest).unwrap() {
+            while let Some(message) = codec.take(&mut rest).unwrap() {
                 decoded.push(message.to_vec());
             }
             prop_assert!(rest.is_empty());

@@ -9,7 +9,7 @@
 //! | [`Writer::shutdown`](crate::Writer::shutdown), [`Reader::shutdown`](crate::Reader::shutdown) | [`ShutdownError`] |
 //! | [`ReaderBuilder::bind`](crate::ReaderBuilder::bind), [`ReaderBuilder::listen_on`](crate::ReaderBuilder::listen_on), [`create_socket_dir`](crate::create_socket_dir), [`remove_stale_socket`](crate::remove_stale_socket) | [`BindError`] |
 //! | [`Address::new`](crate::Address::new) | [`AddressError`] |
-//! | [`FrameCodec::encode`](crate::FrameCodec::encode), [`FrameCodec::decode`](crate::FrameCodec::decode) | [`FrameError`] |
+//! | [`FrameCodec::append`](crate::FrameCodec::append), [`FrameCodec::take`](crate::FrameCodec::take) | [`FrameError`] |
 //!
 //! Each names what was wrong, its bound and what to do; [`source`](std::error::Error::source) has
 //! the cause. What goes wrong later, on a thread, is an [event](crate::event).
@@ -203,6 +203,16 @@ pub enum BindError {
         address: Address,
         /// What it is, in words.
         kind: &'static str,
+    },
+    /// The directory of the socket is not there.
+    #[error(
+        "there is no directory {}: make it, for instance with create_socket_dir, or choose another path",
+        directory.display()
+    )]
+    #[non_exhaustive]
+    NoDirectory {
+        /// Which directory.
+        directory: PathBuf,
     },
     /// Others could replace a socket in this directory: all may write to it and it has no sticky
     /// bit, or (when it was to be made) it is another user's.

@@ -28,7 +28,8 @@
 //!     std::io::stdin().read_line(&mut String::new())?;
 //!
 //!     // Handles all that was sent, then stops.
-//!     reader.shutdown(std::time::Duration::from_secs(5))?;
+//!     let report = reader.shutdown(std::time::Duration::from_secs(5))?;
+//!     println!("{}", report.metrics);
 //!     Ok(())
 //! }
 //! ```
@@ -338,6 +339,9 @@
 //! | --- | --- |
 //! | `systemd`, on by default | the module [`systemd`], and sockets that systemd passes. Without it a reader binds its own socket, and `listenfd` and `sd-notify` are not built |
 //! | `serde` | `Serialize` and `Deserialize` for figures, [`Address`], [`Peer`], [`Credentials`], [`Delivery`], [`FlushLevel`] and [`Overflow`]; `Serialize` for events |
+//! | `async` | an `AsyncWriter`, and batches as a `Stream`: for any runtime |
+//! | `metrics` | a `Publisher` of the figures for the `metrics` crate |
+//! | `tokio-util` | `FrameCodec` as an `Encoder` and a `Decoder` |
 //! | `cli` | the command-line tool |
 //!
 //! # Platforms

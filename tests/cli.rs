@@ -616,7 +616,7 @@ fn failures_are_said_with_their_cause() {
         (
             ["listen", "none/s"],
             Stdio::null(),
-            "none: no such file or directory",
+            "/none: make it, for instance with create_socket_dir",
         ),
         (
             ["send", "s"],

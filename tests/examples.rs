@@ -181,6 +181,50 @@ fn the_collector_prints_all_that_the_emitter_sent() {
     assert!(!socket.exists(), "the socket's file is left");
 }
 
+/// Every number from 1 to `count` is in a line, however often.
+#[cfg(all(feature = "async", feature = "metrics"))]
+fn has_all(path: &Path, count: u64, number: impl Fn(&str) -> Option<u64>) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let numbers: std::collections::BTreeSet<_> = text.lines().filter_map(number).collect();
+    numbers.into_iter().eq(1..=count)
+}
+
+#[test]
+#[cfg(all(feature = "async", feature = "metrics"))]
+fn the_ecosystem_loses_nothing_that_was_confirmed_when_its_collector_is_killed() {
+    const COUNT: u64 = 2_000;
+    let folder = tempdir().unwrap();
+    let start = || Running::start(example("ecosystem").arg("collector").arg(folder.path()));
+    let stored = || fs::metadata(folder.path().join("events")).map_or(0, |file| file.len());
+    let mut collector = start();
+    let mut daemon = example("ecosystem");
+    daemon
+        .arg("daemon")
+        .arg(folder.path())
+        .arg(COUNT.to_string());
+    let daemon = Running::start(&mut daemon);
+    for _ in 0..3 {
+        let before = stored();
+        wait_until("it stores", || stored() > before + 2_000);
+        collector.signal("KILL");
+        drop(collector);
+        collector = start();
+    }
+    let ended = daemon.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    collector.signal("TERM");
+    assert_eq!(collector.end().code, Some(0));
+    let sent = format!("uds_ipc_writer_confirmed_messages_total{{name=\"events\"}} {COUNT}\n");
+    assert!(ended.text().contains(&sent), "{ended:?}");
+    assert!(has_all(&folder.path().join("events"), COUNT, |line| {
+        line.strip_suffix(" something happened")?.parse().ok()
+    }));
+    assert!(has_all(&folder.path().join("log"), COUNT, |line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        line["fields"]["number"].as_u64()
+    }));
+}
+
 /// What an HTTP server on this machine answers.
 fn get(address: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;

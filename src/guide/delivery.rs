@@ -70,6 +70,11 @@
 //!
 //! # A store for `AtLeastOnce`
 //!
+//! Where repeats do no harm, append what comes and call `sync_data` at `batch_end`, as the example
+//! below does, without the numbers. This one keeps each message **once**. It is for one writer
+//! that numbers its lines, with numbers that never start again: whatever has no number, or one that
+//! was there before, it confirms and throws away. Lines of a log library have none.
+//!
 //! ```
 //! use std::cell::RefCell;
 //! use std::fs::File;

@@ -66,17 +66,17 @@
 //! making that says how much was dropped.
 //!
 //! ```
-//! use std::sync::Arc;
 //! use tracing_subscriber::fmt::writer::MakeWriterExt;
 //! use uds_ipc::Writer;
 //!
 //! let writer = Writer::builder("/tmp/nobody-is-there.sock")
 //!     .drop_notice(|notice| format!("{{\"level\":\"WARN\",\"message\":\"{notice}\"}}"))
 //!     .start()?;
-//! let important = Arc::new(writer.clone());
-//! let details = Arc::new(writer.shed_at(0.8));
+//! let (important, details) = (writer.clone(), writer.shed_at(0.8));
+//! let important = (move || important.lines()).with_max_level(tracing::Level::WARN);
 //! let subscriber = tracing_subscriber::fmt()
-//!     .with_writer(important.with_max_level(tracing::Level::WARN).or_else(details))
+//!     .json()
+//!     .with_writer(important.or_else(move || details.lines()))
 //!     .finish();
 //! # drop(subscriber);
 //! # let _ = writer.shutdown(std::time::Duration::ZERO)?;

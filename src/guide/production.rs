@@ -135,6 +135,12 @@
 //! | reader, `accept_pauses` | it grows | the process is short of descriptors: raise `LimitNOFILE=` |
 //! | reader, `protocol_errors.total()`, `refused_peers` | they grow | something speaks another protocol, has a higher limit, or may not connect |
 //!
+//! On Prometheus a figure begins with `uds_ipc_writer_` or `uds_ipc_reader_`: `dropped` is
+//! `dropped_messages_total` with the reasons `queue_full`, `too_large`, `empty`, `already_shutdown`
+//! (`closed`) and `oldest`, `failed` is `failed_messages_total`, `queued` is `queue_messages`
+//! beside `queue_capacity_messages`, `open` is `open_connections`; other counters have their own
+//! name and `_total`. `examples/prometheus/alerts.yml` has these alarms.
+//!
 //! Of the [events](crate::event) log those with a
 //! [`severity`](crate::event::Severity) of `Warning` or more. The others come often: a reader
 //! closes a connection that is silent for ten seconds, so that fifty quiet daemons make some

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
@@ -53,8 +54,15 @@ pub(super) fn check(socket: &Path) -> Result<(), BindError> {
     const STICKY: u32 = 0o1000;
 
     let directory = directory_of(socket);
-    let metadata = fs::metadata(directory)
-        .map_err(|source| BindError::io("look at the directory", directory, source))?;
+    let metadata = fs::metadata(directory).map_err(|source| {
+        if source.kind() == ErrorKind::NotFound {
+            BindError::NoDirectory {
+                directory: directory.into(),
+            }
+        } else {
+            BindError::io("look at the directory", directory, source)
+        }
+    })?;
     if metadata.mode() & OTHERS_WRITE != 0 && metadata.mode() & STICKY == 0 {
         return Err(BindError::UnsafeDirectory {
             directory: directory.into(),

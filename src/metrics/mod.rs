@@ -13,7 +13,7 @@
 //! | [`ProtocolErrors`] | connections that a reader ended for what their peers sent, by cause |
 //!
 //! [`Exposition`] makes a page for Prometheus of them, and with the feature `metrics` a
-//! [`Publisher`] hands them to the `metrics` crate.
+//! `Publisher` hands them to the `metrics` crate.
 
 mod exposition;
 mod figure;

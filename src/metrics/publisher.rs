@@ -12,8 +12,9 @@ use crate::metrics::{ReaderMetrics, WriterMetrics};
 ///
 /// There is no thread behind it: call [`publish_writer`](Self::publish_writer) or
 /// [`publish_reader`](Self::publish_reader) from a timer of the program's own, or before a scrape.
-/// It adds what has come since the last call, so that several publishers with the same name sum
-/// up. The names are those of an [`Exposition`](crate::metrics::Exposition).
+/// Have one for each writer and each reader: it adds what has come since its last call. Counters of
+/// publishers with the same name add up; of their gauges the last one published stands, so give
+/// them different names. The figures are those of an [`Exposition`](crate::metrics::Exposition).
 ///
 /// ```
 /// use uds_ipc::metrics::Publisher;

@@ -53,7 +53,8 @@ impl Gathered {
 /// as there are connections with something to read, up to
 /// [`max_threads`](crate::ReaderBuilder::max_threads).
 ///
-/// It ends when the reader has been shut down, after what came before. It can be shared among
+/// Keep the [`Reader`] as well: when it is dropped or shut down, this ends, after what came before.
+/// It can be shared among
 /// threads; each batch goes to one of them. When it is dropped, all that comes from then on counts
 /// as not stored.
 #[derive(Debug)]
@@ -152,7 +153,7 @@ impl BoundReader {
     /// handler on the reader's threads. With the feature `async` they are a `Stream` too.
     ///
     /// A shutdown handles what was sent, and so waits for the batches that are out: go on taking
-    /// them while it runs.
+    /// them while it runs, which in async code means to call it in `spawn_blocking`.
     ///
     /// ```
     /// use std::time::Duration;

@@ -230,7 +230,8 @@ impl BoundReader {
     ///
     /// The slice is valid for the call only. The closure returns nothing, or a `Result<(), E>`: an
     /// error, or a panic, is counted and told to the event observer, and with
-    /// [`AtLeastOnce`](crate::Delivery::AtLeastOnce) the message comes again. For more than the
+    /// [`AtLeastOnce`](crate::Delivery::AtLeastOnce) the message comes again. (For any error take
+    /// `Box<dyn Error + Send + Sync>`: it goes to another thread.) For more than the
     /// message itself see [`Handler`] and [`start_handler`](Self::start_handler).
     ///
     /// # Errors

@@ -11,6 +11,9 @@ use crate::writer::Writer;
 use crate::writer::settings::{Delivery, FlushLevel};
 use crate::writer::shared::{Shared, deadline};
 
+/// How long the end of a program waits for the observer to hear of it.
+const LAST_EVENT: Duration = Duration::from_millis(200);
+
 /// Shuts a [`Writer`] down when it is dropped, whoever still has clones of it. Made by
 /// [`Writer::shutdown_guard`].
 #[derive(Debug)]
@@ -22,7 +25,9 @@ pub struct ShutdownGuard {
 
 impl Writer {
     /// A guard whose drop [shuts this writer down](Self::shutdown): for writers of which a clone
-    /// is never dropped, as in a global subscriber or logger, or in a `static`.
+    /// is never dropped, as in a global subscriber or logger, or in a `static`. What was left then
+    /// the observer hears, in [`Stopped`](crate::event::WriterEvent::Stopped): the guard waits for
+    /// that too, up to 200 ms. Call `shutdown` yourself to have its report.
     ///
     /// Bind it at the beginning of `main`: it is dropped when `main` returns, and when it panics.
     ///
@@ -84,5 +89,7 @@ fn last_words(shared: &Shared, timeout: Duration) {
 impl Drop for ShutdownGuard {
     fn drop(&mut self) {
         let _ = self.writer.shutdown(self.timeout);
+        // The process may end now: let the thread tell first what was left.
+        self.writer.thread.wait_to_be_gone(LAST_EVENT);
     }
 }

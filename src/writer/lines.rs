@@ -17,6 +17,9 @@ const MOST_KEPT: usize = 64 * 1024;
 /// grows to `max_message_len` bytes that much of it is sent. Empty lines are left out. A line is
 /// what ends in `\n`: a `\r` before that is a part of it.
 ///
+/// A log library that makes a writer for each record wants a closure:
+/// `with_writer(move || writer.lines())` in `tracing-subscriber`.
+///
 /// As with a [`Writer`] itself, no write blocks or fails, what is refused is counted, and `flush`
 /// does nothing.
 ///

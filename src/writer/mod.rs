@@ -369,6 +369,15 @@ impl WriterThread {
     }
 }
 
+impl WriterThread {
+    /// Waits until the thread has nothing left to do, after a shutdown.
+    fn wait_to_be_gone(&self, timeout: Duration) {
+        if self.thread.is_of_this_process() && !self.shared.scope.is_current() {
+            let _ = self.shared.wait_for_end(deadline(timeout));
+        }
+    }
+}
+
 impl Drop for WriterThread {
     fn drop(&mut self) {
         if !self.thread.is_of_this_process() {

@@ -99,8 +99,8 @@ fn the_frames_are_the_delimited_messages_of_protocol_buffers() {
     stream.extend(String::new().encode_length_delimited_to_vec());
     let mut ours = Vec::new();
     FrameCodec::default()
-        .encode(&text.encode_to_vec(), &mut ours)
+        .append(&text.encode_to_vec(), &mut ours)
         .unwrap();
-    FrameCodec::default().encode(b"", &mut ours).unwrap();
+    FrameCodec::default().append(b"", &mut ours).unwrap();
     assert_eq!(ours, stream);
 }
