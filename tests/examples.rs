@@ -16,6 +16,7 @@ use std::env;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -24,6 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use patience::PATIENCE;
+use prost::Message;
 use tempfile::tempdir;
 use uds_ipc::metrics::Exposition;
 use uds_ipc::{Delivery, FlushLevel, Reader, Writer};
@@ -484,6 +486,85 @@ fn example(name: &str) -> Command {
         path.display()
     );
     Command::new(path)
+}
+
+/// As any consumer of delimited messages would read the stream: with the library, and no code of
+/// ours. `UDS_IPC_PROTOBUF` names a Python that has it.
+#[test]
+fn the_protobuf_library_of_python_reads_the_stream_of_a_writer() {
+    const READ: &str = r#"
+import sys
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.proto import parse_length_prefixed
+
+file = descriptor_pb2.FileDescriptorProto(name="event.proto", syntax="proto3")
+fields = file.message_type.add(name="Event").field
+fields.add(name="number", number=1, type=4, label=1)
+fields.add(name="what", number=2, type=9, label=1)
+pool = descriptor_pool.DescriptorPool()
+pool.Add(file)
+Event = message_factory.GetMessageClass(pool.FindMessageTypeByName("Event"))
+with open(sys.argv[1], "rb") as stream:
+    while (event := parse_length_prefixed(Event, stream)) is not None:
+        print(event.number, len(event.what))
+"#;
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Event {
+        #[prost(uint64, tag = "1")]
+        number: u64,
+        #[prost(string, tag = "2")]
+        what: String,
+    }
+    let named = env::var_os("UDS_IPC_PROTOBUF");
+    let python = named.clone().unwrap_or_else(|| "python3".into());
+    let has_it = Command::new(&python)
+        .args([
+            "-c",
+            "from google.protobuf.proto import parse_length_prefixed",
+        ])
+        .output();
+    if !has_it.is_ok_and(|output| output.status.success()) {
+        assert!(named.is_none(), "there is no protobuf");
+        eprintln!("skipped: python3 has no protobuf with parse_length_prefixed");
+        return;
+    }
+    let directory = tempdir().unwrap();
+    let socket = directory.path().join("s");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let captured = thread::spawn(move || {
+        let mut stream = Vec::new();
+        listener
+            .accept()
+            .unwrap()
+            .0
+            .read_to_end(&mut stream)
+            .unwrap();
+        stream
+    });
+    let writer = Writer::start(&socket).unwrap();
+    let lengths = [0_usize, 1, 127, 128, 20_000, 3];
+    for (number, len) in (1..).zip(lengths) {
+        let what = "x".repeat(len);
+        let event = Event { number, what };
+        writer.try_send_with(|buffer| event.encode(buffer)).unwrap();
+    }
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    let stream = directory.path().join("stream");
+    fs::write(&stream, captured.join().unwrap()).unwrap();
+    let read = Command::new(&python)
+        .args(["-c", READ])
+        .arg(&stream)
+        .output()
+        .unwrap();
+    let events = (1..)
+        .zip(lengths)
+        .map(|(number, len): (u64, _)| format!("{number} {len}\n"));
+    assert_eq!(
+        String::from_utf8_lossy(&read.stdout),
+        events.collect::<String>(),
+        "{}",
+        String::from_utf8_lossy(&read.stderr)
+    );
 }
 
 /// A script of `examples/python`, or nothing where there is no Python.
