@@ -16,8 +16,8 @@ use uds_ipc::{Delivery, Handler, Peer, Reader, ReaderBuilder};
 
 use crate::support::{
     Child, Collector, Gate, Over, PATIENCE, Place, RawReader, Scripted, assert_rests, connect,
-    finish_with_receipts, frame, is_closed, memory, python, receipt, skip, stranger, wait_until,
-    writer_with,
+    finish_with_receipts, frame, is_closed, may_open, memory, python, receipt, skip, stranger,
+    wait_until, writer_with,
 };
 
 /// 10 MiB, the longest message that there may be.
@@ -107,6 +107,9 @@ const MIB: usize = 1024;
 #[test]
 #[cfg(target_os = "linux")]
 fn ten_mib_announced_on_each_of_a_thousand_connections_cost_next_to_nothing() {
+    if !may_open(2_100) {
+        return;
+    }
     apart(
         "ten_mib_announced_on_each_of_a_thousand_connections_cost_next_to_nothing",
         |path| {
@@ -141,6 +144,9 @@ fn ten_mib_announced_on_each_of_a_thousand_connections_cost_next_to_nothing() {
 #[test]
 #[cfg(target_os = "linux")]
 fn half_messages_cost_twice_their_bytes_and_whole_ones_nothing() {
+    if !may_open(500) {
+        return;
+    }
     apart(
         "half_messages_cost_twice_their_bytes_and_whole_ones_nothing",
         |path| {

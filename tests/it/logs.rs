@@ -474,3 +474,20 @@ fn ends_that_log_their_own_events_do_not_feed_on_them() {
     assert_eq!(accepted, told + 3);
     let _ = writer.shutdown(std::time::Duration::ZERO).unwrap();
 }
+
+/// The process may end right after. (A busy machine may hold the thread up for longer than the
+/// guard waits, now and then.)
+#[test]
+fn a_guard_waits_until_the_observer_has_heard_of_the_end() {
+    const ROUNDS: usize = 20;
+    let told = (0..ROUNDS).filter(|_| {
+        let place = Place::new();
+        let (writer, events) = writer_with(&place.socket(), |builder| builder);
+        writer.try_send("nobody is there").unwrap();
+        drop(writer.shutdown_guard(std::time::Duration::ZERO));
+        let is_told = events.has("Stopped");
+        drop(writer);
+        is_told
+    });
+    assert!(told.count() > ROUNDS / 2);
+}

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use uds_ipc::{Handler, Peer, Reader};
 
-use crate::support::{Child, PATIENCE, Place, connect, frame, memory, send_and_close, wait_until};
+use crate::support::{
+    Child, PATIENCE, Place, connect, frame, may_open, memory, send_and_close, wait_until,
+};
 
 /// Counts the messages of each connection.
 struct Counts(Vec<AtomicU64>);
@@ -69,6 +71,9 @@ fn run_with_descriptors(name: &str) {
 fn an_idle_connection_costs_less_than_two_kib_and_no_thread() {
     // Less than what two ends of each may be on any system: 4,096.
     const IDLE: usize = 1_900;
+    if !may_open(4_000) {
+        return;
+    }
     if Child::path().is_none() {
         return run_with_descriptors(
             "scale::an_idle_connection_costs_less_than_two_kib_and_no_thread",
@@ -102,6 +107,9 @@ fn of_a_thousand_busy_connections_each_has_its_share() {
     const BUSY: usize = 1_000;
     /// Several times what a turn brings, and so many times what fits into a socket.
     const LEAST: u64 = 600;
+    if !may_open(2_100) {
+        return;
+    }
     if Child::path().is_none() {
         return run_with_descriptors("scale::of_a_thousand_busy_connections_each_has_its_share");
     }

@@ -8,6 +8,7 @@ mod raw;
 mod readers;
 mod writers;
 
+use nix::sys::resource::{Resource, getrlimit};
 use std::path::PathBuf;
 use std::thread;
 
@@ -68,6 +69,17 @@ pub(crate) fn returns<T: Send + 'static>(
     let thread = thread::spawn(act);
     wait_until(&format!("{what} returns"), || thread.is_finished());
     thread.join().expect("no panic")
+}
+
+/// Whether a process may have so many descriptors; says so where it may not.
+pub(crate) fn may_open(descriptors: u64) -> bool {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("it has a limit");
+    if most < descriptors {
+        skip(&format!(
+            "it takes {descriptors} descriptors, and no process may have more than {most}"
+        ));
+    }
+    most >= descriptors
 }
 
 /// Says why a test is not run here.
