@@ -14,7 +14,7 @@
 )]
 
 pub(crate) mod local;
-#[cfg(all(test, loom))]
+#[cfg(all(test, lane_model))]
 mod model;
 
 use std::cell::UnsafeCell;
