@@ -41,11 +41,11 @@ pub(crate) enum Patience {
 
 impl Patience {
     fn asks_again(self) -> bool {
-        #[cfg(feature = "async")]
-        if matches!(self, Self::Polls) {
-            return true;
+        match self {
+            #[cfg(feature = "async")]
+            Self::Polls => true,
+            Self::None | Self::For(_) | Self::Until(_) => false,
         }
-        false
     }
 
     /// The moment at which it ends, where there is any: the same one, however often a sender waits.
