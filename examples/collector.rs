@@ -5,9 +5,10 @@
 //! cargo run --release --example collector -- /tmp/telemetry.sock
 //! ```
 //!
-//! Messages go to standard output, one a line; events and the figures at the end go to standard
-//! error. With a second argument, such as 127.0.0.1:9464, it answers Prometheus there: see
-//! examples/prometheus.
+//! The address is a path, `@NAME`, `tcp:HOST:PORT`, `fd:N`, or `-` for standard input. Where that
+//! is one stream, it ends with it. Messages go to standard output, one a line; events and the
+//! figures at the end go to standard error. With a second argument, such as 127.0.0.1:9464, it
+//! answers Prometheus there: see examples/prometheus.
 
 #![expect(
     clippy::print_stderr,
@@ -21,11 +22,13 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use uds_ipc::event::ReaderEvent;
 use uds_ipc::metrics::Exposition;
 use uds_ipc::systemd::Service;
 use uds_ipc::{Handler, Peer, Reader};
@@ -82,10 +85,19 @@ fn run() -> Result<(), Box<dyn Error>> {
     // Before the socket is there: whoever sees it may signal us.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
 
-    let reader = Reader::builder(address)
-        .on_event(|event| eprintln!("collector: {event}"))
-        .bind()?
-        .start_handler(Printer)?;
+    // Known once it is bound: of one stream that has ended nothing more comes.
+    let is_one_stream = Arc::new(AtomicBool::new(false));
+    let (is_last, stop) = (Arc::clone(&is_one_stream), signals.handle());
+    let bound = Reader::builder(address)
+        .on_event(move |event| {
+            eprintln!("collector: {event}");
+            if is_last.load(Ordering::Relaxed) && matches!(event, ReaderEvent::Closed { .. }) {
+                stop.close();
+            }
+        })
+        .bind()?;
+    is_one_stream.store(!bound.listens(), Ordering::Relaxed);
+    let reader = bound.start_handler(Printer)?;
     eprintln!("collector: listening at {}", reader.address());
     // Elsewhere this does nothing.
     let service = Arc::new(Service::start([reader]));
@@ -98,6 +110,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         thread::spawn(move || serve_figures(&listener, &service));
     }
 
+    // Waits for a signal, or for the end of the only stream.
     signals.forever().next();
 
     // Handles all that was sent, and removes the socket's file. Writers keep what comes now for the

@@ -7,10 +7,19 @@
 //! cargo run --example ecosystem --features async,metrics -- daemon FOLDER 1000
 //! ```
 //!
+//! It takes `uds-ipc` with the features `async` and `metrics`; `tokio` with `macros`,
+//! `rt-multi-thread`, `signal` and `time`; `futures-util`, `metrics`,
+//! `metrics-exporter-prometheus`, `prost`, `tracing`, and `tracing-subscriber` with `json`.
+//!
 //! FOLDER has the sockets, and what the collector stores: `events` and `log`, a line each. A
-//! message that comes twice is stored twice.
+//! message that comes twice is stored twice. Other addresses than those of two sockets in FOLDER
+//! are given as `collector FOLDER LOG EVENTS` and `daemon LOG EVENTS 1000`: paths, `@NAME`,
+//! `tcp:HOST:PORT`, `fd:N`, or `-`.
 
-#![expect(clippy::print_stdout, reason = "it shows its figures")]
+#![expect(
+    clippy::print_stderr,
+    reason = "it shows its figures, and what went wrong"
+)]
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -42,19 +51,31 @@ async fn main() -> Result<(), AnyError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match *arguments {
-        ["collector", folder] => collect(Path::new(folder)).await,
-        ["daemon", folder, count] => run(Path::new(folder), count.parse()?).await,
-        _ => Err("usage: ecosystem collector FOLDER | ecosystem daemon FOLDER COUNT".into()),
+        ["collector", folder] => collect(Path::new(folder), sockets(folder)).await,
+        ["collector", folder, log, events] => {
+            collect(Path::new(folder), [log, events].map(String::from)).await
+        }
+        ["daemon", folder, count] => run(sockets(folder), count.parse()?).await,
+        ["daemon", log, events, count] => {
+            run([log, events].map(String::from), count.parse()?).await
+        }
+        _ => Err("usage: ecosystem collector FOLDER [LOG EVENTS] | \
+                  ecosystem daemon FOLDER COUNT | ecosystem daemon LOG EVENTS COUNT"
+            .into()),
     }
 }
 
+fn sockets(folder: &str) -> [String; 2] {
+    ["log", "events"].map(|name| format!("{folder}/{name}.sock"))
+}
+
 /// The daemon.
-async fn run(folder: &Path, count: u64) -> Result<(), AnyError> {
-    let writer = |name| {
-        let builder = Writer::builder(folder.join(name)).delivery(Delivery::AtLeastOnce);
+async fn run([log, events]: [String; 2], count: u64) -> Result<(), AnyError> {
+    let writer = |address| {
+        let builder = Writer::builder(address).delivery(Delivery::AtLeastOnce);
         builder.start()
     };
-    let (log, events) = (writer("log.sock")?, writer("events.sock")?);
+    let (log, events) = (writer(log)?, writer(events)?);
 
     // The subscriber is never dropped: the guard sends what is queued, and so does a panic.
     let _guard = log.shutdown_guard(PATIENCE);
@@ -67,8 +88,7 @@ async fn run(folder: &Path, count: u64) -> Result<(), AnyError> {
     let recorder = PrometheusBuilder::new().build_recorder();
     let figures = recorder.handle();
     metrics::set_global_recorder(recorder)?;
-    let mut publishers = [("log", &log), ("events", &events)]
-        .map(|(name, writer)| (Publisher::new(name), writer.clone()));
+    let mut publishers = [log.publisher("log"), events.publisher("events")];
 
     let events = AsyncWriter::from(events);
     for number in 1..=count {
@@ -80,22 +100,21 @@ async fn run(folder: &Path, count: u64) -> Result<(), AnyError> {
     events.flush(FlushLevel::Handled).await?;
     events.shutdown(PATIENCE).await?.reached()?;
 
-    for (publisher, writer) in &mut publishers {
-        publisher.publish_writer(&writer.metrics());
-    }
-    println!("{}", figures.render());
+    publishers.iter_mut().for_each(Publisher::publish);
+    eprintln!("{}", figures.render());
     Ok(())
 }
 
 /// The collector.
-async fn collect(folder: &Path) -> Result<(), AnyError> {
+async fn collect(folder: &Path, [log, events]: [String; 2]) -> Result<(), AnyError> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let start = |name| -> Result<(Reader, Batches), AnyError> {
-        let bound = Reader::builder(folder.join(name)).bind()?;
+    let start = |what, address| -> Result<(Reader, Batches), AnyError> {
+        let bound = Reader::builder(address).bind()?;
+        eprintln!("ecosystem: {what} at {}", bound.address());
         Ok(bound.start_batches()?)
     };
-    let (log_reader, log) = start("log.sock")?;
-    let (event_reader, events) = start("events.sock")?;
+    let (log_reader, log) = start("log", log)?;
+    let (event_reader, events) = start("events", events)?;
 
     let text = |event: &[u8]| {
         // What cannot be decoded would come again for ever: it is kept as it is.
@@ -113,7 +132,7 @@ async fn collect(folder: &Path) -> Result<(), AnyError> {
         [log_reader, event_reader].map(|reader| reader.shutdown(PATIENCE))
     });
     for report in stop.await? {
-        println!("{}", report?.metrics);
+        eprintln!("{}", report?.metrics);
     }
     for store in stores {
         store.await??;
@@ -121,26 +140,32 @@ async fn collect(folder: &Path) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Confirms a batch once it is on the disk.
+/// Confirms a batch once it is on the disk. One that fails is dropped, and comes again.
 async fn store(mut batches: Batches, file: File, text: fn(&[u8]) -> Vec<u8>) -> io::Result<()> {
+    let mut len = file.metadata()?.len();
     while let Some(batch) = batches.next().await {
-        let mut file = file.try_clone()?;
-        tokio::task::spawn_blocking(move || write(&mut file, batch, text)).await??;
+        let file = file.try_clone()?;
+        match tokio::task::spawn_blocking(move || write(file, len, batch, text)).await? {
+            Ok(now) => len = now,
+            Err(error) => eprintln!("ecosystem: a batch was not stored: {error}"),
+        }
     }
     Ok(())
 }
 
-fn write(file: &mut File, batch: Batch, text: fn(&[u8]) -> Vec<u8>) -> io::Result<()> {
+/// Writes a batch behind the first `len` bytes, which are whole lines. Returns how many are then.
+fn write(mut file: File, len: u64, batch: Batch, text: fn(&[u8]) -> Vec<u8>) -> io::Result<u64> {
     let mut lines = Vec::new();
     for message in batch.messages() {
         lines.extend(text(message));
         lines.push(b'\n');
     }
-    // An error drops the batch unconfirmed: it comes again.
+    // A write that failed may have left a part of a batch.
+    file.set_len(len)?;
     file.write_all(&lines)?;
     file.sync_data()?;
     batch.done();
-    Ok(())
+    Ok(len + u64::try_from(lines.len()).unwrap_or(u64::MAX))
 }
 
 /// A file to append to, without the half line that a killed process may have left.

@@ -4,9 +4,10 @@
 //! cargo run --release --example emitter -- /tmp/telemetry.sock 1000 10
 //! ```
 //!
-//! The arguments are the address, the messages a second (100 unless given) and the seconds (10
-//! unless given). It does not matter whether the collector is there before it, after it, or comes
-//! and goes meanwhile. SIGTERM and Ctrl-C end it early.
+//! The arguments are the address (a path, `@NAME`, `tcp:HOST:PORT`, `fd:N`, or `-` for standard
+//! output, where its own figures go to standard error then), the messages a second (100 unless
+//! given) and the seconds (10 unless given). It does not matter whether the collector is there
+//! before it, after it, or comes and goes meanwhile. SIGTERM and Ctrl-C end it early.
 
 #![expect(
     clippy::disallowed_methods,
@@ -47,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .ok_or("MESSAGES_PER_SECOND must be at least 1")?;
 
     // From here on the writer connects, and connects anew, by itself.
-    let writer = Writer::builder(address)
+    let writer = Writer::builder(&address)
         .on_event(|event| eprintln!("emitter: {event}"))
         .start()?;
 
@@ -79,9 +80,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Sends what is queued, for at most five seconds.
     let report = writer.shutdown(Duration::from_secs(5))?;
-    println!("accepted {}", report.metrics.accepted.messages);
-    println!("refused {refused}");
-    println!("sent {}", report.metrics.sent.messages);
-    println!("left {}", report.left.messages);
+    let figures = format!(
+        "accepted {}\nrefused {refused}\nsent {}\nleft {}",
+        report.metrics.accepted.messages, report.metrics.sent.messages, report.left.messages
+    );
+    // There, standard output is the stream.
+    if address == "-" {
+        eprintln!("{figures}");
+    } else {
+        println!("{figures}");
+    }
     Ok(())
 }

@@ -3,9 +3,12 @@
 //!
 //! ```text
 //! cargo run --release --example multi_threaded -- 4 1000000
+//! cargo run --release --example multi_threaded -- 4 1000000 tcp:127.0.0.1:0
 //! ```
 //!
-//! The arguments are the threads (4 unless given) and the messages of each (250,000 unless given).
+//! The arguments are the threads (4 unless given), the messages of each (250,000 unless given) and
+//! the address (a path of its own unless given): a path, `@NAME` or `tcp:HOST:PORT`. It is no
+//! `fd:N` and no `-`, which are one end of a stream: both ends are here.
 
 #![expect(
     clippy::disallowed_methods,
@@ -34,20 +37,28 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LEN: usize = 16;
 
 fn main() -> Result<(), AnyError> {
-    let mut args = env::args().skip(1);
-    let mut number = |default| args.next().map_or(Ok(default), |arg| arg.parse::<u64>());
+    let mut args = env::args_os().skip(1);
+    let mut number = |default| {
+        args.next()
+            .map_or(Ok(default), |arg| arg.to_string_lossy().parse::<u64>())
+    };
     let (threads, messages) = (number(4)?, number(250_000)?);
 
     let progress = Arc::new(Progress(Mutex::new(vec![0; usize::try_from(threads)?])));
     let checker = Arc::clone(&progress);
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("telemetry.sock");
-    let reader = Reader::builder(&path)
+    let address = args.next().unwrap_or(path.into());
+    if address == "-" || address.as_encoded_bytes().starts_with(b"fd:") {
+        return Err("ADDRESS must be a path, @NAME or tcp:HOST:PORT: both ends are here".into());
+    }
+    let reader = Reader::builder(address)
         .bind()?
         .start(move |message| checker.check(message))?;
 
     let start = Instant::now();
-    let writer = Writer::start(&path)?;
+    // At port 0 the reader knows which it got.
+    let writer = Writer::start(reader.address())?;
     // A scope lends the writer to its threads; threads that outlive their caller would have a clone
     // each.
     thread::scope(|scope| {

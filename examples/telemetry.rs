@@ -9,6 +9,10 @@
 //! on the machine. At the end the lines that were read are compared with those that were received:
 //! how many, in which order, and what is in them. The exit code is 0 if they are the same, and 1 if
 //! not.
+//!
+//! A second argument is the collector's address (a path of its own unless given): a path, `@NAME`
+//! or `tcp:HOST:PORT`. It is no `fd:N` and no `-`, which are one end of a stream: both ends are
+//! here.
 
 #![expect(clippy::expect_used, reason = "nothing panics while it holds the lock")]
 #![expect(clippy::print_stderr, reason = "errors belong on standard error")]
@@ -23,7 +27,8 @@ use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -31,7 +36,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use uds_ipc::{Reader, Writer};
+use uds_ipc::{Address, Reader, Writer};
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
@@ -52,8 +57,8 @@ const OTHER_TEXT: [&str; 5] = [
 
 const EMITTERS: u8 = 2;
 
-const USAGE: &str = "usage: telemetry [FOLDER]: sends the lines of the log files in FOLDER, or of those that it finds, \
-                     through two daemons to a collector, and compares what arrives";
+const USAGE: &str = "usage: telemetry [FOLDER [ADDRESS]]: sends the lines of the log files in FOLDER, or of those that it finds, \
+                     through two daemons to a collector, and compares what arrives. ADDRESS is a path, @NAME or tcp:HOST:PORT";
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = env::args_os().skip(1).collect();
@@ -66,8 +71,14 @@ fn main() -> ExitCode {
             Ok(())
         }
         [option, ..] if option.as_encoded_bytes().starts_with(b"-") => Err(USAGE.into()),
-        [] => found_logs().and_then(|files| demonstrate(&files)),
-        [folder] => logs_in(Path::new(folder)).and_then(|files| demonstrate(&files)),
+        [] => found_logs().and_then(|files| demonstrate(&files, None)),
+        [folder] => logs_in(Path::new(folder)).and_then(|files| demonstrate(&files, None)),
+        [_, address] if *address == "-" || address.as_encoded_bytes().starts_with(b"fd:") => {
+            Err(USAGE.into())
+        }
+        [folder, address] => {
+            logs_in(Path::new(folder)).and_then(|files| demonstrate(&files, Some(address)))
+        }
         _ => Err(USAGE.into()),
     };
     done.map_or_else(
@@ -178,7 +189,7 @@ impl Count {
 
 // The parent: reads the files, starts the daemons, and compares what came of it.
 
-fn demonstrate(files: &[Source]) -> Result<(), AnyError> {
+fn demonstrate(files: &[Source], address: Option<&OsStr>) -> Result<(), AnyError> {
     let shares: Vec<Share<'_>> = (1..=EMITTERS)
         .map(|emitter| Share::read(emitter, files))
         .collect::<Result<_, _>>()?;
@@ -192,15 +203,13 @@ fn demonstrate(files: &[Source]) -> Result<(), AnyError> {
     signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::default())?;
     let directory = tempfile::tempdir()?;
     let socket = directory.path().join("telemetry.sock");
-    let collector = Daemon::start(
-        "collector".into(),
-        [OsStr::new("--collector"), socket.as_ref()],
-    )?;
+    let address = address.unwrap_or(socket.as_ref());
+    let collector = Daemon::start("collector".into(), [OsStr::new("--collector"), address])?;
     let mut emitters = Vec::new();
     for share in &shares {
         emitters.push(Daemon::start(
             format!("emitter {}", share.emitter),
-            share.args(&socket),
+            share.args(&collector.address),
         )?);
     }
     let mut sent = Reports::new();
@@ -238,11 +247,11 @@ impl<'a> Share<'a> {
         Ok(share)
     }
 
-    fn args(&self, socket: &Path) -> Vec<OsString> {
+    fn args(&self, address: &OsStr) -> Vec<OsString> {
         let mut args = vec![
             "--emitter".into(),
             self.emitter.to_string().into(),
-            socket.into(),
+            address.into(),
         ];
         for Source { path, len } in &self.files {
             args.extend([path.into(), len.to_string().into()]);
@@ -259,6 +268,8 @@ type Reports = BTreeMap<u8, [u64; 4]>;
 struct Daemon {
     name: String,
     process: Child,
+    /// Where it is: its first line. At port 0 the collector knows which it got.
+    address: OsString,
     output: Option<JoinHandle<Result<Reports, AnyError>>>,
 }
 
@@ -276,6 +287,7 @@ impl Daemon {
         let mut daemon = Self {
             name,
             process,
+            address: OsString::new(),
             output: None,
         };
         let output = daemon
@@ -283,8 +295,15 @@ impl Daemon {
             .stdout
             .take()
             .ok_or("a daemon has no output")?;
+        let mut output = BufReader::new(output);
+        let mut address = Vec::new();
+        if output.read_until(b'\n', &mut address)? == 0 {
+            return Err(format!("{} failed: {}", daemon.name, daemon.process.wait()?).into());
+        }
+        address.pop();
+        daemon.address = OsString::from_vec(address);
         let name = daemon.name.clone();
-        daemon.output = Some(thread::spawn(move || show(&name, BufReader::new(output))));
+        daemon.output = Some(thread::spawn(move || show(&name, output)));
         Ok(daemon)
     }
 
@@ -377,6 +396,7 @@ fn emit(emitter: &OsStr, socket: &OsStr, files: &[&OsStr]) -> Result<(), AnyErro
         .max_queued_messages(1_000)
         .write_timeout(PATIENCE)
         .start()?;
+    say_where(writer.address())?;
     let figures = || {
         let now = writer.metrics();
         let [accepted, sent, queued] =
@@ -426,6 +446,12 @@ fn send_lines(writer: &Writer, emitter: u8, files: &[&OsStr]) -> Result<Count, A
     Ok(count)
 }
 
+/// As bytes: a path need not be text.
+fn say_where(address: &Address) -> io::Result<()> {
+    let address: &OsStr = address.as_ref();
+    io::stdout().write_all(&[address.as_encoded_bytes(), b"\n"].concat())
+}
+
 /// Prints the figures every second, until the other end of `done` is dropped.
 fn every_second(done: &Receiver<()>, print: impl Fn()) {
     while done.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
@@ -447,7 +473,9 @@ struct Received {
 fn collect(socket: &OsStr) -> Result<(), AnyError> {
     let received = Arc::new(Mutex::new(BTreeMap::<u8, Received>::new()));
     let check = Arc::clone(&received);
-    let reader = Reader::builder(socket).bind()?.start(move |message| {
+    let bound = Reader::builder(socket).bind()?;
+    say_where(bound.address())?;
+    let reader = bound.start(move |message| {
         check_message(
             message,
             &mut check

@@ -8,19 +8,22 @@
 //! | [`Writer::flush`](crate::Writer::flush) | [`FlushError`] |
 //! | [`Writer::shutdown`](crate::Writer::shutdown), [`Reader::shutdown`](crate::Reader::shutdown) | [`ShutdownError`] |
 //! | [`ReaderBuilder::bind`](crate::ReaderBuilder::bind), [`ReaderBuilder::listen_on`](crate::ReaderBuilder::listen_on), [`create_socket_dir`](crate::create_socket_dir), [`remove_stale_socket`](crate::remove_stale_socket) | [`BindError`] |
+//! | [`Reader::serve`](crate::Reader::serve) | [`ServeError`] |
 //! | [`Address::new`](crate::Address::new) | [`AddressError`] |
+//! | `MessageSink`, feature `async` | `SinkError`, at the root of the crate |
 //! | [`FrameCodec::append`](crate::FrameCodec::append), [`FrameCodec::take`](crate::FrameCodec::take) | [`FrameError`] |
 //!
 //! Each names what was wrong, its bound and what to do; [`source`](std::error::Error::source) has
 //! the cause. What goes wrong later, on a thread, is an [event](crate::event).
 
+use core::net::IpAddr;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-#[cfg(feature = "systemd")]
+#[cfg(all(unix, feature = "systemd"))]
 use crate::activation::ActivationError;
 use crate::address::Address;
 pub use crate::address::AddressError;
@@ -81,6 +84,33 @@ pub enum StartError {
     /// A setting is out of its bounds.
     #[error(transparent)]
     Setting(#[from] SettingError),
+    /// The address is no loopback address, and TCP neither tells who is there nor encrypts.
+    #[error(
+        "{found} is no loopback address, and TCP neither tells who is there nor encrypts: lead the stream through ssh, stunnel or WireGuard, or set allow_remote"
+    )]
+    #[non_exhaustive]
+    NotLoopback {
+        /// Which address.
+        found: IpAddr,
+    },
+    /// The port is 0, which only whoever listens can have.
+    #[error(
+        "the port of {address} is 0: write to the port that the reader has, as its Reader::address says"
+    )]
+    #[non_exhaustive]
+    NoPort {
+        /// Where the writer was to send.
+        address: Address,
+    },
+    /// What was given to write to is no stream that is connected.
+    #[error(
+        "what was given to write to is {kind}: it must be a stream socket that is connected, or a pipe"
+    )]
+    #[non_exhaustive]
+    NotAStream {
+        /// What it is.
+        kind: DescriptorKind,
+    },
     /// The system refused a thread, or the descriptors to wait with.
     #[error("cannot {doing} for {address}")]
     #[non_exhaustive]
@@ -136,8 +166,9 @@ pub enum FlushError {
         /// [`Flushed::losses`](crate::Flushed::losses).
         losses: u64,
     },
-    /// This system does not tell what the reader has read: only Linux does.
-    #[error("this system does not tell what a reader has read: ask for Written or Handled")]
+    /// The stream does not tell that. What the reader has read is told on Linux only, and not over
+    /// TCP; what it has handled, wherever there is a way back: not over a pipe.
+    #[error("the stream does not tell that: ask for Written, or over a socket for Handled")]
     Unsupported,
     /// It was called from inside the writer's own observer, for which it would have to wait.
     #[error("flush was called from inside this writer's own observer: call it from another thread")]
@@ -166,6 +197,48 @@ pub enum ShutdownError {
     InForkedChild,
 }
 
+/// Why a reader does not serve a stream. The stream is closed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// It is no stream that is connected.
+    #[error(
+        "what was given to serve is {kind}: it must be a stream socket that is connected, or a pipe to read from"
+    )]
+    #[non_exhaustive]
+    NotAStream {
+        /// What it is.
+        kind: DescriptorKind,
+    },
+    /// The reader has as many connections as it may.
+    #[error("the reader serves {limit} connections already: raise max_connections")]
+    #[non_exhaustive]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+    /// The peer's user has as many connections as one may.
+    #[error(
+        "the user of this peer has {limit} connections already: raise max_connections_per_user"
+    )]
+    #[non_exhaustive]
+    TooManyOfUser {
+        /// The limit.
+        limit: usize,
+    },
+    /// The reader stops, or has stopped.
+    #[error("the reader has stopped")]
+    Stopped,
+    /// It was called in a process made by `fork`, which has the reader but not its threads.
+    #[error(
+        "this process was made by fork, and the reader's threads are not in it: start a reader after the fork"
+    )]
+    InForkedChild,
+    /// The system refused something.
+    #[error("cannot serve the stream")]
+    Io(#[source] SystemError),
+}
+
 /// Why there is no socket to listen on.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -184,16 +257,42 @@ pub enum BindError {
         address: Address,
     },
     /// The sockets that systemd passed to this process are not as they must be.
-    #[cfg(feature = "systemd")]
+    #[cfg(all(unix, feature = "systemd"))]
     #[error("cannot take over a socket")]
     Activation(#[from] ActivationError),
-    /// What was given to [`listen_on`](crate::ReaderBuilder::listen_on) is no Unix stream socket
-    /// that listens.
-    #[error("what was given to listen on is {kind}: it must be a Unix stream socket that listens")]
+    /// What was given to [`listen_on`](crate::ReaderBuilder::listen_on) is no stream socket that
+    /// listens.
+    #[error("what was given to listen on is {kind}: it must be a Unix or TCP socket that listens")]
     #[non_exhaustive]
     NotListening {
         /// What it is.
         kind: DescriptorKind,
+    },
+    /// The descriptor that the address names is neither a socket that listens nor a stream.
+    #[error("{address} is {kind}: it must be a stream socket, or a pipe to read from")]
+    #[non_exhaustive]
+    NotAStream {
+        /// Which.
+        address: Address,
+        /// What it is.
+        kind: DescriptorKind,
+    },
+    /// The address is not one of this machine alone: whoever reaches it over the network could
+    /// connect, and over TCP nobody says who it is.
+    #[error(
+        "{found} can be reached from other machines, and TCP neither tells who is there nor encrypts: listen on a loopback address such as tcp:127.0.0.1:PORT behind ssh, stunnel or WireGuard, or set allow_remote"
+    )]
+    #[non_exhaustive]
+    NotLoopback {
+        /// Which address.
+        found: IpAddr,
+    },
+    /// The name of a TCP address has no address.
+    #[error("the name in {address} has no address: write an IP address, or another name")]
+    #[non_exhaustive]
+    NoAddress {
+        /// Which.
+        address: Address,
     },
     /// What lies at the path is no stream socket. It was left as it is.
     #[error("{address} is {kind}, not a stream socket: remove it or choose another path")]
@@ -252,6 +351,27 @@ pub enum BindError {
 }
 
 impl BindError {
+    /// Why `address` was not bound. Another process may be there, or have been faster without
+    /// knowing of the lock.
+    pub(crate) fn bind(address: &Address, error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            Self::InUse {
+                address: address.clone(),
+            }
+        } else {
+            Self::io("bind", Path::new(address), error)
+        }
+    }
+
+    /// Nobody listens at such an address on this system.
+    pub(crate) fn unsupported(address: &Address) -> Self {
+        Self::io(
+            "bind",
+            Path::new(address),
+            io::ErrorKind::Unsupported.into(),
+        )
+    }
+
     /// What the system refused while `doing` something to what is at `path`.
     pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io {

@@ -198,10 +198,11 @@
 //!   `fifty_planned_stops_under_load_lose_and_repeat_nothing`,
 //!   `connections_closed_for_silence_cost_nothing` -->
 //! * With `AtMostOnce` a reader that is killed loses what it had read and not handled, and what lay
-//!   in its socket's buffer: up to 256 KiB (1 MiB where the handler stores at the end of a batch)
-//!   and up to 462,848 bytes with the default settings. On Linux the writer notices and reports
-//!   that a connection ended with data unread in the socket, and counts such connections. <!--
-//!   shown by: `a_reader_killed_ten_times_costs_what_was_on_its_way_without_receipts`,
+//!   in its socket's buffer: up to 256 KiB (1 MiB where the handler stores at the end of a batch, 2
+//!   MiB where a receiver takes batches) and up to 462,848 bytes with the default settings. On
+//!   Linux the writer notices and reports that a connection ended with data unread in the socket,
+//!   and counts such connections. <!-- shown by:
+//!   `a_reader_killed_ten_times_costs_what_was_on_its_way_without_receipts`,
 //!   `a_writer_whose_peer_died_with_bytes_unread_says_so` -->
 //! * Memory is bounded at both ends, whatever the other end does. <!-- shown by:
 //!   `a_peer_that_never_reads_costs_bounded_memory_and_no_time`,
@@ -211,7 +212,14 @@
 //!   `a_handler_that_never_returns_is_left_behind_at_the_deadline` -->
 //!
 //! [`guide::delivery`] goes through every case, [`guide::sockets`] says who may connect, and
-//! [`guide::promises`] names the tests of each promise.
+//! [`guide::promises`] names the tests of each promise. All this is of Unix sockets.
+//!
+//! # Other streams
+//!
+//! A writer and a reader also speak over TCP (`tcp:127.0.0.1:7000` for an address), over streams
+//! that are there already ([`Writer::over`], [`Reader::serve`]), such as the ends of a socketpair
+//! or a pipe, and over what a [`Connector`] makes. [`guide::streams`] says which to take, and what
+//! each promises.
 //!
 //! # When things go wrong
 //!
@@ -249,7 +257,9 @@
 //! | worker | a thread of the reader's that serves connections and calls the handler |
 //! | handler | your function, or [`Handler`], to which the reader gives each message |
 //! | observer | your function that gets the events |
-//! | peer | the process at the other end of a connection. Its credentials are the user, the group and the process id that the kernel knows |
+//! | peer | the process at the other end of a connection. Over a Unix socket its credentials are the user, the group and the process id that the kernel knows |
+//! | stream | what carries a connection: a Unix socket, TCP, one end of a socketpair, a pipe |
+//! | connector | your function that makes the connections of a writer |
 //! | frame | a message on the wire: its length as a varint, then its bytes. An empty frame has length zero and is no message |
 //! | half message | the beginning of a message of which the rest has not come |
 //! | receipt | what the reader sends back: how many messages of this connection have been handled |
@@ -259,7 +269,7 @@
 //! | lane | memory in which one sender writes frames without a lock |
 //! | block | up to 128 KiB of whole frames, which go to the kernel together. A large message is a block of its own |
 //! | turn | one visit of a worker to a connection: a few reads |
-//! | batch | the messages that one turn gave to the handler |
+//! | batch | the messages that one turn gave to the handler, or to a receiver of batches. There it is out until it is confirmed or dropped |
 //!
 //! What becomes of a message:
 //!
@@ -298,7 +308,8 @@
 //!
 //! # Wire format
 //!
-//! A connection is a Unix stream socket that carries frames one after the other:
+//! A connection is a Unix stream socket, or another stream, that carries frames one after the
+//! other:
 //!
 //! ```text
 //! frame = length (unsigned LEB128 varint, 1 to 10 bytes)  payload (length bytes)
@@ -324,9 +335,12 @@
 //! | `05`, `ac 02` | the first 5, or 300, messages of this connection have been handled |
 //! | `85 00`, `ac 82 00` | likewise, and the reader refuses the next one, because it is above its limit |
 //! | `80 00` | none has been handled, and the reader refuses the first one |
+//! | `85 80 00` | 5 have been handled, and the reader stops: it reads on, and gives a receipt for all that came, until the writer has ended its side |
 //!
-//! A reader sends a receipt only when it was asked, and the padded one only before it closes the
-//! connection. A peer that knows only plain receipts reads the same number in both.
+//! A reader sends a plain receipt only when it was asked. One padded by a byte comes only before it
+//! closes the connection. One padded by two comes unasked, to a writer with `AtLeastOnce`, over TCP
+//! only: over a Unix socket the reader shuts its receiving side instead. A peer that knows only
+//! plain receipts reads the same number in all of them.
 //!
 //! Readers that do not know these words take an empty frame for an empty message. A writer sends
 //! empty frames with [`Delivery::AtLeastOnce`], with a [`keepalive`](WriterBuilder::keepalive), and
@@ -338,8 +352,8 @@
 //! | feature | what it brings |
 //! | --- | --- |
 //! | `systemd`, on by default | the module [`systemd`], and sockets that systemd passes. Without it a reader binds its own socket, and `listenfd` and `sd-notify` are not built |
-//! | `serde` | `Serialize` and `Deserialize` for figures, [`Address`], [`Peer`], [`Credentials`], [`Delivery`], [`FlushLevel`] and [`Overflow`]; `Serialize` for events |
-//! | `async` | an `AsyncWriter`, and batches as a `Stream`: for any runtime |
+//! | `serde` | `Serialize` and `Deserialize` for figures, [`Address`], [`Peer`], [`Identity`], [`Credentials`], [`Delivery`], [`FlushLevel`] and [`Overflow`]; `Serialize` for events |
+//! | `async` | an `AsyncWriter`, a `MessageSink`, and batches as a `Stream`: for any runtime |
 //! | `metrics` | a `Publisher` of the figures for the `metrics` crate |
 //! | `tokio-util` | `FrameCodec` as an `Encoder` and a `Decoder` |
 //! | `cli` | the command-line tool |
@@ -351,12 +365,13 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "systemd")]
+#[cfg(all(unix, feature = "systemd"))]
 mod activation;
 mod address;
 mod atomics;
 mod backoff;
 mod buffer_pool;
+mod buffer_size;
 mod clock;
 mod codec;
 mod deadline;
@@ -375,12 +390,12 @@ mod panic_guard;
 mod peer;
 mod reader;
 mod reentry;
-#[cfg(feature = "systemd")]
+#[cfg(all(unix, feature = "systemd"))]
 mod runtime_directory;
 mod send_error;
 mod sys;
 mod system_error;
-#[cfg(feature = "systemd")]
+#[cfg(all(unix, feature = "systemd"))]
 pub mod systemd;
 mod wire;
 mod writer;
@@ -395,16 +410,21 @@ pub mod fuzzing {
 
 pub use address::Address;
 pub use codec::FrameCodec;
+#[cfg(unix)]
 pub use listen::{create_socket_dir, remove_stale_socket};
 pub use message::IntoMessage;
 pub use outcome::Outcome;
-pub use peer::{Credentials, Peer};
-pub use reader::{Batch, Batches, BoundReader, Handler, Reader, ReaderBuilder, ReaderReport};
+pub use peer::{Credentials, Identity, Peer};
+pub use reader::{
+    Batch, Batches, BatchesIntoIter, BoundReader, Handler, Reader, ReaderBuilder, ReaderReport,
+};
+#[cfg(feature = "async")]
+pub use send_error::SinkError;
 pub use send_error::{EncodeError, SendError};
 #[cfg(feature = "async")]
-pub use writer::AsyncWriter;
+pub use writer::{AsyncWriter, MessageSink};
 pub use writer::{
-    Delivery, DropNotice, FlushLevel, Flushed, Lines, Overflow, ShutdownGuard, Writer,
+    Connector, Delivery, DropNotice, FlushLevel, Flushed, Lines, Overflow, ShutdownGuard, Writer,
     WriterBuilder, WriterReport,
 };
 

@@ -12,7 +12,15 @@ use bytes::Bytes;
 /// ([`Bytes::from_owner`]) is given up on the writer's thread, or on that of a sender that makes
 /// room; its owner may call the writer then.
 ///
-/// This trait is sealed: the list above is all there is.
+/// This trait is sealed: the list above is all there is. Of anything else send a borrow, as of an
+/// `Arc<str>` or a `Cow` with `&message[..]`, or what an encoder makes of it with
+/// [`try_send_with`](crate::Writer::try_send_with).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as a message",
+    label = "neither bytes nor text",
+    note = "send `&[u8]`, `&str`, `Vec<u8>`, `String`, `Bytes` or `Box<[u8]>`: of an `Arc` or a `Cow` `&message[..]`",
+    note = "what an encoder writes goes out with `try_send_with`"
+)]
 pub trait IntoMessage: sealed::Sealed + Sized {
     /// What a refusal gives back: the message itself where it was owned, `()` where the caller
     /// still has it.

@@ -30,7 +30,7 @@ impl OwnThread {
     }
 
     /// No thread, but the fork guard all the same.
-    #[cfg(feature = "systemd")]
+    #[cfg(all(unix, feature = "systemd"))]
     pub(crate) fn none() -> Self {
         Self {
             handle: Mutex::new(None),

@@ -1,6 +1,7 @@
-//! The process at the other end of a connection.
+//! Who is at the other end of a connection.
 //! Values; the system is asked elsewhere.
 
+use core::net::SocketAddr;
 use std::fmt;
 
 /// The identity of a peer's process when it connected (seen from a writer: when the reader began to
@@ -33,19 +34,75 @@ impl fmt::Display for Credentials {
     }
 }
 
-/// One connection of a reader, and the process that made it.
+/// Who is at the other end of a stream, as far as the system vouches for it.
+///
+/// ```
+/// use uds_ipc::Reader;
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("telemetry.sock");
+/// // A peer over TCP, or over a pipe, has no user that is known: it is not let in here.
+/// let bound = Reader::builder(&path)
+///     .peer_check(|peer| peer.identity.uid() == Some(1000))
+///     .bind()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum Identity {
+    /// A process on this machine, over a Unix socket. The kernel says which.
+    Process(Credentials),
+    /// Over TCP: where the stream comes from. Any program there may be behind it.
+    Remote(SocketAddr),
+    /// Nothing is known, as over a pipe.
+    Unknown,
+}
+
+impl Identity {
+    /// Its credentials, if it is known for certain who it is.
+    #[must_use]
+    pub fn credentials(&self) -> Option<Credentials> {
+        match self {
+            Self::Process(credentials) => Some(*credentials),
+            Self::Remote(_) | Self::Unknown => None,
+        }
+    }
+
+    /// Its effective user id, likewise.
+    #[must_use]
+    pub fn uid(&self) -> Option<u32> {
+        Some(self.credentials()?.uid)
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(credentials) => credentials.fmt(f),
+            Self::Remote(address) => address.fmt(f),
+            Self::Unknown => f.write_str("nobody knows who"),
+        }
+    }
+}
+
+/// One connection of a reader, and who is at its other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Peer {
     /// Counts the connections of this reader from 1; no number is used twice.
     pub connection: u64,
-    /// The process that connected.
-    pub credentials: Credentials,
+    /// Who connected.
+    pub identity: Identity,
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connection {} ({})", self.connection, self.credentials)
+        write!(f, "connection {} ({})", self.connection, self.identity)
     }
 }

@@ -5,6 +5,9 @@ use std::fmt;
 
 use thiserror::Error;
 
+#[cfg(feature = "async")]
+use crate::error::FlushError;
+
 /// Why a message was not accepted. An owned message is in it, as good as new; `M` is `()` for a
 /// borrowed one.
 ///
@@ -43,8 +46,8 @@ pub enum SendError<M> {
     /// The message is empty. On the wire a length of zero is no message.
     #[error("the message is empty: send at least one byte")]
     Empty(M),
-    /// The writer was shut down.
-    #[error("the writer was shut down: it takes no more messages")]
+    /// The writer has ended.
+    #[error("the writer was shut down, or its only stream has ended: it takes no more messages")]
     Closed(M),
     /// This process was made by `fork`, and has the writer but not its thread. Nothing is counted.
     #[error(
@@ -108,6 +111,20 @@ pub enum EncodeError<E> {
     /// The message was refused.
     #[error(transparent)]
     Send(SendError<()>),
+}
+
+/// Why a [`MessageSink`](crate::MessageSink) failed. It can be used again.
+#[cfg(feature = "async")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SinkError<M> {
+    /// A message was not accepted; never for lack of room, but for a handle of
+    /// [`shed_at`](crate::Writer::shed_at).
+    #[error(transparent)]
+    Send(SendError<M>),
+    /// The flush, or the close, did not reach its end. The messages are the writer's all the same.
+    #[error(transparent)]
+    Flush(#[from] FlushError),
 }
 
 impl<M> fmt::Debug for SendError<M> {

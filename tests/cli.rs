@@ -12,9 +12,10 @@ mod patience;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::mem;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::thread;
@@ -81,10 +82,20 @@ impl Place {
 
     /// A sender of `input`.
     fn send(&self, input: &[u8], options: &[&str]) -> Tool {
+        self.send_to("s", input, options)
+    }
+
+    fn send_to(&self, address: &str, input: &[u8], options: &[&str]) -> Tool {
+        let input = self.input(input);
+        let arguments = [&["send", address], options].concat();
+        self.tool(&arguments, input, Stdio::null())
+    }
+
+    /// A file to read, which is gone with its reader.
+    fn input(&self, bytes: &[u8]) -> Stdio {
         let file = tempfile::Builder::new().tempfile_in(&self.0).unwrap();
-        fs::write(&file, input).unwrap();
-        let input = File::open(&file).unwrap().into();
-        self.tool(&[&["send", "s"], options].concat(), input, Stdio::null())
+        fs::write(&file, bytes).unwrap();
+        File::open(&file).unwrap().into()
     }
 
     /// What the listener has printed.
@@ -642,6 +653,10 @@ fn bad_usage_has_a_code_of_its_own() {
         &["listen", ""],
         &["listen", "s", "--format", "xml"],
         &["listen", "s", "--mode", "9"],
+        &["listen", "tcp:127.0.0.1:0", "--mode", "600"],
+        &["send", "127.0.0.1"],
+        &["send", "7000"],
+        &["send", "tcp:127.0.0.1:0"],
         &["listen", "s", "--max-message", "0"],
         &["listen", "s", "--idle-timeout", "0"],
         &["send", "s", "--timeout", "soon"],
@@ -650,6 +665,7 @@ fn bad_usage_has_a_code_of_its_own() {
         &["bench", "--size", "16,10485761"],
         &["bench", "--producers", "0"],
         &["bench", "--seconds", "0"],
+        &["bench", "--stream", "unix,carrier-pigeon"],
     ] {
         place
             .tool(arguments, Stdio::null(), Stdio::null())
@@ -760,6 +776,335 @@ fn a_signal_ends_a_sender_whose_queue_is_full() {
         ended.figure("accepted/messages"),
         ended.figure("failed/left/messages")
     );
+    drop(input);
+}
+
+/// One end of each kind of stream, for a tool to read from, and the other.
+fn streams() -> [(OwnedFd, File); 3] {
+    let pipe = pipe2(OFlag::O_CLOEXEC).unwrap();
+    let pair = UnixStream::pair().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let far = listener.accept().unwrap().0;
+    [
+        (pipe.0, File::from(pipe.1)),
+        (pair.0.into(), OwnedFd::from(pair.1).into()),
+        (far.into(), OwnedFd::from(near).into()),
+    ]
+}
+
+#[test]
+fn lines_go_from_standard_output_to_standard_input() {
+    let place = Place::new();
+    let lines = all_kinds_of_lines();
+    let input = place.input(&lines.join(&b'\n'));
+    let mut sender = place.tool(&["send", "-"], input, Stdio::piped());
+    let pipe = sender.child.stdout.take().unwrap();
+    let output = File::create(place.path("out")).unwrap();
+    let listener = place.tool(&["listen", "-"], pipe.into(), output.into());
+    sender.end().assert_code(0).assert_books_balance();
+    // Nobody has told it to stop.
+    let received = listener.end();
+    received.assert_code(0).assert_said("listening on -");
+    let full: Vec<_> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+    let count = u64::try_from(full.len()).unwrap();
+    assert_eq!(received.figure("received/messages"), count);
+    assert!(place.printed() == [full.join(&b'\n'), b"\n".to_vec()].concat());
+}
+
+#[test]
+fn a_listener_at_one_stream_ends_with_it() {
+    for address in ["-", "fd:0", "fd:5"] {
+        for (far, mut near) in streams() {
+            let place = Place::new();
+            let mut shell = Command::new("sh");
+            shell
+                .args(["-c", r#"exec 5<&0; exec "$0" listen "$1""#])
+                .args([env!("CARGO_BIN_EXE_uds-ipc"), address])
+                .current_dir(&place.0)
+                .stdin(far)
+                .stdout(File::create(place.path("out")).unwrap())
+                .stderr(Stdio::piped());
+            let listener = Tool::new(shell.spawn().unwrap());
+            drop(shell);
+            near.write_all(b"\x03one\x03two").unwrap();
+            drop(near);
+            let ended = listener.end();
+            ended
+                .assert_code(0)
+                .assert_said(&format!("listening on {address}"));
+            assert_eq!(ended.figure("received/messages"), 2);
+            assert_eq!(place.printed(), b"one\ntwo\n");
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_ends_in_the_middle_is_a_failure_of_its_listener() {
+    for (far, mut near) in streams() {
+        let place = Place::new();
+        let output = File::create(place.path("out")).unwrap();
+        let listener = place.tool(&["listen", "-"], far.into(), output.into());
+        near.write_all(b"\x05whole\x05ha").unwrap();
+        drop(near);
+        listener
+            .end()
+            .assert_code(1)
+            .assert_said("the stream ended inside a frame");
+        assert_eq!(place.printed(), b"whole\n");
+    }
+}
+
+#[test]
+fn one_stream_may_be_silent_unless_a_time_is_given() {
+    for (far, _near) in streams() {
+        let place = Place::new();
+        let arguments = ["listen", "-", "--idle-timeout", "0.1"];
+        place
+            .tool(&arguments, far.into(), Stdio::null())
+            .end()
+            .assert_code(1)
+            .assert_said("nothing came for the idle timeout");
+    }
+}
+
+#[test]
+fn a_listening_socket_may_be_given_as_a_descriptor() {
+    for address in ["-", "fd:0"] {
+        let place = Place::new();
+        let socket = UnixListener::bind(place.path("s")).unwrap();
+        let output = File::create(place.path("out")).unwrap();
+        let input = OwnedFd::from(socket).into();
+        let mut listener = place.tool(&["listen", address], input, output.into());
+        let line = listener.wait_for("listening on ");
+        assert!(line.ends_with("/s"), "{line}");
+        for line in [&b"one\n"[..], b"two\n"] {
+            place.send(line, &["--at-least-once"]).end().assert_code(0);
+        }
+        let ended = listener.stop();
+        ended.assert_code(0);
+        assert_eq!(ended.figure("connections"), 2);
+        assert_eq!(place.printed(), b"one\ntwo\n");
+    }
+}
+
+#[test]
+fn what_comes_back_on_standard_output_is_no_receipt() {
+    // As from sshd: one socket for both standard streams.
+    let place = Place::new();
+    let (mut near, far) = UnixStream::pair().unwrap();
+    let far = OwnedFd::from(far);
+    let sender = place.tool(&["send", "-"], far.try_clone().unwrap().into(), far.into());
+    let line = b"\x01\x02\xff of whatever bytes";
+    let lines = [&line[..], b"\n"].concat().repeat(10_000);
+    let mut input = near.try_clone().unwrap();
+    let writing = thread::spawn(move || {
+        input.write_all(&lines).unwrap();
+        input.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut frames = Vec::new();
+    near.read_to_end(&mut frames).unwrap();
+    writing.join().unwrap();
+    sender.end().assert_code(0).assert_books_balance();
+    let frame = [&[u8::try_from(line.len()).unwrap()][..], line].concat();
+    assert!(frames == frame.repeat(10_000));
+
+    // And for standard output only, on which somebody types, and ends that.
+    let (mut near, far) = UnixStream::pair().unwrap();
+    near.write_all(b"\xff\xff\xff\xff\xff typed").unwrap();
+    near.shutdown(Shutdown::Write).unwrap();
+    let far = OwnedFd::from(far);
+    let mut sender = place.tool(&["send", "-"], Stdio::piped(), far.into());
+    let mut input = sender.child.stdin.take().unwrap();
+    for word in [b"one", b"two"] {
+        input.write_all(&[&word[..], b"\n"].concat()).unwrap();
+        let mut frame = [0; 4];
+        near.read_exact(&mut frame).unwrap();
+        assert_eq!(frame, [&[3][..], word].concat()[..]);
+    }
+    drop(input);
+    sender.end().assert_code(0);
+}
+
+#[test]
+fn a_sender_whose_only_stream_ends_says_so() {
+    let pipe = pipe2(OFlag::O_CLOEXEC).unwrap();
+    let pair = UnixStream::pair().unwrap();
+    let ends = [
+        (File::from(pipe.0), pipe.1),
+        (OwnedFd::from(pair.0).into(), pair.1.into()),
+    ];
+    for (mut near, far) in ends {
+        let place = Place::new();
+        let mut sender = place.tool(&["send", "-"], Stdio::piped(), far.into());
+        let mut input = sender.child.stdin.take().unwrap();
+        input.write_all(b"one\n").unwrap();
+        let mut frame = [0; 4];
+        near.read_exact(&mut frame).unwrap();
+        assert_eq!(&frame, b"\x03one");
+        drop(near);
+        // It may have ended before.
+        let _ = input.write_all(b"two\n");
+        sender
+            .end()
+            .assert_code(1)
+            .assert_said("standard output ended before all was sent")
+            .assert_books_balance();
+        drop(input);
+    }
+}
+
+#[test]
+fn what_is_left_when_the_only_stream_ends_is_said() {
+    let place = Place::new();
+    let (reading, writing) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    let same = writing.try_clone().unwrap();
+    let input = place.input(&b"a line of some length\n".repeat(20_000));
+    let sender = place.tool(&["send", "-"], input, writing.into());
+    wait_until("the pipe is full", || {
+        let mut ends = [PollFd::new(same.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut ends, PollTimeout::ZERO).unwrap() == 0
+    });
+    drop(reading);
+    let ended = sender.end();
+    ended
+        .assert_code(1)
+        .assert_said("standard output ended before all was sent")
+        .assert_said("messages left unsent: ")
+        .assert_books_balance();
+    assert!(ended.figure("failed/left/messages") > 0);
+}
+
+#[test]
+fn what_is_no_stream_is_refused_in_words() {
+    let place = Place::new();
+    let file = || File::create(place.path("file")).unwrap().into();
+    for (arguments, output, problem) in [
+        (
+            &["send", "-"][..],
+            file(),
+            "standard output is a regular file",
+        ),
+        (&["send", "-"], Stdio::null(), "standard output is a device"),
+        (&["send", "fd:77"], Stdio::null(), "fd:77 is not open"),
+        (
+            &["send", "-", "--at-least-once"],
+            Stdio::piped(),
+            "no way back for receipts: send without --at-least-once",
+        ),
+        (
+            &["listen", "-"],
+            Stdio::null(),
+            "standard input is a device",
+        ),
+        (&["listen", "fd:77"], Stdio::null(), "fd:77 is not open"),
+    ] {
+        place
+            .tool(arguments, Stdio::null(), output)
+            .end()
+            .assert_code(2)
+            .assert_said(problem);
+    }
+}
+
+#[test]
+fn tcp_tells_where_each_message_came_from() {
+    let place = Place::new();
+    let output = File::create(place.path("out")).unwrap();
+    let mut listener = place.tool(
+        &["listen", "tcp:127.0.0.1:0", "--format", "json"],
+        Stdio::null(),
+        output.into(),
+    );
+    let line = listener.wait_for("listening on tcp:127.0.0.1:");
+    let address = line.strip_prefix("listening on ").unwrap();
+    let sent = place.send_to(address, b"one\n", &[]).end();
+    sent.assert_code(0).assert_books_balance();
+    let options = ["--at-least-once", "--connect-timeout", "60"];
+    let sent = place.send_to(address, b"two\nthree\n", &options).end();
+    sent.assert_code(0);
+    assert_eq!(sent.figure("confirmed/messages"), 2);
+    let received = listener.stop();
+    received.assert_code(0);
+    assert_eq!(received.figure("connections"), 2);
+    let printed = String::from_utf8(place.printed()).unwrap();
+    let messages: Vec<Value> = printed
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(messages.len(), 3);
+    for (message, text) in messages.iter().zip(["one", "two", "three"]) {
+        assert_eq!(message["text"], text);
+        assert!(message["uid"].is_null() && message["pid"].is_null());
+        let from: SocketAddr = message["from"].as_str().unwrap().parse().unwrap();
+        assert!(from.ip().is_loopback());
+    }
+}
+
+#[test]
+fn nobody_listening_over_tcp_has_the_same_code() {
+    let place = Place::new();
+    // A port that is taken, and at which nobody listens.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    socket.bind(&any.into()).unwrap();
+    let taken = socket.local_addr().unwrap().as_socket().unwrap();
+    let address = format!("tcp:{taken}");
+    place
+        .send_to(&address, b"one\n", &["--connect-timeout", "0.1"])
+        .end()
+        .assert_code(3)
+        .assert_said(&format!("nobody listened at {address} in time"))
+        .assert_said("left unsent")
+        .assert_books_balance();
+}
+
+#[test]
+fn what_is_no_reader_is_named_with_what_it_said() {
+    let place = Place::new();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp:{}", server.local_addr().unwrap());
+    thread::spawn(move || {
+        // They stay open: what it says would be lost with the end of a connection.
+        let mut streams = Vec::new();
+        for stream in server.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            streams.push(stream);
+        }
+    });
+    let options = ["--at-least-once", "--timeout", "1"];
+    let ended = place.send_to(&address, b"one\n", &options).end();
+    ended
+        .assert_code(1)
+        .assert_said(&format!("what answers at {address} is no reader: "))
+        .assert_said("left unconfirmed");
+}
+
+#[test]
+fn other_machines_are_out_of_reach_unless_they_are_asked_for() {
+    let place = Place::new();
+    place
+        .tool(&["listen", "tcp:0.0.0.0:0"], Stdio::null(), Stdio::null())
+        .end()
+        .assert_code(2)
+        .assert_said("or give --allow-remote");
+    let mut listener = place.tool(
+        &["listen", "tcp:0.0.0.0:0", "--allow-remote"],
+        Stdio::null(),
+        Stdio::null(),
+    );
+    listener.wait_for("listening on tcp:0.0.0.0:");
+    listener.stop().assert_code(0);
+
+    // From the documentation's addresses: nothing is sent there.
+    let few = place.send_to("tcp:192.0.2.1:9", b"one\n", &["--timeout", "1000"]);
+    let mut open = place.tool(&["send", "tcp:192.0.2.1:9"], Stdio::piped(), Stdio::null());
+    let input = open.child.stdin.take().unwrap();
+    for sender in [few, open] {
+        let ended = sender.end();
+        ended.assert_code(2).assert_said("or give --allow-remote");
+    }
     drop(input);
 }
 
@@ -878,6 +1223,82 @@ fn a_bench_prints_all_its_figures() {
             );
         }
     }
+}
+
+#[test]
+fn a_bench_compares_streams() {
+    let place = Place::new();
+    let arguments = [
+        "bench",
+        "--stream",
+        "unix,tcp,pipe",
+        "--size",
+        "100,20000",
+        "--producers",
+        "1",
+        "--seconds",
+        "0.5",
+        "--json",
+        "--plot",
+        "p.svg",
+    ];
+    let mut bench = place.tool(&arguments, Stdio::null(), Stdio::piped());
+    let mut text = String::new();
+    bench.output().read_to_string(&mut text).unwrap();
+    bench.end().assert_code(0);
+    let results: Value = serde_json::from_str(&text).unwrap();
+
+    let throughput = results["throughput"].as_array().unwrap();
+    let cases: Vec<_> = throughput
+        .iter()
+        .map(|row| (row["size"].as_u64(), row["stream"].as_str()))
+        .collect();
+    let streams = ["unix", "tcp", "pipe"];
+    let expected: Vec<_> = [100, 20_000]
+        .into_iter()
+        .flat_map(|size| streams.map(|stream| (Some(size), Some(stream))))
+        .collect();
+    assert_eq!(cases, expected);
+    for row in throughput {
+        assert_figures(
+            row,
+            &[
+                "messages_per_second",
+                "bytes_per_second",
+                "raw_bytes_per_second",
+                "handwritten_messages_per_second",
+                "raw_ratio",
+                "handwritten_ratio",
+                "cpu_seconds_per_million",
+                "handwritten_cpu_seconds_per_million",
+                "unix_ratio",
+                "raw_unix_ratio",
+                "cpu_unix_ratio",
+                "raw_cpu_unix_ratio",
+            ],
+        );
+        assert!(row["stream"] != "unix" || row["unix_ratio"] == 1.0, "{row}");
+    }
+    for list in ["handoff", "latency"] {
+        let paced = results[list].as_array().unwrap();
+        let rows: Vec<_> = paced
+            .iter()
+            .map(|row| (row["rate"].as_u64(), row["stream"].as_str()))
+            .collect();
+        let expected: Vec<_> = [1_000, 10_000, 200_000]
+            .into_iter()
+            .flat_map(|rate| streams.map(|stream| (Some(rate), Some(stream))))
+            .collect();
+        assert_eq!(rows, expected);
+        for row in paced {
+            assert_figures(row, &["p50_ns", "max_ns", "reached_rate", "messages"]);
+        }
+    }
+    let picture = fs::read_to_string(place.path("p.svg")).unwrap();
+    for words in ["raw, no frames, over tcp", "uds-ipc over pipe, 1 producer"] {
+        assert!(picture.contains(words), "no {words}: {picture}");
+    }
+    assert_is_xml(&picture);
 }
 
 #[test]

@@ -13,10 +13,12 @@
 mod patience;
 
 use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -24,6 +26,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use command_fds::{CommandFdExt, FdMapping};
 use patience::PATIENCE;
 use prost::Message;
 use tempfile::tempdir;
@@ -130,7 +133,10 @@ fn telemetry_takes_no_option_for_a_folder() {
         let ended = Running::start(example("telemetry").arg(option)).end();
         assert_eq!(ended.code, Some(code));
         let said = [ended.text(), ended.errors].concat();
-        assert!(said.contains("usage: telemetry [FOLDER]"), "{said}");
+        assert!(
+            said.contains("usage: telemetry [FOLDER [ADDRESS]]"),
+            "{said}"
+        );
     }
 }
 
@@ -183,12 +189,226 @@ fn the_collector_prints_all_that_the_emitter_sent() {
     assert!(!socket.exists(), "the socket's file is left");
 }
 
+#[test]
+fn the_collector_and_the_emitter_meet_over_tcp() {
+    let collector = Running::start(example("collector").arg("tcp:127.0.0.1:0"));
+    let address = collector.wait_for("listening at ");
+    let ended = Running::start(example("emitter").arg(&address).args(["1000", "1"])).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.text().ends_with("\nsent 1000\nleft 0\n"), "{ended:?}");
+    collector.signal("TERM");
+    let ended = collector.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let lines = (0..1000).map(|number| format!("emitter.requests.{number}:1|c"));
+    assert!(ended.text().lines().eq(lines), "{ended:?}");
+}
+
+/// One of each spelling; `fd:3` is for a process that has something there.
+fn spellings(folder: &Path, name: &str) -> Vec<String> {
+    let folder = folder.to_str().expect("a temporary folder is text");
+    let mut all = vec![
+        format!("{folder}/{name}"),
+        format!("unix:{folder}/{name}.sock"),
+        "tcp:127.0.0.1:0".to_owned(),
+        "fd:3".to_owned(),
+    ];
+    if cfg!(target_os = "linux") {
+        all.push(format!("@uds-ipc-examples-{}-{name}", std::process::id()));
+    }
+    all
+}
+
+/// A process with that as its descriptor 3.
+fn start_with(mut command: Command, descriptor: impl Into<OwnedFd>) -> Running {
+    let parent_fd = descriptor.into();
+    let child_fd = 3;
+    let mappings = vec![FdMapping {
+        parent_fd,
+        child_fd,
+    }];
+    command.fd_mappings(mappings).expect("there is only one");
+    Running::start(&mut command)
+}
+
+fn assert_no_file_in(folder: &Path) {
+    let mut entries = fs::read_dir(folder).expect("a folder");
+    assert!(entries.next().is_none(), "a file is left");
+}
+
+/// Where a process listens: what it was given, unless that is port 0.
+fn reached_at(given: &str, bound: String) -> String {
+    if given.starts_with("tcp:") {
+        bound
+    } else {
+        given.to_owned()
+    }
+}
+
+#[test]
+fn the_collector_and_the_emitter_take_any_address_and_one_stream_ends_the_collector() {
+    let folder = tempdir().unwrap();
+    for address in spellings(folder.path(), "telemetry") {
+        let is_stream = address == "fd:3";
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut command = example("collector");
+        command.arg(&address);
+        let collector = start_with(command, near);
+        let to = reached_at(&address, collector.wait_for("listening at "));
+        // Where it listens it outlives a connection.
+        let emitters = if is_stream { 1 } else { 2 };
+        for far in [far.try_clone().unwrap(), far].into_iter().take(emitters) {
+            let mut command = example("emitter");
+            command.args([&to, "1", "1"]);
+            let ended = start_with(command, far).end();
+            assert_eq!(ended.code, Some(0), "{address}: {ended:?}");
+            assert!(
+                ended.text().ends_with("\nsent 1\nleft 0\n"),
+                "{address}: {ended:?}"
+            );
+        }
+        if !is_stream {
+            collector.signal("TERM");
+        }
+        let ended = collector.end();
+        assert_eq!(ended.code, Some(0), "{address}: {ended:?}");
+        assert_eq!(
+            ended.text(),
+            "emitter.requests.0:1|c\n".repeat(emitters),
+            "{address}"
+        );
+    }
+    assert_no_file_in(folder.path());
+}
+
+#[test]
+fn the_collector_ends_with_its_standard_input() {
+    let mut collector = Running::start(example("collector").arg("-"));
+    let input = collector.process.stdin.as_mut().unwrap();
+    input.write_all(b"\x05hello\x03you").unwrap();
+    let ended = collector.end();
+    assert_eq!(
+        (ended.code, &*ended.text()),
+        (Some(0), "hello\nyou\n"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn telemetry_and_multi_threaded_take_any_address_that_both_ends_can_name() {
+    let [folder, logs] = [tempdir().unwrap(), tempdir().unwrap()];
+    fs::write(logs.path().join("a.log"), "a line\nand another\n").unwrap();
+    fs::write(logs.path().join("b.log"), "a third\n").unwrap();
+    let log_folder = logs.path().to_str().unwrap();
+    for (name, arguments, result) in [
+        ("telemetry", &[log_folder][..], "all 3 lines were received"),
+        ("multi_threaded", &["2", "30"], "arrived in order"),
+    ] {
+        let mut addresses = spellings(folder.path(), name);
+        addresses.push("-".to_owned());
+        for address in addresses {
+            let ended = Running::start(example(name).args(arguments).arg(&address)).end();
+            if ["fd:3", "-"].contains(&&*address) {
+                assert_eq!(ended.code, Some(1), "{address}: {ended:?}");
+                assert!(ended.errors.contains("a path, @NAME or tcp:"), "{ended:?}");
+            } else {
+                assert_eq!(ended.code, Some(0), "{address}: {ended:?}");
+                assert!(ended.text().contains(result), "{address}: {ended:?}");
+            }
+        }
+    }
+    assert_no_file_in(folder.path());
+}
+
+#[test]
+fn the_emitter_keeps_standard_output_for_the_messages_that_go_there() {
+    let ended = Running::start(example("emitter").args(["-", "1000", "1"])).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let figures = "accepted 1000\nrefused 0\nsent 1000\nleft 0\n";
+    assert!(ended.errors.contains(figures), "{ended:?}");
+    let frames = (0..1000).flat_map(|number| {
+        let message = format!("emitter.requests.{number}:1|c").into_bytes();
+        let len = u8::try_from(message.len()).expect("they are short");
+        [vec![len], message].concat()
+    });
+    assert!(ended.output.iter().copied().eq(frames), "{ended:?}");
+}
+
+#[test]
+fn children_are_collected_from_whatever_program_they_are() {
+    let ended = Running::start(&mut example("children")).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for child in 1..=3 {
+        assert_eq!(ended.said_by(child).len(), 30, "{ended:?}");
+        assert_eq!(ended.end_of(child), "exit status: 0");
+    }
+
+    let commands = [r"printf '\005hello\003you' >&3", "exit 7", "exec sleep 0"];
+    let ended = Running::start(example("children").args(commands)).end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.said_by(1), ["hello", "you"], "{ended:?}");
+    assert_eq!(ended.end_of(1), "exit status: 0");
+    assert_eq!(ended.end_of(2), "exit status: 7");
+    assert_eq!(ended.end_of(3), "exit status: 0");
+}
+
+#[test]
+fn what_a_killed_child_had_flushed_is_collected() {
+    const CHILDREN: usize = 3;
+    for _ in 0..3 {
+        let program = example("children");
+        let command = format!(
+            "exec '{}' --child {}",
+            program.get_program().to_str().unwrap(),
+            u64::MAX
+        );
+        let parent = Running::start(example("children").args(vec![command; CHILDREN]));
+        let ids: Vec<_> = (1..=CHILDREN)
+            .map(|child| parent.wait_for(&format!("child {child} is process ")))
+            .collect();
+        for id in &ids {
+            parent.wait_for(&format!("process {id}: 100 are safe"));
+            thread::park_timeout(Duration::from_micros(fastrand::u64(..50_000)));
+            signal("KILL", id);
+        }
+        let ended = parent.end();
+        assert_eq!(ended.code, Some(1), "{}", ended.errors);
+        for (child, id) in (1..).zip(&ids) {
+            let said = ended.said_by(child);
+            let numbers = 1..=said.len();
+            let all = numbers.map(|number| format!("message {number} of process {id}"));
+            assert!(
+                all.eq(said.iter().cloned()),
+                "some of child {child} are not in order"
+            );
+            let reports = ended.errors.lines().filter_map(|line| {
+                let safe = line.strip_prefix(&format!("process {id}: "))?;
+                safe.strip_suffix(" are safe")?.parse().ok()
+            });
+            let safe: usize = reports.max().unwrap();
+            assert!(said.len() >= safe, "{} of {safe} came", said.len());
+            assert_eq!(ended.end_of(child), "signal: 9 (SIGKILL)");
+        }
+    }
+}
+
 /// Every number from 1 to `count` is in a line, however often.
 #[cfg(all(feature = "async", feature = "metrics"))]
 fn has_all(path: &Path, count: u64, number: impl Fn(&str) -> Option<u64>) -> bool {
     let text = fs::read_to_string(path).unwrap_or_default();
     let numbers: std::collections::BTreeSet<_> = text.lines().filter_map(number).collect();
     numbers.into_iter().eq(1..=count)
+}
+
+/// The collector of the ecosystem has stored as many, however often.
+#[cfg(all(feature = "async", feature = "metrics"))]
+fn assert_stored(folder: &Path, count: u64) {
+    assert!(has_all(&folder.join("events"), count, |line| {
+        line.strip_suffix(" something happened")?.parse().ok()
+    }));
+    assert!(has_all(&folder.join("log"), count, |line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        line.pointer("/fields/number")?.as_u64()
+    }));
 }
 
 #[test]
@@ -217,14 +437,42 @@ fn the_ecosystem_loses_nothing_that_was_confirmed_when_its_collector_is_killed()
     collector.signal("TERM");
     assert_eq!(collector.end().code, Some(0));
     let sent = format!("uds_ipc_writer_confirmed_messages_total{{name=\"events\"}} {COUNT}\n");
-    assert!(ended.text().contains(&sent), "{ended:?}");
-    assert!(has_all(&folder.path().join("events"), COUNT, |line| {
-        line.strip_suffix(" something happened")?.parse().ok()
-    }));
-    assert!(has_all(&folder.path().join("log"), COUNT, |line| {
-        let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        line["fields"]["number"].as_u64()
-    }));
+    assert!(ended.errors.contains(&sent), "{ended:?}");
+    assert_stored(folder.path(), COUNT);
+}
+
+#[test]
+#[cfg(all(feature = "async", feature = "metrics"))]
+fn the_ecosystem_takes_any_two_addresses() {
+    let sockets = tempdir().unwrap();
+    let [logs, events] = ["log", "events"].map(|name| spellings(sockets.path(), name));
+    for (log, events) in logs.into_iter().zip(events) {
+        // A stream for each of the two would be one more descriptor: there the log has a socket.
+        let log = if log == "fd:3" {
+            format!("{}/log", sockets.path().display())
+        } else {
+            log
+        };
+        let folder = tempdir().unwrap();
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut command = example("ecosystem");
+        command
+            .arg("collector")
+            .arg(folder.path())
+            .args([&log, &events]);
+        let collector = start_with(command, near);
+        let log = reached_at(&log, collector.wait_for("log at "));
+        let events = reached_at(&events, collector.wait_for("events at "));
+        let mut command = example("ecosystem");
+        command.args(["daemon", &log, &events, "3"]);
+        let ended = start_with(command, far).end();
+        assert_eq!(ended.code, Some(0), "{log} {events}: {ended:?}");
+        collector.signal("TERM");
+        let ended = collector.end();
+        assert_eq!(ended.code, Some(0), "{log} {events}: {ended:?}");
+        assert_stored(folder.path(), 3);
+    }
+    assert_no_file_in(sockets.path());
 }
 
 /// What an HTTP server on this machine answers.
@@ -381,73 +629,120 @@ fn multi_threaded_proves_that_each_thread_keeps_its_order() {
 #[test]
 fn a_reader_gets_the_bytes_that_python_sends() {
     let directory = tempdir().unwrap();
-    let socket = directory.path().join("telemetry.sock");
-    let received = Arc::new(Mutex::new(Vec::new()));
-    let sink = Arc::clone(&received);
-    let handler = move |message: &[u8]| {
-        sink.lock()
-            .expect("nothing panics while it holds the lock")
-            .push(message.to_vec());
-    };
-    let reader = Reader::builder(&socket)
-        .bind()
-        .unwrap()
-        .start(handler)
-        .unwrap();
+    let path = directory.path().join("telemetry.sock");
+    let mut addresses = spellings(directory.path(), "send");
+    addresses.push("tcp:[::1]:0".to_owned());
+    for address in addresses {
+        let is_stream = address == "fd:3";
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&received);
+        let handler = move |message: &[u8]| {
+            sink.lock()
+                .expect("nothing panics while it holds the lock")
+                .push(message.to_vec());
+        };
+        let at = if is_stream {
+            path.as_ref()
+        } else {
+            OsStr::new(&address)
+        };
+        let reader = Reader::builder(at).bind().unwrap().start(handler).unwrap();
+        let (near, far) = UnixStream::pair().unwrap();
+        if is_stream {
+            reader.serve(near).unwrap();
+        }
 
-    let Some(mut script) = python("send.py") else {
-        return;
-    };
-    // An empty line is no message, and the last one needs no line end.
-    let input = [&lines()[..], b"\nthe last"].concat();
-    let mut sender = Running::start(script.arg(&socket));
-    sender
-        .process
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(&input)
-        .unwrap();
-    let ended = sender.end();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-
-    assert_eq!(
-        reader
-            .shutdown(PATIENCE)
+        let Some(mut script) = python("send.py") else {
+            return;
+        };
+        script.arg(reached_at(&address, reader.address().to_string()));
+        // An empty line is no message, and the last one needs no line end.
+        let input = [&lines()[..], b"\nthe last"].concat();
+        let mut sender = start_with(script, far);
+        sender
+            .process
+            .stdin
+            .take()
             .unwrap()
-            .metrics
-            .protocol_errors
-            .total(),
-        0
-    );
-    let mut expected = messages();
-    expected.push(b"the last".to_vec());
-    assert!(*received.lock().unwrap() == expected, "the messages differ");
+            .write_all(&input)
+            .unwrap();
+        let ended = sender.end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+
+        let errors = reader.shutdown(PATIENCE).unwrap().metrics.protocol_errors;
+        assert_eq!(errors.total(), 0, "{address}");
+        let mut expected = messages();
+        expected.push(b"the last".to_vec());
+        assert!(
+            *received.lock().unwrap() == expected,
+            "{address}: the messages differ"
+        );
+    }
 }
 
 #[test]
 fn python_receives_the_bytes_that_a_writer_sends() {
-    for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
-        let directory = tempdir().unwrap();
-        let socket = directory.path().join("telemetry.sock");
-        let Some(mut script) = python("receive.py") else {
-            return;
-        };
-        let receiver = Running::start(script.arg(&socket));
-        let writer = Writer::builder(&socket).delivery(delivery).start().unwrap();
-        for message in messages() {
-            writer.try_send(message).unwrap();
-        }
-        let report = writer.shutdown(PATIENCE).unwrap();
-        assert_eq!(
-            (report.left.messages, report.metrics.resent.messages),
-            (0, 0)
-        );
-        let ended = receiver.end();
-        assert_eq!(ended.code, Some(0), "{}", ended.errors);
-        assert!(ended.output == lines(), "the output differs");
-        assert!(!socket.exists(), "the socket's file is left");
+    let directory = tempdir().unwrap();
+    let mut addresses = spellings(directory.path(), "receive");
+    // It does not say which port it got.
+    addresses.retain(|address| !address.starts_with("tcp:"));
+    if cfg!(target_os = "linux") {
+        // Linux has all of 127.0.0.0/8: hardly anything else takes a port of this address.
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let free = TcpListener::bind(SocketAddr::from(([127, high | 0x80, low, 1], 0))).unwrap();
+        addresses.push(format!("tcp:{}", free.local_addr().unwrap()));
     }
+    for address in addresses {
+        for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
+            let Some(mut script) = python("receive.py") else {
+                return;
+            };
+            script.arg(&address);
+            let (near, far) = UnixStream::pair().unwrap();
+            let receiver = start_with(script, far);
+            let builder = if address == "fd:3" {
+                Writer::over(near)
+            } else {
+                Writer::builder(&address)
+            };
+            let writer = builder.delivery(delivery).start().unwrap();
+            for message in messages() {
+                writer.try_send(message).unwrap();
+            }
+            let report = writer.shutdown(PATIENCE).unwrap();
+            assert_eq!(
+                (report.left.messages, report.metrics.resent.messages),
+                (0, 0)
+            );
+            let ended = receiver.end();
+            assert_eq!(ended.code, Some(0), "{}", ended.errors);
+            assert!(ended.output == lines(), "{address}: the output differs");
+        }
+    }
+    assert_no_file_in(directory.path());
+}
+
+#[test]
+fn python_sends_to_standard_output_what_it_receives_from_standard_input() {
+    let (Some(mut sender), Some(mut receiver)) = (python("send.py"), python("receive.py")) else {
+        return;
+    };
+    let mut bytes = lines();
+    for script in [&mut sender, &mut receiver] {
+        let mut running = Running::start(script.arg("-"));
+        running
+            .process
+            .stdin
+            .as_mut()
+            .unwrap()
+            .write_all(&bytes)
+            .unwrap();
+        let ended = running.end();
+        assert_eq!(ended.code, Some(0), "{}", ended.errors);
+        assert!(ended.output != bytes, "nothing was framed");
+        bytes = ended.output;
+    }
+    assert!(bytes == lines(), "the output differs");
 }
 
 /// Messages of every length at which the wire format changes, and of every byte that is no line
@@ -488,6 +783,78 @@ fn example(name: &str) -> Command {
     Command::new(path)
 }
 
+/// A message as others read it.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Event {
+    #[prost(uint64, tag = "1")]
+    number: u64,
+    #[prost(string, tag = "2")]
+    what: String,
+}
+
+/// The lengths of the texts of the events in a captured stream.
+const EVENTS: [usize; 6] = [0, 1, 127, 128, 20_000, 3];
+
+/// What those events are, as a line each.
+fn events() -> String {
+    let numbered = (1..).zip(EVENTS);
+    let lines: Vec<_> = numbered
+        .map(|(number, len): (u64, _)| format!("{number} {len}\n"))
+        .collect();
+    lines.concat()
+}
+
+/// The Python that the environment variable names, or the system's, if it can `import` that. Where
+/// it is named it must.
+fn python_with(variable: &str, import: &str) -> Option<OsString> {
+    let named = env::var_os(variable);
+    let python = named.clone().unwrap_or_else(|| "python3".into());
+    let tried = Command::new(&python).args(["-c", import]).output();
+    if tried.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    assert!(named.is_none(), "{variable} is set, and fails: {import}");
+    eprintln!("skipped: python3 fails at: {import}");
+    None
+}
+
+/// What a program of Python says of the bytes that a writer puts on its socket for those events.
+fn read_by(python: &OsStr, program: &str) -> String {
+    let directory = tempdir().expect("a folder");
+    let socket = directory.path().join("s");
+    let listener = UnixListener::bind(&socket).expect("a listener");
+    let captured = thread::spawn(move || {
+        let mut stream = Vec::new();
+        listener
+            .accept()
+            .expect("the writer connects")
+            .0
+            .read_to_end(&mut stream)
+            .expect("an end");
+        stream
+    });
+    let writer = Writer::start(&socket).expect("a writer");
+    for (number, len) in (1..).zip(EVENTS) {
+        let what = "x".repeat(len);
+        let event = Event { number, what };
+        let sent = writer.try_send_with(|buffer| event.encode(buffer));
+        sent.expect("there is room");
+    }
+    let report = writer.shutdown(PATIENCE).expect("not in a callback");
+    assert_eq!(report.left.messages, 0);
+    let stream = directory.path().join("stream");
+    let bytes = captured.join().expect("no panic");
+    fs::write(&stream, bytes).expect("a file");
+    let read = Command::new(python)
+        .args(["-c", program])
+        .arg(&stream)
+        .current_dir(directory.path())
+        .output()
+        .expect("Python starts");
+    assert!(read.status.success(), "{read:?}");
+    String::from_utf8(read.stdout).expect("UTF-8")
+}
+
 /// As any consumer of delimited messages would read the stream: with the library, and no code of
 /// ours. `UDS_IPC_PROTOBUF` names a Python that has it.
 #[test]
@@ -508,63 +875,30 @@ with open(sys.argv[1], "rb") as stream:
     while (event := parse_length_prefixed(Event, stream)) is not None:
         print(event.number, len(event.what))
 "#;
-    #[derive(Clone, PartialEq, prost::Message)]
-    struct Event {
-        #[prost(uint64, tag = "1")]
-        number: u64,
-        #[prost(string, tag = "2")]
-        what: String,
+    let import = "from google.protobuf.proto import parse_length_prefixed";
+    if let Some(python) = python_with("UDS_IPC_PROTOBUF", import) {
+        assert_eq!(read_by(&python, READ), events());
     }
-    let named = env::var_os("UDS_IPC_PROTOBUF");
-    let python = named.clone().unwrap_or_else(|| "python3".into());
-    let has_it = Command::new(&python)
-        .args([
-            "-c",
-            "from google.protobuf.proto import parse_length_prefixed",
-        ])
-        .output();
-    if !has_it.is_ok_and(|output| output.status.success()) {
-        assert!(named.is_none(), "there is no protobuf");
-        eprintln!("skipped: python3 has no protobuf with parse_length_prefixed");
-        return;
+}
+
+/// `ClickHouse`'s format `Protobuf` is the same stream: a file of it is a table. `UDS_IPC_CHDB`
+/// names a Python that has `chdb`, which is some 900 MB.
+#[test]
+fn clickhouse_reads_the_stream_of_a_writer() {
+    const READ: &str = r#"
+import sys, chdb
+
+print(chdb.query(f"""
+    SELECT concat(toString(number), ' ', toString(length(what)))
+    FROM file('{sys.argv[1]}', 'Protobuf', 'number UInt64, what String')
+    ORDER BY number
+    SETTINGS format_schema_source = 'string', format_schema_message_name = 'Event', format_schema = '
+        syntax = "proto3"; message Event {{ uint64 number = 1; string what = 2; }}'
+""", "TSVRaw"), end="")
+"#;
+    if let Some(python) = python_with("UDS_IPC_CHDB", "import chdb") {
+        assert_eq!(read_by(&python, READ), events());
     }
-    let directory = tempdir().unwrap();
-    let socket = directory.path().join("s");
-    let listener = UnixListener::bind(&socket).unwrap();
-    let captured = thread::spawn(move || {
-        let mut stream = Vec::new();
-        listener
-            .accept()
-            .unwrap()
-            .0
-            .read_to_end(&mut stream)
-            .unwrap();
-        stream
-    });
-    let writer = Writer::start(&socket).unwrap();
-    let lengths = [0_usize, 1, 127, 128, 20_000, 3];
-    for (number, len) in (1..).zip(lengths) {
-        let what = "x".repeat(len);
-        let event = Event { number, what };
-        writer.try_send_with(|buffer| event.encode(buffer)).unwrap();
-    }
-    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
-    let stream = directory.path().join("stream");
-    fs::write(&stream, captured.join().unwrap()).unwrap();
-    let read = Command::new(&python)
-        .args(["-c", READ])
-        .arg(&stream)
-        .output()
-        .unwrap();
-    let events = (1..)
-        .zip(lengths)
-        .map(|(number, len): (u64, _)| format!("{number} {len}\n"));
-    assert_eq!(
-        String::from_utf8_lossy(&read.stdout),
-        events.collect::<String>(),
-        "{}",
-        String::from_utf8_lossy(&read.stderr)
-    );
 }
 
 /// A script of `examples/python`, or nothing where there is no Python.
@@ -629,14 +963,7 @@ impl Running {
     /// Sends a signal by name. The process has not been waited for, so that the number is still its
     /// own.
     fn signal(&self, name: &str) {
-        let id = self.process.id().to_string();
-        let status = Command::new("sh")
-            .args(["-c", "kill -s \"$0\" \"$1\"", name, &id])
-            .status();
-        assert!(
-            status.expect("every Unix has sh").success(),
-            "cannot send {name} to {id}"
-        );
+        signal(name, &self.process.id().to_string());
     }
 
     /// Ends its input, and waits until it has ended.
@@ -661,6 +988,16 @@ impl Running {
             errors: String::from_utf8_lossy(&errors).into_owned(),
         }
     }
+}
+
+fn signal(name: &str, id: &str) {
+    let status = Command::new("sh")
+        .args(["-c", "kill -s \"$0\" \"$1\"", name, id])
+        .status();
+    assert!(
+        status.expect("every Unix has sh").success(),
+        "cannot send {name} to {id}"
+    );
 }
 
 impl Drop for Running {
@@ -716,6 +1053,26 @@ struct Ended {
 impl Ended {
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.output).into_owned()
+    }
+
+    /// What the parent of `children` has collected of one.
+    fn said_by(&self, child: usize) -> Vec<String> {
+        let name = format!("child {child}: ");
+        let text = self.text();
+        let lines = text.lines().filter_map(|line| line.strip_prefix(&name));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// How it has ended, which is said behind all that.
+    fn end_of(&self, child: usize) -> String {
+        let name = format!("child {child}");
+        let text = self.text();
+        let last = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(&name))
+            .next_back();
+        let status = last.and_then(|line| line.strip_prefix(" has ended: "));
+        status.unwrap_or_default().to_owned()
     }
 
     /// The columns of the line that begins with `name`, without that.

@@ -27,18 +27,19 @@ const MAY_NAME: &[(&str, &str)] = &[
     ),
     (
         "writer",
-        "address atomics backoff clock deadline error event message metrics num observer outcome own_thread panic_guard peer reentry send_error sys system_error wire",
+        "address atomics backoff buffer_size clock deadline error event message metrics num observer outcome own_thread panic_guard peer reentry send_error sys system_error wire",
     ),
     (
         "reader",
-        "activation address clock deadline error event listen metrics num observer outcome own_thread panic_guard peer buffer_pool reentry runtime_directory sys wire",
+        "activation address buffer_size clock deadline error event listen metrics num observer outcome own_thread panic_guard peer buffer_pool reentry runtime_directory sys wire",
     ),
     // Where the reader's socket comes from.
-    ("listen", "address descriptor_kind error sys"),
+    ("listen", "address buffer_size descriptor_kind error sys"),
     ("activation", "descriptor_kind sys"),
     // The system.
     ("sys", "address atomics descriptor_kind peer"),
     // The leaves: values.
+    ("send_error", "error"),
     (
         "error",
         "activation address codec descriptor_kind system_error",
@@ -53,6 +54,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("descriptor_kind", ""),
     ("message", ""),
     ("metrics", "num"),
+    ("buffer_size", ""),
     ("num", ""),
     ("observer", "panic_guard"),
     ("outcome", ""),
@@ -62,7 +64,6 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("buffer_pool", ""),
     ("reentry", ""),
     ("runtime_directory", ""),
-    ("send_error", ""),
     ("system_error", ""),
     ("wire", ""),
 ];
@@ -73,6 +74,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "writer",
         &[
+            "message_sink",
             "async_writer end_of_program io_write lines",
             "builder",
             "mod",
@@ -82,7 +84,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "queue",
             "counters state",
             "lane",
-            "settings wake",
+            "connector settings wake",
         ],
     ),
     (
@@ -98,18 +100,26 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "reader",
         &[
-            "stream",
+            "batch_stream",
             "batches",
             "builder",
             "mod",
             "health threads",
+            "batch_queue",
+            "batch target",
             "shared",
             "callbacks connection counters handler thread_pool",
         ],
     ),
     (
         "reader/connection",
-        &["mod", "closing timeouts", "decoder receipts"],
+        &[
+            "mod",
+            "closing timeouts",
+            "decoder receipts",
+            "unconfirmed",
+            "batch_end",
+        ],
     ),
     (
         "reader/threads",
@@ -122,11 +132,16 @@ const LAYERS: &[(&str, &[&str])] = &[
         "sys",
         &[
             "mod",
-            "listening_socket wait poller",
-            "socket notify asymmetric_fence",
-            "linux other",
-            "arrival descriptor environment file file_change fork interest signals standard_streams",
+            "inherited listening_socket wait poller",
+            "stream notify asymmetric_fence",
+            "linux other windows",
+            "descriptor environment file fork interest resolve signals standard_streams",
+            "abilities arrival family file_change not_accepted readiness tcp_options transfer",
         ],
+    ),
+    (
+        "sys/stream",
+        &["mod", "other pipe tcp unix", "calls socket"],
     ),
     (
         "sys/linux",
@@ -145,15 +160,27 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "sys/windows",
+        &[
+            "mod",
+            "inherited listening_socket wait",
+            "poller stream watch",
+            "waker",
+            "fence unsupported",
+        ],
+    ),
+    (
         "listen",
         &[
             "mod",
             "bind",
+            "path",
             "directory listener stale",
-            "socket_file",
-            "lock_file",
+            "no_file socket_file",
+            "lock_file options",
         ],
     ),
+    ("address", &["mod", "parse", "bytes", "error tcp"]),
     ("activation", &["mod", "claim", "passed variables", "error"]),
     ("writer/lane", &["local", "mod"]),
     (
@@ -163,14 +190,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("writer/state", &["mod", "link step timing"]),
     (
         "writer/thread",
-        &["mod", "acks", "worker", "drop_notice kernel"],
+        &[
+            "mod",
+            "acks",
+            "worker",
+            "drop_notice kernel",
+            "dial",
+            "attempt",
+        ],
     ),
     ("wire", &["mod", "receipt", "frame"]),
     (
         "guide",
         &[
             "mod",
-            "architecture delivery ecosystem production promises sockets speed systemd",
+            "architecture delivery ecosystem production promises sockets speed streams systemd",
         ],
     ),
     (
@@ -178,7 +212,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "main",
             "bench listen send",
-            "input output progress signals",
+            "input outlet output progress signals",
             "figures format frames say values",
             "patient",
         ],
@@ -195,6 +229,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "handwritten ours raw",
             "counter sending target",
             "processes",
+            "ends",
             "failure",
             "cases",
             "answers clock machine numbers",
@@ -220,8 +255,12 @@ const SHELLS: &[&str] = &[
     "listen/listener.rs",
     "listen/lock_file.rs",
     "listen/mod.rs",
+    "listen/no_file.rs",
+    "listen/path.rs",
     "listen/stale.rs",
     "own_thread.rs",
+    "reader/batch.rs",
+    "reader/batch_queue.rs",
     "reader/batches.rs",
     "reader/builder.rs",
     "reader/callbacks.rs",
@@ -229,7 +268,8 @@ const SHELLS: &[&str] = &[
     "reader/health.rs",
     "reader/mod.rs",
     "reader/shared.rs",
-    "reader/stream.rs",
+    "reader/batch_stream.rs",
+    "reader/target.rs",
     "reader/threads/accept.rs",
     "reader/threads/supervisor.rs",
     "reader/threads/turn.rs",
@@ -239,7 +279,9 @@ const SHELLS: &[&str] = &[
     "systemd/notify.rs",
     "systemd/service.rs",
     "writer/async_writer.rs",
+    "writer/message_sink.rs",
     "writer/builder.rs",
+    "writer/connector.rs",
     "writer/end_of_program.rs",
     "writer/io_write.rs",
     "writer/lines.rs",
@@ -252,6 +294,7 @@ const SHELLS: &[&str] = &[
     "bin/uds-ipc/bench/answers.rs",
     "bin/uds-ipc/bench/clock.rs",
     "bin/uds-ipc/bench/counter.rs",
+    "bin/uds-ipc/bench/ends.rs",
     "bin/uds-ipc/bench/failure.rs",
     "bin/uds-ipc/bench/handwritten.rs",
     "bin/uds-ipc/bench/json.rs",
@@ -273,6 +316,7 @@ const SHELLS: &[&str] = &[
     "bin/uds-ipc/input.rs",
     "bin/uds-ipc/listen.rs",
     "bin/uds-ipc/main.rs",
+    "bin/uds-ipc/outlet.rs",
     "bin/uds-ipc/output.rs",
     "bin/uds-ipc/patient.rs",
     "bin/uds-ipc/progress.rs",
@@ -325,9 +369,26 @@ const IMPURE: &[&str] = &[
     "std::time::SystemTime",
 ];
 
+/// What only a Unix has, or its service manager.
+const UNIX: &[&str] = &["libc", "listenfd", "nix", "rustix", "sd_notify", "std::os"];
+
+/// The files above `sys`, and the folders, that are compiled for Unix only, or in part.
+const FOR_UNIX: &[&str] = &[
+    "activation/",
+    "address/bytes.rs",
+    "listen/directory.rs",
+    "listen/lock_file.rs",
+    "listen/path.rs",
+    "listen/socket_file.rs",
+    "listen/stale.rs",
+    "runtime_directory.rs",
+    "systemd/",
+];
+
 /// The only files with unsafe code: one system call, and one variable of the environment, for which
 /// no safe form exists; and memory that two threads use without a lock, with the pointer to it.
 const UNSAFE: &[&str] = &[
+    "sys/inherited.rs",
     "sys/linux/unread.rs",
     "sys/environment.rs",
     "sys/fork.rs",
@@ -534,15 +595,16 @@ fn a_builder_is_named_by_what_it_builds() {
     }
 }
 
+/// Whether a name is that one, or of something in it.
+fn is_below(name: &str, above: &str) -> bool {
+    let rest = name.strip_prefix(above);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
 #[test]
 fn files_are_pure_or_shells() {
     let all = all();
-    let is_impure = |name: &&String| {
-        IMPURE.iter().any(|banned| {
-            let rest = name.strip_prefix(banned);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-        })
-    };
+    let is_impure = |name: &&String| IMPURE.iter().any(|banned| is_below(name, banned));
     let is_harmless = |file: &str| HARMLESS.iter().any(|(harmless, _)| *harmless == file);
     let is_of =
         |file: &str, shell: &str| shell == file || shell.ends_with('/') && file.starts_with(shell);
@@ -564,6 +626,24 @@ fn files_are_pure_or_shells() {
     for shell in SHELLS.iter().chain(HARMLESS.iter().map(|(file, _)| file)) {
         if !all.keys().any(|file| is_of(file, shell)) {
             broken.push(format!("there is no {shell}"));
+        }
+    }
+    assert_none(&broken);
+}
+
+/// `.ci/platforms windows` finds out what the compiler can; this is told at once.
+#[test]
+fn above_the_seam_of_the_systems_nothing_names_what_only_unix_has() {
+    let mut broken = Vec::new();
+    for (file, source) in library() {
+        let is_for_unix = FOR_UNIX.iter().any(|part| file.starts_with(part));
+        if is_for_unix || file.starts_with("sys/") {
+            continue;
+        }
+        for name in source.foreign {
+            if UNIX.iter().any(|banned| is_below(&name, banned)) {
+                broken.push(format!("{file} names {name}"));
+            }
         }
     }
     assert_none(&broken);
@@ -759,12 +839,12 @@ fn missing(names: &str, tests: &BTreeSet<String>) -> Vec<String> {
         .collect()
 }
 
-/// The pages on delivery and on all promises say of each row which tests show it.
+/// The pages on delivery, on all promises and on streams say of each row which tests show it.
 #[test]
 fn every_row_of_a_table_of_promises_names_its_tests() {
     let tests = tests();
     let mut broken = Vec::new();
-    for (page, least) in [("delivery", 10), ("promises", 60)] {
+    for (page, least) in [("delivery", 10), ("promises", 60), ("streams", 13)] {
         let mut count = 0;
         let mut is_table = false;
         for line in text(format!("src/guide/{page}.rs")).lines() {

@@ -70,7 +70,7 @@ fn claim_named(names: &[String]) -> Result<Vec<Passed>, ActivationError> {
         .map(|(index, (name, number))| {
             let descriptor = match claim_socket(&mut descriptors, index) {
                 Some(socket) => match sys::check_listening(&socket) {
-                    Ok(()) => Descriptor::Listener(socket),
+                    Ok(family) => Descriptor::Listener(socket, family),
                     Err(kind) => Descriptor::Other(Some(socket), kind),
                 },
                 None => Descriptor::Other(None, sys::kind_of_number(number)),

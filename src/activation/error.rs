@@ -85,12 +85,20 @@ fn advice(kind: DescriptorKind) -> &'static str {
             "the socket unit needs ListenStream= in the place of ListenSequentialPacket="
         }
         DescriptorKind::Internet => {
-            "ListenStream= in the socket unit needs a path or @name, not an address or a port"
+            "ListenStream= in the socket unit needs a path or @name, not an address or a port, unless the reader has a tcp: address"
+        }
+        DescriptorKind::Unix => {
+            "ListenStream= in the socket unit needs an address and a port, not a path or @name"
         }
         DescriptorKind::Connection => "the socket unit needs Accept=no in the place of Accept=yes",
-        DescriptorKind::NotListening | DescriptorKind::Other(_) => {
-            "it must come from ListenStream= of a socket unit"
-        }
+        DescriptorKind::NotListening
+        | DescriptorKind::Listening
+        | DescriptorKind::NotConnected
+        | DescriptorKind::ReadEnd
+        | DescriptorKind::WriteEnd
+        | DescriptorKind::Taken
+        | DescriptorKind::Closed
+        | DescriptorKind::Other(_) => "it must come from ListenStream= of a socket unit",
     }
 }
 

@@ -11,10 +11,15 @@ use std::os::fd::OwnedFd;
 pub use error::ActivationError;
 pub use passed::Activation;
 
-/// Takes the socket that is `wanted`. `None` where none was passed, or (without a name) none is
-/// left.
-pub(crate) fn take(wanted: &Activation) -> Result<Option<OwnedFd>, ActivationError> {
-    claim::with_passed(|passed| passed::choose(passed, wanted))?
+use crate::sys::Family;
+
+/// Takes the socket of that family that is `wanted`. `None` where none was passed, or (without a
+/// name) none is left.
+pub(crate) fn take(
+    wanted: &Activation,
+    family: Family,
+) -> Result<Option<OwnedFd>, ActivationError> {
+    claim::with_passed(|passed| passed::choose(passed, wanted, family))?
 }
 
 /// Takes a socket that systemd passed to this process and no reader has taken: one of another kind,

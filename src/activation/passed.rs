@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use super::error::ActivationError;
 use crate::descriptor_kind::DescriptorKind;
+use crate::sys::Family;
 
 /// Which of the sockets that systemd passed to this process a reader takes.
 ///
@@ -42,8 +43,8 @@ pub(crate) struct Passed {
 
 #[derive(Debug)]
 pub(crate) enum Descriptor {
-    /// A Unix stream socket that listens.
-    Listener(OwnedFd),
+    /// A stream socket that listens.
+    Listener(OwnedFd, Family),
     /// Something else. A socket can still be taken by its name; a file cannot.
     Other(Option<OwnedFd>, DescriptorKind),
     Taken,
@@ -53,7 +54,7 @@ impl Passed {
     /// Takes the socket, if it is one and still there.
     pub(crate) fn take(&mut self) -> Option<OwnedFd> {
         match mem::replace(&mut self.descriptor, Descriptor::Taken) {
-            Descriptor::Listener(socket) | Descriptor::Other(Some(socket), _) => Some(socket),
+            Descriptor::Listener(socket, _) | Descriptor::Other(Some(socket), _) => Some(socket),
             kept @ (Descriptor::Other(None, _) | Descriptor::Taken) => {
                 self.descriptor = kept;
                 None
@@ -62,19 +63,27 @@ impl Passed {
     }
 }
 
-/// Takes the socket that is wanted. `None` where none was passed, or (without a name) none is left.
+/// Takes the socket of that family that is wanted. `None` where none was passed, or (without a
+/// name) none is left.
 pub(crate) fn choose(
     passed: &mut [Passed],
     wanted: &Activation,
+    family: Family,
 ) -> Result<Option<OwnedFd>, ActivationError> {
-    let fits = |passed: &&mut Passed| matches!(passed.descriptor, Descriptor::Listener(_));
-    let reason = |passed: &Passed| match &passed.descriptor {
-        Descriptor::Other(_, kind) => Some(ActivationError::NotAListener {
+    let fits = |passed: &&mut Passed| matches!(passed.descriptor, Descriptor::Listener(_, found) if found == family);
+    let reason = |passed: &Passed| {
+        let kind = match &passed.descriptor {
+            Descriptor::Other(_, kind) => *kind,
+            Descriptor::Listener(_, found) if *found == family => return None,
+            Descriptor::Listener(_, Family::Unix) => DescriptorKind::Unix,
+            Descriptor::Listener(_, Family::Tcp) => DescriptorKind::Internet,
+            Descriptor::Taken => return None,
+        };
+        Some(ActivationError::NotAListener {
             number: passed.number,
             name: passed.name.clone(),
-            kind: *kind,
-        }),
-        Descriptor::Listener(_) | Descriptor::Taken => None,
+            kind,
+        })
     };
     match wanted {
         Activation::Never => Ok(None),
@@ -122,9 +131,9 @@ mod tests {
 
     use super::*;
 
-    /// Descriptors as they may be passed: an `l` is a listener, a `d` a datagram socket, an `f` a
-    /// file, a `-` was taken; then its name. Any socket will do for one that listens: nothing
-    /// here looks at it.
+    /// Descriptors as they may be passed: an `l` is a listener, a `t` one of TCP, a `d` a datagram
+    /// socket, an `f` a file, a `-` was taken; then its name. Any socket will do for one that
+    /// listens: nothing here looks at it.
     fn passed(descriptors: &[&str]) -> Vec<Passed> {
         let descriptors = descriptors
             .iter()
@@ -133,7 +142,8 @@ mod tests {
         let passed = descriptors.map(|((kind, name), number)| {
             let socket = || OwnedFd::from(UnixStream::pair().unwrap().0);
             let descriptor = match kind {
-                "l" => Descriptor::Listener(socket()),
+                "l" => Descriptor::Listener(socket(), Family::Unix),
+                "t" => Descriptor::Listener(socket(), Family::Tcp),
                 "d" => Descriptor::Other(Some(socket()), DescriptorKind::Datagram),
                 "f" => Descriptor::Other(None, DescriptorKind::Other("a file")),
                 _ => Descriptor::Taken,
@@ -153,7 +163,7 @@ mod tests {
             .iter()
             .map(|passed| matches!(passed.descriptor, Descriptor::Taken))
             .collect();
-        let socket = choose(passed, wanted)?;
+        let socket = choose(passed, wanted, Family::Unix)?;
         let taken = passed
             .iter()
             .zip(was_taken)
@@ -181,6 +191,7 @@ mod tests {
             (&["la", "lb"], &[3, 4]),
             (&["da", "fb", "lc", "dd", "le"], &[5, 7]),
             (&["-a", "lb"], &[4]),
+            (&["ta", "lb"], &[4]),
             // Another reader has found its own: what is left is not for a reader.
             (&["-a", "db"], &[]),
             (&["-a"], &[]),
@@ -206,6 +217,7 @@ mod tests {
         for (descriptors, words) in [
             (&["da"][..], "descriptor 3 (a) is a datagram"),
             (&["f", "db"], "descriptor 3 is a file: "),
+            (&["ta"], "descriptor 3 (a) is a network socket"),
         ] {
             let error = chosen(&mut passed(descriptors), &Activation::First)
                 .unwrap_err()
@@ -244,7 +256,7 @@ mod tests {
     fn who_wants_none_gets_none() {
         let mut passed = passed(&["la"]);
         assert_eq!(chosen(&mut passed, &Activation::Never).unwrap(), None);
-        assert!(matches!(passed[0].descriptor, Descriptor::Listener(_)));
+        assert!(matches!(passed[0].descriptor, Descriptor::Listener(..)));
     }
 
     #[test]

@@ -41,7 +41,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-#[cfg(feature = "systemd")]
+#[cfg(all(unix, feature = "systemd"))]
 pub use reader::NotifyError;
 pub use reader::{CloseCause, ReaderEvent, RefuseCause};
 pub use severity::Severity;
@@ -51,7 +51,7 @@ pub use writer::{BadReceipt, ConnectError, LostCause, WriterEvent};
 #[cfg(feature = "serde")]
 mod form {
     use std::error::Error;
-    #[cfg(feature = "systemd")]
+    #[cfg(all(unix, feature = "systemd"))]
     use std::ffi::OsString;
     use std::sync::Arc;
     use std::time::Duration;
@@ -64,6 +64,17 @@ mod form {
         to.serialize_f64(time.as_secs_f64())
     }
 
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub(super) fn seconds_if_any<S: Serializer>(
+        time: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => seconds(time, to),
+            None => to.serialize_none(),
+        }
+    }
+
     pub(super) fn chain<S: Serializer>(
         error: &Arc<dyn Error + Send + Sync>,
         to: S,
@@ -72,21 +83,21 @@ mod form {
     }
 
     /// What is no UTF-8 is replaced.
-    #[cfg(feature = "systemd")]
+    #[cfg(all(unix, feature = "systemd"))]
     pub(super) fn lossy<S: Serializer>(text: &OsString, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&text.to_string_lossy())
     }
 }
 
-/// A wait, in words.
-struct Soon(Duration);
+/// When the next connection is tried, in words.
+struct NextTry(Option<Duration>);
 
-impl fmt::Display for Soon {
+impl fmt::Display for NextTry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_zero() {
-            f.write_str("at once")
-        } else {
-            write!(f, "in {} ms", self.0.as_millis())
+        match self.0 {
+            None => f.write_str("there is no other"),
+            Some(Duration::ZERO) => f.write_str("next try at once"),
+            Some(wait) => write!(f, "next try in {} ms", wait.as_millis()),
         }
     }
 }
@@ -115,7 +126,7 @@ mod tests {
     use super::*;
     use crate::address::Address;
     use crate::metrics::Tally;
-    use crate::peer::{Credentials, Peer};
+    use crate::peer::{Credentials, Identity, Peer};
 
     #[test]
     fn an_event_reads_as_a_line_of_a_log_with_its_causes() {
@@ -126,7 +137,7 @@ mod tests {
             address,
             cause,
             unread: true,
-            retry_in,
+            retry_in: Some(retry_in),
         };
         assert_eq!(
             lost.to_string(),
@@ -139,7 +150,7 @@ mod tests {
         };
         let peer = Peer {
             connection: 3,
-            credentials,
+            identity: Identity::Process(credentials),
         };
         let closed = ReaderEvent::Closed {
             peer,
@@ -159,7 +170,7 @@ mod tests {
             address: address.clone(),
             cause,
             unread,
-            retry_in: Duration::ZERO,
+            retry_in: Some(Duration::ZERO),
         };
         let stopped = |messages| WriterEvent::Stopped {
             address: address.clone(),
@@ -184,7 +195,7 @@ mod tests {
         };
         let peer = Peer {
             connection: 3,
-            credentials,
+            identity: Identity::Process(credentials),
         };
         for (cause, severity) in [
             (CloseCause::Idle, Severity::Debug),
@@ -204,11 +215,11 @@ mod tests {
         let address = Address::new("/run/a.sock").unwrap();
         let peer = Peer {
             connection: 3,
-            credentials: Credentials {
+            identity: Identity::Process(Credentials {
                 uid: 7,
                 gid: 8,
                 pid: Some(9),
-            },
+            }),
         };
         let json = |event: WriterEvent| serde_json::to_value(event).unwrap();
         let cause = ConnectError::Io(io::Error::from_raw_os_error(2).into());
@@ -217,7 +228,7 @@ mod tests {
             json(WriterEvent::ConnectFailed {
                 address: address.clone(),
                 cause,
-                retry_in,
+                retry_in: Some(retry_in),
             }),
             serde_json::json!({
                 "event": "connect_failed",
@@ -235,7 +246,7 @@ mod tests {
                 address,
                 cause: LostCause::WriteTimeout(Duration::from_secs(1)),
                 unread: false,
-                retry_in,
+                retry_in: Some(retry_in),
             })["cause"],
             serde_json::json!({"write_timeout": 1.0})
         );
@@ -248,7 +259,7 @@ mod tests {
             json(ReaderEvent::HandlerFailed { peer, error }),
             serde_json::json!({
                 "event": "handler_failed",
-                "peer": {"connection": 3, "credentials": {"uid": 7, "gid": 8, "pid": 9}},
+                "peer": {"connection": 3, "identity": {"process": {"uid": 7, "gid": 8, "pid": 9}}},
                 "error": "the disk is full",
             })
         );

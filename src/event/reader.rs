@@ -1,7 +1,7 @@
 //! `ReaderEvent`, what happens on a reader's threads, and the causes in it.
 
 use std::error::Error;
-#[cfg(feature = "systemd")]
+#[cfg(all(unix, feature = "systemd"))]
 use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ pub enum ReaderEvent {
     },
     /// systemd could not be told how the [service](crate::systemd::Service) is. Told once, and
     /// again after something could be told.
-    #[cfg(feature = "systemd")]
+    #[cfg(all(unix, feature = "systemd"))]
     #[non_exhaustive]
     NotifyFailed {
         /// Where it listens.
@@ -120,7 +120,7 @@ impl ReaderEvent {
             Self::Closed { cause, .. } => cause.severity(),
             Self::AcceptResumed { .. } => Severity::Info,
             Self::Refused { .. } | Self::ThreadFailed { .. } => Severity::Warning,
-            #[cfg(feature = "systemd")]
+            #[cfg(all(unix, feature = "systemd"))]
             Self::NotifyFailed { .. } => Severity::Warning,
             Self::HandlerFailed { .. }
             | Self::HandlerPanicked { .. }
@@ -171,7 +171,7 @@ impl fmt::Display for ReaderEvent {
                     "the socket {address} is gone or replaced: new writers do not find this reader"
                 )
             }
-            #[cfg(feature = "systemd")]
+            #[cfg(all(unix, feature = "systemd"))]
             Self::NotifyFailed { address, error } => {
                 write!(
                     f,
@@ -257,7 +257,7 @@ pub enum RefuseCause {
 
 /// Why the service manager could not be told something. It is never more than an event: the service
 /// goes on.
-#[cfg(feature = "systemd")]
+#[cfg(all(unix, feature = "systemd"))]
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[cfg_attr(
     feature = "serde",

@@ -1,5 +1,6 @@
 //! `WriterEvent`, what happens on a writer's thread, and the causes in it.
 
+use core::net::IpAddr;
 use std::fmt;
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -8,10 +9,10 @@ use thiserror::Error;
 
 #[cfg(feature = "serde")]
 use super::form;
-use super::{Chain, Severity, Soon};
+use super::{Chain, NextTry, Severity};
 use crate::address::Address;
 use crate::metrics::Tally;
-use crate::peer::Credentials;
+use crate::peer::Identity;
 use crate::system_error::SystemError;
 
 /// What a writer tells its observer: transitions only, never one a message.
@@ -39,8 +40,8 @@ pub enum WriterEvent {
     Connected {
         /// Where to.
         address: Address,
-        /// The reader's process when it began to listen.
-        reader: Credentials,
+        /// Who listens there: over a Unix socket the reader's process when it began to listen.
+        reader: Identity,
     },
     /// Connecting failed. Told once, and again when the cause changes.
     #[non_exhaustive]
@@ -49,9 +50,9 @@ pub enum WriterEvent {
         address: Address,
         /// Why.
         cause: ConnectError,
-        /// How long until the next try. Later ones wait longer.
-        #[cfg_attr(feature = "serde", serde(serialize_with = "form::seconds"))]
-        retry_in: Duration,
+        /// How long until the next try; later ones wait longer. `None` where there is none.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::seconds_if_any"))]
+        retry_in: Option<Duration>,
     },
     /// The connection is gone. What the kernel had not taken whole is kept, and sent on the next.
     #[non_exhaustive]
@@ -64,9 +65,10 @@ pub enum WriterEvent {
         /// messages that were counted as sent were not received. With `AtLeastOnce` they are sent
         /// again. Only Linux tells.
         unread: bool,
-        /// How long until the next try.
-        #[cfg_attr(feature = "serde", serde(serialize_with = "form::seconds"))]
-        retry_in: Duration,
+        /// How long until the next try. `None` where there is none: the stream was
+        /// [given](crate::Writer::over), and the writer ends with it.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::seconds_if_any"))]
+        retry_in: Option<Duration>,
     },
     /// A message was given up: the reader said in a receipt that it refuses it, or, with
     /// `AtMostOnce`, three connections in a row ended just behind its length.
@@ -137,9 +139,9 @@ impl fmt::Display for WriterEvent {
             } => {
                 write!(
                     f,
-                    "no connection to {address}: {}; next try {}",
+                    "no connection to {address}: {}; {}",
                     Chain(cause),
-                    Soon(*retry_in)
+                    NextTry(*retry_in)
                 )
             }
             Self::Lost {
@@ -155,9 +157,9 @@ impl fmt::Display for WriterEvent {
                 };
                 write!(
                     f,
-                    "lost the connection to {address}{unread}: {}; next try {}",
+                    "lost the connection to {address}{unread}: {}; {}",
                     Chain(cause),
-                    Soon(*retry_in)
+                    NextTry(*retry_in)
                 )
             }
             Self::GivenUp { address, len } => {
@@ -198,14 +200,30 @@ pub enum ConnectError {
     /// The reader did not accept within the connect timeout: its backlog is full.
     #[error("the reader does not accept: its backlog is full")]
     BacklogFull,
-    /// A process of another user than `expect_peer_uid` listens there. Nothing was sent to it.
-    #[error("the socket belongs to uid {found}, not to the expected uid {expected}")]
+    /// Nobody answered within the connect timeout, over TCP.
+    #[error("nobody answered within the connect timeout")]
+    TimedOut,
+    /// The name has no loopback address. Nothing was sent.
+    #[error(
+        "{found} is no loopback address, and TCP neither tells who is there nor encrypts: lead the stream through ssh, stunnel or WireGuard, or set allow_remote"
+    )]
+    #[non_exhaustive]
+    NotLoopback {
+        /// The first of them.
+        found: IpAddr,
+    },
+    /// The stream that a connector gave has no way back for receipts, and the writer delivers
+    /// `AtLeastOnce`. Nothing was sent.
+    #[error("the stream has no way back for receipts: deliver AtMostOnce, or connect a socket")]
+    OneWay,
+    /// Who listens there is not the user of `expect_peer_uid`, or is not known. Nothing was sent.
+    #[error("the reader is not of the expected uid {expected} ({found})")]
     #[non_exhaustive]
     WrongPeer {
         /// The uid that was asked for.
         expected: u32,
-        /// The uid of the process that listens.
-        found: u32,
+        /// Who listens there.
+        found: Identity,
     },
 }
 
@@ -221,7 +239,7 @@ fn refusal(error: &SystemError) -> &'static str {
         ErrorKind::PermissionDenied => {
             "this user may not connect: the reader's socket_mode and group say who may, and the directories above"
         }
-        _ => "the system refuses it",
+        _ => "the connection cannot be made",
     }
 }
 

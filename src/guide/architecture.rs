@@ -24,6 +24,9 @@
 //! | system | descriptors and `io::Error`, no policy; the seam for other platforms |
 //! | leaves | values |
 //!
+//! What kind a stream is, is named in `sys`, and where an address is opened: in `dial.rs` and in
+//! `listen`. All else goes by what it can do, a value: `abilities.rs`.
+//!
 //! # Files
 //!
 //! The first line of each file says what it is.
@@ -32,20 +35,24 @@
 //! lib.rs                    the front page, and what users need first
 //! guide/                    pages
 //!     mod.rs architecture.rs delivery.rs ecosystem.rs production.rs promises.rs sockets.rs
-//!     speed.rs systemd.rs
+//!     speed.rs streams.rs systemd.rs
 //! systemd/                  a service, and how it notifies systemd
 //!     mod.rs service.rs     what users hold
 //!     schedule.rs           when systemd is notified next (pure)
 //!     notify.rs             notifications, sent in order
 //! writer/
 //!     mod.rs builder.rs     what users hold
+//!     connector.rs          ways to connect that are the user's
 //!     io_write.rs lines.rs  for whoever writes: a write is a message, or a line is one
 //!     end_of_program.rs     a guard, and a hook for panics
+//!     message_sink.rs       a writer as a `Sink`
 //!     async_writer.rs       what would block, to be awaited
 //!     send.rs               every way into the queue: copied, handed over, encoded
 //!     thread/               the writer's thread
 //!         mod.rs worker.rs  its loop, and one connection of it
 //!         acks.rs           what comes back: receipts, and how far the peer has read
+//!         dial.rs           makes its connections
+//!         attempt.rs        what a try to connect has come to
 //!         drop_notice.rs    when the writer says that messages were dropped
 //!         kernel.rs         what it asks of the system: the seam of the simulation
 //!     shared/               what senders and the thread share
@@ -71,7 +78,11 @@
 //! reader/
 //!     mod.rs builder.rs     what users hold
 //!     handler.rs
-//!     batches.rs stream.rs  instead of a handler: batches to be confirmed, in a loop or a task
+//!     batches.rs            instead of a handler: batches to be confirmed, in a loop
+//!     batch_stream.rs       likewise, in a task
+//!     batch.rs              one batch, and its confirmation
+//!     batch_queue.rs        where batches wait for their receiver
+//!     target.rs             what messages are given to: a handler, or batches
 //!     threads/              the reader's threads
 //!         mod.rs
 //!         supervisor.rs     times, workers, and the end
@@ -84,6 +95,8 @@
 //!         mod.rs
 //!         decoder.rs        bytes to frames (pure)
 //!         receipts.rs       which receipt is due (pure)
+//!         unconfirmed.rs    the batches that are out (pure)
+//!         batch_end.rs      how one ended (pure)
 //!         timeouts.rs       when it has taken too long (pure)
 //!         closing.rs        why it is closed (pure)
 //!     thread_pool.rs        how many workers there are (pure)
@@ -91,11 +104,13 @@
 //!     health.rs             how the reader is
 //!     counters.rs           figures
 //! listen/                   a listening socket: when it is bound, what becomes of its file
-//!     mod.rs bind.rs
+//!     mod.rs bind.rs options.rs
+//!     path.rs               a socket with a file, on Unix; so are the four below
 //!     directory.rs          the directory: made, or refused where others may write
 //!     lock_file.rs          one starter at a time
 //!     stale.rs              the check for a stale socket
 //!     socket_file.rs        whether the file is still at its path
+//!     no_file.rs            in their place elsewhere
 //!     listener.rs           accepting, and the end
 //! activation/               the sockets that systemd passed
 //!     mod.rs error.rs
@@ -103,17 +118,26 @@
 //!     claim.rs              the descriptors, taken over once
 //!     passed.rs             which of them a reader gets
 //! sys/                      calls of the system, and no policy
-//!     mod.rs file.rs file_change.rs descriptor.rs environment.rs
-//!     arrival.rs fork.rs signals.rs standard_streams.rs
-//!     socket.rs listening_socket.rs notify.rs
-//!     poller.rs interest.rs wait.rs
-//!     asymmetric_fence.rs
-//!     linux/                what differs between systems
+//!     mod.rs
+//!     abilities.rs          what a kind of stream can do: what the machines go by
+//!     arrival.rs family.rs file_change.rs interest.rs not_accepted.rs readiness.rs
+//!     tcp_options.rs transfer.rs
+//!     fork.rs resolve.rs asymmetric_fence.rs
+//!     file.rs descriptor.rs environment.rs inherited.rs signals.rs standard_streams.rs
+//!     listening_socket.rs notify.rs poller.rs wait.rs
+//!     stream/               one connection, of whatever kind: the same names in each file
+//!         mod.rs calls.rs
+//!         unix.rs tcp.rs pipe.rs other.rs
+//!         socket.rs         what sockets have in common
+//!     linux/                what differs between one Unix and another
 //!         mod.rs arrival_watch.rs credentials.rs fence.rs file_watch.rs pinned.rs
 //!         poll.rs poller.rs process.rs unread.rs waker.rs
 //!     other/                the same for macOS and the BSDs
 //!         mod.rs arrival_watch.rs credentials.rs fence.rs file_watch.rs pinned.rs
 //!         poll.rs poller.rs process.rs unread.rs waker.rs
+//!     windows/              a stub of all that is not the same on each system
+//!         mod.rs fence.rs inherited.rs listening_socket.rs poller.rs stream.rs
+//!         unsupported.rs wait.rs waker.rs watch.rs
 //! event/                    what happens later
 //!     mod.rs writer.rs reader.rs severity.rs
 //! error.rs send_error.rs    what a call meets
@@ -128,8 +152,12 @@
 //! observer.rs               the user's function for events
 //! reentry.rs                whether a call comes out of a callback
 //! runtime_directory.rs      the directory that systemd made
-//! descriptor_kind.rs        what a descriptor is that is no listening socket
-//! address.rs peer.rs        addresses of sockets, credentials of peers
+//! descriptor_kind.rs        what a descriptor is that is not what was asked for
+//! address/                  where a stream is
+//!     mod.rs bytes.rs error.rs
+//!     parse.rs              from what is given to what it names (pure)
+//!     tcp.rs                a host and a port
+//! peer.rs                   who a peer is
 //! message.rs                what is sent
 //! codec.rs                  frames for streams of one's own (pure)
 //! wire/                     and how it looks on the wire
@@ -137,6 +165,7 @@
 //! backoff.rs buffer_pool.rs  waits between tries, and buffers for the next time
 //! clock.rs deadline.rs      the time now, and moments to end at
 //! own_thread.rs             a thread with its fork guard
+//! buffer_size.rs            how large the kernel's buffer is to be
 //! num.rs                    conversions of numbers
 //! atomics.rs                those that the model of the lanes replaces
 //! ```
@@ -251,7 +280,9 @@
 //! * brings the reader to its end, and keeps the timeout of a shutdown.
 //!
 //! To close a connection it forbids the peer to send (`shutdown` of the receiving side), and lets a
-//! worker handle what is still there.
+//! worker handle what is still there. Over TCP that would tell the peer nothing. There the reader
+//! says in a receipt, padded by two bytes, that it stops; a peer without receipts is told by the
+//! end of the way back. Then it reads on until the peer has ended its side.
 //!
 //! ## Receipts
 //!

@@ -51,6 +51,9 @@
 //! `.ci/run` prints after the tests how many messages were repeated, or lost, when readers were
 //! killed.
 //!
+//! The table is of Unix sockets. What differs over TCP and pipes stands on [the page on
+//! streams](super::streams).
+//!
 //! All of it also runs through simulated histories of everything that can go wrong; see [the
 //! architecture](super::architecture).
 //!
@@ -68,12 +71,97 @@
 //! handler that stores at [`batch_end`](crate::Handler::batch_end) also loses its batch, which is
 //! at most four times as much.
 //!
-//! # A store for `AtLeastOnce`
+//! What a receiver of [batches](crate::Batches) had out is at most 2 MiB.
 //!
-//! Where repeats do no harm, append what comes and call `sync_data` at `batch_end`, as the example
-//! below does, without the numbers. This one keeps each message **once**. It is for one writer
-//! that numbers its lines, with numbers that never start again: whatever has no number, or one that
-//! was there before, it confirms and throws away. Lines of a log library have none.
+//! # A store for lines
+//!
+//! Lines of a log library have no numbers by which a repeat could be told. Where repeats do no
+//! harm, append what comes, and confirm a batch once it is on the disk:
+//!
+//! ```
+//! use std::fs::File;
+//! use std::io::{self, Read, Write};
+//! use std::path::Path;
+//! use std::time::Duration;
+//! use uds_ipc::{Batch, Delivery, Reader, Writer};
+//!
+//! struct Store {
+//!     file: File,
+//!     /// The length of its whole lines.
+//!     len: u64,
+//! }
+//!
+//! impl Store {
+//!     fn open(path: &Path) -> io::Result<Self> {
+//!         let mut file = File::options().read(true).append(true).create(true).open(path)?;
+//!         let mut text = Vec::new();
+//!         file.read_to_end(&mut text)?;
+//!         let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+//!         // The file's name must survive a loss of power too.
+//!         File::open(path.parent().unwrap())?.sync_all()?;
+//!         Ok(Self { file, len: end.try_into().unwrap() })
+//!     }
+//!
+//!     fn append(&mut self, batch: &Batch) -> io::Result<()> {
+//!         let mut text = Vec::new();
+//!         for line in batch.messages() {
+//!             text.extend_from_slice(line);
+//!             text.push(b'\n');
+//!         }
+//!         // A write that failed, or a process that was killed, may have left half a line.
+//!         self.file.set_len(self.len)?;
+//!         self.file.write_all(&text)?;
+//!         self.file.sync_data()?;
+//!         self.len += u64::try_from(text.len()).unwrap();
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("log.sock");
+//! # let log = directory.path().join("log");
+//! # std::fs::write(&log, "whole\nhalf")?;
+//! // The collector.
+//! let mut store = Store::open(&log)?;
+//! let (reader, batches) = Reader::builder(&path).bind()?.start_batches()?;
+//! let thread = std::thread::spawn(move || {
+//!     for batch in batches {
+//!         match store.append(&batch) {
+//!             Ok(()) => batch.done(),
+//!             // Dropped without `done`, it comes again, after the writer's backoff.
+//!             Err(error) => eprintln!("not stored: {error}"),
+//!         }
+//!     }
+//! });
+//!
+//! // The daemon: its lines wait in the queue until they are confirmed.
+//! let writer = Writer::builder(&path)
+//!     .delivery(Delivery::AtLeastOnce)
+//!     .max_queued_messages(100_000)
+//!     .start()?;
+//! let guard = writer.shutdown_guard(Duration::from_secs(5));
+//! let lines = writer.clone();
+//! let subscriber = tracing_subscriber::fmt().with_ansi(false);
+//! let subscriber = subscriber.with_writer(move || lines.lines()).finish();
+//! tracing::subscriber::with_default(subscriber, || tracing::info!("started"));
+//! drop(guard);
+//!
+//! let _ = reader.shutdown(Duration::from_secs(5))?;
+//! # thread.join().unwrap();
+//! # let text = std::fs::read_to_string(&log)?;
+//! # assert!(text.starts_with("whole\n2") && text.ends_with("started\n"), "{text}");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! When the collector is killed, lines that it has stored and not confirmed come again, most often
+//! those of the last moments. The writer's figure `resent` is the most that can have come twice.
+//! The queue itself dies with the daemon: see the table above. Whoever must tell a repeat writes a
+//! number in front of each line, in its own `MakeWriter`, and stores as below.
+//!
+//! # A store that keeps each message once
+//!
+//! It is for one writer that numbers its lines, with numbers that never start again: whatever has
+//! no number, or one that was there before, it confirms and throws away.
 //!
 //! ```
 //! use std::cell::RefCell;

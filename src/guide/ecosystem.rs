@@ -5,7 +5,9 @@
 //! **First: how the program ends.** A subscriber or logger that is set for the whole program is
 //! never dropped, nor is the writer in it, so that nobody sends what is queued when `main` returns.
 //! A program that logs 1,000 lines and ends before its collector is there loses all of them;
-//! with a [guard](crate::Writer::shutdown_guard) that waits for the collector it loses none, and
+//! with a [guard](crate::Writer::shutdown_guard) that waits for the collector it loses none (what
+//! is left when the guard's time is over is lost; the event
+//! [`Stopped`](crate::event::WriterEvent::Stopped) and the figure `failed.left` say how much), and
 //! with [`flush_on_panic`](crate::Writer::flush_on_panic) neither does one that panics, also with
 //! `panic = "abort"`. (`a_guard_sends_what_a_global_subscriber_would_keep` and
 //! `the_last_words_of_a_program_that_panics_arrive` in `tests/process/end_of_program.rs`.)
@@ -60,7 +62,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **When the queue fills**, let details give way: a handle of
+//! **When the queue fills**, lines are dropped and counted in `dropped.full`: the default has room
+//! for 10,000, so raise [`max_queued_messages`](crate::WriterBuilder::max_queued_messages) to what
+//! a burst brings. No line waits for room: a log call that does would hold up the program. Where
+//! that is wanted, an `io::Write` of your own calls [`send_timeout`](crate::Writer::send_timeout).
+//! Better let details give way: a handle of
 //! [`shed_at`](crate::Writer::shed_at) refuses from a share of the queue on, and the rest is left
 //! to what matters. [`drop_notice`](crate::WriterBuilder::drop_notice) sends a message of your own
 //! making that says how much was dropped.
@@ -89,11 +95,72 @@
 //!
 //! # Figures
 //!
-//! An [`Exposition`](crate::metrics::Exposition) is a page for Prometheus, without another crate;
-//! the example `collector` answers scrapes with it, and `examples/prometheus` has alarms. For a
-//! program that uses the `metrics` crate, the feature `metrics` brings a
-//! [`Publisher`](crate::metrics) that hands the figures to whatever recorder there is. With the
-//! feature `serde` they are JSON.
+//! An [`Exposition`](crate::metrics::Exposition) is a page for Prometheus, without another crate.
+//! Whatever HTTP server a program has answers with it. One that has none needs a thread; the
+//! example `collector` does the same, and `examples/prometheus` has what scrapes it, and alarms:
+//!
+//! ```
+//! use std::io::{BufRead, BufReader, Write};
+//! use std::net::TcpListener;
+//! use std::time::Duration;
+//! use uds_ipc::metrics::Exposition;
+//! # let writer = uds_ipc::Writer::start("/tmp/nobody-is-there.sock")?;
+//!
+//! let listener = TcpListener::bind("127.0.0.1:0")?; // a port of your choice
+//! # let address = listener.local_addr()?;
+//! let counted = writer.clone();
+//! std::thread::spawn(move || {
+//!     for stream in listener.incoming().flatten() {
+//!         // Who asks nothing holds up nobody for longer.
+//!         let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+//!         let _ = stream.set_write_timeout(Some(Duration::from_secs(2)));
+//!         // The request ends with an empty line.
+//!         let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+//!         lines.take_while(|line| !line.is_empty()).for_each(drop);
+//!         let mut page = Exposition::default();
+//!         page.writer("logs", &counted.metrics());
+//!         let kind = Exposition::CONTENT_TYPE;
+//!         let _ = write!(&stream, "HTTP/1.0 200 OK\r\nContent-Type: {kind}\r\n\r\n{page}");
+//!     }
+//! });
+//! # use std::io::Read;
+//! # let mut scrape = std::net::TcpStream::connect(address)?;
+//! # write!(scrape, "GET /metrics HTTP/1.1\r\n\r\n")?;
+//! # let mut page = String::new();
+//! # scrape.read_to_string(&mut page)?;
+//! # assert!(page.contains("uds_ipc_writer_sent_messages_total{name=\"logs\"} 0\n"));
+//! # let _ = writer.shutdown(std::time::Duration::ZERO)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! For the textfile collector of `node_exporter`, write the page to a file beside the one that it
+//! reads, `uds_ipc.prom`, and rename it to that.
+//!
+//! For a program that uses the `metrics` crate, the feature `metrics` brings
+//! a `Publisher` for each writer and each reader, which hands the figures to whatever recorder
+//! there is, here `metrics-exporter-prometheus = "0.18"`. It has no thread of its own: call it from
+//! a timer of the program's, every few seconds. It speaks to `metrics = "0.24"`: in a program with
+//! another version of that crate the figures go nowhere.
+//!
+//! ```
+//! # #[cfg(feature = "metrics")] {
+//! use metrics_exporter_prometheus::PrometheusBuilder;
+//! # let writer = uds_ipc::Writer::start("/tmp/nobody-is-there.sock")?;
+//!
+//! // `PrometheusBuilder::install` also answers scrapes, with its feature `http-listener`.
+//! let recorder = PrometheusBuilder::new().build_recorder();
+//! let page = recorder.handle();
+//! metrics::set_global_recorder(recorder)?;
+//!
+//! let mut publisher = writer.publisher("logs"); // a reader has one too
+//! publisher.publish();
+//! assert!(page.render().contains("uds_ipc_writer_sent_messages_total{name=\"logs\"} 0"));
+//! # let _ = writer.shutdown(std::time::Duration::ZERO)?;
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! With the feature `serde` the figures are JSON.
 //!
 //! # Encoders
 //!
@@ -121,6 +188,6 @@
 //!
 //! # Streams of your own
 //!
-//! A [`FrameCodec`](crate::FrameCodec) has the frames alone, for a TCP stream, a file or a test.
-//! With the feature `tokio-util` it goes into `tokio_util::codec::Framed`, over any `AsyncRead` and
-//! `AsyncWrite`.
+//! A [`FrameCodec`](crate::FrameCodec) has the frames alone, for a stream of an async runtime, a
+//! file or a test. With the feature `tokio-util` it goes into `tokio_util::codec::Framed`, over any
+//! `AsyncRead` and `AsyncWrite`.

@@ -7,6 +7,7 @@
 //!   to watch.
 //! * [`promises`]: each promise, and the tests that show it.
 //! * [`sockets`]: where a socket lies, and who may connect.
+//! * [`streams`]: which stream to take, and what each promises: TCP, pipes, streams of your own.
 //! * [`speed`]: what each step of a message costs, and which settings to change.
 //! * [`systemd`]: a collector as a service, with a socket that systemd makes.
 
@@ -17,5 +18,6 @@ pub mod production;
 pub mod promises;
 pub mod sockets;
 pub mod speed;
-#[cfg(feature = "systemd")]
+pub mod streams;
+#[cfg(all(unix, feature = "systemd"))]
 pub mod systemd;

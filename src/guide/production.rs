@@ -26,8 +26,10 @@
 //! }
 //! ```
 //!
-//! `std::process::exit`, `abort`, a fatal signal and `panic = "abort"` run no drop: before such an
-//! end call [`shutdown`](crate::Writer::shutdown), or [`flush`](crate::Writer::flush) where the
+//! SIGTERM ends a process without a drop too: catch it, and let `main` return, with
+//! `signal_hook::iterator::Signals` or `tokio::signal` as the examples `collector` and `ecosystem`
+//! do. `std::process::exit`, `abort`, a fatal signal and `panic = "abort"` run no drop: before such
+//! an end call [`shutdown`](crate::Writer::shutdown), or [`flush`](crate::Writer::flush) where the
 //! program may go on. An owned [`Reader`](crate::Reader) or
 //! [`Service`](crate::systemd::Service) in a `static` needs the same.
 //!
@@ -81,29 +83,75 @@
 //! | --- | --- |
 //! | [`try_send`](crate::Writer::try_send), [`try_send_with`](crate::Writer::try_send_with), [`metrics`](crate::Writer::metrics), [`is_connected`](crate::Writer::is_connected) | as it is: never blocks |
 //! | [`Writer::start`](crate::Writer::start), [`bind`](crate::ReaderBuilder::bind), `start` of a reader | at the start of the program: system calls, which take less than a millisecond, and up to two seconds where several start at the same path |
-//! | [`send_timeout`](crate::Writer::send_timeout), [`flush`](crate::Writer::flush), `shutdown` of either end, the drop of the last clone of a writer | blocks: with the feature `async` an `AsyncWriter` awaits them, for any runtime; else in `spawn_blocking` |
+//! | [`send_timeout`](crate::Writer::send_timeout), [`flush`](crate::Writer::flush), `shutdown` of either end, the drop of the last clone of a writer | blocks: with the feature `async` an `AsyncWriter` awaits them, for any runtime, and a `MessageSink` takes what comes as a stream; else in `spawn_blocking` |
 //!
-//! A reader's handler is called on a thread of the reader's, never in a task. To receive in a task,
-//! take [batches](crate::BoundReader::start_batches): with the feature `async` they are a `Stream`
-//! for any runtime. A batch is confirmed when the task says so, and until then its connection
-//! waits, which keeps the memory bounded:
+//! [`AsyncWriter::writer`](crate::Writer) gives the writer itself, with all that never blocks. A
+//! reader's handler is called on a thread of the reader's, never in a task. To receive in a task,
+//! take [batches](crate::BoundReader::start_batches), which are a `Stream` for any runtime. A whole
+//! program on tokio, with
+//!
+//! ```toml
+//! uds-ipc = { version = "0.1", features = ["async"] }
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread", "time"] }
+//! futures-util = "0.3"
+//! ```
 //!
 //! ```
-//! # #[cfg(feature = "async")] {
-//! use futures_util::StreamExt;
-//! use uds_ipc::Batches;
+//! # #[cfg(feature = "async")] mod program {
+//! use std::time::Duration;
 //!
-//! async fn store(mut batches: Batches) {
-//!     while let Some(batch) = batches.next().await {
-//!         for message in batch.messages() {
-//!             // Write it somewhere, and `await` that.
-//!             # drop(message);
-//!         }
-//!         batch.done();
+//! use futures_util::StreamExt;
+//! use uds_ipc::{AsyncWriter, Batch, Delivery, FlushLevel, Reader, Writer};
+//!
+//! const PATIENCE: Duration = Duration::from_secs(5);
+//!
+//! /// Stores a batch somewhere, and confirms it.
+//! async fn store(batch: Batch) {
+//!     for message in batch.messages() {
+//!         println!("{}", String::from_utf8_lossy(message));
 //!     }
+//!     tokio::time::sleep(Duration::from_millis(1)).await;
+//!     batch.done();
+//! }
+//!
+//! #[tokio::main]
+//! pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let path = std::env::temp_dir().join(format!("tokio-{}.sock", std::process::id()));
+//!     let (reader, mut batches) = Reader::builder(&path).bind()?.start_batches()?;
+//!     let collector = tokio::spawn(async move {
+//!         while let Some(batch) = batches.next().await {
+//!             // Each in a task of its own: they may be confirmed in any order.
+//!             tokio::spawn(store(batch));
+//!         }
+//!     });
+//!
+//!     let writer = Writer::builder(&path).delivery(Delivery::AtLeastOnce);
+//!     let writer = AsyncWriter::from(writer.start()?);
+//!     for number in 0..100 {
+//!         // Waits for room in the queue, as long as it takes.
+//!         writer.send(format!("message {number}")).await?;
+//!     }
+//!     writer.flush(FlushLevel::Handled).await?;
+//!     println!("{}", writer.writer().metrics());
+//!     writer.shutdown(PATIENCE).await?;
+//!
+//!     // It waits for the batches that are out, so the tasks must go on.
+//!     tokio::task::spawn_blocking(move || reader.shutdown(PATIENCE)).await??;
+//!     collector.await?;
+//!     Ok(())
 //! }
 //! # }
+//! # #[cfg(feature = "async")] program::main().unwrap();
 //! ```
+//!
+//! * Receipts cover what is confirmed without a gap: a batch that is confirmed before an older one
+//!   of its connection waits for that.
+//! * A connection with eight batches out, or 1 MiB, is not read on, and no connection is while 64
+//!   MiB are out. So memory is bounded, and a slow receiver is felt by the senders.
+//! * So never wait for a further batch before one is confirmed: it may not come. With `AtLeastOnce`
+//!   what is out also takes room in the writer's queue.
+//! * A batch that is dropped comes again, and so does what is behind it on its connection:
+//!   [`Batch`](crate::Batch) says how.
 //!
 //! # How large a queue
 //!

@@ -47,9 +47,12 @@
 //! | --- | --- |
 //! | Each connection opens with `80 00` | `each_connection_opens_with_the_word_that_it_delivers_at_least_once` |
 //! | A receipt says how many messages of its connection have been handled; one answers all requests before it | `an_empty_frame_is_answered_with_the_number_of_messages_so_far`, `the_peer_reads_rising_numbers` |
-//! | A reader sends no receipt unasked, and never blocks to send one | `a_connection_that_never_asks_gets_no_byte`, `a_peer_that_asks_and_does_not_read_gets_its_answer_when_it_does`, `questions_without_end_cost_no_memory_and_hold_up_nobody` |
+//! | A reader sends no receipt to a peer that never asked, and never blocks to send one | `a_connection_that_never_asks_gets_no_byte`, `a_peer_that_asks_and_does_not_read_gets_its_answer_when_it_does`, `questions_without_end_cost_no_memory_and_hold_up_nobody` |
 //! | A message on which the handler fails is not confirmed, and comes again with what is behind it; what was stored before it is confirmed | `what_was_stored_before_a_message_that_fails_is_confirmed_and_nothing_behind_it_is_handled`, `a_message_that_fails_comes_again_until_it_is_dealt_with` |
 //! | A batch whose end fails is not confirmed, and comes again | `a_batch_that_was_not_stored_gets_no_receipt_and_ends_the_connection`, `a_batch_comes_again_until_it_is_stored` |
+//! | A batch that a receiver has taken away is confirmed when it says so; receipts cover what is confirmed without a gap | `receipts_cover_what_is_confirmed_without_a_gap_in_whatever_order`, `whatever_the_order_and_whatever_is_dropped_nothing_that_is_confirmed_is_lost` |
+//! | A batch that is dropped comes again, with what is behind it | `what_came_before_a_batch_that_is_dropped_is_confirmed_and_what_came_behind_is_void` |
+//! | What is out with a receiver is bounded | `a_connection_with_too_many_batches_out_waits_for_one_and_is_not_idle`, `a_receiver_that_takes_nothing_holds_up_its_senders_and_no_memory_grows` |
 //! | The writer keeps a message until a receipt covers it, within the bounds of the queue | `the_bounds_count_what_no_receipt_covers`, `every_message_is_confirmed_in_the_end_and_none_is_sent_twice` |
 //! | After a loss exactly the messages that no receipt covers are sent again, the oldest first | `exactly_what_no_receipt_covers_is_sent_again_in_order` |
 //! | A reader may be killed at any moment, and no message is lost | `a_reader_killed_thirty_times_loses_nothing_that_waits_for_receipts`, `both_ends_killed_at_once_keep_what_was_confirmed` |
@@ -100,6 +103,19 @@
 //! | No descriptor keeps the number of a standard stream | `what_a_daemon_without_standard_streams_prints_is_in_no_stream` |
 //! | `flush` returns once all messages that were accepted before have come to its level | `each_level_is_reached_with_a_reader`, `read_waits_until_the_peer_has_taken_the_last_byte`, `handled_waits_for_a_handler_that_blocks` |
 //! | `shutdown` waits for the level that the writer was built with | `a_shutdown_waits_for_the_level_that_the_writer_was_built_with` |
+//!
+//! # Other streams
+//!
+//! [The page on streams](super::streams) has a table of what differs.
+//!
+//! | promise | shown by the tests |
+//! | --- | --- |
+//! | The same frames, in order, over Unix sockets, TCP, socketpairs and pipes | `messages_of_all_sizes_arrive_over_each_kind_of_stream_in_order`, `at_least_once_all_is_confirmed_wherever_there_is_a_way_back` |
+//! | TCP is bound and connected to on loopback addresses unless a setting says otherwise | `tcp_leads_to_this_machine_unless_more_is_allowed` |
+//! | A try to connect over TCP, and the look-up of a name, hold nobody up | `a_backlog_that_is_full_ends_a_try_to_connect_over_tcp_in_time`, `a_name_is_looked_up_anew_for_each_connection` |
+//! | A stream that was given is one connection; its end is told, and nothing is reconnected | `a_stream_that_was_given_is_read_to_its_end_when_the_reader_stops` |
+//! | A stream that is handed to a reader has its limits | `streams_that_are_given_count_against_the_limits`, `an_idle_stream_of_each_kind_does_not_hold_a_stop_up` |
+//! | What is no stream is refused in words | `what_is_no_stream_is_refused_in_words` |
 //!
 //! # Sockets and security
 //!

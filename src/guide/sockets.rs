@@ -57,7 +57,7 @@
 //! # let path = directory.path().join("telemetry.sock");
 //! let bound = Reader::builder(&path)
 //!     .socket_mode(0o666)
-//!     .peer_check(|peer| [0, 1000].contains(&peer.credentials.uid))
+//!     .peer_check(|peer| [Some(0), Some(1000)].contains(&peer.identity.uid()))
 //!     .bind()?;
 //! # drop(bound);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

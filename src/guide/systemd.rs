@@ -146,7 +146,7 @@
 //!
 //! | what you see | why | what to do |
 //! | --- | --- | --- |
-//! | `descriptor 3 (…) is a datagram socket`, or of packets, of the network | the socket unit makes another kind | `ListenStream=` with a path or `@name` |
+//! | `descriptor 3 (…) is a datagram socket`, or of packets, of the network | the socket unit makes another kind | `ListenStream=` with a path or `@name`; with an address and a port where the reader's address is `tcp:…` |
 //! | `descriptor 3 (connection) is a connection`; or the socket unit fails with `resources` | `Accept=yes` | `Accept=no`, and a service without `@` in its name |
 //! | `no socket named … was passed` | the names differ | `FileDescriptorName=` as in the program; it is the unit's name unless set |
 //! | `the address … is in use` in the service, or it makes a socket of its own beside systemd's | the variables name another process: a wrapper started this one (a shell without `exec`, a supervisor) | `ExecStart=` the program itself, or `exec` it |

@@ -1,183 +1,79 @@
-//! Binds a path: directory checked, lock taken, stale socket removed, bound, owner and mode set,
-//! and only then listening; or adopts a socket that listens already. No peer can connect before.
+//! Makes a socket that listens, or adopts one that listens already.
 
-use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use super::listener::{Listener, Owner};
-use super::lock_file::{LockFile, PATIENT};
+use super::options::Options;
+#[cfg(unix)]
+use super::path;
 use super::socket_file::SocketFile;
-use super::{directory, stale};
-use crate::address::Address;
+use crate::address::{Address, Kind, Tcp};
 use crate::descriptor_kind::DescriptorKind;
 use crate::error::BindError;
-use crate::sys::{self, FileIdentity, ListeningSocket, PinnedFile};
-
-/// How a socket is to be made.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Options {
-    pub(crate) mode: u32,
-    pub(crate) owner: Option<u32>,
-    pub(crate) group: Option<u32>,
-    pub(crate) recv_buffer_size: Option<usize>,
-}
+use crate::sys::{self, ListeningSocket, OwnedDescriptor};
 
 /// Binds and listens. No peer can connect before the socket has its mode, owner and group.
 pub(crate) fn bind(address: &Address, options: &Options) -> Result<Listener, BindError> {
-    let socket = ListeningSocket::new(options.recv_buffer_size)
+    if let Kind::Tcp(tcp) = address.kind() {
+        return bind_tcp(tcp, address, options);
+    }
+    let socket = ListeningSocket::new(options.recv_buffer_size.or_best(None))
         .map_err(|source| BindError::io("make a socket for", Path::new(address), source))?;
     // So that the file is never open wider than asked. Where that is not possible (FreeBSD before
     // 14.3) no peer can connect before `listen` all the same.
     let _ = socket.set_mode(options.mode);
-    match address.path() {
-        Some(path) => bind_path(socket, address, path, options),
-        None => bind_name(socket, address),
+    match address.kind() {
+        #[cfg(unix)]
+        Kind::Path(path) => path::bind(socket, address, path, options),
+        Kind::Name(_) => bind_name(socket, address),
+        #[cfg(not(unix))]
+        Kind::Path(_) => Err(BindError::unsupported(address)),
+        Kind::Tcp(_) | Kind::Descriptor(_) | Kind::Standard | Kind::Label => {
+            Err(BindError::unsupported(address))
+        }
     }
+}
+
+/// What `SO_RCVBUF` is on a loopback address unless set. Left to itself Linux lets megabytes gather
+/// between the two ends, more than a processor's cache holds: that took twice the time.
+const LOOPBACK_RECV_BUFFER: usize = 212_992;
+
+/// Listens for TCP. Of several addresses that a name has, the first that can be had is taken.
+fn bind_tcp(tcp: &Tcp, address: &Address, options: &Options) -> Result<Listener, BindError> {
+    let found =
+        sys::resolve(tcp).map_err(|source| BindError::io("look up", Path::new(address), source))?;
+    let mut refused = BindError::NoAddress {
+        address: address.clone(),
+    };
+    for at in found {
+        if !options.allow_remote && !at.ip().is_loopback() {
+            refused = BindError::NotLoopback { found: at.ip() };
+            continue;
+        }
+        // Over a long way it must grow as needed.
+        let best = at.ip().is_loopback().then_some(LOOPBACK_RECV_BUFFER);
+        match ListeningSocket::listen_tcp(at, options.recv_buffer_size.or_best(best)) {
+            Ok(socket) => return Ok(Listener::new(socket, None, Owner::Us)),
+            Err(error) => refused = BindError::bind(address, error),
+        }
+    }
+    Err(refused)
 }
 
 fn bind_name(socket: ListeningSocket, address: &Address) -> Result<Listener, BindError> {
     let bound = socket.bind(address).and_then(|()| socket.listen());
-    bound.map_err(|error| bind_error(error, address))?;
+    bound.map_err(|error| BindError::bind(address, error))?;
     Ok(Listener::new(socket, None, Owner::Us))
 }
 
-fn bind_path(
-    socket: ListeningSocket,
-    address: &Address,
-    path: &Path,
-    options: &Options,
-) -> Result<Listener, BindError> {
-    directory::check(path)?;
-    let _lock = LockFile::acquire(path, PATIENT)?;
-    stale::clear(path, address)?;
-    let bound = socket.bind(address);
-    bound.map_err(|error| bind_error(error, address))?;
-    let (pinned, identity) = pin(path, address)?;
-    let file = SocketFile::new(path, identity);
-    open_up(&socket, &pinned, path, options).inspect_err(|_| file.remove_locked())?;
-    Ok(Listener::new(socket, Some(file), Owner::Us))
-}
-
-/// The socket's file, so that no other file's owner or mode is changed.
-fn pin(path: &Path, address: &Address) -> Result<(PinnedFile, FileIdentity), BindError> {
-    let look_at = |source| BindError::io("look at", path, source);
-    let file = PinnedFile::at(path).map_err(look_at)?;
-    let metadata = file.metadata().map_err(look_at)?;
-    if metadata.file_type().is_socket() {
-        Ok((file, FileIdentity::of(&metadata)))
-    } else {
-        Err(BindError::NotASocket {
-            address: address.clone(),
-            kind: sys::kind_of_file(&metadata),
-        })
-    }
-}
-
-fn open_up(
-    socket: &ListeningSocket,
-    file: &PinnedFile,
-    path: &Path,
-    options: &Options,
-) -> Result<(), BindError> {
-    if options.owner.is_some() || options.group.is_some() {
-        file.set_owner(options.owner, options.group)
-            .map_err(|source| BindError::io("set the owner and group of", path, source))?;
-    }
-    // After the owner: changing it may take bits away.
-    set_mode(file, path, options.mode)?;
-    socket
-        .listen()
-        .map_err(|source| BindError::io("listen on", path, source))
-}
-
-/// Gives the file its mode, where it has another one. Some file systems have one mode for all
-/// files: there the call is refused, or nothing comes of it.
-fn set_mode(file: &PinnedFile, path: &Path, wanted: u32) -> Result<(), BindError> {
-    let mode = || {
-        let metadata = file.metadata();
-        let metadata = metadata.map_err(|source| BindError::io("look at", path, source))?;
-        Ok::<_, BindError>(metadata.mode() & 0o7777)
-    };
-    if mode()? == wanted {
-        return Ok(());
-    }
-    let mut set = file.set_mode(wanted);
-    if let (Err(_), Some(directory)) = (&set, directory::of_ours_alone(path)) {
-        // The way to the file itself leads through /proc, which may be missing. By its name in the
-        // directory it is the same file, where nobody can put another one there.
-        set = set.or_else(|first| {
-            let by_name = file.set_mode_in(&directory, path, wanted);
-            by_name.map_err(|_| first)
-        });
-    }
-    match mode()? {
-        found if found == wanted => Ok(()),
-        found => Err(BindError::Mode {
-            path: path.into(),
-            wanted,
-            found,
-            source: set.err(),
-        }),
-    }
-}
-
-/// Another process may be there, or have been faster without knowing of the lock.
-fn bind_error(error: io::Error, address: &Address) -> BindError {
-    if error.kind() == ErrorKind::AddrInUse {
-        BindError::InUse {
-            address: address.clone(),
-        }
-    } else {
-        BindError::io("bind", Path::new(address), error)
-    }
-}
-
 /// Takes a socket that listens already, and stays its maker's. `Err` when it is something else.
-pub(crate) fn adopt(socket: impl Into<OwnedFd>) -> Result<Listener, DescriptorKind> {
+pub(crate) fn adopt(socket: impl Into<OwnedDescriptor>) -> Result<Listener, DescriptorKind> {
     let socket = socket.into();
-    sys::check_listening(&socket)?;
-    let socket = ListeningSocket::from_listening(socket);
+    let family = sys::check_listening(&socket)?;
+    let socket = ListeningSocket::from_listening(socket, family);
     // In a service's own view of the file system it may be somewhere else, or nowhere.
     let address = socket.address();
     let path = address.as_ref().and_then(Address::path);
     let file = path.and_then(|path| SocketFile::at(path).ok());
     Ok(Listener::new(socket, file, Owner::Other))
-}
-
-#[cfg(test)]
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn what_is_put_in_the_place_of_a_socket_keeps_its_mode() {
-        use std::os::unix::net::UnixListener;
-
-        let directory = tempfile::tempdir().unwrap();
-        let (path, other) = (
-            directory.path().join("s"),
-            directory.path().join("of another process"),
-        );
-        let address = Address::new(&path).unwrap();
-        let _listener = UnixListener::bind(&path).unwrap();
-        fs::write(&other, "").unwrap();
-        let mode = |path: &Path| fs::symlink_metadata(path).unwrap().mode() & 0o777;
-        let before = mode(&other);
-
-        let (pinned, identity) = pin(&path, &address).unwrap();
-        fs::rename(&other, &path).unwrap();
-        pinned.set_mode(0o600).unwrap();
-        assert_eq!(mode(&path), before);
-        assert!(matches!(
-            pin(&path, &address),
-            Err(BindError::NotASocket { .. })
-        ));
-        let group = fs::metadata(directory.path()).unwrap().gid();
-        pinned.set_owner(None, Some(group)).unwrap();
-        assert_ne!(identity, FileIdentity::at(&path).unwrap());
-    }
 }

@@ -2,15 +2,13 @@
 //! One that was taken over is never shut down, and its file never removed.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::libc;
-
 use super::socket_file::SocketFile;
 use crate::address::Address;
-use crate::sys::{self, FileWatch, ListeningSocket, Stream, Waker};
+use crate::sys::{Family, FileWatch, ListeningSocket, NotAccepted, Stream, Waker};
 
 /// What an accept brought.
 #[derive(Debug)]
@@ -39,15 +37,14 @@ enum End {
 
 /// What it means that an accept failed.
 fn sort(error: io::Error, end: End) -> Accepted {
-    match error.raw_os_error() {
-        // After `end` no peer can come any more, and Linux says EINVAL then. Before, another
-        // process that has the socket has shut it down.
-        Some(libc::EINVAL) if end != End::Far => Accepted::Ended,
-        Some(libc::EAGAIN) if end == End::Here => Accepted::Ended,
-        Some(libc::EAGAIN) => Accepted::Empty,
-        Some(libc::ECONNABORTED | libc::EPROTO | libc::EPERM) => Accepted::Gone(error),
-        // EMFILE, ENFILE, ENOBUFS, ENOMEM; and whatever else there may be is worth another try too.
-        _ => Accepted::Short(error),
+    match ListeningSocket::why_not_accepted(&error) {
+        // After `end` no peer can come any more. Before, another process that has the socket has
+        // shut it down.
+        NotAccepted::Shut if end != End::Far => Accepted::Ended,
+        NotAccepted::Empty if end == End::Here => Accepted::Ended,
+        NotAccepted::Empty => Accepted::Empty,
+        NotAccepted::Gone => Accepted::Gone(error),
+        NotAccepted::Shut | NotAccepted::Short => Accepted::Short(error),
     }
 }
 
@@ -83,9 +80,24 @@ impl Listener {
         }
     }
 
+    /// What is ready when there is something to accept.
+    pub(crate) fn socket(&self) -> &ListeningSocket {
+        &self.socket
+    }
+
     /// Where it listens, where that has a name.
     pub(crate) fn address(&self) -> Option<Address> {
         self.socket.address()
+    }
+
+    /// Whether newcomers are let in for as long as it is open, though it has ended.
+    pub(crate) fn must_be_closed(&self) -> bool {
+        self.socket.family() == Family::Tcp && self.owner == Owner::Us
+    }
+
+    /// The network address at which it listens, if it has one.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        self.socket.ip()
     }
 
     /// Whether users other than the owner of its file can connect.
@@ -117,7 +129,7 @@ impl Listener {
         if is_deaf {
             // No peer can come, and the socket is ready all the same: it would be accepted from
             // again and again.
-            return Accepted::Short(io::Error::from_raw_os_error(libc::ESHUTDOWN));
+            return Accepted::Short(ListeningSocket::shut_error());
         }
         accepted
     }
@@ -130,9 +142,7 @@ impl Listener {
             self.has_ended.store(true, Ordering::Release);
             return;
         }
-        if sys::SHUTDOWN_KEEPS_WHAT_CAME {
-            self.socket.shut();
-        } else {
+        if !self.socket.shut() {
             self.remove_file();
         }
         // Only now: after this an accept that finds no peer is the last one.
@@ -162,14 +172,10 @@ impl Listener {
     }
 }
 
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use nix::libc;
+
     use super::*;
 
     #[test]

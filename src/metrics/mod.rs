@@ -37,7 +37,7 @@ use crate::num::to_u64;
 /// let before = writer.metrics().accepted;
 /// writer.try_send("five!")?;
 /// let since = writer.metrics().accepted - before;
-/// assert_eq!(since.to_string(), "1 messages (5 bytes)");
+/// assert_eq!(since.to_string(), "1 message (5 bytes)");
 /// // Never below zero:
 /// assert_eq!((before - writer.metrics().accepted).messages, 0);
 /// # let _ = writer.shutdown(std::time::Duration::ZERO)?;
@@ -114,7 +114,18 @@ impl SubAssign for Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} messages ({} bytes)", self.messages, self.bytes)
+        let messages = Counted(self.messages, "message", "messages");
+        write!(f, "{messages} ({})", Counted(self.bytes, "byte", "bytes"))
+    }
+}
+
+/// A number, and of what: of one, or of more.
+struct Counted(u64, &'static str, &'static str);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, one, more) = self;
+        write!(f, "{count} {}", if *count == 1 { one } else { more })
     }
 }
 
@@ -175,19 +186,24 @@ impl fmt::Display for WriterMetrics {
         };
         let queued = self.queued.messages;
         write!(f, "{} sent, {queued} queued, {state}", self.sent)?;
-        for (count, what) in [
-            (self.confirmed.messages, "confirmed"),
-            (self.dropped.total().messages, "dropped"),
-            (self.failed.total().messages, "failed"),
-            (self.resent.messages, "resent"),
+        for (count, one, more) in [
+            (self.confirmed.messages, "confirmed", "confirmed"),
+            (self.dropped.total().messages, "dropped", "dropped"),
+            (self.failed.total().messages, "failed", "failed"),
+            (self.resent.messages, "resent", "resent"),
             (
                 self.lost_with_unread,
+                "connection lost with unread messages",
                 "connections lost with unread messages",
             ),
-            (self.observer_panics, "panics of the observer"),
+            (
+                self.observer_panics,
+                "panic of the observer",
+                "panics of the observer",
+            ),
         ] {
             if count > 0 {
-                write!(f, ", {count} {what}")?;
+                write!(f, ", {}", Counted(count, one, more))?;
             }
         }
         Ok(())
@@ -282,19 +298,20 @@ pub struct ReaderMetrics {
 /// For a log or a status line: what has come, and whatever troubles there were.
 impl fmt::Display for ReaderMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} received, {} connections open",
-            self.received, self.open
-        )?;
-        for (count, what) in [
-            (self.handler_errors, "handler errors"),
-            (self.panics, "panics"),
-            (self.protocol_errors.total(), "protocol errors"),
-            (self.refused_peers, "peers refused"),
+        let open = Counted(self.open, "connection open", "connections open");
+        write!(f, "{} received, {open}", self.received)?;
+        for (count, one, more) in [
+            (self.handler_errors, "handler error", "handler errors"),
+            (self.panics, "panic", "panics"),
+            (
+                self.protocol_errors.total(),
+                "protocol error",
+                "protocol errors",
+            ),
+            (self.refused_peers, "peer refused", "peers refused"),
         ] {
             if count > 0 {
-                write!(f, ", {count} {what}")?;
+                write!(f, ", {}", Counted(count, one, more))?;
             }
         }
         Ok(())
@@ -423,7 +440,7 @@ mod tests {
         reader.panics = 1;
         assert_eq!(
             reader.to_string(),
-            "3 messages (12 bytes) received, 0 connections open, 1 panics, 2 protocol errors"
+            "3 messages (12 bytes) received, 0 connections open, 1 panic, 2 protocol errors"
         );
     }
 

@@ -1,6 +1,7 @@
 //! The figures for the `metrics` crate, whatever recorder a program has.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use metrics::{Label, counter, describe_counter, describe_gauge, gauge};
 
@@ -8,51 +9,56 @@ use crate::metrics::figure::{self, Figure, Kind};
 use crate::metrics::{ReaderMetrics, WriterMetrics};
 
 /// Hands the figures of one writer, or one reader, to the `metrics` crate: with the feature
-/// `metrics`.
+/// `metrics`. Made by [`Writer::publisher`](crate::Writer::publisher) and
+/// [`Reader::publisher`](crate::Reader::publisher).
 ///
-/// There is no thread behind it: call [`publish_writer`](Self::publish_writer) or
-/// [`publish_reader`](Self::publish_reader) from a timer of the program's own, or before a scrape.
-/// Have one for each writer and each reader: it adds what has come since its last call. Counters of
-/// publishers with the same name add up; of their gauges the last one published stands, so give
-/// them different names. The figures are those of an [`Exposition`](crate::metrics::Exposition).
+/// There is no thread behind it: call [`publish`](Self::publish) from a timer of the program's own,
+/// or before a scrape. It adds what has come since its last call. Counters of publishers with the
+/// same name add up; of their gauges the last one published stands, so give them different names.
+/// The figures are those of an [`Exposition`](crate::metrics::Exposition).
 ///
 /// ```
-/// use uds_ipc::metrics::Publisher;
 /// # let writer = uds_ipc::Writer::start("/tmp/nobody-is-there.sock")?;
-///
-/// let mut publisher = Publisher::new("logs");
+/// let mut publisher = writer.publisher("logs");
 /// // Now and then:
-/// publisher.publish_writer(&writer.metrics());
+/// publisher.publish();
 /// # let _ = writer.shutdown(std::time::Duration::ZERO)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Publisher {
     name: String,
+    figures: Box<dyn Fn() -> Vec<Figure> + Send + Sync>,
     published: HashMap<(&'static str, Option<&'static str>), u64>,
 }
 
 impl Publisher {
     /// A publisher whose figures have the label `name`.
-    pub fn new(name: impl Into<String>) -> Self {
+    pub(crate) fn of_writer(
+        name: String,
+        metrics: impl Fn() -> WriterMetrics + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(name, move || figure::of_writer(&metrics()))
+    }
+
+    /// Likewise.
+    pub(crate) fn of_reader(
+        name: String,
+        metrics: impl Fn() -> ReaderMetrics + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(name, move || figure::of_reader(&metrics()))
+    }
+
+    fn new(name: String, figures: impl Fn() -> Vec<Figure> + Send + Sync + 'static) -> Self {
         Self {
-            name: name.into(),
+            name,
+            figures: Box::new(figures),
             published: HashMap::new(),
         }
     }
 
-    /// Publishes how a writer is doing.
-    pub fn publish_writer(&mut self, metrics: &WriterMetrics) {
-        self.publish(&figure::of_writer(metrics));
-    }
-
-    /// Publishes how a reader is doing.
-    pub fn publish_reader(&mut self, metrics: &ReaderMetrics) {
-        self.publish(&figure::of_reader(metrics));
-    }
-
-    fn publish(&mut self, figures: &[Figure]) {
-        for figure in figures {
+    /// Hands the figures to the recorder that is set for the program.
+    pub fn publish(&mut self) {
+        for figure in (self.figures)() {
             let family = figure.family;
             let mut labels = vec![Label::new("name", self.name.clone())];
             labels.extend(figure.reason.map(|reason| Label::new("reason", reason)));
@@ -79,5 +85,13 @@ impl Publisher {
                 }
             }
         }
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }

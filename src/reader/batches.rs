@@ -1,150 +1,97 @@
-//! Messages in batches that their receiver confirms, for a loop instead of a handler. Each batch
-//! holds up its connection until it is confirmed.
+//! Messages in batches that their receiver confirms, for a loop instead of a handler.
 
-use std::cell::RefCell;
-use std::fmt;
-use std::mem;
-#[cfg(feature = "async")]
 use std::sync::Arc;
 
-#[cfg(feature = "async")]
-use atomic_waker::AtomicWaker;
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use thiserror::Error;
-
-use super::handler::Handler;
+use super::batch::{Batch, Messages};
+use super::batch_queue::{BatchQueue, Next};
+use super::connection::Connection;
+use super::connection::batch_end::BatchEnd;
+use super::handler::BoxError;
+use super::shared::Shared;
+use super::target::{Ended, Target};
 use super::{BoundReader, Reader};
+use crate::buffer_pool::Pool;
 use crate::error::StartError;
 use crate::peer::Peer;
-
-thread_local! {
-    /// The messages of the batch that this thread is at.
-    static GATHERED: RefCell<Gathered> = const { RefCell::new(Gathered::new()) };
-}
-
-/// Messages, one behind the other.
-#[derive(Debug, Default)]
-struct Gathered {
-    bytes: Vec<u8>,
-    /// Where each message ends.
-    ends: Vec<usize>,
-}
-
-impl Gathered {
-    const fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            ends: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, message: &[u8]) {
-        self.bytes.extend_from_slice(message);
-        self.ends.push(self.bytes.len());
-    }
-}
+use crate::sys::fork::HomeProcess;
 
 /// What a reader receives, batch by batch: made by
 /// [`start_batches`](crate::BoundReader::start_batches).
 ///
-/// A batch is what one turn at a connection brought. Those of one connection come in order, the
-/// next one only when the one before is [done](Batch::done) or dropped: so a receiver that is slow
-/// holds up the connections, and in the end the writers' queues. As many batches are out at once
-/// as there are connections with something to read, up to
-/// [`max_threads`](crate::ReaderBuilder::max_threads).
+/// A batch is what one turn at a connection brought. Those of one connection come in order, and are
+/// confirmed in any order: receipts cover what is confirmed without a gap.
+///
+/// A batch is out until it is [done](Batch::done) or dropped. A connection with eight of them out,
+/// or with 1 MiB, is not read on; neither is any while 64 MiB are out. So a receiver that is slow
+/// holds up the connections, and in the end the writers' queues.
 ///
 /// Keep the [`Reader`] as well: when it is dropped or shut down, this ends, after what came before.
-/// It can be shared among
-/// threads; each batch goes to one of them. When it is dropped, all that comes from then on counts
-/// as not stored.
+/// It can be shared among threads; each batch goes to one of them. When it is dropped, all that
+/// comes from then on counts as not stored.
 #[derive(Debug)]
 pub struct Batches {
-    batches: Receiver<Batch>,
-    /// The task that waits for the next one.
-    #[cfg(feature = "async")]
-    pub(super) task: Arc<AtomicWaker>,
+    pub(super) queue: Arc<BatchQueue>,
+    process: HomeProcess,
 }
 
 impl Batches {
-    /// Waits for the next batch; `None` once the reader has ended.
+    /// Waits for the next batch; `None` once the reader has ended, and in a forked child.
     ///
     /// It blocks: in async code use the `Stream` of the feature `async`.
     #[must_use]
     pub fn recv(&self) -> Option<Batch> {
-        self.batches.recv().ok()
+        if self.process.is_elsewhere_for_certain() {
+            return None;
+        }
+        self.queue.next()
     }
 
     /// The next batch, if one is there.
     #[must_use]
     pub fn try_recv(&self) -> Option<Batch> {
-        self.batches.try_recv().ok()
+        match self.try_next() {
+            Next::Batch(batch) => Some(batch),
+            Next::Nothing | Next::End => None,
+        }
     }
 
     /// Likewise, and whether any will come.
-    #[cfg(feature = "async")]
-    pub(super) fn next(&self) -> Result<Batch, crossbeam_channel::TryRecvError> {
-        self.batches.try_recv()
+    pub(super) fn try_next(&self) -> Next {
+        if self.process.is_elsewhere_for_certain() {
+            // Before any lock: a thread that is not here may hold it for ever.
+            return Next::End;
+        }
+        self.queue.try_next()
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        if !self.process.is_elsewhere_for_certain() {
+            self.queue.close();
+        }
     }
 }
 
 /// Waits for each batch, until the reader has ended.
 impl IntoIterator for Batches {
     type Item = Batch;
-    type IntoIter = crossbeam_channel::IntoIter<Batch>;
+    type IntoIter = BatchesIntoIter;
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.batches.into_iter()
+    fn into_iter(self) -> BatchesIntoIter {
+        BatchesIntoIter(self)
     }
 }
 
-/// Messages that came together on one connection, to be confirmed together.
-///
-/// [`done`](Self::done) says that they are stored. A batch that is dropped without it is not: with
-/// [`AtLeastOnce`](crate::Delivery::AtLeastOnce) its messages come again, on another connection;
-/// with `AtMostOnce` they are counted as an error of the handler, and lost.
-#[must_use = "a batch that is dropped without `done` counts as not stored"]
-pub struct Batch {
-    gathered: Gathered,
-    peer: Peer,
-    /// Brings the memory back. Dropped without that it says that nothing is stored.
-    done: Sender<Gathered>,
-}
+/// [`Batches`] as an iterator, which waits for each.
+#[derive(Debug)]
+pub struct BatchesIntoIter(Batches);
 
-impl Batch {
-    /// The messages, in order; at least one.
-    #[must_use]
-    pub fn messages(&self) -> impl ExactSizeIterator<Item = &[u8]> + DoubleEndedIterator {
-        let Gathered { bytes, ends } = &self.gathered;
-        (0..ends.len()).map(move |index| {
-            let start = index.checked_sub(1).and_then(|before| ends.get(before));
-            let end = ends.get(index).copied().unwrap_or_default();
-            bytes
-                .get(start.copied().unwrap_or_default()..end)
-                .unwrap_or_default()
-        })
-    }
+impl Iterator for BatchesIntoIter {
+    type Item = Batch;
 
-    /// The connection that they came on.
-    #[must_use]
-    pub fn peer(&self) -> &Peer {
-        &self.peer
-    }
-
-    /// The messages are stored: the writer is given a receipt for them, if it wants one, and the
-    /// connection goes on. From any thread, at any time.
-    pub fn done(self) {
-        let Self { gathered, done, .. } = self;
-        // Where the reader has ended meanwhile, nobody waits for it.
-        let _ = done.try_send(gathered);
-    }
-}
-
-impl fmt::Debug for Batch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch")
-            .field("messages", &self.gathered.ends.len())
-            .field("peer", &self.peer)
-            .finish_non_exhaustive()
+    fn next(&mut self) -> Option<Batch> {
+        self.0.recv()
     }
 }
 
@@ -184,71 +131,58 @@ impl BoundReader {
     /// # Errors
     /// When the system refuses a thread or a descriptor.
     pub fn start_batches(self) -> Result<(Reader, Batches), StartError> {
-        // As many as there are threads: each waits for its own.
-        let (sender, batches) = unbounded();
-        #[cfg(feature = "async")]
-        let task = Arc::default();
+        let (queue, process) = (Arc::default(), HomeProcess::this());
         let gatherer = Gatherer {
-            batches: Some(sender),
-            #[cfg(feature = "async")]
-            task: Arc::clone(&task),
+            queue: Arc::clone(&queue),
+            process,
         };
-        let reader = self.start_handler(gatherer)?;
-        let batches = Batches {
-            batches,
-            #[cfg(feature = "async")]
-            task,
-        };
-        Ok((reader, batches))
+        let reader = self.start_target(gatherer)?;
+        Ok((reader, Batches { queue, process }))
     }
 }
 
 struct Gatherer {
-    /// Until the end.
-    batches: Option<Sender<Batch>>,
-    #[cfg(feature = "async")]
-    task: Arc<AtomicWaker>,
+    queue: Arc<BatchQueue>,
+    process: HomeProcess,
 }
 
-/// Why a batch was not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the batch was dropped without being confirmed: call its `done` once it is stored")]
-struct NotDone;
+impl Target for Gatherer {
+    type Gathered = Messages;
 
-impl Handler for Gatherer {
-    type Error = NotDone;
-
-    fn message(&self, message: &[u8], _: &Peer) -> Result<(), NotDone> {
-        GATHERED.with_borrow_mut(|gathered| gathered.add(message));
+    #[inline]
+    fn message(&self, message: &[u8], _: &Peer, gathered: &mut Messages) -> Result<(), BoxError> {
+        gathered.add(message);
         Ok(())
     }
 
-    fn batch_end(&self, peer: &Peer) -> Result<(), NotDone> {
-        let gathered = GATHERED.with_borrow_mut(mem::take);
-        let (done, outcome) = bounded(1);
-        let batch = Batch {
-            gathered,
-            peer: *peer,
-            done,
-        };
-        if let Some(batches) = &self.batches {
-            batches.send(batch).map_err(|_| NotDone)?;
-        }
-        #[cfg(feature = "async")]
-        self.task.wake();
-        let mut gathered = outcome.recv().map_err(|_| NotDone)?;
-        gathered.bytes.clear();
-        gathered.ends.clear();
-        GATHERED.with_borrow_mut(|kept| *kept = gathered);
-        Ok(())
+    fn read_begin(&self, gathered: &mut Messages, buffer: &[u8]) {
+        gathered.read_begin(buffer);
     }
+
+    fn read_end(&self, gathered: &mut Messages, buffer: &mut Vec<u8>, pool: &Pool) {
+        gathered.read_end(buffer, pool);
+    }
+
+    fn batch_end(
+        &self,
+        gathered: Messages,
+        end: BatchEnd,
+        connection: &Arc<Connection>,
+        shared: &Arc<Shared>,
+    ) -> Result<Ended, BoxError> {
+        let batch = Batch::new(gathered, end, connection, shared, self.process);
+        self.queue.put(batch);
+        Ok(Ended::Out)
+    }
+
+    fn opened(&self, _: &Peer) {}
+
+    fn closed(&self, _: &Peer) {}
 }
 
 /// The end comes after the last batch.
 impl Drop for Gatherer {
     fn drop(&mut self) {
-        self.batches = None;
-        #[cfg(feature = "async")]
-        self.task.wake();
+        self.queue.end();
     }
 }

@@ -1,24 +1,33 @@
 //! The settings of a reader, with their defaults and bounds.
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
-use super::BoundReader;
 use super::callbacks::{Callbacks, PeerCheck};
 use super::connection::timeouts::Pace;
 use super::shared::Settings;
-#[cfg(feature = "systemd")]
+use super::{BoundReader, Incoming};
+#[cfg(all(unix, feature = "systemd"))]
 use crate::activation::{self, Activation};
-use crate::address::{Address, AddressError};
+use crate::address::{Address, AddressError, Kind};
+use crate::buffer_size::BufferSize;
 use crate::error::{BindError, SettingError};
 use crate::event::ReaderEvent;
 use crate::listen::{self, Listener};
 use crate::num::to_u64;
 use crate::observer::Observer;
 use crate::peer::Peer;
-#[cfg(feature = "systemd")]
+#[cfg(all(unix, feature = "systemd"))]
 use crate::runtime_directory::runtime_directory;
+#[cfg(all(unix, feature = "systemd"))]
+use crate::sys::Family;
+use crate::sys::{self, AdoptError, OwnedDescriptor, Stream};
+
+const STANDARD_INPUT: i32 = 0;
+
+/// How long a peer may be silent that can connect again.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The settings of a [`Reader`](crate::Reader), made by
 /// [`Reader::builder`](crate::Reader::builder).
@@ -36,7 +45,7 @@ use crate::runtime_directory::runtime_directory;
 ///     .max_message_len(64 * 1024)
 ///     .idle_timeout(Duration::from_secs(60))
 ///     .socket_mode(0o660)
-///     .peer_check(|peer| peer.credentials.uid != 65534)
+///     .peer_check(|peer| peer.identity.uid() != Some(65534))
 ///     .on_event(|event| eprintln!("collector: {event}"))
 ///     .bind()?;
 /// // Here a daemon drops its privileges.
@@ -50,8 +59,10 @@ use crate::runtime_directory::runtime_directory;
 #[must_use = "a builder does nothing until it is bound and started"]
 pub struct ReaderBuilder {
     address: Result<Address, AddressError>,
+    /// Whether it has a socket to listen on.
+    listens: bool,
     max_message_len: usize,
-    idle_timeout: Duration,
+    idle_timeout: Option<Duration>,
     min_receive_rate: u64,
     max_connections: usize,
     max_connections_per_user: Option<usize>,
@@ -60,8 +71,9 @@ pub struct ReaderBuilder {
     mode: u32,
     owner: Option<u32>,
     group: Option<u32>,
-    recv_buffer_size: Option<usize>,
-    #[cfg(feature = "systemd")]
+    recv_buffer_size: BufferSize,
+    allow_remote: bool,
+    #[cfg(all(unix, feature = "systemd"))]
     activation: Activation,
     peer_check: Option<PeerCheck>,
     thread_name: String,
@@ -69,15 +81,24 @@ pub struct ReaderBuilder {
 }
 
 impl ReaderBuilder {
-    pub(super) fn new(address: &OsStr) -> Self {
-        #[cfg(feature = "systemd")]
+    pub(super) fn at(address: &OsStr) -> Self {
+        #[cfg(all(unix, feature = "systemd"))]
         let address = Address::new_in(runtime_directory().as_deref(), address);
-        #[cfg(not(feature = "systemd"))]
+        #[cfg(not(all(unix, feature = "systemd")))]
         let address = Address::new(address);
+        Self::new(address, true)
+    }
+
+    pub(super) fn without_listener() -> Self {
+        Self::new(Ok(Address::label("streams")), false)
+    }
+
+    fn new(address: Result<Address, AddressError>, listens: bool) -> Self {
         Self {
             address,
+            listens,
             max_message_len: 10 * 1024 * 1024,
-            idle_timeout: Duration::from_secs(10),
+            idle_timeout: None,
             min_receive_rate: 64 * 1024,
             max_connections: 1024,
             max_connections_per_user: None,
@@ -86,8 +107,9 @@ impl ReaderBuilder {
             mode: 0o600,
             owner: None,
             group: None,
-            recv_buffer_size: None,
-            #[cfg(feature = "systemd")]
+            recv_buffer_size: BufferSize::Best,
+            allow_remote: false,
+            #[cfg(all(unix, feature = "systemd"))]
             activation: Activation::First,
             peer_check: None,
             thread_name: "uds-ipc-reader".to_owned(),
@@ -106,8 +128,11 @@ impl ReaderBuilder {
     /// nothing; `Duration::MAX` is never. A writer of this crate reconnects at once, message or
     /// not, and loses nothing by it; with a [`keepalive`](crate::WriterBuilder::keepalive) below
     /// that time it is not closed.
+    ///
+    /// A reader that does not listen ([`without_listener`](crate::Reader::without_listener), or one
+    /// stream at `fd:N` or `-`) never does so unless this is set: its peers could not come back.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = timeout;
+        self.idle_timeout = Some(timeout);
         self
     }
 
@@ -154,6 +179,7 @@ impl ReaderBuilder {
     /// The permissions of the socket's file: `0o600` unless set, up to `0o777`. To connect needs
     /// the right to write. It has them before anybody can connect, whatever the umask. An
     /// abstract name has none.
+    #[cfg(unix)]
     pub fn socket_mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
@@ -161,6 +187,7 @@ impl ReaderBuilder {
 
     /// The owner of the socket's file: the user of this process unless set. Another user needs the
     /// privilege to give files away.
+    #[cfg(unix)]
     pub fn socket_owner(mut self, uid: impl Into<Option<u32>>) -> Self {
         self.owner = uid.into();
         self
@@ -168,22 +195,34 @@ impl ReaderBuilder {
 
     /// The group of the socket's file: that of this process unless set. A group of which this
     /// process is no member needs the privilege to give files away.
+    #[cfg(unix)]
     pub fn socket_group(mut self, gid: impl Into<Option<u32>>) -> Self {
         self.group = gid.into();
         self
     }
 
-    /// `SO_RCVBUF`, in bytes: the system's own unless set. Linux takes no notice of it on Unix
-    /// sockets, where the sender's `SO_SNDBUF` counts; the others do.
+    /// `SO_RCVBUF`, in bytes. Unless set it is 212,992 for TCP on a loopback address, which was
+    /// found to be the fastest, and else the system's own; `None` leaves the system's own.
+    /// Linux takes no notice of it on Unix sockets, where the sender's `SO_SNDBUF` counts; the
+    /// others do.
     pub fn recv_buffer_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
-        self.recv_buffer_size = bytes.into();
+        self.recv_buffer_size = BufferSize::set(bytes.into());
+        self
+    }
+
+    /// Whether a TCP address may be reached from other machines: not unless set. Over TCP nobody
+    /// says who is at the other end, and nothing is encrypted: listen on a loopback address behind
+    /// ssh, stunnel or `WireGuard` instead. It counts for a socket that was passed to this process
+    /// too.
+    pub fn allow_remote(mut self, allow: bool) -> Self {
+        self.allow_remote = allow;
         self
     }
 
     /// Which of the sockets that systemd passed to this process the reader takes, instead of making
     /// one: the first that fits unless set. Its unit decides its path, mode, owner and group.
     /// Where systemd passed none, the reader makes its own.
-    #[cfg(feature = "systemd")]
+    #[cfg(all(unix, feature = "systemd"))]
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
@@ -258,10 +297,29 @@ impl ReaderBuilder {
             Ok(ref address) => address.clone(),
             Err(error) => return Err(error.into()),
         };
-        #[cfg(feature = "systemd")]
+        if !self.listens {
+            return Ok(self.bound(address, Incoming::default(), false));
+        }
+        let number = match address.kind() {
+            Kind::Descriptor(number) => Some(number),
+            Kind::Standard => Some(STANDARD_INPUT),
+            Kind::Path(_) | Kind::Name(_) | Kind::Tcp(_) | Kind::Label => None,
+        };
+        if let Some(number) = number {
+            return self.bind_descriptor(address, number);
+        }
+        #[cfg(all(unix, feature = "systemd"))]
         if self.activation != Activation::Never {
-            if let Some(socket) = activation::take(&self.activation)? {
-                return self.listen_on(socket);
+            let family = match address.kind() {
+                Kind::Tcp(_) => Family::Tcp,
+                Kind::Path(_)
+                | Kind::Name(_)
+                | Kind::Descriptor(_)
+                | Kind::Standard
+                | Kind::Label => Family::Unix,
+            };
+            if let Some(socket) = activation::take(&self.activation, family)? {
+                return self.adopt(address, socket);
             }
         }
         let options = listen::Options {
@@ -269,13 +327,44 @@ impl ReaderBuilder {
             owner: self.owner,
             group: self.group,
             recv_buffer_size: self.recv_buffer_size,
+            allow_remote: self.allow_remote,
         };
         let listener = listen::bind(&address, &options)?;
         let is_open_to_others = address.path().is_none() || self.mode & 0o077 != 0;
-        Ok(self.bound(address, listener, is_open_to_others))
+        // A name of a host, and a port that is free, are known for what they are now.
+        let is_tcp = matches!(address.kind(), Kind::Tcp(_));
+        let address = listener.address().filter(|_| is_tcp).unwrap_or(address);
+        Ok(self.bound(address, listener.into(), is_open_to_others))
     }
 
-    /// Takes a Unix stream socket that listens already: one that was passed in some other way than
+    /// Takes a descriptor that this process has open: one that listens, or a stream.
+    fn bind_descriptor(self, address: Address, number: i32) -> Result<BoundReader, BindError> {
+        let taken = sys::inherited::take(number, |descriptor| {
+            if let Ok(copy) = descriptor.try_clone() {
+                if let Ok(listener) = listen::adopt(copy) {
+                    self.check_reach(&listener).map_err(NotTaken::Bind)?;
+                    return Ok(Incoming::from(listener));
+                }
+            }
+            Ok(Stream::adopt_to_read(descriptor)?.into())
+        });
+        let incoming = taken.map_err(|error| match error {
+            NotTaken::Adopt(AdoptError::Kind(kind)) => BindError::NotAStream {
+                address: address.clone(),
+                kind,
+            },
+            NotTaken::Adopt(AdoptError::Io(error)) => {
+                BindError::io("take", Path::new(&address), error)
+            }
+            NotTaken::Bind(error) => error,
+        })?;
+        let listener = incoming.listener.as_ref();
+        let is_open_to_others = listener.is_none_or(Listener::is_open_to_others);
+        let address = listener.and_then(Listener::address).unwrap_or(address);
+        Ok(self.bound(address, incoming, is_open_to_others))
+    }
+
+    /// Takes a Unix or TCP socket that listens already: one that was passed in some other way than
     /// systemd's. It is never shut down, and its file not removed; mode, owner, group and
     /// buffer size are its own, and its address too: the builder's stands only for one that has
     /// none. It becomes non-blocking, and so do its copies, in other processes as well.
@@ -295,29 +384,47 @@ impl ReaderBuilder {
     /// # Errors
     /// When the address is none, a setting is out of its bounds, or the socket is of another kind
     /// or does not listen.
-    pub fn listen_on(self, socket: impl Into<OwnedFd>) -> Result<BoundReader, BindError> {
+    pub fn listen_on(self, socket: impl Into<OwnedDescriptor>) -> Result<BoundReader, BindError> {
         self.check()?;
-        let given = match self.address {
+        let address = match self.address {
             Ok(ref address) => address.clone(),
             Err(error) => return Err(error.into()),
         };
-        let listener = listen::adopt(socket).map_err(|kind| BindError::NotListening { kind })?;
-        let address = listener.address().unwrap_or(given);
-        let is_open_to_others = listener.is_open_to_others();
-        Ok(self.bound(address, listener, is_open_to_others))
+        self.adopt(address, socket.into())
     }
 
-    fn bound(self, address: Address, listener: Listener, is_open_to_others: bool) -> BoundReader {
+    fn adopt(self, given: Address, socket: OwnedDescriptor) -> Result<BoundReader, BindError> {
+        let listener = listen::adopt(socket).map_err(|kind| BindError::NotListening { kind })?;
+        self.check_reach(&listener)?;
+        let address = listener.address().unwrap_or(given);
+        let is_open_to_others = listener.is_open_to_others();
+        Ok(self.bound(address, listener.into(), is_open_to_others))
+    }
+
+    fn check_reach(&self, listener: &Listener) -> Result<(), BindError> {
+        let ip = listener.ip().filter(|ip| !ip.is_loopback());
+        match ip {
+            Some(found) if !self.allow_remote => Err(BindError::NotLoopback { found }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn bound(self, address: Address, incoming: Incoming, is_open_to_others: bool) -> BoundReader {
         let most = self.max_connections;
         let a_share = if is_open_to_others {
             most.div_ceil(2)
         } else {
             most
         };
+        let silence = if incoming.listener.is_some() {
+            IDLE_TIMEOUT
+        } else {
+            Duration::MAX
+        };
         let settings = Settings {
             max_message_len: self.max_message_len,
             pace: Pace {
-                idle_timeout: self.idle_timeout,
+                idle_timeout: self.idle_timeout.unwrap_or(silence),
                 min_receive_rate: self.min_receive_rate,
             },
             max_connections: most,
@@ -327,7 +434,7 @@ impl ReaderBuilder {
             thread_name: self.thread_name,
             callbacks: Callbacks::new(self.peer_check, self.observer),
         };
-        BoundReader::new(address, listener, settings)
+        BoundReader::new(address, incoming, settings)
     }
 
     fn check(&self) -> Result<(), SettingError> {
@@ -348,7 +455,7 @@ impl ReaderBuilder {
             held >= message,
             "at least max_message_len: raise it too",
         )?;
-        let idle = self.idle_timeout;
+        let idle = self.idle_timeout.unwrap_or(IDLE_TIMEOUT);
         SettingError::check("idle_timeout", idle, !idle.is_zero(), "more than nothing")?;
         SettingError::check_thread_name(&self.thread_name)?;
         SettingError::check(
@@ -357,5 +464,49 @@ impl ReaderBuilder {
             self.mode <= 0o777,
             "permission bits up to 0o777, in octal: 0o660, not 660",
         )
+    }
+}
+
+/// Why a descriptor stays where it is.
+enum NotTaken {
+    Adopt(AdoptError),
+    Bind(BindError),
+}
+
+impl From<AdoptError> for NotTaken {
+    fn from(error: AdoptError) -> Self {
+        Self::Adopt(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::Reader;
+
+    fn idle_timeout(builder: ReaderBuilder) -> Duration {
+        let bound = builder.bind().unwrap();
+        let settings = bound.settings.as_ref().unwrap();
+        settings.pace.idle_timeout
+    }
+
+    #[test]
+    fn who_cannot_connect_again_may_be_silent_as_long_as_it_likes() {
+        let place = tempfile::tempdir().unwrap();
+        let listening = || Reader::builder(place.path().join("s"));
+        assert_eq!(idle_timeout(listening()), IDLE_TIMEOUT);
+        assert_eq!(idle_timeout(Reader::without_listener()), Duration::MAX);
+        let set = Duration::from_secs(3);
+        for builder in [listening(), Reader::without_listener()] {
+            assert_eq!(idle_timeout(builder.idle_timeout(set)), set);
+        }
+    }
+
+    #[test]
+    fn a_reader_says_whether_it_listens() {
+        let place = tempfile::tempdir().unwrap();
+        let listening = Reader::builder(place.path().join("s")).bind().unwrap();
+        assert!(listening.listens());
+        assert!(!Reader::without_listener().bind().unwrap().listens());
     }
 }

@@ -18,6 +18,8 @@ impl Health {
         Progress::new(
             &locked.thread_pool,
             served.map(|entry| entry.connection.handled()).sum(),
+            locked.entries.values().any(|entry| entry.is_held_up),
+            self.0.settled(),
         )
     }
 
@@ -38,30 +40,66 @@ impl fmt::Display for Health {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
     all_busy: bool,
+    /// A connection waits for a receiver of batches.
+    is_held_up: bool,
     turns: u64,
     /// The messages of the connections that are being served.
     handled: u64,
+    /// Batches that were settled.
+    settled: u64,
 }
 
 impl Progress {
-    fn new(pool: &ThreadPool, handled: u64) -> Self {
+    fn new(pool: &ThreadPool, handled: u64, is_held_up: bool, settled: u64) -> Self {
         Self {
             all_busy: pool.threads > 0 && pool.all_busy(),
+            is_held_up,
             turns: pool.turns,
             handled,
+            settled,
         }
     }
 
-    /// False if every thread is in a call of the user's, and none has returned from one since
-    /// `before`.
+    /// False if every thread is in a call of the user's, or a connection waits for a receiver of
+    /// batches, and nothing has come back since `before`.
     pub(crate) fn has_moved_since(&self, before: &Self) -> bool {
-        let hangs = self.all_busy && before.all_busy && !self.has_done_more_than(before);
+        let is_users = |look: &Self| look.all_busy || look.is_held_up;
+        let hangs = is_users(self) && is_users(before) && !self.has_done_more_than(before);
         !hangs
     }
 
     /// Whether anything was handled since `before`: as it is all the time while there is much to
     /// drain.
     pub(crate) fn has_done_more_than(&self, before: &Self) -> bool {
-        (self.turns, self.handled) != (before.turns, before.handled)
+        (self.turns, self.handled, self.settled) != (before.turns, before.handled, before.settled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A look at a reader with a free thread.
+    fn look(is_held_up: bool, turns: u64, settled: u64) -> Progress {
+        let pool = ThreadPool {
+            threads: 1,
+            busy: 0,
+            turns,
+        };
+        Progress::new(&pool, 0, is_held_up, settled)
+    }
+
+    #[test]
+    fn a_receiver_hangs_that_holds_a_connection_up_and_gives_nothing_back() {
+        for (before, now, hangs) in [
+            (look(true, 7, 3), look(true, 7, 3), true),
+            (look(true, 7, 3), look(true, 7, 4), false),
+            (look(true, 7, 3), look(true, 8, 3), false),
+            // Whoever keeps its last batches until more come holds up nobody.
+            (look(false, 7, 3), look(false, 7, 3), false),
+            (look(false, 7, 3), look(true, 7, 3), false),
+        ] {
+            assert_eq!(now.has_moved_since(&before), !hangs, "{before:?} {now:?}");
+        }
     }
 }

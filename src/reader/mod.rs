@@ -1,6 +1,10 @@
 //! The receiving end: what users hold of it.
 //! Thin: connections are served by `threads`, with what is in `connection`.
 
+mod batch;
+mod batch_queue;
+#[cfg(feature = "async")]
+mod batch_stream;
 mod batches;
 mod builder;
 mod callbacks;
@@ -9,13 +13,12 @@ mod counters;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handler;
-#[cfg(feature = "systemd")]
+#[cfg(all(unix, feature = "systemd"))]
 mod health;
 mod shared;
 #[cfg(test)]
 mod simulated;
-#[cfg(feature = "async")]
-mod stream;
+mod target;
 mod thread_pool;
 mod threads;
 
@@ -25,27 +28,32 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use batches::{Batch, Batches};
+pub use batch::Batch;
+pub use batches::{Batches, BatchesIntoIter};
 pub use builder::ReaderBuilder;
 pub use handler::Handler;
-#[cfg(feature = "systemd")]
+#[cfg(all(unix, feature = "systemd"))]
 pub(crate) use health::Health;
 #[cfg(test)]
 pub(crate) use simulated::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 
 use self::handler::Closure;
-use self::shared::{DEFERRED, LISTENER, Life, Settings, Shared};
+use self::shared::{DEFERRED, LISTENER, Life, Registered, Settings, Shared};
+use self::target::Target;
 use self::threads::supervisor::Supervisor;
 use crate::address::Address;
 use crate::clock;
 use crate::deadline;
-use crate::error::{ShutdownError, StartError};
+use crate::error::{ServeError, ShutdownError, StartError};
+use crate::event::{ReaderEvent, RefuseCause};
 use crate::listen::Listener;
+#[cfg(feature = "metrics")]
+use crate::metrics::Publisher;
 use crate::metrics::ReaderMetrics;
 use crate::outcome::Outcome;
 use crate::own_thread::OwnThread;
-use crate::sys::Interest;
 use crate::sys::fork::HomeProcess;
+use crate::sys::{AdoptError, Interest, OwnedDescriptor, Stream};
 
 /// How long a reader that is dropped without a shutdown still reads what was sent.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -84,9 +92,35 @@ pub struct Reader {
 #[must_use = "nothing is accepted until it is started"]
 pub struct BoundReader {
     address: Address,
-    listener: Option<Listener>,
+    incoming: Option<Incoming>,
     settings: Option<Settings>,
     process: HomeProcess,
+}
+
+/// Where the connections of a reader come from.
+#[derive(Debug, Default)]
+struct Incoming {
+    listener: Option<Listener>,
+    /// One that is there already.
+    stream: Option<Stream>,
+}
+
+impl From<Listener> for Incoming {
+    fn from(listener: Listener) -> Self {
+        Self {
+            listener: Some(listener),
+            stream: None,
+        }
+    }
+}
+
+impl From<Stream> for Incoming {
+    fn from(stream: Stream) -> Self {
+        Self {
+            listener: None,
+            stream: Some(stream),
+        }
+    }
 }
 
 /// What a reader's shutdown came to.
@@ -102,10 +136,63 @@ pub struct ReaderReport {
 }
 
 impl Reader {
-    /// The settings of a reader at `address`, a path or on Linux `@name`, to be changed, bound and
-    /// started.
+    /// The settings of a reader at `address`, a path or whatever else an [`Address`] can be, to be
+    /// changed, bound and started.
     pub fn builder(address: impl AsRef<OsStr>) -> ReaderBuilder {
-        ReaderBuilder::new(address.as_ref())
+        ReaderBuilder::at(address.as_ref())
+    }
+
+    /// The settings of a reader without a socket to listen on, for the streams that
+    /// [`serve`](Self::serve) gives it. Its address reads `streams`, and names nothing.
+    pub fn without_listener() -> ReaderBuilder {
+        ReaderBuilder::without_listener()
+    }
+
+    /// Serves a stream that is connected already, like one that was accepted: with the same
+    /// limits, the same check of the peer, and to its end when the reader stops. It may be a Unix
+    /// or TCP socket, one end of a socketpair, or a pipe to read from. Returns the number of the
+    /// connection, which the handler and the events have in [`Peer`](crate::Peer).
+    ///
+    /// The stream becomes non-blocking, and so do its copies, in other processes as well. Over a
+    /// socketpair the kernel says who made the pair, which is this process: what it is told of the
+    /// peer is nothing but that. Over a pipe nobody is known, and there is no way back: a writer
+    /// with `AtLeastOnce` gets no receipts.
+    ///
+    /// # Errors
+    /// When it is no such stream, a limit of connections is reached, the reader has stopped, or
+    /// this is a forked child. The stream is closed then.
+    pub fn serve(&self, stream: impl Into<OwnedDescriptor>) -> Result<u64, ServeError> {
+        if !self.thread.is_of_this_process() {
+            return Err(ServeError::InForkedChild);
+        }
+        let stream = Stream::adopt_to_read(stream.into()).map_err(|error| match error {
+            AdoptError::Kind(kind) => ServeError::NotAStream { kind },
+            AdoptError::Io(error) => ServeError::Io(error.into()),
+        })?;
+        self.serve_stream(stream)
+    }
+
+    fn serve_stream(&self, stream: Stream) -> Result<u64, ServeError> {
+        let identity = stream
+            .peer()
+            .map_err(|error| ServeError::Io(error.into()))?;
+        let settings = &self.shared.settings;
+        match self.shared.serve(stream, identity, clock::now()) {
+            Registered::Open(number) => Ok(number),
+            Registered::TooManyOfUser(peer) => {
+                let limit = settings.max_connections_per_user;
+                self.shared.emit_later(ReaderEvent::Refused {
+                    peer,
+                    cause: RefuseCause::TooManyOfUser { limit },
+                });
+                Err(ServeError::TooManyOfUser { limit })
+            }
+            Registered::Full => Err(ServeError::TooMany {
+                limit: settings.max_connections,
+            }),
+            Registered::Closed => Err(ServeError::Stopped),
+            Registered::Unwatched(error) => Err(ServeError::Io(error.into())),
+        }
     }
 
     /// Stops: turns new peers away, handles all that was sent, and ends; at the latest when
@@ -176,8 +263,16 @@ impl Reader {
         self.shared.counters.metrics()
     }
 
+    /// Hands the figures to the `metrics` crate, with `name` as a label: with the feature
+    /// `metrics`. It does not keep the reader running.
+    #[cfg(feature = "metrics")]
+    pub fn publisher(&self, name: impl Into<String>) -> Publisher {
+        let shared = Arc::clone(&self.shared);
+        Publisher::of_reader(name.into(), move || shared.counters.metrics())
+    }
+
     /// A look at the reader from outside.
-    #[cfg(feature = "systemd")]
+    #[cfg(all(unix, feature = "systemd"))]
     pub(crate) fn health(&self) -> Health {
         Health(Arc::clone(&self.shared))
     }
@@ -211,10 +306,10 @@ impl fmt::Debug for Reader {
 }
 
 impl BoundReader {
-    fn new(address: Address, listener: Listener, settings: Settings) -> Self {
+    fn new(address: Address, incoming: Incoming, settings: Settings) -> Self {
         Self {
             address,
-            listener: Some(listener),
+            incoming: Some(incoming),
             settings: Some(settings),
             process: HomeProcess::this(),
         }
@@ -224,6 +319,16 @@ impl BoundReader {
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Whether peers can connect to it. Not to one without a listener, nor to one at `fd:N` or `-`
+    /// that found a connected stream there: when that has
+    /// [ended](crate::event::ReaderEvent::Closed), nothing more comes.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.incoming
+            .as_ref()
+            .is_some_and(|incoming| incoming.listener.is_some())
     }
 
     /// Begins to accept, and gives every message to `handler`, on the reader's threads.
@@ -249,37 +354,57 @@ impl BoundReader {
     ///
     /// # Errors
     /// When the system refuses a thread or a descriptor.
-    pub fn start_handler<H: Handler>(mut self, handler: H) -> Result<Reader, StartError> {
+    pub fn start_handler<H: Handler>(self, handler: H) -> Result<Reader, StartError> {
+        self.start_target(handler)
+    }
+
+    fn start_target(mut self, target: impl Target) -> Result<Reader, StartError> {
         let address = self.address.clone();
         // They are taken only here, and this consumes their owner.
-        let (Some(listener), Some(settings)) = (self.listener.take(), self.settings.take()) else {
+        let (Some(incoming), Some(settings)) = (self.incoming.take(), self.settings.take()) else {
             let refused = StartError::system("start a second time", &address);
             return Err(refused(std::io::ErrorKind::NotConnected.into()));
         };
-        let listener = Arc::new(listener);
-        let started = Self::start_threads(&address, &listener, settings, handler);
-        started.inspect_err(|_| listener.remove_file())
+        let listener = incoming.listener.map(Arc::new);
+        let started = Self::start_threads(&address, listener.as_ref(), settings, target);
+        let reader = started.inspect_err(|_| {
+            if let Some(listener) = &listener {
+                listener.remove_file();
+            }
+        })?;
+        if let Some(stream) = incoming.stream {
+            // Nothing else is served yet.
+            let refused = StartError::system("serve what was given", &address);
+            reader
+                .serve_stream(stream)
+                .map_err(|error| refused(std::io::Error::other(error)))?;
+        }
+        Ok(reader)
     }
 
-    fn start_threads<H: Handler>(
+    fn start_threads(
         address: &Address,
-        listener: &Arc<Listener>,
+        listener: Option<&Arc<Listener>>,
         settings: Settings,
-        handler: H,
+        target: impl Target,
     ) -> Result<Reader, StartError> {
         let refused = StartError::system("make what the threads wait with", address);
-        let shared = Shared::new(address.clone(), settings, Arc::clone(listener));
+        let shared = Shared::new(address.clone(), settings, listener.cloned());
         let shared = Arc::new(shared.map_err(&refused)?);
-        let added = shared
+        let mut added = shared
             .poller
-            .add(&**listener, LISTENER, Interest::Read)
-            .and_then(|()| {
-                let waker = &shared.worker_waker;
-                shared.poller.add(waker, DEFERRED, Interest::Read)
-            });
+            .add(&shared.worker_waker, DEFERRED, Interest::Read);
+        if let Some(listener) = listener {
+            let add = || {
+                shared
+                    .poller
+                    .add(listener.socket(), LISTENER, Interest::Read)
+            };
+            added = added.and_then(|()| add());
+        }
         added.map_err(refused)?;
-        let file = listener.watch_file(&shared.supervisor_waker);
-        let thread = Supervisor::start(&shared, handler, file)
+        let file = listener.and_then(|listener| listener.watch_file(&shared.supervisor_waker));
+        let thread = Supervisor::start(&shared, target, file)
             .map_err(StartError::system("start the threads", address))?;
         Ok(Reader { shared, thread })
     }
@@ -288,8 +413,9 @@ impl BoundReader {
 impl Drop for BoundReader {
     fn drop(&mut self) {
         if let Some(listener) = self
-            .listener
+            .incoming
             .take()
+            .and_then(|incoming| incoming.listener)
             .filter(|_| !self.process.is_elsewhere_for_certain())
         {
             listener.remove_file();

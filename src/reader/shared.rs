@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -23,7 +23,7 @@ use crate::deadline::after;
 use crate::event::ReaderEvent;
 use crate::listen::Listener;
 use crate::panic_guard::guarded;
-use crate::peer::{Credentials, Peer};
+use crate::peer::{Identity, Peer};
 use crate::reentry::Scope;
 use crate::sys::{Interest, Poller, Stream, Waker};
 
@@ -35,7 +35,10 @@ pub(super) const DEFERRED: u64 = Poller::MOST_KEY;
 pub(super) const READ_SIZE: usize = 256 * 1024;
 
 /// How many read buffers are kept. More are made while more threads read at once.
-const BUFFERS_KEPT: usize = 4;
+const BUFFERS_KEPT: usize = 32;
+
+/// How much memory batches may hold that are out. At that bound nothing more is read.
+const MOST_OUT: usize = 64 * 1024 * 1024;
 
 /// How many small buffers for half messages are kept, and up to which size.
 const PIECES_KEPT: usize = 64;
@@ -74,6 +77,10 @@ pub(super) struct Shared {
     pub(super) pieces: Pool,
     /// The bytes that half messages hold over all connections.
     pub(super) held: AtomicUsize,
+    /// The bytes of the batches that are out.
+    out: AtomicUsize,
+    /// How many batches have been settled.
+    settled: AtomicU64,
     /// The time to stop is over: nothing more goes to the handler.
     pub(super) is_cut: AtomicBool,
     locked: Mutex<Locked>,
@@ -91,16 +98,20 @@ pub(super) struct Locked {
     /// No connection is registered any more.
     pub(super) is_closed: bool,
     pub(super) life: Life,
-    /// When to look at which connection: a lower bound of its deadline, one for each. Those of
-    /// connections that have gone are skipped.
+    /// When to look at which connection: a lower bound of its deadline, one for each, and another
+    /// for one that has been told of its end. Those of connections that have gone are skipped.
     pub(super) times: BinaryHeap<Reverse<(Instant, u64)>>,
     /// The connections that wait for memory to read on.
     pub(super) over_budget: Vec<u64>,
+    /// Those that wait until fewer batches are out.
+    all_out: Vec<u64>,
     pub(super) thread_pool: ThreadPool,
     /// The supervisor looks at the workers every few milliseconds.
     pub(super) is_watched: bool,
     /// Events of threads that run no code of the user's: a worker emits them.
     pub(super) deferred_events: Vec<ReaderEvent>,
+    /// Connections to be served though their streams are not ready.
+    pub(super) called: Vec<u64>,
 }
 
 /// One connection as seen from outside its turns.
@@ -109,6 +120,10 @@ pub(super) struct Entry {
     pub(super) connection: Arc<Connection>,
     pub(super) is_served: bool,
     pub(super) closing: Option<Closing>,
+    /// There is something to do at it that came up during the turn.
+    is_called: bool,
+    /// It waits for room among the batches that are out.
+    pub(super) is_held_up: bool,
     /// As it was left by its last turn.
     pub(super) schedule: Schedule,
 }
@@ -124,6 +139,23 @@ pub(super) struct Schedule {
     pub(super) owes: bool,
     /// It is to end: what it sent could not be stored.
     pub(super) must_close: bool,
+    /// The peer is to end its side.
+    pub(super) has_said_end: bool,
+}
+
+/// What has become of a new connection.
+#[derive(Debug)]
+pub(super) enum Registered {
+    /// It has this number.
+    Open(u64),
+    /// Its user has as many as it may.
+    TooManyOfUser(Peer),
+    /// The reader has.
+    Full,
+    /// It ends with the reader.
+    Closed,
+    /// The system has no room to watch it.
+    Unwatched(io::Error),
 }
 
 /// Whether connections are accepted.
@@ -153,25 +185,39 @@ pub(super) enum Life {
 }
 
 impl Locked {
-    fn new() -> Self {
+    fn new(accepting: Accepting) -> Self {
         Self {
             entries: HashMap::new(),
             per_user: HashMap::new(),
             last_number: 0,
-            accepting: Accepting::Open,
+            accepting,
             is_short: false,
             is_closed: false,
             life: Life::Running,
             times: BinaryHeap::new(),
             over_budget: Vec::new(),
+            all_out: Vec::new(),
             thread_pool: ThreadPool::default(),
             is_watched: false,
             deferred_events: Vec::new(),
+            called: Vec::new(),
         }
     }
 
-    fn connections_of(&self, uid: u32) -> usize {
-        self.per_user.get(&uid).copied().unwrap_or(0)
+    /// How many connections a user has. Those of whom the user is not known count for nobody.
+    fn connections_of(&self, uid: Option<u32>) -> usize {
+        let count = uid.and_then(|uid| self.per_user.get(&uid));
+        count.copied().unwrap_or(0)
+    }
+
+    /// A connection of this user's has ended.
+    fn forget_one_of(&mut self, uid: u32) {
+        if let Some(count) = self.per_user.get_mut(&uid) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_user.remove(&uid);
+            }
+        }
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -183,23 +229,30 @@ impl Shared {
     pub(super) fn new(
         address: Address,
         settings: Settings,
-        listener: Arc<Listener>,
+        listener: Option<Arc<Listener>>,
     ) -> io::Result<Self> {
+        let accepting = if listener.is_some() {
+            Accepting::Open
+        } else {
+            Accepting::Ended
+        };
         Ok(Self {
             address,
             settings,
             counters: Counters::default(),
             scope: Scope::new(),
             poller: Poller::new()?,
-            listener: Mutex::new(Some(listener)),
+            listener: Mutex::new(listener),
             accept_turn: Mutex::new(()),
             supervisor_waker: Arc::new(Waker::new()?),
             worker_waker: Waker::new()?,
             buffers: Pool::new(BUFFERS_KEPT, READ_SIZE),
             pieces: Pool::new(PIECES_KEPT, PIECE_SIZE),
             held: AtomicUsize::new(0),
+            out: AtomicUsize::new(0),
+            settled: AtomicU64::new(0),
             is_cut: AtomicBool::new(false),
-            locked: Mutex::new(Locked::new()),
+            locked: Mutex::new(Locked::new(accepting)),
             stopped: Condvar::new(),
         })
     }
@@ -227,27 +280,46 @@ impl Shared {
         self.worker_waker.wake();
     }
 
-    /// Registers a new connection. `Err` with the peer when its user has as many as it may.
-    pub(super) fn register(
+    /// Registers a connection that was accepted.
+    pub(super) fn register(&self, stream: Stream, identity: Identity, now: Instant) -> Registered {
+        self.register_locked(self.lock(), stream, identity, now)
+    }
+
+    /// Registers one that was given: not above the limit, and not any more when the reader stops.
+    pub(super) fn serve(&self, stream: Stream, identity: Identity, now: Instant) -> Registered {
+        let locked = self.lock();
+        if locked.is_draining() {
+            Registered::Closed
+        } else if locked.entries.len() >= self.settings.max_connections {
+            Registered::Full
+        } else {
+            self.register_locked(locked, stream, identity, now)
+        }
+    }
+
+    fn register_locked(
         &self,
+        mut locked: MutexGuard<'_, Locked>,
         stream: Stream,
-        credentials: Credentials,
+        identity: Identity,
         now: Instant,
-    ) -> Result<(), Peer> {
-        let mut locked = self.lock();
+    ) -> Registered {
         if locked.is_closed {
             // The time to stop is over: this connection ends like the others that were left.
-            return Ok(());
+            return Registered::Closed;
         }
         locked.last_number += 1;
         let peer = Peer {
             connection: locked.last_number,
-            credentials,
+            identity,
         };
-        if locked.connections_of(credentials.uid) >= self.settings.max_connections_per_user {
-            return Err(peer);
+        let user = identity.uid();
+        if locked.connections_of(user) >= self.settings.max_connections_per_user {
+            return Registered::TooManyOfUser(peer);
         }
-        *locked.per_user.entry(credentials.uid).or_default() += 1;
+        if let Some(uid) = user {
+            *locked.per_user.entry(uid).or_default() += 1;
+        }
         let number = peer.connection;
         let connection = Arc::new(Connection::new(stream, peer, self.settings.max_message_len));
         // A connection from the backlog of a reader that stops is served like the others.
@@ -257,11 +329,14 @@ impl Shared {
             connection: Arc::clone(&connection),
             is_served: false,
             closing,
+            is_called: false,
+            is_held_up: false,
             schedule: Schedule {
                 deadline,
                 half_since: None,
                 owes: false,
                 must_close: false,
+                has_said_end: false,
             },
         };
         locked.entries.insert(number, entry);
@@ -272,17 +347,23 @@ impl Shared {
         }
         drop(locked);
         if closing.is_some() {
-            connection.stream.stop_receiving();
+            connection.begin_end();
         }
         // Ready at once: a worker checks the peer, even if that never sends.
-        if self
-            .poller
-            .add(&connection.stream, number, Interest::Now)
-            .is_err()
-        {
+        let is_one_way = !connection.stream.abilities().answers;
+        let interest = if is_one_way {
+            Interest::Read
+        } else {
+            Interest::Now
+        };
+        if let Err(error) = self.poller.add(&connection.stream, number, interest) {
             self.remove(number);
+            return Registered::Unwatched(error);
         }
-        Ok(())
+        if is_one_way {
+            self.arm(&connection, number, Interest::Now);
+        }
+        Registered::Open(number)
     }
 
     fn look_at(&self, locked: &mut Locked, at: Instant, number: u64) {
@@ -307,12 +388,8 @@ impl Shared {
         let Some(entry) = locked.entries.remove(&number) else {
             return;
         };
-        let uid = entry.connection.peer.credentials.uid;
-        if let Some(count) = locked.per_user.get_mut(&uid) {
-            *count -= 1;
-            if *count == 0 {
-                locked.per_user.remove(&uid);
-            }
+        if let Some(uid) = entry.connection.peer.identity.uid() {
+            locked.forget_one_of(uid);
         }
         self.counters.open.subtract(1);
         let reopen = locked.accepting == Accepting::Full;
@@ -342,7 +419,7 @@ impl Shared {
     pub(super) fn arm_listener(&self) {
         if let Some(listener) = self.listener.lock().clone() {
             // It can only fail if the kernel forgot a descriptor that is open.
-            let _ = self.poller.arm(&*listener, LISTENER, Interest::Read);
+            let _ = self.poller.arm(listener.socket(), LISTENER, Interest::Read);
         }
     }
 
@@ -363,16 +440,75 @@ impl Shared {
         self.held.load(Ordering::Relaxed) > self.settings.max_partial_bytes
     }
 
+    /// A batch of so many bytes goes out.
+    pub(super) fn note_out(&self, bytes: usize) {
+        self.out.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// It is settled, and its memory free.
+    pub(super) fn note_back(&self, bytes: usize) {
+        self.settled.fetch_add(1, Ordering::Relaxed);
+        let before = self.out.fetch_sub(bytes, Ordering::Relaxed);
+        if before > MOST_OUT && before - bytes <= MOST_OUT {
+            self.resume_all_out();
+        }
+    }
+
+    /// Batches that are out hold all the memory that they may.
+    pub(super) fn is_all_out(&self) -> bool {
+        self.out.load(Ordering::Relaxed) > MOST_OUT
+    }
+
+    fn resume_all_out(&self) {
+        let mut locked = self.lock();
+        let waiting = std::mem::take(&mut locked.all_out);
+        self.resume(locked, waiting);
+    }
+
+    /// How many batches have been settled.
+    #[cfg(all(unix, feature = "systemd"))]
+    pub(super) fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Relaxed)
+    }
+
+    /// Has a worker look at a connection, to end it where it must: after its turn, if it has one.
+    pub(super) fn serve_soon(&self, number: u64, must_end: bool) {
+        let mut locked = self.lock();
+        let Some(entry) = locked.entries.get_mut(&number) else {
+            return;
+        };
+        if must_end && entry.closing.is_none() {
+            entry.closing = Some(Closing::NotStored);
+        }
+        if entry.is_served {
+            entry.is_called = true;
+            return;
+        }
+        // Nothing holds it up but its peer, which may leave its receipts unread.
+        entry.is_held_up = false;
+        let connection = Arc::clone(&entry.connection);
+        drop(locked);
+        if must_end {
+            // This makes the socket ready. Nothing else may: see `end_turn`.
+            connection.begin_end();
+            return self.serve_end(&connection, number);
+        }
+        self.arm(&connection, number, Interest::Now);
+    }
+
     pub(super) fn resume_over_budget(&self) {
         let mut locked = self.lock();
-        let over_budget = std::mem::take(&mut locked.over_budget);
-        let fed: Vec<_> = over_budget
+        let waiting = std::mem::take(&mut locked.over_budget);
+        self.resume(locked, waiting);
+    }
+
+    fn resume(&self, mut locked: MutexGuard<'_, Locked>, waiting: Vec<u64>) {
+        let fed: Vec<_> = waiting
             .into_iter()
             .filter_map(|number| {
-                locked
-                    .entries
-                    .get(&number)
-                    .map(|entry| (number, Arc::clone(&entry.connection)))
+                let entry = locked.entries.get_mut(&number)?;
+                entry.is_held_up = false;
+                Some((number, Arc::clone(&entry.connection)))
             })
             .collect();
         drop(locked);
@@ -382,8 +518,28 @@ impl Shared {
     }
 
     pub(super) fn arm(&self, connection: &Connection, number: u64, interest: Interest) {
+        if interest == Interest::Now && !connection.stream.abilities().answers {
+            // It is never ready to be written to.
+            return self.call(number);
+        }
         // It can only fail if the kernel forgot a descriptor that is open.
         let _ = self.poller.arm(&connection.stream, number, interest);
+    }
+
+    /// Has a worker serve a connection, whether or not its stream is ready.
+    fn call(&self, number: u64) {
+        self.lock().called.push(number);
+        self.worker_waker.wake();
+    }
+
+    /// Has a worker bring a connection to its end, which has begun.
+    pub(super) fn serve_end(&self, connection: &Connection, number: u64) {
+        if connection.waits_for_peer() {
+            // Nothing makes it ready: its peer may leave its receipts unread.
+            self.call(number);
+        } else {
+            self.arm(connection, number, Interest::Now);
+        }
     }
 
     /// A worker takes the connection for a turn. `None` when it is gone, or another worker has it.
@@ -394,6 +550,7 @@ impl Shared {
             .get_mut(&number)
             .filter(|entry| !entry.is_served)?;
         entry.is_served = true;
+        entry.is_held_up = false;
         Some((Arc::clone(&entry.connection), entry.closing))
     }
 
@@ -411,7 +568,11 @@ impl Shared {
             return;
         };
         entry.is_served = false;
+        let farewell = schedule
+            .deadline
+            .filter(|_| schedule.has_said_end && !entry.schedule.has_said_end);
         entry.schedule = schedule;
+        let is_called = std::mem::take(&mut entry.is_called);
         if schedule.deadline.is_some_and(|deadline| deadline <= now) && entry.closing.is_none() {
             // Its time ran out during the turn, when the supervisor did not look.
             entry.closing = Some(Closing::Overdue);
@@ -423,16 +584,35 @@ impl Shared {
         if entry.closing.is_some() {
             // This makes the socket ready. Nothing else may: a peer can be silent, and leave its
             // receipts unread.
-            connection.stream.stop_receiving();
+            connection.begin_end();
         }
-        // A close that was decided during the turn is due now; a receipt that is owed, when there
-        // is room for it.
-        let interest = if entry.closing.is_some() || schedule.owes {
+        entry.is_held_up = matches!(outcome, TurnEnd::Wait | TurnEnd::AllOut) && !is_called;
+        let is_due =
+            entry.closing.is_some() && !schedule.has_said_end && !connection.waits_with_its_end();
+        let is_open = entry.closing.is_none();
+        if let Some(farewell) = farewell {
+            // From now on there is always a time for it: see `Supervisor::keep_times`.
+            self.look_at(&mut locked, farewell, number);
+        }
+        if matches!(outcome, TurnEnd::Wait | TurnEnd::Ending) && !is_called {
+            return;
+        }
+        if matches!(outcome, TurnEnd::AllOut) && !is_called {
+            locked.all_out.push(number);
+            drop(locked);
+            // The last one may have come back just before.
+            if !self.is_all_out() {
+                self.resume_all_out();
+            }
+            return;
+        }
+        // A receipt that is owed is due when there is room for it.
+        let interest = if schedule.owes || is_called {
             Interest::Now
         } else {
             Interest::Read
         };
-        if is_over && entry.closing.is_none() {
+        if is_over && is_open && !is_called {
             locked.over_budget.push(number);
             let watch = !std::mem::replace(&mut locked.is_watched, true);
             drop(locked);
@@ -446,6 +626,10 @@ impl Shared {
             return;
         }
         drop(locked);
+        if is_due {
+            // The close was decided during the turn.
+            return self.serve_end(&connection, number);
+        }
         self.arm(&connection, number, interest);
     }
 

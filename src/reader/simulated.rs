@@ -1,9 +1,10 @@
 //! A connection of the reader for the writer's simulation: the machines, without threads and
 //! sockets.
 
+use super::connection::batch_end::BatchEnd;
 use super::connection::decoder::{Decoder, Frame, Malformed};
 pub(crate) use super::connection::receipts::CloseDecision as SimulatedFate;
-use super::connection::receipts::{BatchEnd, Receipts};
+use super::connection::receipts::Receipts;
 use crate::buffer_pool::Pool;
 
 /// One connection of a reader.
@@ -39,6 +40,20 @@ impl SimulatedBatch {
     /// The handler failed on the last message, and that comes again.
     pub(crate) fn last_failed(&self) -> bool {
         self.stop == Stop::Failed
+    }
+
+    /// It cannot go on, because the next message is too long.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.stop == Stop::TooLarge
+    }
+
+    fn end(self) -> BatchEnd {
+        BatchEnd {
+            messages: self.messages,
+            last_failed: self.last_failed(),
+            is_stored: false,
+            asks: self.asks,
+        }
     }
 
     /// It cannot go on: a message too long, or no frame at all.
@@ -91,18 +106,54 @@ impl SimulatedConnection {
         batch
     }
 
+    /// Ends a batch without a message: it may ask for a receipt.
+    pub(crate) fn end_empty(&mut self, batch: SimulatedBatch) {
+        self.receipts.on_batch_end(BatchEnd {
+            is_stored: true,
+            ..batch.end()
+        });
+    }
+
     /// Ends the batch; says what is to become of the connection, whether it was `stored` or not.
     pub(crate) fn end_batch(&mut self, batch: SimulatedBatch, stored: bool) -> SimulatedFate {
         self.receipts.on_batch_end(BatchEnd {
-            messages: batch.messages,
-            last_failed: batch.last_failed(),
             is_stored: stored || batch.messages == 0,
-            asks: batch.asks,
+            ..batch.end()
         });
         if batch.stop == Stop::TooLarge {
             self.receipts.refuse_next();
         }
         self.receipts.close_decision()
+    }
+
+    /// The batch goes to a receiver. Returns the number by which it is settled.
+    pub(crate) fn hand_out(&mut self, batch: SimulatedBatch) -> u64 {
+        self.receipts.hand_out(batch.end(), 0)
+    }
+
+    /// The receiver has confirmed a batch, or dropped it.
+    pub(crate) fn settle(&mut self, batch: u64, stored: bool) {
+        self.receipts.settle(batch, stored);
+    }
+
+    /// Whether more may be read, for all that is out.
+    pub(crate) fn may_read(&mut self) -> bool {
+        !self.receipts.wait_for_room()
+    }
+
+    /// What is to become of the connection.
+    pub(crate) fn fate(&self) -> SimulatedFate {
+        self.receipts.close_decision()
+    }
+
+    /// The next message is too long, and nothing is out any more.
+    pub(crate) fn refuse_next(&mut self) {
+        self.receipts.refuse_next();
+    }
+
+    /// The reader is to close the connection, and says so if it can.
+    pub(crate) fn say_stop(&mut self) -> bool {
+        self.receipts.say_stop()
     }
 
     /// Up to `most` bytes of the receipts that are due.

@@ -1,4 +1,4 @@
-//! What a descriptor is: a listening Unix stream socket, or something else. Asks only.
+//! What a descriptor is: a listening stream socket, or something else. Asks only.
 
 use std::fs::{self, Metadata};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -8,29 +8,36 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::AcceptConn;
 use socket2::{Domain, SockRef, Type};
 
+use super::family::Family;
 use crate::descriptor_kind::DescriptorKind;
 
-/// Whether connections can be accepted from `descriptor`, and if not, what it is.
-pub(crate) fn check_listening(descriptor: &OwnedFd) -> Result<(), DescriptorKind> {
+/// Of which family the connections are that can be accepted from `descriptor`; if none can, what it
+/// is.
+pub(crate) fn check_listening(descriptor: &OwnedFd) -> Result<Family, DescriptorKind> {
     let socket = SockRef::from(descriptor);
-    match socket.local_addr().map(|address| address.domain()) {
-        Ok(Domain::UNIX) => {}
-        Ok(Domain::IPV4 | Domain::IPV6) => return Err(DescriptorKind::Internet),
+    let family = match socket.local_addr().map(|address| address.domain()) {
+        Ok(Domain::UNIX) => Family::Unix,
+        Ok(Domain::IPV4 | Domain::IPV6) => Family::Tcp,
         Ok(_) | Err(_) => return Err(kind_of_number(descriptor.as_raw_fd())),
-    }
+    };
     match socket.r#type() {
         Ok(Type::STREAM) => {}
+        Ok(_) | Err(_) if family == Family::Tcp => return Err(DescriptorKind::Internet),
         Ok(Type::DGRAM) => return Err(DescriptorKind::Datagram),
         Ok(_) | Err(_) => return Err(DescriptorKind::SeqPacket),
     }
     if socket.peer_addr().is_ok() {
         return Err(DescriptorKind::Connection);
     }
-    if getsockopt(descriptor, AcceptConn).unwrap_or(false) {
-        Ok(())
+    if is_listening(descriptor) {
+        Ok(family)
     } else {
         Err(DescriptorKind::NotListening)
     }
+}
+
+pub(super) fn is_listening(descriptor: &OwnedFd) -> bool {
+    getsockopt(descriptor, AcceptConn).unwrap_or(false)
 }
 
 /// What the descriptor with this number is, where it is no socket of the usual kinds.

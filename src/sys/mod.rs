@@ -1,55 +1,108 @@
 //! The operating system: sockets, files, waiting and waking. Calls and `io::Error` only; what they
 //! are used for is decided by the modules above.
 //!
-//! What differs between systems lies in `linux` and `other`, under the same names: this is the seam
-//! for other platforms. All else is the same on every Unix.
+//! This is the seam for other platforms. On every Unix all is the same, but for what lies in
+//! `linux` and `other`, under the same names. What Windows is to have lies in `windows`, under the
+//! names that the modules above use: a stub so far.
 
-#[cfg(not(unix))]
-compile_error!("uds-ipc knows Unix only so far: Windows needs a `sys` of its own");
+#![cfg_attr(
+    windows,
+    expect(dead_code, reason = "a stub makes and reads little of what there is")
+)]
 
+#[cfg(not(any(unix, windows)))]
+compile_error!(
+    "uds-ipc knows Unix, and by a stub Windows: another system needs a `sys` of its own"
+);
+
+// Values, and what all systems have.
+mod abilities;
 mod arrival;
 pub(crate) mod asymmetric_fence;
-mod descriptor;
-#[cfg(feature = "systemd")]
-mod environment;
-mod file;
+mod family;
 mod file_change;
 pub(crate) mod fork;
 mod interest;
+mod not_accepted;
+mod readiness;
+mod resolve;
+mod tcp_options;
+mod transfer;
+
+#[cfg(unix)]
+mod descriptor;
+#[cfg(all(unix, feature = "systemd"))]
+mod environment;
+#[cfg(unix)]
+mod file;
+#[cfg(unix)]
+pub(crate) mod inherited;
+#[cfg(unix)]
 mod listening_socket;
-#[cfg(feature = "systemd")]
+#[cfg(all(unix, feature = "systemd"))]
 mod notify;
+#[cfg(unix)]
 mod poller;
+#[cfg(unix)]
 mod signals;
-mod socket;
+#[cfg(unix)]
 mod standard_streams;
+#[cfg(unix)]
+mod stream;
+#[cfg(unix)]
 mod wait;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod linux;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use linux as platform;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 mod other;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 use other as platform;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as platform;
 
+pub(crate) use abilities::{Abilities, PeerEnd};
 pub(crate) use arrival::Arrival;
-pub(crate) use descriptor::{check_listening, kind_of_file};
-pub(crate) use file::FileIdentity;
+pub(crate) use family::Family;
 pub(crate) use file_change::FileChange;
 pub(crate) use interest::Interest;
-pub(crate) use listening_socket::ListeningSocket;
-pub(crate) use platform::{
-    ArrivalWatch, FileWatch, PinnedFile, SHUTDOWN_KEEPS_WHAT_CAME, TELLS_FULL_BACKLOG, Waker,
-};
-pub(crate) use poller::{Poller, Ready};
-pub(crate) use signals::with_signals_blocked;
-pub(crate) use socket::{Received, Sent, Stream};
-pub(crate) use standard_streams::above_standard;
-pub(crate) use wait::{Readiness, Wanted, wait, wait_for_arrival, wait_with_file};
+pub(crate) use not_accepted::NotAccepted;
+pub(crate) use platform::{ArrivalWatch, FileWatch, Waker};
+pub(crate) use readiness::{Readiness, Ready, Wanted};
+pub(crate) use resolve::resolve;
+pub(crate) use tcp_options::TcpOptions;
+pub(crate) use transfer::{AdoptError, Received, Sent};
 
-#[cfg(feature = "systemd")]
+#[cfg(unix)]
+pub(crate) use {
+    descriptor::{check_listening, kind_of_file},
+    file::FileIdentity,
+    listening_socket::ListeningSocket,
+    platform::{PinnedFile, TELLS_FULL_BACKLOG},
+    poller::Poller,
+    signals::with_signals_blocked,
+    standard_streams::above_standard,
+    stream::Stream,
+    wait::{wait, wait_for_arrival, wait_for_either, wait_with_file},
+};
+
+#[cfg(windows)]
+pub(crate) use windows::{
+    ListeningSocket, Poller, Stream, check_listening, inherited, wait, wait_for_arrival,
+    wait_for_either, wait_with_file, with_signals_blocked,
+};
+
+/// What the system knows an open stream by.
+#[cfg(unix)]
+pub(crate) type OwnedDescriptor = std::os::fd::OwnedFd;
+#[cfg(windows)]
+pub(crate) type OwnedDescriptor = std::os::windows::io::OwnedHandle;
+
+#[cfg(all(unix, feature = "systemd"))]
 pub(crate) use {
     descriptor::kind_of_number, environment::remove_variable, notify::NotifySocket,
     platform::process::pidfd_id,

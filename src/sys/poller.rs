@@ -9,17 +9,7 @@ use super::interest::Interest;
 use super::platform::Waker;
 use super::platform::poll::poll;
 use super::platform::poller::Queue;
-
-/// What a wait ended with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ready {
-    /// The socket with this key. It is not armed any more.
-    Socket(u64),
-    /// The poller was closed; so ends every wait from now on.
-    Closed,
-    /// Nothing in time.
-    Nothing,
-}
+use super::readiness::Ready;
 
 /// The key of the descriptor that closes the poller. kqueue's are signed.
 const CLOSED: u64 = 1 << 62;

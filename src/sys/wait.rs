@@ -10,32 +10,8 @@ use nix::poll::{PollFd, PollFlags};
 use super::arrival::Arrival;
 use super::platform::poll::poll;
 use super::platform::{ArrivalWatch, FileWatch, Waker};
-use super::socket::Stream;
-
-/// What to wait for at a socket, besides its end.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wanted {
-    /// It takes bytes.
-    pub(crate) room: bool,
-    /// It has bytes, or the peer will send no more.
-    pub(crate) bytes: bool,
-}
-
-/// What ended a wait. More than one can be true; none is when the time did.
-#[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub(crate) struct Readiness {
-    /// The waker was used.
-    pub(crate) woken: bool,
-    /// The socket takes bytes again.
-    pub(crate) room: bool,
-    /// The socket has bytes, or the peer will send no more.
-    pub(crate) bytes: bool,
-    /// The peer has closed the socket.
-    pub(crate) hangup: bool,
-    /// A socket has come to the address to which there is no connection.
-    pub(crate) arrival: bool,
-}
+use super::readiness::{Readiness, Wanted};
+use super::stream::Stream;
 
 /// How often to look where waiting is impossible.
 const BLIND: Duration = Duration::from_millis(5);
@@ -60,6 +36,17 @@ pub(crate) fn wait(
         hangup: stream.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL),
         arrival: false,
     }
+}
+
+/// Waits until one of two wakers is used, or `timeout` is over. Says which were.
+pub(crate) fn wait_for_either(
+    waker: &Waker,
+    other: &Waker,
+    timeout: Option<Duration>,
+) -> (bool, bool) {
+    let other = PollFd::new(other.as_fd(), PollFlags::POLLIN);
+    let (woken, other) = wait_for_both(waker, Some(other), timeout);
+    (woken, !other.is_empty())
 }
 
 /// Waits until `waker` is used, something happens where `watch` looks, or `timeout` is over. Says

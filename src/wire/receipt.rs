@@ -1,12 +1,13 @@
-//! A receipt: how many messages of a connection the reader has dealt with, and whether it refuses
-//! the next one. Pure: no I/O, no clock.
+//! A receipt: how many messages of a connection the reader has dealt with, and a word beside that.
+//! Pure: no I/O, no clock.
 //!
 //! ```text
-//! receipt = count (unsigned LEB128 varint), padded by one byte where the next message is refused
+//! receipt = count (unsigned LEB128 varint), padded by as many bytes as its word says
 //! ```
 //!
-//! So `05` says that five messages were dealt with, and `85 00` that five were and the sixth is
-//! refused. A peer that knows only plain receipts reads the same number in both.
+//! So `05` says that five messages were dealt with, `85 00` that five were and the sixth is
+//! refused, and `85 80 00` that five were and the reader stops. A peer that knows only plain
+//! receipts reads the same number in all of them.
 
 use integer_encoding::VarInt;
 
@@ -17,24 +18,58 @@ use super::frame::{self, MAX_PREFIX_LEN, Parsed};
 pub(crate) struct Receipt {
     /// How many messages were dealt with, since the connection began.
     pub(crate) count: u64,
+    pub(crate) word: Word,
+}
+
+/// What a receipt says beside its count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Word {
+    #[default]
+    None,
     /// The message after those will never be taken: it is longer than the reader's limit.
-    pub(crate) refuses_next: bool,
+    RefusesNext,
+    /// The reader is to close the connection. It gives receipts for all that was written, and waits
+    /// until the writer has ended its side.
+    Stops,
+}
+
+impl Word {
+    fn padding(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::RefusesNext => 1,
+            Self::Stops => 2,
+        }
+    }
+
+    /// Paddings that say nothing yet are kept for later words.
+    fn of_padding(len: usize) -> Self {
+        match len {
+            1 => Self::RefusesNext,
+            2 => Self::Stops,
+            _ => Self::None,
+        }
+    }
 }
 
 impl Receipt {
     /// Puts the receipt at the front of `bytes`; returns its length.
     ///
-    /// A count of 2^63 and more fills all ten bytes, so that no padding fits behind it: it goes out
-    /// as a plain receipt.
+    /// A count that leaves no room for the padding, of 2^56 and more, goes out without the word.
     pub(crate) fn encode(self, bytes: &mut [u8; MAX_PREFIX_LEN]) -> usize {
         let len = self.count.encode_var(bytes);
-        if self.refuses_next {
-            if let Some([last, padding]) = bytes.get_mut(len - 1..=len) {
-                (*last, *padding) = (*last | 0x80, 0);
-                return len + 1;
-            }
+        let padded_len = len + self.word.padding();
+        let (Some([last, padding @ ..]), 1..) =
+            (bytes.get_mut(len - 1..padded_len), self.word.padding())
+        else {
+            return len;
+        };
+        *last |= 0x80;
+        padding.fill(0x80);
+        if let Some(end) = padding.last_mut() {
+            *end = 0;
         }
-        len
+        padded_len
     }
 }
 
@@ -68,9 +103,10 @@ impl ReceiptDecoder {
                     prefix_len,
                 } => {
                     self.len = 0;
+                    let padding = prefix_len.get() - count.required_space();
                     return Ok(Some(Receipt {
                         count,
-                        refuses_next: *byte == 0 && prefix_len.get() > 1,
+                        word: Word::of_padding(padding),
                     }));
                 }
             }
@@ -84,18 +120,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn with(word: Word, count: u64) -> Receipt {
+        Receipt { count, word }
+    }
+
     fn plain(count: u64) -> Receipt {
-        Receipt {
-            count,
-            refuses_next: false,
-        }
+        with(Word::None, count)
     }
 
     fn refusal(count: u64) -> Receipt {
-        Receipt {
-            count,
-            refuses_next: true,
-        }
+        with(Word::RefusesNext, count)
+    }
+
+    fn stop(count: u64) -> Receipt {
+        with(Word::Stops, count)
     }
 
     fn encoded(receipt: Receipt) -> Vec<u8> {
@@ -130,6 +168,10 @@ mod tests {
             (refusal(5), &[0x85, 0x00]),
             (refusal(127), &[0xff, 0x00]),
             (refusal(300), &[0xac, 0x82, 0x00]),
+            (stop(0), &[0x80, 0x80, 0x00]),
+            (stop(5), &[0x85, 0x80, 0x00]),
+            (stop(127), &[0xff, 0x80, 0x00]),
+            (stop(300), &[0xac, 0x82, 0x80, 0x00]),
         ] {
             assert_eq!(encoded(receipt), bytes);
             assert_eq!(decoded(bytes, &[1]), Ok(vec![receipt]));
@@ -137,25 +179,32 @@ mod tests {
     }
 
     #[test]
-    fn padding_by_more_than_a_byte_says_the_same() {
-        let padded = [0xac, 0x82, 0x80, 0x80, 0x00];
-        assert_eq!(decoded(&padded, &[2]), Ok(vec![refusal(300)]));
+    fn padding_that_is_no_word_yet_says_nothing() {
+        for padding in 3..=8 {
+            let padded = [&[0xac, 0x82][..], &vec![0x80; padding - 1], &[0x00]].concat();
+            assert_eq!(decoded(&padded, &[2]), Ok(vec![plain(300)]));
+        }
     }
 
     #[test]
     fn a_peer_that_knows_only_plain_receipts_reads_the_same_number() {
-        for count in [0, 5, 127, 128, 300, (1 << 63) - 1] {
-            let number = u64::decode_var(&encoded(refusal(count)));
-            assert_eq!(number.map(|(number, _)| number), Some(count));
+        for count in [0, 5, 127, 128, 300, (1 << 56) - 1] {
+            for receipt in [refusal(count), stop(count)] {
+                let number = u64::decode_var(&encoded(receipt));
+                assert_eq!(number.map(|(number, _)| number), Some(count));
+            }
         }
     }
 
     #[test]
-    fn what_fills_ten_bytes_is_a_plain_receipt() {
+    fn what_leaves_no_room_for_its_word_is_a_plain_receipt() {
         for count in [1 << 63, u64::MAX] {
             assert_eq!(encoded(refusal(count)), encoded(plain(count)));
+            assert_eq!(encoded(stop(count)), encoded(plain(count)));
         }
         assert_eq!(encoded(refusal((1 << 63) - 1)).len(), 10);
+        assert_eq!(encoded(stop((1 << 63) - 1)), encoded(plain((1 << 63) - 1)));
+        assert_eq!(encoded(stop((1 << 56) - 1)).len(), 10);
     }
 
     #[test]
@@ -168,11 +217,9 @@ mod tests {
     }
 
     fn any_receipt() -> impl Strategy<Value = Receipt> {
-        let count = prop_oneof![0u64..300, any::<u32>().prop_map(u64::from), 0u64..1 << 63];
-        (count, any::<bool>()).prop_map(|(count, refuses_next)| Receipt {
-            count,
-            refuses_next,
-        })
+        let count = prop_oneof![0u64..300, any::<u32>().prop_map(u64::from), 0u64..1 << 56];
+        let word = prop_oneof![Just(Word::None), Just(Word::RefusesNext), Just(Word::Stops)];
+        (count, word).prop_map(|(count, word)| Receipt { count, word })
     }
 
     proptest! {

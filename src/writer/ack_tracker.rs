@@ -8,7 +8,7 @@
 
 use crate::event::BadReceipt;
 use crate::num::to_u64;
-use crate::wire::receipt::ReceiptDecoder;
+use crate::wire::receipt::{ReceiptDecoder, Word};
 use crate::writer::queue::outbox::Taken;
 
 /// How many receipts may say nothing new between two requests. A reader that answers each request
@@ -39,8 +39,10 @@ struct Connection {
     receipts: ReceiptDecoder,
     /// Receipts that said nothing new since the last request.
     repeats: u32,
-    /// The reader has said that it refuses the message behind those that it has acknowledged.
-    refuses_next: bool,
+    /// What the reader has said beside the last count.
+    word: Word,
+    /// It has ever said that it stops.
+    is_stopping: bool,
 }
 
 /// A place in what was written.
@@ -126,7 +128,12 @@ impl AckTracker {
     /// Whether the reader has said that it refuses the message behind those that it has
     /// acknowledged.
     pub(crate) fn is_next_refused(&self) -> bool {
-        self.connection.refuses_next
+        self.connection.word == Word::RefusesNext
+    }
+
+    /// Whether the reader has said that it is to close the connection.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.connection.is_stopping
     }
 
     /// No receipt will come any more.
@@ -163,7 +170,7 @@ impl AckTracker {
             if count < before {
                 return Err(BadReceipt::Fell { count, before });
             }
-            if count == before && receipt.refuses_next == connection.refuses_next {
+            if count == before && receipt.word == connection.word {
                 connection.repeats += 1;
                 let repeats = connection.repeats;
                 if repeats > MOST_REPEATS {
@@ -173,7 +180,8 @@ impl AckTracker {
                 connection.repeats = 0;
             }
             self.progress.acked = connection.start + count;
-            connection.refuses_next = receipt.refuses_next;
+            connection.word = receipt.word;
+            connection.is_stopping |= receipt.word == Word::Stops;
             connection.is_owed &= self.progress.acked < connection.requested;
         }
     }

@@ -12,6 +12,7 @@ use crossbeam_channel::bounded;
 use crate::error::{FlushError, ShutdownError};
 use crate::message::IntoMessage;
 use crate::send_error::SendError;
+use crate::sys::with_signals_blocked;
 use crate::writer::send::Patience;
 use crate::writer::settings::FlushLevel;
 use crate::writer::shared::Shared;
@@ -81,7 +82,7 @@ impl AsyncWriter {
             Err(SendError::Full(message)) => Some(message),
             sent => return sent.map_err(|error| error.map(M::give_back)),
         };
-        let waiting = Waiting::new(shared);
+        let waiting = Waiting::new(&self.writer.shared);
         poll_fn(|context| {
             let Some(unsent) = message.take() else {
                 return Poll::Ready(Ok(()));
@@ -105,13 +106,15 @@ impl AsyncWriter {
     /// # Errors
     /// As [`Writer::flush`], but never `Timeout`: drop the future when it takes too long.
     pub async fn flush(&self, level: FlushLevel) -> Result<Flushed, FlushError> {
-        let shared = &*self.writer.shared;
+        let shared = &self.writer.shared;
         shared.check_flush(level)?;
-        let mut call = FlushCall::new(shared, level);
+        let losses = shared.lock().losses(level, shared.delivery);
+        let mut call = FlushCall::new(shared, level, losses);
         poll_fn(|context| call.poll(context)).await
     }
 
-    /// Shuts the writer down: see [`Writer::shutdown`]. A thread waits for it.
+    /// Shuts the writer down: see [`Writer::shutdown`]. A thread of its own waits for it; where the
+    /// system refuses one, the caller's does.
     ///
     /// # Errors
     /// As [`Writer::shutdown`].
@@ -125,7 +128,9 @@ impl AsyncWriter {
         };
         let thread = thread::Builder::new().name("uds-ipc-shutdown".to_owned());
         // In the writer's own observer there is nothing to wait for.
-        if self.writer.shared.scope.is_current() || thread.spawn(wait).is_err() {
+        if self.writer.shared.scope.is_current()
+            || with_signals_blocked(|| thread.spawn(wait)).is_err()
+        {
             return self.writer.shutdown(timeout);
         }
         poll_fn(|context| {
@@ -137,44 +142,54 @@ impl AsyncWriter {
 }
 
 /// A place among the tasks that wait.
-struct Waiting<'a> {
-    shared: &'a Shared,
+#[derive(Debug)]
+pub(super) struct Waiting {
+    shared: Arc<Shared>,
     place: Place,
 }
 
-impl<'a> Waiting<'a> {
-    fn new(shared: &'a Shared) -> Self {
+impl Waiting {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
         Self {
-            shared,
+            shared: Arc::clone(shared),
             place: shared.lock().tasks.add(),
         }
     }
 
     /// The task is woken at the next change.
-    fn wait(&self, context: &Context<'_>) {
+    pub(super) fn wait(&self, context: &Context<'_>) {
+        if self.shared.home.is_elsewhere() {
+            // Before any lock: a thread that is not here may hold it for ever.
+            return;
+        }
+        let waker = context.waker().clone();
         let mut locked = self.shared.lock();
-        locked.tasks.wait(self.place, context.waker());
+        locked.tasks.wait(self.place, waker);
         self.shared.wake_for_caller(&mut locked);
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        self.shared.lock().tasks.remove(self.place);
+        if !self.shared.home.is_elsewhere() {
+            self.shared.lock().tasks.remove(self.place);
+        }
     }
 }
 
-struct FlushCall<'a> {
-    waiting: Waiting<'a>,
+/// A flush that is waited for.
+#[derive(Debug)]
+pub(super) struct FlushCall {
+    waiting: Waiting,
     flush: Flush,
     level: FlushLevel,
 }
 
-impl<'a> FlushCall<'a> {
-    fn new(shared: &'a Shared, level: FlushLevel) -> Self {
+impl FlushCall {
+    /// It reports losses beyond the first `losses`.
+    pub(super) fn new(shared: &Arc<Shared>, level: FlushLevel, losses: u64) -> Self {
         let waiting = Waiting::new(shared);
         let mut locked = shared.lock();
-        let losses = locked.losses(level, shared.delivery);
         Self {
             waiting,
             flush: locked.begin_flush(level, shared.delivery, losses),
@@ -182,12 +197,16 @@ impl<'a> FlushCall<'a> {
         }
     }
 
-    fn poll(&mut self, context: &Context<'_>) -> Poll<Result<Flushed, FlushError>> {
-        let shared = self.waiting.shared;
+    pub(super) fn poll(&mut self, context: &Context<'_>) -> Poll<Result<Flushed, FlushError>> {
+        let shared = &*self.waiting.shared;
+        if shared.home.is_elsewhere() {
+            return Poll::Ready(Err(FlushError::InForkedChild));
+        }
+        let waker = context.waker().clone();
         let mut locked = shared.lock();
         let verdict = locked.look(&mut self.flush);
         if matches!(verdict, Verdict::Left(_)) && locked.end().is_none() {
-            locked.tasks.wait(self.waiting.place, context.waker());
+            locked.tasks.wait(self.waiting.place, waker);
             shared.wake_for_caller(&mut locked);
             return Poll::Pending;
         }
@@ -195,8 +214,11 @@ impl<'a> FlushCall<'a> {
     }
 }
 
-impl Drop for FlushCall<'_> {
+impl Drop for FlushCall {
     fn drop(&mut self) {
-        self.waiting.shared.lock().end_flush(self.level);
+        let shared = &self.waiting.shared;
+        if !shared.home.is_elsewhere() {
+            shared.lock().end_flush(self.level);
+        }
     }
 }

@@ -1,25 +1,32 @@
 //! The settings of a writer, with their defaults and bounds.
 
 use std::ffi::OsStr;
+use std::mem;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::address::{Address, AddressError};
+use parking_lot::Mutex;
+
+use crate::address::{Address, AddressError, Host, Kind, Tcp};
 use crate::backoff::Backoff;
+use crate::buffer_size::BufferSize;
 use crate::clock;
 use crate::error::{SettingError, StartError};
 use crate::event::WriterEvent;
 use crate::num::to_u64;
 use crate::observer::Observer;
 use crate::own_thread::OwnThread;
-use crate::sys::Stream;
+use crate::sys::{self, Abilities, AdoptError, OwnedDescriptor, Stream};
 use crate::writer::Writer;
+use crate::writer::connector::{Connector, Source};
 use crate::writer::settings::Delivery;
 use crate::writer::settings::FlushLevel;
 use crate::writer::settings::Timing;
 use crate::writer::settings::{Limits, Overflow};
 use crate::writer::shared::Shared;
 use crate::writer::state::State;
+use crate::writer::thread::dial::{DialSettings, Dialer};
 use crate::writer::thread::drop_notice::{DropNotice, DropNotices};
 use crate::writer::thread::kernel::System;
 use crate::writer::thread::run;
@@ -47,17 +54,22 @@ use crate::writer::thread::worker::{Options, Worker};
 #[must_use = "a builder does nothing until it is started"]
 pub struct WriterBuilder {
     address: Result<Address, AddressError>,
+    source: Result<Source, AdoptError>,
     max_queued_messages: usize,
     max_queued_bytes: usize,
     overflow: Overflow,
     delivery: Delivery,
     shutdown_level: FlushLevel,
     max_message_len: usize,
-    write_timeout: Duration,
+    /// `None` is what suits the stream.
+    write_timeout: Option<Duration>,
     connect_timeout: Duration,
     backoff_min: Duration,
     backoff_max: Duration,
-    send_buffer_size: Option<usize>,
+    send_buffer_size: BufferSize,
+    tcp_keepalive: Option<Duration>,
+    tcp_user_timeout: Option<Duration>,
+    allow_remote: bool,
     linger: Duration,
     keepalive: Option<Duration>,
     expect_peer_uid: Option<u32>,
@@ -67,20 +79,46 @@ pub struct WriterBuilder {
 }
 
 impl WriterBuilder {
-    pub(crate) fn new(address: &OsStr) -> Self {
+    /// To an address.
+    pub(crate) fn to(address: &OsStr) -> Self {
+        Self::new(Address::new(address), Ok(Source::Address))
+    }
+
+    /// Over one stream.
+    pub(crate) fn over(stream: OwnedDescriptor) -> Self {
+        match Stream::adopt_to_write(stream) {
+            Ok(stream) => {
+                let address = Address::of_descriptor(stream.number());
+                Self::new(Ok(address), Ok(Source::Stream(stream)))
+            }
+            Err(error) => Self::new(Ok(Address::label("connector")), Err(error)),
+        }
+    }
+
+    /// Over the streams that a connector makes.
+    pub(crate) fn with(connector: impl Connector) -> Self {
+        let source = Source::Connector(Mutex::new(Box::new(connector)));
+        Self::new(Ok(Address::label("connector")), Ok(source))
+    }
+
+    fn new(address: Result<Address, AddressError>, source: Result<Source, AdoptError>) -> Self {
         Self {
-            address: Address::new(address),
+            address,
+            source,
             max_queued_messages: 10_000,
             max_queued_bytes: 64 * 1024 * 1024,
             overflow: Overflow::Refuse,
             delivery: Delivery::AtMostOnce,
             shutdown_level: FlushLevel::Written,
             max_message_len: 10 * 1024 * 1024,
-            write_timeout: Duration::from_secs(1),
+            write_timeout: None,
             connect_timeout: Duration::from_secs(1),
             backoff_min: Duration::from_millis(10),
             backoff_max: Duration::from_secs(1),
-            send_buffer_size: Some(212_992),
+            send_buffer_size: BufferSize::Best,
+            tcp_keepalive: Some(Duration::from_secs(10)),
+            tcp_user_timeout: Some(Duration::from_secs(10)),
+            allow_remote: false,
             linger: Duration::from_micros(200),
             keepalive: None,
             expect_peer_uid: None,
@@ -147,17 +185,21 @@ impl WriterBuilder {
     }
 
     /// How long the reader may take no byte before the connection is given up and made anew: 1 s
-    /// unless set, more than nothing. Every byte restarts it, so that a slow reader is not a
-    /// dead one. A reader that was only held up then handles the rest of the old connection beside
-    /// the new one: set it longer where order across such a pause matters.
+    /// unless set, and for ever over a [stream that was given](crate::Writer::over), after which
+    /// there is no other; more than nothing. Every byte restarts it, so that a slow reader is not a
+    /// dead one. Over TCP a peer that is gone shows only once the kernel's buffer is full: before
+    /// that [`tcp_user_timeout`](Self::tcp_user_timeout) counts. A reader that was only held up
+    /// then handles the rest of the old connection beside the new one: set it longer where
+    /// order across such a pause matters.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
-        self.write_timeout = timeout;
+        self.write_timeout = Some(timeout);
         self
     }
 
     /// How long a reader that is there may take to accept before that counts as a failed try: 1 s
     /// unless set, more than nothing. It matters when the reader's backlog is full; otherwise a
-    /// Unix socket connects at once or not at all.
+    /// Unix socket connects at once or not at all. Over TCP it is the time for the look-up of the
+    /// name and for the answer together.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -186,11 +228,44 @@ impl WriterBuilder {
         self
     }
 
-    /// `SO_SNDBUF`, in bytes: 212,992 unless set, which no system limits further and which Linux
-    /// doubles. `None` leaves the system's own. It is how much the kernel holds for a reader
-    /// that is busy, and the most that one killed reader can lose.
+    /// `SO_SNDBUF`, in bytes. Unless set it is 212,992 for a Unix socket, which no system limits
+    /// further and which Linux doubles, and the system's own for TCP, which grows as needed.
+    /// `None` leaves the system's own. It is how much the kernel holds for a reader that is
+    /// busy, and the most that one killed reader can lose. A stream that was given keeps its own.
     pub fn send_buffer_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
-        self.send_buffer_size = bytes.into();
+        self.send_buffer_size = BufferSize::set(bytes.into());
+        self
+    }
+
+    /// After how long without a word from the peer's kernel a TCP connection is probed: 10 s unless
+    /// set; `None` is never. The probes follow each other at a fifth of that, and the fifth without
+    /// an answer ends the connection. On Linux, where a
+    /// [`tcp_user_timeout`](Self::tcp_user_timeout) is set, that takes the place of the number: the
+    /// connection ends at the first look at which a probe has gone without an answer and the peer
+    /// has been silent for so long. Whole seconds, at least one (`TCP_KEEPIDLE`, see
+    /// [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html)). Where the cable is cut while the
+    /// writer is idle, this is what notices.
+    pub fn tcp_keepalive(mut self, idle: impl Into<Option<Duration>>) -> Self {
+        self.tcp_keepalive = idle.into();
+        self
+    }
+
+    /// How long bytes that were written over TCP may go without an acknowledgement of the peer's
+    /// kernel before the connection ends: 10 s unless set; `None` leaves it to the kernel, which
+    /// tries for some 15 minutes (`TCP_USER_TIMEOUT`). On Linux only.
+    pub fn tcp_user_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.tcp_user_timeout = timeout.into();
+        self
+    }
+
+    /// Whether a TCP address may be another than a loopback address: not unless set. One that is
+    /// written as a number is refused by [`start`](Self::start); what a name leads to is found out
+    /// later, and told by the event
+    /// [`ConnectFailed`](crate::event::WriterEvent::ConnectFailed). Over TCP nobody says who
+    /// is at the other end, and nothing is encrypted: lead the stream through ssh, stunnel or
+    /// `WireGuard` instead, and connect to the near end of that.
+    pub fn allow_remote(mut self, allow: bool) -> Self {
+        self.allow_remote = allow;
         self
     }
 
@@ -278,7 +353,7 @@ impl WriterBuilder {
     ///     let _ = writer.try_send(format!("message {number}"));
     /// }
     /// let reader = Reader::builder(&path).bind()?.start(|message| {
-    ///     // message 1, message 2, dropped 3 messages (27 bytes) in the last 0.1 s: the …
+    ///     // message 1, message 2, dropped 3 messages (27 bytes) in the last second: the …
     ///     println!("{}", String::from_utf8_lossy(message));
     /// })?;
     /// let report = writer.shutdown(Duration::from_secs(5))?;
@@ -310,37 +385,81 @@ impl WriterBuilder {
     }
 
     /// All but the thread.
-    pub(crate) fn build(self) -> Result<Worker<System>, StartError> {
+    pub(crate) fn build(mut self) -> Result<Worker<System>, StartError> {
         let Limited {
             limits,
             max_message_len,
         } = self.limits()?;
         self.check_times()?;
-        self.check_level()?;
         SettingError::check_thread_name(&self.thread_name)?;
-        let address = self.address?;
+        let Self {
+            address, source, ..
+        } = &mut self;
+        let address = mem::replace(address, Err(AddressError::Empty))?;
+        let source = match mem::replace(source, Ok(Source::Used)) {
+            Ok(Source::Address) => self.open(&address),
+            given => given.map_err(NotTaken::Adopt),
+        };
+        let source = source.map_err(|error| match error {
+            NotTaken::Adopt(AdoptError::Kind(kind)) => StartError::NotAStream { kind },
+            NotTaken::Adopt(AdoptError::Io(error)) => {
+                StartError::system("take the stream", &address)(error)
+            }
+            NotTaken::Setting(error) => error.into(),
+        })?;
+        let abilities = match &source {
+            Source::Stream(stream) => stream.abilities(),
+            Source::Address => Stream::abilities_at(&address),
+            Source::Connector(_) | Source::Used => Stream::MOST_ABILITIES,
+        };
+        self.check_abilities(abilities)?;
+        if address.port() == Some(0) {
+            return Err(StartError::NoPort { address });
+        }
+        if let (false, Some(found)) = (self.allow_remote, remote_ip(&address)) {
+            return Err(StartError::NotLoopback { found });
+        }
         let shared = Shared::new(
             address.clone(),
             limits,
             max_message_len,
             self.delivery,
             self.shutdown_level,
+            abilities,
         );
         let refused = StartError::system("make what wakes the thread", &address);
         let shared = Arc::new(shared.map_err(refused)?);
+        // There is no other stream to go over to, however slow the reader is.
+        let patience = match source {
+            Source::Stream(_) => Duration::MAX,
+            Source::Address | Source::Connector(_) | Source::Used => WRITE_TIMEOUT,
+        };
+        let write_timeout = self.write_timeout.unwrap_or(patience);
         let timing = Timing {
-            write_timeout: self.write_timeout,
+            write_timeout,
             connect_timeout: self.connect_timeout,
             linger: self.linger,
             keepalive: self.keepalive,
         };
         let options = Options {
-            send_buffer_size: self.send_buffer_size,
             expect_peer_uid: self.expect_peer_uid,
         };
         let backoff = Backoff::new(self.backoff_min, self.backoff_max, fastrand::u64(..));
-        let state = State::new(clock::now(), backoff, timing, self.delivery);
-        let system = System::default();
+        let mut state = State::new(clock::now(), backoff, timing, self.delivery);
+        if matches!(source, Source::Stream(_)) {
+            state.be_single();
+        }
+        let dialer = Dialer::new(
+            source,
+            DialSettings {
+                connect_timeout: self.connect_timeout,
+                send_buffer_size: self.send_buffer_size,
+                tcp_keepalive: self.tcp_keepalive,
+                tcp_user_timeout: self.tcp_user_timeout,
+                allow_remote: self.allow_remote,
+            },
+        );
+        let system = System::new(dialer);
         let mut worker = Worker::new(system, shared, state, self.observer, options);
         worker.drop_notices = self.drop_notices;
         Ok(worker)
@@ -365,19 +484,49 @@ impl WriterBuilder {
         })
     }
 
-    fn check_level(&self) -> Result<(), SettingError> {
-        let (level, is_told) = (self.shutdown_level, Stream::TELLS_UNREAD);
+    /// What an address stands for that names a descriptor, or the address itself.
+    fn open(&self, address: &Address) -> Result<Source, NotTaken> {
+        let number = match address.kind() {
+            Kind::Path(_) | Kind::Name(_) | Kind::Tcp(_) | Kind::Label => {
+                return Ok(Source::Address);
+            }
+            Kind::Descriptor(number) => number,
+            Kind::Standard => STANDARD_OUTPUT,
+        };
+        sys::inherited::take(number, |descriptor| {
+            let stream = Stream::adopt_to_write(descriptor)?;
+            self.check_abilities(stream.abilities())
+                .map_err(NotTaken::Setting)?;
+            Ok(Source::Stream(stream))
+        })
+    }
+
+    /// What the stream cannot do is known at once, but for a connector's.
+    fn check_abilities(&self, abilities: Abilities) -> Result<(), SettingError> {
+        let (level, delivery) = (self.shutdown_level, self.delivery);
         SettingError::check(
             "shutdown_level",
             level,
-            level != FlushLevel::Read || is_told,
-            "Written or Handled on this system",
+            level != FlushLevel::Read || abilities.tells_unread,
+            "Written or Handled: this stream does not tell what was read",
+        )?;
+        let needs_answers = level == FlushLevel::Handled || delivery == Delivery::AtLeastOnce;
+        if !abilities.answers && needs_answers {
+            let bound =
+                "AtMostOnce, with Written or Read for shutdown_level: this stream has no way back";
+            return SettingError::check("delivery", delivery, false, bound);
+        }
+        SettingError::check(
+            "expect_peer_uid",
+            self.expect_peer_uid,
+            self.expect_peer_uid.is_none() || abilities.tells_credentials,
+            "unset: over this stream it is not told who the peer is",
         )
     }
 
     fn check_times(&self) -> Result<(), SettingError> {
         for (setting, value) in [
-            ("write_timeout", self.write_timeout),
+            ("write_timeout", self.write_timeout.unwrap_or(Duration::MAX)),
             ("connect_timeout", self.connect_timeout),
             ("backoff_min", self.backoff_min),
             ("keepalive", self.keepalive.unwrap_or(Duration::MAX)),
@@ -386,6 +535,38 @@ impl WriterBuilder {
         }
         let (min, max) = (self.backoff_min, self.backoff_max);
         SettingError::check("backoff_max", max, max >= min, "at least backoff_min")
+    }
+}
+
+/// The address of another machine, where it is written as a number.
+fn remote_ip(address: &Address) -> Option<IpAddr> {
+    match address.kind() {
+        Kind::Tcp(Tcp {
+            host: Host::Ip(ip), ..
+        }) if !ip.is_loopback() => Some(*ip),
+        Kind::Tcp(_)
+        | Kind::Path(_)
+        | Kind::Name(_)
+        | Kind::Descriptor(_)
+        | Kind::Standard
+        | Kind::Label => None,
+    }
+}
+
+const STANDARD_OUTPUT: i32 = 1;
+
+/// How long a reader may take no byte unless set, where another connection may do better.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why a descriptor stays where it is.
+enum NotTaken {
+    Adopt(AdoptError),
+    Setting(SettingError),
+}
+
+impl From<AdoptError> for NotTaken {
+    fn from(error: AdoptError) -> Self {
+        Self::Adopt(error)
     }
 }
 

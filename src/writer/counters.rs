@@ -110,13 +110,13 @@ impl Counters {
         self.dropped_full.value() + self.dropped_oldest.value()
     }
 
-    /// When the first message was dropped since that was forgotten, since 1970.
-    pub(crate) fn first_drop(&self) -> Duration {
-        Duration::from_micros(self.first_drop.load(Ordering::Relaxed))
-    }
-
-    pub(crate) fn forget_first_drop(&self) {
-        self.first_drop.store(0, Ordering::Relaxed);
+    /// When the first message was dropped since this was last asked, since 1970; now, where that is
+    /// not told yet.
+    pub(crate) fn take_first_drop(&self) -> Duration {
+        match self.first_drop.swap(0, Ordering::Relaxed) {
+            0 => (self.since_1970)(),
+            micros => Duration::from_micros(micros),
+        }
     }
 
     pub(crate) fn set_connected(&self, connected: bool) {

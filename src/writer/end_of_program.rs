@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::writer::Writer;
 use crate::writer::settings::{Delivery, FlushLevel};
 use crate::writer::shared::{Shared, deadline};
@@ -66,6 +68,7 @@ impl Writer {
             return;
         }
         let shared = Arc::downgrade(&self.shared);
+        let _alone = SETTING_HOOK.lock();
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             // First, since it may send what it has to say.
@@ -76,6 +79,9 @@ impl Writer {
         }));
     }
 }
+
+/// Of two that take the hook at once and set their own, one would be lost.
+static SETTING_HOOK: Mutex<()> = Mutex::new(());
 
 fn last_words(shared: &Shared, timeout: Duration) {
     let level = match shared.delivery {

@@ -52,11 +52,15 @@ impl Write for &Writer {
         if let Some(text) = arguments.as_str() {
             return self.write_all(text.as_bytes());
         }
-        match self.try_send_with(|buffer| fmt::write(&mut Text(buffer), arguments)) {
-            Err(EncodeError::Encoder(fmt::Error)) => Err(io::Error::other(
+        let format = |buffer: &mut Vec<u8>| match fmt::write(&mut Text(buffer), arguments) {
+            Ok(()) if buffer.is_empty() => Err(None),
+            formatted => formatted.map_err(Some),
+        };
+        match self.try_send_with(format) {
+            Err(EncodeError::Encoder(Some(fmt::Error))) => Err(io::Error::other(
                 "a value could not be formatted: nothing was sent",
             )),
-            Ok(()) | Err(EncodeError::Send(_)) => Ok(()),
+            Ok(()) | Err(EncodeError::Encoder(None) | EncodeError::Send(_)) => Ok(()),
         }
     }
 

@@ -6,6 +6,7 @@ mod ack_tracker;
 #[cfg(feature = "async")]
 mod async_writer;
 mod builder;
+mod connector;
 mod counters;
 mod end_of_program;
 #[cfg(fuzzing)]
@@ -13,6 +14,8 @@ pub mod fuzzing;
 mod io_write;
 mod lane;
 mod lines;
+#[cfg(feature = "async")]
+mod message_sink;
 mod queue;
 mod send;
 mod settings;
@@ -31,8 +34,11 @@ use std::time::Duration;
 #[cfg(feature = "async")]
 pub use async_writer::AsyncWriter;
 pub use builder::WriterBuilder;
+pub use connector::Connector;
 pub use end_of_program::ShutdownGuard;
 pub use lines::Lines;
+#[cfg(feature = "async")]
+pub use message_sink::MessageSink;
 pub use settings::{Delivery, FlushLevel, Overflow};
 pub use shared::flush::Flushed;
 pub use thread::drop_notice::DropNotice;
@@ -40,10 +46,13 @@ pub use thread::drop_notice::DropNotice;
 use crate::address::Address;
 use crate::error::{FlushError, ShutdownError, StartError};
 use crate::message::IntoMessage;
+#[cfg(feature = "metrics")]
+use crate::metrics::Publisher;
 use crate::metrics::{Tally, WriterMetrics};
 use crate::outcome::Outcome;
 use crate::own_thread::OwnThread;
 use crate::send_error::{EncodeError, SendError};
+use crate::sys::OwnedDescriptor;
 use send::Patience;
 use shared::{Shared, deadline};
 
@@ -127,7 +136,8 @@ impl WriterReport {
 }
 
 impl Writer {
-    /// Starts a writer to `address` with the default settings: a path, or on Linux `@name`.
+    /// Starts a writer to `address` with the default settings: a path, or whatever else an
+    /// [`Address`] can be.
     ///
     /// # Errors
     /// As [`WriterBuilder::start`].
@@ -137,7 +147,44 @@ impl Writer {
 
     /// The settings of a writer to `address`, to be changed and then started.
     pub fn builder(address: impl AsRef<OsStr>) -> WriterBuilder {
-        WriterBuilder::new(address.as_ref())
+        WriterBuilder::to(address.as_ref())
+    }
+
+    /// The settings of a writer over one stream that is connected already: a Unix or TCP socket,
+    /// one end of a socketpair, or a pipe to write to.
+    ///
+    /// A reader may be as slow as it likes, unless a
+    /// [`write_timeout`](WriterBuilder::write_timeout) is set: there is no other connection. When
+    /// it ends the writer tells so ([`Lost`](crate::event::WriterEvent::Lost), then
+    /// [`Stopped`](crate::event::WriterEvent::Stopped) with what was left), and refuses messages as
+    /// closed from then on. The stream becomes non-blocking, and so do its copies, in other
+    /// processes as well. In events its address is the number of its descriptor.
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    /// use uds_ipc::{Reader, Writer};
+    ///
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let reader = Reader::without_listener().bind()?.start(|message| {
+    ///     println!("{}", String::from_utf8_lossy(message));
+    /// })?;
+    /// reader.serve(theirs)?;
+    ///
+    /// let writer = Writer::over(ours).start()?;
+    /// writer.try_send("no path anywhere")?;
+    /// assert_eq!(writer.shutdown(Duration::from_secs(5))?.left.messages, 0);
+    /// assert_eq!(reader.shutdown(Duration::from_secs(5))?.metrics.received.messages, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn over(stream: impl Into<OwnedDescriptor>) -> WriterBuilder {
+        WriterBuilder::over(stream.into())
+    }
+
+    /// The settings of a writer whose connections `connector` makes: see [`Connector`]. The writer
+    /// reconnects as it does to an address. Its events have `connector` for an address.
+    pub fn with_connector(connector: impl Connector) -> WriterBuilder {
+        WriterBuilder::with(connector)
     }
 
     fn new_started(shared: Arc<Shared>, thread: OwnThread) -> Self {
@@ -324,6 +371,14 @@ impl Writer {
     #[must_use]
     pub fn metrics(&self) -> WriterMetrics {
         self.shared.counters.metrics()
+    }
+
+    /// Hands the figures to the `metrics` crate, with `name` as a label: with the feature
+    /// `metrics`. It does not keep the writer alive.
+    #[cfg(feature = "metrics")]
+    pub fn publisher(&self, name: impl Into<String>) -> Publisher {
+        let counters = Arc::clone(&self.shared.counters);
+        Publisher::of_writer(name.into(), move || counters.metrics())
     }
 
     /// Whether there is a connection now. A reader that was killed while nothing is being sent is

@@ -2,6 +2,7 @@
 //! Blocks only where a caller asked to wait for room.
 
 use std::cell::Cell;
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -325,12 +326,25 @@ impl Shared {
             Refusal::Full if patience.asks_again() => SendError::Full(message),
             Refusal::Full => {
                 self.counters.add_full(refused);
+                self.tell_of_drop();
                 SendError::Full(message)
             }
             Refusal::Closed => {
                 self.counters.dropped_closed.add(refused);
                 SendError::Closed(message)
             }
+        }
+    }
+
+    /// Wakes the thread if it is to send a notice of drops: there was no room, and may be by now,
+    /// so that nothing else would.
+    fn tell_of_drop(&self) {
+        // Behind the count: either the thread has seen that, or this sees that it awaits one.
+        fence(Ordering::SeqCst);
+        if self.awaits_drop.load(Ordering::Relaxed)
+            && self.awaits_drop.swap(false, Ordering::Relaxed)
+        {
+            self.waker.wake();
         }
     }
 }

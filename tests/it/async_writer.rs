@@ -12,6 +12,7 @@ use tokio::runtime::Builder;
 use uds_ipc::error::FlushError;
 use uds_ipc::{AsyncWriter, Delivery, FlushLevel, SendError};
 
+use crate::support::acts::panic_quietly;
 use crate::support::{
     Collector, Place, finish, finish_with_receipts, numbered, wait_until, writer_with,
 };
@@ -192,4 +193,70 @@ fn a_waker_may_call_the_writer() {
     drop(send);
     finish(writer.writer());
     collector.stop();
+}
+
+/// Some executors make a waker for each poll. To wake those that are replaced would poll for ever.
+#[test]
+fn a_waker_that_is_replaced_is_not_woken() {
+    #[derive(Default)]
+    struct Woken(AtomicU64);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let place = Place::new();
+    let writer = async_writer(&place, 1);
+    writer.writer().try_send("the first").unwrap();
+    let mut wakers = Vec::new();
+    {
+        let (mut send, mut flush) = (
+            pin!(writer.send("second")),
+            pin!(writer.flush(FlushLevel::Written)),
+        );
+        for _ in 0..10 {
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(Arc::clone(&woken));
+            let mut context = Context::from_waker(&waker);
+            assert!(send.as_mut().poll(&mut context).is_pending());
+            assert!(flush.as_mut().poll(&mut context).is_pending());
+            wakers.push(woken);
+        }
+    }
+    let woken = |waker: &Arc<Woken>| waker.0.load(Ordering::SeqCst);
+    assert_eq!(wakers.iter().map(woken).sum::<u64>(), 0);
+    let collector = Collector::start(&place.socket());
+    finish(writer.writer());
+    collector.stop();
+}
+
+#[test]
+fn a_waker_that_panics_harms_neither_the_writer_nor_other_tasks() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic_quietly();
+        }
+    }
+    let place = Place::new();
+    let writer = async_writer(&place, 1);
+    writer.writer().try_send("the first").unwrap();
+    let mut send = Box::pin(writer.send("second"));
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(
+        send.as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    let other = writer.clone();
+    let other = thread::spawn(move || futures_executor::block_on(other.send("third")));
+    let collector = Collector::start(&place.socket());
+    other.join().unwrap().unwrap();
+    // Whoever waits has no place in a line.
+    wait_until("there is room again", || {
+        let mut context = Context::from_waker(&waker);
+        send.as_mut().poll(&mut context).is_ready()
+    });
+    finish(writer.writer());
+    assert_eq!(collector.stop().len(), 3);
 }

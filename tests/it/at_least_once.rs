@@ -684,7 +684,7 @@ fn a_reader_that_hangs_up_without_a_receipt_is_waited_for_longer_each_time() {
             .backoff_max(Duration::from_secs(1));
         builder.on_event(move |event| {
             if let WriterEvent::Lost { retry_in, .. } = event {
-                notes.add(retry_in);
+                notes.add(retry_in.unwrap());
             }
         })
     });

@@ -134,7 +134,7 @@ fn backoff_grows_on_every_loss_of_a_short_connection() {
         .backoff_max(Duration::from_millis(300))
         .on_event(move |event| {
             if let uds_ipc::event::WriterEvent::Lost { retry_in, .. } = event {
-                notes.add(retry_in);
+                notes.add(retry_in.unwrap());
             }
         })
         .start()

@@ -3,7 +3,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -256,7 +256,7 @@ fn what_does_not_listen_is_refused_and_said_to_be_what_it_is() {
         (bound.into(), DescriptorKind::NotListening),
         (packets.into(), DescriptorKind::SeqPacket),
         (
-            TcpListener::bind("127.0.0.1:0").unwrap().into(),
+            UdpSocket::bind("127.0.0.1:0").unwrap().into(),
             DescriptorKind::Internet,
         ),
     ] {
@@ -319,4 +319,23 @@ fn a_given_socket_that_somebody_else_shuts_down_is_trouble_with_accepting() {
     collector.events.wait_for("AcceptPaused");
     assert_eq!(collector.reader.metrics().accept_pauses, 1);
     assert_eq!(collector.reader.shutdown(PATIENCE).unwrap().cut, 0);
+}
+
+#[test]
+fn a_tcp_socket_that_listens_is_taken_over() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let messages = Notes::new();
+    let notes = messages.clone();
+    let bound = Reader::builder("tcp:127.0.0.1:0")
+        .listen_on(listener)
+        .unwrap();
+    assert_eq!(bound.address().to_string(), format!("tcp:{address}"));
+    let reader = bound
+        .start(move |message| notes.add(message.to_vec()))
+        .unwrap();
+    let writer = uds_ipc::Writer::start(reader.address()).unwrap();
+    writer.try_send("hello").unwrap();
+    messages.wait_for_len(1);
+    assert_eq!(reader.shutdown(PATIENCE).unwrap().cut, 0);
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{IoSlice, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use log::Log;
 use proptest::prelude::*;
@@ -159,6 +159,8 @@ fn what_is_formatted_or_written_in_slices_is_one_message() {
         write!(writer, "requests:{}|c", 17).unwrap();
         write!(writer, "no arguments").unwrap();
         write!(writer, "").unwrap();
+        let nothing = "";
+        write!(writer, "{nothing}").unwrap();
         assert!(write!(writer, "{Fails}").is_err());
         assert!(write!(writer.lines(), "{Fails}").is_err());
         let slices = [IoSlice::new(b""), IoSlice::new(b"a"), IoSlice::new(b"bc\n")];
@@ -202,7 +204,7 @@ fn what_is_refused_is_counted_and_no_error() {
     let dropped = writer.metrics().dropped;
     assert_eq!(dropped.too_large.messages, 2);
     assert!(dropped.full.messages >= 2, "{dropped:?}");
-    let _ = writer.shutdown(std::time::Duration::ZERO).unwrap();
+    let _ = writer.shutdown(Duration::ZERO).unwrap();
     writer.write_all(b"late").unwrap();
     assert_eq!(writer.metrics().dropped.closed.messages, 1);
 }
@@ -366,11 +368,8 @@ fn a_shutdown_sends_the_last_notice_and_one_that_panics_or_is_empty_is_none() {
     }
 }
 
-/// At a queue that is full all the time there is room again after every write.
-#[test]
-fn notices_do_not_flood_what_has_no_room() {
-    let place = Place::new();
-    let collector = Collector::start(&place.socket());
+/// A writer with little room, and how many drops its notices have told of.
+fn small_writer_with_notices(place: &Place) -> (Writer, Arc<AtomicU64>) {
     let told = Arc::new(AtomicU64::new(0));
     let noted = Arc::clone(&told);
     let (writer, _) = writer_with(&place.socket(), |builder| {
@@ -379,6 +378,15 @@ fn notices_do_not_flood_what_has_no_room() {
             "notice"
         })
     });
+    (writer, told)
+}
+
+/// At a queue that is full all the time there is room again after every write.
+#[test]
+fn notices_do_not_flood_what_has_no_room() {
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    let (writer, told) = small_writer_with_notices(&place);
     while writer.metrics().dropped.full.messages < 100_000 {
         let _ = writer.try_send("message");
     }
@@ -393,6 +401,36 @@ fn notices_do_not_flood_what_has_no_room() {
         .filter(|message| *message == b"notice")
         .count();
     assert!(notices < 100, "{notices}");
+}
+
+#[test]
+fn a_queue_that_a_shutdown_has_ended_takes_no_notice() {
+    for _ in 0..20 {
+        let place = Place::new();
+        let (writer, events) = writer_with(&place.socket(), |builder| {
+            builder.max_queued_messages(3).drop_notice(|_| "notice")
+        });
+        while writer.try_send("message").is_ok() {}
+        let report = writer.shutdown(Duration::from_millis(2)).unwrap();
+        assert_eq!(report.left.messages, 3);
+        events.wait_for("Stopped");
+        let metrics = writer.metrics();
+        assert_eq!((metrics.accepted.messages, metrics.queued.messages), (3, 0));
+    }
+}
+
+/// The queue may be empty again, and the thread asleep, when the sender counts what was refused.
+#[test]
+fn a_drop_is_told_however_soon_there_is_room_again() {
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    for _ in 0..500 {
+        let (writer, told) = small_writer_with_notices(&place);
+        while writer.try_send("message").is_ok() {}
+        wait_until("the drop is told", || told.load(Ordering::SeqCst) == 1);
+        finish(&writer);
+    }
+    collector.stop();
 }
 
 #[test]
@@ -468,11 +506,12 @@ fn ends_that_log_their_own_events_do_not_feed_on_them() {
     }
     // What is queued now tells that nobody is there, and rests.
     wait_until("the writer waits", || !writer.is_connected());
-    let accepted = writer.metrics().accepted.messages;
-    let told = log.told.load(Ordering::SeqCst);
-    assert!(told < 100, "{told} events");
-    assert_eq!(accepted, told + 3);
-    let _ = writer.shutdown(std::time::Duration::ZERO).unwrap();
+    let told = || log.told.load(Ordering::SeqCst);
+    wait_until("each event is one message", || {
+        writer.metrics().accepted.messages == told() + 3
+    });
+    assert!(told() < 100, "{} events", told());
+    let _ = writer.shutdown(Duration::ZERO).unwrap();
 }
 
 /// The process may end right after. (A busy machine may hold the thread up for longer than the
@@ -484,7 +523,7 @@ fn a_guard_waits_until_the_observer_has_heard_of_the_end() {
         let place = Place::new();
         let (writer, events) = writer_with(&place.socket(), |builder| builder);
         writer.try_send("nobody is there").unwrap();
-        drop(writer.shutdown_guard(std::time::Duration::ZERO));
+        drop(writer.shutdown_guard(Duration::ZERO));
         let is_told = events.has("Stopped");
         drop(writer);
         is_told

@@ -32,6 +32,11 @@ mod life_cycle;
 mod limits;
 mod listen_on;
 mod logs;
+#[cfg(feature = "async")]
+mod message_sink;
+// A cable between two machines takes what only Linux has.
+#[cfg(target_os = "linux")]
+mod network;
 #[path = "../patience/mod.rs"]
 mod patience;
 mod receipts;
@@ -43,5 +48,6 @@ mod shared;
 mod socket_file;
 mod stopping;
 mod strangers;
+mod streams;
 mod support;
 mod types;

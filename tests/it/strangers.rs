@@ -29,8 +29,12 @@ fn is_root(place: &Place) -> bool {
 #[test]
 fn peers_can_be_refused_by_their_user_or_group() {
     let checks: [fn(&Peer) -> bool; 2] = [
-        |peer| peer.credentials.uid != 4_242,
-        |peer| peer.credentials.gid != 4_343,
+        |peer| peer.identity.uid() != Some(4_242),
+        |peer| {
+            peer.identity
+                .credentials()
+                .is_some_and(|peer| peer.gid != 4_343)
+        },
     ];
     for check in checks {
         let place = Place::new();
@@ -88,7 +92,7 @@ fn the_mode_does_not_guard_an_abstract_name_but_a_check_does() {
     for is_checked in [false, true] {
         let place = Place::new();
         let name = format!("@{}", place.socket().display());
-        let check = move |peer: &Peer| !is_checked || peer.credentials.uid != 4_242;
+        let check = move |peer: &Peer| !is_checked || peer.identity.uid() != Some(4_242);
         let reader = Scripted::start_with(Path::new(&name), |builder| {
             builder
                 .socket_mode(0o600)

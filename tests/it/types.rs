@@ -24,15 +24,21 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     is_free::<uds_ipc::metrics::Publisher>();
     #[cfg(feature = "async")]
     is_free::<uds_ipc::AsyncWriter>();
+    #[cfg(feature = "async")]
+    is_free::<uds_ipc::MessageSink<Vec<u8>>>();
+    #[cfg(feature = "async")]
+    is_free::<uds_ipc::SinkError<Vec<u8>>>();
     is_free::<uds_ipc::ShutdownGuard>();
     is_free::<uds_ipc::Batch>();
     is_free::<uds_ipc::Batches>();
+    is_free::<uds_ipc::BatchesIntoIter>();
     is_free::<uds_ipc::FrameCodec>();
     is_free::<uds_ipc::error::FrameError>();
     is_free::<uds_ipc::Lines>();
     is_free::<uds_ipc::DropNotice>();
     is_free::<uds_ipc::event::LostCause>();
     is_free::<uds_ipc::Overflow>();
+    is_free::<uds_ipc::Identity>();
     is_free::<uds_ipc::Peer>();
     is_free::<uds_ipc::metrics::ProtocolErrors>();
     is_free::<uds_ipc::Reader>();
@@ -43,6 +49,7 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     is_free::<uds_ipc::event::RefuseCause>();
     is_free::<uds_ipc::SendError<String>>();
     is_free::<uds_ipc::error::SettingError>();
+    is_free::<uds_ipc::error::ServeError>();
     is_free::<uds_ipc::event::Severity>();
     is_free::<uds_ipc::error::ShutdownError>();
     is_free::<uds_ipc::error::StartError>();

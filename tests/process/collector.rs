@@ -71,6 +71,21 @@ impl Handler for KeeperOfEach {
     }
 }
 
+/// Where a test plays over TCP: a port of which no other process is given, and which is free now.
+pub(crate) fn play_over_tcp(place: &Path) {
+    // Below those that the kernel gives out.
+    let mut ports = fastrand::Rng::new();
+    let bound = (0..1000)
+        .map(|_| format!("tcp:127.0.0.1:{}", ports.u16(10_000..30_000)))
+        .find(|address| Reader::builder(address).bind().is_ok());
+    fs::write(place.join("address"), bound.unwrap()).unwrap();
+}
+
+/// Where the readers of a test are: at its path, unless it plays elsewhere.
+pub(crate) fn address(place: &Path) -> PathBuf {
+    fs::read_to_string(place.join("address")).map_or_else(|_| place.join("s"), PathBuf::from)
+}
+
 /// Where process number `process` keeps its records. Each has a file of its own, since a death may
 /// tear the last record.
 pub(crate) fn file_of(place: &Path, process: usize) -> PathBuf {
@@ -94,11 +109,8 @@ pub(crate) fn collect(place: &Path, idle_timeout: Duration) {
 /// Likewise, but each message is stored by itself.
 pub(crate) fn collect_each(place: &Path) {
     let keeper = KeeperOfEach(new_file(place, part().parse().unwrap()));
-    let reader = Reader::builder(place.join("s"))
-        .bind()
-        .unwrap()
-        .start_handler(keeper)
-        .unwrap();
+    let bound = Reader::builder(address(place)).bind().unwrap();
+    let reader = bound.start_handler(keeper).unwrap();
     wait_for_cue();
     assert_good(&reader.shutdown(PATIENCE).unwrap());
 }
@@ -119,7 +131,7 @@ pub(crate) fn keep(place: &Path, process: usize, idle_timeout: Duration) -> Read
     } else {
         Duration::from_millis(1)
     };
-    let bound = Reader::builder(place.join("s"))
+    let bound = Reader::builder(address(place))
         .idle_timeout(idle_timeout)
         .bind()
         .unwrap();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use uds_ipc::metrics::Tally;
 use uds_ipc::{Delivery, FlushLevel, Handler, Peer, Reader, Writer, WriterBuilder};
 
-use crate::collector::{collect, collect_each, kept_by, received_by, records_of, repeats};
+use crate::collector::{address, collect, collect_each, kept_by, received_by, records_of, repeats};
 use crate::load::{Load, MESSAGE_LEN, message, number_of, u64_at};
 use crate::stage::{PATIENCE, Role, SHORT, moments, part, stage, wait_for_cue, wait_until};
 
@@ -19,7 +19,7 @@ use crate::stage::{PATIENCE, Role, SHORT, moments, part, stage, wait_for_cue, wa
 const ENDS: usize = 30;
 
 /// A writer that is back soon after its reader.
-fn eager(path: &Path) -> WriterBuilder {
+pub(crate) fn eager(path: &Path) -> WriterBuilder {
     Writer::builder(path)
         .backoff_min(Duration::from_millis(1))
         .backoff_max(Duration::from_millis(5))
@@ -27,7 +27,7 @@ fn eager(path: &Path) -> WriterBuilder {
 
 /// Ends so many readers one after the other by `end`, in the midst of receiving. Returns the last,
 /// which runs.
-fn outlive_readers(
+pub(crate) fn outlive_readers(
     ends: usize,
     name: &str,
     place: &Path,
@@ -53,7 +53,6 @@ fn outlive_readers(
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the figure is of interest")]
 fn a_reader_killed_thirty_times_loses_nothing_that_waits_for_receipts() {
     const NAME: &str =
         "delivery::a_reader_killed_thirty_times_loses_nothing_that_waits_for_receipts";
@@ -61,13 +60,20 @@ fn a_reader_killed_thirty_times_loses_nothing_that_waits_for_receipts() {
         return collect(&place, Duration::MAX);
     }
     let place = tempfile::tempdir().unwrap();
-    let writer = eager(&place.path().join("s"))
+    lose_nothing(ENDS, NAME, place.path(), Role::kill);
+}
+
+/// Ends so many readers by `end`, while their writer sends `AtLeastOnce`, and looks that nothing is
+/// lost.
+#[expect(clippy::print_stdout, reason = "the figure is of interest")]
+pub(crate) fn lose_nothing(ends: usize, name: &str, place: &Path, end: impl FnMut(Role)) {
+    let writer = eager(&address(place))
         .delivery(Delivery::AtLeastOnce)
         .start()
         .unwrap();
     let writer = Arc::new(writer);
     let load = Load::start(&writer);
-    let last = outlive_readers(ENDS, NAME, place.path(), &writer, Role::kill);
+    let last = outlive_readers(ends, name, place, &writer, end);
     let sent = load.stop();
     writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
     let report = writer.shutdown(PATIENCE).unwrap();
@@ -86,10 +92,10 @@ fn a_reader_killed_thirty_times_loses_nothing_that_waits_for_receipts() {
         "{metrics:#?}"
     );
     assert!(
-        metrics.connects > ENDS.try_into().unwrap(),
+        metrics.connects > ends.try_into().unwrap(),
         "each reader had a connection"
     );
-    let repeats = repeats(received_by(place.path(), ENDS + 1).concat(), 0..sent);
+    let repeats = repeats(received_by(place, ends + 1).concat(), 0..sent);
     assert!(
         repeats <= metrics.resent.messages,
         "nothing came twice that was not sent twice"
@@ -326,7 +332,7 @@ const FULL: u64 = 10_000;
 
 /// Sends without end, and notes the figures of what it has sent and what waits where its death
 /// leaves them.
-fn send_and_publish(place: &Path) {
+pub(crate) fn send_and_publish(place: &Path) {
     let delivery = if part().ends_with("once") {
         Delivery::AtMostOnce
     } else {
@@ -334,7 +340,7 @@ fn send_and_publish(place: &Path) {
     };
     let published = File::create(place.join(part())).unwrap();
     // It is to have a single connection, whatever holds it up.
-    let writer = eager(&place.join("s"))
+    let writer = eager(&address(place))
         .delivery(delivery)
         .write_timeout(PATIENCE)
         .start()
@@ -353,15 +359,21 @@ fn send_and_publish(place: &Path) {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the figure is of interest")]
 fn a_killed_writer_has_sent_what_it_counted() {
     const NAME: &str = "delivery::a_killed_writer_has_sent_what_it_counted";
     if let Some(place) = stage() {
         return send_and_publish(&place);
     }
     let place = tempfile::tempdir().unwrap();
+    outlive_writers(NAME, place.path(), ["again", "once"]);
+}
+
+/// Kills writers, one after the other of these deliveries, and looks that all arrives that each has
+/// counted as sent.
+#[expect(clippy::print_stdout, reason = "the figure is of interest")]
+pub(crate) fn outlive_writers(name: &str, place: &Path, deliveries: [&str; 2]) {
     let witness = Arc::new(Witness::default());
-    let bound = Reader::builder(place.path().join("s")).bind().unwrap();
+    let bound = Reader::builder(address(place)).bind().unwrap();
     let reader = bound.start_handler(Arc::clone(&witness)).unwrap();
     let mut moments = moments();
     let mut counted = Vec::new();
@@ -369,10 +381,11 @@ fn a_killed_writer_has_sent_what_it_counted() {
         // A reader that is held up makes writes end inside a message.
         let is_held_up = kill % 4 < 2;
         witness.is_held_up.store(is_held_up, Ordering::Relaxed);
-        let part = format!("{kill} {}", if kill % 2 == 0 { "once" } else { "again" });
-        let writer = Role::start_part(NAME, place.path(), &part);
+        let delivery = deliveries[usize::from(kill % 2 == 0)];
+        let part = format!("{kill} {delivery}");
+        let writer = Role::start_part(name, place, &part);
         let published = || {
-            let figures = fs::read(place.path().join(&part)).unwrap_or_default();
+            let figures = fs::read(place.join(&part)).unwrap_or_default();
             if figures.is_empty() {
                 (0, 0)
             } else {

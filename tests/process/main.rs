@@ -27,10 +27,13 @@ mod load;
 mod mute_peers;
 mod notify;
 #[cfg(target_os = "linux")]
+mod pipe;
+#[cfg(target_os = "linux")]
 mod refusals;
 mod signals_and_forks;
 mod stage;
 #[cfg(target_os = "linux")]
 mod systemd;
+mod tcp;
 #[cfg(target_os = "linux")]
 mod watches;

@@ -272,7 +272,7 @@ fn a_service_is_ready_when_it_says_so_and_stops_before_it_has_stopped() {
         scene.wait_for_note("handles one");
         assert_eq!(scene.at_once(), None, "nobody has said that it is ready");
         scene.role.say("begin");
-        let figures = "1 messages (3 bytes) received, 1 connections open";
+        let figures = "1 message (3 bytes) received, 1 connection open";
         let path = scene.path("s").display().to_string();
         assert_eq!(scene.next(), format!("READY=1\nSTATUS={path}: {figures}"));
         let hangs = scene.send(&["hang"]);
@@ -314,7 +314,7 @@ fn the_figures_are_told_when_they_have_changed() {
         let said = scene.next();
         assert!(said.starts_with("STATUS="), "{said}");
         assert!(
-            said.ends_with(": 2 messages (6 bytes) received, 1 connections open"),
+            said.ends_with(": 2 messages (6 bytes) received, 1 connection open"),
             "{said}"
         );
         return;
@@ -559,7 +559,8 @@ fn where_nobody_listens_there_is_no_thread_to_tell() {
     }
     service.reload(|| ());
     let _ = service.shutdown(PATIENCE).unwrap();
-    assert_eq!(telling_threads(), 0);
+    // A thread that was joined is listed for a moment longer: its exit wakes who joins it first.
+    wait_until("the thread has gone", || telling_threads() == 0);
 }
 
 #[test]

@@ -3,13 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::mpsc;
 
 use nix::libc;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chroot, geteuid};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
 use uds_ipc::error::BindError;
 use uds_ipc::event::ReaderEvent;
 use uds_ipc::{FlushLevel, Reader, Writer};
@@ -18,7 +24,14 @@ use crate::stage::{PATIENCE, Role, part, stage, wait_until};
 
 /// From now on all threads of this process meet this error where they make one of the calls.
 fn refuse(calls: &[libc::c_long], error: i32) {
-    let rules: BTreeMap<i64, _> = calls.iter().map(|call| (*call, Vec::new())).collect();
+    refuse_where(
+        calls.iter().map(|call| (*call, Vec::new())).collect(),
+        error,
+    );
+}
+
+/// Likewise, where the arguments are these.
+fn refuse_where(rules: BTreeMap<i64, Vec<SeccompRule>>, error: i32) {
     let refused = SeccompAction::Errno(u32::try_from(error).unwrap());
     let machine = std::env::consts::ARCH.try_into().unwrap();
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, machine).unwrap();
@@ -108,7 +121,7 @@ fn a_reader_notices_that_its_file_is_gone_where_nothing_watches_it() {
     };
     refuse(&[libc::SYS_inotify_init1], libc::EMFILE);
     let path = place.join("s");
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = mpsc::channel();
     let builder = Reader::builder(&path).on_event(move |event| drop(tell.send(event)));
     let reader = builder.bind().unwrap().start(|_| ()).unwrap();
     // Not just at its start.
@@ -143,6 +156,40 @@ fn what_the_system_refuses_is_named() {
     assert!(error.contains("make what wakes the thread"), "{error}");
     let error = bound.start(|_| ()).unwrap_err().to_string();
     assert!(error.contains("make what the threads wait with"), "{error}");
+}
+
+/// The bound on what one user's pollers watch (`fs.epoll.max_user_watches`).
+#[test]
+fn a_connection_that_cannot_be_watched_is_told_of() {
+    let Some(place) = stage() else {
+        let place = tempfile::tempdir().unwrap();
+        let name = "refusals::a_connection_that_cannot_be_watched_is_told_of";
+        assert!(Role::start(name, place.path()).end().success());
+        return;
+    };
+    let (sender, events) = mpsc::channel();
+    let reader = Reader::builder(place.join("s"))
+        .on_event(move |event| {
+            let _ = sender.send(event.to_string());
+        })
+        .bind()
+        .unwrap()
+        .start(|_| ())
+        .unwrap();
+    let add = u64::try_from(libc::EPOLL_CTL_ADD).unwrap();
+    let condition = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, add);
+    let rule = SeccompRule::new(vec![condition.unwrap()]).unwrap();
+    refuse_where(
+        BTreeMap::from([(libc::SYS_epoll_ctl, vec![rule])]),
+        libc::ENOSPC,
+    );
+    let mut peer = UnixStream::connect(place.join("s")).unwrap();
+    // It is closed, for its writer to come again.
+    assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+    let event = events.recv_timeout(PATIENCE).unwrap();
+    assert!(event.contains("pauses: No space left"), "{event}");
+    let report = reader.shutdown(PATIENCE).unwrap();
+    assert_eq!((report.cut, report.metrics.accept_pauses), (0, 1));
 }
 
 /// As in a `chroot`, or a container of the smallest kind.

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use signal_hook::consts::{SIGBUS, SIGCHLD, SIGHUP, SIGINT, SIGSEGV, SIGTERM, SIGUSR1};
 use uds_ipc::error::{FlushError, ShutdownError};
 use uds_ipc::systemd::Service;
-use uds_ipc::{EncodeError, FlushLevel, Reader, SendError, Writer};
+use uds_ipc::{Delivery, EncodeError, FlushLevel, Reader, SendError, Writer};
 
 use crate::stage::{PATIENCE, Role, in_forked_child, stage, wait_for_cue, wait_until};
 
@@ -291,6 +291,41 @@ fn a_forked_child_neither_sends_nor_removes_the_socket() {
     let report = reader.shutdown(PATIENCE).unwrap();
     assert_eq!(report.metrics.received.messages, 2);
     assert!(!path.exists());
+}
+
+/// A batch that is out is the parent's to confirm, also where the child has a copy of it.
+#[test]
+fn a_forked_child_that_drops_a_batch_says_nothing_to_the_writer() {
+    let Some(place) = stage() else {
+        let place = tempfile::tempdir().unwrap();
+        let role = Role::start(
+            "signals_and_forks::a_forked_child_that_drops_a_batch_says_nothing_to_the_writer",
+            place.path(),
+        );
+        assert!(role.end().success());
+        return;
+    };
+    let path = place.join("s");
+    let (reader, batches) = Reader::builder(&path)
+        .bind()
+        .unwrap()
+        .start_batches()
+        .unwrap();
+    let writer = Writer::builder(&path).delivery(Delivery::AtLeastOnce);
+    let writer = writer.start().unwrap();
+    writer.try_send("message").unwrap();
+    let mut out = batches.recv();
+    let mut all = Some(batches);
+    let returns = in_forked_child(|| {
+        drop(out.take());
+        let batches = all.take().unwrap();
+        batches.try_recv().is_none() && batches.recv().is_none()
+    });
+    assert!(returns);
+    out.unwrap().done();
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    let metrics = reader.shutdown(PATIENCE).unwrap().metrics;
+    assert_eq!((metrics.connections, metrics.handler_errors), (1, 0));
 }
 
 /// At the moment of a fork any lock may be held by a thread that the child has not.

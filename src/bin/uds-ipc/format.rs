@@ -7,7 +7,7 @@ use std::str;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
-use uds_ipc::Peer;
+use uds_ipc::{Identity, Peer};
 
 /// How many bytes become hexadecimal digits at a time.
 const PIECE_SIZE: usize = 256;
@@ -16,8 +16,8 @@ const PIECE_SIZE: usize = 256;
 pub(crate) enum Format {
     /// The bytes as they came, and a newline
     Lines,
-    /// An object with connection, pid, uid, length, and text (or base64 where the bytes are no
-    /// UTF-8)
+    /// An object with connection, pid, uid, from (over TCP), length, and text (or base64 where the
+    /// bytes are no UTF-8)
     Json,
     /// Two hexadecimal digits a byte, and a newline
     Hex,
@@ -39,19 +39,24 @@ impl Format {
     }
 }
 
+fn write_or_null(out: &mut impl Write, number: Option<u32>) -> io::Result<()> {
+    match number {
+        Some(number) => write!(out, "{number}"),
+        None => out.write_all(b"null"),
+    }
+}
+
 /// Piece by piece, where a map of values would be allocated for every message.
 fn write_json(out: &mut impl Write, message: &[u8], peer: &Peer) -> io::Result<()> {
     write!(out, r#"{{"connection":{},"pid":"#, peer.connection)?;
-    match peer.credentials.pid {
-        Some(pid) => write!(out, "{pid}")?,
-        None => out.write_all(b"null")?,
+    let credentials = peer.identity.credentials();
+    write_or_null(out, credentials.and_then(|credentials| credentials.pid))?;
+    out.write_all(br#","uid":"#)?;
+    write_or_null(out, peer.identity.uid())?;
+    if let Identity::Remote(address) = peer.identity {
+        write!(out, r#","from":"{address}""#)?;
     }
-    write!(
-        out,
-        r#","uid":{},"length":{},"#,
-        peer.credentials.uid,
-        message.len()
-    )?;
+    write!(out, r#","length":{},"#, message.len())?;
     if let Ok(text) = str::from_utf8(message) {
         out.write_all(br#""text":"#)?;
         serde_json::to_writer(&mut *out, text)?;

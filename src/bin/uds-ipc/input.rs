@@ -40,12 +40,20 @@ pub(crate) struct Input {
     pub(crate) refused: Arc<Mutex<Tally>>,
 }
 
+/// How much of the input was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    All,
+    /// Until the writer took no more messages.
+    Part,
+}
+
 /// The writer takes no more messages.
 struct Closed;
 
 impl Input {
     /// Starts to read, on a thread of its own. What comes back tells how the input ended.
-    pub(crate) fn start(self) -> io::Result<Receiver<Result<(), FrameError>>> {
+    pub(crate) fn start(self) -> io::Result<Receiver<Result<Extent, FrameError>>> {
         let (end, ended) = bounded(1);
         let read = move || {
             let source = Source {
@@ -66,14 +74,14 @@ impl Input {
         Ok(ended)
     }
 
-    fn read_lines(&self, mut input: impl BufRead) -> io::Result<()> {
+    fn read_lines(&self, mut input: impl BufRead) -> io::Result<Extent> {
         // Room for the newline, so that a line as long as the limit is read whole.
         let most = widen(self.limit).saturating_add(1);
         let mut line = Vec::new();
         loop {
             line.clear();
             if input.by_ref().take(most).read_until(b'\n', &mut line)? == 0 {
-                return Ok(());
+                return Ok(Extent::All);
             }
             let sent = match line.strip_suffix(b"\n") {
                 None if line.len() > self.limit => {
@@ -83,12 +91,12 @@ impl Input {
                 stripped => self.send(stripped.unwrap_or(&line)),
             };
             if let Err(Closed) = sent {
-                return Ok(());
+                return Ok(Extent::Part);
             }
         }
     }
 
-    fn read_frames(&self, input: impl BufRead) -> Result<(), FrameError> {
+    fn read_frames(&self, input: impl BufRead) -> Result<Extent, FrameError> {
         let mut frames = Frames::new(input, widen(self.limit));
         let mut sent = Ok(());
         while sent.is_ok() {
@@ -97,10 +105,10 @@ impl Input {
                 Frame::TooLarge { len } => self.refuse(len),
             })?;
             if !more {
-                break;
+                return Ok(Extent::All);
             }
         }
-        Ok(())
+        Ok(Extent::Part)
     }
 
     /// Sends a message, waiting for room as long as it takes: a shutdown of the writer ends the

@@ -1,4 +1,4 @@
-//! The command-line tool: listens on a socket and prints what comes, sends what it reads, or
+//! The command-line tool: listens at an address and prints what comes, sends what it reads, or
 //! measures how fast that is. Only the choice of the subcommand; each is a module of its own.
 
 mod bench;
@@ -7,6 +7,7 @@ mod format;
 mod frames;
 mod input;
 mod listen;
+mod outlet;
 mod output;
 mod patient;
 mod progress;
@@ -24,13 +25,21 @@ Examples:
   uds-ipc listen /run/collector/telemetry.sock > telemetry.log
   uds-ipc send /run/collector/telemetry.sock < app.log
   tail -F app.log | uds-ipc send @telemetry
+  uds-ipc send tcp:127.0.0.1:7000 < app.log
+  uds-ipc send - < app.log | ssh HOST 'uds-ipc listen - > app.log'
   uds-ipc bench
 
-An ADDRESS is the path of a Unix socket, or on Linux @NAME in the abstract namespace.
+An ADDRESS is one of these:
+  PATH, unix:PATH  a Unix socket; with unix: before it, whatever the path looks like
+  @NAME            on Linux, a Unix socket in the abstract namespace
+  tcp:HOST:PORT    a TCP socket of this machine, or of another with --allow-remote
+  fd:N             a descriptor that is open already
+  -                standard input to listen on, standard output to send to
+
 Exit codes: 0 all is well, 1 something failed or was left unsent, 2 wrong usage or input,
 3 nobody listened within --connect-timeout, 128 + N ended at once by a second signal N.";
 
-/// Messages between the processes of one machine, over a Unix socket.
+/// Messages between processes, over a Unix socket, TCP or a pipe.
 #[derive(Debug, Parser)]
 #[command(name = "uds-ipc", version, after_help = EXAMPLES)]
 struct CommandLine {
@@ -56,6 +65,10 @@ fn main() -> ExitCode {
     };
     ended.unwrap_or_else(|error| {
         say::problem(say::chain(&*error));
-        ExitCode::FAILURE
+        if error.is::<say::WrongUsage>() {
+            ExitCode::from(say::WRONG_USAGE)
+        } else {
+            ExitCode::FAILURE
+        }
     })
 }

@@ -1,11 +1,12 @@
 //! What the tool says on standard error.
 //! Words only; the figures are made elsewhere.
 
-use std::error::Error;
+use std::error;
 use std::fmt::Display;
 use std::io::{self, Write};
 
 use parking_lot::Mutex;
+use thiserror::Error;
 use uds_ipc::error::SystemError;
 
 use crate::patient::Patient;
@@ -34,13 +35,21 @@ fn write(text: impl Display) {
     let _ = Patient(io::stderr()).write_all(format!("{text}\n").as_bytes());
 }
 
+/// The exit code of wrong usage, as clap has it.
+pub(crate) const WRONG_USAGE: u8 = 2;
+
+/// What was asked for cannot be had: the command line must be another.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(crate) struct WrongUsage(pub(crate) String);
+
 /// Writes a line about something that went wrong.
 pub(crate) fn problem(text: impl Display) {
     line(format_args!("uds-ipc: {text}"));
 }
 
 /// An error and its causes, in one line.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn error::Error + 'static)) -> String {
     let mut text = one(error);
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -52,7 +61,7 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 }
 
 /// The system's errors begin with a capital and end with a number; ours do neither.
-fn one(error: &(dyn Error + 'static)) -> String {
+fn one(error: &(dyn error::Error + 'static)) -> String {
     let text = error.to_string();
     let of_system = error.downcast_ref().and_then(SystemError::raw_os_error);
     let Some(code) = of_system.or_else(|| error.downcast_ref().and_then(io::Error::raw_os_error))

@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::io::{self, IsTerminal};
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,19 +11,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use crossbeam_channel::{Receiver, after, bounded, never, select, tick, unbounded};
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick, unbounded};
 use parking_lot::Mutex;
-use uds_ipc::event::WriterEvent;
+use uds_ipc::error::StartError;
+use uds_ipc::event::{ConnectError, LostCause, WriterEvent};
 use uds_ipc::metrics::{Tally, WriterMetrics};
 use uds_ipc::{Address, Delivery, Writer, WriterReport};
 
 use crate::frames::FrameError;
-use crate::input::{Input, Shape};
+use crate::input::{Extent, Input, Shape};
+use crate::outlet::Outlet;
 use crate::progress::Progress;
+use crate::say::WrongUsage;
 use crate::{figures, say, signals, values};
 
 /// Wrong input is wrong usage.
-const BAD_INPUT: u8 = 2;
+const BAD_INPUT: u8 = say::WRONG_USAGE;
 const NO_READER: u8 = 3;
 
 /// How often to look whether there is a connection, or a receipt.
@@ -43,22 +47,28 @@ within the timeout, and prints its figures to standard error as one line of JSON
 signal ends it at once. With --connect-timeout it gives up when nobody has listened for so
 long.
 
+At fd:N and at - (standard output) there is one stream, a pipe or a socket that is
+connected: when that ends, so does the sending. Over a pipe there are no receipts.
+
 A line or frame above 10 MiB is not sent: it is passed over without being kept in memory,
 counted as dropped.too_large, and makes the exit code 1. The others are sent all the same.
 
-Exit codes: 0 all was sent, 1 something was left, lost or too large, 2 wrong usage or a
-broken frame, 3 nobody listened within --connect-timeout.
+Exit codes: 0 all was sent, 1 something was left, lost or too large, or the only stream
+ended before the input, 2 wrong usage or a broken frame, 3 nobody listened within
+--connect-timeout.
 
 Examples:
   uds-ipc send /run/collector/telemetry.sock < app.log
   tail -F app.log | uds-ipc send @telemetry
-  uds-ipc send /tmp/test.sock --frames --timeout 60 < messages.bin";
+  uds-ipc send /tmp/test.sock --frames --timeout 60 < messages.bin
+  uds-ipc send tcp:127.0.0.1:7000 < app.log
+  uds-ipc send - < app.log | ssh HOST 'uds-ipc listen - > app.log'";
 
 /// Sends each line of standard input as a message
 #[derive(Debug, Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct Options {
-    /// Where to send to: the path of the socket, or @NAME
+    /// Where to send to: PATH or unix:PATH, @NAME, tcp:HOST:PORT, fd:N, or - for standard output
     #[arg(value_parser = values::address())]
     address: Address,
 
@@ -78,6 +88,11 @@ pub(crate) struct Options {
     /// may come twice
     #[arg(long)]
     at_least_once: bool,
+
+    /// Lets a TCP address lead to another machine: nobody says who is there, and nothing is
+    /// encrypted
+    #[arg(long)]
+    allow_remote: bool,
 }
 
 impl Options {
@@ -88,6 +103,19 @@ impl Options {
             Delivery::AtMostOnce
         }
     }
+
+    fn is_standard(&self) -> bool {
+        self.address.to_string() == "-"
+    }
+
+    /// What the address is called.
+    fn name(&self) -> String {
+        if self.is_standard() {
+            "standard output".to_owned()
+        } else {
+            self.address.to_string()
+        }
+    }
 }
 
 /// Why no more is read.
@@ -96,6 +124,15 @@ enum End {
     Signal,
     /// Nobody listened in time.
     NoReader,
+    Trouble(Trouble),
+}
+
+/// What no waiting mends.
+enum Trouble {
+    /// The only stream has ended, for this cause.
+    Gone(String),
+    /// The address leads to another machine.
+    Elsewhere(IpAddr),
 }
 
 /// Whether the reader gives receipts.
@@ -103,6 +140,8 @@ struct Receipts {
     is_asked: bool,
     progress: Progress,
     are_missing: Arc<AtomicBool>,
+    /// Why the first connection ended.
+    lost: Arc<Mutex<Option<LostCause>>>,
     /// When the first message was first seen to be on its way.
     sent_at: Mutex<Option<Instant>>,
 }
@@ -115,6 +154,24 @@ impl Receipts {
         } else {
             never()
         }
+    }
+
+    /// Why none has come, as far as is known.
+    fn why_none(&self, address: &Address) -> Option<String> {
+        let lost = self.lost.lock().take();
+        if let Some(LostCause::BadReceipt(bad)) = lost {
+            let why = say::chain(&bad);
+            return Some(format!("what answers at {address} is no reader: {why}"));
+        }
+        if lost.is_none() && !self.are_missing.load(Ordering::Relaxed) {
+            return None;
+        }
+        let ended =
+            lost.map(|cause| format!(", and ended the first connection: {}", say::chain(&cause)));
+        let ended = ended.unwrap_or_default();
+        Some(format!(
+            "the reader has given no receipt{ended}: if it knows none, send without --at-least-once"
+        ))
     }
 
     /// Says once that none has come in time for the first message. Whether that is settled now, one
@@ -150,18 +207,34 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         let _ = stop.send(());
     })?;
     let progress = Progress::new();
-    let (above, reminding) = (progress.clone(), progress.clone());
+    let reminding = progress.clone();
     let missing = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&missing);
+    let lost = Arc::new(Mutex::new(None));
     let delivery = options.delivery();
-    let writer = Writer::builder(&options.address)
+    let (trouble, troubles) = unbounded();
+    let (builder, outlet) =
+        if options.is_standard() && delivery == Delivery::AtMostOnce && Outlet::is_needed() {
+            let (stream, outlet) = Outlet::open()?;
+            (Writer::over(stream), Some(outlet))
+        } else {
+            (Writer::builder(&options.address), None)
+        };
+    let told = Told {
+        progress: progress.clone(),
+        are_missing: Arc::clone(&missing),
+        lost: Arc::clone(&lost),
+        trouble,
+    };
+    let writer = builder
         .delivery(delivery)
+        .allow_remote(options.allow_remote)
         .max_message_len(values::MAX_MESSAGE_LEN)
         // A listener whose output goes to a pager takes its time. On a further connection
         // lines would overtake.
         .write_timeout(Duration::MAX)
-        .on_event(move |event| tell(&event, &above, &told))
-        .start()?;
+        .on_event(move |event| told.note(&event))
+        .start()
+        .map_err(|error| refusal(error, options))?;
     let writer = Arc::new(writer);
     let following = progress.follow(&writer);
     let busy = Arc::new(Mutex::new(()));
@@ -185,9 +258,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         is_asked: options.at_least_once,
         progress: reminding,
         are_missing: missing,
+        lost,
         sent_at: Mutex::new(None),
     };
-    let end = wait(&writer, input, &stops, options.connect_timeout, &receipts);
+    let wakers = Wakers {
+        input,
+        stops: &stops,
+        troubles: &troubles,
+    };
+    let end = wait(&writer, wakers, options.connect_timeout, &receipts);
     #[expect(
         clippy::disallowed_methods,
         reason = "the timeout begins when the reading ends"
@@ -196,24 +275,77 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     // Kept to the end, so that nothing more is read.
     let _idle = matches!(end, End::Signal).then(|| busy.try_lock_for(options.timeout));
     let timeout = match end {
-        End::NoReader => Duration::ZERO,
+        End::NoReader | End::Trouble(_) => Duration::ZERO,
         End::Input(_) | End::Signal => options.timeout.saturating_sub(began.elapsed()),
     };
-    let mut report = drain(&writer, &stops, timeout, &receipts)?;
+    let (mut report, late) = drain(&writer, &stops, &troubles, timeout, &receipts)?;
     drop(following);
     report.metrics.dropped.too_large += *refused.lock();
-    Ok(conclude(&end, &report, options, &receipts))
+    // The writer has closed its stream by now.
+    let copied = outlet.map_or(Ok(()), |outlet| {
+        outlet.finish(timeout.saturating_sub(began.elapsed()))
+    });
+    let outcome = Outcome {
+        end,
+        report,
+        late,
+        copied,
+    };
+    Ok(outcome.conclude(options, &receipts))
+}
+
+/// In the words of the command line.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the others the library says all there is to say"
+)]
+fn refusal(error: StartError, options: &Options) -> Box<dyn Error> {
+    match error {
+        StartError::NotAStream { kind, .. } => {
+            let is_terminal = io::stdout().is_terminal();
+            let why = values::not_a_stream(&options.address, "output", kind, is_terminal);
+            WrongUsage(why).into()
+        }
+        StartError::NotLoopback { found, .. } => WrongUsage(elsewhere(found)).into(),
+        StartError::NoPort { address, .. } => {
+            let why = "send to the port that the listener says";
+            WrongUsage(format!("the port of {address} is 0: {why}")).into()
+        }
+        StartError::Setting(error) if error.setting == "delivery" => {
+            let name = options.name();
+            let why = "is a pipe, and has no way back for receipts: send without --at-least-once";
+            WrongUsage(format!("{name} {why}")).into()
+        }
+        other => other.into(),
+    }
+}
+
+fn elsewhere(found: IpAddr) -> String {
+    format!(
+        "{found} is no loopback address, and over TCP nobody says who is there, and nothing is encrypted: lead the stream through ssh, stunnel or WireGuard, or give --allow-remote"
+    )
+}
+
+/// What is waited for while the input is read.
+struct Wakers<'a> {
+    input: Receiver<Result<Extent, FrameError>>,
+    stops: &'a Receiver<()>,
+    troubles: &'a Receiver<Trouble>,
 }
 
 /// Waits for the first reason to read no more. With a time to connect in, the input may have ended
 /// before somebody listens.
 fn wait(
     writer: &Writer,
-    mut input: Receiver<Result<(), FrameError>>,
-    stops: &Receiver<()>,
+    wakers: Wakers<'_>,
     connect_timeout: Option<Duration>,
     receipts: &Receipts,
 ) -> End {
+    let Wakers {
+        mut input,
+        stops,
+        troubles,
+    } = wakers;
     let has_connected = || writer.metrics().connects > 0;
     let deadline = connect_timeout.map_or_else(never, after);
     // Once connected, and with its first receipt, a sender that waits for more input does not wake
@@ -229,10 +361,23 @@ fn wait(
     loop {
         select! {
             recv(input) -> result => {
-                ended = Some(result.unwrap_or(Ok(())));
+                match result.unwrap_or(Ok(Extent::All)) {
+                    Ok(Extent::All) => ended = Some(Ok(())),
+                    // Why the writer takes no more is told next.
+                    Ok(Extent::Part) => {}
+                    Err(error) => ended = Some(Err(error)),
+                }
                 input = never();
             }
             recv(stops) -> _ => return End::Signal,
+            // Its other end is in the writer's observer, which lives longer.
+            recv(troubles) -> trouble => if let Ok(trouble) = trouble {
+                return match (trouble, input.try_recv()) {
+                    // There was no more to read.
+                    (Trouble::Gone(_), Ok(Ok(Extent::All))) => End::Input(Ok(())),
+                    (trouble, _) => End::Trouble(trouble),
+                };
+            },
             recv(deadline) -> _ => if !has_connected() {
                 return End::NoReader;
             },
@@ -261,12 +406,13 @@ fn wait(
 fn drain(
     writer: &Writer,
     stops: &Receiver<()>,
+    troubles: &Receiver<Trouble>,
     timeout: Duration,
     receipts: &Receipts,
-) -> Result<WriterReport, Box<dyn Error>> {
+) -> Result<(WriterReport, Option<Trouble>), Box<dyn Error>> {
     let (done, is_done) = bounded::<()>(0);
     thread::scope(|scope| {
-        scope.spawn(move || {
+        let watching = scope.spawn(move || {
             let mut receipt_looks = receipts.looks();
             loop {
                 select! {
@@ -275,9 +421,13 @@ fn drain(
                         if signal.is_ok() {
                             let _ = writer.shutdown(Duration::ZERO);
                         }
-                        break;
+                        return None;
                     }
-                    recv(is_done) -> _ => break,
+                    recv(is_done) -> _ => return None,
+                    recv(troubles) -> trouble => {
+                        let _ = writer.shutdown(Duration::ZERO);
+                        return trouble.ok();
+                    }
                     recv(receipt_looks) -> _ => if receipts.look(writer) {
                         receipt_looks = never();
                     },
@@ -286,86 +436,162 @@ fn drain(
         });
         let report = writer.shutdown(timeout);
         drop(done);
-        Ok(report?)
+        let late = watching.join().unwrap_or_default();
+        Ok((report?, late.or_else(|| troubles.try_recv().ok())))
     })
 }
 
-/// Says what went wrong, once for each cause, and the figures.
-fn conclude(end: &End, report: &WriterReport, options: &Options, receipts: &Receipts) -> ExitCode {
-    let mut problems = problems(&report.metrics, options.delivery());
-    let mut code = ExitCode::SUCCESS;
-    if matches!(end, End::NoReader) {
-        let address = &options.address;
-        problems.insert(0, format!("nobody listened at {address} in time"));
-        code = ExitCode::from(NO_READER);
+/// What it all came to.
+struct Outcome {
+    end: End,
+    report: WriterReport,
+    /// What came up while the rest was being sent.
+    late: Option<Trouble>,
+    /// Whether what was written came to standard output.
+    copied: io::Result<()>,
+}
+
+impl Outcome {
+    /// Says what went wrong, once for each cause, and the figures.
+    fn conclude(&self, options: &Options, receipts: &Receipts) -> ExitCode {
+        let Self { end, report, .. } = self;
+        let mut problems = self.problems(options);
+        let mut code = ExitCode::SUCCESS;
+        if matches!(end, End::NoReader) {
+            let address = &options.address;
+            problems.insert(0, format!("nobody listened at {address} in time"));
+            code = ExitCode::from(NO_READER);
+        }
+        let WriterMetrics {
+            sent, confirmed, ..
+        } = report.metrics;
+        let is_unconfirmed = sent.messages > 0 && confirmed.messages == 0;
+        if options.at_least_once && is_unconfirmed && report.left.messages > 0 {
+            problems.extend(receipts.why_none(&options.address));
+        }
+        if let End::Input(Err(error)) = end {
+            problems.push(say::chain(error));
+            if !matches!(error, FrameError::Read(_)) {
+                code = ExitCode::from(BAD_INPUT);
+            }
+        }
+        if !problems.is_empty() && code == ExitCode::SUCCESS {
+            code = ExitCode::FAILURE;
+        }
+        for problem in problems {
+            say::problem(problem);
+        }
+        say::last(figures::of(report.metrics));
+        code
     }
-    let is_unconfirmed = report.metrics.confirmed.messages == 0 && report.left.messages > 0;
-    if is_unconfirmed && receipts.are_missing.load(Ordering::Relaxed) {
-        problems.push(
-            "the reader has given no receipt: if it knows none, send without --at-least-once"
-                .to_owned(),
-        );
-    }
-    if let End::Input(Err(error)) = end {
-        problems.push(say::chain(error));
-        if !matches!(error, FrameError::Read(_)) {
-            code = ExitCode::from(BAD_INPUT);
+
+    fn trouble(&self) -> Option<&Trouble> {
+        match &self.end {
+            End::Trouble(trouble) => Some(trouble),
+            End::Input(_) | End::Signal | End::NoReader => self.late.as_ref(),
         }
     }
-    if !problems.is_empty() && code == ExitCode::SUCCESS {
-        code = ExitCode::FAILURE;
+
+    fn problems(&self, options: &Options) -> Vec<String> {
+        let mut problems = self.unsent(options.delivery());
+        match self.trouble() {
+            Some(Trouble::Elsewhere(found)) => problems.insert(0, elsewhere(*found)),
+            // A stream that ends when all has been said is no trouble.
+            Some(Trouble::Gone(cause))
+                if matches!(self.end, End::Trouble(_)) || !problems.is_empty() =>
+            {
+                let name = options.name();
+                problems.insert(0, format!("{name} ended before all was sent: {cause}"));
+            }
+            Some(Trouble::Gone(_)) | None => {}
+        }
+        if let Err(error) = &self.copied {
+            problems.push(format!(
+                "not all came to standard output: {}",
+                say::chain(error)
+            ));
+        }
+        problems
     }
-    for problem in problems {
-        say::problem(problem);
+
+    /// What became of messages that were not sent, or sent in vain.
+    fn unsent(&self, delivery: Delivery) -> Vec<String> {
+        let metrics = &self.report.metrics;
+        let is_gone = self.trouble().is_some();
+        // With receipts they are sent again.
+        let (left, lost) = if delivery == Delivery::AtMostOnce {
+            ("messages left unsent", metrics.lost_with_unread)
+        } else {
+            ("messages left unconfirmed", 0)
+        };
+        let when = if is_gone {
+            ""
+        } else {
+            " when the time was over"
+        };
+        let left = format!("{left}{when}");
+        let closed = if is_gone {
+            "messages read after that, and whatever follows them"
+        } else {
+            "messages for which there was no room in time, and whatever follows them"
+        };
+        let causes = [
+            (&*left, metrics.failed.left.messages),
+            (
+                "messages given up, because the reader refuses them",
+                metrics.failed.given_up.messages,
+            ),
+            (
+                "messages not sent, because they are above the limit of 10 MiB",
+                metrics.dropped.too_large.messages,
+            ),
+            (closed, metrics.dropped.closed.messages),
+            (
+                "connections lost with sent messages that the reader had not read",
+                lost,
+            ),
+        ];
+        let said = causes.into_iter().filter(|(_, count)| *count > 0);
+        said.map(|(cause, count)| format!("{cause}: {count}"))
+            .collect()
     }
-    say::last(figures::of(report.metrics));
-    code
 }
 
-fn problems(metrics: &WriterMetrics, delivery: Delivery) -> Vec<String> {
-    // With receipts they are sent again.
-    let (left, lost) = if delivery == Delivery::AtMostOnce {
-        (
-            "messages left unsent when the time was over",
-            metrics.lost_with_unread,
-        )
-    } else {
-        ("messages left unconfirmed when the time was over", 0)
-    };
-    let causes = [
-        (left, metrics.failed.left.messages),
-        (
-            "messages given up, because the reader refuses them",
-            metrics.failed.given_up.messages,
-        ),
-        (
-            "messages not sent, because they are above the limit of 10 MiB",
-            metrics.dropped.too_large.messages,
-        ),
-        (
-            "messages for which there was no room in time, and whatever follows them",
-            metrics.dropped.closed.messages,
-        ),
-        (
-            "connections lost with sent messages that the reader had not read",
-            lost,
-        ),
-    ];
-    let said = causes.into_iter().filter(|(_, count)| *count > 0);
-    said.map(|(cause, count)| format!("{cause}: {count}"))
-        .collect()
+/// What is told, and noted, of what happens to the writer.
+struct Told {
+    progress: Progress,
+    are_missing: Arc<AtomicBool>,
+    lost: Arc<Mutex<Option<LostCause>>>,
+    trouble: Sender<Trouble>,
 }
 
-/// Says why nothing moves. Connections come and go without a word: a reader closes idle ones.
-fn tell(event: &WriterEvent, progress: &Progress, missing: &AtomicBool) {
-    if let WriterEvent::ConnectFailed { address, cause, .. } = event {
-        progress.problem(format_args!(
-            "waiting for a reader at {address}: {}",
-            say::chain(cause)
-        ));
-    }
-    if let WriterEvent::NoReceipt { .. } = event {
-        missing.store(true, Ordering::Relaxed);
-        progress.problem(format_args!("{event}"));
+impl Told {
+    /// Says why nothing moves. Connections come and go without a word: a reader closes idle ones.
+    fn note(&self, event: &WriterEvent) {
+        if let WriterEvent::ConnectFailed {
+            cause: ConnectError::NotLoopback { found, .. },
+            ..
+        } = event
+        {
+            let _ = self.trouble.send(Trouble::Elsewhere(*found));
+        } else if let WriterEvent::ConnectFailed { address, cause, .. } = event {
+            self.progress.problem(format_args!(
+                "waiting for a reader at {address}: {}",
+                say::chain(cause)
+            ));
+        }
+        if let WriterEvent::Lost {
+            cause, retry_in, ..
+        } = event
+        {
+            self.lost.lock().get_or_insert_with(|| cause.clone());
+            if retry_in.is_none() {
+                let _ = self.trouble.send(Trouble::Gone(say::chain(cause)));
+            }
+        }
+        if let WriterEvent::NoReceipt { .. } = event {
+            self.are_missing.store(true, Ordering::Relaxed);
+            self.progress.problem(format_args!("{event}"));
+        }
     }
 }

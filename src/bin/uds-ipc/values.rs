@@ -2,6 +2,7 @@
 //! Parsing only: nothing is opened or looked up.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -23,6 +24,29 @@ pub(crate) fn address() -> impl TypedValueParser<Value = Address> {
 /// into systemd's runtime directory.
 pub(crate) fn own_address() -> impl TypedValueParser<Value = OsString> {
     OsStringValueParser::new().try_map(|text: OsString| Address::new(&text).map(|_| text))
+}
+
+/// Why a descriptor cannot be listened on (`input`) or sent to (`output`): what it is, and what it
+/// must be.
+pub(crate) fn not_a_stream(
+    address: &Address,
+    direction: &str,
+    kind: impl Display,
+    is_terminal: bool,
+) -> String {
+    if address.to_string() != "-" {
+        return format!(
+            "{address} is {kind}: it must be a stream socket that is connected, or a pipe"
+        );
+    }
+    let kind = if is_terminal {
+        "a terminal".to_owned()
+    } else {
+        kind.to_string()
+    };
+    format!(
+        "standard {direction} is {kind}: it must be a pipe or a stream socket, as in `uds-ipc send - < app.log | uds-ipc listen -`"
+    )
 }
 
 /// A time in seconds, with decimals or without.

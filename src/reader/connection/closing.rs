@@ -26,6 +26,12 @@ pub(in crate::reader) enum TurnEnd {
     Again,
     /// Half messages hold all the memory that they may: the connection waits for some of it.
     OverBudget,
+    /// Batches of the connection are out: it waits until enough of them are settled.
+    Wait,
+    /// It is to end, and waits until all of them are settled.
+    Ending,
+    /// Batches hold all the memory that they may: it waits until some are settled.
+    AllOut,
     Close(CloseCause),
     /// The peer was turned away.
     Refuse,

@@ -234,6 +234,11 @@ impl Decoder {
         }
     }
 
+    /// Nothing more will come: forgets a half message.
+    pub(crate) fn give_up(&mut self) {
+        self.state = State::Between;
+    }
+
     pub(crate) fn position(&self) -> Position {
         match &self.state {
             State::Between | State::Delivered { .. } | State::Malformed(_) => {

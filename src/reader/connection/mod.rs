@@ -1,11 +1,15 @@
 //! A connection: its socket, its peer, and the machines that serve it.
-//! No I/O: what happens in a turn at a connection is in `threads`.
+//! What happens in a turn at a connection is in `threads`.
 
+pub(super) mod batch_end;
 pub(super) mod closing;
 pub(super) mod decoder;
 pub(super) mod receipts;
 pub(super) mod timeouts;
+mod unconfirmed;
 
+use std::io::IoSlice;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -14,8 +18,9 @@ use parking_lot::{Mutex, MutexGuard};
 use self::decoder::Decoder;
 use self::receipts::Receipts;
 use self::timeouts::FrameClock;
+use crate::event::CloseCause;
 use crate::peer::Peer;
-use crate::sys::Stream;
+use crate::sys::{PeerEnd, Sent, Stream};
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -24,6 +29,8 @@ pub(super) struct Connection {
     /// Messages that were given to the handler: written by the worker whose turn it is, and read
     /// to see whether the handler hangs.
     handled: AtomicU64,
+    /// Shared with the batches that are out. Nothing else is locked while this is.
+    pub(super) receipts: Arc<Mutex<Receipts>>,
     serving: Mutex<Serving>,
 }
 
@@ -32,9 +39,34 @@ pub(super) struct Connection {
 pub(super) struct Serving {
     pub(super) decoder: Decoder,
     pub(super) clock: FrameClock,
-    pub(super) receipts: Receipts,
     pub(super) admission: Admission,
     pub(super) last_failure: Option<Instant>,
+    /// The connection is to end so, once the batches that are out are settled.
+    pub(super) ending: Option<CloseCause>,
+    /// It waited for batches since its last turn.
+    pub(super) has_waited: bool,
+    pub(super) farewell: Farewell,
+    /// What the end is to be told as, once the peer was told of it: it may cut its own frame then.
+    pub(super) cause: Option<CloseCause>,
+}
+
+/// How the peer was told that the connection is to end, where it is to end its side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Farewell {
+    Due,
+    /// By a receipt: more receipts may follow.
+    Said(Heed),
+    /// By the end of the way back.
+    Over,
+}
+
+/// Whether a peer may have heeded the word that the reader is to close the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Heed {
+    /// When the word was given.
+    pub(super) since: Instant,
+    /// How many bytes of messages have come since then.
+    pub(super) bytes: u64,
 }
 
 /// Whether the peer was let in.
@@ -49,14 +81,18 @@ impl Connection {
         let serving = Serving {
             decoder: Decoder::new(max_message_len),
             clock: FrameClock::default(),
-            receipts: Receipts::default(),
             admission: Admission::Due,
             last_failure: None,
+            ending: None,
+            has_waited: false,
+            farewell: Farewell::Due,
+            cause: None,
         };
         Self {
             stream,
             peer,
             handled: AtomicU64::new(0),
+            receipts: Arc::default(),
             serving: Mutex::new(serving),
         }
     }
@@ -71,6 +107,48 @@ impl Connection {
     #[inline]
     pub(super) fn count_handled(&self) {
         self.handled.store(self.handled() + 1, Ordering::Relaxed);
+    }
+
+    /// The connection is to be read to its end. Where the peer can be told so at once, it is.
+    pub(super) fn begin_end(&self) {
+        if !self.waits_for_peer() {
+            self.stream.stop_receiving();
+        }
+    }
+
+    /// Whether it ends when the peer has ended its side, and not when nothing more is there.
+    pub(super) fn waits_for_peer(&self) -> bool {
+        self.stream.abilities().peer_end == PeerEnd::EndsSending
+    }
+
+    /// Batches of it are out, and not settled.
+    pub(super) fn is_out(&self) -> bool {
+        self.receipts.lock().is_out()
+    }
+
+    /// Whether batches that are out must be settled before it can end. They bring the next turn
+    /// then.
+    pub(super) fn waits_with_its_end(&self) -> bool {
+        let mut receipts = self.receipts.lock();
+        let may_be_told = self.waits_for_peer() && receipts.can_say_stop();
+        !may_be_told && receipts.wait_for_all()
+    }
+
+    /// Tells the peer how far it was dealt with, if that is owed. Never blocks.
+    pub(super) fn answer(&self, receipts: &mut Receipts) {
+        if !self.stream.abilities().answers {
+            receipts.fall_silent();
+        }
+        while let Some(bytes) = receipts.next() {
+            match self.stream.send(&[IoSlice::new(bytes)]) {
+                Ok(Sent::Some(len)) => receipts.on_sent(len),
+                // What does not fit now goes out when there is room.
+                Ok(Sent::Blocked | Sent::NoMemory) => break,
+                // A peer that is gone is noticed when it is read from; one that was told of the end
+                // is told nothing more.
+                Err(_) => receipts.fall_silent(),
+            }
+        }
     }
 
     /// For the worker whose turn it is. No other thread asks for it, so that the lock is never

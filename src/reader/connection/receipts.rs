@@ -2,8 +2,10 @@
 //! was not stored.
 //! Pure: no I/O, no clock. Receipts are cumulative: one answers all requests before it.
 
+use super::batch_end::BatchEnd;
+use super::unconfirmed::Unconfirmed;
 use crate::wire::frame::MAX_PREFIX_LEN;
-use crate::wire::receipt::Receipt;
+use crate::wire::receipt::{Receipt, Word};
 
 /// The receipts of one connection.
 #[derive(Debug, Default)]
@@ -18,11 +20,26 @@ pub(in crate::reader) struct Receipts {
     not_stored: bool,
     /// The count in the last receipt.
     said: u64,
-    /// The message after those dealt with is longer than the limit.
-    refuses_next: bool,
+    /// What is said beside the count.
+    word: Word,
     /// A receipt that the kernel took in part must be completed before the next, or the peer reads
     /// nonsense.
     begun: Begun,
+    /// Nothing can be said to the peer any more.
+    is_mute: bool,
+    /// What is out with a receiver of batches.
+    unconfirmed: Unconfirmed,
+    /// What the connection waits for before it is served again.
+    waits_for: Option<Wanted>,
+}
+
+/// What a connection waits for whose batches are out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// That so much was settled that it may be read on.
+    Room,
+    /// That all were settled.
+    All,
 }
 
 /// What the peer has asked for.
@@ -33,19 +50,6 @@ enum Request {
     Never,
     Answered,
     Due,
-}
-
-/// How a batch ended.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::reader) struct BatchEnd {
-    /// The messages that were given to the handler.
-    pub(in crate::reader) messages: u64,
-    /// The last of them failed, and comes again: nothing was given to the handler behind it.
-    pub(in crate::reader) last_failed: bool,
-    /// The end of the batch brought no error: those before the failed one are stored.
-    pub(in crate::reader) is_stored: bool,
-    /// There was an empty frame in it.
-    pub(in crate::reader) asks: bool,
 }
 
 /// What is to become of the connection.
@@ -78,11 +82,21 @@ impl Receipts {
 
     /// A batch is over.
     pub(in crate::reader) fn on_batch_end(&mut self, end: BatchEnd) {
+        if end.messages == 0 && !self.unconfirmed.is_empty() {
+            if end.asks {
+                self.unconfirmed.ask();
+            }
+            return;
+        }
+        self.count(end);
+    }
+
+    fn count(&mut self, end: BatchEnd) {
         if end.is_stored {
             self.handled += end.messages - u64::from(end.last_failed);
         }
         self.not_stored |= !end.is_stored || end.last_failed;
-        if end.asks {
+        if end.asks || self.word == Word::Stops && end.messages > 0 {
             self.request = Request::Due;
         }
         if self.close_decision() == CloseDecision::EndsAtOnce {
@@ -96,13 +110,115 @@ impl Receipts {
         }
     }
 
+    /// A batch goes to a receiver, who has yet to confirm it: so much memory with it. Returns the
+    /// number by which it is settled.
+    pub(in crate::reader) fn hand_out(&mut self, end: BatchEnd, bytes: usize) -> u64 {
+        if self.is_void() {
+            // An older one was dropped during the turn.
+            return self.unconfirmed.skip();
+        }
+        self.unconfirmed.push(end, bytes)
+    }
+
+    /// The receiver has confirmed a batch, or dropped it. Those behind it count once all before
+    /// them are settled. False if its fate counts no more: it comes again, whatever became of it.
+    pub(in crate::reader) fn settle(&mut self, number: u64, is_stored: bool) -> bool {
+        if !self.unconfirmed.settle(number, is_stored) {
+            return false;
+        }
+        while let Some(end) = self.unconfirmed.next_settled() {
+            self.count(end);
+            if self.is_void() {
+                self.unconfirmed.give_up();
+            }
+        }
+        true
+    }
+
+    /// What the connection brought and was not confirmed comes again.
+    pub(in crate::reader) fn is_void(&self) -> bool {
+        self.close_decision() == CloseDecision::EndsAtOnce
+    }
+
+    /// Batches are out, and not settled.
+    pub(in crate::reader) fn is_out(&self) -> bool {
+        !self.unconfirmed.is_empty()
+    }
+
+    /// The connection is being served: it waits no more.
+    pub(in crate::reader) fn on_turn(&mut self) {
+        self.waits_for = None;
+    }
+
+    /// Whether the connection must wait before more is read from it. If so, and [`must_serve`]
+    /// says when that is over.
+    ///
+    /// [`must_serve`]: Self::must_serve
+    pub(in crate::reader) fn wait_for_room(&mut self) -> bool {
+        let must_wait = !self.has_room();
+        if must_wait {
+            self.waits_for = Some(Wanted::Room);
+        }
+        must_wait
+    }
+
+    /// Likewise, before the connection may end. Where it waits for room, it is read on before that.
+    pub(in crate::reader) fn wait_for_all(&mut self) -> bool {
+        let must_wait = self.is_out();
+        if must_wait {
+            self.waits_for.get_or_insert(Wanted::All);
+        }
+        must_wait
+    }
+
+    /// What would be read behind a batch that comes again could only come again too.
+    fn has_room(&self) -> bool {
+        let is_end_near = self.comes_again && self.unconfirmed.has_dropped();
+        !self.unconfirmed.is_full() && !is_end_near
+    }
+
+    /// Whether something is to be done at the connection, after a batch was settled.
+    pub(in crate::reader) fn must_serve(&mut self) -> bool {
+        let has_room = self.waits_for == Some(Wanted::Room) && self.has_room();
+        has_room || self.must_end() || self.unconfirmed.has_news() || self.next().is_some()
+    }
+
+    /// Whether the connection is to be read to its end.
+    pub(in crate::reader) fn must_end(&self) -> bool {
+        let is_over = self.waits_for == Some(Wanted::All) && !self.is_out();
+        is_over || self.close_decision() != CloseDecision::GoesOn
+    }
+
+    /// Whether a batch was dropped since this was last asked.
+    pub(in crate::reader) fn take_dropped(&mut self) -> bool {
+        self.unconfirmed.take_news()
+    }
+
     /// The batch ended because the next message is longer than the limit. A peer that has ever
     /// asked is told so: it would only send the same again.
     pub(in crate::reader) fn refuse_next(&mut self) {
         if self.close_decision() == CloseDecision::GoesOn && self.request != Request::Never {
-            self.refuses_next = true;
+            self.word = Word::RefusesNext;
             self.request = Request::Due;
         }
+    }
+
+    /// Whether the peer can be told that the reader is to close the connection: it waits for
+    /// receipts.
+    pub(in crate::reader) fn can_say_stop(&self) -> bool {
+        self.comes_again && !self.is_mute
+    }
+
+    /// The reader is to close the connection once the peer has ended its side. The peer is told so,
+    /// and is given a receipt for each batch from now on: the requests for them may not come any
+    /// more. False if it cannot be told.
+    pub(in crate::reader) fn say_stop(&mut self) -> bool {
+        let can = self.can_say_stop();
+        if can && self.word == Word::None {
+            self.word = Word::Stops;
+            self.request = Request::Due;
+        }
+        can
     }
 
     /// What becomes of the connection after something was not stored. A peer with `AtLeastOnce`
@@ -121,7 +237,7 @@ impl Receipts {
 
     /// What to send next, if anything is owed. [`Receipts::on_sent`] says how much of it went out.
     pub(in crate::reader) fn next(&mut self) -> Option<&[u8]> {
-        if self.close_decision() == CloseDecision::EndsWithTheRest {
+        if self.is_mute || self.close_decision() == CloseDecision::EndsWithTheRest {
             return None;
         }
         if self.begun.sent == self.begun.len {
@@ -136,10 +252,15 @@ impl Receipts {
         self.begun.bytes.get(self.begun.sent..self.begun.len)
     }
 
+    /// There is no way back, or none any more: nothing is owed.
+    pub(in crate::reader) fn fall_silent(&mut self) {
+        self.is_mute = true;
+    }
+
     fn begin(&mut self) {
         let receipt = Receipt {
             count: self.handled,
-            refuses_next: self.refuses_next,
+            word: self.word,
         };
         self.begun.len = receipt.encode(&mut self.begun.bytes);
         self.begun.sent = 0;
@@ -328,6 +449,74 @@ mod tests {
     }
 
     #[test]
+    fn a_question_behind_batches_is_answered_once_they_are_settled() {
+        let mut receipts = Receipts::default();
+        receipts.on_opening();
+        let first = receipts.hand_out(stored(1), 10);
+        let second = receipts.hand_out(stored(1), 10);
+        receipts.on_batch_end(asked(0));
+        assert_eq!(receipts.next(), None);
+        receipts.settle(second, true);
+        assert_eq!(receipts.next(), None);
+        receipts.settle(first, true);
+        assert_eq!(receipts.next(), Some(&[2][..]));
+    }
+
+    #[test]
+    fn at_a_stop_it_is_read_on_where_there_is_room_before_all_is_settled() {
+        let mut receipts = Receipts::default();
+        let first = receipts.hand_out(stored(1), usize::MAX / 2);
+        let _second = receipts.hand_out(stored(1), 10);
+        assert!(receipts.wait_for_room() && receipts.wait_for_all());
+        receipts.settle(first, true);
+        assert!(receipts.must_serve());
+    }
+
+    #[test]
+    fn who_waits_for_receipts_hears_of_a_stop_and_of_each_batch_from_then_on() {
+        let mut receipts = Receipts::default();
+        receipts.on_opening();
+        receipts.on_batch_end(asked(5));
+        assert!(receipts.say_stop());
+        assert_eq!(receipts.next(), Some(&[0x85, 0x80, 0x00][..]));
+        receipts.on_sent(3);
+        assert_eq!(receipts.next(), None);
+        receipts.on_batch_end(stored(0));
+        assert_eq!(receipts.next(), None, "nothing new");
+        receipts.on_batch_end(stored(1));
+        assert_eq!(receipts.next(), Some(&[0x86, 0x80, 0x00][..]));
+        receipts.on_sent(3);
+        receipts.refuse_next();
+        assert_eq!(receipts.next(), Some(&[0x86, 0x00][..]));
+    }
+
+    #[test]
+    fn who_waits_for_no_receipts_or_cannot_be_told_hears_of_no_stop() {
+        let mut receipts = Receipts::default();
+        receipts.on_batch_end(asked(5));
+        assert!(!receipts.say_stop());
+        assert_eq!(receipts.next(), Some(&[5][..]));
+
+        let mut receipts = Receipts::default();
+        receipts.on_opening();
+        receipts.fall_silent();
+        assert!(!receipts.say_stop());
+        assert_eq!(receipts.next(), None);
+    }
+
+    #[test]
+    fn what_is_handed_out_behind_a_batch_that_was_dropped_meanwhile_counts_no_more() {
+        let mut receipts = Receipts::default();
+        receipts.on_opening();
+        let first = receipts.hand_out(asked(1), 10);
+        assert!(receipts.settle(first, false));
+        assert_eq!(receipts.close_decision(), CloseDecision::EndsAtOnce);
+        let later = receipts.hand_out(stored(1), 10);
+        assert!(!receipts.settle(later, true) && !receipts.is_out());
+        assert_eq!(receipts.next(), None);
+    }
+
+    #[test]
     fn one_answer_serves_all_requests_before_it() {
         let mut receipts = Receipts::default();
         for _ in 0..1_000_000 {
@@ -407,7 +596,7 @@ mod tests {
             prop_assert_eq!(said.is_empty(), at_request.is_none());
             let last = said.last().map(|receipt| receipt.count);
             prop_assert!(last.is_none_or(|last| last <= handled && Some(last) >= at_request));
-            let refusals = said.iter().filter(|receipt| receipt.refuses_next).count();
+            let refusals = said.iter().filter(|receipt| receipt.word == Word::RefusesNext).count();
             prop_assert_eq!(refusals, usize::from(refuses_next && !said.is_empty()));
             prop_assert!(!refuses_next || last.is_none_or(|last| last == handled));
         }

@@ -9,7 +9,7 @@ use crate::clock::now;
 use crate::deadline::after;
 use crate::event::{ReaderEvent, RefuseCause};
 use crate::listen::{Accepted, Listener};
-use crate::reader::shared::{Accepting, Shared};
+use crate::reader::shared::{Accepting, Registered, Shared};
 
 /// How many connections are accepted before others have their turn.
 const ACCEPTS_PER_TURN: usize = 32;
@@ -47,12 +47,17 @@ fn accept_some(shared: &Shared, listener: &Listener) -> Vec<ReaderEvent> {
         }
         match listener.accept() {
             Accepted::Stream(stream) => {
-                events.extend(resume(shared));
-                // A peer without credentials has gone already.
-                let Ok(credentials) = stream.peer() else {
+                // A peer of whom nothing is known has gone already.
+                let Ok(identity) = stream.peer() else {
                     continue;
                 };
-                if let Err(peer) = shared.register(stream, credentials, now()) {
+                let registered = shared.register(stream, identity, now());
+                if let Registered::Unwatched(error) = registered {
+                    events.extend(pause(shared, error));
+                    break;
+                }
+                events.extend(resume(shared));
+                if let Registered::TooManyOfUser(peer) = registered {
                     shared.counters.refused_peers.add(1);
                     let limit = shared.settings.max_connections_per_user;
                     events.push(ReaderEvent::Refused {
@@ -78,6 +83,10 @@ fn accept_some(shared: &Shared, listener: &Listener) -> Vec<ReaderEvent> {
                 break;
             }
             Accepted::Ended => {
+                if listener.must_be_closed() {
+                    // With the last reference: this thread's.
+                    shared.listener.lock().take();
+                }
                 shared.lock().accepting = Accepting::Ended;
                 shared.supervisor_waker.wake();
                 break;

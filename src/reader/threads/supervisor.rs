@@ -18,9 +18,9 @@ use crate::num::to_u64;
 use crate::own_thread::OwnThread;
 use crate::reader::connection::Connection;
 use crate::reader::connection::closing::Closing;
-use crate::reader::handler::Handler;
 use crate::reader::shared::{Accepting, Life, Locked, Shared};
-use crate::sys::{self, FileChange, FileWatch, Interest, with_signals_blocked};
+use crate::reader::target::Target;
+use crate::sys::{self, FileChange, FileWatch, with_signals_blocked};
 
 /// How often the workers are looked at while all of them are busy.
 const WATCH: Duration = Duration::from_millis(5);
@@ -31,16 +31,19 @@ const SHORTAGE: Duration = Duration::from_millis(100);
 /// How many peers in the backlog may have gone, one after the other: more is not their doing.
 const MOST_GONE: u32 = 32;
 
+/// How often to look at a connection whose peer is to end it.
+const FAREWELL_LOOK: Duration = Duration::from_secs(1);
+
 /// How often to look for the socket's file, where nothing watches it.
 const FILE_LOOK: Duration = Duration::from_secs(5);
 
 /// How long half messages may hold all the memory before the slowest is closed.
 const OVER_BUDGET_FOR: Duration = Duration::from_millis(100);
 
-pub(in crate::reader) struct Supervisor<H> {
+pub(in crate::reader) struct Supervisor<T> {
     shared: Arc<Shared>,
     /// Given up when the workers are to leave: the last of them drops it, not this thread.
-    handler: Option<Arc<H>>,
+    target: Option<Arc<T>>,
     file: Option<FileWatch>,
     /// When to look for the socket's file, where nothing watches it.
     next_file_look: Option<Instant>,
@@ -68,16 +71,16 @@ enum Stage {
 /// Connections that are to be read to their end and closed.
 type Closed = Vec<(u64, Arc<Connection>)>;
 
-impl<H: Handler> Supervisor<H> {
+impl<T: Target> Supervisor<T> {
     /// Starts a first worker, and the supervisor's own thread.
     pub(in crate::reader) fn start(
         shared: &Arc<Shared>,
-        handler: H,
+        target: T,
         file: Option<FileWatch>,
     ) -> io::Result<OwnThread> {
         let supervisor = Self {
             shared: Arc::clone(shared),
-            handler: Some(Arc::new(handler)),
+            target: Some(Arc::new(target)),
             next_file_look: file.is_none().then(now),
             file,
             processors: thread::available_parallelism().map_or(1, usize::from),
@@ -130,17 +133,39 @@ impl<H: Handler> Supervisor<H> {
             let Some(entry) = locked.entries.get_mut(&number) else {
                 continue;
             };
+            if entry.schedule.has_said_end {
+                let is_idle = !entry.is_served && !entry.is_held_up && !entry.connection.is_out();
+                let deadline = entry.schedule.deadline;
+                if is_idle && deadline.is_some_and(|deadline| deadline <= now) {
+                    // It does not end its side. Now a read finds the end.
+                    entry.connection.stream.stop_receiving();
+                    overdue.push((number, Arc::clone(&entry.connection)));
+                }
+                let next = deadline.filter(|deadline| *deadline > now);
+                if let Some(at) = next.or_else(|| after(now, FAREWELL_LOOK)) {
+                    locked.times.push(Reverse((at, number)));
+                }
+                continue;
+            }
             match entry.schedule.deadline {
-                Some(deadline) if deadline <= now && !entry.is_served => {
+                Some(deadline)
+                    if deadline <= now
+                        && !entry.is_served
+                        && !entry.is_held_up
+                        && !entry.connection.is_out() =>
+                {
                     if entry.closing.is_none() {
                         entry.closing = Some(Closing::Overdue);
                         overdue.push((number, Arc::clone(&entry.connection)));
                     }
                 }
                 // Its frame may end at any time, and then the idle timeout counts: the next look
-                // comes no later than that.
+                // comes no later than that. A peer whose batches are out may wait for them.
                 later => {
                     let at = after(now, self.shared.settings.pace.idle_timeout);
+                    if later.is_some_and(|deadline| deadline <= now) && !entry.is_served {
+                        entry.schedule.deadline = at;
+                    }
                     let at = earlier(at, later.filter(|later| *later > now));
                     if let Some(at) = at {
                         locked.times.push(Reverse((at, number)));
@@ -169,8 +194,8 @@ impl<H: Handler> Supervisor<H> {
     /// Has a worker read connections to their end and close them.
     fn close(&self, connections: Closed) {
         for (number, connection) in connections {
-            connection.stream.stop_receiving();
-            self.shared.arm(&connection, number, Interest::Now);
+            connection.begin_end();
+            self.shared.serve_end(&connection, number);
         }
     }
 
@@ -257,12 +282,12 @@ impl<H: Handler> Supervisor<H> {
     }
 
     fn add_worker(&self) -> io::Result<()> {
-        let Some(handler) = &self.handler else {
+        let Some(target) = &self.target else {
             return Ok(());
         };
         let worker = Worker {
             shared: Arc::clone(&self.shared),
-            handler: Arc::clone(handler),
+            target: Arc::clone(target),
         };
         self.shared.lock().thread_pool.threads += 1;
         self.shared.counters.threads.add(1);
@@ -294,7 +319,10 @@ impl<H: Handler> Supervisor<H> {
             .entries
             .iter_mut()
             .filter(|(_, entry)| {
-                !entry.is_served && entry.closing.is_none() && entry.schedule.half_since.is_some()
+                !entry.is_served
+                    && !entry.is_held_up
+                    && entry.closing.is_none()
+                    && entry.schedule.half_since.is_some()
             })
             .min_by_key(|(_, entry)| entry.schedule.half_since);
         let mut closed = Closed::new();
@@ -320,7 +348,7 @@ impl<H: Handler> Supervisor<H> {
                 let connections = Self::mark_all(&mut locked);
                 // Where the limit is reached, the next connection that ends opens the listener.
                 let is_full = locked.accepting == Accepting::Full;
-                if !is_full {
+                if !is_full && locked.accepting != Accepting::Ended {
                     locked.accepting = Accepting::Open;
                 }
                 drop(locked);
@@ -349,7 +377,7 @@ impl<H: Handler> Supervisor<H> {
                 }
                 let cut = to_u64(left.len()) + self.turn_away();
                 self.stage = Stage::Closing { cut };
-                self.handler = None;
+                self.target = None;
                 self.shared.poller.close();
                 self.stop(now)
             }

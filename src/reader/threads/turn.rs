@@ -1,23 +1,30 @@
 //! One turn at a connection: reads what is there, gives it to the handler, deals with the handler's
 //! errors and panics, and sends the receipt that is owed. Starts no thread, and waits for nothing.
 
-use std::io::{self, IoSlice};
+use std::io;
+use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use thiserror::Error;
+
 use super::batch::{Batch, Failure};
 use crate::clock::now;
+use crate::deadline::{after, earlier};
 use crate::event::{CloseCause, ReaderEvent, RefuseCause};
 use crate::metrics::Tally;
 use crate::num::to_u64;
 use crate::panic_guard::guarded;
+use crate::reader::connection::batch_end::BatchEnd;
 use crate::reader::connection::closing::{Closing, TurnEnd, end_cause};
-use crate::reader::connection::decoder::{Decoder, Frame, Malformed};
-use crate::reader::connection::receipts::{BatchEnd, CloseDecision, Receipts};
-use crate::reader::connection::{Admission, Connection, Serving};
-use crate::reader::handler::Handler;
+use crate::reader::connection::decoder::{Frame, Malformed, Position};
+use crate::reader::connection::receipts::{CloseDecision, Receipts};
+use crate::reader::connection::timeouts::FrameClock;
+use crate::reader::connection::{Admission, Connection, Farewell, Heed, Serving};
 use crate::reader::shared::{READ_SIZE, Schedule, Shared};
-use crate::sys::{Received, Sent};
+use crate::reader::target::{Ended, Target};
+use crate::sys::Received;
 
 /// How many reads a connection has before others have their turn.
 const READS_PER_TURN: usize = 4;
@@ -29,15 +36,30 @@ const READS_BEFORE_RECEIPT: usize = 2;
 /// How long a turn may go on when its peer waits for a receipt: that comes at the turn's end.
 const PROMPT: Duration = Duration::from_millis(100);
 
+/// How long a peer may be silent that was told that the connection is to end.
+/// Long enough for some packets to be lost on the way.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How long a peer that was told so in a receipt may go on, though all that had come was read, and
+/// how many bytes it may send: by then it does not know the word. What is on its way from one that
+/// does is far less, and has come much sooner, unless the way is a slow one.
+const MOST_UNHEEDED: Duration = Duration::from_secs(10);
+const MOST_UNHEEDED_BYTES: u64 = 64 * 1024 * 1024;
+
 /// How long a handler must go without an error for the next one to be news.
 const NEWS_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) struct Turn<'a, H> {
-    pub(super) shared: &'a Shared,
-    pub(super) handler: &'a H,
-    pub(super) connection: &'a Connection,
+pub(super) struct Turn<'a, T> {
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) target: &'a T,
+    pub(super) connection: &'a Arc<Connection>,
 }
+
+/// Why a batch was not stored.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("the batch was dropped without being confirmed: call its `done` once it is stored")]
+struct NotDone;
 
 /// What one read came to.
 #[derive(Debug)]
@@ -56,7 +78,7 @@ enum Stop {
     Failed(Failure),
 }
 
-impl<H: Handler> Turn<'_, H> {
+impl<T: Target> Turn<'_, T> {
     /// Has the turn, from the check of a new peer to the end of the stream.
     pub(super) fn run(&self, closing: Option<Closing>) {
         let Self {
@@ -79,33 +101,51 @@ impl<H: Handler> Turn<'_, H> {
                 let held = serving.decoder.held();
                 drop(serving);
                 shared.counters.count_end(&cause);
-                self.call(|| self.handler.closed(&peer));
+                self.call(|| self.target.closed(&peer));
                 shared.emit(|| ReaderEvent::Closed { peer, cause });
                 shared.note_held(held, 0);
                 // After the last call, so that a stop that waits for this connection waits for the
                 // handler too.
                 shared.remove(peer.connection);
             }
-            TurnEnd::Park | TurnEnd::Again | TurnEnd::OverBudget => {
+            TurnEnd::Park
+            | TurnEnd::Again
+            | TurnEnd::OverBudget
+            | TurnEnd::AllOut
+            | TurnEnd::Wait
+            | TurnEnd::Ending => {
                 let Serving {
                     decoder,
                     clock,
-                    receipts,
+                    farewell,
                     ..
                 } = &mut *serving;
+                let has_said_end = *farewell != Farewell::Due;
                 let now = now();
-                let deadline = clock.deadline(
+                let mut receipts = connection.receipts.lock();
+                let mut deadline = clock.deadline(
                     now,
                     shared.settings.pace,
                     decoder.position(),
                     decoder.frames(),
                 );
+                if has_said_end {
+                    let until = after(now, FAREWELL);
+                    deadline = match decoder.position() {
+                        // What is on its way from a peer that has yet to hear of the end may take
+                        // longer than the idle timeout.
+                        Position::BetweenFrames => until,
+                        Position::InPrefix | Position::InPayload { .. } => earlier(deadline, until),
+                    };
+                }
                 let schedule = Schedule {
                     deadline,
                     half_since: clock.since(),
                     owes: receipts.next().is_some(),
                     must_close: receipts.close_decision() != CloseDecision::GoesOn,
+                    has_said_end,
                 };
+                drop(receipts);
                 drop(serving);
                 shared.end_turn(peer.connection, &end, schedule, now);
             }
@@ -121,7 +161,7 @@ impl<H: Handler> Turn<'_, H> {
             false
         });
         if is_welcome {
-            self.call(|| self.handler.opened(&peer));
+            self.call(|| self.target.opened(&peer));
             shared.emit(|| ReaderEvent::Opened { peer });
         } else {
             shared.counters.refused_peers.add(1);
@@ -144,70 +184,192 @@ impl<H: Handler> Turn<'_, H> {
         }
     }
 
-    /// Reads until there is nothing, or the connection has had its share.
+    /// Deals with what is there, as far as may be, and with what has become of it.
     fn serve(&self, serving: &mut Serving, closing: Option<Closing>) -> TurnEnd {
-        let shared = self.shared;
-        if closing == Some(Closing::NoMemory) {
-            return TurnEnd::Close(CloseCause::NoMemory);
+        let mut batch = Batch::default();
+        if mem::take(&mut serving.has_waited) {
+            // The peer could not help that time passed.
+            serving.clock = FrameClock::default();
         }
+        let (is_void, must_wait) = {
+            let mut receipts = self.connection.receipts.lock();
+            receipts.on_turn();
+            (receipts.is_void(), receipts.wait_for_room())
+        };
+        let end = match (serving.ending.take(), closing) {
+            (Some(cause), _) => TurnEnd::Close(cause),
+            (None, Some(Closing::NoMemory)) => TurnEnd::Close(CloseCause::NoMemory),
+            (None, _) if is_void => TurnEnd::Close(CloseCause::NotStored),
+            (None, _) if must_wait => TurnEnd::Wait,
+            (None, _) => self.receive(serving, closing, &mut batch),
+        };
+        if self.shared.is_cut.load(Ordering::Relaxed) {
+            self.shared.drop_guarded(batch.error);
+            return TurnEnd::Cut;
+        }
+        self.settle(end, closing, batch, serving)
+    }
+
+    /// Reads until there is nothing, or the connection has had its share.
+    fn receive(
+        &self,
+        serving: &mut Serving,
+        closing: Option<Closing>,
+        batch: &mut Batch,
+    ) -> TurnEnd {
+        let shared = self.shared;
+        let waits_for_peer = self.connection.waits_for_peer();
         if closing.is_some() {
             // Where that is possible, before the last look: what comes after it would be lost.
-            self.connection.stream.stop_receiving();
+            self.connection.begin_end();
         }
+        let mut gathered = T::Gathered::default();
         let mut buffer = shared.buffers.take();
-        buffer.resize(READ_SIZE, 0);
-        let mut batch = Batch::default();
         let mut end = TurnEnd::Again;
         let start = now();
+        // After the word that the reader stops, each batch is answered.
+        let has_said_stop = matches!(serving.farewell, Farewell::Said(_));
+        let is_asked = |batch: &Batch| batch.asks || has_said_stop;
         for reads in 0..READS_PER_TURN {
             let is_long = || now().saturating_duration_since(start) > PROMPT;
-            if batch.asks && (reads >= READS_BEFORE_RECEIPT || is_long()) {
-                end = TurnEnd::Again;
+            if is_asked(batch) && (reads >= READS_BEFORE_RECEIPT || is_long()) {
                 break;
             }
             if shared.is_over_budget() && closing.is_none() {
                 end = TurnEnd::OverBudget;
                 break;
             }
-            let ended = |decoder: &Decoder| TurnEnd::Close(end_cause(closing, decoder.position()));
-            end = match self.read(serving, &mut buffer, &mut batch) {
+            if shared.is_all_out() {
+                end = TurnEnd::AllOut;
+                break;
+            }
+            let ended = |serving: &Serving| {
+                let cause = serving.cause.clone();
+                TurnEnd::Close(
+                    cause.unwrap_or_else(|| end_cause(closing, serving.decoder.position())),
+                )
+            };
+            buffer.resize(READ_SIZE, 0);
+            end = match self.read(serving, &mut buffer, batch, &mut gathered) {
                 Read::Some => continue,
-                Read::Nothing if closing.is_some() => ended(&serving.decoder),
+                Read::Nothing if closing.is_some() && !waits_for_peer => ended(serving),
                 Read::Nothing => TurnEnd::Park,
-                Read::End => ended(&serving.decoder),
+                Read::End => ended(serving),
                 Read::Bad(cause) => TurnEnd::Close(cause),
                 Read::Failed => TurnEnd::Close(CloseCause::NotStored),
             };
             break;
         }
         shared.buffers.give(buffer);
-        if shared.is_cut.load(Ordering::Relaxed) {
-            shared.drop_guarded(batch.error);
-            return TurnEnd::Cut;
+        if !shared.is_cut.load(Ordering::Relaxed) {
+            self.end_batch(batch, gathered);
         }
-        self.end_batch(&mut batch, &mut serving.receipts);
-        if let TurnEnd::Close(CloseCause::TooLarge { .. }) = end {
-            serving.receipts.refuse_next();
+        end
+    }
+
+    /// Ends the batch, answers the peer, and decides how the connection goes on.
+    fn settle(
+        &self,
+        mut end: TurnEnd,
+        closing: Option<Closing>,
+        mut batch: Batch,
+        serving: &mut Serving,
+    ) -> TurnEnd {
+        let mut receipts = self.connection.receipts.lock();
+        if receipts.take_dropped() {
+            // It was counted when it was dropped.
+            batch.note(Failure::Error(Box::new(NotDone)));
         }
-        self.answer(&mut serving.receipts);
-        self.report(batch, serving);
-        if let TurnEnd::Close(CloseCause::TooLarge { .. } | CloseCause::InvalidPrefix) = end {
-            // What the peer did wrong is reported, whatever became of the batch.
-            return end;
-        }
-        match serving.receipts.close_decision() {
-            CloseDecision::EndsWithTheRest if matches!(end, TurnEnd::Close(_)) => {
-                TurnEnd::Close(CloseCause::NotStored)
-            }
-            CloseDecision::GoesOn | CloseDecision::EndsWithTheRest => end,
+        let is_bad = matches!(
+            end,
+            TurnEnd::Close(CloseCause::TooLarge { .. } | CloseCause::InvalidPrefix)
+        );
+        let decision = receipts.close_decision();
+        end = match end {
             // What follows would be handled before the batch that comes again, and none of it can
             // be confirmed.
-            CloseDecision::EndsAtOnce => TurnEnd::Close(CloseCause::NotStored),
+            _ if !is_bad && decision == CloseDecision::EndsAtOnce => {
+                TurnEnd::Close(CloseCause::NotStored)
+            }
+            TurnEnd::Close(cause) if receipts.wait_for_all() => {
+                serving.ending = Some(cause);
+                TurnEnd::Ending
+            }
+            TurnEnd::Close(_) if !is_bad && decision == CloseDecision::EndsWithTheRest => {
+                TurnEnd::Close(CloseCause::NotStored)
+            }
+            // What the peer did wrong is reported, whatever became of the batch.
+            TurnEnd::Close(cause) => {
+                if matches!(cause, CloseCause::TooLarge { .. }) {
+                    receipts.refuse_next();
+                }
+                TurnEnd::Close(cause)
+            }
+            TurnEnd::Park | TurnEnd::Again if receipts.wait_for_room() => TurnEnd::Wait,
+            TurnEnd::Park
+            | TurnEnd::Again
+            | TurnEnd::OverBudget
+            | TurnEnd::AllOut
+            | TurnEnd::Wait
+            | TurnEnd::Ending
+            | TurnEnd::Refuse
+            | TurnEnd::Cut => end,
+        };
+        serving.has_waited = matches!(end, TurnEnd::Wait | TurnEnd::AllOut);
+        let goes_on = !matches!(end, TurnEnd::Close(_) | TurnEnd::Ending);
+        if closing.is_some() && goes_on && self.connection.waits_for_peer() {
+            let cause = || end_cause(closing, serving.decoder.position());
+            serving.cause.get_or_insert_with(cause);
+            let farewell = &mut serving.farewell;
+            if let Farewell::Said(heed) = farewell {
+                heed.bytes += batch.tally.bytes;
+            }
+            self.say_farewell(farewell, &mut receipts, matches!(end, TurnEnd::Park));
+        }
+        self.connection.answer(&mut receipts);
+        drop(receipts);
+        if serving.ending.is_some() {
+            let held = serving.decoder.held();
+            serving.decoder.give_up();
+            self.shared.note_held(held, 0);
+        }
+        self.report(batch, serving);
+        end
+    }
+
+    /// Tells the peer that the connection is to end. All that it has sent may be read.
+    fn say_farewell(&self, farewell: &mut Farewell, receipts: &mut Receipts, is_drained: bool) {
+        let since = now();
+        let is_over = match *farewell {
+            // Whoever waits for receipts gets all of them, and then ends its side.
+            Farewell::Due if receipts.say_stop() => {
+                *farewell = Farewell::Said(Heed { since, bytes: 0 });
+                return;
+            }
+            Farewell::Due => true,
+            Farewell::Said(Heed { since: said, bytes }) => {
+                let time = since.saturating_duration_since(said);
+                bytes > MOST_UNHEEDED_BYTES || is_drained && time > MOST_UNHEEDED
+            }
+            Farewell::Over => return,
+        };
+        // Nothing can be said after it: batches that are out may yet be confirmed. Receipts for
+        // which there is no room wait for nothing: their peer does not read them.
+        if is_over && !receipts.wait_for_all() {
+            self.connection.answer(receipts);
+            self.connection.stream.end_sending();
+            *farewell = Farewell::Over;
         }
     }
 
     /// Reads once, and gives the handler what has become whole.
-    fn read(&self, serving: &mut Serving, buffer: &mut [u8], batch: &mut Batch) -> Read {
+    fn read(
+        &self,
+        serving: &mut Serving,
+        buffer: &mut Vec<u8>,
+        batch: &mut Batch,
+        gathered: &mut T::Gathered,
+    ) -> Read {
         let (shared, stream) = (self.shared, &self.connection.stream);
         let held = serving.decoder.held();
         let before = batch.tally;
@@ -221,10 +383,10 @@ impl<H: Handler> Turn<'_, H> {
             };
             let mut read = sort(received);
             if let Some(Frame::Message(message)) = serving.decoder.filled(given, len) {
-                let delivered = guarded(|| self.deliver(message, batch));
+                let delivered = guarded(|| self.deliver(message, batch, gathered));
                 if let Err(failure) = delivered.unwrap_or_else(|panic| Err(Failure::Panic(panic))) {
                     self.note(failure, batch);
-                    if serving.receipts.comes_again() {
+                    if self.comes_again() {
                         batch.last_failed = true;
                         read = Read::Failed;
                     }
@@ -235,7 +397,10 @@ impl<H: Handler> Turn<'_, H> {
             match stream.receive(buffer) {
                 Ok(Received::Some(len)) => {
                     let mut input = buffer.get(..len).unwrap_or_default();
-                    self.decode(serving, &mut input, batch)
+                    self.target.read_begin(gathered, input);
+                    let read = self.decode(serving, &mut input, batch, gathered);
+                    self.target.read_end(gathered, buffer, &shared.buffers);
+                    read
                 }
                 received => sort(received),
             }
@@ -247,11 +412,15 @@ impl<H: Handler> Turn<'_, H> {
     }
 
     /// Gives the handler what has become whole in `input`.
-    fn decode(&self, serving: &mut Serving, input: &mut &[u8], batch: &mut Batch) -> Read {
+    fn decode(
+        &self,
+        serving: &mut Serving,
+        input: &mut &[u8],
+        batch: &mut Batch,
+        gathered: &mut T::Gathered,
+    ) -> Read {
         let shared = self.shared;
-        let Serving {
-            decoder, receipts, ..
-        } = serving;
+        let decoder = &mut serving.decoder;
         loop {
             // One guard around many calls: entering it is cheap, but not free. After a panic the
             // decoder stands behind the message that it came from.
@@ -265,11 +434,12 @@ impl<H: Handler> Turn<'_, H> {
                     }
                     match frame {
                         Frame::Message(message) => {
-                            self.deliver(message, batch).map_err(Stop::Failed)?;
+                            self.deliver(message, batch, gathered)
+                                .map_err(Stop::Failed)?;
                         }
                         Frame::AckRequest => batch.asks = true,
                         Frame::Opening => {
-                            receipts.on_opening();
+                            self.connection.receipts.lock().on_opening();
                             batch.asks = true;
                         }
                     }
@@ -283,7 +453,7 @@ impl<H: Handler> Turn<'_, H> {
                 Err(panic) => Failure::Panic(panic),
             };
             self.note(failure, batch);
-            if receipts.comes_again() {
+            if self.comes_again() {
                 batch.last_failed = true;
                 return Read::Failed;
             }
@@ -291,12 +461,22 @@ impl<H: Handler> Turn<'_, H> {
     }
 
     #[inline]
-    fn deliver(&self, message: &[u8], batch: &mut Batch) -> Result<(), Failure> {
+    fn deliver(
+        &self,
+        message: &[u8],
+        batch: &mut Batch,
+        gathered: &mut T::Gathered,
+    ) -> Result<(), Failure> {
         batch.tally += Tally::one(message.len());
         self.connection.count_handled();
-        self.handler
-            .message(message, &self.connection.peer)
-            .map_err(|error| Failure::Error(error.into()))
+        self.target
+            .message(message, &self.connection.peer, gathered)
+            .map_err(Failure::Error)
+    }
+
+    /// A message on which the handler fails comes again.
+    fn comes_again(&self) -> bool {
+        self.connection.receipts.lock().comes_again()
     }
 
     /// Counts what went wrong in the handler, and keeps it to be told of.
@@ -311,38 +491,30 @@ impl<H: Handler> Turn<'_, H> {
         }
     }
 
-    /// Tells the handler that the batch is over.
-    fn end_batch(&self, batch: &mut Batch, receipts: &mut Receipts) {
-        let messages = batch.tally.messages;
-        let ended = if messages == 0 {
-            Ok(())
+    /// Tells the target that the batch is over.
+    fn end_batch(&self, batch: &mut Batch, gathered: T::Gathered) {
+        let (connection, shared) = (self.connection, self.shared);
+        let mut end = BatchEnd {
+            messages: batch.tally.messages,
+            last_failed: batch.last_failed,
+            is_stored: true,
+            asks: batch.asks,
+        };
+        let ended = if end.messages == 0 {
+            Ok(Ended::Stored)
         } else {
-            let batch_end = || self.handler.batch_end(&self.connection.peer);
+            let batch_end = || self.target.batch_end(gathered, end, connection, shared);
             match guarded(batch_end) {
-                Ok(ended) => ended.map_err(|error| Failure::Error(error.into())),
+                Ok(ended) => ended.map_err(Failure::Error),
                 Err(panic) => Err(Failure::Panic(panic)),
             }
         };
-        receipts.on_batch_end(BatchEnd {
-            messages,
-            last_failed: batch.last_failed,
-            is_stored: ended.is_ok(),
-            asks: batch.asks,
-        });
+        end.is_stored = ended.is_ok();
+        if !matches!(ended, Ok(Ended::Out)) {
+            connection.receipts.lock().on_batch_end(end);
+        }
         if let Err(failure) = ended {
             self.note(failure, batch);
-        }
-    }
-
-    /// Tells the peer how far it was dealt with, if that is owed. Never blocks.
-    fn answer(&self, receipts: &mut Receipts) {
-        while let Some(bytes) = receipts.next() {
-            match self.connection.stream.send(&[IoSlice::new(bytes)]) {
-                Ok(Sent::Some(len)) => receipts.on_sent(len),
-                // What does not fit now goes out when there is room. A peer that is gone is noticed
-                // when it is read from.
-                Ok(Sent::Blocked | Sent::NoMemory) | Err(_) => break,
-            }
         }
     }
 

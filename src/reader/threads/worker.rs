@@ -8,17 +8,17 @@ use std::sync::Arc;
 use super::accept::accept;
 use super::turn::Turn;
 use crate::panic_guard::guarded;
-use crate::reader::handler::Handler;
 use crate::reader::shared::{Accepting, DEFERRED, LISTENER, Shared};
+use crate::reader::target::Target;
 use crate::sys::{Interest, Ready};
 
 #[derive(Debug)]
-pub(super) struct Worker<H> {
+pub(super) struct Worker<T> {
     pub(super) shared: Arc<Shared>,
-    pub(super) handler: Arc<H>,
+    pub(super) target: Arc<T>,
 }
 
-impl<H: Handler> Worker<H> {
+impl<T: Target> Worker<T> {
     pub(super) fn run(self) {
         self.shared.scope.enter();
         loop {
@@ -27,8 +27,8 @@ impl<H: Handler> Worker<H> {
                 Ok(Ready::Nothing) if !self.shared.may_leave() => continue,
                 // A poller that cannot wait never will again: better no thread than one that spins.
                 nothing @ (Ok(Ready::Nothing | Ready::Closed) | Err(_)) => {
-                    let Self { shared, handler } = self;
-                    shared.drop_guarded(handler);
+                    let Self { shared, target } = self;
+                    shared.drop_guarded(target);
                     shared.leave(matches!(nothing, Ok(Ready::Nothing)));
                     return;
                 }
@@ -36,7 +36,7 @@ impl<H: Handler> Worker<H> {
             self.shared.begin_work();
             match key {
                 LISTENER => accept(&self.shared),
-                DEFERRED => self.emit_deferred(),
+                DEFERRED => self.do_deferred(),
                 number => self.serve(number),
             }
             self.shared.end_work();
@@ -50,7 +50,7 @@ impl<H: Handler> Worker<H> {
         };
         let turn = Turn {
             shared: &self.shared,
-            handler: &*self.handler,
+            target: &*self.target,
             connection: &connection,
         };
         // Everything of the user's is guarded one by one. What was overlooked costs this
@@ -61,17 +61,20 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// Emits the events of threads that run no code of the user's.
-    fn emit_deferred(&self) {
+    /// Emits the events of threads that run no code of the user's, and serves a connection that
+    /// nothing makes ready.
+    fn do_deferred(&self) {
         let shared = &self.shared;
         shared.worker_waker.reset();
-        let (events, is_ending) = {
-            let mut locked = shared.lock();
-            (
-                mem::take(&mut locked.deferred_events),
-                locked.is_draining() && locked.accepting == Accepting::Open,
-            )
-        };
+        let mut locked = shared.lock();
+        let events = mem::take(&mut locked.deferred_events);
+        let is_ending = locked.is_draining() && locked.accepting == Accepting::Open;
+        let called = locked.called.pop();
+        if !locked.called.is_empty() {
+            // For another worker: a handler may block.
+            shared.worker_waker.wake();
+        }
+        drop(locked);
         let _ = shared
             .poller
             .arm(&shared.worker_waker, DEFERRED, Interest::Read);
@@ -80,6 +83,9 @@ impl<H: Handler> Worker<H> {
         }
         for event in events {
             shared.emit(|| event);
+        }
+        if let Some(number) = called {
+            self.serve(number);
         }
     }
 }

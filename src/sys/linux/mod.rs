@@ -27,7 +27,7 @@ pub(super) const TELLS_UNREAD: bool = true;
 
 /// Whether `shutdown` of the receiving side keeps what has come, also the connections that wait in
 /// a backlog.
-pub(crate) const SHUTDOWN_KEEPS_WHAT_CAME: bool = true;
+pub(super) const SHUTDOWN_KEEPS_WHAT_CAME: bool = true;
 
 /// Whether connecting to a full backlog differs from connecting where no process listens.
 pub(crate) const TELLS_FULL_BACKLOG: bool = true;

@@ -1,10 +1,10 @@
-//! `SIOCOUTQ`: at most how much of what was sent the peer has not read.
+//! `SIOCOUTQ`, and `FIONREAD` for a pipe: at most how much of what was sent the peer has not read.
 //! Whether the peer died with some of it unread is told by `Stream::lost_unread`.
 //! Unsafe code: no safe wrapper of this call exists.
 
 #![expect(unsafe_code, reason = "an ioctl has no safe form")]
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc;
 
@@ -19,4 +19,9 @@ pub(in crate::sys) fn unread(socket: &impl AsRawFd) -> Option<u64> {
     // int, to where the pointer leads.
     unsafe { outgoing(socket.as_raw_fd(), &raw mut len) }.ok()?;
     u64::try_from(len).ok()
+}
+
+/// The bytes that lie in a pipe.
+pub(in crate::sys) fn in_pipe(pipe: &impl AsFd) -> Option<u64> {
+    rustix::io::ioctl_fionread(pipe).ok()
 }

@@ -32,7 +32,7 @@ pub(super) const TELLS_UNREAD: bool = false;
 
 /// Whether `shutdown` of the receiving side keeps what has come, also the connections that wait in
 /// a backlog.
-pub(crate) const SHUTDOWN_KEEPS_WHAT_CAME: bool = false;
+pub(super) const SHUTDOWN_KEEPS_WHAT_CAME: bool = false;
 
 /// Whether connecting to a full backlog differs from connecting where no process listens.
 pub(crate) const TELLS_FULL_BACKLOG: bool = false;

@@ -7,6 +7,8 @@ use parking_lot::MutexGuard;
 
 use crate::deadline::Deadline;
 use crate::metrics::Tally;
+#[cfg(feature = "async")]
+use crate::panic_guard::guarded;
 use crate::writer::ack_tracker::AckTracker;
 use crate::writer::queue::{Queue, Watermarks};
 use crate::writer::settings::{Delivery, FlushLevel};
@@ -147,6 +149,15 @@ impl Locked {
         }
     }
 
+    /// Whether the writer is to end; `None` once its queue has.
+    pub(crate) fn is_draining(&self) -> Option<bool> {
+        match self.life {
+            Life::Running => Some(false),
+            Life::Draining(_) => Some(true),
+            Life::Ended(_) | Life::Gone(_) => None,
+        }
+    }
+
     /// Ends the queue with whatever is left in it.
     pub(crate) fn finish(&mut self) -> End {
         self.queue.close();
@@ -180,11 +191,15 @@ impl DerefMut for Guard<'_> {
 #[cfg(feature = "async")]
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        let due = self.0.tasks.take_due();
-        if !due.is_empty() {
+        let (due, done) = self.0.tasks.take_due();
+        if !due.is_empty() || !done.is_empty() {
+            // The runtime's code: what panics in it is no trouble of whoever holds the lock.
             MutexGuard::unlocked(&mut self.0, || {
                 for waker in due {
-                    waker.wake();
+                    let _ = guarded(|| waker.wake());
+                }
+                for waker in done {
+                    let _ = guarded(|| drop(waker));
                 }
             });
         }

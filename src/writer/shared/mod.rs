@@ -9,7 +9,7 @@ pub(crate) mod waiting;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -20,7 +20,7 @@ use crate::deadline::{self, Deadline, earlier};
 use crate::error::FlushError;
 use crate::reentry::Scope;
 use crate::sys::fork::HomeProcess;
-use crate::sys::{Stream, Waker};
+use crate::sys::{Abilities, Waker};
 use crate::writer::counters::Counters;
 use crate::writer::queue::Queue;
 use crate::writer::settings::{Delivery, FlushLevel, Limits};
@@ -42,12 +42,45 @@ pub(crate) struct Shared {
     pub(crate) scope: Scope,
     pub(crate) home: HomeProcess,
     pub(crate) flushes_on_panic: AtomicBool,
+    /// The thread sleeps, has told of all drops, and is to be woken for the next.
+    pub(crate) awaits_drop: AtomicBool,
     locked: Mutex<Locked>,
     /// Messages have ended, or the writer has: notified to calls of `flush` and `shutdown`.
     pub(crate) progress: Condvar,
     /// There is room, or the end: told to senders.
     pub(crate) room: Condvar,
     pub(crate) waker: Waker,
+    pub(crate) can: Can,
+}
+
+/// What a flush can wait for over the last connection, or the one that is to come.
+#[derive(Debug)]
+pub(crate) struct Can {
+    answers: AtomicBool,
+    tells_unread: AtomicBool,
+}
+
+impl Can {
+    fn new(abilities: Abilities) -> Self {
+        Self {
+            answers: AtomicBool::new(abilities.answers),
+            tells_unread: AtomicBool::new(abilities.tells_unread),
+        }
+    }
+
+    pub(crate) fn note(&self, abilities: Abilities) {
+        self.answers.store(abilities.answers, Ordering::Relaxed);
+        let tells_unread = abilities.tells_unread;
+        self.tells_unread.store(tells_unread, Ordering::Relaxed);
+    }
+
+    fn reaches(&self, level: FlushLevel) -> bool {
+        match level {
+            FlushLevel::Written => true,
+            FlushLevel::Read => self.tells_unread.load(Ordering::Relaxed),
+            FlushLevel::Handled => self.answers.load(Ordering::Relaxed),
+        }
+    }
 }
 
 impl Shared {
@@ -57,6 +90,7 @@ impl Shared {
         max_message_len: usize,
         delivery: Delivery,
         shutdown_level: FlushLevel,
+        abilities: Abilities,
     ) -> io::Result<Self> {
         let counters = Arc::new(Counters::new(delivery, limits, clock::since_1970));
         let queue = Queue::new(limits, delivery, Arc::clone(&counters));
@@ -68,11 +102,13 @@ impl Shared {
             scope: Scope::new(),
             home: HomeProcess::this(),
             flushes_on_panic: AtomicBool::new(false),
+            awaits_drop: AtomicBool::new(false),
             locked: Mutex::new(Locked::new(queue)),
             counters,
             progress: Condvar::new(),
             room: Condvar::new(),
             waker: Waker::new()?,
+            can: Can::new(abilities),
         })
     }
 
@@ -99,7 +135,7 @@ impl Shared {
         if self.scope.is_current() {
             return Err(FlushError::InCallback);
         }
-        if level == FlushLevel::Read && !Stream::TELLS_UNREAD {
+        if !self.can.reaches(level) {
             return Err(FlushError::Unsupported);
         }
         Ok(())

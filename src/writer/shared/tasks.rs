@@ -11,6 +11,8 @@ pub(crate) struct Tasks {
     next: u64,
     waiting: Vec<(Place, Option<Waker>)>,
     due: Vec<Waker>,
+    /// Not to be woken, and to be dropped without the lock.
+    done: Vec<Waker>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,21 +28,20 @@ impl Tasks {
     }
 
     /// The task is to be woken at the next change.
-    pub(crate) fn wait(&mut self, place: Place, waker: &Waker) {
-        for (_, waiting) in self.waiting.iter_mut().filter(|(at, _)| *at == place) {
-            // The one before may be the same, and its drop is the runtime's code.
-            if !waiting.as_ref().is_some_and(|it| it.will_wake(waker)) {
-                self.due.extend(waiting.replace(waker.clone()));
-            }
-        }
+    pub(crate) fn wait(&mut self, place: Place, waker: Waker) {
+        let waiting = self.waiting.iter_mut().find(|(at, _)| *at == place);
+        let before = match waiting {
+            Some((_, before)) => before.replace(waker),
+            None => Some(waker),
+        };
+        self.done.extend(before);
     }
 
     /// The task waits no more.
     pub(crate) fn remove(&mut self, place: Place) {
         if let Some(index) = self.waiting.iter().position(|(at, _)| *at == place) {
-            // To be dropped without the lock: to wake a task in vain does no harm.
             let (_, waker) = self.waiting.swap_remove(index);
-            self.due.extend(waker);
+            self.done.extend(waker);
         }
     }
 
@@ -53,9 +54,9 @@ impl Tasks {
         self.due.extend(wakers);
     }
 
-    /// Those to be woken now.
-    pub(crate) fn take_due(&mut self) -> Vec<Waker> {
-        mem::take(&mut self.due)
+    /// Those to be woken now, and those to be dropped.
+    pub(crate) fn take_due(&mut self) -> (Vec<Waker>, Vec<Waker>) {
+        (mem::take(&mut self.due), mem::take(&mut self.done))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

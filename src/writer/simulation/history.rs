@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::sys::{Abilities, PeerEnd, Stream};
 use crate::writer::settings::Delivery;
 use crate::writer::settings::FlushLevel;
 use crate::writer::settings::OWN_BLOCK_SIZE;
@@ -30,8 +31,13 @@ pub(crate) enum Act {
     /// A producer waits for room, and then sends a message of that length.
     WaitToSend(usize),
     GiveUpWaiting,
+    /// The receiver of batches confirms one of those that are out, or drops it.
+    Confirm(usize),
+    DropBatch(usize),
     /// The reader reads at most so many bytes, which is a batch.
     Read(usize),
+    /// It reads all but the last byte, which is often a question.
+    ReadButOne,
     /// It reads, and cannot store the batch.
     ReadAndFail(usize),
     /// It reads, and the handler fails on a message of the batch: so many come before that.
@@ -98,8 +104,16 @@ pub(crate) enum Answers {
 /// What holds for a whole history.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
+    /// What the stream can do.
+    pub(crate) abilities: Abilities,
+    /// Connecting takes its time, and every second try longer than there is.
+    pub(crate) connects_slowly: bool,
+    /// The stream was given: there is one, and no other.
+    pub(crate) is_single: bool,
     pub(crate) delivery: Delivery,
     pub(crate) answers: Answers,
+    /// The messages go to a receiver of batches, not to a handler.
+    pub(crate) by_batches: bool,
     pub(crate) limits: Limits,
     pub(crate) timing: Timing,
     /// The shortest and the longest, in milliseconds.
@@ -113,9 +127,42 @@ pub(crate) struct Setting {
     pub(crate) tells_of_arrivals: bool,
 }
 
+/// Those of a Unix socket on Linux, twice as often, and elsewhere; of TCP; of a pipe on Linux, and
+/// elsewhere.
+const ABILITIES: [Abilities; 6] = [
+    Stream::MOST_ABILITIES,
+    Stream::MOST_ABILITIES,
+    Abilities {
+        peer_end: PeerEnd::Closes,
+        tells_unread: false,
+        ..Stream::MOST_ABILITIES
+    },
+    Abilities {
+        answers: true,
+        peer_end: PeerEnd::EndsSending,
+        tells_unread: false,
+        tells_credentials: false,
+    },
+    Abilities {
+        answers: false,
+        peer_end: PeerEnd::Closes,
+        tells_unread: true,
+        tells_credentials: false,
+    },
+    Abilities {
+        answers: false,
+        peer_end: PeerEnd::Closes,
+        tells_unread: false,
+        tells_credentials: false,
+    },
+];
+
 pub(crate) fn history(seed: u64) -> (Setting, Vec<Act>) {
     let mut random = fastrand::Rng::with_seed(seed);
-    let setting = Setting {
+    let mut setting = Setting {
+        abilities: ABILITIES[random.usize(..ABILITIES.len())],
+        connects_slowly: random.u8(0..4) == 0,
+        is_single: random.u8(0..10) == 0,
         delivery: if random.u8(0..3) == 0 {
             Delivery::AtMostOnce
         } else {
@@ -126,6 +173,7 @@ pub(crate) fn history(seed: u64) -> (Setting, Vec<Act>) {
             4..7 => Answers::Late,
             _ => Answers::Never,
         },
+        by_batches: random.u8(0..3) == 0,
         limits: Limits {
             messages: if random.u8(0..3) == 0 {
                 random.u64(100..1_000)
@@ -163,6 +211,10 @@ pub(crate) fn history(seed: u64) -> (Setting, Vec<Act>) {
         },
         tells_of_arrivals: random.bool(),
     };
+    if !setting.abilities.answers {
+        // Nothing else can be started.
+        (setting.delivery, setting.answers) = (Delivery::AtMostOnce, Answers::Never);
+    }
     let acts = (0..ACTS).map(|_| act(&mut random)).collect();
     (setting, acts)
 }
@@ -173,7 +225,7 @@ fn act(random: &mut fastrand::Rng) -> Act {
         1..4 => random.usize(120..400),
         _ => random.usize(4..20),
     };
-    match random.u8(0..115) {
+    match random.u8(0..125) {
         0..20 | 24..28 => Act::Send(len(random)),
         20..23 => Act::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
         // Receipts of more than a byte need many.
@@ -183,7 +235,8 @@ fn act(random: &mut fastrand::Rng) -> Act {
         50..52 => Act::ThreadToPrefix(random.usize(1..6_000)),
         52..58 => Act::ThreadDuring(random.usize(1..6_000), [during(random), during(random)]),
         58 => Act::NoMemory,
-        59..68 => Act::Read(random.usize(1..6_000)),
+        59..66 => Act::Read(random.usize(1..6_000)),
+        66..68 => Act::ReadButOne,
         68..71 if random.u8(0..32) == 0 => Act::FailOnAndOn,
         68..70 => Act::ReadAndFail(random.usize(1..6_000)),
         70 => Act::ReadAndFailAt(random.usize(1..6_000), random.usize(0..6)),
@@ -204,6 +257,8 @@ fn act(random: &mut fastrand::Rng) -> Act {
         106 => Act::GiveUpWaiting,
         107..110 => Act::ForbidSending,
         110..114 => Act::HeldUp(random.usize(1..3_000)),
+        114..122 => Act::Confirm(random.usize(0..8)),
+        122 => Act::DropBatch(random.usize(0..8)),
         _ if random.u8(0..5) == 0 => Act::Shutdown(random.u64(0..3_000)),
         _ => Act::Pass(1),
     }

@@ -123,8 +123,8 @@ impl Senders {
         self.evicted = evicted;
         assert_eq!(
             outcome == Err(Refusal::Closed),
-            self.is_shut_down,
-            "closed by a shutdown, and only then"
+            self.is_shut_down || net.has_exited,
+            "closed by a shutdown or the end of the one stream, and only then"
         );
         assert!(
             outcome != Err(Refusal::Full) || !self.has_room(&net, len),
@@ -150,6 +150,11 @@ impl Senders {
     }
 
     pub(crate) fn flush(&mut self, level: FlushLevel) {
+        let level = match level {
+            FlushLevel::Read if !self.setting.abilities.tells_unread => FlushLevel::Written,
+            FlushLevel::Handled if !self.setting.abilities.answers => FlushLevel::Written,
+            level => level,
+        };
         let (target, ends) = {
             let net = self.net.borrow();
             (net.fates.len(), net.ends)

@@ -29,7 +29,6 @@ pub(crate) struct World {
     shared: Arc<Shared>,
     senders: Rc<RefCell<Senders>>,
     worker: Worker<SimulatedKernel>,
-    has_exited: bool,
     /// Why connections were lost, as the writer told its observer.
     causes: Arc<Mutex<Vec<Cause>>>,
     /// Receipts that the writer did not believe.
@@ -47,6 +46,7 @@ impl World {
             usize::MAX,
             setting.delivery,
             FlushLevel::Written,
+            setting.abilities,
         );
         let shared = Arc::new(shared.unwrap());
         let (shortest, longest) = setting.backoff;
@@ -68,10 +68,12 @@ impl World {
             }
         });
         let options = Options {
-            send_buffer_size: None,
             expect_peer_uid: None,
         };
-        let state = State::new(now, backoff, setting.timing, setting.delivery);
+        let mut state = State::new(now, backoff, setting.timing, setting.delivery);
+        if setting.is_single {
+            state.be_single();
+        }
         let kernel = SimulatedKernel(Rc::clone(&net));
         let worker = Worker::new(kernel, Arc::clone(&shared), state, observer, options);
         let senders = Senders::new(setting, Rc::clone(&net), Arc::clone(&shared));
@@ -81,7 +83,6 @@ impl World {
             shared,
             senders: Rc::new(RefCell::new(senders)),
             worker,
-            has_exited: false,
             causes,
             unbelieved: 0,
             checked_to: 0,
@@ -147,12 +148,15 @@ impl World {
     fn act_outside(net: &mut Net, act: Act) {
         match act {
             Act::Read(most) => net.read(most, BatchEnd::Stored),
+            Act::ReadButOne => net.read_but_one(),
             Act::ReadAndFail(most) => net.read(most, BatchEnd::NotStored),
             Act::ReadAndFailAt(most, before) => net.read(most, BatchEnd::FailedAt(before)),
             Act::ReadAndDie(most) => {
                 net.read(most, BatchEnd::Never);
                 net.kill();
             }
+            Act::Confirm(which) => net.settle(which, true),
+            Act::DropBatch(which) => net.settle(which, false),
             Act::ReadOld => net.read_old(),
             Act::Answer(most) => net.answer(most),
             Act::Lie(lie) => net.lie(lie),
@@ -188,7 +192,7 @@ impl World {
 
     /// The thread takes a step, unless it sleeps, with a kernel that takes at most `most` bytes.
     fn thread(&mut self, most: usize, no_memory: bool) {
-        if !self.has_exited && !self.sleeps() {
+        if !self.net.borrow().has_exited && !self.sleeps() {
             self.wake_up();
             {
                 let mut net = self.net.borrow_mut();
@@ -226,14 +230,18 @@ impl World {
             "the deadline has come, and the thread does not end"
         );
         if turn.is_break() {
-            assert!(deadline.is_some(), "nobody has asked the thread to end");
+            let is_over = self.net.borrow().is_over();
+            assert!(
+                deadline.is_some() || is_over,
+                "nobody has asked the thread to end"
+            );
             let held = self.net.borrow().held();
             assert!(
-                must_end || held == Tally::default(),
+                must_end || is_over || held == Tally::default(),
                 "ends too early, with {held:?}"
             );
             self.worker.finish();
-            self.has_exited = true;
+            self.net.borrow_mut().has_exited = true;
         }
         self.note_losses();
     }
@@ -244,7 +252,7 @@ impl World {
 
     /// What must hold after every step.
     fn check(&mut self) {
-        if !self.has_exited {
+        if !self.net.borrow().has_exited {
             self.check_fronts();
             self.senders.borrow().check_asleep();
         }
@@ -259,7 +267,7 @@ impl World {
         let limits = self.setting.limits;
         assert!(held.messages <= limits.messages, "bound in messages");
         assert!(held.bytes <= limits.bytes, "bound in bytes");
-        assert!(self.has_exited || held == net.held(), "held");
+        assert!(self.net.borrow().has_exited || held == net.held(), "held");
         assert_eq!(metrics.queued, held);
         assert_eq!(to_u64(net.fates.len()), metrics.accepted.messages);
         let done = match self.setting.delivery {
@@ -322,15 +330,18 @@ impl World {
     /// returns, in bounded time.
     pub(crate) fn finish(&mut self) {
         self.net.borrow_mut().reform();
-        let steps = self.net.borrow().fates.len() * 200 + 3_000;
+        // A probe takes seconds when others came before it, and a flush to `Read` looks each
+        // millisecond meanwhile.
+        let steps = self.net.borrow().fates.len() * 200 + 20_000;
         for _ in 0..steps {
             self.act(Act::Thread(usize::MAX));
             self.act(Act::Read(usize::MAX));
+            self.net.borrow_mut().settle_all();
             let is_to_end = self.net.borrow().deadline.is_some();
             let is_awaited =
                 self.senders.borrow().is_flushing() || self.senders.borrow().is_waiting_to_send();
             let is_done = self.net.borrow().held().messages == 0 && !is_awaited && !is_to_end;
-            if is_done || self.has_exited {
+            if is_done || self.net.borrow().has_exited {
                 return self.check_end();
             }
             if self.sleeps() {
@@ -349,6 +360,7 @@ impl World {
     fn check_end(&mut self) {
         self.net.borrow_mut().read_old();
         self.act(Act::Read(usize::MAX));
+        self.net.borrow_mut().settle_all();
         assert!(
             !self.senders.borrow().is_flushing(),
             "a call of flush never returns"

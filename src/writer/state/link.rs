@@ -12,7 +12,13 @@ pub(crate) enum Link {
         retry_at: Deadline,
         cause: Cause,
     },
+    /// A try takes its time, at most until then.
+    Connecting {
+        until: Deadline,
+    },
     Up(Up),
+    /// It was the only one, and is gone.
+    Over,
 }
 
 /// Why there is no connection.
@@ -63,6 +69,9 @@ pub(crate) enum Flow {
     Idle,
     /// The peer takes nothing more; the last receipts may still come. There was none since then.
     LastReceipts { since: Instant },
+    /// The peer stops, and is to have the last receipts come. Since then it holds messages up, and
+    /// there was none.
+    PeerStops { since: Instant },
 }
 
 /// Whether the kernel tells when there is room again.

@@ -43,6 +43,10 @@ pub(crate) struct State {
     timeouts: u32,
     /// A caller waits until the peer has read.
     watches_reads: bool,
+    /// There is but one connection: the writer ends with it.
+    is_single: bool,
+    /// The connection must not be closed while an answer may come.
+    lingers: bool,
 }
 
 impl State {
@@ -64,23 +68,41 @@ impl State {
             delivery,
             timeouts: 0,
             watches_reads: false,
+            is_single: false,
+            lingers: false,
         }
+    }
+
+    /// Whether the connection must not be closed yet, though all is done.
+    pub(crate) fn linger(&mut self, lingers: bool) {
+        self.lingers = lingers;
+    }
+
+    /// The connection that comes is the only one.
+    pub(crate) fn be_single(&mut self) {
+        self.is_single = true;
     }
 
     /// What to do at `now`, with what is `pending`.
     pub(crate) fn step(&mut self, now: Instant, pending: Pending) -> Step {
         let deadline = match self.phase {
             Phase::Running => None,
-            Phase::Draining { deadline }
-                if pending == Pending::Nothing || has_come(deadline, now) =>
-            {
-                return Step::Exit;
+            Phase::Draining { deadline } if has_come(deadline, now) => return Step::Exit,
+            Phase::Draining { deadline } if pending == Pending::Nothing => {
+                return if self.lingers {
+                    Step::Linger(deadline)
+                } else {
+                    Step::Exit
+                };
             }
             Phase::Draining { deadline } => deadline,
         };
         match self.link {
+            Link::Over => Step::Exit,
             Link::Down { retry_at, .. } if has_come(retry_at, now) => Step::Connect,
             Link::Down { retry_at, .. } => Step::Wait(WakeOn::Nothing, earlier(retry_at, deadline)),
+            Link::Connecting { until } if has_come(until, now) => Step::GiveUpConnect,
+            Link::Connecting { until } => Step::Wait(WakeOn::Nothing, earlier(until, deadline)),
             Link::Up(mut up) => {
                 let step = self.step_up(&mut up, now, pending);
                 self.link = Link::Up(up);
@@ -119,7 +141,12 @@ impl State {
         }
         let wait = |what, until| Step::Wait(what, earlier(until, is_silent_at));
         match up.flow {
-            Flow::LastReceipts { since } => {
+            Flow::PeerStops { .. } if !pending.is_unwritten() => {
+                // It may take its time, as long as that holds nothing up.
+                up.flow = Flow::PeerStops { since: now };
+                return wait(WakeOn::Message, None);
+            }
+            Flow::LastReceipts { since } | Flow::PeerStops { since } => {
                 let after = self.write_timeout();
                 let end = since.checked_add(after);
                 return if has_come(end, now) {
@@ -180,6 +207,14 @@ impl State {
         }
     }
 
+    /// A try to connect takes its time. It has the connect timeout from its beginning on.
+    pub(crate) fn on_connecting(&mut self, now: Instant) {
+        if !matches!(self.link, Link::Connecting { .. }) {
+            let until = now.checked_add(self.timing.connect_timeout);
+            self.link = Link::Connecting { until };
+        }
+    }
+
     /// There is a connection.
     pub(crate) fn on_connected(&mut self, now: Instant) {
         self.link = Link::Up(Up {
@@ -190,8 +225,12 @@ impl State {
         });
     }
 
-    /// The connect failed; says how long until the next.
-    pub(crate) fn on_connect_failed(&mut self, now: Instant) -> Duration {
+    /// The connect failed; says how long until the next, if there is one.
+    pub(crate) fn on_connect_failed(&mut self, now: Instant) -> Option<Duration> {
+        if self.is_single {
+            self.link = Link::Over;
+            return None;
+        }
         // One that has been bound listens soon, but not at once.
         if let Link::Down {
             cause: Cause::Absent { soon: left @ 1.. },
@@ -199,10 +238,10 @@ impl State {
         } = self.link
         {
             let wait = AFTER_ARRIVAL * 4u32.pow(TRIES_AFTER_ARRIVAL + 1 - left);
-            return self.down(now, wait, Cause::Absent { soon: left - 1 });
+            return Some(self.down(now, wait, Cause::Absent { soon: left - 1 }));
         }
         let wait = self.backoff.next_wait();
-        self.down(now, wait, Cause::Absent { soon: 0 })
+        Some(self.down(now, wait, Cause::Absent { soon: 0 }))
     }
 
     fn down(&mut self, now: Instant, wait: Duration, cause: Cause) -> Duration {
@@ -236,10 +275,10 @@ impl State {
                 cause: Cause::BacklogFull(since),
                 ..
             } => since,
-            Link::Down { .. } | Link::Up(_) => now,
+            Link::Down { .. } | Link::Connecting { .. } | Link::Up(_) | Link::Over => now,
         };
         if has_come(since.checked_add(self.timing.connect_timeout), now) {
-            return Some(self.on_connect_failed(now));
+            return self.on_connect_failed(now);
         }
         let retry_at = now.checked_add(FULL_BACKLOG_PACE);
         self.link = Link::Down {
@@ -302,7 +341,10 @@ impl State {
             }
             self.backoff.reset();
             let mut waited = Duration::ZERO;
-            if let Flow::Blocked { since, .. } | Flow::LastReceipts { since } = &mut up.flow {
+            if let Flow::Blocked { since, .. }
+            | Flow::LastReceipts { since }
+            | Flow::PeerStops { since } = &mut up.flow
+            {
                 waited = now.saturating_duration_since(*since);
                 // A peer that gives receipts is alive.
                 *since = now;
@@ -331,7 +373,8 @@ impl State {
                 Flow::Probing { .. }
                 | Flow::Lingering { .. }
                 | Flow::Idle
-                | Flow::LastReceipts { .. } => now,
+                | Flow::LastReceipts { .. }
+                | Flow::PeerStops { .. } => now,
             };
             up.flow = Flow::Blocked {
                 since,
@@ -352,6 +395,13 @@ impl State {
         }
     }
 
+    /// The peer is to close the connection: nothing more is written on it.
+    pub(crate) fn on_peer_stops(&mut self, now: Instant) {
+        if let Link::Up(up) = &mut self.link {
+            up.flow = Flow::PeerStops { since: now };
+        }
+    }
+
     /// The peer takes nothing more on this connection, and owes a receipt.
     pub(crate) fn on_write_error(&mut self, now: Instant) {
         if let Link::Up(up) = &mut self.link {
@@ -359,11 +409,11 @@ impl State {
         }
     }
 
-    /// The peer refuses bytes, and a receipt has come since the last look: it has its time from
-    /// then on.
+    /// The last receipts are waited for, and one has come since the last look: the peer has its
+    /// time from then on.
     pub(crate) fn is_patient(&self, now: Instant) -> bool {
         let Link::Up(Up {
-            flow: Flow::LastReceipts { since },
+            flow: Flow::LastReceipts { since } | Flow::PeerStops { since },
             ..
         }) = self.link
         else {
@@ -380,14 +430,18 @@ impl State {
     }
 
     /// The connection is gone; says how long until the next try.
-    pub(crate) fn on_lost(&mut self, now: Instant) -> Duration {
+    pub(crate) fn on_lost(&mut self, now: Instant) -> Option<Duration> {
+        if self.is_single {
+            self.link = Link::Over;
+            return None;
+        }
         if let Link::Up(up) = self.link {
             if now.saturating_duration_since(up.since) >= PROVEN_AFTER {
                 self.backoff.reset();
             }
         }
         let wait = self.backoff.next_wait().max(AFTER_LOSS);
-        self.down(now, wait, Cause::Lost)
+        Some(self.down(now, wait, Cause::Lost))
     }
 
     /// Whether a call waits until the peer has read.
@@ -540,13 +594,16 @@ mod tests {
         let mut state = up(start);
         let mut lose = |lived| {
             state.on_connected(start);
-            state.on_lost(start + lived)
+            state.on_lost(start + lived).unwrap()
         };
         let waits = [(); 4].map(|()| lose(SECOND / 2));
         assert_eq!(waits[0], AFTER_LOSS);
         assert!(waits[3] > 2 * AFTER_LOSS, "{waits:?}");
         assert_eq!(lose(SECOND), AFTER_LOSS);
-        assert_eq!(state.on_connect_failed(start), Duration::from_millis(10));
+        assert_eq!(
+            state.on_connect_failed(start),
+            Some(Duration::from_millis(10))
+        );
     }
 
     #[test]
@@ -559,7 +616,7 @@ mod tests {
             "at the start none"
         );
         let lost = start + SECOND;
-        assert_eq!(state.on_lost(lost), AFTER_LOSS);
+        assert_eq!(state.on_lost(lost), Some(AFTER_LOSS));
         assert_eq!(
             state.step(lost, Pending::Due),
             Step::Wait(WakeOn::Nothing, Some(lost + AFTER_LOSS))
@@ -665,7 +722,7 @@ mod tests {
         assert_eq!(state.step(start, Pending::Due), soon);
         // Between its bind and its listen a reader refuses.
         let waits: Vec<_> = (0..=TRIES_AFTER_ARRIVAL)
-            .map(|_| state.on_connect_failed(start))
+            .map(|_| state.on_connect_failed(start).unwrap())
             .collect();
         assert_eq!(waits[..2], [4 * AFTER_ARRIVAL, 16 * AFTER_ARRIVAL]);
         assert_eq!(waits.last(), Some(&HOUR));
@@ -781,7 +838,7 @@ mod tests {
             state.on_connected(start);
             state.on_written(start, None);
             state.on_receipt(start, covers, false);
-            state.on_lost(start)
+            state.on_lost(start).unwrap()
         };
         let waits = [(); 4].map(|()| wait_after(false));
         assert!(
@@ -885,6 +942,30 @@ mod tests {
         );
         assert_eq!(
             state.step(start + SECOND, Pending::Due),
+            Step::TimeOut { after: SECOND }
+        );
+    }
+
+    #[test]
+    fn a_peer_that_stops_may_take_its_time_until_it_holds_something_up() {
+        let start = Instant::now();
+        let mut state = state_with(start, TIMING, Delivery::AtLeastOnce);
+        state.on_connected(start);
+        state.on_peer_stops(start);
+        let later = start + 10 * SECOND;
+        assert_eq!(
+            state.step(later, Pending::Unconfirmed),
+            Step::Wait(WakeOn::Message, None)
+        );
+        assert_eq!(
+            state.step(later, Pending::Due),
+            Step::Wait(WakeOn::Nothing, Some(later + SECOND))
+        );
+        state.on_receipt(later + SECOND / 2, true, true);
+        assert!(state.is_patient(later + SECOND));
+        let end = later + SECOND / 2 + SECOND;
+        assert_eq!(
+            state.step(end, Pending::Due),
             Step::TimeOut { after: SECOND }
         );
     }
@@ -995,7 +1076,7 @@ mod tests {
         /// overflows.
         #[test]
         fn no_history_leads_to_a_wait_without_sense(
-            events in prop::collection::vec((0u8..13, 0u64..3_000, 0u8..4), 1..80),
+            events in prop::collection::vec((0u8..14, 0u64..3_000, 0u8..4), 1..80),
             keeps in any::<bool>(),
             write_timeout in prop_oneof![Just(Duration::MAX), Just(SECOND)],
         ) {
@@ -1015,9 +1096,11 @@ mod tests {
                     5 => state.on_no_memory(now),
                     6 => state.on_room(now),
                     7 => drop(state.on_lost(now)),
+                    12 => state.on_connecting(now),
                     8 => state.on_ack_requested(now),
                     9 => state.on_receipt(now, millis % 2 == 0, millis % 3 == 0),
-                    10 => state.on_write_error(now),
+                    10 if millis % 2 == 0 => state.on_write_error(now),
+                    10 => state.on_peer_stops(now),
                     11 => state.watch_reads(millis % 2 == 0),
                     _ => {
                         let deadline = now + Duration::from_millis(millis);

@@ -10,6 +10,8 @@ use crate::writer::wake::WakeOn;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Connect,
+    /// Gives the try to connect up that is under way.
+    GiveUpConnect,
     Write,
     /// Requests a receipt, so that the peer hears something.
     KeepAlive,
@@ -24,6 +26,9 @@ pub(crate) enum Step {
     TimeOut {
         after: Duration,
     },
+    /// All is done. Ends the sending side, if that was not yet, and waits for the peer's end: an
+    /// answer to a connection that is closed would make the kernel throw away what is on its way.
+    Linger(Deadline),
     Exit,
 }
 

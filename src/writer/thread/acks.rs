@@ -18,11 +18,15 @@ impl<K: Kernel> Worker<K> {
     pub(crate) fn receive(&mut self) {
         if let Err(bad) = self.take_receipts() {
             self.lost(LostCause::BadReceipt(bad));
+        } else if self.has_peer_ended && self.ends_with_way_back() {
+            self.on_peer_end();
         } else if self.write_error.is_some() && !self.shared.lock().acks.is_owed() {
             // That was the last.
             if let Some(error) = self.write_error.take() {
                 self.lost(LostCause::Failed(error));
             }
+        } else if self.shared.lock().acks.is_stopping() {
+            self.on_peer_stops();
         }
     }
 
@@ -50,7 +54,8 @@ impl<K: Kernel> Worker<K> {
                     drop(locked);
                     self.state.on_receipt(self.kernel.now(), is_news, is_owed);
                     believed?;
-                    if len < RECEIPTS_SIZE {
+                    // The end of the way back may stand behind it.
+                    if len < RECEIPTS_SIZE && !self.ends_with_way_back() {
                         return Ok(());
                     }
                 }
@@ -59,11 +64,17 @@ impl<K: Kernel> Worker<K> {
                     locked.acks.on_deaf();
                     drop(locked);
                     self.state.on_deaf();
+                    self.has_peer_ended = true;
                     return Ok(());
                 }
                 Err(error) => {
                     locked.acks.on_deaf();
+                    drop(locked);
                     self.was_reset |= is_reset(&error);
+                    self.has_peer_ended = true;
+                    if self.ends_with_way_back() {
+                        self.write_error.get_or_insert(error.into());
+                    }
                     return Ok(());
                 }
             }
@@ -78,7 +89,7 @@ impl<K: Kernel> Worker<K> {
         };
         let unread = stream.unread();
         // In this order: a peer that has died has nothing left to read, and has not read it.
-        self.was_reset |= stream.lost_unread();
+        self.was_reset |= stream.lost_unread(self.has_ended());
         if let (Some(unread), false) = (unread, self.was_reset) {
             let mut locked = self.shared.lock();
             // Only on change: a notified caller looks, and has the thread look again.

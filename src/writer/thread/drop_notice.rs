@@ -2,6 +2,7 @@
 //! decided here; the worker sends it.
 
 use std::fmt;
+use std::mem;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::deadline::{Deadline, has_come};
@@ -27,13 +28,13 @@ pub struct DropNotice {
 
 impl fmt::Display for DropNotice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ago = self.since.elapsed().unwrap_or_default();
-        let Self { dropped, .. } = self;
-        write!(
-            f,
-            "dropped {dropped} in the last {:.1} s",
-            ago.as_secs_f64()
-        )
+        // Whoever sets the clock back makes it nothing.
+        let seconds = self.since.elapsed().unwrap_or_default().as_secs();
+        write!(f, "dropped {} in the last ", self.dropped)?;
+        match seconds {
+            0 | 1 => f.write_str("second"),
+            _ => write!(f, "{seconds} seconds"),
+        }
     }
 }
 
@@ -45,8 +46,8 @@ pub(crate) struct DropNotices {
     told: Tally,
     /// Not before then.
     next: Deadline,
-    /// How long the last one was for which there was no room.
-    len: usize,
+    /// Made, and there was no room for it.
+    waiting: Option<Vec<u8>>,
 }
 
 impl DropNotices {
@@ -57,39 +58,52 @@ impl DropNotices {
             make: Box::new(move |notice| make(notice).into()),
             told: Tally::default(),
             next: None,
-            len: 1,
+            waiting: None,
         }
     }
 
     /// For how many bytes there must be room if a notice of all `dropped` is due. The last one, at
     /// the `end`, does not wait.
     pub(crate) fn due(&self, dropped: Tally, now: Instant, is_end: bool) -> Option<usize> {
+        if let Some(message) = &self.waiting {
+            return Some(message.len());
+        }
         let may_come = is_end || self.next.is_none() || has_come(self.next, now);
-        (dropped.messages > self.told.messages && may_come).then_some(self.len)
+        (dropped.messages > self.told.messages && may_come).then_some(1)
     }
 
-    /// When to look again, if it is only time that is waited for.
-    pub(crate) fn wakes_at(&self, dropped: Tally, now: Instant) -> Deadline {
-        let is_early = !has_come(self.next, now);
+    /// When the next one may come.
+    pub(crate) fn next(&self) -> Deadline {
         self.next
-            .filter(|_| dropped.messages > self.told.messages && is_early)
     }
 
-    /// The message, or nothing where making it panicked.
-    pub(crate) fn make(&self, dropped: Tally, since_1970: Duration) -> Option<Vec<u8>> {
-        let dropped = dropped.beyond(self.told);
+    /// The message, which tells of all `dropped`; nothing where making it panicked.
+    pub(crate) fn make(
+        &mut self,
+        dropped: Tally,
+        since_1970: Duration,
+        now: Instant,
+    ) -> Option<Vec<u8>> {
+        let told = mem::replace(&mut self.told, dropped);
+        self.next = now.checked_add(PAUSE);
+        let dropped = dropped.beyond(told);
         let since = SystemTime::UNIX_EPOCH + since_1970;
         guarded(|| (self.make)(DropNotice { dropped, since })).ok()
     }
 
-    pub(crate) fn on_no_room(&mut self, len: usize) {
-        self.len = len;
+    /// There was no room for it.
+    pub(crate) fn wait(&mut self, message: Vec<u8>) {
+        self.waiting = Some(message);
     }
 
-    pub(crate) fn on_told(&mut self, dropped: Tally, now: Instant) {
-        self.told = dropped;
-        self.next = now.checked_add(PAUSE);
-        self.len = 1;
+    /// The one that waited for room, which is not made anew.
+    pub(crate) fn take_waiting(&mut self) -> Option<Vec<u8>> {
+        self.waiting.take()
+    }
+
+    /// Whether one is due, now or later.
+    pub(crate) fn is_pending(&self, dropped: Tally) -> bool {
+        self.waiting.is_some() || dropped.messages > self.told.messages
     }
 }
 

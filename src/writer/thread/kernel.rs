@@ -7,8 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::clock;
-use crate::peer::Credentials;
-use crate::sys::{self, Arrival, ArrivalWatch, Readiness, Received, Sent, Stream, Waker, Wanted};
+use crate::peer::Identity;
+use crate::sys::{
+    self, Abilities, Arrival, ArrivalWatch, Readiness, Received, Sent, Stream, Waker, Wanted,
+};
+use crate::writer::connector::Source;
+use crate::writer::thread::attempt::{Attempt, Refusal};
+use crate::writer::thread::dial::Dialer;
 
 /// The clock, and the ways to connect and to wait.
 pub(crate) trait Kernel {
@@ -16,11 +21,11 @@ pub(crate) trait Kernel {
 
     fn now(&self) -> Instant;
 
-    fn connect(
-        &mut self,
-        address: &Address,
-        send_buffer_size: Option<usize>,
-    ) -> io::Result<Self::Socket>;
+    /// Begins to connect, or goes on with what is under way.
+    fn connect(&mut self, address: &Address) -> Result<Attempt<Self::Socket>, Refusal>;
+
+    /// The time to connect is over.
+    fn give_up(&mut self);
 
     /// Waits with a connection.
     fn wait(
@@ -31,8 +36,9 @@ pub(crate) trait Kernel {
         timeout: Option<Duration>,
     ) -> Readiness;
 
-    /// Waits without one: also until a socket comes to `address`, where the system tells.
-    fn wait_for_arrival(
+    /// Waits without one: also until there is news of what is under way, which counts as room, or
+    /// until a socket comes to `address`, where the system tells.
+    fn wait_for_connection(
         &mut self,
         waker: &Waker,
         address: &Address,
@@ -42,22 +48,30 @@ pub(crate) trait Kernel {
 
 /// One connection.
 pub(crate) trait Socket {
-    fn peer(&self) -> io::Result<Credentials>;
+    /// What it can do: always the same.
+    fn abilities(&self) -> Abilities;
+
+    fn peer(&self) -> io::Result<Identity>;
 
     fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<Sent>;
 
     fn receive(&self, buffer: &mut [u8]) -> io::Result<Received>;
 
+    /// Sends nothing any more.
+    fn end_sending(&self);
+
     /// How many bytes at most the peer has not read.
     fn unread(&self) -> Option<u64>;
 
-    /// After the connection was lost: whether the peer left bytes unread.
-    fn lost_unread(&self) -> bool;
+    /// After the connection was lost: whether the peer left bytes unread. Where we have ended our
+    /// side too, what is on its way may yet be read.
+    fn lost_unread(&self, has_ended: bool) -> bool;
 }
 
 /// The real one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct System {
+    dialer: Dialer,
     /// While there is no connection.
     watch: Option<ArrivalWatch>,
     /// How often something else happened in the directory since the last try to connect.
@@ -70,6 +84,21 @@ const MOST_OTHERS: u32 = 16;
 /// A shorter wait is not worth a watch: of instances of inotify a user has 128.
 const WORTH_IT: Duration = Duration::from_millis(100);
 
+impl System {
+    /// What of the user's it holds, to be dropped: nothing is connected any more.
+    pub(crate) fn take_source(&mut self) -> Source {
+        self.dialer.take_source()
+    }
+
+    pub(crate) fn new(dialer: Dialer) -> Self {
+        Self {
+            dialer,
+            watch: None,
+            others: 0,
+        }
+    }
+}
+
 impl Kernel for System {
     type Socket = Stream;
 
@@ -77,15 +106,15 @@ impl Kernel for System {
         clock::now()
     }
 
-    fn connect(
-        &mut self,
-        address: &Address,
-        send_buffer_size: Option<usize>,
-    ) -> io::Result<Stream> {
+    fn connect(&mut self, address: &Address) -> Result<Attempt<Stream>, Refusal> {
         self.others = 0;
-        let stream = Stream::connect(address, send_buffer_size)?;
+        let attempt = self.dialer.connect(address)?;
         self.watch = None;
-        Ok(stream)
+        Ok(attempt)
+    }
+
+    fn give_up(&mut self) {
+        self.dialer.give_up();
     }
 
     fn wait(
@@ -98,12 +127,15 @@ impl Kernel for System {
         sys::wait(waker, Some(socket), wanted, timeout)
     }
 
-    fn wait_for_arrival(
+    fn wait_for_connection(
         &mut self,
         waker: &Waker,
         address: &Address,
         timeout: Option<Duration>,
     ) -> Readiness {
+        if let Some(ready) = self.dialer.wait(waker, timeout) {
+            return ready;
+        }
         let may_end = self.others < MOST_OTHERS;
         if may_end && self.watch.is_none() && timeout.is_none_or(|timeout| timeout >= WORTH_IT) {
             self.watch = address.path().and_then(ArrivalWatch::new);
@@ -137,7 +169,11 @@ impl Kernel for System {
 }
 
 impl Socket for Stream {
-    fn peer(&self) -> io::Result<Credentials> {
+    fn abilities(&self) -> Abilities {
+        self.abilities()
+    }
+
+    fn peer(&self) -> io::Result<Identity> {
         self.peer()
     }
 
@@ -149,12 +185,16 @@ impl Socket for Stream {
         self.receive(buffer)
     }
 
+    fn end_sending(&self) {
+        self.end_sending();
+    }
+
     fn unread(&self) -> Option<u64> {
         self.unread()
     }
 
-    fn lost_unread(&self) -> bool {
-        self.lost_unread()
+    fn lost_unread(&self, has_ended: bool) -> bool {
+        self.lost_unread(has_ended)
     }
 }
 
@@ -164,14 +204,27 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::buffer_size::BufferSize;
+    use crate::writer::thread::dial::DialSettings;
+
+    fn system() -> System {
+        let settings = DialSettings {
+            connect_timeout: Duration::from_secs(1),
+            send_buffer_size: BufferSize::Best,
+            tcp_keepalive: None,
+            tcp_user_timeout: None,
+            allow_remote: false,
+        };
+        System::new(Dialer::new(Source::Address, settings))
+    }
 
     #[test]
     fn a_busy_directory_ends_a_wait_a_few_times_only() {
         let directory = tempfile::tempdir().unwrap();
         let address = Address::new(directory.path().join("s")).unwrap();
-        let (mut system, waker) = (System::default(), Waker::new().unwrap());
+        let (mut system, waker) = (system(), Waker::new().unwrap());
         let wait = |system: &mut System| {
-            let ready = system.wait_for_arrival(&waker, &address, Some(WORTH_IT));
+            let ready = system.wait_for_connection(&waker, &address, Some(WORTH_IT));
             assert!(!ready.woken && !ready.hangup);
             ready.arrival
         };
@@ -184,7 +237,7 @@ mod tests {
         fs::write(address.path().unwrap(), "").unwrap();
         assert!(!wait(&mut system), "only time ends it now");
         // The next try begins anew, with all that has happened.
-        assert!(system.connect(&address, None).is_err());
+        assert!(system.connect(&address).is_err());
         assert!(wait(&mut system));
         assert!(!wait(&mut system), "it is told once");
     }
@@ -195,9 +248,9 @@ mod tests {
         let directory = parent.path().join("run");
         fs::create_dir(&directory).unwrap();
         let address = Address::new(directory.join("s")).unwrap();
-        let (mut system, waker) = (System::default(), Waker::new().unwrap());
+        let (mut system, waker) = (system(), Waker::new().unwrap());
         let wait = |system: &mut System| {
-            let ready = system.wait_for_arrival(&waker, &address, Some(WORTH_IT));
+            let ready = system.wait_for_connection(&waker, &address, Some(WORTH_IT));
             ready.arrival
         };
         assert!(!wait(&mut system));
@@ -209,7 +262,7 @@ mod tests {
         fs::write(address.path().unwrap(), "").unwrap();
         assert!(wait(&mut system));
         // And where it came before the watch did.
-        let mut late = System::default();
+        let mut late = self::system();
         assert!(wait(&mut late));
         assert!(!wait(&mut late), "once");
     }

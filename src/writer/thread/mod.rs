@@ -1,6 +1,8 @@
 //! The writer's thread: its loop over the steps, and its end.
 
 pub(crate) mod acks;
+pub(crate) mod attempt;
+pub(crate) mod dial;
 pub(crate) mod drop_notice;
 pub(crate) mod kernel;
 pub(crate) mod worker;
@@ -32,6 +34,8 @@ impl Worker<System> {
         let _ = guarded(|| drop(observer));
         let notices = self.drop_notices.take();
         let _ = guarded(|| drop(notices));
+        let source = self.kernel.take_source();
+        let _ = guarded(|| drop(source));
         let mut locked = self.shared.lock();
         if let Life::Ended(end) = locked.life {
             locked.life = Life::Gone(end);

@@ -2,16 +2,18 @@
 //! connection was lost, and whether its peer died with data unread. The thread blocks only here.
 
 use std::io::{self, IoSlice};
+use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use crate::deadline::{Deadline, earlier};
 use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;
-use crate::peer::Credentials;
-use crate::sys::{Readiness, Sent, Wanted};
+use crate::peer::Identity;
+use crate::sys::{PeerEnd, Readiness, Sent, Wanted};
 use crate::system_error::SystemError;
 use crate::writer::queue::Unused;
 use crate::writer::queue::outbox::{Ending, Outbox};
@@ -20,6 +22,7 @@ use crate::writer::shared::Shared;
 use crate::writer::shared::locked::Life;
 use crate::writer::state::State;
 use crate::writer::state::step::Step;
+use crate::writer::thread::attempt::{Attempt, Refusal};
 use crate::writer::thread::drop_notice::DropNotices;
 use crate::writer::thread::kernel::{Kernel, Socket};
 use crate::writer::wake::WakeOn;
@@ -36,9 +39,12 @@ pub(crate) struct Worker<K: Kernel> {
     pub(crate) options: Options,
     pub(crate) stream: Option<K::Socket>,
     /// Who listened at the last connect; kept beyond the end of the connection.
-    reader: Option<Credentials>,
+    reader: Option<Identity>,
     /// The kernel has said, while something else was asked of it, that the peer left bytes unread.
     pub(crate) was_reset: bool,
+    /// The way back has ended.
+    pub(crate) has_peer_ended: bool,
+    way_there: WayThere,
     /// The peer takes nothing more, and owes a receipt: why the connection is lost once that has
     /// come.
     pub(crate) write_error: Option<SystemError>,
@@ -47,12 +53,26 @@ pub(crate) struct Worker<K: Kernel> {
     pub(crate) unused: Unused,
 }
 
+/// Whether more is to be written on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WayThere {
+    Open,
+    /// The peer stops.
+    Stopped,
+    /// Nothing is left to be sent, on this connection or another.
+    Finished,
+}
+
 /// What ends a connection.
 #[derive(Debug)]
 pub(crate) enum Trouble {
     /// The peer takes nothing more.
     Write(io::Error),
     BadReceipt(BadReceipt),
+    /// The peer has ended the connection.
+    Ended,
+    /// It is to.
+    Stops,
 }
 
 /// What a peer has left of a connection.
@@ -65,10 +85,9 @@ struct Leftover {
     has_read: bool,
 }
 
-/// How connections are made.
+/// Which connections are taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
-    pub(crate) send_buffer_size: Option<usize>,
     pub(crate) expect_peer_uid: Option<u32>,
 }
 
@@ -101,6 +120,8 @@ impl<K: Kernel> Worker<K> {
             stream: None,
             reader: None,
             was_reset: false,
+            has_peer_ended: false,
+            way_there: WayThere::Open,
             write_error: None,
             outage: Outage::Unreported,
             unused: Unused::default(),
@@ -112,17 +133,29 @@ impl<K: Kernel> Worker<K> {
         self.send_drop_notice();
         match self.next_step() {
             Some((Step::Connect, _)) => self.connect(),
+            Some((Step::GiveUpConnect, _)) => {
+                self.kernel.give_up();
+                self.connect_failed(ConnectError::TimedOut);
+            }
             Some((Step::Write, outbox)) => match self.write(outbox) {
                 Ok(()) => self.look_what_was_read(),
                 Err(Trouble::Write(error)) => self.on_write_error(error),
                 Err(Trouble::BadReceipt(bad)) => self.lost(LostCause::BadReceipt(bad)),
+                Err(Trouble::Ended) => self.on_peer_end(),
+                Err(Trouble::Stops) => self.on_peer_stops(),
             },
             Some((Step::KeepAlive, _)) => self.shared.lock().queue.request_ack(),
-            Some((Step::Wait(wake_on, until), _)) => self.wait(wake_on, until),
+            Some((Step::Wait(wake_on, until), _)) => {
+                // Not if the look at what is left has made room for a notice, or more was dropped.
+                if let Some(notice_at) = self.await_drop() {
+                    self.wait(wake_on, earlier(until, notice_at));
+                }
+            }
             Some((Step::TimeOut { after }, _)) => self.time_out(after),
             Some((Step::ReportSilence { waited }, _)) => {
                 self.tell(|address| WriterEvent::NoReceipt { address, waited });
             }
+            Some((Step::Linger(until), _)) => self.linger(until),
             Some((Step::Exit, _)) | None => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -140,6 +173,9 @@ impl<K: Kernel> Worker<K> {
             Life::Ended(_) | Life::Gone(_) => return None,
         }
         self.state.watch_reads(locked.watches_reads());
+        let may_be_answered = locked.acks.is_owed() || self.way_there == WayThere::Finished;
+        self.state
+            .linger(may_be_answered && self.ends_with_way_back());
         let mut step = self.state.step(now, locked.pending());
         // Senders must wake the thread from now on; those that have sent just now did not.
         let is_to_sleep = matches!(step, Step::Wait(WakeOn::Message, _));
@@ -162,10 +198,12 @@ impl<K: Kernel> Worker<K> {
         locked.queue.set_wake_on(match step {
             Step::Wait(wake_on, _) => wake_on,
             Step::Connect
+            | Step::GiveUpConnect
             | Step::Write
             | Step::KeepAlive
             | Step::ReportSilence { .. }
             | Step::TimeOut { .. }
+            | Step::Linger(_)
             | Step::Exit => WakeOn::Nothing,
         });
         locked.queue.take_unused(&mut self.unused);
@@ -179,41 +217,49 @@ impl<K: Kernel> Worker<K> {
             self.outage = Outage::Connecting;
             self.tell(|address| WriterEvent::Connecting { address });
         }
-        let connected = self
-            .kernel
-            .connect(&self.shared.address, self.options.send_buffer_size)
-            .and_then(|stream| stream.peer().map(|reader| (stream, reader)));
-        let (stream, reader) = match connected {
-            Ok(connected) => connected,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+        let stream = match self.kernel.connect(&self.shared.address) {
+            Ok(Attempt::Connected(stream)) => stream,
+            Ok(Attempt::UnderWay) => return self.state.on_connecting(self.kernel.now()),
+            Err(Refusal::BacklogFull) => {
                 if let Some(retry_in) = self.state.on_backlog_full(self.kernel.now()) {
-                    self.tell_failure(ConnectError::BacklogFull, retry_in);
+                    self.tell_failure(ConnectError::BacklogFull, Some(retry_in));
                 }
                 return;
             }
-            Err(error) => {
+            Err(Refusal::Cause(cause)) => {
                 // A reader that refuses a message is still there.
                 self.shared.lock().queue.forget_suspect();
-                let retry_in = self.state.on_connect_failed(self.kernel.now());
-                return self.tell_failure(ConnectError::Io(error.into()), retry_in);
+                return self.connect_failed(cause);
             }
         };
-        if let Some(expected) = self
-            .options
-            .expect_peer_uid
-            .filter(|expected| *expected != reader.uid)
-        {
-            let retry_in = self.state.on_connect_failed(self.kernel.now());
-            return self.tell_failure(
-                ConnectError::WrongPeer {
-                    expected,
-                    found: reader.uid,
-                },
-                retry_in,
-            );
+        match self.check(&stream) {
+            Ok(reader) => self.use_stream(stream, reader),
+            Err(cause) => self.connect_failed(cause),
         }
+    }
+
+    /// Who is at the other end of a new connection, if it can be used.
+    fn check(&self, stream: &K::Socket) -> Result<Identity, ConnectError> {
+        let reader = stream
+            .peer()
+            .map_err(|error| ConnectError::Io(error.into()))?;
+        let expected = self.options.expect_peer_uid;
+        if let Some(expected) = expected.filter(|expected| reader.uid() != Some(*expected)) {
+            let found = reader;
+            return Err(ConnectError::WrongPeer { expected, found });
+        }
+        if self.shared.delivery == Delivery::AtLeastOnce && !stream.abilities().answers {
+            return Err(ConnectError::OneWay);
+        }
+        Ok(reader)
+    }
+
+    fn use_stream(&mut self, stream: K::Socket, reader: Identity) {
+        self.shared.can.note(stream.abilities());
         self.stream = Some(stream);
         self.was_reset = false;
+        self.has_peer_ended = false;
+        self.way_there = WayThere::Open;
         let mut locked = self.shared.lock();
         if self.reader.replace(reader) != Some(reader) {
             locked.queue.forget_suspect();
@@ -227,7 +273,19 @@ impl<K: Kernel> Worker<K> {
         self.tell(|address| WriterEvent::Connected { address, reader });
     }
 
-    fn tell_failure(&mut self, cause: ConnectError, retry_in: Duration) {
+    fn connect_failed(&mut self, cause: ConnectError) {
+        let retry_in = self.state.on_connect_failed(self.kernel.now());
+        self.tell_failure(cause, retry_in);
+    }
+
+    /// Whether the end of the way back is the end of the connection.
+    pub(crate) fn ends_with_way_back(&self) -> bool {
+        self.stream
+            .as_ref()
+            .is_some_and(|stream| stream.abilities().peer_end == PeerEnd::EndsSending)
+    }
+
+    fn tell_failure(&mut self, cause: ConnectError, retry_in: Option<Duration>) {
         if matches!(&self.outage, Outage::Failing(told) if *told == cause) {
             return;
         }
@@ -272,10 +330,56 @@ impl<K: Kernel> Worker<K> {
             Ok(Sent::NoMemory) => self.state.on_no_memory(now),
             Err(error) => return Err(Trouble::Write(error)),
         }
-        if is_owed {
+        let ends_with_way_back = self.ends_with_way_back();
+        if is_owed || ends_with_way_back {
             self.take_receipts().map_err(Trouble::BadReceipt)?;
+            if self.shared.lock().acks.is_stopping() && !self.has_peer_ended {
+                return Err(Trouble::Stops);
+            }
+        }
+        if ends_with_way_back && self.has_peer_ended {
+            return Err(Trouble::Ended);
         }
         Ok(())
+    }
+
+    /// Whether our side has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.way_there != WayThere::Open
+    }
+
+    /// Ends the sending side, and waits for the peer's end.
+    fn linger(&mut self, until: Deadline) {
+        self.end_sending(WayThere::Finished);
+        self.wait(WakeOn::Nothing, until);
+    }
+
+    fn end_sending(&mut self, why: WayThere) {
+        let before = mem::replace(&mut self.way_there, why);
+        if let (Some(stream), WayThere::Open) = (&self.stream, before) {
+            stream.end_sending();
+        }
+    }
+
+    /// The peer has ended the connection. Where it could only end its own side, it reads what was
+    /// written until we end ours.
+    pub(crate) fn on_peer_end(&mut self) {
+        if self.way_there == WayThere::Finished {
+            // As it was to.
+            self.close();
+            let _ = self.state.on_lost(self.kernel.now());
+            return;
+        }
+        let cause = self.write_error.take();
+        self.lost(cause.map_or(LostCause::Closed, LostCause::Failed));
+    }
+
+    /// The peer is to close the connection: nothing more is written, and it says how far it got.
+    pub(crate) fn on_peer_stops(&mut self) {
+        if self.way_there == WayThere::Open {
+            self.end_sending(WayThere::Stopped);
+            self.state.on_peer_stops(self.kernel.now());
+        }
     }
 
     /// The peer takes nothing more. One that stops as planned still says how far it got.
@@ -295,50 +399,91 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    /// Tells of what was dropped, as soon as there is room for that.
-    fn send_drop_notice(&mut self) {
+    /// From now on the next drop wakes the thread, unless a notice is pending already. Returns when
+    /// to look at that; `None` if the thread must not sleep.
+    fn await_drop(&mut self) -> Option<Deadline> {
+        if self.drop_notices.is_none() {
+            return Some(None);
+        }
+        self.shared.awaits_drop.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.send_drop_notice() {
+            return None;
+        }
+        let dropped = self.shared.counters.dropped_for_room();
+        let Some(notices) = self
+            .drop_notices
+            .as_ref()
+            .filter(|notices| notices.is_pending(dropped))
+        else {
+            return Some(None);
+        };
+        self.shared.awaits_drop.store(false, Ordering::Relaxed);
+        let now = self.kernel.now();
+        let locked = self.shared.lock();
+        let is_end = locked.is_draining().unwrap_or(false);
+        match notices.due(dropped, now, is_end) {
+            // It was dropped after the look.
+            Some(len) if locked.queue.has_room(len) => None,
+            // Room comes with a step of this thread.
+            Some(_) => Some(None),
+            None => Some(notices.next()),
+        }
+    }
+
+    /// Tells of what was dropped, as soon as there is room for that. True if it did.
+    fn send_drop_notice(&mut self) -> bool {
         let Some(notices) = &mut self.drop_notices else {
-            return;
+            return false;
         };
         let Shared { counters, .. } = &*self.shared;
         let (dropped, now) = (counters.dropped_for_room(), self.kernel.now());
         let locked = self.shared.lock();
-        let is_end = matches!(locked.life, Life::Draining(_));
+        let Some(is_end) = locked.is_draining() else {
+            return false;
+        };
         let len = notices.due(dropped, now, is_end);
         if !len.is_some_and(|len| locked.queue.has_room(len)) {
-            return;
+            return false;
         }
         drop(locked);
-        let Some(message) = notices.make(dropped, counters.first_drop()) else {
-            counters.observer_panics.add(1);
-            return notices.on_told(dropped, now);
+        let message = if let Some(waiting) = notices.take_waiting() {
+            waiting
+        } else {
+            // What is dropped from now on is for the next one.
+            let since = counters.take_first_drop();
+            let Some(made) = notices.make(dropped, since, now) else {
+                counters.observer_panics.add(1);
+                return true;
+            };
+            made
         };
         let len = message.len();
         if len > self.shared.max_message_len {
             counters.dropped_too_large.add(Tally::one(len));
-        } else if len > 0 && !self.shared.lock().queue.push_own(&message) {
-            return notices.on_no_room(len);
+            return true;
         }
-        counters.forget_first_drop();
-        notices.on_told(dropped, now);
+        let mut locked = self.shared.lock();
+        // A shutdown may have ended the queue meanwhile.
+        if len > 0 && locked.is_draining().is_some() && !locked.queue.push_own(&message) {
+            notices.wait(message);
+            return false;
+        }
+        true
     }
 
     fn wait(&mut self, wake_on: WakeOn, until: Deadline) {
-        let until = self.drop_notices.as_ref().map_or(until, |notices| {
-            let dropped = self.shared.counters.dropped_for_room();
-            earlier(until, notices.wakes_at(dropped, self.kernel.now()))
-        });
         let timeout = until.map(|until| until.saturating_duration_since(self.kernel.now()));
         let Shared { waker, address, .. } = &*self.shared;
         let ready = if let Some(stream) = &self.stream {
             let for_receipt = self.shared.lock().acks.is_owed();
             let wanted = Wanted {
                 room: wake_on == WakeOn::Writable,
-                bytes: for_receipt,
+                bytes: for_receipt || self.ends_with_way_back(),
             };
             self.kernel.wait(waker, stream, wanted, timeout)
         } else {
-            self.kernel.wait_for_arrival(waker, address, timeout)
+            self.kernel.wait_for_connection(waker, address, timeout)
         };
         self.on_ready(ready);
     }
@@ -348,15 +493,21 @@ impl<K: Kernel> Worker<K> {
         if ready.woken {
             self.shared.waker.reset();
         }
-        if ready.hangup {
-            let cause = self
-                .write_error
-                .take()
-                .map_or(LostCause::Closed, LostCause::Failed);
-            return self.lost(cause);
+        if self.stream.is_none() {
+            if ready.room {
+                self.connect();
+            }
+            if ready.arrival {
+                self.state.on_arrival(self.kernel.now());
+            }
+            return;
         }
-        if ready.arrival {
-            self.state.on_arrival(self.kernel.now());
+        if ready.hangup {
+            if self.ends_with_way_back() {
+                // That tells why.
+                let _ = self.take_receipts();
+            }
+            return self.on_peer_end();
         }
         if ready.room {
             self.state.on_room(self.kernel.now());
@@ -368,7 +519,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn time_out(&mut self, after: Duration) {
-        if self.write_error.is_some() {
+        if self.write_error.is_some() || self.way_there == WayThere::Stopped {
             // Held up itself, the thread may have missed what the peer has said since then.
             self.receive();
             if self.stream.is_none() || self.state.is_patient(self.kernel.now()) {
@@ -376,11 +527,12 @@ impl<K: Kernel> Worker<K> {
             }
         }
         self.state.on_timed_out();
-        // A peer that refused bytes has had its time to say how far it got.
-        let cause = self
-            .write_error
-            .take()
-            .map_or(LostCause::WriteTimeout(after), LostCause::Failed);
+        // A peer that took nothing more has had its time to say how far it got.
+        let cause = match self.write_error.take() {
+            Some(error) => LostCause::Failed(error),
+            None if self.way_there == WayThere::Stopped => LostCause::Closed,
+            None => LostCause::WriteTimeout(after),
+        };
         self.lost(cause);
     }
 
@@ -430,7 +582,7 @@ impl<K: Kernel> Worker<K> {
         // In this order: what a peer leaves unread when it closes is not counted any more, but told
         // then.
         let is_drained = stream.unread() == Some(0);
-        let was_reset = stream.lost_unread() || self.was_reset;
+        let was_reset = stream.lost_unread(self.has_ended()) || self.was_reset;
         // A request for a receipt that the peer left unread is no message.
         let unread = was_reset && self.shared.lock().acks.has_unacked();
         self.shared.counters.set_connected(false);

@@ -2,6 +2,8 @@
 //! and other processes.
 
 pub(crate) mod acts;
+#[cfg(target_os = "linux")]
+pub(crate) mod cable;
 mod notes;
 mod process;
 mod raw;

@@ -23,7 +23,7 @@ fn the_first_message_starts_the_collector_and_arrives() {
         wait_for is collector.service ActiveState active
         arrived() {{ journalctl --unit=collector.service | grep --quiet --fixed-strings 'emitter.requests.9:1|c'; }}
         wait_for arrived
-        counted() {{ systemctl show --property=StatusText collector.service | grep --quiet 'messages ('; }}
+        counted() {{ systemctl show --property=StatusText collector.service | grep --quiet ' received, '; }}
         wait_for counted
         # It has let in whom the socket's mode lets in, and its own user is another.
         must [ "$(ps -o user= -p "$(systemctl show --property=MainPID --value emitter.service)")" = emitter ]

@@ -2,6 +2,7 @@
 //! Values and their text; who waits for them is elsewhere.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -13,8 +14,8 @@ const LONGEST: u64 = 60_000_000_000;
 
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// It listens.
-    Ready,
+    /// It listens: over TCP there.
+    Ready(Option<SocketAddr>),
     /// All that was announced has come.
     Received(Received),
     Failed(String),
@@ -37,7 +38,8 @@ impl Answer {
 
     fn to_json(&self) -> Value {
         match self {
-            Self::Ready => json!("ready"),
+            Self::Ready(None) => json!("ready"),
+            Self::Ready(Some(address)) => json!({ "ready": address.to_string() }),
             Self::Failed(problem) => json!({ "failed": problem }),
             Self::Received(Received {
                 processor_time,
@@ -58,7 +60,10 @@ impl Answer {
     pub(super) fn parse(line: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(line).ok()?;
         if value == "ready" {
-            return Some(Self::Ready);
+            return Some(Self::Ready(None));
+        }
+        if let Some(address) = value.get("ready") {
+            return Some(Self::Ready(Some(address.as_str()?.parse().ok()?)));
         }
         if let Some(problem) = value.get("failed") {
             return Some(Self::Failed(problem.as_str()?.to_owned()));
@@ -101,7 +106,13 @@ mod tests {
             matches!(Answer::parse(&said), Some(Answer::Received(heard)) if heard == received()),
             "{said}"
         );
-        assert!(matches!(Answer::parse("\"ready\""), Some(Answer::Ready)));
+        for place in [None, Some(SocketAddr::from(([127, 0, 0, 1], 7000)))] {
+            let said = Answer::Ready(place).to_json().to_string();
+            assert!(
+                matches!(Answer::parse(&said), Some(Answer::Ready(heard)) if heard == place),
+                "{said}"
+            );
+        }
         assert!(
             matches!(Answer::parse(r#"{"failed":"x"}"#), Some(Answer::Failed(problem)) if problem == "x")
         );
@@ -109,6 +120,7 @@ mod tests {
             "",
             "{}",
             "\"steady\"",
+            r#"{"ready":"somewhere"}"#,
             r#"{"processor_time":-1,"latency":[]}"#,
         ] {
             assert!(Answer::parse(no_answer).is_none(), "{no_answer}");

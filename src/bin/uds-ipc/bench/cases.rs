@@ -46,14 +46,44 @@ pub(super) enum Contender {
     Stamped,
 }
 
+/// What the bytes go over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Stream {
+    /// A Unix socket.
+    Unix,
+    /// TCP within the machine, over its loopback interface.
+    Tcp,
+    /// A FIFO in a temporary folder.
+    Pipe,
+}
+
+impl Stream {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Unix => "unix",
+            Self::Tcp => "tcp",
+            Self::Pipe => "pipe",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Case {
     /// The length of each message, in bytes.
     pub(super) size: usize,
     pub(super) producers: usize,
+    pub(super) stream: Stream,
 }
 
 impl Case {
+    /// The same over a Unix socket.
+    pub(super) fn over_unix(self) -> Self {
+        Self {
+            stream: Stream::Unix,
+            ..self
+        }
+    }
+
     /// The bound of the queue in bytes: some messages must have room whatever their length.
     pub(super) fn max_queued_bytes(self) -> usize {
         QUEUE_SIZE.max(self.size.saturating_mul(8))
@@ -68,6 +98,7 @@ impl Case {
 /// How a run's time is divided.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
+    pub(super) streams: Vec<Stream>,
     pub(super) cases: Vec<Case>,
     pub(super) rounds: u64,
     /// How long one contender sends in one round of one case.
@@ -77,13 +108,23 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(sizes: &[usize], producers: &[usize], time: Duration) -> Self {
+    pub(super) fn new(
+        sizes: &[usize],
+        producers: &[usize],
+        streams: &[Stream],
+        time: Duration,
+    ) -> Self {
+        // The streams change first: those that are compared take their turns one after the other.
         let cases: Vec<_> = sizes
             .iter()
             .flat_map(|&size| {
-                producers
-                    .iter()
-                    .map(move |&producers| Case { size, producers })
+                producers.iter().flat_map(move |&producers| {
+                    streams.iter().map(move |&stream| Case {
+                        size,
+                        producers,
+                        stream,
+                    })
+                })
             })
             .collect();
         // Three contenders take turns in each case.
@@ -91,9 +132,11 @@ impl Plan {
         // Odd, so that the median is one of them.
         let rounds = count(each / TURN).clamp(LEAST_ROUNDS, MOST_ROUNDS) | 1;
         let divisor = u32::try_from(rounds).unwrap_or(1);
-        // Two of them take turns at each rate: the crate and the bare channel.
-        let paced = time.mul_f64((1.0 - THROUGHPUT_SHARE) / float_of(RATES.len() * 2));
+        // Two of them take turns at each rate of each stream: the crate and the bare channel.
+        let paced =
+            time.mul_f64((1.0 - THROUGHPUT_SHARE) / float_of(RATES.len() * streams.len() * 2));
         Self {
+            streams: streams.to_vec(),
             cases,
             rounds,
             turn: Duration::from_secs_f64(each) / divisor,
@@ -105,7 +148,12 @@ impl Plan {
     pub(super) fn steps(&self) -> u64 {
         let cases = widen(self.cases.len());
         // The first is that of the calibration.
-        (self.rounds + 1) * cases + self.rounds * widen(RATES.len())
+        (self.rounds + 1) * cases + self.rounds * widen(RATES.len() * self.streams.len())
+    }
+
+    /// Whether the streams are named: the Unix socket alone is what is meant without a word.
+    pub(super) fn names_streams(&self) -> bool {
+        self.streams.iter().any(|stream| *stream != Stream::Unix)
     }
 }
 
@@ -115,20 +163,21 @@ mod tests {
 
     #[test]
     fn a_plan_takes_the_time_that_it_has_and_is_never_below_seven_rounds() {
-        for (seconds, sizes) in [
-            (0.5, &[16, 1000][..]),
-            (45.0, &[16, 100, 1024]),
-            (2000.0, &[16]),
+        for (seconds, sizes, streams) in [
+            (0.5, &[16, 1000][..], &[Stream::Unix][..]),
+            (45.0, &[16, 100, 1024], &[Stream::Unix, Stream::Tcp]),
+            (2000.0, &[16], &[Stream::Pipe]),
         ] {
             let time = Duration::from_secs_f64(seconds);
-            let plan = Plan::new(sizes, &[1, 4], time);
+            let plan = Plan::new(sizes, &[1, 4], streams, time);
             assert!(
                 (7..=31).contains(&plan.rounds) && plan.rounds % 2 == 1,
                 "{plan:?}"
             );
             let rounds = u32::try_from(plan.rounds).unwrap();
             let cases = u32::try_from(plan.cases.len()).unwrap();
-            let planned = plan.turn * rounds * 3 * cases + plan.paced_turn * rounds * 6;
+            let paced = 6 * u32::try_from(streams.len()).unwrap();
+            let planned = plan.turn * rounds * 3 * cases + plan.paced_turn * rounds * paced;
             assert!(
                 planned.abs_diff(time) < time / 100,
                 "{planned:?} of {time:?}"
@@ -137,8 +186,26 @@ mod tests {
     }
 
     #[test]
+    fn cases_that_differ_in_their_stream_only_follow_one_another() {
+        let streams = [Stream::Tcp, Stream::Unix];
+        let plan = Plan::new(&[16, 100], &[1, 4], &streams, Duration::from_secs(1));
+        assert_eq!(plan.cases.len(), 8);
+        for pair in plan.cases.chunks(2) {
+            assert_eq!((pair[0].stream, pair[1].stream), (streams[0], streams[1]));
+            assert_eq!(pair[0].over_unix(), pair[1]);
+        }
+    }
+
+    #[test]
     fn a_frame_is_the_message_and_its_prefix() {
-        let len = |size| Case { size, producers: 1 }.frame_len();
+        let len = |size| {
+            let case = Case {
+                size,
+                producers: 1,
+                stream: Stream::Unix,
+            };
+            case.frame_len()
+        };
         assert_eq!(
             (len(1), len(127), len(128), len(102_400)),
             (2, 128, 130, 102_403)

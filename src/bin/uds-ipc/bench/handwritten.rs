@@ -3,20 +3,20 @@
 //! Nothing in it is slower than it has to be; nothing in it is cleverer than it usually is.
 
 use std::error::Error;
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender as ChannelSender, bounded};
 use integer_encoding::{VarIntReader, VarIntWriter};
 
-use super::answers::Answer;
-use super::cases::Case;
+use super::cases::{Case, Stream};
 use super::counter::{Counter, FILL};
+use super::ends::accept;
 use super::failure::Failure;
 use super::processes::{Present, Reader};
-use super::sending::{Sender, connect, share};
+use super::sending::{Sender, share};
 
 /// The slots of the channel: as many messages as a writer's queue holds by default, and fewer of
 /// large ones, which have the same bound in bytes.
@@ -31,7 +31,7 @@ pub(super) struct Handwritten {
 
 impl Handwritten {
     pub(super) fn new(reader: &Reader, case: Case, present: Present) -> Result<Self, Failure> {
-        let stream = connect(reader.path())?;
+        let stream = reader.place().connect()?;
         let (channel, messages) = bounded(SLOTS.min(case.max_queued_bytes() / case.size));
         let write = move || {
             // Whoever sends finds the channel closed.
@@ -65,7 +65,7 @@ impl Sender for Handwritten {
     }
 }
 
-fn write_all(messages: &Receiver<Vec<u8>>, stream: UnixStream) -> io::Result<()> {
+fn write_all(messages: &Receiver<Vec<u8>>, stream: File) -> io::Result<()> {
     let mut stream = BufWriter::new(stream);
     while let Ok(message) = messages.recv() {
         write_frame(&mut stream, &message)?;
@@ -77,15 +77,17 @@ fn write_all(messages: &Receiver<Vec<u8>>, stream: UnixStream) -> io::Result<()>
     Ok(())
 }
 
-fn write_frame(stream: &mut BufWriter<UnixStream>, message: &[u8]) -> io::Result<()> {
+fn write_frame(stream: &mut BufWriter<File>, message: &[u8]) -> io::Result<()> {
     stream.write_varint(message.len())?;
     stream.write_all(message)
 }
 
-pub(super) fn receive(path: &Path, counter: &Counter) -> Result<(), Box<dyn Error>> {
-    let listener = UnixListener::bind(path)?;
-    Answer::Ready.say()?;
-    let mut stream = BufReader::new(listener.accept()?.0);
+pub(super) fn receive(
+    stream: Stream,
+    path: &Path,
+    counter: &Counter,
+) -> Result<(), Box<dyn Error>> {
+    let mut stream = BufReader::new(accept(stream, path)?);
     let mut message = Vec::new();
     loop {
         let len: usize = stream.read_varint()?;

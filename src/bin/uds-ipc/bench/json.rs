@@ -4,16 +4,25 @@
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::cases::{OWNED_SIZE, PACED_SIZE, QUEUE_SIZE};
+use super::cases::{OWNED_SIZE, PACED_SIZE, QUEUE_SIZE, Stream};
+use super::ends::{PIPE_SIZE, RECV_BUFFER_SIZE, SEND_BUFFER_SIZE};
 use super::handwritten::SLOTS;
 use super::machine::{BUILD, VERSION};
 use super::numbers::Spread;
 use super::paced::Paced;
-use super::results::{Results, Row};
-use super::sending::SEND_BUFFER_SIZE;
+use super::results::{Results, Row, ToUnix};
 
 pub(super) fn of(results: &Results) -> Value {
     let machine = &results.machine;
+    // The Unix socket alone is what is meant without a word.
+    let named = |stream: Stream, mut object: Map<String, Value>| {
+        if results.plan.names_streams() {
+            object.insert("stream".into(), stream.name().into());
+        }
+        Value::from(object)
+    };
+    let rows = results.rows.iter();
+    let paced = || results.paced.iter();
     json!({
         "version": VERSION,
         "build": BUILD,
@@ -31,18 +40,20 @@ pub(super) fn of(results: &Results) -> Value {
             "paced_size": PACED_SIZE,
             "owned_size": OWNED_SIZE,
             "send_buffer_size": SEND_BUFFER_SIZE,
+            "tcp_recv_buffer_size": RECV_BUFFER_SIZE,
+            "pipe_size": PIPE_SIZE,
             "max_queued_bytes": QUEUE_SIZE,
             "handwritten_slots": SLOTS,
         },
-        "throughput": results.rows.iter().map(throughput).collect::<Value>(),
+        "throughput": rows.map(|row| named(row.case.stream, throughput(row))).collect::<Value>(),
         "timer_ns": results.timer,
-        "handoff": results.paced.iter().map(handoff).collect::<Value>(),
-        "latency": results.paced.iter().map(latency).collect::<Value>(),
+        "handoff": paced().map(|row| named(row.stream, handoff(row))).collect::<Value>(),
+        "latency": paced().map(|row| named(row.stream, times(row, &row.latency))).collect::<Value>(),
     })
 }
 
-fn throughput(row: &Row) -> Value {
-    let figures = [
+fn throughput(row: &Row) -> Map<String, Value> {
+    let mut figures = vec![
         ("messages_per_second", row.ours),
         ("bytes_per_second", row.bytes(row.ours)),
         ("raw_bytes_per_second", row.bytes(row.raw)),
@@ -55,6 +66,20 @@ fn throughput(row: &Row) -> Value {
             row.handwritten_cpu_seconds_per_million,
         ),
     ];
+    if let Some(ToUnix {
+        ours,
+        raw,
+        cpu,
+        raw_cpu,
+    }) = row.to_unix
+    {
+        figures.extend([
+            ("unix_ratio", ours),
+            ("raw_unix_ratio", raw),
+            ("cpu_unix_ratio", cpu),
+            ("raw_cpu_unix_ratio", raw_cpu),
+        ]);
+    }
     let mut object = Map::new();
     object.insert("size".into(), row.case.size.into());
     object.insert("producers".into(), row.case.producers.into());
@@ -67,24 +92,20 @@ fn throughput(row: &Row) -> Value {
         .iter()
         .map(|(name, spread)| ((*name).to_owned(), ends(*spread)));
     object.insert("spread".into(), spreads.collect::<Map<_, _>>().into());
-    object.into()
+    object
 }
 
 fn ends(spread: Spread) -> Value {
     json!([spread.lowest, spread.highest])
 }
 
-fn handoff(paced: &Paced) -> Value {
+fn handoff(paced: &Paced) -> Map<String, Value> {
     let mut object = times(paced, &paced.handoff);
     object.insert(
         "waking_p50_ns".into(),
         paced.waking.value_at_quantile(0.5).into(),
     );
-    object.into()
-}
-
-fn latency(paced: &Paced) -> Value {
-    times(paced, &paced.latency).into()
+    object
 }
 
 fn times(paced: &Paced, times: &Histogram<u64>) -> Map<String, Value> {

@@ -1,4 +1,4 @@
-//! `uds-ipc bench`: how fast messages are on this machine, next to the bare socket and to what
+//! `uds-ipc bench`: how fast messages are on this machine, next to the bare stream and to what
 //! people write by hand. Decides what is measured and what is shown; the measuring is in the files
 //! beside.
 
@@ -6,6 +6,7 @@ mod answers;
 mod cases;
 mod clock;
 mod counter;
+mod ends;
 mod failure;
 mod handwritten;
 mod json;
@@ -35,7 +36,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{say, signals, values};
-use cases::Plan;
+use cases::{Plan, Stream};
 use failure::Failure;
 use machine::Machine;
 use plot::Picture;
@@ -56,6 +57,10 @@ is given shared bytes, where the one written by hand makes a vector for each mes
 Then it sends at 1,000, 10,000 and 200,000 messages a second: how long try_send takes, and
 how long a message is on its way.
 
+All of this goes over a Unix socket, and with --stream over TCP within the machine and over a pipe
+as well, each with the buffers that were found best for it. Where the Unix socket is one of
+several, each speed is also said as a multiple of that over it.
+
 Another process that wants the processors makes all figures worse. Build with --release.
 
 Exit codes: 0 all was measured, 1 something failed or a signal came, 2 wrong usage.
@@ -63,6 +68,7 @@ Exit codes: 0 all was measured, 1 something failed or a signal came, 2 wrong usa
 Examples:
   uds-ipc bench
   uds-ipc bench --size 200 --producers 1,8 --seconds 10
+  uds-ipc bench --stream unix,tcp,pipe --size 100,10240 --producers 1
   uds-ipc bench --json --plot throughput.svg > throughput.json";
 
 /// Measures how fast messages are on this machine
@@ -76,6 +82,15 @@ pub(crate) struct Options {
     /// How many threads send at once
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,4", value_parser = values::producers)]
     producers: Vec<usize>,
+
+    /// What the bytes go over: with several, each is measured, in the same rounds
+    #[arg(
+        long,
+        value_name = "KIND,…",
+        value_delimiter = ',',
+        default_value = "unix"
+    )]
+    stream: Vec<Stream>,
 
     /// How long to measure, about: getting ready comes on top, and a busy machine takes longer
     #[arg(long, value_name = "SECONDS", default_value = "40", value_parser = values::run_time)]
@@ -116,7 +131,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
 fn measure(options: &Options, present: Present) -> Result<Results, Failure> {
     let stage = Stage::new(present)?;
     let machine = Machine::look();
-    let plan = Plan::new(&options.size, &options.producers, options.seconds);
+    let plan = Plan::new(
+        &options.size,
+        &options.producers,
+        &options.stream,
+        options.seconds,
+    );
     let bar = progress(plan.steps());
     let step = || bar.inc(1);
     bar.set_message("throughput");
@@ -125,7 +145,7 @@ fn measure(options: &Options, present: Present) -> Result<Results, Failure> {
     let paced = measured.and_then(|measured| Ok((measured, paced::measure(&stage, &plan, step)?)));
     bar.finish_and_clear();
     let (measured, paced) = paced?;
-    let rows = measured.iter().map(Row::of).collect();
+    let rows = Row::all(&plan, &measured);
     Ok(Results {
         machine,
         plan,

@@ -3,17 +3,19 @@
 
 use std::error::Error;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use uds_ipc::{IntoMessage, Reader as SocketReader, SendError, Writer};
+use uds_ipc::{IntoMessage, Reader as SocketReader, SendError, Writer, WriterBuilder};
 
 use super::answers::Answer;
-use super::cases::{Case, OWNED_SIZE, PATIENCE};
+use super::cases::{Case, OWNED_SIZE, PATIENCE, Stream};
 use super::counter::{Counter, FILL};
+use super::ends::{Place, open_pipe};
 use super::failure::Failure;
 use super::processes::{Present, Reader};
 use super::sending::{Sender, share};
@@ -30,7 +32,7 @@ pub(super) struct Ours {
 
 impl Ours {
     pub(super) fn new(reader: &Reader, case: Case, present: Present) -> Result<Self, Failure> {
-        let writer = Writer::builder(reader.path())
+        let writer = writer(reader.place())?
             .max_queued_bytes(case.max_queued_bytes())
             .start()?;
         Ok(Self {
@@ -53,6 +55,15 @@ impl Ours {
         }
         Ok(())
     }
+}
+
+/// A writer to the place, with the settings that it has of its own.
+pub(super) fn writer(place: &Place) -> Result<WriterBuilder, Failure> {
+    Ok(match place {
+        Place::Unix(path) => Writer::builder(path),
+        Place::Tcp(address) => Writer::builder(format!("tcp:{address}")),
+        Place::Pipe(_) => Writer::over(place.connect()?),
+    })
 }
 
 /// Sends what the queue has no room for now.
@@ -104,9 +115,13 @@ impl Drop for Ours {
     }
 }
 
-pub(super) fn receive(path: &Path, counter: &Arc<Counter>) -> Result<(), Box<dyn Error>> {
+pub(super) fn receive(
+    stream: Stream,
+    path: &Path,
+    counter: &Arc<Counter>,
+) -> Result<(), Box<dyn Error>> {
     let counter = Arc::clone(counter);
-    serve(path, move |message| {
+    serve(stream, path, move |message| {
         if counter.take(message) {
             counter.answer()
         } else {
@@ -117,12 +132,32 @@ pub(super) fn receive(path: &Path, counter: &Arc<Counter>) -> Result<(), Box<dyn
 
 /// Gives every message to `handle` until the process ends.
 pub(super) fn serve(
+    stream: Stream,
     path: &Path,
     handle: impl Fn(&[u8]) -> io::Result<()> + Send + Sync + 'static,
 ) -> Result<(), Box<dyn Error>> {
-    let _reader = SocketReader::builder(path).bind()?.start(handle)?;
-    Answer::Ready.say()?;
+    let builder = match stream {
+        Stream::Unix => SocketReader::builder(path),
+        Stream::Tcp => SocketReader::builder("tcp:127.0.0.1:0"),
+        Stream::Pipe => SocketReader::without_listener(),
+    };
+    let reader = builder.bind()?.start(handle)?;
+    let address = match stream {
+        Stream::Unix => None,
+        Stream::Tcp => tcp_address(&reader),
+        Stream::Pipe => {
+            reader.serve(open_pipe(path)?)?;
+            None
+        }
+    };
+    Answer::Ready(address).say()?;
     loop {
         thread::park();
     }
+}
+
+/// Where it listens: the kernel has chosen the port.
+fn tcp_address(reader: &SocketReader) -> Option<SocketAddr> {
+    let port = reader.address().port()?;
+    Some((Ipv4Addr::LOCALHOST, port).into())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::answers::histogram;
-use super::cases::{Contender, PACED_SIZE, Plan, RATES};
+use super::cases::{Contender, PACED_SIZE, Plan, RATES, Stream};
 use super::clock::{self, Pace};
 use super::failure::Failure;
 use super::numbers::{count, per_second};
@@ -21,9 +21,10 @@ const LEAST: u64 = 20;
 /// How many messages are sent before it counts: the connection is made, memory has been touched.
 const WARM_UP: u64 = 20;
 
-/// Times in nanoseconds, of all rounds, at one rate.
+/// Times in nanoseconds, of all rounds, at one rate over one stream.
 #[derive(Debug)]
 pub(super) struct Paced {
+    pub(super) stream: Stream,
     /// Messages a second, as asked for.
     pub(super) rate: u32,
     /// Messages a second, as it came to: each round's.
@@ -36,9 +37,13 @@ pub(super) struct Paced {
     pub(super) latency: Histogram<u64>,
 }
 
-/// Measures all rates, in turns. `step` is called after each.
+/// Measures all rates over all streams, in turns. `step` is called after each.
 pub(super) fn measure(stage: &Stage, plan: &Plan, step: impl Fn()) -> Result<Vec<Paced>, Failure> {
-    let mut all: Vec<_> = RATES.into_iter().map(Paced::new).collect();
+    let streams = || plan.streams.iter();
+    let mut all: Vec<_> = RATES
+        .into_iter()
+        .flat_map(|rate| streams().map(move |&stream| Paced::new(stream, rate)))
+        .collect();
     for _ in 0..plan.rounds {
         for paced in &mut all {
             paced.turn(stage, plan.paced_turn)?;
@@ -49,9 +54,10 @@ pub(super) fn measure(stage: &Stage, plan: &Plan, step: impl Fn()) -> Result<Vec
 }
 
 impl Paced {
-    fn new(rate: u32) -> Self {
+    fn new(stream: Stream, rate: u32) -> Self {
         let (handoff, waking, latency) = (histogram(), histogram(), histogram());
         Self {
+            stream,
             rate,
             reached: Vec::new(),
             handoff,
@@ -62,7 +68,8 @@ impl Paced {
 
     fn turn(&mut self, stage: &Stage, time: Duration) -> Result<(), Failure> {
         let count = count(time.as_secs_f64() * f64::from(self.rate)).max(LEAST);
-        let mut reader = stage.reader(Contender::Stamped, PACED_SIZE, &[WARM_UP, count])?;
+        let phases = [WARM_UP, count];
+        let mut reader = stage.reader(Contender::Stamped, PACED_SIZE, self.stream, &phases)?;
         let mut target = Stamped::new(&reader, stage.present().clone())?;
         send(stage, &mut target, self.rate, WARM_UP, &mut histogram())?;
         reader.received()?;

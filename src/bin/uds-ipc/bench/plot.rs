@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use plotters::coord::ranged1d::SegmentValue;
 use plotters::prelude::*;
 
+use super::cases::Stream;
 use super::failure::Failure;
 use super::numbers::Spread;
 use super::report::{short, size, title};
@@ -17,7 +18,7 @@ use super::results::{Results, Row};
 const EXTENT: (u32, u32) = (1000, 640);
 
 /// One for each number of producers, the stronger the more.
-const OURS: [RGBColor; 4] = [
+const UNIX: [RGBColor; 4] = [
     RGBColor(230, 120, 60),
     RGBColor(200, 60, 20),
     RGBColor(150, 30, 10),
@@ -29,7 +30,34 @@ const HANDWRITTEN: [RGBColor; 4] = [
     RGBColor(20, 60, 130),
     RGBColor(5, 30, 80),
 ];
-const RAW: RGBColor = RGBColor(110, 110, 110);
+const TCP: [RGBColor; 4] = [
+    RGBColor(110, 190, 90),
+    RGBColor(60, 140, 40),
+    RGBColor(30, 95, 15),
+    RGBColor(10, 55, 0),
+];
+const PIPE: [RGBColor; 4] = [
+    RGBColor(190, 120, 210),
+    RGBColor(145, 70, 170),
+    RGBColor(100, 35, 125),
+    RGBColor(60, 10, 80),
+];
+
+fn ours_of(stream: Stream) -> [RGBColor; 4] {
+    match stream {
+        Stream::Unix => UNIX,
+        Stream::Tcp => TCP,
+        Stream::Pipe => PIPE,
+    }
+}
+
+fn raw_of(stream: Stream) -> RGBColor {
+    match stream {
+        Stream::Unix => RGBColor(110, 110, 110),
+        Stream::Tcp => RGBColor(160, 160, 160),
+        Stream::Pipe => RGBColor(60, 60, 60),
+    }
+}
 
 /// A file that is there and can be written; taken away again if nothing was and it is new.
 pub(super) struct Picture {
@@ -100,7 +128,7 @@ fn draw(results: &Results) -> Result<String, Failure> {
 
 fn draw_to(svg: &mut String, results: &Results) -> Result<(), Box<dyn Error>> {
     let sizes = distinct(results.rows.iter().map(|row| row.case.size));
-    let lines = lines(&results.rows, &sizes);
+    let lines = lines(results, &sizes);
     let values = || {
         lines
             .iter()
@@ -168,9 +196,11 @@ fn draw_to(svg: &mut String, results: &Results) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Raw, which is the same for all numbers of producers, once.
-fn lines(rows: &[Row], sizes: &[usize]) -> Vec<Line> {
-    let line = |name: String, color, producers, figure: fn(&Row) -> Spread| {
+/// Raw, which is the same for all numbers of producers, once for each stream. Of several streams
+/// what is written by hand is over the first only: there are many lines.
+fn lines(results: &Results, sizes: &[usize]) -> Vec<Line> {
+    let rows = &results.rows;
+    let line = |name: String, color, (stream, producers), figure: fn(&Row) -> Spread| {
         let place = |row: &Row| {
             sizes
                 .iter()
@@ -183,36 +213,57 @@ fn lines(rows: &[Row], sizes: &[usize]) -> Vec<Line> {
                 row.bytes(figure(row)).median,
             )
         };
-        let of = rows.iter().filter(|row| row.case.producers == producers);
+        let is_of = |row: &&Row| (row.case.stream, row.case.producers) == (stream, producers);
         Line {
             name,
             color,
-            points: of.map(point).collect(),
+            points: rows.iter().filter(is_of).map(point).collect(),
         }
     };
+    let streams = distinct(rows.iter().map(|row| row.case.stream));
     let producers = distinct(rows.iter().map(|row| row.case.producers));
-    let named = |name, count| match count {
-        1 => format!("{name}, 1 producer"),
-        _ => format!("{name}, {count} producers"),
+    let over = |name: &str, stream: Stream| {
+        if results.plan.names_streams() {
+            format!("{name} over {}", stream.name())
+        } else {
+            name.to_owned()
+        }
     };
-    let raw = producers
-        .first()
-        .map(|&count| line("raw socket, no frames".into(), RAW, count, |row| row.raw));
-    let of = |name, colors: [RGBColor; 4], figure: fn(&Row) -> Spread| {
+    let named = |name, stream, count| match count {
+        1 => format!("{}, 1 producer", over(name, stream)),
+        _ => format!("{}, {count} producers", over(name, stream)),
+    };
+    let raw_name = if results.plan.names_streams() {
+        "raw, no frames,"
+    } else {
+        "raw socket, no frames"
+    };
+    let raw = streams.iter().zip(producers.first().into_iter().cycle());
+    let raw = raw.map(|(&stream, &count)| {
+        let name = over(raw_name, stream);
+        line(name, raw_of(stream), (stream, count), |row| row.raw)
+    });
+    let of = |name, stream, colors: [RGBColor; 4], figure: fn(&Row) -> Spread| {
         let colors = colors.into_iter().cycle();
-        let lines = producers
-            .iter()
-            .zip(colors)
-            .map(|(&count, color)| line(named(name, count), color, count, figure));
+        let lines = producers.iter().zip(colors).map(|(&count, color)| {
+            line(named(name, stream, count), color, (stream, count), figure)
+        });
         lines.collect::<Vec<_>>()
     };
-    let ours = of("uds-ipc", OURS, |row| row.ours);
-    let handwritten = of("written by hand", HANDWRITTEN, |row| row.handwritten);
-    raw.into_iter().chain(ours).chain(handwritten).collect()
+    let ours = streams
+        .iter()
+        .flat_map(|&stream| of("uds-ipc", stream, ours_of(stream), |row| row.ours));
+    let first = streams.first().into_iter();
+    let handwritten = first.flat_map(|&stream| {
+        of("written by hand", stream, HANDWRITTEN, |row| {
+            row.handwritten
+        })
+    });
+    raw.chain(ours).chain(handwritten).collect()
 }
 
 /// Each once, in the order in which they come.
-fn distinct(values: impl Iterator<Item = usize>) -> Vec<usize> {
+fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
     values.fold(Vec::new(), |mut kept, value| {
         if !kept.contains(&value) {
             kept.push(value);

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::answers::{Answer, Received};
-use super::cases::{Contender, PATIENCE};
+use super::cases::{Contender, PATIENCE, Stream};
+use super::ends::Place;
 use super::failure::Failure;
 
 /// The hidden subcommand of the other process.
@@ -95,7 +96,7 @@ impl Present {
     }
 }
 
-/// Where the readers are started, each with a socket of its own.
+/// Where the readers are started, each with a socket or a FIFO of its own.
 #[derive(Debug)]
 pub(super) struct Stage {
     present: Present,
@@ -119,12 +120,13 @@ impl Stage {
         &self.present
     }
 
-    /// Starts a reader that answers when each of `phases` has come (messages; of the raw socket
+    /// Starts a reader that answers when each of `phases` has come (messages; of the bare stream
     /// bytes), and waits until it listens.
     pub(super) fn reader(
         &self,
         contender: Contender,
         size: usize,
+        stream: Stream,
         phases: &[u64],
     ) -> Result<Reader, Failure> {
         let name = contender
@@ -137,7 +139,7 @@ impl Stage {
         let mut command = Command::new(&self.program);
         command
             .arg(READER)
-            .args([&name, &size.to_string()])
+            .args([&name, &size.to_string(), stream.name()])
             .arg(&path)
             .args(phases.iter().map(u64::to_string))
             .stdin(Stdio::piped())
@@ -151,14 +153,17 @@ impl Stage {
         let mut reader = Reader {
             present: self.present.clone(),
             output: BufReader::new(output),
-            path,
+            place: match stream {
+                Stream::Unix | Stream::Tcp => Place::Unix(path),
+                Stream::Pipe => Place::Pipe(path),
+            },
         };
-        match reader.answer()? {
-            Answer::Ready => Ok(reader),
-            Answer::Received(_) | Answer::Failed(_) => {
-                Err(Failure::NoAnswer("before it listens".into()))
-            }
+        match (stream, reader.answer()?) {
+            (Stream::Tcp, Answer::Ready(Some(address))) => reader.place = Place::Tcp(address),
+            (Stream::Unix | Stream::Pipe, Answer::Ready(None)) => {}
+            _ => return Err(Failure::NoAnswer("before it listens".into())),
         }
+        Ok(reader)
     }
 }
 
@@ -167,20 +172,20 @@ impl Stage {
 pub(super) struct Reader {
     present: Present,
     output: BufReader<ChildStdout>,
-    path: PathBuf,
+    place: Place,
 }
 
 impl Reader {
     /// Where it listens.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Waits until it has received what it was to.
     pub(super) fn received(&mut self) -> Result<Received, Failure> {
         match self.answer()? {
             Answer::Received(received) => Ok(received),
-            Answer::Ready | Answer::Failed(_) => {
+            Answer::Ready(_) | Answer::Failed(_) => {
                 Err(Failure::NoAnswer("that it listens, again".into()))
             }
         }

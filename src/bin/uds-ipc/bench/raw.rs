@@ -1,24 +1,24 @@
-//! The bare socket: blocks of the same bytes, written and read without frames. What the kernel
+//! The bare stream: blocks of the same bytes, written and read without frames. What the kernel
 //! gives at most. It has no queue and knows no messages.
 
 use std::error::Error;
+use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use super::answers::Answer;
-use super::cases::Case;
+use super::cases::{Case, Stream};
 use super::counter::{Counter, FILL};
+use super::ends::accept;
 use super::failure::Failure;
 use super::numbers::widen;
 use super::processes::{Present, Reader};
-use super::sending::{Sender, connect};
+use super::sending::Sender;
 
 const WRITE_SIZE: usize = 128 * 1024;
 const READ_SIZE: usize = 256 * 1024;
 
 pub(super) struct Raw {
-    stream: UnixStream,
+    stream: File,
     block: Vec<u8>,
     frame_len: u64,
     present: Present,
@@ -26,7 +26,7 @@ pub(super) struct Raw {
 
 impl Raw {
     pub(super) fn new(reader: &Reader, case: Case, present: Present) -> Result<Self, Failure> {
-        let stream = connect(reader.path())?;
+        let stream = reader.place().connect()?;
         Ok(Self {
             stream,
             block: vec![FILL; WRITE_SIZE],
@@ -45,7 +45,7 @@ impl Sender for Raw {
             let block = self.block.get(..len).unwrap_or_default();
             if let Err(error) = self.stream.write_all(block) {
                 self.present.check()?;
-                return Err(Failure::at("write to the raw socket")(error));
+                return Err(Failure::at("write to the raw stream")(error));
             }
             left -= widen(len);
         }
@@ -53,10 +53,12 @@ impl Sender for Raw {
     }
 }
 
-pub(super) fn receive(path: &Path, counter: &Counter) -> Result<(), Box<dyn Error>> {
-    let listener = UnixListener::bind(path)?;
-    Answer::Ready.say()?;
-    let (mut stream, _) = listener.accept()?;
+pub(super) fn receive(
+    stream: Stream,
+    path: &Path,
+    counter: &Counter,
+) -> Result<(), Box<dyn Error>> {
+    let mut stream = accept(stream, path)?;
     let mut buffer = vec![0; READ_SIZE];
     loop {
         let len = stream.read(&mut buffer)?;

@@ -11,7 +11,7 @@ use std::thread;
 use clap::Args;
 
 use super::answers::Answer;
-use super::cases::Contender;
+use super::cases::{Contender, Stream};
 use super::counter::Counter;
 use super::{handwritten, ours, raw, stamped};
 use crate::say;
@@ -25,7 +25,10 @@ pub(crate) struct Options {
     /// The length of each message
     size: usize,
 
-    /// Where to listen
+    #[arg(value_enum)]
+    stream: Stream,
+
+    /// Where to listen, but for TCP
     path: PathBuf,
 
     /// How many to expect before each answer
@@ -37,12 +40,12 @@ pub(crate) struct Options {
 pub(crate) fn run(options: Options) -> Result<ExitCode, Box<dyn Error>> {
     let counter = Arc::new(Counter::new(options.size, options.phases));
     let receive = move || {
-        let (path, counter) = (&options.path, &counter);
+        let (stream, path, counter) = (options.stream, &options.path, &counter);
         let received = match options.contender {
-            Contender::Ours => ours::receive(path, counter),
-            Contender::Raw => raw::receive(path, counter),
-            Contender::Handwritten => handwritten::receive(path, counter),
-            Contender::Stamped => stamped::receive(path, counter),
+            Contender::Ours => ours::receive(stream, path, counter),
+            Contender::Raw => raw::receive(stream, path, counter),
+            Contender::Handwritten => handwritten::receive(stream, path, counter),
+            Contender::Stamped => stamped::receive(stream, path, counter),
         };
         if let Err(error) = received {
             let _ = Answer::Failed(say::chain(&*error)).say();

@@ -9,7 +9,7 @@ use super::cases::PACED_SIZE;
 use super::machine::{BUILD, Machine, VERSION};
 use super::numbers::{Spread, float};
 use super::paced::Paced;
-use super::results::{Results, Row};
+use super::results::{Results, Row, ToUnix};
 
 /// Said of a debug build, in the report and on standard error.
 pub(super) const DEBUG_BUILD: &str =
@@ -29,23 +29,30 @@ pub(super) fn of(results: &Results) -> String {
         "{} rounds, in each all by turns; two processes; medians, with lowest–highest in brackets.",
         results.plan.rounds
     );
-    text.push_str(
-        "\nThroughput, and how many times that of the raw socket and of what is written by hand.\n",
-    );
-    text.push_str(&throughput(&results.rows));
+    let streams = results.plan.names_streams();
+    text.push_str(if beside_unix(&results.rows) {
+        "\nThroughput, and how many times that of the raw stream, of what is written by hand, and \
+         of the same\nover a Unix socket.\n"
+    } else if streams {
+        "\nThroughput, and how many times that of the raw stream and of what is written by hand.\n"
+    } else {
+        "\nThroughput, and how many times that of the raw socket and of what is written by hand.\n"
+    });
+    text.push_str(&throughput(&results.rows, streams));
     text.push_str("\nProcessor seconds for a million messages, both processes together.\n");
-    text.push_str(&processor_time(&results.rows));
+    text.push_str(&processor_time(&results.rows, streams));
     let _ = writeln!(
         text,
         "\nHand-off: how long try_send takes, {PACED_SIZE} bytes at a steady rate; {} of it is the clock.\n\
          \"waking\" is a bare channel's try_send that wakes its receiver.",
         time(results.timer)
     );
-    text.push_str(&times(&results.paced, "waking", |paced| &paced.handoff));
+    let handoff = times(&results.paced, streams, "waking", |paced| &paced.handoff);
+    text.push_str(&handoff);
     text.push_str(
         "\nLatency: from before try_send until the handler in the other process, the same messages.\n",
     );
-    text.push_str(&times(&results.paced, "", |paced| &paced.latency));
+    text.push_str(&times(&results.paced, streams, "", |paced| &paced.latency));
     text
 }
 
@@ -70,8 +77,13 @@ pub(super) fn size(bytes: usize) -> String {
     }
 }
 
-fn throughput(rows: &[Row]) -> String {
-    let head = [
+/// Whether the Unix socket is one of several streams.
+fn beside_unix(rows: &[Row]) -> bool {
+    rows.iter().any(|row| row.to_unix.is_some())
+}
+
+fn throughput(rows: &[Row], streams: bool) -> String {
+    let mut head = vec![
         "size",
         "producers",
         "messages/s",
@@ -82,8 +94,14 @@ fn throughput(rows: &[Row]) -> String {
         "of hand-written",
         "",
     ];
+    if streams {
+        head.insert(2, "stream");
+    }
+    if beside_unix(rows) {
+        head.extend(["of unix", ""]);
+    }
     let lines = rows.iter().map(|row| {
-        vec![
+        let mut cells = vec![
             size(row.case.size),
             row.case.producers.to_string(),
             short(row.ours.median),
@@ -93,40 +111,66 @@ fn throughput(rows: &[Row]) -> String {
             ends(row.raw_ratio, ratio),
             ratio(row.handwritten_ratio.median),
             ends(row.handwritten_ratio, ratio),
-        ]
+        ];
+        if streams {
+            cells.insert(2, row.case.stream.name().to_owned());
+        }
+        if let Some(ToUnix { ours, .. }) = row.to_unix {
+            cells.extend([ratio(ours.median), ends(ours, ratio)]);
+        }
+        cells
     });
     table(&head, lines)
 }
 
-fn processor_time(rows: &[Row]) -> String {
+fn processor_time(rows: &[Row], streams: bool) -> String {
+    let mut head = vec!["size", "producers", "uds-ipc", "", "hand-written", ""];
+    if streams {
+        head.insert(2, "stream");
+    }
+    if beside_unix(rows) {
+        head.extend(["of unix", ""]);
+    }
     let lines = rows.iter().map(|row| {
         let (ours, handwritten) = (
             row.cpu_seconds_per_million,
             row.handwritten_cpu_seconds_per_million,
         );
-        vec![
+        let mut cells = vec![
             size(row.case.size),
             row.case.producers.to_string(),
             ratio(ours.median),
             ends(ours, ratio),
             ratio(handwritten.median),
             ends(handwritten, ratio),
-        ]
+        ];
+        if streams {
+            cells.insert(2, row.case.stream.name().to_owned());
+        }
+        if let Some(ToUnix { cpu, .. }) = row.to_unix {
+            cells.extend([ratio(cpu.median), ends(cpu, ratio)]);
+        }
+        cells
     });
-    table(
-        &["size", "producers", "uds-ipc", "", "hand-written", ""],
-        lines,
-    )
+    table(&head, lines)
 }
 
 /// With a column for the bare channel, if that has a name.
-fn times(all: &[Paced], other: &str, of: impl Fn(&Paced) -> &Histogram<u64>) -> String {
-    let head = ["messages/s", "reached", "p50", "p99", "p99.9", "max", other];
+fn times(
+    all: &[Paced],
+    streams: bool,
+    other: &str,
+    of: impl Fn(&Paced) -> &Histogram<u64>,
+) -> String {
+    let mut head = vec!["messages/s", "reached", "p50", "p99", "p99.9", "max", other];
+    if streams {
+        head.insert(1, "stream");
+    }
     let lines = all.iter().map(|paced| {
         let times = of(paced);
         let at = |quantile| time(times.value_at_quantile(quantile));
         let waking = time(paced.waking.value_at_quantile(0.5));
-        vec![
+        let mut cells = vec![
             paced.rate.to_string(),
             format!("{:.0}", Spread::of(paced.reached.iter().copied()).median),
             at(0.5),
@@ -138,7 +182,11 @@ fn times(all: &[Paced], other: &str, of: impl Fn(&Paced) -> &Histogram<u64>) -> 
             } else {
                 waking
             },
-        ]
+        ];
+        if streams {
+            cells.insert(1, paced.stream.name().to_owned());
+        }
+        cells
     });
     table(&head, lines)
 }

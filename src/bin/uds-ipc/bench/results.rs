@@ -27,17 +27,55 @@ pub(super) struct Results {
 pub(super) struct Row {
     pub(super) case: Case,
     pub(super) ours: Spread,
-    /// As many frames as the bytes of the raw socket would be.
+    /// As many frames as the bytes of the raw stream would be.
     pub(super) raw: Spread,
     pub(super) handwritten: Spread,
     pub(super) raw_ratio: Spread,
     pub(super) handwritten_ratio: Spread,
     pub(super) cpu_seconds_per_million: Spread,
     pub(super) handwritten_cpu_seconds_per_million: Spread,
+    /// Where other streams are measured beside the Unix socket.
+    pub(super) to_unix: Option<ToUnix>,
+}
+
+/// How many times that of the same over a Unix socket. A ratio of processor time is the better the
+/// less it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ToUnix {
+    pub(super) ours: Spread,
+    pub(super) raw: Spread,
+    pub(super) cpu: Spread,
+    pub(super) raw_cpu: Spread,
+}
+
+impl ToUnix {
+    fn of(measured: &Measured, unix: &Measured) -> Self {
+        let pairs = || measured.rounds.iter().zip(&unix.rounds);
+        let of = |figure: fn(&Round) -> f64| {
+            Spread::of(pairs().map(|(round, unix)| figure(round) / figure(unix)))
+        };
+        Self {
+            ours: of(|round| round.ours.messages_per_second),
+            raw: of(|round| round.raw.messages_per_second),
+            cpu: of(|round| round.ours.cpu_seconds_per_million),
+            raw_cpu: of(|round| round.raw.cpu_seconds_per_million),
+        }
+    }
 }
 
 impl Row {
-    pub(super) fn of(measured: &Measured) -> Self {
+    /// One for each case.
+    pub(super) fn all(plan: &Plan, measured: &[Measured]) -> Vec<Self> {
+        let unix = |row: &Measured| {
+            let case = row.case.over_unix();
+            let mut all = measured.iter().filter(|_| plan.names_streams());
+            all.find(|other| other.case == case)
+        };
+        let rows = measured.iter().map(|row| Self::of(row, unix(row)));
+        rows.collect()
+    }
+
+    fn of(measured: &Measured, unix: Option<&Measured>) -> Self {
         let of = |figure: fn(&Round) -> f64| Spread::of(measured.rounds.iter().map(figure));
         Self {
             case: measured.case,
@@ -52,6 +90,7 @@ impl Row {
             handwritten_cpu_seconds_per_million: of(|round| {
                 round.handwritten.cpu_seconds_per_million
             }),
+            to_unix: unix.map(|unix| ToUnix::of(measured, unix)),
         }
     }
 
@@ -64,6 +103,7 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::cases::Stream;
     use crate::bench::throughput::Speed;
 
     #[test]
@@ -83,13 +123,33 @@ mod tests {
             round(5.0, 10.0, 1.0),
             round(60.0, 100.0, 10.0),
         ];
-        let row = Row::of(&Measured {
+        let measured = |stream, rounds| Measured {
             case: Case {
                 size: 16,
                 producers: 1,
+                stream,
             },
             rounds,
-        });
+        };
+        let tcp = vec![
+            round(25.0, 100.0, 10.0),
+            round(3.0, 10.0, 1.0),
+            round(24.0, 100.0, 10.0),
+        ];
+        let measured = [measured(Stream::Tcp, tcp), measured(Stream::Unix, rounds)];
+        let plan = |streams: &[Stream]| Plan::new(&[16], &[1], streams, Duration::from_secs(1));
+        let rows = Row::all(&plan(&[Stream::Tcp, Stream::Unix]), &measured);
+        assert_eq!(
+            rows[0].to_unix.unwrap().ours,
+            Spread {
+                median: 0.5,
+                lowest: 0.4,
+                highest: 0.6
+            }
+        );
+        assert_eq!(rows[1].to_unix.unwrap().ours, Spread::of([1.0]));
+        let row = Row::all(&plan(&[Stream::Unix]), &measured[1..])[0];
+        assert!(row.to_unix.is_none());
         assert_eq!(
             row.raw_ratio,
             Spread {

@@ -1,18 +1,10 @@
 //! What the senders of all contenders share.
 //! The sending itself is theirs.
 
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::thread;
 
-use socket2::SockRef;
-
-use super::cases::PATIENCE;
 use super::failure::Failure;
 use super::numbers::widen;
-
-/// `SO_SNDBUF` of all contenders, in bytes: the default of the crate.
-pub(super) const SEND_BUFFER_SIZE: usize = 212_992;
 
 pub(super) trait Sender {
     /// Hands over so many messages, from all producers together.
@@ -22,17 +14,6 @@ pub(super) trait Sender {
     fn finish(&mut self) -> Result<(), Failure> {
         Ok(())
     }
-}
-
-/// A connection with the socket buffer of all.
-pub(super) fn connect(path: &Path) -> Result<UnixStream, Failure> {
-    let doing = || Failure::at("connect to the reader's process");
-    let stream = UnixStream::connect(path).map_err(doing())?;
-    SockRef::from(&stream)
-        .set_send_buffer_size(SEND_BUFFER_SIZE)
-        .map_err(doing())?;
-    stream.set_write_timeout(Some(PATIENCE)).map_err(doing())?;
-    Ok(stream)
 }
 
 /// Lets each producer send its share, on a thread of its own.

@@ -11,11 +11,11 @@ use parking_lot::Mutex;
 use uds_ipc::Writer;
 
 use super::answers::histogram;
-use super::cases::PACED_SIZE;
+use super::cases::{PACED_SIZE, Stream};
 use super::clock;
 use super::counter::{Counter, FILL};
 use super::failure::Failure;
-use super::ours::{finish, send_late, serve};
+use super::ours::{self, finish, send_late, serve};
 use super::processes::{Present, Reader};
 use super::target::Target;
 
@@ -28,7 +28,7 @@ pub(super) struct Stamped {
 impl Stamped {
     pub(super) fn new(reader: &Reader, present: Present) -> Result<Self, Failure> {
         Ok(Self {
-            writer: Writer::start(reader.path())?,
+            writer: ours::writer(reader.place())?.start()?,
             present,
             message: [FILL; PACED_SIZE],
         })
@@ -58,10 +58,14 @@ impl Drop for Stamped {
     }
 }
 
-pub(super) fn receive(path: &Path, counter: &Arc<Counter>) -> Result<(), Box<dyn Error>> {
+pub(super) fn receive(
+    stream: Stream,
+    path: &Path,
+    counter: &Arc<Counter>,
+) -> Result<(), Box<dyn Error>> {
     let counter = Arc::clone(counter);
     let latency = Mutex::new(histogram());
-    serve(path, move |message| {
+    serve(stream, path, move |message| {
         let stamp = message
             .first_chunk()
             .map(|stamp| u64::from_le_bytes(*stamp));

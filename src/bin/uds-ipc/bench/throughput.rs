@@ -146,7 +146,12 @@ fn turn(
     } else {
         1
     };
-    let mut reader = stage.reader(contender, case.size, &[warm_up * unit, count * unit])?;
+    let mut reader = stage.reader(
+        contender,
+        case.size,
+        case.stream,
+        &[warm_up * unit, count * unit],
+    )?;
     let mut sender = sender(contender, &reader, case, stage.present().clone())?;
     sender.send(warm_up)?;
     let used_before = processor_time(&mut reader)?;

@@ -1,6 +1,8 @@
 //! The kernel and the reader of the simulated world: connections as runs of bytes, and what has
 //! become of each message.
 
+mod batches;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -9,17 +11,20 @@ use std::time::{Duration, Instant};
 
 use integer_encoding::VarInt;
 
+use batches::Held;
+
 use crate::address::Address;
 use crate::deadline::has_come;
 use crate::metrics::Tally;
 use crate::num::to_u64;
-use crate::peer::Credentials;
+use crate::peer::{Credentials, Identity};
 use crate::reader::{SimulatedBatch, SimulatedConnection, SimulatedFate};
-use crate::sys::{self, Readiness, Received, Sent, Waker, Wanted};
+use crate::sys::{self, Abilities, PeerEnd, Readiness, Received, Sent, Waker, Wanted};
 use crate::wire::frame::{self, AT_LEAST_ONCE, Parsed};
 use crate::writer::settings::Delivery;
 use crate::writer::simulation::history::{Answers, Lie, Setting};
 use crate::writer::state::timing::PROBE_TIME;
+use crate::writer::thread::attempt::{Attempt, Refusal};
 use crate::writer::thread::kernel::{Kernel, Socket};
 
 /// What has become of a message that was accepted.
@@ -58,6 +63,11 @@ pub(crate) struct Connection {
     to_reader: Vec<u8>,
     to_writer: Vec<u8>,
     machine: SimulatedConnection,
+    /// The batches that are out with a receiver.
+    held: Vec<Held>,
+    /// It cannot go on, and ends once they are settled; because the next message is too long.
+    is_ending: bool,
+    refuses_rest: bool,
     /// What the kernel has of the frame that the writer is in.
     half: Vec<u8>,
     /// Messages that the kernel has taken whole, and the reader has not decoded; with the bytes up
@@ -82,6 +92,10 @@ pub(crate) struct Connection {
     receipt: Vec<u8>,
     /// The last whole one was padded: the reader refuses the next message.
     refuses_next: bool,
+    /// The reader has said that it stops, and answers until the writer has ended its side.
+    has_said_stop: bool,
+    /// It has, and all receipts that it gave cover all that was sent.
+    has_confirmed_all: bool,
     /// The writer was told that it takes nothing more, or has read a receipt that cannot be true.
     must_end: bool,
     /// The last message that came out of it.
@@ -96,6 +110,13 @@ pub(crate) struct Connection {
     is_mute: bool,
     /// The writer knows that.
     mute_told: bool,
+    /// The writer has written since its reader ended its sending side, where that ends the
+    /// connection.
+    is_written_late: bool,
+    /// The writer has ended its sending side.
+    has_writer_ended: bool,
+    /// The writer has closed it.
+    is_left: bool,
     /// The reader has closed it.
     is_gone: bool,
     /// It had not read everything then.
@@ -109,6 +130,13 @@ pub(crate) struct Net {
     pub(crate) setting: Setting,
     pub(crate) now: Instant,
     pub(crate) is_reader_up: bool,
+    /// The try to connect that is under way, and how many were begun.
+    connecting: Option<Try>,
+    /// A try has failed.
+    has_failed: bool,
+    /// The thread has ended.
+    pub(crate) has_exited: bool,
+    tries: u32,
     /// A socket has come, and the kernel has not told.
     pub(crate) arrival: bool,
     pub(crate) is_backlog_full: bool,
@@ -163,6 +191,16 @@ pub(crate) struct Net {
     refused_before: Option<Instant>,
 }
 
+/// A try to connect that takes its time.
+#[derive(Clone, Copy, Debug)]
+struct Try {
+    since: Instant,
+    /// When it will have succeeded or failed.
+    until: Instant,
+    /// There is something to look at before.
+    news_at: Instant,
+}
+
 /// How a connection ended, as far as the writer's kernel knows.
 #[derive(Clone, Copy, Debug)]
 struct Ended {
@@ -200,6 +238,9 @@ impl Connection {
             to_reader: Vec::new(),
             to_writer: Vec::new(),
             machine: SimulatedConnection::new(reader_limit),
+            held: Vec::new(),
+            is_ending: false,
+            refuses_rest: false,
             half: Vec::new(),
             in_flight: VecDeque::new(),
             taken_len: 0,
@@ -213,6 +254,8 @@ impl Connection {
             probed_at: None,
             receipt: Vec::new(),
             refuses_next: false,
+            has_said_stop: false,
+            has_confirmed_all: false,
             must_end: false,
             last: None,
             last_answer: None,
@@ -220,6 +263,9 @@ impl Connection {
             is_shut: false,
             is_mute: false,
             mute_told: false,
+            is_written_late: false,
+            has_writer_ended: false,
+            is_left: false,
             is_gone: false,
             was_reset: false,
             reset_untold: false,
@@ -259,7 +305,8 @@ impl Connection {
             match count {
                 Some(count) if (self.covered..=self.written).contains(&count) => {
                     self.covered = count;
-                    self.refuses_next = self.receipt.len() > 1 && *byte == 0;
+                    let padding = self.receipt.len() - count.required_space();
+                    self.refuses_next = padding == 1;
                     self.receipt.clear();
                 }
                 None if !is_over => {}
@@ -285,6 +332,8 @@ impl Net {
             setting,
             now: Instant::now(),
             is_reader_up: true,
+            connecting: None,
+            tries: 0,
             arrival: false,
             is_backlog_full: false,
             most: usize::MAX,
@@ -311,6 +360,8 @@ impl Net {
             ended: None,
             suspect: None,
             given_up: Tally::default(),
+            has_failed: false,
+            has_exited: false,
             sleep: None,
             deadline: None,
             refused_at: None,
@@ -494,7 +545,23 @@ impl Net {
     pub(crate) fn read(&mut self, most: usize, end: BatchEnd) {
         if let Some(mut connection) = self.connection.take() {
             self.read_from(&mut connection, most, end);
+            let is_end = connection.to_reader.is_empty() && connection.held.is_empty();
+            if connection.has_writer_ended && is_end && !connection.is_gone {
+                self.answer_from(&mut connection, usize::MAX, Answers::Late);
+                connection.has_confirmed_all = connection.has_said_stop
+                    && !connection.is_mute
+                    && end != BatchEnd::Never
+                    && connection.machine.fate() == SimulatedFate::GoesOn;
+                self.lose(&mut connection);
+            }
             self.connection = Some(connection);
+        }
+    }
+
+    pub(crate) fn read_but_one(&mut self) {
+        let unread = self.connection.as_ref().map(|it| it.to_reader.len());
+        if let Some(most @ 1..) = unread.and_then(|unread| unread.checked_sub(1)) {
+            self.read(most, BatchEnd::Stored);
         }
     }
 
@@ -502,46 +569,11 @@ impl Net {
         if connection.is_gone {
             return;
         }
-        let len = connection.to_reader.len().min(most);
-        let bytes: Vec<u8> = connection.to_reader.drain(..len).collect();
-        connection.drained_len += to_u64(len);
-        for (number, _) in connection
-            .in_flight
-            .iter()
-            .take_while(|(_, end)| *end <= connection.drained_len)
-        {
-            self.fates[*number].drained = true;
+        if self.setting.by_batches && end != BatchEnd::Never {
+            return self.hand_out(connection, most);
         }
-        let mut numbers = Vec::new();
-        let batch = connection.machine.take(&bytes, |bytes| {
-            let number = number_of(bytes);
-            assert_eq!(
-                bytes,
-                message(number, self.fates[number].len),
-                "a message was torn"
-            );
-            assert!(
-                connection.last.is_none_or(|last| last < number),
-                "{number} after {:?} on one connection",
-                connection.last
-            );
-            connection.last = Some(number);
-            assert_eq!(
-                connection.in_flight.pop_front().map(|(number, _)| number),
-                Some(number),
-                "the reader read something else than was sent"
-            );
-            numbers.push(number);
-            end != BatchEnd::FailedAt(numbers.len() - 1)
-        });
-        for number in &numbers {
-            let fate = &mut self.fates[*number];
-            if self.setting.delivery == Delivery::AtMostOnce {
-                assert!(!fate.read, "{number} came twice");
-            }
-            self.read += u64::from(!fate.read);
-            fate.read = true;
-        }
+        let (batch, numbers) =
+            self.decode(connection, most, |before| end != BatchEnd::FailedAt(before));
         let fate = match end {
             BatchEnd::Never => return,
             BatchEnd::NotStored => {
@@ -575,23 +607,90 @@ impl Net {
         }
     }
 
+    /// Takes at most `most` bytes from the kernel, and gives the messages in them to a handler,
+    /// which says whether it deals with one that stands behind so many of this batch. Returns which
+    /// they are.
+    fn decode(
+        &mut self,
+        connection: &mut Connection,
+        most: usize,
+        deals: impl Fn(usize) -> bool,
+    ) -> (SimulatedBatch, Vec<usize>) {
+        let len = connection.to_reader.len().min(most);
+        let bytes: Vec<u8> = connection.to_reader.drain(..len).collect();
+        connection.drained_len += to_u64(len);
+        for (number, _) in connection
+            .in_flight
+            .iter()
+            .take_while(|(_, end)| *end <= connection.drained_len)
+        {
+            self.fates[*number].drained = true;
+        }
+        let mut numbers = Vec::new();
+        let batch = connection.machine.take(&bytes, |bytes| {
+            let number = number_of(bytes);
+            assert_eq!(
+                bytes,
+                message(number, self.fates[number].len),
+                "a message was torn"
+            );
+            assert!(
+                connection.last.is_none_or(|last| last < number),
+                "{number} after {:?} on one connection",
+                connection.last
+            );
+            connection.last = Some(number);
+            assert_eq!(
+                connection.in_flight.pop_front().map(|(number, _)| number),
+                Some(number),
+                "the reader read something else than was sent"
+            );
+            numbers.push(number);
+            deals(numbers.len() - 1)
+        });
+        for number in &numbers {
+            let fate = &mut self.fates[*number];
+            if self.setting.delivery == Delivery::AtMostOnce {
+                assert!(!fate.read, "{number} came twice");
+            }
+            self.read += u64::from(!fate.read);
+            fate.read = true;
+        }
+        (batch, numbers)
+    }
+
     fn end_batch(
         &mut self,
         connection: &mut Connection,
         batch: SimulatedBatch,
         numbers: &[usize],
     ) -> SimulatedFate {
+        self.store(numbers);
+        connection.machine.end_batch(batch, true)
+    }
+
+    fn store(&mut self, numbers: &[usize]) {
         for number in numbers {
             self.stored += u64::from(!std::mem::replace(&mut self.fates[*number].stored, true));
         }
-        connection.machine.end_batch(batch, true)
     }
 
     /// Reads to the end of what was sent, and closes.
     fn read_rest(&mut self, connection: &mut Connection) {
-        if !connection.is_gone {
+        if connection.is_gone {
+            return;
+        }
+        if self.ends_sending() && !connection.is_left {
+            // It goes on to read, until the writer has ended its side.
+            let can_say = self.setting.answers != Answers::Never && !connection.is_mute;
+            connection.has_said_stop = can_say && connection.machine.say_stop();
+            self.answer_from(connection, usize::MAX, Answers::Late);
+            connection.is_mute |= !connection.has_said_stop;
+        } else {
             connection.is_shut = true;
-            if !connection.to_reader.is_empty() {
+            if self.setting.by_batches {
+                self.hand_out_rest(connection);
+            } else if !connection.to_reader.is_empty() {
                 self.read_from(connection, usize::MAX, BatchEnd::Stored);
             }
             if !connection.is_gone {
@@ -601,11 +700,17 @@ impl Net {
         }
     }
 
+    /// A reader that is to end ends its sending side.
+    fn ends_sending(&self) -> bool {
+        self.setting.abilities.peer_end == PeerEnd::EndsSending
+    }
+
     /// The connection is over for the reader: what it has not read of it is lost.
     fn lose(&mut self, connection: &mut Connection) {
         self.lost += to_u64(connection.in_flight.len());
         connection.has_lost = !connection.in_flight.is_empty();
         connection.in_flight.clear();
+        connection.held.clear();
         connection.close();
     }
 
@@ -658,7 +763,9 @@ impl Net {
     }
 
     pub(crate) fn forbid_sending(&mut self) {
-        if let Some(connection) = &mut self.connection {
+        // Elsewhere the writer would not be told.
+        let is_told = self.setting.abilities.peer_end == PeerEnd::ShutsReceiving;
+        if let Some(connection) = self.connection.as_mut().filter(|_| is_told) {
             connection.is_shut = true;
         }
     }
@@ -711,6 +818,11 @@ impl Net {
         (self.is_reader_up, self.is_backlog_full, self.most) = (true, false, usize::MAX);
     }
 
+    /// There was one stream, and it has ended or was never there.
+    pub(crate) fn is_over(&self) -> bool {
+        self.setting.is_single && (self.ends > 0 || self.has_failed)
+    }
+
     /// Messages that the kernel has whole, and the reader has not read.
     pub(crate) fn in_kernel(&self) -> u64 {
         self.connection
@@ -748,16 +860,17 @@ impl Net {
         connection: &mut Connection,
         slices: &[IoSlice<'_>],
     ) -> io::Result<Sent> {
-        let bytes: Vec<u8> = slices
-            .iter()
-            .flat_map(|slice| slice.iter().copied())
-            .collect();
-        assert!(!bytes.is_empty(), "a write of nothing");
+        assert!(
+            slices.iter().any(|slice| !slice.is_empty()),
+            "a write of nothing"
+        );
+        assert!(!connection.has_writer_ended, "a write after the end");
         assert!(
             !connection.must_end,
             "a write to a peer that takes nothing more, or lies"
         );
-        if connection.is_shut {
+        let goes_nowhere = self.ends_sending() && connection.is_gone && !connection.was_reset;
+        if connection.is_shut && !goes_nowhere {
             connection.must_end = true;
             connection.refused_at = Some(self.now);
             // Which of the two it is depends on how far the call has come when the reader goes.
@@ -777,10 +890,24 @@ impl Net {
             .setting
             .socket_size
             .saturating_sub(connection.to_reader.len());
+        // No more than can be taken: most is offered again and again.
+        let mut bytes = Vec::new();
+        for slice in slices {
+            let left = room.min(self.most) - bytes.len();
+            bytes.extend_from_slice(&slice[..left.min(slice.len())]);
+        }
         let len = self.len_to_take(connection, &bytes, room);
         if len == 0 {
             self.refused_at.get_or_insert(self.now);
             return Ok(Sent::Blocked);
+        }
+        let is_told = connection.is_mute || connection.is_gone || connection.has_said_stop;
+        if self.ends_sending() && is_told {
+            let is_first = !std::mem::replace(&mut connection.is_written_late, true);
+            assert!(
+                is_first,
+                "writes on without a look whether the peer has ended"
+            );
         }
         self.refused_at = None;
         if let Some(probed_at) = connection.probed_at.take() {
@@ -789,10 +916,29 @@ impl Net {
                 "the reader has no time to hang up on a probe"
             );
         }
-        connection.to_reader.extend_from_slice(&bytes[..len]);
-        connection.half.extend_from_slice(&bytes[..len]);
-        let half_from = connection.taken_len + to_u64(len) - to_u64(connection.half.len());
-        connection.taken_len += to_u64(len);
+        self.note_taken(connection, &bytes[..len]);
+        let next = self.live.get(connection.unsettled.len()).copied();
+        let is_suspected = self.suspect.is_some_and(|(number, _)| Some(number) == next);
+        if is_suspected && connection.is_behind_prefix() {
+            connection.probed_at = Some(self.now);
+        }
+        if goes_nowhere {
+            // The peer's kernel says so as soon as it comes there.
+            self.lost += to_u64(connection.in_flight.len());
+            connection.has_lost = !connection.in_flight.is_empty();
+            connection.in_flight.clear();
+            connection.to_reader.clear();
+            (connection.was_reset, connection.reset_untold) = (true, true);
+        }
+        Ok(Sent::Some(len))
+    }
+
+    /// The kernel has taken these bytes: what has become whole with them.
+    fn note_taken(&mut self, connection: &mut Connection, taken: &[u8]) {
+        connection.to_reader.extend_from_slice(taken);
+        connection.half.extend_from_slice(taken);
+        let half_from = connection.taken_len + to_u64(taken.len()) - to_u64(connection.half.len());
+        connection.taken_len += to_u64(taken.len());
         let half_len = connection.half.len();
         let mut at = 0;
         while let Some(Parsed::Length {
@@ -841,18 +987,16 @@ impl Net {
             }
         }
         connection.half.drain(..at);
-        let next = self.live.get(connection.unsettled.len()).copied();
-        let is_suspected = self.suspect.is_some_and(|(number, _)| Some(number) == next);
-        if is_suspected && connection.is_behind_prefix() {
-            connection.probed_at = Some(self.now);
-        }
-        Ok(Sent::Some(len))
     }
 
     fn give(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         let Some(connection) = &mut self.connection else {
             panic!("a read without a connection")
         };
+        if !self.setting.abilities.answers {
+            connection.mute_told = true;
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         if connection.to_writer.is_empty() {
             if std::mem::take(&mut connection.reset_untold) {
                 return Err(io::ErrorKind::ConnectionReset.into());
@@ -894,6 +1038,7 @@ impl Net {
     fn ready(&self, wanted: Option<Wanted>) -> Readiness {
         let Some((connection, wanted)) = self.connection.as_ref().zip(wanted) else {
             return Readiness {
+                room: self.connecting.is_some_and(|its| its.news_at <= self.now),
                 arrival: self.arrival && self.setting.tells_of_arrivals,
                 ..Readiness::default()
             };
@@ -901,7 +1046,7 @@ impl Net {
         Readiness {
             woken: false,
             arrival: false,
-            hangup: connection.is_gone,
+            hangup: connection.is_gone && (!self.ends_sending() || connection.was_reset),
             room: wanted.room
                 && (connection.is_shut || connection.to_reader.len() < self.setting.socket_size),
             bytes: wanted.bytes
@@ -931,6 +1076,17 @@ impl Net {
                     || until.is_some_and(|until| until <= deadline)),
             "a wait beyond the deadline"
         );
+        assert!(
+            wanted.bytes || !connected || !self.ends_sending(),
+            "sleeps where the peer's end would not be noticed"
+        );
+        if let Some(its) = self.connecting {
+            let end = its.since + self.setting.timing.connect_timeout;
+            assert!(
+                until.is_some_and(|until| until <= end),
+                "a try to connect is waited for too long"
+            );
+        }
         let ready = self.ready(connected.then_some(wanted));
         if wanted.room && !ready.hangup {
             let longest = match self.setting.delivery {
@@ -951,11 +1107,46 @@ impl Net {
         Readiness { woken, ..ready }
     }
 
+    fn end_sending(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.has_writer_ended = true;
+            if connection.has_said_stop {
+                connection.refused_at.get_or_insert(self.now);
+            }
+        }
+    }
+
     /// The writer has closed its end.
     fn on_dropped(&mut self) {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
+        // Before the deadline nothing forces it to close while a receipt may come, which would make
+        // its kernel throw away what is on its way.
+        let is_over = self.deadline.is_none_or(|deadline| deadline <= self.now);
+        let is_awaited = connection.asked > connection.covered;
+        let has_ended = connection.is_mute || connection.is_gone || connection.must_end;
+        assert!(
+            !connection.has_confirmed_all
+                || connection.unsettled.is_empty()
+                || is_over
+                || connection.must_end,
+            "a reader that stops has confirmed all, and it comes again"
+        );
+        assert!(
+            is_over || has_ended || !is_awaited || !self.ends_sending() || self.held().messages > 0,
+            "closes while it may be answered"
+        );
+        let only_ends_sending = connection.is_mute
+            && !(connection.is_gone || connection.is_shut || connection.must_end)
+            && self.setting.abilities.peer_end == PeerEnd::ShutsReceiving;
+        assert!(
+            self.deadline.is_some()
+                || !only_ends_sending
+                || self.refused_at.is_some()
+                || self.setting.delivery == Delivery::AtLeastOnce,
+            "leaves a peer that says nothing more, and reads on"
+        );
         self.refused_at = None;
         let begun = self.live.get(connection.unsettled.len()).copied();
         // With `AtMostOnce` what the kernel has taken whole has ended already.
@@ -982,6 +1173,7 @@ impl Net {
         self.losses += u64::from(connection.was_reset && connection.has_lost);
         if !connection.is_gone {
             connection.to_writer.clear();
+            connection.is_left = true;
             self.old.push(connection);
         }
     }
@@ -1033,19 +1225,59 @@ impl Kernel for SimulatedKernel {
         self.0.borrow().now
     }
 
-    fn connect(&mut self, _: &Address, _: Option<usize>) -> io::Result<SimulatedSocket> {
+    fn connect(&mut self, _: &Address) -> Result<Attempt<SimulatedSocket>, Refusal> {
         let mut net = self.0.borrow_mut();
+        assert!(
+            !(net.setting.is_single && net.ends > 0),
+            "the one stream has ended, and it connects once more"
+        );
+        if net.setting.connects_slowly {
+            let limit = net.setting.timing.connect_timeout;
+            let now = net.now;
+            match &mut net.connecting {
+                None => {
+                    net.tries += 1;
+                    let time = if net.tries % 2 == 0 {
+                        limit * 2
+                    } else {
+                        limit / 2
+                    };
+                    net.connecting = Some(Try {
+                        since: now,
+                        until: now + time,
+                        news_at: now + time.min(limit / 3),
+                    });
+                    return Ok(Attempt::UnderWay);
+                }
+                Some(its) if its.until > now => {
+                    its.news_at = its.until.min(now + limit / 3);
+                    return Ok(Attempt::UnderWay);
+                }
+                Some(_) => net.connecting = None,
+            }
+        }
         assert!(net.connection.is_none(), "two connections at once");
         if !net.is_reader_up {
             // A reader that was away may be another one.
             net.suspect = None;
-            return Err(io::ErrorKind::ConnectionRefused.into());
+            net.has_failed = true;
+            return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into());
         }
         if net.is_backlog_full {
-            return Err(io::ErrorKind::WouldBlock.into());
+            net.has_failed = true;
+            return Err(Refusal::BacklogFull);
         }
-        net.connection = Some(Connection::new(net.setting.reader_limit));
-        Ok(SimulatedSocket(Rc::clone(&self.0)))
+        let mut connection = Connection::new(net.setting.reader_limit);
+        // Without a way back there is nothing to be said from the start.
+        connection.is_mute = !net.setting.abilities.answers;
+        net.connection = Some(connection);
+        Ok(Attempt::Connected(SimulatedSocket(Rc::clone(&self.0))))
+    }
+
+    fn give_up(&mut self) {
+        let mut net = self.0.borrow_mut();
+        net.has_failed = true;
+        assert!(net.connecting.take().is_some(), "nothing to give up");
     }
 
     fn wait(
@@ -1060,7 +1292,7 @@ impl Kernel for SimulatedKernel {
             .readiness(is_used(waker), true, wanted, timeout)
     }
 
-    fn wait_for_arrival(
+    fn wait_for_connection(
         &mut self,
         waker: &Waker,
         _: &Address,
@@ -1073,12 +1305,19 @@ impl Kernel for SimulatedKernel {
 }
 
 impl Socket for SimulatedSocket {
-    fn peer(&self) -> io::Result<Credentials> {
-        Ok(Credentials {
+    fn abilities(&self) -> Abilities {
+        self.0.borrow().setting.abilities
+    }
+
+    fn peer(&self) -> io::Result<Identity> {
+        if !self.0.borrow().setting.abilities.tells_credentials {
+            return Ok(Identity::Unknown);
+        }
+        Ok(Identity::Process(Credentials {
             uid: 0,
             gid: 0,
             pid: None,
-        })
+        }))
     }
 
     fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<Sent> {
@@ -1093,8 +1332,15 @@ impl Socket for SimulatedSocket {
         self.0.borrow_mut().give(buffer)
     }
 
+    fn end_sending(&self) {
+        self.0.borrow_mut().end_sending();
+    }
+
     fn unread(&self) -> Option<u64> {
         let net = self.0.borrow();
+        if !net.setting.abilities.tells_unread {
+            return None;
+        }
         // What the kernel says is never too low, and often too high.
         net.connection
             .as_ref()
@@ -1104,7 +1350,7 @@ impl Socket for SimulatedSocket {
             })
     }
 
-    fn lost_unread(&self) -> bool {
+    fn lost_unread(&self, _: bool) -> bool {
         let mut net = self.0.borrow_mut();
         net.connection
             .as_mut()
