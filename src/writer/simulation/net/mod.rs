@@ -1080,6 +1080,15 @@ impl Net {
             wanted.bytes || !connected || !self.ends_sending(),
             "sleeps where the peer's end would not be noticed"
         );
+        let is_done = connected && self.deadline.is_some() && self.held().messages == 0;
+        assert!(
+            !is_done
+                || self
+                    .connection
+                    .as_ref()
+                    .is_none_or(|connection| connection.has_writer_ended),
+            "waits for the peer's end, and has not told it of its own"
+        );
         if let Some(its) = self.connecting {
             let end = its.since + self.setting.timing.connect_timeout;
             assert!(
@@ -1361,8 +1370,8 @@ impl Socket for SimulatedSocket {
 impl Drop for SimulatedSocket {
     fn drop(&mut self) {
         // After a failed check nothing matters any more.
-        if let Ok(mut net) = self.0.try_borrow_mut() {
-            net.on_dropped();
+        if !std::thread::panicking() {
+            self.0.borrow_mut().on_dropped();
         }
     }
 }
