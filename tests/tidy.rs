@@ -84,6 +84,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "queue",
             "counters state",
             "lane",
+            "slot",
             "connector settings wake",
         ],
     ),
@@ -93,8 +94,9 @@ const LAYERS: &[(&str, &[&str])] = &[
             "lanes",
             "writing",
             "mod",
+            "spare",
             "deferred_drop outbox",
-            "block budget lane_record watermarks",
+            "block budget lane_record open_block watermarks",
         ],
     ),
     (
@@ -394,6 +396,7 @@ const UNSAFE: &[&str] = &[
     "sys/fork.rs",
     "writer/lane/mod.rs",
     "writer/lane/local.rs",
+    "writer/slot.rs",
 ];
 
 fn root() -> &'static Path {

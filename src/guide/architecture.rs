@@ -66,13 +66,16 @@
 //!     ack_tracker.rs        what the reader has read and acknowledged (pure)
 //!     queue/                what is accepted and not yet settled (pure)
 //!         mod.rs lanes.rs lane_record.rs writing.rs
+//!         open_block.rs     messages that come one by one
 //!         budget.rs         the bounds
 //!         watermarks.rs     how far messages have come
 //!         outbox.rs         what the kernel has not taken, or no receipt covers
-//!         block.rs          frames in memory
+//!         block.rs          frames in memory, and how far they have come
+//!         spare.rs          blocks and slots for the next time
 //!         deferred_drop.rs  memory on its way out of the lock
-//!     lane/                 the memory into which one thread writes, without a lock
+//!     lane/                 a slot into which one thread writes, without a lock
 //!         mod.rs local.rs
+//!     slot.rs               the memory: filled from its start, and read in ranges
 //!     counters.rs           figures
 //!     settings.rs           what users choose
 //! reader/
@@ -174,17 +177,20 @@
 //!
 //! ## From `try_send` to the kernel
 //!
-//! * A sender frames its message once, at the end of its thread's **lane**: memory into which that
-//!   thread alone writes, and which the queue reads while the thread goes on. After each message
-//!   the thread publishes, by a store of one word, how far it has come. So a send is a copy and a
-//!   few plain stores, without a lock and without a locked instruction.
-//! * A full lane becomes a **block** as it is: its memory is sealed and pushed into a bounded
-//!   crossbeam channel, and the lane gets other memory.
-//! * The writer's thread takes the sealed blocks, and copies together what stands in the lanes of
-//!   threads that send little. It hands all of it to the kernel with one vectored write. So neither
-//!   the queue's lock nor a system call is paid for each message.
+//! * A sender frames its message once, at the end of its thread's **lane**: a slot of 128 KiB into
+//!   which that thread alone writes, and which the queue reads while the thread goes on. After each
+//!   message the thread publishes, by a store of one word, how far it has come. So a send is a copy
+//!   and a few plain stores, without a lock and without a locked instruction.
+//! * What is published becomes a **block**, a range of the slot: when the thread comes to the end
+//!   of its lease, or when the writer's thread has nothing else to write, or has left it in the
+//!   lane for one write already. Nothing is copied for that. Sealed blocks go through a bounded
+//!   crossbeam channel to the outbox.
+//! * The writer's thread hands what is in the outbox to the kernel with one vectored write. So
+//!   neither the queue's lock nor a system call is paid for each message.
+//! * What becomes of a block later, a split or a union with the next, moves the ends of ranges.
 //! * A large owned message is a block of its own: prefix and payload as two slices, never copied.
-//! * The memory of a used block is used again.
+//! * A slot is filled anew once no range of it is left: by the same lane, from its start, where
+//!   that was so quick that the lane is still in it.
 //!
 //! ## Bounds and leases
 //!

@@ -22,6 +22,7 @@ mod settings;
 mod shared;
 #[cfg(test)]
 mod simulation;
+mod slot;
 mod state;
 mod thread;
 mod wake;

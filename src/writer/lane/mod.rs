@@ -1,7 +1,7 @@
-//! Memory into which one thread frames messages, and out of which the queue takes them, without a
+//! A slot into which one thread frames messages, and out of which the queue takes them, without a
 //! lock between the two. Unsafe code: both use the same memory at the same time. What is published
-//! never changes, and only the queue and the thread together, under the queue's lock, put other
-//! memory in its place.
+//! never changes, and only the queue and the thread together, under the queue's lock, put another
+//! slot in its place.
 //!
 //! A lane is used under a lease: room for so many bytes and messages, which counts in the queue's
 //! bounds from the beginning. The queue may end the lease at any time: it shuts the lane, passes a
@@ -17,11 +17,7 @@ pub(crate) mod local;
 #[cfg(all(test, lane_model))]
 mod model;
 
-use std::cell::UnsafeCell;
-use std::fmt;
 use std::mem;
-use std::ptr;
-use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -32,10 +28,10 @@ use crate::metrics::{Tally, TallyCounter};
 use crate::num::to_u64;
 use crate::sys::asymmetric_fence;
 use crate::wire::frame::ShortPrefix;
-use crate::writer::settings::BLOCK_SIZE;
+use crate::writer::slot::{Filler, Frames, ReadingSide, SLOT_SIZE, Slot};
 
 /// What both sides share.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Lane {
     /// Written by the thread alone, all the time.
     thread: CachePadded<Published>,
@@ -43,8 +39,6 @@ pub(crate) struct Lane {
     is_shut: CachePadded<AtomicBool>,
     /// The thread has ended: the queue may give the lane to another one.
     is_free: AtomicBool,
-    /// Always of length 0: how much of it is filled stands in the mark.
-    memory: UnsafeCell<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
@@ -55,10 +49,6 @@ struct Published {
     accepted: TallyCounter,
 }
 
-// SAFETY: the memory is written by the one `LaneSender` behind what is published, and read by the
-// one `LaneReceiver` before it. To put other memory in its place takes both.
-unsafe impl Sync for Lane {}
-
 impl Lane {
     /// All that was ever accepted in this lane.
     pub(crate) fn accepted(&self) -> Tally {
@@ -66,16 +56,7 @@ impl Lane {
     }
 }
 
-impl fmt::Debug for Lane {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane")
-            .field("published", &self.thread)
-            .field("is_shut", &self.is_shut)
-            .finish_non_exhaustive()
-    }
-}
-
-/// How far one is in a lane's memory.
+/// How far one is in a lane's slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// In bytes of frames.
@@ -84,9 +65,9 @@ pub(crate) struct Mark {
     pub(crate) tally: Tally,
 }
 
-/// Each of the three figures has a third of the word; none exceeds a block.
+/// Each of the three figures has a third of the word; none exceeds a slot.
 const BITS: u32 = 21;
-const _: () = assert!(BLOCK_SIZE < 1 << BITS, "a mark has no room for it");
+const _: () = assert!(SLOT_SIZE < 1 << BITS, "a mark has no room for it");
 
 impl Mark {
     /// One message in a frame of `len` bytes.
@@ -129,9 +110,8 @@ pub(crate) enum Pushed {
 #[derive(Debug)]
 pub(crate) struct LaneSender {
     lane: Arc<Lane>,
-    start: *mut u8,
-    /// Where the next frame begins, and the lease ends.
-    at: usize,
+    filler: Filler,
+    /// Where the lease ends: within the filler's slot, or 0.
     end: usize,
     /// How many messages the lease still covers.
     left: u64,
@@ -143,6 +123,11 @@ pub(crate) struct LaneSender {
 }
 
 impl LaneSender {
+    /// How many bytes more its slot has room for.
+    pub(crate) fn room(&self) -> usize {
+        self.filler.room()
+    }
+
     /// Frames a copy of `message` and publishes it.
     #[inline]
     pub(crate) fn push(&mut self, message: &[u8]) -> Pushed {
@@ -151,26 +136,14 @@ impl LaneSender {
         let Some(prefix) = ShortPrefix::new(len) else {
             return Pushed::NoRoom;
         };
-        let prefix_len = match prefix {
-            ShortPrefix::One(_) => 1,
-            ShortPrefix::Two(_) => 2,
-        };
-        let end = self.at + prefix_len + len;
-        if end > self.end || self.left == 0 {
+        if self.left == 0 {
             return Pushed::NoRoom;
         }
-        // SAFETY: the lease ends within the memory, nobody reads behind what is published, and the
-        // message lies elsewhere: nobody else has a reference to that part of this memory.
-        unsafe {
-            let place = self.start.add(self.at);
-            match prefix {
-                ShortPrefix::One(byte) => place.write(byte),
-                ShortPrefix::Two(bytes) => place.cast::<[u8; 2]>().write(bytes),
-            }
-            ptr::copy_nonoverlapping(message.as_ptr(), place.add(prefix_len), len);
-        }
-        let one = Mark::one(prefix_len + len, len);
-        self.at = end;
+        // SAFETY: the lease ends within the slot.
+        let Some(frame_len) = (unsafe { self.filler.push_short(prefix, message, self.end) }) else {
+            return Pushed::NoRoom;
+        };
+        let one = Mark::one(frame_len, len);
         self.left -= 1;
         self.mark += one.pack();
         self.lane.thread.mark.store(self.mark, Ordering::Release);
@@ -214,7 +187,9 @@ impl Drop for LaneSender {
 #[derive(Debug)]
 pub(crate) struct LaneReceiver {
     lane: Arc<Lane>,
-    /// How far the queue has taken the messages of the present lease.
+    /// The slot that the thread fills.
+    slot: ReadingSide,
+    /// How far the queue has taken what stands in it.
     collected: Mark,
 }
 
@@ -228,6 +203,7 @@ impl LaneReceiver {
         (
             Self {
                 lane: Arc::clone(&lane),
+                slot: ReadingSide::default(),
                 collected: Mark::default(),
             },
             lane,
@@ -244,8 +220,7 @@ impl LaneReceiver {
         }
         Some(LaneSender {
             lane: Arc::clone(&self.lane),
-            start: ptr::null_mut(),
-            at: 0,
+            filler: Filler::NONE,
             end: 0,
             left: 0,
             mark: self.lane.thread.mark.load(Ordering::Relaxed),
@@ -259,23 +234,25 @@ impl LaneReceiver {
         Arc::ptr_eq(&self.lane, &producer.lane)
     }
 
-    /// What has been published and not been taken.
-    pub(crate) fn fresh(&self) -> Fresh<'_> {
-        let Mark { len, tally } = self.published();
-        let Mark {
-            len: from,
-            tally: before,
-        } = self.collected;
-        // SAFETY: what is published lies within the memory and is written, and stays as it is for
-        // as long as this side is borrowed.
-        let frames = unsafe {
-            let start = (*self.lane.memory.get()).as_ptr();
-            slice::from_raw_parts(start.add(from), len - from)
-        };
-        Fresh {
-            frames,
-            tally: tally - before,
-            end: Mark { len, tally },
+    /// Takes what has been published and not been taken: whole frames, and the messages in them.
+    pub(crate) fn take(&mut self) -> Option<(Frames, Tally)> {
+        let to = self.published();
+        let from = mem::replace(&mut self.collected, to);
+        if to == from {
+            return None;
+        }
+        // SAFETY: what is published is written, and the thread takes its last message back only
+        // where the queue has not taken that.
+        let frames = unsafe { self.slot.written(from.len..to.len) };
+        Some((frames, to.tally - from.tally))
+    }
+
+    /// How much has been published and not been taken.
+    pub(crate) fn fresh(&self) -> Mark {
+        let (to, from) = (self.published(), self.collected);
+        Mark {
+            len: to.len - from.len,
+            tally: to.tally - from.tally,
         }
     }
 
@@ -286,11 +263,6 @@ impl LaneReceiver {
     /// How far the queue has taken it.
     pub(crate) fn collected(&self) -> Mark {
         self.collected
-    }
-
-    /// The queue has taken what was published when that was at `mark`.
-    pub(crate) fn note_collected(&mut self, mark: Mark) {
-        self.collected = mark;
     }
 
     /// Ends the lease. What was published before the barrier that follows can be taken; what comes
@@ -310,7 +282,8 @@ impl LaneReceiver {
             producer.count(last.tally);
             return true;
         }
-        producer.at -= last.len;
+        // SAFETY: the queue has not taken it.
+        unsafe { producer.filler.take_back(last.len) };
         producer.mark -= last.pack();
         self.lane
             .thread
@@ -319,67 +292,80 @@ impl LaneReceiver {
         false
     }
 
-    /// Puts `memory` in the place of the lane's own, and begins anew in it. Returns what was there,
-    /// filled with all that was published. `None` when this is not the other side of
-    /// `producer`.
-    pub(crate) fn replace(
-        &mut self,
-        producer: &mut LaneSender,
-        memory: Vec<u8>,
-    ) -> Option<Vec<u8>> {
-        if !self.is_of(producer) {
-            return None;
+    /// Lets the thread begin anew at the start of its slot, if the queue has taken all that was
+    /// published and is done with it. Nothing is leased then.
+    pub(crate) fn restart(&mut self, producer: &mut LaneSender) -> bool {
+        if !self.is_of(producer) || self.fresh().len > 0 {
+            return false;
         }
-        let len = self.published().len;
-        // SAFETY: both sides are borrowed, so nobody else looks at the memory; its first `len`
-        // bytes are written.
-        let filled = unsafe {
-            let mut filled = mem::replace(&mut *self.lane.memory.get(), memory);
-            filled.set_len(len);
-            filled
-        };
+        let slot = mem::take(&mut self.slot);
+        if producer.filler.has_slot() {
+            drop(slot);
+            if !producer.filler.restart() {
+                self.slot = producer.filler.reading_side();
+                return false;
+            }
+        } else {
+            // The thread that filled it has ended.
+            let Some(slot) = slot.into_slot() else {
+                return false;
+            };
+            producer.filler = Filler::new(slot);
+        }
         self.begin_anew(producer);
-        Some(filled)
+        true
     }
 
-    /// Forgets what was published, which must have been taken. Nothing is leased then.
-    pub(crate) fn begin_anew(&mut self, producer: &mut LaneSender) {
-        if self.is_of(producer) {
-            self.collected = Mark::default();
-            (producer.at, producer.end, producer.left, producer.mark) = (0, 0, 0, 0);
-            self.lane.thread.mark.store(0, Ordering::Relaxed);
+    /// Gives the thread another slot, after all that was published has been taken; nothing is
+    /// leased then. Returns the one that it had, if nothing is left of it.
+    pub(crate) fn replace(&mut self, producer: &mut LaneSender, slot: Slot) -> Option<Slot> {
+        if !self.is_of(producer) || self.fresh().len > 0 {
+            return Some(slot);
         }
+        self.slot = ReadingSide::default();
+        let before = mem::replace(&mut producer.filler, Filler::new(slot));
+        self.begin_anew(producer);
+        before.into_slot()
     }
 
-    /// Lets the thread put up to `messages` messages into the first `len` bytes, after it began
-    /// anew.
+    /// Ends the lease with the thread's knowledge; says how many bytes it has left of it.
+    pub(crate) fn end_lease(&self, producer: &mut LaneSender) -> usize {
+        if !self.is_of(producer) {
+            return 0;
+        }
+        producer.left = 0;
+        mem::take(&mut producer.end).saturating_sub(producer.filler.at())
+    }
+
+    fn begin_anew(&mut self, producer: &mut LaneSender) {
+        self.slot = producer.filler.reading_side();
+        self.collected = Mark::default();
+        self.end_lease(producer);
+        producer.mark = 0;
+        self.lane.thread.mark.store(0, Ordering::Relaxed);
+    }
+
+    /// Lets the thread put up to `messages` messages into the next `len` bytes.
     pub(crate) fn lease(&mut self, producer: &mut LaneSender, len: usize, messages: u64) {
-        if !self.is_of(producer) || producer.at > 0 {
+        if !self.is_of(producer) {
             return;
         }
-        // SAFETY: both sides are borrowed.
-        let memory = unsafe { &mut *self.lane.memory.get() };
-        (producer.start, producer.end, producer.left) =
-            (memory.as_mut_ptr(), len.min(memory.capacity()), messages);
+        let filler = &producer.filler;
+        (producer.end, producer.left) = (filler.at() + len.min(filler.room()), messages);
         self.lane.is_shut.store(false, Ordering::Relaxed);
     }
 
-    /// How much the lane's memory holds.
-    pub(crate) fn capacity(&self) -> usize {
-        // SAFETY: only this side and the thread's together put other memory there.
-        unsafe { (*self.lane.memory.get()).capacity() }
+    /// The slot of a thread that has ended, if the queue is done with all that stands in it.
+    pub(crate) fn take_unused_slot(&mut self) -> Option<Slot> {
+        if self.fresh().len > 0 {
+            return None;
+        }
+        let mut producer = self.give_to_thread()?;
+        let is_free = self.restart(&mut producer);
+        let slot = mem::replace(&mut producer.filler, Filler::NONE);
+        self.slot = ReadingSide::default();
+        slot.into_slot().filter(|_| is_free)
     }
-}
-
-/// What a thread has published and the queue has not taken.
-#[derive(Debug)]
-pub(crate) struct Fresh<'a> {
-    /// Whole frames.
-    pub(crate) frames: &'a [u8],
-    /// The messages in them.
-    pub(crate) tally: Tally,
-    /// Where they end.
-    pub(crate) end: Mark,
 }
 
 #[cfg(test)]

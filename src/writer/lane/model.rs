@@ -22,6 +22,7 @@ use loom::thread;
 
 use super::{LaneReceiver, LaneSender, Pushed};
 use crate::sys::asymmetric_fence;
+use crate::writer::slot::Slot;
 
 const MESSAGES: usize = 2;
 
@@ -36,8 +37,10 @@ struct Queue {
 
 impl Queue {
     fn collect(&mut self) {
-        let fresh = self.receiver.fresh();
-        for frame in fresh.frames.chunks(2) {
+        let Some((frames, _)) = self.receiver.take() else {
+            return;
+        };
+        for frame in frames.chunks(2) {
             let [1, message] = *frame else {
                 panic!("{frame:?}");
             };
@@ -49,8 +52,6 @@ impl Queue {
             assert_eq!(before, message);
             self.taken.push(message);
         }
-        let end = fresh.end;
-        self.receiver.note_collected(end);
     }
 
     /// Ends the lease.
@@ -69,7 +70,7 @@ impl Queue {
             return;
         }
         self.collect();
-        self.receiver.begin_anew(sender);
+        assert!(self.receiver.restart(sender));
         self.receiver.lease(sender, 16, 2);
         self.is_leased = true;
         assert_eq!(sender.push(&[message]), Pushed::Accepted);
@@ -82,7 +83,7 @@ fn check(queue_side: impl Fn(&Mutex<Queue>) + Send + Sync + Copy + 'static) {
         let written = Arc::new((0..MESSAGES).map(|_| UnsafeCell::new(u8::MAX)).collect());
         let (mut receiver, _) = LaneReceiver::new();
         let mut sender = receiver.give_to_thread().unwrap();
-        drop(receiver.replace(&mut sender, Vec::with_capacity(16)));
+        let _ = receiver.replace(&mut sender, Slot::new());
         receiver.lease(&mut sender, 16, 2);
         let queue = Arc::new(Mutex::new(Queue {
             receiver,
@@ -114,7 +115,7 @@ fn a_lane_goes_from_one_thread_to_the_next() {
     loom::model(|| {
         let (mut receiver, _) = LaneReceiver::new();
         let mut sender = receiver.give_to_thread().unwrap();
-        drop(receiver.replace(&mut sender, Vec::with_capacity(16)));
+        let _ = receiver.replace(&mut sender, Slot::new());
         receiver.lease(&mut sender, 16, 2);
         let other = thread::spawn(move || {
             assert_eq!(sender.push(&[0]), Pushed::Accepted);

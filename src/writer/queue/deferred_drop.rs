@@ -1,10 +1,11 @@
-//! Payloads, blocks and lanes that the queue has done with: dropped after the lock is released.
+//! Payloads, blocks and slots that the queue has done with: dropped after the lock is released.
 //! Pure but for what a payload's owner does when it is dropped.
 
 use bytes::Bytes;
 
 use crate::panic_guard::guarded;
 use crate::writer::queue::block::Block;
+use crate::writer::slot::Slot;
 
 /// Payloads that were handed over and are done with. Each may have an owner of the user's, whose
 /// drop may call the writer: so it must not happen under the lock.
@@ -30,13 +31,13 @@ pub(crate) struct Unused {
     pub(crate) payloads: Payloads,
     #[expect(clippy::vec_box, reason = "blocks travel in their boxes")]
     pub(crate) blocks: Vec<Box<Block>>,
-    pub(crate) lanes: Vec<Vec<u8>>,
+    pub(crate) slots: Vec<Slot>,
 }
 
 impl Unused {
     pub(crate) fn drop_all(&mut self) {
         self.payloads.drop_all();
         self.blocks.clear();
-        self.lanes.clear();
+        self.slots.clear();
     }
 }

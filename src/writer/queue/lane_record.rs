@@ -5,6 +5,7 @@ use std::mem;
 
 use crate::metrics::Tally;
 use crate::writer::lane::{LaneReceiver, Mark};
+use crate::writer::slot::SLOT_SIZE;
 
 /// A lane, and what is promised to its thread.
 #[derive(Debug)]
@@ -12,27 +13,36 @@ pub(crate) struct LaneRecord {
     pub(crate) receiver: LaneReceiver,
     /// What of the lease has not been taken yet.
     pub(crate) lease: Option<Tally>,
+    /// How many bytes a lease is to have.
+    pub(crate) lease_size: usize,
     /// Where the thread was when the last write began.
     pub(crate) seen: Mark,
 }
 
+/// The first lease of a lane.
+pub(crate) const FIRST_LEASE_SIZE: usize = 4 * 1024;
+
 impl LaneRecord {
+    /// Ends the lease, of which the thread has left `left` bytes; returns what had not been taken
+    /// of it. A thread that uses its lease is worth a larger one.
+    pub(crate) fn end_lease(&mut self, left: usize) -> Option<Tally> {
+        self.seen = Mark::default();
+        let lease = self.lease.take();
+        if lease.is_some() && left < self.lease_size / 2 {
+            self.lease_size = self.lease_size.saturating_mul(4).min(SLOT_SIZE);
+        }
+        lease
+    }
+
     /// Whether something waits to be taken. Without a lease there may be something that does not
     /// count.
     pub(crate) fn is_fresh(&self) -> bool {
-        self.lease.is_some() && self.receiver.published() != self.receiver.collected()
+        self.lease.is_some() && self.receiver.fresh().len > 0
     }
 
     /// Whether something in it was there already when the last write began. Asking is looking.
     pub(crate) fn has_waited(&mut self) -> bool {
         let seen = mem::replace(&mut self.seen, self.receiver.published());
         seen.tally.messages > self.receiver.collected().tally.messages
-    }
-}
-
-#[cfg(test)]
-impl LaneRecord {
-    pub(crate) fn has_memory(&self) -> bool {
-        self.receiver.capacity() > 0
     }
 }

@@ -6,22 +6,16 @@ use std::mem;
 use crate::metrics::Tally;
 use crate::num::to_u64;
 use crate::sys::asymmetric_fence;
-use crate::wire::frame::{MAX_PREFIX_LEN, Parsed, parse_prefix};
+use crate::wire::frame::MAX_PREFIX_LEN;
 use crate::writer::counters::MOST_LANES;
-use crate::writer::lane::{Fresh, LaneReceiver, LaneSender, Mark, Pushed};
+use crate::writer::lane::{LaneReceiver, LaneSender, Mark, Pushed};
 use crate::writer::queue::Queue;
 use crate::writer::queue::Refusal;
-use crate::writer::queue::lane_record::LaneRecord;
+use crate::writer::queue::block::Block;
+use crate::writer::queue::lane_record::{FIRST_LEASE_SIZE, LaneRecord};
 use crate::writer::queue::writing::WRITE_SIZE;
-use crate::writer::settings::BLOCK_SIZE;
+use crate::writer::slot::Slot;
 use crate::writer::wake::WakeOn;
-
-/// From this length on a lane's content becomes a block as it is; below, a copy costs less than a
-/// block.
-const HAND_OVER_SIZE: usize = 32 * 1024;
-
-/// A lane's first memory.
-const FIRST_SIZE: usize = 4 * 1024;
 
 /// Smaller leases are not worth their end.
 const LEAST_LEASE: u64 = 8;
@@ -103,37 +97,26 @@ impl Queue {
 
     /// Takes what is in the lanes before a write: all of it when there is nothing else to write,
     /// and else only what has waited for one write already. A thread that is at work will hand
-    /// over a whole block soon, which costs no copy.
+    /// over far more soon, as one block.
     pub(crate) fn gather(&mut self) {
         let is_idle = self.outbox.remaining_len() == 0 && self.sealed.1.is_empty();
-        let before = self.next;
         let mut room = WRITE_SIZE;
         self.collect(|record| {
             let has_waited = record.has_waited();
             let takes = (has_waited || is_idle) && room > 0;
             if takes {
-                room = room.saturating_sub(record.receiver.fresh().frames.len());
+                room = room.saturating_sub(record.receiver.fresh().len);
             }
             takes
         });
-        if self.next > before && !self.sealed.1.is_empty() {
-            // It takes its turn. If it can't, it goes when the open block goes.
-            let _ = self.seal();
-        }
     }
 
-    /// Takes the memory of threads that have ended, after a recall.
-    pub(crate) fn take_unused_lanes(&mut self) -> Vec<Vec<u8>> {
-        let lanes = self
-            .lanes
-            .iter_mut()
-            .filter(|record| record.receiver.capacity() > 0);
-        let unused = lanes.filter_map(|record| {
-            let mut producer = record.receiver.give_to_thread()?;
-            debug_assert!(record.lease.is_none(), "there may be messages in it");
-            record.receiver.replace(&mut producer, Vec::new())
-        });
-        unused.collect()
+    /// Takes the slots of threads that have ended, after a recall.
+    pub(crate) fn take_unused_lanes(&mut self) -> Vec<Slot> {
+        let receivers = self.lanes.iter_mut().map(|record| &mut record.receiver);
+        receivers
+            .filter_map(LaneReceiver::take_unused_slot)
+            .collect()
     }
 
     /// The messages in the lanes that have not been taken.
@@ -166,6 +149,7 @@ impl Queue {
         self.lanes.push(LaneRecord {
             receiver,
             lease: None,
+            lease_size: FIRST_LEASE_SIZE,
             seen: Mark::default(),
         });
         producer
@@ -189,54 +173,11 @@ impl Queue {
     fn settle_at(&mut self, index: usize, producer: &mut LaneSender) {
         let mut lanes = mem::take(&mut self.lanes);
         if let Some(record) = lanes.get_mut(index) {
-            let LaneRecord {
-                receiver,
-                lease,
-                seen,
-            } = record;
-            self.budget.leased -= lease.take().unwrap_or_default();
-            *seen = Mark::default();
-            let (capacity, filled) = (receiver.capacity(), receiver.published().len);
-            // A thread that fills its memory is worth more.
-            let wanted = if filled > capacity / 2 {
-                capacity.saturating_mul(4)
-            } else {
-                capacity
-            };
-            let wanted = wanted.clamp(FIRST_SIZE, BLOCK_SIZE);
-            let fresh = receiver.fresh();
-            // Nearly full, or the queue would hold far more memory than messages.
-            let is_much = fresh.frames.len() >= HAND_OVER_SIZE.max(capacity - capacity / 4);
-            if is_much && self.free_slots() >= 2 && self.seal().is_ok() {
-                self.hand_over(receiver, producer, wanted);
-            } else {
-                if !fresh.frames.is_empty() {
-                    self.append(&fresh);
-                }
-                if wanted > capacity && capacity > 0 {
-                    drop(receiver.replace(producer, Vec::with_capacity(wanted)));
-                } else {
-                    receiver.begin_anew(producer);
-                }
-            }
+            let left = record.receiver.end_lease(producer);
+            self.budget.leased -= record.end_lease(left).unwrap_or_default();
+            self.take_from(&mut record.receiver);
         }
         self.lanes = lanes;
-    }
-
-    /// Makes a lane's memory a block, and gives it other memory. The open block is empty, and there
-    /// is a slot.
-    fn hand_over(&mut self, receiver: &mut LaneReceiver, producer: &mut LaneSender, wanted: usize) {
-        let (from, tally) = (receiver.collected().len, receiver.fresh().tally);
-        let mut block = self.fresh_block();
-        let mut memory = block.take_memory();
-        memory.reserve_exact(wanted.saturating_sub(memory.len()));
-        let Some(frames) = receiver.replace(producer, memory) else {
-            return;
-        };
-        block.fill(frames, from, tally);
-        let _ = self.sealed.0.try_send(block);
-        self.note_taken(tally);
-        self.open.set_first(self.next);
     }
 
     /// Leases room for at least one message of `len` bytes, if there is plenty.
@@ -261,16 +202,12 @@ impl Queue {
         if self.closed || self.is_tight || most < LEAST_LEASE || size < needed.max(LEAST_SIZE) {
             return false;
         }
-        let mut capacity = record.receiver.capacity();
-        if capacity < needed {
-            capacity = needed.next_power_of_two().clamp(FIRST_SIZE, BLOCK_SIZE);
-            drop(
-                record
-                    .receiver
-                    .replace(producer, Vec::with_capacity(capacity)),
-            );
+        let is_short = |producer: &LaneSender| producer.room() < needed.max(LEAST_SIZE);
+        if !record.receiver.restart(producer) && is_short(producer) {
+            let left = record.receiver.replace(producer, self.spare.slot());
+            self.spare.keep_slot(left);
         }
-        let size = size.min(capacity);
+        let size = size.min(record.lease_size.max(needed)).min(producer.room());
         // Not many more than fit: there may be many threads.
         let messages = most.min(to_u64(2 * size / needed) + LEAST_LEASE);
         record.receiver.lease(producer, size, messages);
@@ -283,72 +220,33 @@ impl Queue {
         true
     }
 
-    /// Copies what is in the lanes that `wants` chooses.
+    /// Takes what is in the lanes that `wants` chooses.
     fn collect(&mut self, mut wants: impl FnMut(&mut LaneRecord) -> bool) {
         let mut lanes = mem::take(&mut self.lanes);
         for record in lanes.iter_mut().filter(|record| record.is_fresh()) {
-            if !wants(record) {
-                continue;
-            }
-            let fresh = record.receiver.fresh();
-            self.append(&fresh);
-            let Fresh { tally, end, .. } = fresh;
-            record.receiver.note_collected(end);
-            if let Some(lease) = &mut record.lease {
-                *lease -= tally;
-                self.budget.leased -= tally;
+            if wants(record) {
+                let taken = self.take_from(&mut record.receiver);
+                if let Some(lease) = &mut record.lease {
+                    *lease -= taken;
+                    self.budget.leased -= taken;
+                }
             }
         }
         self.lanes = lanes;
     }
 
-    /// Adds copies of messages to the open block, and to the next one what does not fit: blocks
-    /// that are not full hold more memory than messages.
-    fn append(&mut self, fresh: &Fresh<'_>) {
-        let (mut frames, mut tally) = (fresh.frames, fresh.tally);
-        if self.has_open_enough_messages() {
-            // Without a free slot the open block grows: this is accepted.
-            let _ = self.seal();
-        }
-        if !self.open.has_room(frames.len(), self.block_size) {
-            let room = self.block_size.saturating_sub(self.open.frames_len());
-            let (len, part) = whole_frames(frames, room);
-            self.open
-                .push_frames(frames.get(..len).unwrap_or_default(), part);
-            self.note_taken(part);
-            (frames, tally) = (frames.get(len..).unwrap_or_default(), tally - part);
-            let _ = self.seal();
-        }
-        self.open.push_frames(frames, tally);
-        self.note_taken(tally);
-    }
-
-    /// Messages of the lanes have their places in the queue.
-    fn note_taken(&mut self, taken: Tally) {
-        self.next += taken.messages;
-        self.budget.held += taken;
-    }
-}
-
-/// How many of the first `most` bytes of `frames` are whole frames, and what is in those.
-fn whole_frames(frames: &[u8], most: usize) -> (usize, Tally) {
-    let (mut len, mut tally) = (0, Tally::default());
-    while let Some(Parsed::Length {
-        payload_len,
-        prefix_len,
-    }) = frames.get(len..).map(parse_prefix)
-    {
-        let Ok(message_len) = usize::try_from(payload_len) else {
-            break;
+    /// Makes what is new in a lane a block behind all others.
+    fn take_from(&mut self, receiver: &mut LaneReceiver) -> Tally {
+        let Some((frames, tally)) = receiver.take() else {
+            return Tally::default();
         };
-        let end = len + prefix_len.get() + message_len;
-        if end > most {
-            break;
-        }
-        len = end;
-        tally += Tally::one(message_len);
+        self.seal();
+        let first = self.next;
+        self.next += tally.messages;
+        self.budget.held += tally;
+        self.seal_block(Block::of(frames, first, tally));
+        tally
     }
-    (len, tally)
 }
 
 #[cfg(test)]

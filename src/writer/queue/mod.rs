@@ -7,7 +7,9 @@ mod budget;
 mod deferred_drop;
 mod lane_record;
 mod lanes;
+mod open_block;
 pub(crate) mod outbox;
+mod spare;
 mod watermarks;
 mod writing;
 
@@ -18,21 +20,22 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::metrics::Tally;
+use crate::wire::frame::MAX_PREFIX_LEN;
 use crate::writer::counters::Counters;
-use crate::writer::queue::block::{Block, Recycled};
+use crate::writer::queue::block::Block;
 use crate::writer::queue::outbox::Outbox;
 use crate::writer::settings::BLOCK_SIZE;
 use crate::writer::settings::{Delivery, Limits, Overflow};
+use crate::writer::slot::LONGEST_MESSAGE;
 use crate::writer::wake::WakeOn;
 pub(crate) use budget::Refusal;
 use budget::{Budget, slots};
 pub(crate) use deferred_drop::{Payloads, Unused};
 use lane_record::LaneRecord;
+use open_block::OpenBlock;
+use spare::Spare;
 pub(crate) use watermarks::Watermarks;
 use watermarks::Writing;
-
-/// Used blocks that are kept while there is nothing to do.
-const MOST_SPARE_AT_REST: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -40,16 +43,12 @@ pub(crate) struct Queue {
     delivery: Delivery,
     block_messages: u64,
     block_size: usize,
-    open: Box<Block>,
+    open: OpenBlock,
     sealed: (Sender<Box<Block>>, Receiver<Box<Block>>),
     outbox: Outbox,
     /// Payloads of which the queue has no more need.
     payloads: Payloads,
-    #[expect(
-        clippy::vec_box,
-        reason = "blocks travel through the channel in their boxes"
-    )]
-    spare: Vec<Box<Block>>,
+    spare: Spare,
     /// The number of the next message to be accepted: how many were, so far.
     next: u64,
     /// The number of the first message in the sealed blocks or the open one; `next` when there is
@@ -83,11 +82,11 @@ impl Queue {
             block_messages: (limits.messages / 4).max(1),
             block_size: usize::try_from(limits.bytes / 4)
                 .map_or(BLOCK_SIZE, |quarter| quarter.min(BLOCK_SIZE)),
-            open: Box::new(Block::empty(0)),
+            open: OpenBlock::new(),
             sealed: bounded(slots(limits)),
             outbox: Outbox::new(delivery),
             payloads: Payloads::default(),
-            spare: Vec::new(),
+            spare: Spare::default(),
             next: 0,
             waiting_from: 0,
             writing: None,
@@ -114,12 +113,19 @@ impl Queue {
 
     #[inline]
     fn add(&mut self, message: &[u8]) {
-        if self.is_open_full(message.len()) {
-            // Without a free slot the block grows: there is room.
-            let _ = self.seal();
+        let len = message.len();
+        if len > LONGEST_MESSAGE {
+            return self.add_owned(Bytes::copy_from_slice(message));
+        }
+        if self.is_open_full(len) {
+            self.seal();
+        }
+        if self.open.is_empty() && !self.open.restart() && !self.open.has_room(len) {
+            let left = self.open.replace(self.spare.slot());
+            self.spare.keep_slot(left);
         }
         self.open.push(message);
-        self.note_accepted(message.len());
+        self.note_accepted(len);
     }
 
     /// Whether there is room for a message of `len` bytes as it is.
@@ -136,27 +142,22 @@ impl Queue {
         fits
     }
 
-    /// Accepts `message` without a copy, unless there are too many blocks. `message` is made only
-    /// once there is room for it.
+    /// Accepts `message` without a copy. It is made only once there is room for it.
     pub(crate) fn push_owned(
         &mut self,
         len: usize,
         message: impl FnOnce() -> Bytes,
     ) -> Result<(), Refusal> {
         self.make_room(len)?;
-        let message = message();
-        if self.free_slots() < 2 || self.seal().is_err() {
-            self.open.push(&message);
-            self.payloads.add(message);
-            self.note_accepted(len);
-            return Ok(());
-        }
-        let block = Box::new(Block::owned(message, self.next));
-        // There is a slot: only the holder of the lock fills them.
-        let _ = self.sealed.0.try_send(block);
-        self.note_accepted(len);
-        self.open.set_first(self.next);
+        self.add_owned(message());
         Ok(())
+    }
+
+    fn add_owned(&mut self, message: Bytes) {
+        let len = message.len();
+        self.seal();
+        self.seal_block(Block::owned(message, self.next));
+        self.note_accepted(len);
     }
 
     /// Whether the threads that wait are to be notified. Asking is notifying.
@@ -249,53 +250,40 @@ impl Queue {
 
     /// Whether the open block is to be sealed before `len` bytes more.
     fn is_open_full(&self, len: usize) -> bool {
-        !self.open.has_room(len, self.block_size) || self.has_open_enough_messages()
+        let grown = self.open.frames_len() + MAX_PREFIX_LEN + len;
+        !self.open.is_empty()
+            && (grown > self.block_size
+                || self.open.tally().messages >= self.block_messages
+                || !self.open.has_room(len))
     }
 
-    /// Whether the open block is to be sealed, however short they are.
-    fn has_open_enough_messages(&self) -> bool {
-        self.open.tally().messages >= self.block_messages
-    }
-
-    /// How many blocks can be sealed.
-    fn free_slots(&self) -> usize {
-        let (sender, _) = &self.sealed;
-        sender.capacity().unwrap_or(0).saturating_sub(sender.len())
-    }
-
-    /// Makes the open block a sealed one, unless it is empty. Refused when the channel has no slot.
-    fn seal(&mut self) -> Result<(), Refusal> {
-        if self.open.is_empty() {
-            self.open.set_first(self.next);
-            return Ok(());
-        }
-        let fresh = self.fresh_block();
-        match self.sealed.0.try_send(mem::replace(&mut self.open, fresh)) {
-            Ok(()) => Ok(()),
-            Err(refused) => {
-                let fresh = mem::replace(&mut self.open, refused.into_inner());
-                self.recycle(fresh);
-                Err(Refusal::Full)
-            }
+    /// Makes the open block a sealed one, unless it is empty.
+    fn seal(&mut self) {
+        if let Some(block) = self.take_open() {
+            self.seal_block(block);
         }
     }
 
-    fn fresh_block(&mut self) -> Box<Block> {
-        let mut block = self
-            .spare
-            .pop()
-            .unwrap_or_else(|| Box::new(Block::empty(0)));
-        block.set_first(self.next);
-        block
+    /// Takes what is in the open block.
+    fn take_open(&mut self) -> Option<Block> {
+        let first = self.next - self.open.tally().messages;
+        let (frames, tally) = self.open.take();
+        (tally.messages > 0).then(|| Block::of(frames, first, tally))
     }
 
-    /// Keeps a used block for the next one. At work there are never more than were in use at once.
+    /// Puts a block behind all others.
+    fn seal_block(&mut self, block: Block) {
+        let block = self.spare.boxed(block);
+        if let Err(refused) = self.sealed.0.try_send(block) {
+            // The outbox has room for any number.
+            self.move_block();
+            let _ = self.sealed.0.try_send(refused.into_inner());
+        }
+    }
+
+    /// Keeps a used block for the next one.
     fn recycle(&mut self, block: Box<Block>) {
-        match block.recycle() {
-            Recycled::Block(block) => self.spare.push(block),
-            Recycled::Payload(payload) => self.payloads.add(payload),
-            Recycled::Nothing => {}
-        }
+        self.spare.keep(block, &mut self.payloads);
     }
 
     fn recycle_done(&mut self) {
@@ -319,11 +307,9 @@ impl Queue {
             WakeOn::Message => usize::MAX,
         };
         if self.wake_on == WakeOn::Message {
-            unused.lanes = self.take_unused_lanes();
+            unused.slots = self.take_unused_lanes();
         }
-        let surplus = self.spare.len().saturating_sub(MOST_SPARE_AT_REST);
-        let kept = self.spare.len() - surplus.min(most);
-        unused.blocks.extend(self.spare.drain(kept..));
+        self.spare.take_surplus(most, unused);
         mem::swap(&mut unused.payloads, &mut self.payloads);
     }
 
@@ -523,10 +509,14 @@ mod tests {
     }
 
     fn written(queue: &mut Queue) -> Vec<u8> {
-        let outbox = queue.begin_write();
-        let bytes = stream(&outbox);
-        queue.end_write(outbox, bytes.len());
-        bytes
+        let mut written = Vec::new();
+        while queue.is_unwritten() {
+            let outbox = queue.begin_write();
+            let bytes = stream(&outbox);
+            queue.end_write(outbox, bytes.len());
+            written.extend(bytes);
+        }
+        written
     }
 
     #[test]
@@ -632,23 +622,18 @@ mod tests {
     }
 
     #[test]
-    fn a_full_lane_becomes_a_block_without_a_copy() {
+    fn a_full_lane_becomes_one_block() {
         let mut queue = queue(1_000_000, 1 << 30, Overflow::Refuse);
         let mut producer = None;
-        while queue.sealed.1.len() < 2 {
+        // A thread that uses its leases has larger ones each time, and after a while slots of its
+        // own.
+        while queue.sealed.1.len() < 5 {
             assert!(send(&mut queue, &mut producer, &[7; 99]).1.is_ok());
         }
-        let _what_came_before_it = queue.sealed.1.recv().unwrap();
-        let block = queue.sealed.1.recv().unwrap();
-        assert!(
-            block.remaining_len() > 32 * 1024,
-            "{}",
-            block.remaining_len()
-        );
-        assert_eq!(
-            u64::try_from(block.remaining_len()).unwrap(),
-            block.tally().messages * 100
-        );
+        let block = queue.sealed.1.try_iter().last().unwrap();
+        let len = block.remaining_len();
+        assert!(len > 100 * 1024, "{len}");
+        assert_eq!(to_u64(len), block.tally().messages * 100);
     }
 
     /// A block that grew on would go out late, in large pieces that leave the sender no room.
@@ -716,34 +701,39 @@ mod tests {
         }
         ended = None;
         assert!(queue.recall() && ended.is_none());
-        assert_eq!(queue.take_unused_lanes().len(), 1);
-        let kept = queue
-            .lanes
-            .iter()
-            .filter(|record| record.has_memory())
-            .count();
-        assert_eq!((queue.lanes.len(), kept), (2, 1));
         assert_eq!(written(&mut queue).len(), 200 * 101);
+        assert_eq!(queue.take_unused_lanes().len(), 1);
+        assert!(queue.take_unused_lanes().is_empty(), "the other is in use");
     }
 
     #[test]
-    fn a_block_that_could_not_be_sealed_is_not_kept() {
+    fn there_may_be_more_blocks_than_the_channel_has_room_for() {
         let mut queue = queue(10_000, 64 << 20, Overflow::Refuse);
-        while queue.free_slots() > 0 {
-            let _ = queue.sealed.0.try_send(Box::new(Block::empty(0)));
+        let room = queue.sealed.0.capacity().unwrap();
+        assert!(room < 10_000, "{room}");
+        for number in 0..10_000u32 {
+            let message = Bytes::copy_from_slice(&number.to_be_bytes());
+            assert!(queue.push_owned(4, || message).is_ok());
         }
-        for _ in 0..100 {
-            assert!(queue.push(&[7; 8000]).is_ok());
+        assert_eq!(queue.sealed.0.len(), room);
+        let written = written(&mut queue);
+        let numbers = written.chunks(5).map(|frame| frame[1..].to_vec());
+        assert!(numbers.eq((0..10_000u32).map(|number| number.to_be_bytes().to_vec())));
+    }
+
+    #[test]
+    fn a_quiet_queue_uses_the_same_memory_again_and_again() {
+        let mut queue = queue(10_000, 64 << 20, Overflow::Refuse);
+        let mut at = Vec::new();
+        for _ in 0..3 {
+            assert!(queue.push(&[7; 100]).is_ok());
+            let outbox = queue.begin_write();
+            let mut slices = [IoSlice::new(&[])];
+            assert_eq!(outbox.fill(&mut slices), 1);
+            at.push(slices[0].as_ptr());
+            queue.end_write(outbox, 101);
         }
-        assert!(queue.open.remaining_len() > 100 * 8000);
-        queue.sealed.1.try_iter().for_each(drop);
-        assert_eq!(written(&mut queue).len(), 100 * 8002);
-        assert!(
-            queue
-                .spare
-                .iter()
-                .all(|block| block.memory_len() <= 128 * 1024)
-        );
+        assert_eq!(at, [at[0]; 3]);
     }
 
     #[test]

@@ -387,6 +387,7 @@ impl Outbox {
 mod tests {
     use super::*;
     use crate::num::to_u64;
+    use crate::writer::slot::Frames;
     use bytes::Bytes;
     use proptest::prelude::*;
 
@@ -398,8 +399,8 @@ mod tests {
             if number % 3 == 0 {
                 outbox.push(Box::new(Block::owned(Bytes::from(payload), to_u64(number))));
             } else {
-                let mut block = Block::empty(to_u64(number));
-                block.push(&payload);
+                let tally = Tally::one(payload.len());
+                let block = Block::of(Frames::of(&[payload]), to_u64(number), tally);
                 outbox.push(Box::new(block));
             }
         }
@@ -509,10 +510,12 @@ mod tests {
 
     #[test]
     fn eviction_spares_the_message_that_the_peer_has_a_part_of() {
-        let mut shared = Block::empty(0);
-        for len in [10, 20, 30] {
-            shared.push(&vec![9; len]);
-        }
+        let messages = [10, 20, 30].map(|len| vec![9; len]);
+        let tally = Tally {
+            messages: 3,
+            bytes: 60,
+        };
+        let shared = Block::of(Frames::of(&messages), 0, tally);
         let mut outbox = Outbox::default();
         outbox.push(Box::new(shared));
         outbox.advance(4);

@@ -6,6 +6,7 @@ use std::mem;
 
 use crate::metrics::Tally;
 use crate::writer::queue::Queue;
+use crate::writer::queue::block::Block;
 use crate::writer::queue::outbox::{Ending, Outbox, Taken};
 use crate::writer::queue::watermarks::{Watermarks, Writing};
 use crate::writer::settings::Delivery;
@@ -18,11 +19,10 @@ impl Queue {
     pub(crate) fn move_block(&mut self) -> bool {
         let mut block = match self.sealed.1.try_recv() {
             Ok(block) => block,
-            Err(_) if self.open.is_empty() => return false,
-            Err(_) => {
-                let fresh = self.fresh_block();
-                mem::replace(&mut self.open, fresh)
-            }
+            Err(_) => match self.take_open() {
+                Some(block) => self.spare.boxed(block),
+                None => return false,
+            },
         };
         self.waiting_from = block.end();
         if self.delivery == Delivery::AtLeastOnce {
@@ -46,16 +46,14 @@ impl Queue {
         while self.outbox.remaining_len() < WRITE_SIZE && self.move_block() {}
         if self.ack_request.is_some_and(|end| end <= self.waiting_from) {
             self.ack_request = None;
-            let mut request = self.fresh_block();
-            request.set_first(self.waiting_from);
+            let mut request = Block::empty(self.waiting_from);
             request.request_ack();
-            self.outbox.push(request);
+            self.outbox.push(self.spare.boxed(request));
         }
         if self.outbox.must_open() {
-            let mut opening = self.fresh_block();
-            opening.set_first(0);
+            let mut opening = Block::empty(0);
             opening.open_connection();
-            self.outbox.push_opening(opening);
+            self.outbox.push_opening(self.spare.boxed(opening));
         }
         self.writing = Some(Writing {
             front: self.outbox.front(),

@@ -1,0 +1,61 @@
+//! Blocks and slots that are not in use, kept for the next that are needed.
+//! Pure: no I/O, no threads, no clock.
+
+use crate::writer::queue::block::{Block, Leftover};
+use crate::writer::queue::deferred_drop::{Payloads, Unused};
+use crate::writer::slot::Slot;
+
+/// How many of each are kept while there is nothing to do.
+const MOST_AT_REST: usize = 8;
+
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    /// Empty ones.
+    #[expect(
+        clippy::vec_box,
+        reason = "blocks travel through the channel in their boxes"
+    )]
+    blocks: Vec<Box<Block>>,
+    slots: Vec<Slot>,
+}
+
+impl Spare {
+    /// Boxes `block`.
+    pub(crate) fn boxed(&mut self, block: Block) -> Box<Block> {
+        match self.blocks.pop() {
+            Some(mut used) => {
+                *used = block;
+                used
+            }
+            None => Box::new(block),
+        }
+    }
+
+    /// The slot that was used last, which is the likeliest to be in a cache.
+    pub(crate) fn slot(&mut self) -> Slot {
+        self.slots.pop().unwrap_or_else(Slot::new)
+    }
+
+    pub(crate) fn keep_slot(&mut self, slot: Option<Slot>) {
+        self.slots.extend(slot);
+    }
+
+    /// Keeps what of a used block can be used again. At work there is never more than was in use at
+    /// once.
+    pub(crate) fn keep(&mut self, mut used: Box<Block>, payloads: &mut Payloads) {
+        match used.take_leftover() {
+            Leftover::Payload(payload) => payloads.add(payload),
+            Leftover::Slot(slot) => self.keep_slot(slot),
+        }
+        self.blocks.push(used);
+    }
+
+    /// Moves up to `most` of each to `unused` that are not worth keeping while there is nothing to
+    /// do.
+    pub(crate) fn take_surplus(&mut self, most: usize, unused: &mut Unused) {
+        let kept = |len: usize| len - len.saturating_sub(MOST_AT_REST).min(most);
+        let (blocks, slots) = (kept(self.blocks.len()), kept(self.slots.len()));
+        unused.blocks.extend(self.blocks.drain(blocks..));
+        unused.slots.extend(self.slots.drain(slots..));
+    }
+}

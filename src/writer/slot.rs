@@ -1,0 +1,382 @@
+//! Memory in which frames wait: one place fills it from its start, and ranges of what is filled
+//! live on by themselves. So nothing that was framed is ever copied again. Unsafe code: a range is
+//! read while what lies behind it is being written.
+
+#![expect(
+    unsafe_code,
+    reason = "the copy that it saves is a third of what a message costs the writer's thread"
+)]
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::ops::{Deref, Range};
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::Arc;
+
+use crate::wire::frame::{MAX_PREFIX_LEN, Prefix, ShortPrefix};
+use crate::writer::settings::BLOCK_SIZE;
+
+/// How much a slot holds. What of it was never written to costs no memory, on systems that give
+/// memory when it is touched.
+pub(crate) const SLOT_SIZE: usize = BLOCK_SIZE;
+
+/// The longest message that an empty slot has room for.
+pub(crate) const LONGEST_MESSAGE: usize = SLOT_SIZE - MAX_PREFIX_LEN;
+
+/// Always of `SLOT_SIZE` bytes.
+struct Memory(NonNull<MaybeUninit<u8>>);
+
+// SAFETY: it owns what it points to. One `Filler` writes behind all that ranges read, and each
+// range comes to its thread after what it reads was written.
+unsafe impl Send for Memory {}
+// SAFETY: likewise.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    fn new() -> Self {
+        let bytes = Box::<[u8]>::new_uninit_slice(SLOT_SIZE);
+        // SAFETY: a box leads to something.
+        Self(unsafe { NonNull::new_unchecked(Box::into_raw(bytes).cast()) })
+    }
+
+    fn start(&self) -> *mut u8 {
+        self.0.as_ptr().cast()
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let bytes = ptr::slice_from_raw_parts_mut(self.0.as_ptr(), SLOT_SIZE);
+        // SAFETY: it came from such a box, and nobody else knows of it any more.
+        drop(unsafe { Box::from_raw(bytes) });
+    }
+}
+
+/// A slot that nothing stands in.
+pub(crate) struct Slot(Arc<Memory>);
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Slot")
+    }
+}
+
+impl Slot {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Memory::new()))
+    }
+}
+
+/// Fills a slot, the only one to do so. It may have none: then there is no room.
+pub(crate) struct Filler {
+    slot: Option<Arc<Memory>>,
+    start: *mut u8,
+    at: usize,
+}
+
+// SAFETY: the pointer leads into the slot, which it holds.
+unsafe impl Send for Filler {}
+// SAFETY: nothing is written through a shared reference.
+unsafe impl Sync for Filler {}
+
+impl Filler {
+    /// Without a slot.
+    pub(crate) const NONE: Self = Self {
+        slot: None,
+        start: ptr::null_mut(),
+        at: 0,
+    };
+
+    pub(crate) fn new(Slot(memory): Slot) -> Self {
+        Self {
+            start: memory.start(),
+            slot: Some(memory),
+            at: 0,
+        }
+    }
+
+    /// Where the next frame begins.
+    #[inline]
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn has_slot(&self) -> bool {
+        self.slot.is_some()
+    }
+
+    /// How many bytes there is room for.
+    pub(crate) fn room(&self) -> usize {
+        if self.slot.is_some() {
+            SLOT_SIZE - self.at
+        } else {
+            0
+        }
+    }
+
+    /// Frames a copy of `message`, where that ends at `end` at the latest; says how long the frame
+    /// is.
+    ///
+    /// # Safety
+    ///
+    /// There is a slot, unless `end` is 0, and `end` lies within it.
+    #[inline]
+    pub(crate) unsafe fn push_short(
+        &mut self,
+        prefix: ShortPrefix,
+        message: &[u8],
+        end: usize,
+    ) -> Option<usize> {
+        let prefix_len = match prefix {
+            ShortPrefix::One(_) => 1,
+            ShortPrefix::Two(_) => 2,
+        };
+        let frame_len = prefix_len + message.len();
+        let next = self.at + frame_len;
+        if next > end {
+            return None;
+        }
+        // SAFETY: it lies within the slot, behind all that was written, so that no range reads it;
+        // and the message lies elsewhere, as nobody else has a reference to this part.
+        unsafe {
+            let place = self.start.add(self.at);
+            match prefix {
+                ShortPrefix::One(byte) => place.write(byte),
+                ShortPrefix::Two(bytes) => place.cast::<[u8; 2]>().write(bytes),
+            }
+            ptr::copy_nonoverlapping(message.as_ptr(), place.add(prefix_len), message.len());
+        }
+        self.at = next;
+        Some(frame_len)
+    }
+
+    /// Frames a copy of `message`. False where there is no room.
+    #[inline]
+    pub(crate) fn push(&mut self, message: &[u8]) -> bool {
+        let end = self.at + self.room();
+        if let Some(prefix) = ShortPrefix::new(message.len()) {
+            // SAFETY: so much room there is.
+            return unsafe { self.push_short(prefix, message, end) }.is_some();
+        }
+        let prefix = Prefix::new(message.len());
+        let prefix = prefix.as_slice();
+        let (body, next) = (
+            self.at + prefix.len(),
+            self.at + prefix.len() + message.len(),
+        );
+        if next > end {
+            return false;
+        }
+        // SAFETY: as above.
+        unsafe {
+            ptr::copy_nonoverlapping(prefix.as_ptr(), self.start.add(self.at), prefix.len());
+            ptr::copy_nonoverlapping(message.as_ptr(), self.start.add(body), message.len());
+        }
+        self.at = next;
+        true
+    }
+
+    /// Takes back the last `len` bytes.
+    ///
+    /// # Safety
+    ///
+    /// So many were written, and no range has a part of them.
+    pub(crate) unsafe fn take_back(&mut self, len: usize) {
+        self.at -= len;
+    }
+
+    /// What was written from `from` on.
+    pub(crate) fn written(&self, from: usize) -> Frames {
+        debug_assert!(from <= self.at, "that was not written");
+        Frames {
+            slot: self.slot.clone(),
+            range: from.min(self.at)..self.at,
+        }
+    }
+
+    /// The slot, to be read from elsewhere.
+    pub(crate) fn reading_side(&self) -> ReadingSide {
+        ReadingSide(self.slot.clone())
+    }
+
+    /// Begins anew at the start, if there is no range left of what was written.
+    pub(crate) fn restart(&mut self) -> bool {
+        let is_alone = self
+            .slot
+            .as_mut()
+            .is_some_and(|slot| Arc::get_mut(slot).is_some());
+        if is_alone {
+            self.at = 0;
+        }
+        is_alone
+    }
+
+    /// Gives the slot back, if there is no range left of what was written.
+    pub(crate) fn into_slot(self) -> Option<Slot> {
+        self.slot.and_then(unshared)
+    }
+}
+
+impl fmt::Debug for Filler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Filler")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where another thread fills a slot: the side that makes ranges of what it has published.
+#[derive(Default)]
+pub(crate) struct ReadingSide(Option<Arc<Memory>>);
+
+impl ReadingSide {
+    /// A range of what was written.
+    ///
+    /// # Safety
+    ///
+    /// So much was written before, as this thread knows, and will not be taken back.
+    pub(crate) unsafe fn written(&self, range: Range<usize>) -> Frames {
+        Frames {
+            slot: self.0.clone(),
+            range,
+        }
+    }
+
+    /// Gives the slot back, if nobody else has a part of it.
+    pub(crate) fn into_slot(self) -> Option<Slot> {
+        self.0.and_then(unshared)
+    }
+}
+
+impl fmt::Debug for ReadingSide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReadingSide")
+            .field(&self.0.is_some())
+            .finish()
+    }
+}
+
+/// Whole frames: a range of a slot. It never changes.
+#[derive(Clone, Default)]
+pub(crate) struct Frames {
+    slot: Option<Arc<Memory>>,
+    range: Range<usize>,
+}
+
+impl Frames {
+    /// The part of it from `from` to `to`.
+    pub(crate) fn part(&self, from: usize, to: usize) -> Self {
+        let Range { start, end } = self.range;
+        let to = (start + to).min(end);
+        Self {
+            slot: self.slot.clone(),
+            range: (start + from).min(to)..to,
+        }
+    }
+
+    /// Goes on over `next`, where that stands right behind it.
+    pub(crate) fn extend_over(&mut self, next: &Self) -> bool {
+        let is_behind = match (&self.slot, &next.slot) {
+            (Some(slot), Some(other)) => {
+                Arc::ptr_eq(slot, other) && self.range.end == next.range.start
+            }
+            _ => false,
+        };
+        if is_behind {
+            self.range.end = next.range.end;
+        }
+        is_behind
+    }
+
+    /// Gives the slot back, if nobody else has a part of it.
+    pub(crate) fn into_slot(self) -> Option<Slot> {
+        self.slot.and_then(unshared)
+    }
+}
+
+impl Deref for Frames {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        let Some(slot) = &self.slot else {
+            return &[];
+        };
+        // SAFETY: it lies within the slot, and is written. Until the last range has gone, nobody
+        // writes before what was written.
+        unsafe { slice::from_raw_parts(slot.start().add(self.range.start), self.range.len()) }
+    }
+}
+
+impl fmt::Debug for Frames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Frames").field(&self.range).finish()
+    }
+}
+
+fn unshared(mut slot: Arc<Memory>) -> Option<Slot> {
+    Arc::get_mut(&mut slot)?;
+    Some(Slot(slot))
+}
+
+#[cfg(test)]
+impl Frames {
+    /// A slot that holds just these.
+    pub(crate) fn of(messages: &[impl AsRef<[u8]>]) -> Self {
+        let mut filler = Filler::new(Slot::new());
+        for message in messages {
+            assert!(filler.push(message.as_ref()), "a slot has no room for it");
+        }
+        filler.written(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_stays_while_what_lies_behind_it_is_written() {
+        let mut filler = Filler::new(Slot::new());
+        assert!(filler.push(b"one"));
+        let one = filler.written(0);
+        let reader = std::thread::spawn(move || (one.to_vec(), one));
+        assert!(filler.push(&[7; 300]));
+        let (read, mut one) = reader.join().unwrap();
+        assert_eq!(read, b"\x03one");
+        let two = filler.written(4);
+        assert_eq!((two.len(), &two[..2]), (302, &[0xac, 2][..]));
+        assert!(!two.clone().extend_over(&one), "it stands before it");
+        assert!(one.extend_over(&two));
+        assert_eq!(one.len(), 306);
+        assert_eq!(&*one.part(0, 4), b"\x03one");
+        assert_eq!(one.part(4, 306).as_ref(), two.as_ref());
+    }
+
+    #[test]
+    fn nothing_begins_anew_while_a_range_is_left() {
+        let mut filler = Filler::new(Slot::new());
+        assert!(filler.push(b"a"));
+        let range = filler.written(0);
+        assert!(!filler.restart());
+        assert!(range.into_slot().is_none());
+        assert!(filler.restart() && filler.push(b"b"));
+        let range = filler.written(0);
+        assert!(filler.into_slot().is_none());
+        assert_eq!(&*range, b"\x01b");
+        assert!(range.into_slot().is_some());
+    }
+
+    #[test]
+    fn a_slot_takes_what_it_has_room_for() {
+        let mut none = Filler::NONE;
+        assert!(!none.push(b"a") && !none.restart() && none.written(0).is_empty());
+        let mut filler = Filler::new(Slot::new());
+        assert!(!filler.push(&vec![0; SLOT_SIZE]));
+        assert!(filler.push(&vec![1; LONGEST_MESSAGE]));
+        assert_eq!(filler.room(), MAX_PREFIX_LEN - 3);
+        assert!(!filler.push(&[2; 7]) && filler.push(&[3; 6]));
+        assert_eq!(filler.room(), 0);
+    }
+}
