@@ -86,10 +86,10 @@
 //!   the thread. It is on its way for some 50 µs instead of 200 and more, and its send costs 2 to 4
 //!   µs instead of 50 ns. [`flush`](crate::Writer::flush) sends what waits at once.
 //! * **For memory**: a writer that has sent little keeps about 130 KiB, most of it for its queue's
-//!   slots: 16 bytes for each 8 KiB of
-//!   [`max_queued_bytes`](crate::WriterBuilder::max_queued_bytes). Each thread that sends keeps 4
-//!   KiB, and up to 128 KiB if it sends much. After much work nine blocks of 128 KiB stay besides,
-//!   until the writer is dropped.
+//!   places: 16 bytes for each 8 KiB of
+//!   [`max_queued_bytes`](crate::WriterBuilder::max_queued_bytes). Each thread that sends has a
+//!   slot of 128 KiB, of which the system gives the pages that were written to: one or two if it
+//!   sends little. After much work eight more stay besides, until the writer is dropped.
 //! * **For processors that sleep**: nothing. While nothing is sent, neither end wakes up within the
 //!   reader's [`idle_timeout`](crate::ReaderBuilder::idle_timeout): 0 times in 10 s (`cargo bench
 //!   --bench idle`). After that time the reader closes the connection, and the writer makes a new

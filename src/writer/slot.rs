@@ -17,8 +17,8 @@ use std::sync::Arc;
 use crate::wire::frame::{MAX_PREFIX_LEN, Prefix, ShortPrefix};
 use crate::writer::settings::BLOCK_SIZE;
 
-/// How much a slot holds. What of it was never written to costs no memory, on systems that give
-/// memory when it is touched.
+/// How much a slot holds. Where the system gives memory when it is touched, as nearly all do, a new
+/// one costs no more than what is written.
 pub(crate) const SLOT_SIZE: usize = BLOCK_SIZE;
 
 /// The longest message that an empty slot has room for.
@@ -100,10 +100,6 @@ impl Filler {
     #[inline]
     pub(crate) fn at(&self) -> usize {
         self.at
-    }
-
-    pub(crate) fn has_slot(&self) -> bool {
-        self.slot.is_some()
     }
 
     /// How many bytes there is room for.
@@ -231,6 +227,26 @@ impl fmt::Debug for Filler {
 pub(crate) struct ReadingSide(Option<Arc<Memory>>);
 
 impl ReadingSide {
+    pub(crate) fn has_slot(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Goes on filling the slot behind the first `at` bytes.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else fills it any more, and so much was written before, as this thread knows.
+    pub(crate) unsafe fn resume(&self, at: usize) -> Filler {
+        let Some(slot) = &self.0 else {
+            return Filler::NONE;
+        };
+        Filler {
+            slot: Some(Arc::clone(slot)),
+            start: slot.start(),
+            at,
+        }
+    }
+
     /// A range of what was written.
     ///
     /// # Safety
@@ -241,11 +257,6 @@ impl ReadingSide {
             slot: self.0.clone(),
             range,
         }
-    }
-
-    /// Gives the slot back, if nobody else has a part of it.
-    pub(crate) fn into_slot(self) -> Option<Slot> {
-        self.0.and_then(unshared)
     }
 }
 

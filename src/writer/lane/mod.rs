@@ -218,12 +218,16 @@ impl LaneReceiver {
         {
             return None;
         }
+        let mark = self.lane.thread.mark.load(Ordering::Relaxed);
+        // SAFETY: the thread that had the lane before fills nothing any more, and what it published
+        // is known with its word that the lane is free.
+        let filler = unsafe { self.slot.resume(Mark::unpack(mark).len) };
         Some(LaneSender {
             lane: Arc::clone(&self.lane),
-            filler: Filler::NONE,
+            filler,
             end: 0,
             left: 0,
-            mark: self.lane.thread.mark.load(Ordering::Relaxed),
+            mark,
             accepted: self.lane.accepted(),
             unsettled: None,
         })
@@ -298,22 +302,14 @@ impl LaneReceiver {
         if !self.is_of(producer) || self.fresh().len > 0 {
             return false;
         }
-        let slot = mem::take(&mut self.slot);
-        if producer.filler.has_slot() {
-            drop(slot);
-            if !producer.filler.restart() {
-                self.slot = producer.filler.reading_side();
-                return false;
-            }
+        self.slot = ReadingSide::default();
+        let restarts = producer.filler.restart();
+        if restarts {
+            self.begin_anew(producer);
         } else {
-            // The thread that filled it has ended.
-            let Some(slot) = slot.into_slot() else {
-                return false;
-            };
-            producer.filler = Filler::new(slot);
+            self.slot = producer.filler.reading_side();
         }
-        self.begin_anew(producer);
-        true
+        restarts
     }
 
     /// Gives the thread another slot, after all that was published has been taken; nothing is
@@ -328,13 +324,11 @@ impl LaneReceiver {
         before.into_slot()
     }
 
-    /// Ends the lease with the thread's knowledge; says how many bytes it has left of it.
-    pub(crate) fn end_lease(&self, producer: &mut LaneSender) -> usize {
-        if !self.is_of(producer) {
-            return 0;
+    /// Ends the lease with the thread's knowledge.
+    pub(crate) fn end_lease(&self, producer: &mut LaneSender) {
+        if self.is_of(producer) {
+            (producer.end, producer.left) = (0, 0);
         }
-        producer.left = 0;
-        mem::take(&mut producer.end).saturating_sub(producer.filler.at())
     }
 
     fn begin_anew(&mut self, producer: &mut LaneSender) {
@@ -357,14 +351,15 @@ impl LaneReceiver {
 
     /// The slot of a thread that has ended, if the queue is done with all that stands in it.
     pub(crate) fn take_unused_slot(&mut self) -> Option<Slot> {
-        if self.fresh().len > 0 {
+        if !self.slot.has_slot() {
             return None;
         }
         let mut producer = self.give_to_thread()?;
-        let is_free = self.restart(&mut producer);
-        let slot = mem::replace(&mut producer.filler, Filler::NONE);
+        if !self.restart(&mut producer) {
+            return None;
+        }
         self.slot = ReadingSide::default();
-        slot.into_slot().filter(|_| is_free)
+        mem::replace(&mut producer.filler, Filler::NONE).into_slot()
     }
 }
 

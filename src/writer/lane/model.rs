@@ -22,7 +22,7 @@ use loom::thread;
 
 use super::{LaneReceiver, LaneSender, Pushed};
 use crate::sys::asymmetric_fence;
-use crate::writer::slot::Slot;
+use crate::writer::slot::{Frames, Slot};
 
 const MESSAGES: usize = 2;
 
@@ -30,6 +30,8 @@ const MESSAGES: usize = 2;
 struct Queue {
     receiver: LaneReceiver,
     taken: Vec<u8>,
+    /// What was taken, as long as it waits to be written: then the lane goes on behind it.
+    held: Vec<Frames>,
     is_leased: bool,
     /// What the thread writes before each message.
     written: Arc<Vec<UnsafeCell<u8>>>,
@@ -52,6 +54,7 @@ impl Queue {
             assert_eq!(before, message);
             self.taken.push(message);
         }
+        self.held.push(frames);
     }
 
     /// Ends the lease.
@@ -70,7 +73,8 @@ impl Queue {
             return;
         }
         self.collect();
-        assert!(self.receiver.restart(sender));
+        assert_eq!(self.receiver.restart(sender), self.held.is_empty());
+        self.receiver.end_lease(sender);
         self.receiver.lease(sender, 16, 2);
         self.is_leased = true;
         assert_eq!(sender.push(&[message]), Pushed::Accepted);
@@ -88,6 +92,7 @@ fn check(queue_side: impl Fn(&Mutex<Queue>) + Send + Sync + Copy + 'static) {
         let queue = Arc::new(Mutex::new(Queue {
             receiver,
             taken: Vec::new(),
+            held: Vec::new(),
             is_leased: true,
             written: Arc::clone(&written),
         }));
@@ -129,7 +134,13 @@ fn a_lane_goes_from_one_thread_to_the_next() {
         }
         other.join().unwrap();
         drop(next);
-        assert!(receiver.give_to_thread().is_some());
+        // It goes on behind what waits.
+        let mut next = receiver.give_to_thread().unwrap();
+        let (first, _) = receiver.take().unwrap();
+        receiver.lease(&mut next, 16, 2);
+        assert_eq!(next.push(&[1]), Pushed::Accepted);
+        let (second, _) = receiver.take().unwrap();
+        assert_eq!((&*first, &*second), (&[1, 0][..], &[1, 1][..]));
     });
 }
 

@@ -16,6 +16,9 @@ use crate::metrics::Tally;
 use crate::wire::frame::{self, ACK_REQUEST, AT_LEAST_ONCE, Parsed, Prefix};
 use crate::writer::slot::{Frames, Slot};
 
+/// Up to here a block is united with the one before it. What a receipt covers a part of is walked.
+const SMALL: usize = 4 * 1024;
+
 /// A run of whole frames: either many small ones in a part of a slot, or one that keeps its owner's
 /// buffer. It may end with the question for a receipt.
 #[derive(Debug)]
@@ -238,11 +241,12 @@ impl Block {
         before - self.tally
     }
 
-    /// Takes the messages of `next` over, which come next, if both blocks are written to their ends
-    /// and they stand in one piece.
+    /// Takes the messages of `next` over, which come next, if both blocks are written to their
+    /// ends, they stand in one piece, and it is small.
     pub(crate) fn absorb(&mut self, next: &Self) -> bool {
         let are_written = self.remaining_len() == 0 && next.remaining_len() == 0;
-        if !(are_written && next.settled == 0 && self.end() == next.first()) {
+        let is_small = next.frames_len() <= SMALL;
+        if !(are_written && is_small && next.settled == 0 && self.end() == next.first()) {
             return false;
         }
         let (Body::Frames(frames), Body::Frames(more)) = (&mut self.body, &next.body) else {

@@ -5,13 +5,13 @@ use crate::metrics::Tally;
 use crate::num::to_u64;
 use crate::writer::settings::Limits;
 
-/// The channel allocates all its slots at once: a user's bounds beyond any memory must not.
-const MOST_SLOTS: u64 = 64 * 1024;
+/// The channel allocates all its places at once: a user's bounds beyond any memory must not.
+const MOST_PLACES: u64 = 64 * 1024;
 
-/// There is a slot for each message of this size, from which on they have blocks of their own. When
-/// blocks are sealed in between that are not full, the slots may be taken before there is no more
-/// room: then owned messages are copied.
-const SLOT_SIZE: u64 = 8 * 1024;
+/// There is a place for each message of this size, from which on they have blocks of their own.
+/// When blocks are sealed in between that are not full, the places may be taken before there is no
+/// more room: then the oldest block goes to the outbox.
+const PLACE_SIZE: u64 = 8 * 1024;
 
 /// Why a message was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +76,12 @@ impl Budget {
 }
 
 /// How many sealed blocks there can be.
-pub(crate) fn slots(limits: Limits) -> usize {
-    let by_bytes = limits.bytes / SLOT_SIZE + 8;
+pub(crate) fn places(limits: Limits) -> usize {
+    let by_bytes = limits.bytes / PLACE_SIZE + 8;
     usize::try_from(
         by_bytes
             .min(limits.messages.saturating_add(2))
-            .min(MOST_SLOTS),
+            .min(MOST_PLACES),
     )
     .unwrap_or(usize::MAX)
 }
@@ -92,14 +92,14 @@ mod tests {
     use crate::writer::settings::Overflow;
 
     #[test]
-    fn a_huge_capacity_allocates_no_slots_for_it() {
+    fn a_huge_capacity_allocates_no_places_for_it() {
         let limits = |messages, bytes| Limits {
             messages,
             bytes,
             overflow: Overflow::Refuse,
         };
-        assert_eq!(slots(limits(u64::MAX, u64::MAX)), 65_536);
-        assert_eq!(slots(limits(10_000, 64 << 20)), 8_200);
-        assert_eq!(slots(limits(1, 1)), 3);
+        assert_eq!(places(limits(u64::MAX, u64::MAX)), 65_536);
+        assert_eq!(places(limits(10_000, 64 << 20)), 8_200);
+        assert_eq!(places(limits(1, 1)), 3);
     }
 }

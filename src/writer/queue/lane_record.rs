@@ -4,7 +4,8 @@
 use std::mem;
 
 use crate::metrics::Tally;
-use crate::writer::lane::{LaneReceiver, Mark};
+use crate::num::to_u64;
+use crate::writer::lane::{LaneReceiver, LaneSender, Mark};
 use crate::writer::slot::SLOT_SIZE;
 
 /// A lane, and what is promised to its thread.
@@ -13,25 +14,57 @@ pub(crate) struct LaneRecord {
     pub(crate) receiver: LaneReceiver,
     /// What of the lease has not been taken yet.
     pub(crate) lease: Option<Tally>,
-    /// How many bytes a lease is to have.
+    /// Where the last lease began, and how many bytes it had.
+    lease_from: usize,
+    lease_len: usize,
+    /// How many bytes the next is to have, if there is room for them.
     pub(crate) lease_size: usize,
     /// Where the thread was when the last write began.
     pub(crate) seen: Mark,
 }
 
 /// The first lease of a lane.
-pub(crate) const FIRST_LEASE_SIZE: usize = 4 * 1024;
+const FIRST_LEASE_SIZE: usize = 4 * 1024;
 
 impl LaneRecord {
-    /// Ends the lease, of which the thread has left `left` bytes; returns what had not been taken
-    /// of it. A thread that uses its lease is worth a larger one.
-    pub(crate) fn end_lease(&mut self, left: usize) -> Option<Tally> {
+    pub(crate) fn new(receiver: LaneReceiver) -> Self {
+        Self {
+            receiver,
+            lease: None,
+            lease_from: 0,
+            lease_len: 0,
+            lease_size: FIRST_LEASE_SIZE,
+            seen: Mark::default(),
+        }
+    }
+
+    /// Lets the thread put up to `messages` messages into the next `len` bytes. Returns what that
+    /// takes of the queue's bounds.
+    pub(crate) fn lease(&mut self, producer: &mut LaneSender, len: usize, messages: u64) -> Tally {
+        self.lease_from = self.receiver.published().len;
+        self.lease_len = len;
+        self.receiver.lease(producer, len, messages);
+        *self.lease.insert(Tally {
+            messages,
+            bytes: to_u64(len),
+        })
+    }
+
+    /// Ends the lease with the thread's knowledge; returns what had not been taken of it. A thread
+    /// that uses its lease is worth a larger one.
+    pub(crate) fn end_lease(&mut self, producer: &mut LaneSender) -> Option<Tally> {
+        self.receiver.end_lease(producer);
         self.seen = Mark::default();
-        let lease = self.lease.take();
-        if lease.is_some() && left < self.lease_size / 2 {
+        let used = self
+            .receiver
+            .published()
+            .len
+            .saturating_sub(self.lease_from);
+        if used > mem::take(&mut self.lease_len) / 2 {
             self.lease_size = self.lease_size.saturating_mul(4).min(SLOT_SIZE);
         }
-        lease
+        self.lease_from = usize::MAX;
+        self.lease.take()
     }
 
     /// Whether something waits to be taken. Without a lease there may be something that does not

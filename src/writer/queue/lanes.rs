@@ -8,11 +8,11 @@ use crate::num::to_u64;
 use crate::sys::asymmetric_fence;
 use crate::wire::frame::MAX_PREFIX_LEN;
 use crate::writer::counters::MOST_LANES;
-use crate::writer::lane::{LaneReceiver, LaneSender, Mark, Pushed};
+use crate::writer::lane::{LaneReceiver, LaneSender, Pushed};
 use crate::writer::queue::Queue;
 use crate::writer::queue::Refusal;
 use crate::writer::queue::block::Block;
-use crate::writer::queue::lane_record::{FIRST_LEASE_SIZE, LaneRecord};
+use crate::writer::queue::lane_record::LaneRecord;
 use crate::writer::queue::writing::WRITE_SIZE;
 use crate::writer::slot::Slot;
 use crate::writer::wake::WakeOn;
@@ -99,7 +99,7 @@ impl Queue {
     /// and else only what has waited for one write already. A thread that is at work will hand
     /// over far more soon, as one block.
     pub(crate) fn gather(&mut self) {
-        let is_idle = self.outbox.remaining_len() == 0 && self.sealed.1.is_empty();
+        let is_idle = self.outbox.remaining_len() == 0 && !self.is_sealed_full();
         let mut room = WRITE_SIZE;
         self.collect(|record| {
             let has_waited = record.has_waited();
@@ -146,12 +146,7 @@ impl Queue {
         let (mut receiver, lane) = LaneReceiver::new();
         self.counters.add_lane(lane);
         let producer = receiver.give_to_thread();
-        self.lanes.push(LaneRecord {
-            receiver,
-            lease: None,
-            lease_size: FIRST_LEASE_SIZE,
-            seen: Mark::default(),
-        });
+        self.lanes.push(LaneRecord::new(receiver));
         producer
     }
 
@@ -173,8 +168,7 @@ impl Queue {
     fn settle_at(&mut self, index: usize, producer: &mut LaneSender) {
         let mut lanes = mem::take(&mut self.lanes);
         if let Some(record) = lanes.get_mut(index) {
-            let left = record.receiver.end_lease(producer);
-            self.budget.leased -= record.end_lease(left).unwrap_or_default();
+            self.budget.leased -= record.end_lease(producer).unwrap_or_default();
             self.take_from(&mut record.receiver);
         }
         self.lanes = lanes;
@@ -210,13 +204,7 @@ impl Queue {
         let size = size.min(record.lease_size.max(needed)).min(producer.room());
         // Not many more than fit: there may be many threads.
         let messages = most.min(to_u64(2 * size / needed) + LEAST_LEASE);
-        record.receiver.lease(producer, size, messages);
-        let lease = Tally {
-            messages,
-            bytes: to_u64(size),
-        };
-        record.lease = Some(lease);
-        self.budget.leased += lease;
+        self.budget.leased += record.lease(producer, size, messages);
         true
     }
 
@@ -244,7 +232,8 @@ impl Queue {
         let first = self.next;
         self.next += tally.messages;
         self.budget.held += tally;
-        self.seal_block(Block::of(frames, first, tally));
+        let fill = self.fill(frames.len(), tally.messages);
+        self.seal_block(Block::of(frames, first, tally), fill);
         tally
     }
 }

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::metrics::Tally;
+use crate::num::to_u64;
 use crate::wire::frame::MAX_PREFIX_LEN;
 use crate::writer::counters::Counters;
 use crate::writer::queue::block::Block;
@@ -29,13 +30,19 @@ use crate::writer::settings::{Delivery, Limits, Overflow};
 use crate::writer::slot::LONGEST_MESSAGE;
 use crate::writer::wake::WakeOn;
 pub(crate) use budget::Refusal;
-use budget::{Budget, slots};
+use budget::{Budget, places};
 pub(crate) use deferred_drop::{Payloads, Unused};
 use lane_record::LaneRecord;
 use open_block::OpenBlock;
 use spare::Spare;
 pub(crate) use watermarks::Watermarks;
 use watermarks::Writing;
+
+/// Blocks this full are worth a write of their own.
+const FULL: usize = 1024;
+
+/// What a block is measured by: less than it may hold, or the thread would be woken late.
+const FULL_SIZE: usize = 32 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -45,6 +52,9 @@ pub(crate) struct Queue {
     block_size: usize,
     open: OpenBlock,
     sealed: (Sender<Box<Block>>, Receiver<Box<Block>>),
+    /// How full the sealed blocks are together, in parts of [`FULL`]. It falls only when the last
+    /// is moved.
+    sealed_fill: usize,
     outbox: Outbox,
     /// Payloads of which the queue has no more need.
     payloads: Payloads,
@@ -83,7 +93,8 @@ impl Queue {
             block_size: usize::try_from(limits.bytes / 4)
                 .map_or(BLOCK_SIZE, |quarter| quarter.min(BLOCK_SIZE)),
             open: OpenBlock::new(),
-            sealed: bounded(slots(limits)),
+            sealed: bounded(places(limits)),
+            sealed_fill: 0,
             outbox: Outbox::new(delivery),
             payloads: Payloads::default(),
             spare: Spare::default(),
@@ -119,6 +130,7 @@ impl Queue {
         }
         if self.is_open_full(len) {
             self.seal();
+            self.sealed_fill = FULL;
         }
         if self.open.is_empty() && !self.open.restart() && !self.open.has_room(len) {
             let left = self.open.replace(self.spare.slot());
@@ -156,7 +168,7 @@ impl Queue {
     fn add_owned(&mut self, message: Bytes) {
         let len = message.len();
         self.seal();
-        self.seal_block(Block::owned(message, self.next));
+        self.seal_block(Block::owned(message, self.next), FULL);
         self.note_accepted(len);
     }
 
@@ -260,7 +272,8 @@ impl Queue {
     /// Makes the open block a sealed one, unless it is empty.
     fn seal(&mut self) {
         if let Some(block) = self.take_open() {
-            self.seal_block(block);
+            let fill = self.fill(block.frames_len(), block.tally().messages);
+            self.seal_block(block, fill);
         }
     }
 
@@ -271,14 +284,32 @@ impl Queue {
         (tally.messages > 0).then(|| Block::of(frames, first, tally))
     }
 
-    /// Puts a block behind all others.
-    fn seal_block(&mut self, block: Block) {
+    /// Puts a block behind all others, that is so full.
+    fn seal_block(&mut self, block: Block, fill: usize) {
         let block = self.spare.boxed(block);
         if let Err(refused) = self.sealed.0.try_send(block) {
             // The outbox has room for any number.
             self.move_block();
-            let _ = self.sealed.0.try_send(refused.into_inner());
+            let sealed = self.sealed.0.try_send(refused.into_inner());
+            debug_assert!(
+                sealed.is_ok(),
+                "only the holder of the lock fills the channel"
+            );
         }
+        self.sealed_fill = self.sealed_fill.saturating_add(fill);
+    }
+
+    /// How full that is.
+    fn fill(&self, frames_len: usize, messages: u64) -> usize {
+        let part = |of: u64, whole: u64| of.saturating_mul(to_u64(FULL)) / whole.max(1);
+        let by_len = part(to_u64(frames_len), to_u64(self.block_size.min(FULL_SIZE)));
+        let by_messages = part(messages, self.block_messages);
+        usize::try_from(by_len.max(by_messages)).unwrap_or(FULL)
+    }
+
+    /// Whether as much is sealed as a full block has.
+    fn is_sealed_full(&self) -> bool {
+        self.sealed_fill >= FULL
     }
 
     /// Keeps a used block for the next one.
@@ -340,7 +371,7 @@ impl Queue {
 
     /// Whether more than the open block waits to be written.
     pub(crate) fn has_block(&self) -> bool {
-        self.outbox.remaining_len() > 0 || !self.sealed.1.is_empty() || self.ack_request.is_some()
+        self.outbox.remaining_len() > 0 || self.is_sealed_full() || self.ack_request.is_some()
     }
 
     /// Whether a message found no room.
@@ -397,7 +428,6 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::num::to_u64;
     use crate::writer::lane::{LaneSender, Pushed};
     use crate::writer::queue::outbox::Ending;
     use proptest::prelude::*;
@@ -465,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_of_the_messages_does_not_use_the_slots_up() {
+    fn a_quarter_of_the_messages_does_not_use_the_places_up() {
         let mut queue = queue(3, 1 << 30, Overflow::Refuse);
         for _ in 0..3 {
             assert!(
@@ -619,10 +649,11 @@ mod tests {
         assert!(queue.lanes.len() < 100);
         assert_eq!(written(&mut queue).len(), 1000);
         assert_eq!(queue.counters.metrics().sent.messages, 500);
+        assert!(queue.spare.slots() < 8, "the lanes have the others");
     }
 
     #[test]
-    fn a_full_lane_becomes_one_block() {
+    fn a_full_lane_becomes_one_block_where_it_stands() {
         let mut queue = queue(1_000_000, 1 << 30, Overflow::Refuse);
         let mut producer = None;
         // A thread that uses its leases has larger ones each time, and after a while slots of its
@@ -630,10 +661,31 @@ mod tests {
         while queue.sealed.1.len() < 5 {
             assert!(send(&mut queue, &mut producer, &[7; 99]).1.is_ok());
         }
-        let block = queue.sealed.1.try_iter().last().unwrap();
-        let len = block.remaining_len();
+        let full = queue.sealed.1.try_iter().last().unwrap();
+        let len = full.remaining_len();
         assert!(len > 100 * 1024, "{len}");
-        assert_eq!(to_u64(len), block.tally().messages * 100);
+        assert_eq!(to_u64(len), full.tally().messages * 100);
+    }
+
+    #[test]
+    fn what_a_thread_sends_goes_out_from_where_it_put_it() {
+        let mut queue = queue(10_000, 64 << 20, Overflow::Refuse);
+        let mut producer = None;
+        let mut at = Vec::new();
+        for _ in 0..3 {
+            assert!(send(&mut queue, &mut producer, &[7; 99]).1.is_ok());
+            let outbox = queue.begin_write();
+            let mut slices = [IoSlice::new(&[])];
+            assert_eq!(outbox.fill(&mut slices), 1);
+            at.push(slices[0].as_ptr().addr());
+            queue.end_write(outbox, 0);
+        }
+        assert_eq!(at, [at[0]; 3], "nothing was taken, and nothing was moved");
+        let outbox = queue.begin_write();
+        let mut slices = [IoSlice::new(&[]), IoSlice::new(&[])];
+        assert_eq!(outbox.fill(&mut slices), 2, "the last has not waited yet");
+        let starts = slices.map(|slice| slice.as_ptr().addr());
+        assert_eq!(starts, [at[0], at[0] + 100], "in one slot");
     }
 
     /// A block that grew on would go out late, in large pieces that leave the sender no room.
@@ -672,6 +724,23 @@ mod tests {
         queue.set_wake_on(WakeOn::FullBlock);
         assert_eq!(send(&mut queue, &mut producer, b"b"), (false, Ok(())));
         assert_eq!(send(&mut queue, &mut producer, b"c"), (true, Ok(())));
+    }
+
+    #[test]
+    fn a_little_from_many_threads_is_no_full_block() {
+        let mut queue = queue(10_000, 64 << 20, Overflow::Refuse);
+        queue.set_wake_on(WakeOn::FullBlock);
+        for _ in 0..50 {
+            let mut producer = None;
+            assert!(send(&mut queue, &mut producer, &[7; 100]).1.is_ok());
+            assert!(!queue.must_wake_for_message());
+        }
+        let (mut busy, mut sent) = (None, 0);
+        while !queue.must_wake_for_message() {
+            assert!(send(&mut queue, &mut busy, &[7; 100]).1.is_ok());
+            sent += 101;
+        }
+        assert!((20_000..150_000).contains(&sent), "{sent}");
     }
 
     #[test]

@@ -237,9 +237,8 @@ impl Outbox {
         taken
     }
 
-    /// Puts what was written last to what was written before it, if it is little: one message a
-    /// block, each with memory of its own, would take far more than their bytes until they are
-    /// confirmed.
+    /// Unites what was written last with what was written before it, if it is little and stands
+    /// behind it: one message a block would take far more than its bytes until it is confirmed.
     fn merge_last(&mut self) {
         let Some(before) = self.next.checked_sub(2) else {
             return;

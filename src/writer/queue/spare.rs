@@ -50,6 +50,11 @@ impl Spare {
         self.blocks.push(used);
     }
 
+    #[cfg(test)]
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Moves up to `most` of each to `unused` that are not worth keeping while there is nothing to
     /// do.
     pub(crate) fn take_surplus(&mut self, most: usize, unused: &mut Unused) {

@@ -24,6 +24,9 @@ impl Queue {
                 None => return false,
             },
         };
+        if self.sealed.1.is_empty() {
+            self.sealed_fill = 0;
+        }
         self.waiting_from = block.end();
         if self.delivery == Delivery::AtLeastOnce {
             block.request_ack();

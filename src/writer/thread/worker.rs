@@ -27,8 +27,9 @@ use crate::writer::thread::drop_notice::DropNotices;
 use crate::writer::thread::kernel::{Kernel, Socket};
 use crate::writer::wake::WakeOn;
 
-/// The pieces of one write. A quarter of a MiB is seldom more, and the kernel takes 1,024.
-const MOST_SLICES: usize = 64;
+/// The pieces of one write. Where many threads send a little, each has some. The kernel takes
+/// 1,024.
+const MOST_SLICES: usize = 256;
 
 pub(crate) struct Worker<K: Kernel> {
     pub(crate) kernel: K,

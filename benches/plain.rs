@@ -1,0 +1,255 @@
+//! What a user's program gets, beside the most that the kernel gives: a plain loop that sends to
+//! another process, with default settings, nobody pinned to a processor, nothing warmed up.
+//!
+//! * *raw*: pieces of 128 KiB, without frames;
+//! * *staged*: the sender itself frames each message into a piece of 128 KiB and writes that when
+//!   it is full. It has no queue: it stands still while the reader does;
+//! * *borrowed*, *owned*, *shared*: a `Writer` that is handed a slice, a new `Vec<u8>`, or a clone
+//!   of one `Bytes`.
+//!
+//! ```text
+//! cargo bench --bench plain            # or with lengths: -- 100 10240
+//! ```
+//!
+//! All take turns, in rounds. A figure is the median of them; a ratio is the median of the rounds'
+//! ratios. `cpu` is the processor time of both processes.
+
+#![expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a plain program that measures, and prints what it found"
+)]
+
+use std::env;
+use std::error::Error;
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use integer_encoding::VarInt;
+use nix::sys::resource::{UsageWho, getrusage};
+use uds_ipc::{IntoMessage, Reader, Writer};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const SIZES: [usize; 5] = [16, 100, 1024, 10 * 1024, 100 * 1024];
+const CONTENDERS: [&str; 5] = ["raw", "staged", "borrowed", "owned", "shared"];
+const PIECE: usize = 128 * 1024;
+const ROUNDS: usize = 11;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn main() -> Outcome {
+    let args: Vec<_> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if let [role, contender, path, messages, bytes] = &args[..] {
+        if role == "receive" {
+            return receive(
+                contender,
+                Path::new(path),
+                messages.parse()?,
+                bytes.parse()?,
+            );
+        }
+    }
+    let is_test = args.iter().any(|arg| arg == "--test");
+    let lens: Vec<usize> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
+    let lens = if lens.is_empty() {
+        SIZES.to_vec()
+    } else {
+        lens
+    };
+    let rounds = if is_test { 1 } else { ROUNDS };
+    println!("bytes     contender     M/s   cpu s/M   of raw   of staged   cpu of staged");
+    for len in lens {
+        let bytes = if is_test { 1 << 20 } else { 64 << 20 } * if len >= 1024 { 16 } else { 4 };
+        let count = (bytes / (len + 32)).max(1);
+        let mut turns = CONTENDERS.map(|_| Vec::new());
+        for round in 0..rounds {
+            for at in 0..CONTENDERS.len() {
+                // Not always in the same order.
+                let at = (at + round) % CONTENDERS.len();
+                turns[at].push(measure(CONTENDERS[at], len, count)?);
+            }
+        }
+        for (name, turn) in CONTENDERS.iter().zip(&turns) {
+            let rate = median(turn.iter().map(|turn| turn.rate));
+            let cpu = median(turn.iter().map(|turn| turn.cpu));
+            let of = |other: &[Turn], what: fn(&Turn) -> f64| {
+                median(
+                    turn.iter()
+                        .zip(other)
+                        .map(|(one, other)| what(one) / what(other)),
+                )
+            };
+            println!(
+                "{len:>6}    {name:<9} {:>7.3}   {:>7.4}   {:>6.3}   {:>9.3}   {:>13.2}",
+                rate / 1e6,
+                cpu * 1e6,
+                of(&turns[0], |turn| turn.rate),
+                of(&turns[1], |turn| turn.rate),
+                of(&turns[1], |turn| turn.cpu),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Messages a second, and processor seconds a message.
+struct Turn {
+    rate: f64,
+    cpu: f64,
+}
+
+fn measure(contender: &str, len: usize, count: usize) -> Outcome<Turn> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("socket");
+    let message = vec![b'm'; len];
+    let frame_len = len.required_space() + len;
+    let mut child = Command::new(env::current_exe()?)
+        .args(["receive", contender])
+        .arg(&path)
+        .args([count.to_string(), (count * frame_len).to_string()])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut said = child
+        .stdout
+        .take()
+        .ok_or("the child has no standard output")?;
+    let mut word = [0];
+    said.read_exact(&mut word)?;
+    let (begun, cpu) = (Instant::now(), cpu()?);
+    let mut left = None;
+    match contender {
+        "raw" => {
+            let mut socket = UnixStream::connect(&path)?;
+            let piece = vec![b'm'; PIECE];
+            for from in (0..count * frame_len).step_by(PIECE) {
+                socket.write_all(&piece[..PIECE.min(count * frame_len - from)])?;
+            }
+        }
+        "staged" => stage(UnixStream::connect(&path)?, &message, count)?,
+        _ => {
+            let queue = env::var("PLAIN_QUEUE")
+                .ok()
+                .and_then(|q| q.parse().ok())
+                .unwrap_or(64 << 20);
+            let writer = Writer::builder(&path).max_queued_bytes(queue).start()?;
+            match contender {
+                "borrowed" => send_all(&writer, count, || &message[..])?,
+                "owned" => send_all(&writer, count, || message.clone())?,
+                _ => {
+                    let message = Bytes::from(message);
+                    send_all(&writer, count, || message.clone())?;
+                }
+            }
+            left = Some(writer);
+        }
+    }
+    said.read_exact(&mut word)?;
+    let taken = begun.elapsed().as_secs_f64();
+    if let Some(writer) = left {
+        let _ = writer.shutdown(PATIENCE)?;
+    }
+    child.wait()?;
+    let cpu = self::cpu()? - cpu;
+    let count = count as f64;
+    Ok(Turn {
+        rate: count / taken,
+        cpu: cpu / count,
+    })
+}
+
+/// Frames each message into one piece, and writes the piece when it is full.
+fn stage(mut socket: UnixStream, message: &[u8], count: usize) -> Outcome {
+    let mut piece = Vec::with_capacity(PIECE + message.len() + 10);
+    let mut prefix = [0; 10];
+    for _ in 0..count {
+        let message = black_box(message);
+        let prefix_len = message.len().encode_var(&mut prefix);
+        piece.extend_from_slice(&prefix[..prefix_len]);
+        piece.extend_from_slice(message);
+        if piece.len() >= PIECE {
+            socket.write_all(&piece)?;
+            piece.clear();
+        }
+    }
+    Ok(socket.write_all(&piece)?)
+}
+
+fn send_all<M: IntoMessage>(writer: &Writer, count: usize, message: impl Fn() -> M) -> Outcome {
+    for _ in 0..count {
+        let is_sent = env::var_os("PLAIN_TRY").is_some() && writer.try_send(message()).is_ok();
+        if !is_sent && writer.send_timeout(message(), PATIENCE).is_err() {
+            return Err("the reader does not read".into());
+        }
+    }
+    Ok(())
+}
+
+/// In the child: says when it is ready, and when all is there.
+fn receive(contender: &str, path: &Path, messages: u64, bytes: u64) -> Outcome {
+    let mut output = std::io::stdout();
+    let mut say = move || output.write_all(b".").and_then(|()| output.flush());
+    if matches!(contender, "raw" | "staged") {
+        let listener = UnixListener::bind(path)?;
+        say()?;
+        let (mut socket, _) = listener.accept()?;
+        let (mut buffer, mut left) = (vec![0; 2 * PIECE], bytes);
+        while left > 0 {
+            let len = socket.read(&mut buffer)?;
+            if len == 0 {
+                return Err("the sender ended early".into());
+            }
+            // As whoever parses it has to: each line of the cache is looked at.
+            black_box(
+                buffer[..len]
+                    .iter()
+                    .step_by(64)
+                    .fold(0, |sum, byte| sum ^ byte),
+            );
+            left -= len as u64;
+        }
+        return Ok(say()?);
+    }
+    let (told, end) = mpsc::channel();
+    let seen = AtomicU64::new(0);
+    let reader = Reader::builder(path).bind()?.start(move |message: &[u8]| {
+        black_box(message.iter().step_by(64).fold(0, |sum, byte| sum ^ byte));
+        let seen_before = seen.load(Ordering::Relaxed);
+        seen.store(seen_before + 1, Ordering::Relaxed);
+        if seen_before + 1 == messages {
+            let _ = told.send(());
+        }
+    })?;
+    say()?;
+    end.recv()?;
+    say()?;
+    let _ = reader.shutdown(PATIENCE)?;
+    Ok(())
+}
+
+/// The processor time of this process and of the children that have ended.
+fn cpu() -> Outcome<f64> {
+    let mut sum = 0.0;
+    for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
+        let usage = getrusage(who)?;
+        for time in [usage.user_time(), usage.system_time()] {
+            sum += time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+        }
+    }
+    Ok(sum)
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<_> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
