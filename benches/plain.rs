@@ -8,7 +8,8 @@
 //!   of one `Bytes`.
 //!
 //! ```text
-//! cargo bench --bench plain            # or with lengths: -- 100 10240
+//! cargo bench --bench plain                  # or with lengths: -- 100 10240
+//! cargo bench --bench plain -- queue=4194304 # with other bounds than the default of 64 MiB
 //! ```
 //!
 //! All take turns, in rounds. A figure is the median of them; a ratio is the median of the rounds'
@@ -67,6 +68,8 @@ fn main() -> Outcome {
         lens
     };
     let rounds = if is_test { 1 } else { ROUNDS };
+    let queue = args.iter().find_map(|arg| arg.strip_prefix("queue="));
+    let queue = queue.map(str::parse).transpose()?;
     println!("bytes     contender     M/s   cpu s/M   of raw   of staged   cpu of staged");
     for len in lens {
         let bytes = if is_test { 1 << 20 } else { 64 << 20 } * if len >= 1024 { 16 } else { 4 };
@@ -76,7 +79,7 @@ fn main() -> Outcome {
             for at in 0..CONTENDERS.len() {
                 // Not always in the same order.
                 let at = (at + round) % CONTENDERS.len();
-                turns[at].push(measure(CONTENDERS[at], len, count)?);
+                turns[at].push(measure(CONTENDERS[at], len, count, queue)?);
             }
         }
         for (name, turn) in CONTENDERS.iter().zip(&turns) {
@@ -108,7 +111,7 @@ struct Turn {
     cpu: f64,
 }
 
-fn measure(contender: &str, len: usize, count: usize) -> Outcome<Turn> {
+fn measure(contender: &str, len: usize, count: usize, queue: Option<usize>) -> Outcome<Turn> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("socket");
     let message = vec![b'm'; len];
@@ -137,11 +140,10 @@ fn measure(contender: &str, len: usize, count: usize) -> Outcome<Turn> {
         }
         "staged" => stage(UnixStream::connect(&path)?, &message, count)?,
         _ => {
-            let queue = env::var("PLAIN_QUEUE")
-                .ok()
-                .and_then(|q| q.parse().ok())
-                .unwrap_or(64 << 20);
-            let writer = Writer::builder(&path).max_queued_bytes(queue).start()?;
+            let writer = match queue {
+                Some(bytes) => Writer::builder(&path).max_queued_bytes(bytes).start()?,
+                None => Writer::start(&path)?,
+            };
             match contender {
                 "borrowed" => send_all(&writer, count, || &message[..])?,
                 "owned" => send_all(&writer, count, || message.clone())?,
@@ -186,7 +188,7 @@ fn stage(mut socket: UnixStream, message: &[u8], count: usize) -> Outcome {
 
 fn send_all<M: IntoMessage>(writer: &Writer, count: usize, message: impl Fn() -> M) -> Outcome {
     for _ in 0..count {
-        let is_sent = env::var_os("PLAIN_TRY").is_some() && writer.try_send(message()).is_ok();
+        let is_sent = writer.try_send(message()).is_ok();
         if !is_sent && writer.send_timeout(message(), PATIENCE).is_err() {
             return Err("the reader does not read".into());
         }

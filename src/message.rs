@@ -6,9 +6,10 @@ use bytes::Bytes;
 /// Something that can be sent: any borrowed or owned run of bytes or text.
 ///
 /// What is borrowed (`&[u8]`, `&str`, `&Vec<u8>`, `&String`, `&[u8; N]`, `&Bytes`) is copied into
-/// the queue. What is owned (`Vec<u8>`, `String`, [`Bytes`], `Box<[u8]>`) is copied while it is
-/// small, which is faster, and handed over without a copy from 8 KiB on. A [`Bytes`] that is a part
-/// of something larger keeps all of that in memory until it is sent. One with an owner
+/// the queue. What is owned (`Vec<u8>`, `String`, [`Bytes`], `Box<[u8]>`) is copied too where that
+/// is faster, and its memory is free at once: a [`Bytes`] below 16 KiB, anything else up to 120
+/// KiB. What is longer is handed over without a copy. A [`Bytes`] that is a part of something
+/// larger keeps all of that in memory until it is sent then. One with an owner
 /// ([`Bytes::from_owner`]) is given up on the writer's thread, or on that of a sender that makes
 /// room; its owner may call the writer then.
 ///
@@ -33,6 +34,10 @@ pub trait IntoMessage: sealed::Sealed + Sized {
     #[doc(hidden)]
     const OWNED: bool;
 
+    /// Whether others may have a part of the same memory: then a copy frees none.
+    #[doc(hidden)]
+    const SHARED: bool;
+
     #[doc(hidden)]
     fn into_bytes(self) -> Bytes;
 
@@ -51,6 +56,7 @@ macro_rules! borrowed {
         impl<$($generic)*> IntoMessage for $message {
             type Returned = ();
             const OWNED: bool = false;
+            const SHARED: bool = false;
 
             #[inline]
             fn bytes(&self) -> &[u8] {
@@ -68,11 +74,12 @@ macro_rules! borrowed {
 }
 
 macro_rules! owned {
-    ($($message:ty, $bytes:expr, $owned:expr;)*) => {$(
+    ($($message:ty, $shared:expr, $bytes:expr, $owned:expr;)*) => {$(
         impl sealed::Sealed for $message {}
         impl IntoMessage for $message {
             type Returned = Self;
             const OWNED: bool = true;
+            const SHARED: bool = $shared;
 
             #[inline]
             fn bytes(&self) -> &[u8] {
@@ -111,10 +118,10 @@ borrowed! {
 }
 
 owned! {
-    Vec<u8>, |message| message, |message| without_slack(message).into();
-    String, |message| message.as_bytes(), |message| without_slack(message.into_bytes()).into();
-    Bytes, |message| message, |message| message;
-    Box<[u8]>, |message| message, Bytes::from;
+    Vec<u8>, false, |message| message, |message| without_slack(message).into();
+    String, false, |message| message.as_bytes(), |message| without_slack(message.into_bytes()).into();
+    Bytes, true, |message| message, |message| message;
+    Box<[u8]>, false, |message| message, Bytes::from;
 }
 
 #[cfg(test)]

@@ -188,7 +188,8 @@
 //! * The writer's thread hands what is in the outbox to the kernel with one vectored write. So
 //!   neither the queue's lock nor a system call is paid for each message.
 //! * What becomes of a block later, a split or a union with the next, moves the ends of ranges.
-//! * A large owned message is a block of its own: prefix and payload as two slices, never copied.
+//! * A message that is handed over, or is too long for a slot, is a block of its own: prefix and
+//!   payload as two slices, never copied.
 //! * A slot is filled anew once no range of it is left: by the same lane, from its start, where
 //!   that was so quick that the lane is still in it.
 //!

@@ -34,7 +34,8 @@
 //!   send took 25 to 30 ns. A channel of `Vec<u8>` costs an allocation and several locked
 //!   instructions: 170 to 250 ns of processor time for the whole way. A send still takes the lock
 //!   * for the first message after the writer's thread has slept, which wakes it,
-//!   * for owned messages from 8 KiB on, and borrowed ones from 16 KiB on,
+//!   * for messages from 120 KiB on, and a `Bytes` from 16 KiB on; and to come to the end of the
+//!     lane's slot, for every other message of more than 64 KiB,
 //!   * when the queue is nearly full, or smaller than 32 messages,
 //!   * on threads beyond the 64th.
 //!
@@ -51,8 +52,14 @@
 //! * **No allocation.** Blocks, read buffers and the buffers of encoders are used again. Up to 4
 //!   KiB a message asks for no heap memory at either end, with `AtMostOnce` and with `AtLeastOnce`
 //!   (`tests/allocations.rs`).
-//! * **Large messages are not copied.** An owned message of 8 KiB or more is written from where it
-//!   lies. At 10 KiB that is 1.6 to 1.8 times as fast as a copy.
+//! * **A copy is cheap, memory that is in no cache is dear.** Up to 120 KiB a message is copied
+//!   into the slot of its thread, which is used again while it is warm. To hand an owned one over
+//!   takes 1.2 times as long at 10 KiB, and 1.15 times at 20 to 100 KiB: its memory comes back
+//!   late, and from another thread. A `Bytes` that is shared is another matter: its memory is warm,
+//!   and from 16 KiB on it is written from where it lies (`cargo bench --bench plain --
+//!   queue=4194304`).
+//! * **Nothing is copied again.** What the queue takes of a slot, splits, or puts together is a
+//!   range of it.
 //! * **Senders that wait for room are woken late**: when half of the queue is free, or the thread
 //!   has nothing more to write.
 //!
@@ -77,8 +84,9 @@
 //! * **For throughput**:
 //!   * a [`max_queued_bytes`](crate::WriterBuilder::max_queued_bytes) that fits a processor's
 //!     cache, from 1 to 2 MiB, when senders are faster than the reader for long. A full queue of 64
-//!     MiB holds memory that is in no cache any more. At 1 KiB this is 1.3 times as fast;
-//!   * owned messages from 8 KiB on;
+//!     MiB holds memory that is in no cache any more. At 1 KiB this is 1.3 times as fast, and from
+//!     10 KiB on 1.6 times (`cargo bench --bench plain`);
+//!   * a shared `Bytes` for messages from 16 KiB on, where the same bytes go to several places;
 //!   * handlers that do not wait.
 //!
 //!   Threads that send share no lock: four together are nearly as fast as one.
@@ -89,7 +97,8 @@
 //!   places: 16 bytes for each 8 KiB of
 //!   [`max_queued_bytes`](crate::WriterBuilder::max_queued_bytes). Each thread that sends has a
 //!   slot of 128 KiB, of which the system gives the pages that were written to: one or two if it
-//!   sends little. After much work eight more stay besides, until the writer is dropped.
+//!   sends little. After much work eight more stay besides, until the writer is dropped. Messages
+//!   of 64 to 120 KiB have a slot each: a queue of them takes up to twice their bytes.
 //! * **For processors that sleep**: nothing. While nothing is sent, neither end wakes up within the
 //!   reader's [`idle_timeout`](crate::ReaderBuilder::idle_timeout): 0 times in 10 s (`cargo bench
 //!   --bench idle`). After that time the reader closes the connection, and the writer makes a new

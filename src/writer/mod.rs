@@ -202,9 +202,9 @@ impl Writer {
 
     /// Puts a message into the queue. Never blocks: not on I/O, not for the reader, not for room.
     ///
-    /// What is borrowed is copied, what is owned is handed over, from 8 KiB on without a copy: see
-    /// [`IntoMessage`]. Success means accepted, not sent: [`flush`](Self::flush) and the
-    /// [`metrics`](Self::metrics) tell more.
+    /// What is borrowed is copied. What is owned is handed over, without a copy where that is
+    /// faster: see [`IntoMessage`]. Success means accepted, not sent: [`flush`](Self::flush) and
+    /// the [`metrics`](Self::metrics) tell more.
     ///
     /// It may be called from async tasks, from the writer's own observer and from a reader's
     /// handler; not from a signal handler.

@@ -14,8 +14,8 @@ use crate::outcome::Outcome;
 use crate::send_error::{EncodeError, SendError};
 use crate::writer::lane::Pushed;
 use crate::writer::lane::local;
-use crate::writer::queue::{Payloads, Queue, Refusal};
-use crate::writer::settings::{MOST_COPIED, OWN_BLOCK_SIZE};
+use crate::writer::queue::{Lane, Payloads, Queue, Refusal};
+use crate::writer::settings::{MOST_COPIED, MOST_IN_LANE};
 use crate::writer::shared::{Shared, deadline};
 
 /// The largest buffer that a thread keeps for its encoders.
@@ -78,8 +78,7 @@ impl Shared {
         }
         let bytes = message.bytes();
         let len = bytes.len();
-        let is_copied = len < OWN_BLOCK_SIZE || (!M::OWNED && len <= MOST_COPIED);
-        if len == 0 || !is_copied || len > self.max_message_len {
+        if len == 0 || len > MOST_COPIED || len > self.max_message_len {
             return self.send_unusual(message, patience);
         }
         if local::push(self.scope, bytes) {
@@ -152,17 +151,18 @@ impl Shared {
             });
         }
         if !M::OWNED {
-            // A copy this long is not made under the lock, nor where there is no room for it.
-            let pushed = self
-                .push(&mut patience, |queue| queue.make_room(len))
-                .and_then(|()| {
-                    let mut copy = Some(Bytes::copy_from_slice(message.bytes()));
-                    self.push_in_order(&mut patience, |queue| {
-                        queue.push_owned(len, || copy.take().unwrap_or_default())
-                    })
-                });
+            let pushed = self.push_long_copy(&mut patience, message.bytes());
             return pushed
                 .map_err(|refusal| self.refuse(patience, refusal, Tally::one(len), message));
+        }
+        if !M::SHARED {
+            match self.push_into_lane(&mut patience, message.bytes()) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(refusal) => {
+                    return Err(self.refuse(patience, refusal, Tally::one(len), message));
+                }
+            }
         }
         let mut message = Some(message);
         let mut give = || message.take().map(M::into_bytes).unwrap_or_default();
@@ -213,6 +213,60 @@ impl Shared {
             Ok(())
         } else {
             self.push_copy_by_queue(patience, message)
+        }
+    }
+
+    /// Accepts a copy of a long message, which is not made under the lock, nor where there is no
+    /// room for it.
+    pub(crate) fn push_long_copy(
+        &self,
+        patience: &mut Patience,
+        message: &[u8],
+    ) -> Result<(), Refusal> {
+        if self.push_into_lane(patience, message)? {
+            return Ok(());
+        }
+        let len = message.len();
+        self.push(patience, |queue| queue.make_room(len))?;
+        let mut copy = Some(Bytes::copy_from_slice(message));
+        self.push_in_order(patience, |queue| {
+            queue.push_owned(len, || copy.take().unwrap_or_default())
+        })
+    }
+
+    /// Puts a copy into the thread's lane, without the lock. False where it must be sent another
+    /// way: the lane may not take it.
+    fn push_into_lane(&self, patience: &mut Patience, message: &[u8]) -> Result<bool, Refusal> {
+        if message.len() > MOST_IN_LANE {
+            return Ok(false);
+        }
+        let pushed = local::with(self.scope, |producer| {
+            let mut evicted = Payloads::default();
+            loop {
+                let pushed = producer.as_mut().map(|lane| lane.push_if_settled(message));
+                if pushed == Some(Pushed::Accepted) {
+                    return (Ok(true), evicted);
+                }
+                let mut lane = Lane::Without;
+                let (readied, more) = self.push_on(patience, &mut |queue| {
+                    lane = queue.ready_lane(producer, message.len())?;
+                    Ok(())
+                });
+                evicted.append(more);
+                match (readied, lane) {
+                    (Err(refusal), _) => return (Err(refusal), evicted),
+                    (Ok(()), Lane::HasIt) => return (Ok(true), evicted),
+                    (Ok(()), Lane::Without) => return (Ok(false), evicted),
+                    (Ok(()), Lane::Ready) => {}
+                }
+            }
+        });
+        match pushed {
+            Some((pushed, mut evicted)) => {
+                evicted.drop_all();
+                pushed
+            }
+            None => Ok(false),
         }
     }
 

@@ -87,12 +87,12 @@ pub(crate) struct Timing {
 /// carries several.
 pub(crate) const BLOCK_SIZE: usize = 128 * 1024;
 
-/// From this length on an owned message becomes a block of its own instead of being copied.
-pub(crate) const OWN_BLOCK_SIZE: usize = 8 * 1024;
-
-/// Up to this length a borrowed message is copied into a block; a longer one gets memory of its
-/// own, so that it is not copied under a lock.
+/// Up to this length a message is copied, under the queue's lock where its thread's lane does not
+/// take it: that is faster than to hand it over.
 pub(crate) const MOST_COPIED: usize = 16 * 1024 - 1;
+
+/// Up to this length it is copied into the lane, where that takes it.
+pub(crate) const MOST_IN_LANE: usize = 120 * 1024;
 
 #[cfg(all(test, feature = "serde"))]
 mod tests {

@@ -153,8 +153,20 @@ impl Filler {
         let end = self.at + self.room();
         if let Some(prefix) = ShortPrefix::new(message.len()) {
             // SAFETY: so much room there is.
-            return unsafe { self.push_short(prefix, message, end) }.is_some();
+            unsafe { self.push_short(prefix, message, end) }.is_some()
+        } else {
+            // SAFETY: likewise.
+            unsafe { self.push_long(message, end) }.is_some()
         }
+    }
+
+    /// Likewise, for messages of which the prefix is longer.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Filler::push_short`].
+    #[cold]
+    pub(crate) unsafe fn push_long(&mut self, message: &[u8], end: usize) -> Option<usize> {
         let prefix = Prefix::new(message.len());
         let prefix = prefix.as_slice();
         let (body, next) = (
@@ -162,15 +174,16 @@ impl Filler {
             self.at + prefix.len() + message.len(),
         );
         if next > end {
-            return false;
+            return None;
         }
         // SAFETY: as above.
         unsafe {
             ptr::copy_nonoverlapping(prefix.as_ptr(), self.start.add(self.at), prefix.len());
             ptr::copy_nonoverlapping(message.as_ptr(), self.start.add(body), message.len());
         }
+        let frame_len = next - self.at;
         self.at = next;
-        true
+        Some(frame_len)
     }
 
     /// Takes back the last `len` bytes.

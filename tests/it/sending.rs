@@ -62,6 +62,8 @@ fn lengths_around_every_change_of_prefix_and_path_arrive() {
         32_767,
         32_768,
         32_769,
+        120 << 10,
+        (120 << 10) + 1,
         131_071,
         131_072,
         262_145,
@@ -422,8 +424,16 @@ fn each_thread_keeps_its_order_among_eight() {
             let writer = &writer;
             scope.spawn(move || {
                 for number in 0..PER_THREAD {
-                    let message = format!("{thread} {number}");
-                    match number % 3 {
+                    // Now and then one that is longer than what a lane takes at once, or at all.
+                    let padding = match number % 1_000 {
+                        0 => 17_000,
+                        250 => 40_000,
+                        500 => 110_000,
+                        750 => 125_000,
+                        _ => 0,
+                    };
+                    let message = format!("{thread} {number} {}", " ".repeat(padding));
+                    match (number + number / 250) % 3 {
                         0 => writer.send_timeout(&message, PATIENCE).unwrap(),
                         1 => writer.send_timeout(message, PATIENCE).unwrap(),
                         _ => writer
@@ -433,12 +443,6 @@ fn each_thread_keeps_its_order_among_eight() {
                             )
                             .unwrap(),
                     }
-                    if number % 1_000 == 0 {
-                        // Now and then one that is a block of its own.
-                        let long =
-                            [format!("{thread} long ").into_bytes(), vec![b'x'; 40_000]].concat();
-                        writer.send_timeout(long, PATIENCE).unwrap();
-                    }
                 }
             });
         }
@@ -447,12 +451,11 @@ fn each_thread_keeps_its_order_among_eight() {
     let mut next = [0; 8];
     for message in collector.stop() {
         let text = String::from_utf8(message).unwrap();
-        let (thread, number) = text.split_once(' ').unwrap();
-        let thread: usize = thread.parse().unwrap();
-        if !number.starts_with("long") {
-            assert_eq!(number.parse::<usize>().unwrap(), next[thread]);
-            next[thread] += 1;
-        }
+        let mut words = text.split_ascii_whitespace();
+        let [thread, number]: [usize; 2] =
+            [words.next(), words.next()].map(|word| word.unwrap().parse().unwrap());
+        assert_eq!(number, next[thread]);
+        next[thread] += 1;
     }
     assert_eq!(next, [PER_THREAD; 8]);
 }

@@ -132,15 +132,17 @@ impl LaneSender {
     #[inline]
     pub(crate) fn push(&mut self, message: &[u8]) -> Pushed {
         let len = message.len();
-        // Longer ones have a rarer prefix, and are no hurry.
-        let Some(prefix) = ShortPrefix::new(len) else {
-            return Pushed::NoRoom;
-        };
         if self.left == 0 {
             return Pushed::NoRoom;
         }
         // SAFETY: the lease ends within the slot.
-        let Some(frame_len) = (unsafe { self.filler.push_short(prefix, message, self.end) }) else {
+        let framed = unsafe {
+            match ShortPrefix::new(len) {
+                Some(prefix) => self.filler.push_short(prefix, message, self.end),
+                None => self.filler.push_long(message, self.end),
+            }
+        };
+        let Some(frame_len) = framed else {
             return Pushed::NoRoom;
         };
         let one = Mark::one(frame_len, len);

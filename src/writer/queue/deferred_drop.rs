@@ -17,6 +17,10 @@ impl Payloads {
         self.0.push(payload);
     }
 
+    pub(crate) fn append(&mut self, mut more: Self) {
+        self.0.append(&mut more.0);
+    }
+
     /// Drops them, and keeps the memory of the list.
     pub(crate) fn drop_all(&mut self) {
         for payload in self.0.drain(..) {

@@ -24,6 +24,17 @@ const LEAST_SIZE: usize = 2 * 1024;
 /// A lease is never less than this part of what is free, however many lanes there are.
 const MOST_SHARES: u64 = 4;
 
+/// How it stands with a message and the lane of its thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// It is in there already, and was taken.
+    HasIt,
+    /// It takes the message.
+    Ready,
+    /// It does not.
+    Without,
+}
+
 impl Queue {
     /// Accepts a copy of `message` from a thread whose lane does not take it, and lets the lane
     /// take further ones. A thread without a lane may get one.
@@ -32,30 +43,45 @@ impl Queue {
         producer: &mut Option<LaneSender>,
         message: &[u8],
     ) -> Result<(), Refusal> {
+        match self.ready_lane(producer, message.len())? {
+            Lane::HasIt => return Ok(()),
+            Lane::Ready => {
+                let pushed = producer.as_mut().map(|producer| producer.push(message));
+                if pushed == Some(Pushed::Accepted) {
+                    return Ok(());
+                }
+            }
+            Lane::Without => {}
+        }
+        self.push(message)
+    }
+
+    /// Lets the thread's lane take a message of `len` bytes, where there is room and it takes any.
+    /// A thread without a lane may get one.
+    pub(crate) fn ready_lane(
+        &mut self,
+        producer: &mut Option<LaneSender>,
+        len: usize,
+    ) -> Result<Lane, Refusal> {
         if producer.is_none() {
             *producer = self.open_lane();
         }
-        let Some(producer) = producer else {
-            return self.push(message);
-        };
-        let Some(index) = self.index_of(producer) else {
-            return self.push(message);
-        };
-        if self.resolve(index, producer) {
-            return Ok(());
+        if let Some(producer) = producer {
+            if let Some(index) = self.index_of(producer) {
+                if self.resolve(index, producer) {
+                    return Ok(Lane::HasIt);
+                }
+                self.settle_at(index, producer);
+                self.make_room(len)?;
+                // A sender so seldom that the thread sleeps in between would have a lease for each
+                // message, and each had to be ended.
+                let is_seldom = self.wake_on == WakeOn::Message;
+                if !is_seldom && self.lease(index, producer, len) {
+                    return Ok(Lane::Ready);
+                }
+            }
         }
-        self.settle_at(index, producer);
-        self.make_room(message.len())?;
-        // A sender so seldom that the thread sleeps in between would have a lease for each
-        // message, and each had to be ended.
-        let is_seldom = self.wake_on == WakeOn::Message;
-        if !is_seldom
-            && self.lease(index, producer, message.len())
-            && producer.push(message) == Pushed::Accepted
-        {
-            return Ok(());
-        }
-        self.push(message)
+        Ok(Lane::Without)
     }
 
     /// Takes what the thread has put into its lane so far: what it sends next by another way comes

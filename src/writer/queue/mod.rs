@@ -33,6 +33,7 @@ pub(crate) use budget::Refusal;
 use budget::{Budget, places};
 pub(crate) use deferred_drop::{Payloads, Unused};
 use lane_record::LaneRecord;
+pub(crate) use lanes::Lane;
 use open_block::OpenBlock;
 use spare::Spare;
 pub(crate) use watermarks::Watermarks;

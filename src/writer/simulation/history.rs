@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::sys::{Abilities, PeerEnd, Stream};
 use crate::writer::settings::Delivery;
 use crate::writer::settings::FlushLevel;
-use crate::writer::settings::OWN_BLOCK_SIZE;
+use crate::writer::settings::MOST_COPIED;
 use crate::writer::settings::Timing;
 use crate::writer::settings::{Limits, Overflow};
 
@@ -180,7 +180,11 @@ pub(crate) fn history(seed: u64) -> (Setting, Vec<Act>) {
             } else {
                 random.u64(1..60)
             },
-            bytes: random.u64(50_000..300_000),
+            // Only in the larger ones lanes take long messages.
+            bytes: match random.u8(0..6) {
+                0 => random.u64(600_000..2_000_000),
+                _ => random.u64(50_000..300_000),
+            },
             overflow: if random.bool() {
                 Overflow::Refuse
             } else {
@@ -227,7 +231,7 @@ fn act(random: &mut fastrand::Rng) -> Act {
     };
     match random.u8(0..125) {
         0..20 | 24..28 => Act::Send(len(random)),
-        20..23 => Act::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
+        20..23 => Act::SendOwned(random.usize(MOST_COPIED..MOST_COPIED + 20_000)),
         // Receipts of more than a byte need many.
         23 => Act::SendMany(random.usize(1..300)),
         28..30 => Act::Flush(level(random)),
@@ -271,7 +275,7 @@ fn level(random: &mut fastrand::Rng) -> FlushLevel {
 fn during(random: &mut fastrand::Rng) -> During {
     match random.u8(0..100) {
         0..60 => During::Sends(random.usize(0..6)),
-        60..83 => During::SendOwned(random.usize(OWN_BLOCK_SIZE..OWN_BLOCK_SIZE + 20_000)),
+        60..83 => During::SendOwned(random.usize(MOST_COPIED..MOST_COPIED + 20_000)),
         83..99 => During::Flush(level(random)),
         _ => During::Shutdown(random.u64(0..3_000)),
     }

@@ -14,6 +14,7 @@ use crate::writer::queue::Refusal;
 use crate::writer::send::Patience;
 use crate::writer::settings::Delivery;
 use crate::writer::settings::FlushLevel;
+use crate::writer::settings::MOST_COPIED;
 use crate::writer::settings::Overflow;
 use crate::writer::shared::Shared;
 use crate::writer::shared::flush::{Flush, Verdict};
@@ -87,7 +88,11 @@ impl Senders {
 
     pub(crate) fn send(&mut self, len: usize) {
         let message = self.next_message(len);
-        let sent = self.shared.push_copy(Patience::None, &message);
+        let sent = if message.len() > MOST_COPIED {
+            self.shared.push_long_copy(&mut Patience::None, &message)
+        } else {
+            self.shared.push_copy(Patience::None, &message)
+        };
         self.judge_send(sent, message.len());
     }
 
