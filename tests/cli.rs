@@ -1186,11 +1186,16 @@ fn a_bench_prints_all_its_figures() {
             "messages_per_second",
             "bytes_per_second",
             "raw_ratio",
+            "staged_ratio",
+            "owned_staged_ratio",
             "handwritten_ratio",
             "cpu_seconds_per_million",
+            "staged_cpu_seconds_per_million",
             "handwritten_cpu_seconds_per_million",
         ];
         assert_figures(row, &names);
+        let used = row["placement"]["processors"].as_f64();
+        assert!(used > Some(0.0), "{row}");
         for name in names {
             let (ends, median) = (&row["spread"][name], row[name].as_f64());
             assert!(
@@ -1268,6 +1273,8 @@ fn a_bench_compares_streams() {
                 "raw_bytes_per_second",
                 "handwritten_messages_per_second",
                 "raw_ratio",
+                "staged_ratio",
+                "owned_staged_ratio",
                 "handwritten_ratio",
                 "cpu_seconds_per_million",
                 "handwritten_cpu_seconds_per_million",

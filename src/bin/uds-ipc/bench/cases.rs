@@ -17,15 +17,15 @@ pub(super) const RATES: [u32; 3] = [1_000, 10_000, 200_000];
 /// The length of a paced message, in bytes: a metric or a short log line.
 pub(super) const PACED_SIZE: usize = 100;
 
-/// From this length on the crate's writer is given owned messages.
-pub(super) const OWNED_SIZE: usize = 10 * 1024;
-
 /// How many bytes wait at most to be sent, of throughput: what a processor's cache holds. All
 /// contenders with a queue have the same bound.
 pub(super) const QUEUE_SIZE: usize = 2 * 1024 * 1024;
 
 /// What the throughput gets of the whole time; the paced messages have the rest.
 const THROUGHPUT_SHARE: f64 = 0.75;
+
+/// How many take turns in each case.
+const CONTENDERS: usize = 5;
 
 /// A turn below this is noise: first the rounds become fewer, and only then the turns shorter.
 const TURN: f64 = 0.06;
@@ -36,10 +36,14 @@ const MOST_ROUNDS: u64 = 31;
 /// Who carries the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Contender {
-    /// A writer and a reader of this crate.
+    /// A writer and a reader of this crate, which is given slices.
     Ours,
+    /// The same, given a vector for each message.
+    Owned,
     /// The bare socket, without frames: the kernel's limit.
     Raw,
+    /// The sender frames messages into large pieces and writes them itself: the limit for frames.
+    Staged,
     /// A channel of vectors and a thread with a buffered writer.
     Handwritten,
     /// A writer and a reader of this crate, whose messages carry the time.
@@ -127,8 +131,7 @@ impl Plan {
                 })
             })
             .collect();
-        // Three contenders take turns in each case.
-        let each = time.as_secs_f64() * THROUGHPUT_SHARE / float_of(cases.len() * 3);
+        let each = time.as_secs_f64() * THROUGHPUT_SHARE / float_of(cases.len() * CONTENDERS);
         // Odd, so that the median is one of them.
         let rounds = count(each / TURN).clamp(LEAST_ROUNDS, MOST_ROUNDS) | 1;
         let divisor = u32::try_from(rounds).unwrap_or(1);
@@ -177,7 +180,7 @@ mod tests {
             let rounds = u32::try_from(plan.rounds).unwrap();
             let cases = u32::try_from(plan.cases.len()).unwrap();
             let paced = 6 * u32::try_from(streams.len()).unwrap();
-            let planned = plan.turn * rounds * 3 * cases + plan.paced_turn * rounds * paced;
+            let planned = plan.turn * rounds * 5 * cases + plan.paced_turn * rounds * paced;
             assert!(
                 planned.abs_diff(time) < time / 100,
                 "{planned:?} of {time:?}"

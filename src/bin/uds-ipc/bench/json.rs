@@ -4,7 +4,7 @@
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::cases::{OWNED_SIZE, PACED_SIZE, QUEUE_SIZE, Stream};
+use super::cases::{PACED_SIZE, QUEUE_SIZE, Stream};
 use super::ends::{PIPE_SIZE, RECV_BUFFER_SIZE, SEND_BUFFER_SIZE};
 use super::handwritten::SLOTS;
 use super::machine::{BUILD, VERSION};
@@ -38,7 +38,6 @@ pub(super) fn of(results: &Results) -> Value {
             "turn_seconds": results.plan.turn.as_secs_f64(),
             "paced_turn_seconds": results.plan.paced_turn.as_secs_f64(),
             "paced_size": PACED_SIZE,
-            "owned_size": OWNED_SIZE,
             "send_buffer_size": SEND_BUFFER_SIZE,
             "tcp_recv_buffer_size": RECV_BUFFER_SIZE,
             "pipe_size": PIPE_SIZE,
@@ -56,11 +55,19 @@ fn throughput(row: &Row) -> Map<String, Value> {
     let mut figures = vec![
         ("messages_per_second", row.ours),
         ("bytes_per_second", row.bytes(row.ours)),
+        ("owned_messages_per_second", row.owned),
         ("raw_bytes_per_second", row.bytes(row.raw)),
+        ("staged_messages_per_second", row.staged),
         ("handwritten_messages_per_second", row.handwritten),
         ("raw_ratio", row.raw_ratio),
+        ("staged_ratio", row.staged_ratio),
+        ("owned_staged_ratio", row.owned_staged_ratio),
         ("handwritten_ratio", row.handwritten_ratio),
         ("cpu_seconds_per_million", row.cpu_seconds_per_million),
+        (
+            "staged_cpu_seconds_per_million",
+            row.staged_cpu_seconds_per_million,
+        ),
         (
             "handwritten_cpu_seconds_per_million",
             row.handwritten_cpu_seconds_per_million,
@@ -92,6 +99,16 @@ fn throughput(row: &Row) -> Map<String, Value> {
         .iter()
         .map(|(name, spread)| ((*name).to_owned(), ends(*spread)));
     object.insert("spread".into(), spreads.collect::<Map<_, _>>().into());
+    let placement = &row.placement;
+    object.insert(
+        "placement".into(),
+        json!({
+            "processors": placement.processors.median,
+            "staged_processors": placement.staged_processors.median,
+            "cache_line_ns": placement.cache_line.map(|spread| spread.median),
+            "cache_line_spread_ns": placement.cache_line.map(ends),
+        }),
+    );
     object
 }
 

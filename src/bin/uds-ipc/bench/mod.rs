@@ -14,6 +14,7 @@ mod machine;
 mod numbers;
 mod ours;
 mod paced;
+mod placement;
 mod plot;
 pub(crate) mod processes;
 mod raw;
@@ -21,6 +22,7 @@ pub(crate) mod reading;
 mod report;
 mod results;
 mod sending;
+mod staged;
 mod stamped;
 mod target;
 mod throughput;
@@ -46,13 +48,14 @@ use results::{Results, Row};
 const TEMPLATE: &str = "measuring {msg} [{wide_bar}] {percent}%, {elapsed} of about {duration}";
 
 const DETAILS: &str = "\
-Three send the same messages to another process, by turns and in many rounds, so that what
-disturbs the machine disturbs all of them: a writer and a reader of this program; the raw
-socket, which carries as many bytes in blocks of 128 KiB without frames, the limit of the
-kernel; and what people write by hand, a channel of vectors with a thread that drains it into
-a BufWriter. Every message is received and touched. A ratio of 2 is twice as fast. All have the
-same socket buffer, and queues of at most 2 MiB and 10,000 messages; from 10 KiB on the writer
-is given shared bytes, where the one written by hand makes a vector for each message, as it must.
+Several send the same messages to another process, by turns and in many rounds, so that what
+disturbs the machine disturbs all of them: a writer and a reader of this program, which is
+given slices, and once more (\"owned\") a vector for each message; the raw socket, which
+carries as many bytes in blocks of 128 KiB without frames, the limit of the kernel; \"staged\",
+one thread that frames messages into pieces of 128 KiB and writes them itself, the limit for
+frames; and what people write by hand, a channel of vectors with a thread that drains it into a
+BufWriter. Every message is received and touched. A ratio of 2 is twice as fast. All have the
+same socket buffer, and queues of at most 2 MiB and 10,000 messages.
 
 Then it sends at 1,000, 10,000 and 200,000 messages a second: how long try_send takes, and
 how long a message is on its way.

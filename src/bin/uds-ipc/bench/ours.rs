@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
 use uds_ipc::{IntoMessage, Reader as SocketReader, SendError, Writer, WriterBuilder};
 
 use super::answers::Answer;
-use super::cases::{Case, OWNED_SIZE, PATIENCE, Stream};
+use super::cases::{Case, PATIENCE, Stream};
 use super::counter::{Counter, FILL};
 use super::ends::{Place, open_pipe};
 use super::failure::Failure;
@@ -25,19 +24,27 @@ const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) struct Ours {
     writer: Writer,
-    payload: Bytes,
+    payload: Vec<u8>,
+    /// Whether each message is a vector of its own.
+    is_owned: bool,
     producers: usize,
     present: Present,
 }
 
 impl Ours {
-    pub(super) fn new(reader: &Reader, case: Case, present: Present) -> Result<Self, Failure> {
+    pub(super) fn new(
+        reader: &Reader,
+        case: Case,
+        is_owned: bool,
+        present: Present,
+    ) -> Result<Self, Failure> {
         let writer = writer(reader.place())?
             .max_queued_bytes(case.max_queued_bytes())
             .start()?;
         Ok(Self {
             writer,
-            payload: vec![FILL; case.size].into(),
+            payload: vec![FILL; case.size],
+            is_owned,
             producers: case.producers,
             present,
         })
@@ -87,10 +94,10 @@ pub(super) fn send_late<M: IntoMessage>(
 impl Sender for Ours {
     fn send(&mut self, count: u64) -> Result<(), Failure> {
         share(count, self.producers, |count| {
-            if self.payload.len() < OWNED_SIZE {
-                self.send_each(count, || &self.payload[..])
-            } else {
+            if self.is_owned {
                 self.send_each(count, || self.payload.clone())
+            } else {
+                self.send_each(count, || &self.payload[..])
             }
         })
     }

@@ -13,7 +13,7 @@ use clap::Args;
 use super::answers::Answer;
 use super::cases::{Contender, Stream};
 use super::counter::Counter;
-use super::{handwritten, ours, raw, stamped};
+use super::{handwritten, ours, raw, staged, stamped};
 use crate::say;
 
 /// The reader's role of a bench, which starts it itself
@@ -42,7 +42,8 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Box<dyn Error>> {
     let receive = move || {
         let (stream, path, counter) = (options.stream, &options.path, &counter);
         let received = match options.contender {
-            Contender::Ours => ours::receive(stream, path, counter),
+            Contender::Ours | Contender::Owned => ours::receive(stream, path, counter),
+            Contender::Staged => staged::receive(stream, path, counter),
             Contender::Raw => raw::receive(stream, path, counter),
             Contender::Handwritten => handwritten::receive(stream, path, counter),
             Contender::Stamped => stamped::receive(stream, path, counter),

@@ -31,15 +31,21 @@ pub(super) fn of(results: &Results) -> String {
     );
     let streams = results.plan.names_streams();
     text.push_str(if beside_unix(&results.rows) {
-        "\nThroughput, and how many times that of the raw stream, of what is written by hand, and \
-         of the same\nover a Unix socket.\n"
+        "\nThroughput, and how many times that of the raw stream, of pieces framed by their sender \
+         (\"staged\"; also\nfor a vector each message), of what is written by hand, and of the same over a \
+         Unix socket.\n"
     } else if streams {
-        "\nThroughput, and how many times that of the raw stream and of what is written by hand.\n"
+        "\nThroughput, and how many times that of the raw stream, of pieces framed by their sender \
+         (\"staged\"; also\nfor a vector each message), and of what is written by hand.\n"
     } else {
-        "\nThroughput, and how many times that of the raw socket and of what is written by hand.\n"
+        "\nThroughput, and how many times that of the raw socket, of pieces framed by their sender \
+         (\"staged\"; also\nfor a vector each message), and of what is written by hand.\n"
     });
     text.push_str(&throughput(&results.rows, streams));
-    text.push_str("\nProcessor seconds for a million messages, both processes together.\n");
+    text.push_str(
+        "\nProcessor seconds for a million messages, both processes together; how many processors were \
+         at work; and\nhow long a cache line takes to another one and back.\n",
+    );
     text.push_str(&processor_time(&results.rows, streams));
     let _ = writeln!(
         text,
@@ -91,6 +97,9 @@ fn throughput(rows: &[Row], streams: bool) -> String {
         "bytes/s",
         "of raw",
         "",
+        "of staged",
+        "",
+        "owned",
         "of hand-written",
         "",
     ];
@@ -109,6 +118,9 @@ fn throughput(rows: &[Row], streams: bool) -> String {
             short(row.bytes(row.ours).median),
             ratio(row.raw_ratio.median),
             ends(row.raw_ratio, ratio),
+            ratio(row.staged_ratio.median),
+            ends(row.staged_ratio, ratio),
+            ratio(row.owned_staged_ratio.median),
             ratio(row.handwritten_ratio.median),
             ends(row.handwritten_ratio, ratio),
         ];
@@ -124,7 +136,18 @@ fn throughput(rows: &[Row], streams: bool) -> String {
 }
 
 fn processor_time(rows: &[Row], streams: bool) -> String {
-    let mut head = vec!["size", "producers", "uds-ipc", "", "hand-written", ""];
+    let mut head = vec![
+        "size",
+        "producers",
+        "uds-ipc",
+        "",
+        "staged",
+        "",
+        "hand-written",
+        "",
+        "processors",
+        "cache line",
+    ];
     if streams {
         head.insert(2, "stream");
     }
@@ -141,8 +164,14 @@ fn processor_time(rows: &[Row], streams: bool) -> String {
             row.case.producers.to_string(),
             ratio(ours.median),
             ends(ours, ratio),
+            ratio(row.staged_cpu_seconds_per_million.median),
+            ends(row.staged_cpu_seconds_per_million, ratio),
             ratio(handwritten.median),
             ends(handwritten, ratio),
+            ratio(row.placement.processors.median),
+            row.placement
+                .cache_line
+                .map_or_else(String::new, |spread| format!("{:.0} ns", spread.median)),
         ];
         if streams {
             cells.insert(2, row.case.stream.name().to_owned());

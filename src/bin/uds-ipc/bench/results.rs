@@ -27,15 +27,48 @@ pub(super) struct Results {
 pub(super) struct Row {
     pub(super) case: Case,
     pub(super) ours: Spread,
+    pub(super) owned: Spread,
     /// As many frames as the bytes of the raw stream would be.
     pub(super) raw: Spread,
+    pub(super) staged: Spread,
     pub(super) handwritten: Spread,
     pub(super) raw_ratio: Spread,
+    pub(super) staged_ratio: Spread,
+    pub(super) owned_staged_ratio: Spread,
     pub(super) handwritten_ratio: Spread,
     pub(super) cpu_seconds_per_million: Spread,
+    pub(super) staged_cpu_seconds_per_million: Spread,
     pub(super) handwritten_cpu_seconds_per_million: Spread,
+    pub(super) placement: Placement,
     /// Where other streams are measured beside the Unix socket.
     pub(super) to_unix: Option<ToUnix>,
+}
+
+/// Where the threads ran, and how far the processors were from each other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placement {
+    /// How many processors were at work, on the average.
+    pub(super) processors: Spread,
+    pub(super) staged_processors: Spread,
+    /// How long a cache line took to another processor and back, in nanoseconds. `None` where that
+    /// could not be seen.
+    pub(super) cache_line: Option<Spread>,
+}
+
+impl Placement {
+    fn of(rounds: &[Round]) -> Self {
+        let times: Vec<_> = rounds
+            .iter()
+            .flat_map(|round| round.cache_line)
+            .flatten()
+            .collect();
+        let of = |figure: fn(&Round) -> f64| Spread::of(rounds.iter().map(figure));
+        Self {
+            processors: of(|round| round.ours.processors()),
+            staged_processors: of(|round| round.staged.processors()),
+            cache_line: (!times.is_empty()).then(|| Spread::of(times)),
+        }
+    }
 }
 
 /// How many times that of the same over a Unix socket. A ratio of processor time is the better the
@@ -80,13 +113,23 @@ impl Row {
         Self {
             case: measured.case,
             ours: of(|round| round.ours.messages_per_second),
+            owned: of(|round| round.owned.messages_per_second),
             raw: of(|round| round.raw.messages_per_second),
+            staged: of(|round| round.staged.messages_per_second),
             handwritten: of(|round| round.handwritten.messages_per_second),
             raw_ratio: of(|round| round.ours.messages_per_second / round.raw.messages_per_second),
+            staged_ratio: of(|round| {
+                round.ours.messages_per_second / round.staged.messages_per_second
+            }),
+            owned_staged_ratio: of(|round| {
+                round.owned.messages_per_second / round.staged.messages_per_second
+            }),
             handwritten_ratio: of(|round| {
                 round.ours.messages_per_second / round.handwritten.messages_per_second
             }),
             cpu_seconds_per_million: of(|round| round.ours.cpu_seconds_per_million),
+            staged_cpu_seconds_per_million: of(|round| round.staged.cpu_seconds_per_million),
+            placement: Placement::of(&measured.rounds),
             handwritten_cpu_seconds_per_million: of(|round| {
                 round.handwritten.cpu_seconds_per_million
             }),
@@ -115,8 +158,11 @@ mod tests {
         // In the second round the machine was busy, for all of them.
         let round = |ours, raw, handwritten| Round {
             ours: speed(ours),
+            owned: speed(ours / 2.0),
             raw: speed(raw),
+            staged: speed(raw * 0.8),
             handwritten: speed(handwritten),
+            cache_line: [Some(raw), None],
         };
         let rounds = vec![
             round(50.0, 100.0, 10.0),
@@ -157,6 +203,19 @@ mod tests {
                 lowest: 0.5,
                 highest: 0.6
             }
+        );
+        let of_staged = |ours: [f64; 3]| {
+            Spread::of(
+                ours.into_iter()
+                    .zip([100.0, 10.0, 100.0])
+                    .map(|(one, raw)| one / (raw * 0.8)),
+            )
+        };
+        assert_eq!(row.staged_ratio, of_staged([50.0, 5.0, 60.0]));
+        assert_eq!(row.owned_staged_ratio, of_staged([25.0, 2.5, 30.0]));
+        assert_eq!(
+            row.placement.cache_line,
+            Some(Spread::of([100.0, 10.0, 100.0]))
         );
         assert_eq!(
             row.handwritten_ratio,

@@ -10,9 +10,11 @@ use super::failure::Failure;
 use super::handwritten::Handwritten;
 use super::numbers::{count, float, per_second, widen};
 use super::ours::Ours;
+use super::placement;
 use super::processes::{Present, Reader, Stage};
 use super::raw::Raw;
 use super::sending::Sender;
+use super::staged::Staged;
 
 /// A turn that took at least this long tells how many messages a longer one needs.
 const TELLING: Duration = Duration::from_millis(20);
@@ -29,12 +31,24 @@ pub(super) struct Speed {
     pub(super) cpu_seconds_per_million: f64,
 }
 
+impl Speed {
+    /// How many processors were at work, on the average: one where all threads shared it.
+    pub(super) fn processors(self) -> f64 {
+        self.cpu_seconds_per_million * self.messages_per_second / 1e6
+    }
+}
+
 /// The contenders of one round.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Round {
     pub(super) ours: Speed,
+    pub(super) owned: Speed,
     pub(super) raw: Speed,
+    pub(super) staged: Speed,
     pub(super) handwritten: Speed,
+    /// How long a cache line took to another processor and back, in nanoseconds, before the round
+    /// and after it.
+    pub(super) cache_line: [Option<f64>; 2],
 }
 
 /// All rounds of one case.
@@ -63,31 +77,47 @@ pub(super) fn measure(
     let mut all = Vec::new();
     for &case in &plan.cases {
         let calibrated = |contender| Turns::calibrated(stage, contender, case, plan.turn);
-        let (ours, raw) = (calibrated(Contender::Ours)?, calibrated(Contender::Raw)?);
-        let handwritten = calibrated(Contender::Handwritten)?;
-        all.push((
-            ours,
-            raw,
-            handwritten,
-            Measured {
-                case,
-                rounds: Vec::new(),
-            },
-        ));
+        let contenders = Contenders {
+            ours: calibrated(Contender::Ours)?,
+            owned: calibrated(Contender::Owned)?,
+            raw: calibrated(Contender::Raw)?,
+            staged: calibrated(Contender::Staged)?,
+            handwritten: calibrated(Contender::Handwritten)?,
+        };
+        let rounds = Vec::new();
+        all.push((contenders, Measured { case, rounds }));
         step();
     }
     for _ in 0..plan.rounds {
-        for (ours, raw, handwritten, measured) in &mut all {
-            let (ours, raw, handwritten) = (ours.next()?, raw.next()?, handwritten.next()?);
-            measured.rounds.push(Round {
-                ours,
-                raw,
-                handwritten,
-            });
+        for (contenders, measured) in &mut all {
+            measured.rounds.push(contenders.round()?);
             step();
         }
     }
-    Ok(all.into_iter().map(|(.., measured)| measured).collect())
+    Ok(all.into_iter().map(|(_, measured)| measured).collect())
+}
+
+/// All who take turns in a case.
+struct Contenders<'a> {
+    ours: Turns<'a>,
+    owned: Turns<'a>,
+    raw: Turns<'a>,
+    staged: Turns<'a>,
+    handwritten: Turns<'a>,
+}
+
+impl Contenders<'_> {
+    fn round(&mut self) -> Result<Round, Failure> {
+        let before = placement::cache_line();
+        Ok(Round {
+            ours: self.ours.next()?,
+            raw: self.raw.next()?,
+            owned: self.owned.next()?,
+            staged: self.staged.next()?,
+            handwritten: self.handwritten.next()?,
+            cache_line: [before, placement::cache_line()],
+        })
+    }
 }
 
 impl<'a> Turns<'a> {
@@ -182,7 +212,9 @@ fn sender(
 ) -> Result<Box<dyn Sender>, Failure> {
     Ok(match contender {
         Contender::Raw => Box::new(Raw::new(reader, case, present)?),
+        Contender::Staged => Box::new(Staged::new(reader, case, present)?),
         Contender::Handwritten => Box::new(Handwritten::new(reader, case, present)?),
-        Contender::Ours | Contender::Stamped => Box::new(Ours::new(reader, case, present)?),
+        Contender::Ours | Contender::Stamped => Box::new(Ours::new(reader, case, false, present)?),
+        Contender::Owned => Box::new(Ours::new(reader, case, true, present)?),
     })
 }
