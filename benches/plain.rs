@@ -38,6 +38,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use integer_encoding::VarInt;
 use nix::sys::resource::{UsageWho, getrusage};
+use socket2::SockRef;
 use uds_ipc::{IntoMessage, Reader, Writer};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -132,13 +133,13 @@ fn measure(contender: &str, len: usize, count: usize, queue: Option<usize>) -> O
     let mut left = None;
     match contender {
         "raw" => {
-            let mut socket = UnixStream::connect(&path)?;
+            let mut socket = connect(&path)?;
             let piece = vec![b'm'; PIECE];
             for from in (0..count * frame_len).step_by(PIECE) {
                 socket.write_all(&piece[..PIECE.min(count * frame_len - from)])?;
             }
         }
-        "staged" => stage(UnixStream::connect(&path)?, &message, count)?,
+        "staged" => stage(connect(&path)?, &message, count)?,
         _ => {
             let writer = match queue {
                 Some(bytes) => Writer::builder(&path).max_queued_bytes(bytes).start()?,
@@ -167,6 +168,13 @@ fn measure(contender: &str, len: usize, count: usize, queue: Option<usize>) -> O
         rate: count / taken,
         cpu: cpu / count,
     })
+}
+
+/// With the send buffer that a `Writer` has.
+fn connect(path: &Path) -> Outcome<UnixStream> {
+    let socket = UnixStream::connect(path)?;
+    SockRef::from(&socket).set_send_buffer_size(212_992)?;
+    Ok(socket)
 }
 
 /// Frames each message into one piece, and writes the piece when it is full.
@@ -203,28 +211,18 @@ fn receive(contender: &str, path: &Path, messages: u64, bytes: u64) -> Outcome {
     if matches!(contender, "raw" | "staged") {
         let listener = UnixListener::bind(path)?;
         say()?;
-        let (mut socket, _) = listener.accept()?;
-        let (mut buffer, mut left) = (vec![0; 2 * PIECE], bytes);
-        while left > 0 {
-            let len = socket.read(&mut buffer)?;
-            if len == 0 {
-                return Err("the sender ended early".into());
-            }
-            // As whoever parses it has to: each line of the cache is looked at.
-            black_box(
-                buffer[..len]
-                    .iter()
-                    .step_by(64)
-                    .fold(0, |sum, byte| sum ^ byte),
-            );
-            left -= len as u64;
+        let (socket, _) = listener.accept()?;
+        if contender == "raw" {
+            take_bytes(socket, bytes)?;
+        } else {
+            take_frames(socket, messages)?;
         }
         return Ok(say()?);
     }
     let (told, end) = mpsc::channel();
     let seen = AtomicU64::new(0);
     let reader = Reader::builder(path).bind()?.start(move |message: &[u8]| {
-        black_box(message.iter().step_by(64).fold(0, |sum, byte| sum ^ byte));
+        look_at(message);
         let seen_before = seen.load(Ordering::Relaxed);
         seen.store(seen_before + 1, Ordering::Relaxed);
         if seen_before + 1 == messages {
@@ -235,6 +233,48 @@ fn receive(contender: &str, path: &Path, messages: u64, bytes: u64) -> Outcome {
     end.recv()?;
     say()?;
     let _ = reader.shutdown(PATIENCE)?;
+    Ok(())
+}
+
+/// As whoever uses it has to: each line of the cache.
+fn look_at(bytes: &[u8]) {
+    black_box(bytes.iter().step_by(64).fold(0, |sum, byte| sum ^ byte));
+}
+
+fn take_bytes(mut socket: UnixStream, mut left: u64) -> Outcome {
+    let mut buffer = vec![0; 2 * PIECE];
+    while left > 0 {
+        let len = socket.read(&mut buffer)?;
+        if len == 0 {
+            return Err("the sender ended early".into());
+        }
+        look_at(&buffer[..len]);
+        left -= len as u64;
+    }
+    Ok(())
+}
+
+fn take_frames(mut socket: UnixStream, mut left: u64) -> Outcome {
+    let (mut buffer, mut filled) = (vec![0; 2 * PIECE], 0);
+    while left > 0 {
+        let len = socket.read(&mut buffer[filled..])?;
+        if len == 0 {
+            return Err("the sender ended early".into());
+        }
+        filled += len;
+        let mut at = 0;
+        while let Some((len, prefix_len)) = usize::decode_var(&buffer[at..filled]) {
+            let (from, to) = (at + prefix_len, at + prefix_len + len);
+            if to > filled {
+                break;
+            }
+            look_at(&buffer[from..to]);
+            left -= 1;
+            at = to;
+        }
+        buffer.copy_within(at..filled, 0);
+        filled -= at;
+    }
     Ok(())
 }
 

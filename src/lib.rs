@@ -266,8 +266,9 @@
 //! | request | an empty frame, by which the writer asks for a receipt |
 //! | probe | a message's length, sent alone to find out whether the reader refuses the message |
 //! | queue | the messages that were accepted and have not ended; its bounds are `max_queued_messages` in messages and `max_queued_bytes` in bytes |
-//! | lane | memory in which one sender writes frames without a lock |
-//! | block | up to 128 KiB of whole frames, which go to the kernel together. A large message is a block of its own |
+//! | slot | 128 KiB of memory for frames |
+//! | lane | a slot in which one sender writes frames without a lock |
+//! | block | a range of a slot, whole frames that go to the kernel together. A message that is handed over is a block of its own |
 //! | turn | one visit of a worker to a connection: a few reads |
 //! | batch | the messages that one turn gave to the handler, or to a receiver of batches. There it is out until it is confirmed or dropped |
 //!

@@ -7,11 +7,11 @@ use bytes::Bytes;
 ///
 /// What is borrowed (`&[u8]`, `&str`, `&Vec<u8>`, `&String`, `&[u8; N]`, `&Bytes`) is copied into
 /// the queue. What is owned (`Vec<u8>`, `String`, [`Bytes`], `Box<[u8]>`) is copied too where that
-/// is faster, and its memory is free at once: a [`Bytes`] below 16 KiB, anything else up to 120
-/// KiB. What is longer is handed over without a copy. A [`Bytes`] that is a part of something
-/// larger keeps all of that in memory until it is sent then. One with an owner
-/// ([`Bytes::from_owner`]) is given up on the writer's thread, or on that of a sender that makes
-/// room; its owner may call the writer then.
+/// is faster: below 16 KiB, and but for a [`Bytes`] up to 120 KiB, while messages come fast and the
+/// queue has room. Its memory is free at once then. Else it is handed over without a copy. A
+/// [`Bytes`] that is a part of something larger keeps all of that in memory until it is sent. One
+/// with an owner ([`Bytes::from_owner`]) is given up on the writer's thread, or on that of a sender
+/// that makes room, or where it is copied in the call; its owner may call the writer then.
 ///
 /// This trait is sealed: the list above is all there is. Of anything else send a borrow, as of an
 /// `Arc<str>` or a `Cow` with `&message[..]`, or what an encoder makes of it with

@@ -254,8 +254,8 @@
 //! With `AtLeastOnce` each connection opens with `80 00`, an empty frame that says so: a reader
 //! whose handler fails knows from the first frame on that the message comes again. A block ends
 //! with a request for a receipt, and stays in the outbox after it was written, until a receipt
-//! covers it. Small blocks that wait for receipts are put together. After a loss all blocks are
-//! rewound and sent again, in order.
+//! covers it. Small blocks of one slot that wait for receipts are united. After a loss all blocks
+//! are rewound and sent again, in order.
 //!
 //! The `AckTracker` knows what was written, read and acknowledged on one connection after the
 //! other, and whether a receipt can be true. A call of `flush` looks at the queue and the tracker,

@@ -12,9 +12,9 @@ use crate::message::IntoMessage;
 use crate::metrics::Tally;
 use crate::outcome::Outcome;
 use crate::send_error::{EncodeError, SendError};
-use crate::writer::lane::Pushed;
 use crate::writer::lane::local;
-use crate::writer::queue::{Lane, Payloads, Queue, Refusal};
+use crate::writer::lane::{LaneSender, Pushed};
+use crate::writer::queue::{FULL_SIZE, Lane, Payloads, Queue, Refusal};
 use crate::writer::settings::{MOST_COPIED, MOST_IN_LANE};
 use crate::writer::shared::{Shared, deadline};
 
@@ -155,18 +155,8 @@ impl Shared {
             return pushed
                 .map_err(|refusal| self.refuse(patience, refusal, Tally::one(len), message));
         }
-        if !M::SHARED {
-            match self.push_into_lane(&mut patience, message.bytes()) {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
-                Err(refusal) => {
-                    return Err(self.refuse(patience, refusal, Tally::one(len), message));
-                }
-            }
-        }
         let mut message = Some(message);
-        let mut give = || message.take().map(M::into_bytes).unwrap_or_default();
-        let pushed = self.push_in_order(&mut patience, |queue| queue.push_owned(len, &mut give));
+        let pushed = self.push_long(&mut patience, &mut message);
         match (pushed, message) {
             (Err(refusal), Some(message)) => {
                 Err(self.refuse(patience, refusal, Tally::one(len), message))
@@ -191,7 +181,7 @@ impl Shared {
         let encoded = encode(&mut buffer).into_result();
         let sent = match encoded {
             Err(error) => Err(EncodeError::Encoder(error)),
-            Ok(()) if buffer.len() > MOST_COPIED => {
+            Ok(()) if buffer.len() > MOST_KEPT => {
                 let sent = self.send(std::mem::take(&mut buffer), patience, shed_from);
                 sent.map_err(|error| EncodeError::Send(error.map(drop)))
             }
@@ -223,33 +213,75 @@ impl Shared {
         patience: &mut Patience,
         message: &[u8],
     ) -> Result<(), Refusal> {
-        if self.push_into_lane(patience, message)? {
-            return Ok(());
-        }
         let len = message.len();
-        self.push(patience, |queue| queue.make_room(len))?;
+        if len <= MOST_IN_LANE {
+            let mut bytes = message;
+            // There is room then.
+            let nothing = |_: &mut Queue, _: &mut &[u8]| Ok(());
+            if self.push_into_lane(patience, &mut bytes, |bytes| bytes, nothing)? {
+                return Ok(());
+            }
+        } else {
+            self.push(patience, |queue| queue.make_room(len))?;
+        }
         let mut copy = Some(Bytes::copy_from_slice(message));
         self.push_in_order(patience, |queue| {
             queue.push_owned(len, || copy.take().unwrap_or_default())
         })
     }
 
-    /// Puts a copy into the thread's lane, without the lock. False where it must be sent another
-    /// way: the lane may not take it.
-    fn push_into_lane(&self, patience: &mut Patience, message: &[u8]) -> Result<bool, Refusal> {
-        if message.len() > MOST_IN_LANE {
-            return Ok(false);
+    /// Accepts a long message that is handed over: a copy in the lane, or itself. It is there still
+    /// where it was copied or refused.
+    pub(crate) fn push_long<M: IntoMessage>(
+        &self,
+        patience: &mut Patience,
+        message: &mut Option<M>,
+    ) -> Result<(), Refusal> {
+        #[expect(clippy::ref_option, reason = "what is there is to be taken")]
+        fn bytes<M: IntoMessage>(message: &Option<M>) -> &[u8] {
+            message.as_ref().map_or(&[], M::bytes)
         }
+        let len = bytes(message).len();
+        let give = |queue: &mut Queue, message: &mut Option<M>| {
+            queue.push_owned(len, || {
+                message.take().map(M::into_bytes).unwrap_or_default()
+            })
+        };
+        if M::SHARED || len > MOST_IN_LANE {
+            return self.push_in_order(patience, |queue| give(queue, message));
+        }
+        self.push_into_lane(patience, message, bytes, give)
+            .map(drop)
+    }
+
+    /// Puts a copy of `bytes` into the thread's lane, without the lock. Where the lane does not
+    /// take it, does `otherwise` behind all that is in the lane, under the lock that said so, and
+    /// says false.
+    fn push_into_lane<T>(
+        &self,
+        patience: &mut Patience,
+        message: &mut T,
+        bytes: impl Fn(&T) -> &[u8],
+        mut otherwise: impl FnMut(&mut Queue, &mut T) -> Result<(), Refusal>,
+    ) -> Result<bool, Refusal> {
         let pushed = local::with(self.scope, |producer| {
             let mut evicted = Payloads::default();
             loop {
-                let pushed = producer.as_mut().map(|lane| lane.push_if_settled(message));
+                let bytes = bytes(message);
+                let len = bytes.len();
+                let pushed = producer.as_mut().map(|lane| lane.push_if_settled(bytes));
                 if pushed == Some(Pushed::Accepted) {
+                    if len >= FULL_SIZE {
+                        evicted.append(self.take_full_lane(producer.as_ref()));
+                    }
                     return (Ok(true), evicted);
                 }
                 let mut lane = Lane::Without;
                 let (readied, more) = self.push_on(patience, &mut |queue| {
-                    lane = queue.ready_lane(producer, message.len())?;
+                    lane = queue.ready_lane(producer, len)?;
+                    if lane == Lane::Without {
+                        otherwise(queue, message)?;
+                    }
                     Ok(())
                 });
                 evicted.append(more);
@@ -261,13 +293,23 @@ impl Shared {
                 }
             }
         });
-        match pushed {
-            Some((pushed, mut evicted)) => {
-                evicted.drop_all();
-                pushed
-            }
-            None => Ok(false),
+        if let Some((pushed, mut evicted)) = pushed {
+            evicted.drop_all();
+            return pushed;
         }
+        // It is about to end.
+        self.push_in_order(patience, |queue| otherwise(queue, message))?;
+        Ok(false)
+    }
+
+    /// A full block ends the thread's wait for more.
+    fn take_full_lane(&self, producer: Option<&LaneSender>) -> Payloads {
+        let take = &mut |queue: &mut Queue| {
+            queue.take_from_lane(producer);
+            Ok(())
+        };
+        let (_, evicted) = self.push_on(&mut Patience::None, take);
+        evicted
     }
 
     fn push_copy_by_queue(&self, mut patience: Patience, message: &[u8]) -> Result<(), Refusal> {

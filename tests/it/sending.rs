@@ -460,6 +460,30 @@ fn each_thread_keeps_its_order_among_eight() {
     assert_eq!(next, [PER_THREAD; 8]);
 }
 
+/// Copied into the lane or not: it is as much as a full block.
+#[test]
+fn a_long_message_ends_the_wait_for_others() {
+    let place = Place::new();
+    let collector = Collector::start(&place.socket());
+    let builder = Writer::builder(place.socket()).linger(Duration::MAX);
+    let writer = builder.start().unwrap();
+    writer
+        .try_send("the thread waits for others after this")
+        .unwrap();
+    let _ = collector.wait_for(1);
+    for count in 2..8 {
+        let message = vec![7; 20_000 * count];
+        if count % 2 == 0 {
+            writer.try_send(message).unwrap();
+        } else {
+            writer.try_send(&message).unwrap();
+        }
+        let _ = collector.wait_for(count);
+    }
+    finish(&writer);
+    collector.stop();
+}
+
 /// One sender that waits for room, so that it writes itself, with everything that needs the thread
 /// beside it.
 #[test]

@@ -95,6 +95,11 @@ impl Queue {
         }
     }
 
+    /// Takes what the thread has put into its lane so far, and lets it go on.
+    pub(crate) fn take_from_lane(&mut self, producer: Option<&LaneSender>) {
+        self.collect(|record| producer.is_some_and(|producer| record.receiver.is_of(producer)));
+    }
+
     /// Takes what all threads have put into their lanes so far, as far as the caller can know of
     /// it.
     pub(crate) fn collect_all(&mut self) {

@@ -43,7 +43,7 @@ use watermarks::Writing;
 const FULL: usize = 1024;
 
 /// What a block is measured by: less than it may hold, or the thread would be woken late.
-const FULL_SIZE: usize = 32 * 1024;
+pub(crate) const FULL_SIZE: usize = 32 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -131,7 +131,7 @@ impl Queue {
         }
         if self.is_open_full(len) {
             self.seal();
-            self.sealed_fill = FULL;
+            self.sealed_fill = self.sealed_fill.max(FULL);
         }
         if self.open.is_empty() && !self.open.restart() && !self.open.has_room(len) {
             let left = self.open.replace(self.spare.slot());
@@ -305,7 +305,8 @@ impl Queue {
         let part = |of: u64, whole: u64| of.saturating_mul(to_u64(FULL)) / whole.max(1);
         let by_len = part(to_u64(frames_len), to_u64(self.block_size.min(FULL_SIZE)));
         let by_messages = part(messages, self.block_messages);
-        usize::try_from(by_len.max(by_messages)).unwrap_or(FULL)
+        // However little: many make a full one.
+        usize::try_from(by_len.max(by_messages).max(1)).unwrap_or(FULL)
     }
 
     /// Whether as much is sealed as a full block has.

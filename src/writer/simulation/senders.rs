@@ -98,11 +98,15 @@ impl Senders {
 
     pub(crate) fn send_owned(&mut self, len: usize) {
         let message = self.next_message(len);
-        let own = || Bytes::from(message.clone());
-        let pushed = self
-            .shared
-            .push_in_order(&mut Patience::None, |queue| queue.push_owned(len, own));
-        self.judge_send(pushed, message.len());
+        let len = message.len();
+        let pushed = if len % 2 == 0 {
+            let mut message = Some(Bytes::from(message));
+            self.shared.push_long(&mut Patience::None, &mut message)
+        } else {
+            self.shared
+                .push_long(&mut Patience::None, &mut Some(message))
+        };
+        self.judge_send(pushed, len);
     }
 
     fn next_message(&self, len: usize) -> Vec<u8> {
