@@ -1,6 +1,6 @@
 //! Sending: what is accepted, what is refused and given back, and what the bounds hold.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -463,25 +463,26 @@ fn each_thread_keeps_its_order_among_eight() {
 /// Copied into the lane or not: it is as much as a full block.
 #[test]
 fn a_long_message_ends_the_wait_for_others() {
-    let place = Place::new();
-    let collector = Collector::start(&place.socket());
-    let builder = Writer::builder(place.socket()).linger(Duration::MAX);
+    let raw = RawReader::new();
+    let builder = Writer::builder(raw.path()).linger(Duration::MAX);
     let writer = builder.start().unwrap();
-    writer
-        .try_send("the thread waits for others after this")
-        .unwrap();
-    let _ = collector.wait_for(1);
-    for count in 2..8 {
-        let message = vec![7; 20_000 * count];
-        if count % 2 == 0 {
-            writer.try_send(message).unwrap();
-        } else {
-            writer.try_send(&message).unwrap();
-        }
-        let _ = collector.wait_for(count);
+    let mut stream = raw.accept();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut arrives = |message: &[u8]| {
+        let mut got = vec![0; frame(message).len()];
+        stream.read_exact(&mut got).unwrap();
+        assert!(got == frame(message));
+    };
+    writer.try_send("then the thread waits for others").unwrap();
+    arrives(b"then the thread waits for others");
+    for len in [40_000, 60_000, 80_000, 100_000] {
+        let message = vec![7; len];
+        writer.try_send(&message).unwrap();
+        arrives(&message);
+        writer.try_send(message.clone()).unwrap();
+        arrives(&message);
     }
     finish(&writer);
-    collector.stop();
 }
 
 /// One sender that waits for room, so that it writes itself, with everything that needs the thread
