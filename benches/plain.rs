@@ -262,10 +262,11 @@ fn take_frames(mut socket: UnixStream, mut left: u64) -> Outcome {
             return Err("the sender ended early".into());
         }
         filled += len;
-        let mut at = 0;
+        let (mut at, mut needed) = (0, 0);
         while let Some((len, prefix_len)) = usize::decode_var(&buffer[at..filled]) {
             let (from, to) = (at + prefix_len, at + prefix_len + len);
             if to > filled {
+                needed = to - at;
                 break;
             }
             look_at(&buffer[from..to]);
@@ -274,6 +275,7 @@ fn take_frames(mut socket: UnixStream, mut left: u64) -> Outcome {
         }
         buffer.copy_within(at..filled, 0);
         filled -= at;
+        buffer.resize(buffer.len().max(needed), 0);
     }
     Ok(())
 }

@@ -127,7 +127,7 @@
 //! // Nobody reads at this path; the queue has room for three messages.
 //! let writer = Writer::builder("/tmp/nobody-is-there.sock").max_queued_messages(3).start()?;
 //! writer.try_send("borrowed: copied")?;
-//! writer.try_send(String::from("owned: handed over"))?;
+//! writer.try_send(String::from("owned"))?;
 //! writer.try_send_with(|buffer| write!(buffer, "encoded: {}", 17))?;
 //!
 //! match writer.try_send(vec![1, 2, 3]) {

@@ -1185,6 +1185,8 @@ fn a_bench_prints_all_its_figures() {
         let names = [
             "messages_per_second",
             "bytes_per_second",
+            "owned_messages_per_second",
+            "staged_messages_per_second",
             "raw_ratio",
             "staged_ratio",
             "owned_staged_ratio",

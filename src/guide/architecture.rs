@@ -182,9 +182,9 @@
 //!   message the thread publishes, by a store of one word, how far it has come. So a send is a copy
 //!   and a few plain stores, without a lock and without a locked instruction.
 //! * What is published becomes a **block**, a range of the slot: when the thread comes to the end
-//!   of its lease, or when the writer's thread has nothing else to write, or has left it in the
-//!   lane for one write already. Nothing is copied for that. Sealed blocks go through a bounded
-//!   crossbeam channel to the outbox.
+//!   of its lease or has sent a message of 32 KiB or more, when the writer's thread has nothing
+//!   else to write, and when that has left it in the lane for one write already. Nothing is copied
+//!   for that. Sealed blocks go through a bounded crossbeam channel to the outbox.
 //! * The writer's thread hands what is in the outbox to the kernel with one vectored write. So
 //!   neither the queue's lock nor a system call is paid for each message.
 //! * What becomes of a block later, a split or a union with the next, moves the ends of ranges.

@@ -44,9 +44,9 @@
 //!   much as one locked instruction.
 //! * **Threads are seldom woken.** A system call that wakes a thread costs its caller 2 µs. After a
 //!   write the writer's thread lingers for 200 µs, in which senders need not wake it. At 10,000
-//!   messages a second a send takes 50 to 70 ns, of which the clock that measures it takes 30; one
-//!   that wakes takes 2,200 ns. Below 5,000 a second each message finds the thread asleep and wakes
-//!   it, unless the [`linger`](crate::WriterBuilder::linger) is longer.
+//!   messages a second a send takes no more than the clock that measures it, 30 ns; one that wakes
+//!   takes 1,800 ns. Below 5,000 a second each message finds the thread asleep and wakes it, unless
+//!   the [`linger`](crate::WriterBuilder::linger) is longer.
 //! * **Few, large calls.** Blocks of 128 KiB and calls of 256 KiB were the fastest that were tried
 //!   (blocks of 32 to 128, calls of 128 and 256); with a quarter of that the speed was a fifth
 //!   lower.
@@ -93,8 +93,8 @@
 //!   Threads that send share no lock: on two processors four together reach 0.8 of the speed of
 //!   one.
 //! * **For latency**: a [`linger`](crate::WriterBuilder::linger) of zero. Each message then wakes
-//!   the thread. It is on its way for some 50 µs instead of 200 and more, and its send costs 2 to 4
-//!   µs instead of 50 ns. [`flush`](crate::Writer::flush) sends what waits at once.
+//!   the thread. It is on its way for some 30 to 50 µs instead of 160 and more, and its send costs
+//!   2 µs instead of 30 ns. [`flush`](crate::Writer::flush) sends what waits at once.
 //! * **For memory**: a writer that has sent little keeps about 130 KiB, most of it for its queue's
 //!   places: 16 bytes for each 8 KiB of
 //!   [`max_queued_bytes`](crate::WriterBuilder::max_queued_bytes). Each thread that sends has a
@@ -116,8 +116,8 @@
 //! # Measuring
 //!
 //! `uds-ipc bench` measures on your machine, and measures the raw socket, a sender that frames and
-//! writes by itself, and a hand-written one in the same rounds. `cargo bench --bench plain` is a
-//! plain loop in the place of all that, with the default settings. `cargo bench` has a benchmark
+//! writes by itself, and a hand-written one in the same rounds. `cargo bench --bench plain` does
+//! the same in a plain loop, with the default settings. `cargo bench` has a benchmark
 //! for each step:
 //!
 //! | benchmark | what it measures |

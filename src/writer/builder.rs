@@ -138,8 +138,8 @@ impl WriterBuilder {
 
     /// The most bytes of messages that the queue holds, counted as for
     /// [`max_queued_messages`](Self::max_queued_messages): 64 MiB unless set, at least 1. A longer
-    /// message is refused as too large. The memory is a little more; for messages of 64 to 120 KiB
-    /// up to twice as much, since each has a slot of 128 KiB to itself.
+    /// message is refused as too large. The memory for them is a little more; for messages of 40 to
+    /// 120 KiB up to twice as much, since few fit into a slot of 128 KiB.
     pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
         self.max_queued_bytes = bytes;
         self

@@ -241,8 +241,8 @@ impl Writer {
     /// Sends what `encode` writes into an empty buffer: one message, or nothing where it fails.
     /// Never blocks.
     ///
-    /// The buffer is the calling thread's own and used again, up to 64 KiB; a longer message is
-    /// handed over with its buffer. Any encoder fits that writes into a `Vec<u8>`, as
+    /// The buffer is the calling thread's own and used again, up to 64 KiB; a longer message
+    /// takes it along. Any encoder fits that writes into a `Vec<u8>`, as
     /// [`std::io::Write`] or as `bytes::BufMut`. `encode` may call this method itself.
     ///
     /// ```

@@ -161,7 +161,8 @@ impl Shared {
             (Err(refusal), Some(message)) => {
                 Err(self.refuse(patience, refusal, Tally::one(len), message))
             }
-            // The queue takes the message only once nothing stands in its way.
+            // The queue takes the message only once nothing stands in its way; what is still there
+            // was copied.
             _ => Ok(()),
         }
     }
@@ -216,9 +217,8 @@ impl Shared {
         let len = message.len();
         if len <= MOST_IN_LANE {
             let mut bytes = message;
-            // There is room then.
-            let nothing = |_: &mut Queue, _: &mut &[u8]| Ok(());
-            if self.push_into_lane(patience, &mut bytes, |bytes| bytes, nothing)? {
+            let make_room = |queue: &mut Queue, _: &mut &[u8]| queue.make_room(len);
+            if self.push_into_lane(patience, &mut bytes, |bytes| bytes, make_room)? {
                 return Ok(());
             }
         } else {

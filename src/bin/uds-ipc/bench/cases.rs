@@ -42,7 +42,7 @@ pub(super) enum Contender {
     Owned,
     /// The bare socket, without frames: the kernel's limit.
     Raw,
-    /// The sender frames messages into large pieces and writes them itself: the limit for frames.
+    /// The sender frames messages into large pieces and writes them itself.
     Staged,
     /// A channel of vectors and a thread with a buffered writer.
     Handwritten,

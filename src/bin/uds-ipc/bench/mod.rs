@@ -52,9 +52,9 @@ Several send the same messages to another process, by turns and in many rounds, 
 disturbs the machine disturbs all of them: a writer and a reader of this program, which is
 given slices, and once more (\"owned\") a vector for each message; the raw socket, which
 carries as many bytes in blocks of 128 KiB without frames, the limit of the kernel; \"staged\",
-one thread that frames messages into pieces of 128 KiB and writes them itself, the limit for
-frames; and what people write by hand, a channel of vectors with a thread that drains it into a
-BufWriter. Every message is received and touched. A ratio of 2 is twice as fast. All have the
+one thread that frames messages into pieces of 128 KiB and writes them itself, without a
+queue; and what people write by hand, a channel of vectors, one for each message as it must,
+with a thread that drains it into a BufWriter. Every message is received and touched. A ratio of 2 is twice as fast. All have the
 same socket buffer, and queues of at most 2 MiB and 10,000 messages.
 
 Then it sends at 1,000, 10,000 and 200,000 messages a second: how long try_send takes, and

@@ -1,11 +1,13 @@
-//! How far the processors are from each other while it is measured: how long a cache line takes to
-//! another one and back. A machine may put its two processors here or there, and that changes
-//! speeds by two.
+//! How far the processors are from each other while it is measured: how long a cache line takes
+//! from one to another and back. A machine may put its two processors here or there, and that
+//! changes speeds by two.
 
 use std::hint;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
 
 use super::clock;
 use super::numbers::float;
@@ -16,9 +18,15 @@ const TIME: Duration = Duration::from_millis(2);
 /// There and back so often is one try. The best one counts: in the others something came between.
 const EACH: u64 = 50;
 
+/// How often is looked for an answer before the clock is: to read it takes as long as the answer.
+const LOOKS: u32 = 1_000;
+
 /// In nanoseconds. `None` where the two never ran at once.
 pub(super) fn cache_line() -> Option<f64> {
-    let (there, back) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (there, back) = (
+        CachePadded::new(AtomicU64::new(0)),
+        CachePadded::new(AtomicU64::new(0)),
+    );
     let begun = clock::now();
     let is_over = || clock::since(begun) > TIME;
     thread::scope(|scope| {
@@ -43,7 +51,12 @@ pub(super) fn cache_line() -> Option<f64> {
             for _ in 0..EACH {
                 sent += 1;
                 there.store(sent, Ordering::Release);
-                while back.load(Ordering::Acquire) != sent && !is_over() {
+                let mut looks = 0;
+                while back.load(Ordering::Acquire) != sent {
+                    looks += 1;
+                    if looks % LOOKS == 0 && is_over() {
+                        break;
+                    }
                     hint::spin_loop();
                 }
             }

@@ -44,7 +44,7 @@ pub(super) fn of(results: &Results) -> String {
     text.push_str(&throughput(&results.rows, streams));
     text.push_str(
         "\nProcessor seconds for a million messages, both processes together; how many processors were \
-         at work; and\nhow long a cache line takes to another one and back.\n",
+         at work; and\nhow long a cache line takes from one to another and back.\n",
     );
     text.push_str(&processor_time(&results.rows, streams));
     let _ = writeln!(

@@ -44,7 +44,7 @@ pub(super) struct Row {
     pub(super) to_unix: Option<ToUnix>,
 }
 
-/// Where the threads ran, and how far the processors were from each other.
+/// How many processors were at work, and how far from each other two were.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Placement {
     /// How many processors were at work, on the average.

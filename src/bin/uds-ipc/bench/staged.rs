@@ -1,6 +1,6 @@
-//! The most that this kernel gives to frames: the sender itself frames each message into a piece of
-//! 128 KiB and writes that when it is full. It has no queue: it stands still while the reader does,
-//! and one thread sends, however many the others have.
+//! The least that frames cost: the sender itself frames each message into a piece of 128 KiB and
+//! writes that when it is full. It has no queue: it stands still while the reader does, and one
+//! thread sends, however many the others have.
 
 use std::error::Error;
 use std::fs::File;
