@@ -12,15 +12,21 @@ use crate::writer::slot::SLOT_SIZE;
 #[derive(Debug)]
 pub(crate) struct LaneRecord {
     pub(crate) receiver: LaneReceiver,
-    /// What of the lease has not been taken yet.
-    pub(crate) lease: Option<Tally>,
-    /// Where the last lease began, and how many bytes it had.
-    lease_from: usize,
-    lease_len: usize,
-    /// How many bytes the next is to have, if there is room for them.
+    pub(crate) lease: Option<Lease>,
+    /// How many bytes the next lease is to have, if there is room for them.
     pub(crate) lease_size: usize,
     /// Where the thread was when the last write began.
     pub(crate) seen: Mark,
+}
+
+/// What a thread may put into its lane.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    /// What has not been taken yet.
+    pub(crate) left: Tally,
+    /// Where it began, and how many bytes it had.
+    from: usize,
+    len: usize,
 }
 
 /// The first lease of a lane.
@@ -31,8 +37,6 @@ impl LaneRecord {
         Self {
             receiver,
             lease: None,
-            lease_from: 0,
-            lease_len: 0,
             lease_size: FIRST_LEASE_SIZE,
             seen: Mark::default(),
         }
@@ -41,13 +45,14 @@ impl LaneRecord {
     /// Lets the thread put up to `messages` messages into the next `len` bytes. Returns what that
     /// takes of the queue's bounds.
     pub(crate) fn lease(&mut self, producer: &mut LaneSender, len: usize, messages: u64) -> Tally {
-        self.lease_from = self.receiver.published().len;
-        self.lease_len = len;
         self.receiver.lease(producer, len, messages);
-        *self.lease.insert(Tally {
+        let left = Tally {
             messages,
             bytes: to_u64(len),
-        })
+        };
+        let from = self.receiver.published().len;
+        self.lease = Some(Lease { left, from, len });
+        left
     }
 
     /// Ends the lease with the thread's knowledge; returns what had not been taken of it. A thread
@@ -55,16 +60,12 @@ impl LaneRecord {
     pub(crate) fn end_lease(&mut self, producer: &mut LaneSender) -> Option<Tally> {
         self.receiver.end_lease(producer);
         self.seen = Mark::default();
-        let used = self
-            .receiver
-            .published()
-            .len
-            .saturating_sub(self.lease_from);
-        if used > mem::take(&mut self.lease_len) / 2 {
+        let lease = self.lease.take()?;
+        let used = self.receiver.published().len.saturating_sub(lease.from);
+        if used > lease.len / 2 {
             self.lease_size = self.lease_size.saturating_mul(4).min(SLOT_SIZE);
         }
-        self.lease_from = usize::MAX;
-        self.lease.take()
+        Some(lease.left)
     }
 
     /// Whether something waits to be taken. Without a lease there may be something that does not

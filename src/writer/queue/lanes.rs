@@ -57,7 +57,7 @@ impl Queue {
     }
 
     /// Lets the thread's lane take a message of `len` bytes, where there is room and it takes any.
-    /// A thread without a lane may get one.
+    /// A thread without a lane may get one; where there is none, nobody has asked for room.
     pub(crate) fn ready_lane(
         &mut self,
         producer: &mut Option<LaneSender>,
@@ -246,7 +246,7 @@ impl Queue {
             if wants(record) {
                 let taken = self.take_from(&mut record.receiver);
                 if let Some(lease) = &mut record.lease {
-                    *lease -= taken;
+                    lease.left -= taken;
                     self.budget.leased -= taken;
                 }
             }
