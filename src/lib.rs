@@ -369,6 +369,7 @@
 #[cfg(all(unix, feature = "systemd"))]
 mod activation;
 mod address;
+mod arena;
 mod atomics;
 mod backoff;
 mod buffer_pool;

@@ -141,6 +141,11 @@ impl SimulatedConnection {
         !self.receipts.wait_for_room()
     }
 
+    /// How many messages were dealt with.
+    pub(crate) fn handled(&self) -> u64 {
+        self.receipts.handled()
+    }
+
     /// What is to become of the connection.
     pub(crate) fn fate(&self) -> SimulatedFate {
         self.receipts.close_decision()

@@ -427,6 +427,7 @@ impl WriterBuilder {
             self.delivery,
             self.shutdown_level,
             abilities,
+            None,
         );
         let refused = StartError::system("make what wakes the thread", &address);
         let shared = Arc::new(shared.map_err(refused)?);
@@ -444,6 +445,7 @@ impl WriterBuilder {
         };
         let options = Options {
             expect_peer_uid: self.expect_peer_uid,
+            is_exact: Options::are_numbers_exact(self.delivery, self.overflow),
         };
         let backoff = Backoff::new(self.backoff_min, self.backoff_max, fastrand::u64(..));
         let mut state = State::new(clock::now(), backoff, timing, self.delivery);

@@ -3,6 +3,7 @@
 //! it, `shared` what callers wait for.
 
 mod ack_tracker;
+mod arena;
 #[cfg(feature = "async")]
 mod async_writer;
 mod builder;

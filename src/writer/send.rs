@@ -5,8 +5,6 @@ use std::cell::Cell;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::deadline::Deadline;
 use crate::message::IntoMessage;
 use crate::metrics::Tally;
@@ -14,7 +12,7 @@ use crate::outcome::Outcome;
 use crate::send_error::{EncodeError, SendError};
 use crate::writer::lane::local;
 use crate::writer::lane::{LaneSender, Pushed};
-use crate::writer::queue::{FULL_SIZE, Lane, Payloads, Queue, Refusal};
+use crate::writer::queue::{FULL_SIZE, Lane, Payloads, Queue, Refusal, Whole};
 use crate::writer::settings::{MOST_COPIED, MOST_IN_LANE};
 use crate::writer::shared::{Shared, deadline};
 
@@ -224,10 +222,8 @@ impl Shared {
         } else {
             self.push(patience, |queue| queue.make_room(len))?;
         }
-        let mut copy = Some(Bytes::copy_from_slice(message));
-        self.push_in_order(patience, |queue| {
-            queue.push_owned(len, || copy.take().unwrap_or_default())
-        })
+        let mut copy = Some(Whole::copy(message, self.arena.as_ref()));
+        self.push_in_order(patience, |queue| queue.push_whole(len, &mut copy))
     }
 
     /// Accepts a long message that is handed over: a copy in the lane, or itself. It is there still
@@ -242,10 +238,14 @@ impl Shared {
             message.as_ref().map_or(&[], M::bytes)
         }
         let len = bytes(message).len();
+        if self.arena.is_some() {
+            // What is handed over would be lost with the process.
+            return self.push_long_copy(patience, bytes(message));
+        }
         let give = |queue: &mut Queue, message: &mut Option<M>| {
-            queue.push_owned(len, || {
-                message.take().map(M::into_bytes).unwrap_or_default()
-            })
+            queue.make_room(len)?;
+            let whole = message.take().map(|message| Whole::of(message.into_bytes()));
+            queue.push_whole(len, &mut { whole })
         };
         if M::SHARED || len > MOST_IN_LANE {
             return self.push_in_order(patience, |queue| give(queue, message));

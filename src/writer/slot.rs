@@ -13,19 +13,30 @@ use std::ops::{Deref, Range};
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
+/// Where the system gives memory when it is touched, as nearly all do, a new slot costs no more
+/// than what is written.
+use crate::arena::layout::Extent;
+pub(crate) use crate::arena::layout::SLOT_SIZE;
 use crate::wire::frame::{MAX_PREFIX_LEN, Prefix, ShortPrefix};
-use crate::writer::settings::BLOCK_SIZE;
-
-/// How much a slot holds. Where the system gives memory when it is touched, as nearly all do, a new
-/// one costs no more than what is written.
-pub(crate) const SLOT_SIZE: usize = BLOCK_SIZE;
+use crate::writer::arena::{self, Arena, ArenaSlot, Record};
 
 /// The longest message that an empty slot has room for.
 pub(crate) const LONGEST_MESSAGE: usize = SLOT_SIZE - MAX_PREFIX_LEN;
 
 /// Always of `SLOT_SIZE` bytes.
-struct Memory(NonNull<MaybeUninit<u8>>);
+struct Memory {
+    start: NonNull<MaybeUninit<u8>>,
+    origin: Origin,
+}
+
+enum Origin {
+    /// Of this process alone. Nobody reads how far it is published.
+    Heap { published: AtomicU64 },
+    /// It outlives the process.
+    Arena(ArenaSlot),
+}
 
 // SAFETY: it owns what it points to. One `Filler` writes behind all that ranges read, and each
 // range comes to its thread after what it reads was written.
@@ -36,20 +47,47 @@ unsafe impl Sync for Memory {}
 impl Memory {
     fn new() -> Self {
         let bytes = Box::<[u8]>::new_uninit_slice(SLOT_SIZE);
-        // SAFETY: a box leads to something.
-        Self(unsafe { NonNull::new_unchecked(Box::into_raw(bytes).cast()) })
+        Self {
+            // SAFETY: a box leads to something.
+            start: unsafe { NonNull::new_unchecked(Box::into_raw(bytes).cast()) },
+            origin: Origin::Heap {
+                published: AtomicU64::new(0),
+            },
+        }
+    }
+
+    fn in_arena(slot: ArenaSlot) -> Self {
+        Self {
+            start: slot.start().cast(),
+            origin: Origin::Arena(slot),
+        }
     }
 
     fn start(&self) -> *mut u8 {
-        self.0.as_ptr().cast()
+        self.start.as_ptr().cast()
+    }
+
+    fn published(&self) -> NonNull<AtomicU64> {
+        match &self.origin {
+            Origin::Heap { published } => NonNull::from(published),
+            Origin::Arena(slot) => slot.published(),
+        }
+    }
+
+    fn begin_anew(&self, is_open: bool) {
+        if let Origin::Arena(slot) = &self.origin {
+            slot.begin_anew(is_open);
+        }
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        let bytes = ptr::slice_from_raw_parts_mut(self.0.as_ptr(), SLOT_SIZE);
-        // SAFETY: it came from such a box, and nobody else knows of it any more.
-        drop(unsafe { Box::from_raw(bytes) });
+        if let Origin::Heap { .. } = self.origin {
+            let bytes = ptr::slice_from_raw_parts_mut(self.start.as_ptr(), SLOT_SIZE);
+            // SAFETY: it came from such a box, and nobody else knows of it any more.
+            drop(unsafe { Box::from_raw(bytes) });
+        }
     }
 }
 
@@ -66,16 +104,28 @@ impl Slot {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Memory::new()))
     }
+
+    /// One of the arena, as long as that has any.
+    pub(crate) fn from(arena: Option<&Arc<Arena>>) -> Self {
+        match arena.and_then(Arena::take_slot) {
+            Some(slot) => Self(Arc::new(Memory::in_arena(slot))),
+            None => Self::new(),
+        }
+    }
 }
 
 /// Fills a slot, the only one to do so. It may have none: then there is no room.
 pub(crate) struct Filler {
     slot: Option<Arc<Memory>>,
     start: *mut u8,
+    /// The slot's word.
+    published: Option<NonNull<AtomicU64>>,
     at: usize,
+    /// What no record covers in it goes before what lies in the slots of other threads.
+    is_open: bool,
 }
 
-// SAFETY: the pointer leads into the slot, which it holds.
+// SAFETY: the pointers lead into the slot, which it holds.
 unsafe impl Send for Filler {}
 // SAFETY: nothing is written through a shared reference.
 unsafe impl Sync for Filler {}
@@ -85,14 +135,38 @@ impl Filler {
     pub(crate) const NONE: Self = Self {
         slot: None,
         start: ptr::null_mut(),
+        published: None,
         at: 0,
+        is_open: false,
     };
 
-    pub(crate) fn new(Slot(memory): Slot) -> Self {
+    /// Fills a thread's slot.
+    pub(crate) fn new(slot: Slot) -> Self {
+        Self::begin(slot, false)
+    }
+
+    /// Fills the slot of the open block.
+    pub(crate) fn open(slot: Slot) -> Self {
+        Self::begin(slot, true)
+    }
+
+    fn begin(Slot(memory): Slot, is_open: bool) -> Self {
+        memory.begin_anew(is_open);
         Self {
             start: memory.start(),
+            published: Some(memory.published()),
             slot: Some(memory),
             at: 0,
+            is_open,
+        }
+    }
+
+    /// From now on all that was written outlives the process, where the slot does.
+    #[inline]
+    pub(crate) fn publish(&self) {
+        if let Some(word) = self.published {
+            // SAFETY: it is the word of the slot that this holds.
+            unsafe { arena::publish(word, self.at) };
         }
     }
 
@@ -147,17 +221,32 @@ impl Filler {
         Some(frame_len)
     }
 
-    /// Frames a copy of `message`. False where there is no room.
+    /// Frames a copy of `message`, and publishes it. False where there is no room.
     #[inline]
     pub(crate) fn push(&mut self, message: &[u8]) -> bool {
         let end = self.at + self.room();
-        if let Some(prefix) = ShortPrefix::new(message.len()) {
+        let pushed = if let Some(prefix) = ShortPrefix::new(message.len()) {
             // SAFETY: so much room there is.
-            unsafe { self.push_short(prefix, message, end) }.is_some()
+            unsafe { self.push_short(prefix, message, end) }
         } else {
             // SAFETY: likewise.
-            unsafe { self.push_long(message, end) }.is_some()
+            unsafe { self.push_long(message, end) }
+        };
+        self.publish();
+        pushed.is_some()
+    }
+
+    /// Writes as much of `bytes` as there is room for, which is not published; returns the rest.
+    pub(crate) fn push_part<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let (part, rest) = bytes.split_at(bytes.len().min(self.room()));
+        if !part.is_empty() {
+            // SAFETY: so much room there is; and as above.
+            unsafe {
+                ptr::copy_nonoverlapping(part.as_ptr(), self.start.add(self.at), part.len());
+            }
         }
+        self.at += part.len();
+        rest
     }
 
     /// Likewise, for messages of which the prefix is longer.
@@ -217,6 +306,9 @@ impl Filler {
             .is_some_and(|slot| Arc::get_mut(slot).is_some());
         if is_alone {
             self.at = 0;
+            if let Some(slot) = &self.slot {
+                slot.begin_anew(self.is_open);
+            }
         }
         is_alone
     }
@@ -256,7 +348,9 @@ impl ReadingSide {
         Filler {
             slot: Some(Arc::clone(slot)),
             start: slot.start(),
+            published: Some(slot.published()),
             at,
+            is_open: false,
         }
     }
 
@@ -299,6 +393,11 @@ impl Frames {
         }
     }
 
+    /// Where it begins in its slot.
+    pub(crate) fn start(&self) -> usize {
+        self.range.start
+    }
+
     /// Goes on over `next`, where that stands right behind it.
     pub(crate) fn extend_over(&mut self, next: &Self) -> bool {
         let is_behind = match (&self.slot, &next.slot) {
@@ -316,6 +415,29 @@ impl Frames {
     /// Gives the slot back, if nobody else has a part of it.
     pub(crate) fn into_slot(self) -> Option<Slot> {
         self.slot.and_then(unshared)
+    }
+
+    /// A record of them, where they outlive the process: the next that no record covers.
+    pub(crate) fn record(&self, order: u64) -> Option<Record> {
+        let (slot, extent) = self.place()?;
+        let record = slot.add_record(order, &[extent]);
+        slot.cover(self.range.end);
+        record
+    }
+
+    /// A record of a message that lies in these pieces, where it outlives the process.
+    pub(crate) fn record_pieces(pieces: &[Self], order: u64) -> Option<Record> {
+        let places = pieces.iter().map(Self::place).collect::<Option<Vec<_>>>()?;
+        let (slot, _) = places.first()?;
+        let extents: Vec<_> = places.iter().map(|(_, extent)| *extent).collect();
+        slot.add_record(order, &extents)
+    }
+
+    fn place(&self) -> Option<(&ArenaSlot, Extent)> {
+        let Origin::Arena(slot) = &self.slot.as_ref()?.origin else {
+            return None;
+        };
+        Some((slot, slot.extent(self.range.start, self.range.end)))
     }
 }
 

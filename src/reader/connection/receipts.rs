@@ -80,6 +80,11 @@ impl Receipts {
         self.comes_again
     }
 
+    /// How many messages were dealt with since the connection began.
+    pub(in crate::reader) fn handled(&self) -> u64 {
+        self.handled
+    }
+
     /// A batch is over.
     pub(in crate::reader) fn on_batch_end(&mut self, end: BatchEnd) {
         if end.messages == 0 && !self.unconfirmed.is_empty() {

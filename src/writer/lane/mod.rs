@@ -145,6 +145,7 @@ impl LaneSender {
         let Some(frame_len) = framed else {
             return Pushed::NoRoom;
         };
+        self.filler.publish();
         let one = Mark::one(frame_len, len);
         self.left -= 1;
         self.mark += one.pack();
@@ -290,6 +291,7 @@ impl LaneReceiver {
         }
         // SAFETY: the queue has not taken it.
         unsafe { producer.filler.take_back(last.len) };
+        producer.filler.publish();
         producer.mark -= last.pack();
         self.lane
             .thread

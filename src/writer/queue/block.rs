@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use crate::metrics::Tally;
 use crate::wire::frame::{self, ACK_REQUEST, AT_LEAST_ONCE, Parsed, Prefix};
+use crate::writer::arena::Record;
 use crate::writer::slot::{Frames, Slot};
 
 /// Up to here a block is united with the one before it. What a receipt covers a part of is walked.
@@ -35,12 +36,24 @@ pub(crate) struct Block {
     settled: usize,
     whole: usize,
     taken: usize,
+    /// By how much the numbers of its messages are lower than their places, once they have any.
+    shift: Option<u64>,
+    /// What of it outlives the process.
+    record: Option<Record>,
 }
 
 #[derive(Debug)]
 enum Body {
     Frames(Frames),
-    Owned { prefix: Prefix, payload: Bytes },
+    Owned {
+        prefix: Prefix,
+        payload: Bytes,
+    },
+    /// One message that no slot has room for: its frame in pieces, each a slot.
+    Pieces {
+        pieces: Vec<Frames>,
+        message_len: usize,
+    },
 }
 
 /// What was in a used block.
@@ -48,6 +61,8 @@ enum Body {
 pub(crate) enum Leftover {
     /// The slot, if nothing else is left in it.
     Slot(Option<Slot>),
+    /// The slots of a long message.
+    Slots(Vec<Frames>),
     /// A payload that was handed over.
     Payload(Bytes),
 }
@@ -58,9 +73,26 @@ impl Block {
         Self::new(Body::Frames(Frames::default()), first, Tally::default())
     }
 
-    /// A block of these messages.
+    /// A block of these messages: the next in their slot.
     pub(crate) fn of(frames: Frames, first: u64, tally: Tally) -> Self {
-        Self::new(Body::Frames(frames), first, tally)
+        let record = frames.record(first);
+        Self {
+            record,
+            ..Self::new(Body::Frames(frames), first, tally)
+        }
+    }
+
+    /// A block of one message of which the frame lies in these pieces.
+    pub(crate) fn in_pieces(pieces: Vec<Frames>, message_len: usize, first: u64) -> Self {
+        let record = Frames::record_pieces(&pieces, first);
+        let body = Body::Pieces {
+            pieces,
+            message_len,
+        };
+        Self {
+            record,
+            ..Self::new(body, first, Tally::one(message_len))
+        }
     }
 
     /// A block of one message, which is not copied.
@@ -80,14 +112,19 @@ impl Block {
             settled: 0,
             whole: 0,
             taken: 0,
+            shift: None,
+            record: None,
         }
     }
 
     /// Empties a used block.
     pub(crate) fn take_leftover(&mut self) -> Leftover {
+        // Its record ends before anything is written over what it was about.
+        self.record = None;
         match mem::replace(self, Self::empty(0)).body {
             Body::Owned { payload, .. } => Leftover::Payload(payload),
             Body::Frames(frames) => Leftover::Slot(frames.into_slot()),
+            Body::Pieces { pieces, .. } => Leftover::Slots(pieces),
         }
     }
 
@@ -140,7 +177,69 @@ impl Block {
         match &self.body {
             Body::Frames(frames) => frames.len(),
             Body::Owned { prefix, payload } => prefix.as_slice().len() + payload.len(),
+            Body::Pieces { pieces, .. } => pieces.iter().map(|piece| piece.len()).sum(),
         }
+    }
+
+    /// Numbers its messages, before the kernel has the first byte of any; returns how many.
+    pub(crate) fn number(&mut self, number: u64) -> u64 {
+        debug_assert!(self.shift.is_none(), "they have numbers");
+        if self.is_empty() {
+            return 0;
+        }
+        self.shift = Some(self.first - number);
+        if let Some(record) = &mut self.record {
+            record.number(number);
+        }
+        self.tally.messages
+    }
+
+    pub(crate) fn is_numbered(&self) -> bool {
+        self.shift.is_some()
+    }
+
+    /// The number of the first message of which the kernel lacks a byte, once there are numbers.
+    pub(crate) fn next_number(&self) -> Option<u64> {
+        let is_left = self.first_unwritten() < self.end();
+        let shift = self.shift.filter(|_| is_left)?;
+        Some(self.first_unwritten() - shift)
+    }
+
+    /// The number behind those that are begun.
+    pub(crate) fn number_behind_begun(&self) -> Option<u64> {
+        let cut = u64::from(self.cut().is_some());
+        Some(self.first_unwritten() + cut - self.shift?)
+    }
+
+    /// Takes the numbers of messages back of which the peer has nothing; returns the first.
+    pub(crate) fn unnumber(&mut self) -> Option<u64> {
+        debug_assert!(!self.is_begun(), "the peer has the beginning of this block");
+        let number = self.first - self.shift.take()?;
+        let (is_whole, first) = (self.settled == 0, self.first);
+        match &mut self.record {
+            Some(record) if is_whole => record.unnumber(first),
+            _ => self.renew_record(first),
+        }
+        Some(number)
+    }
+
+    /// Makes a new record of what is not settled, waiting at this place, instead of the one that
+    /// covers more.
+    fn renew_record(&mut self, order: u64) {
+        let renewed = self
+            .record
+            .as_ref()
+            .and_then(|record| record.rest(self.offset(self.settled), order));
+        self.record = renewed;
+    }
+
+    /// Where that lies in the slot.
+    fn offset(&self, at: usize) -> u32 {
+        let start = match &self.body {
+            Body::Frames(frames) => frames.start(),
+            Body::Owned { .. } | Body::Pieces { .. } => 0,
+        };
+        u32::try_from(start + at).unwrap_or(u32::MAX)
     }
 
     fn wire_len(&self) -> usize {
@@ -152,21 +251,21 @@ impl Block {
         self.wire_len() - self.taken
     }
 
-    /// The bytes that the kernel has yet to take, in up to three slices.
+    /// The bytes that the kernel has yet to take, slice by slice.
     pub(crate) fn slices(&self) -> impl Iterator<Item = &[u8]> {
-        let (head, tail) = match &self.body {
-            Body::Frames(frames) => (frames.get(self.taken..), None),
-            Body::Owned { prefix, payload } => {
-                let prefix = prefix.as_slice();
-                let in_payload = self.taken.saturating_sub(prefix.len());
-                (prefix.get(self.taken..), payload.get(in_payload..))
-            }
+        let (head, tail, pieces): (&[u8], &[u8], &[Frames]) = match &self.body {
+            Body::Frames(frames) => (frames, &[], &[]),
+            Body::Owned { prefix, payload } => (prefix.as_slice(), payload, &[]),
+            Body::Pieces { pieces, .. } => (&[], &[], pieces),
         };
-        let ack_request = self.taken.saturating_sub(self.frames_len());
-        head.into_iter()
-            .chain(tail)
-            .chain(self.ack_request.get(ack_request..))
-            .filter(|slice| !slice.is_empty())
+        let pieces = pieces.iter().map(|piece| &**piece);
+        let all = [head, tail].into_iter().chain(pieces);
+        let mut taken = self.taken;
+        all.chain([self.ack_request]).filter_map(move |slice| {
+            let left = slice.get(taken..);
+            taken = taken.saturating_sub(slice.len());
+            left.filter(|left| !left.is_empty())
+        })
     }
 
     /// Notes that the kernel took the next `len` bytes; says which messages it has now taken whole.
@@ -246,7 +345,8 @@ impl Block {
     pub(crate) fn absorb(&mut self, next: &Self) -> bool {
         let are_written = self.remaining_len() == 0 && next.remaining_len() == 0;
         let is_small = next.frames_len() <= SMALL;
-        if !(are_written && is_small && next.settled == 0 && self.end() == next.first()) {
+        let are_neighbours = self.end() == next.first() && self.shift == next.shift;
+        if !(are_written && is_small && next.settled == 0 && are_neighbours) {
             return false;
         }
         let (Body::Frames(frames), Body::Frames(more)) = (&mut self.body, &next.body) else {
@@ -254,6 +354,9 @@ impl Block {
         };
         if !frames.extend_over(more) {
             return false;
+        }
+        if let (Some(record), Some(next)) = (&mut self.record, &next.record) {
+            record.end_at(next.ends_at());
         }
         if self.ack_request.is_empty() {
             self.ack_request = next.ack_request;
@@ -307,7 +410,26 @@ impl Block {
         self.first += 1;
         self.tally -= Tally::one(message_len);
         self.rewind();
+        self.shorten_record();
         Some(Tally::one(message_len))
+    }
+
+    /// The message before `settled` is dropped, and not delivered any more.
+    fn shorten_record(&mut self) {
+        if self.is_empty() {
+            self.record = None;
+            return;
+        }
+        let (from, first) = (self.offset(self.settled), self.first);
+        match (&mut self.record, self.shift) {
+            (Some(record), None) => record.begin_at(from),
+            (Some(record), Some(shift)) => {
+                // One that counts from another number. Both would give the same until it is there.
+                let mut rest = record.rest_numbered(from, first - shift);
+                std::mem::swap(&mut self.record, &mut rest);
+            }
+            (None, _) => {}
+        }
     }
 
     /// Splits off the messages that are begun, so that those behind them can be evicted. `None`
@@ -330,8 +452,13 @@ impl Block {
         if end == self.settled || end >= frames.len() {
             return None;
         }
-        let split = Self {
-            body: Body::Frames(frames.part(self.settled, end)),
+        let begun = frames.part(self.settled, end);
+        let (record, at) = (self.record.take(), self.offset(end));
+        // The rest is not begun, whatever number it had.
+        let order = self.first + messages.messages;
+        let rest = record.as_ref().and_then(|record| record.rest(at, order));
+        let mut split = Self {
+            body: Body::Frames(begun),
             ack_request: self.ack_request,
             first: self.first,
             tally: messages,
@@ -339,7 +466,13 @@ impl Block {
             settled: 0,
             whole: self.whole - self.settled,
             taken: self.taken - self.settled,
+            shift: self.shift.take(),
+            record,
         };
+        if let Some(record) = &mut split.record {
+            record.end_at(at);
+        }
+        self.record = rest;
         self.settled = end;
         self.first += messages.messages;
         self.tally -= messages;
@@ -364,6 +497,7 @@ impl Block {
             Body::Owned { prefix, payload } => {
                 (at == 0).then(|| (prefix.as_slice().len() + payload.len(), payload.len()))
             }
+            Body::Pieces { message_len, .. } => (at == 0).then(|| (self.frames_len(), *message_len)),
         }
     }
 }

@@ -320,6 +320,7 @@ mod tests {
             limits,
             Delivery::AtMostOnce,
             Arc::clone(&counters),
+            None,
         ));
         let (running, by_lane) = (AtomicUsize::new(THREADS), AtomicUsize::new(0));
         let mut written = Vec::new();

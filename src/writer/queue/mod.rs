@@ -11,6 +11,7 @@ mod open_block;
 pub(crate) mod outbox;
 mod spare;
 mod watermarks;
+pub(crate) mod whole;
 mod writing;
 
 use std::mem;
@@ -22,6 +23,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::metrics::Tally;
 use crate::num::to_u64;
 use crate::wire::frame::MAX_PREFIX_LEN;
+use crate::writer::arena::Arena;
 use crate::writer::counters::Counters;
 use crate::writer::queue::block::Block;
 use crate::writer::queue::outbox::Outbox;
@@ -38,6 +40,7 @@ use open_block::OpenBlock;
 use spare::Spare;
 pub(crate) use watermarks::Watermarks;
 use watermarks::Writing;
+pub(crate) use whole::Whole;
 
 /// Blocks this full are worth a write of their own.
 const FULL: usize = 1024;
@@ -65,6 +68,8 @@ pub(crate) struct Queue {
     /// The number of the first message in the sealed blocks or the open one; `next` when there is
     /// none.
     waiting_from: u64,
+    /// The memory that outlives the process.
+    arena: Option<Arc<Arena>>,
     /// The outbox is away: the thread is writing from it.
     writing: Option<Writing>,
     /// A receipt is to be requested for all messages below this number.
@@ -84,7 +89,12 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(limits: Limits, delivery: Delivery, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        delivery: Delivery,
+        counters: Arc<Counters>,
+        arena: Option<Arc<Arena>>,
+    ) -> Self {
         Self {
             overflow: limits.overflow,
             delivery,
@@ -98,9 +108,10 @@ impl Queue {
             sealed_fill: 0,
             outbox: Outbox::new(delivery),
             payloads: Payloads::default(),
-            spare: Spare::default(),
+            spare: Spare::new(arena.clone()),
             next: 0,
             waiting_from: 0,
+            arena,
             writing: None,
             ack_request: None,
             accepted: Tally::default(),
@@ -127,7 +138,7 @@ impl Queue {
     fn add(&mut self, message: &[u8]) {
         let len = message.len();
         if len > LONGEST_MESSAGE {
-            return self.add_owned(Bytes::copy_from_slice(message));
+            return self.add_whole(Whole::copy(message, self.arena.as_ref()));
         }
         if self.is_open_full(len) {
             self.seal();
@@ -155,21 +166,24 @@ impl Queue {
         fits
     }
 
-    /// Accepts `message` without a copy. It is made only once there is room for it.
-    pub(crate) fn push_owned(
+    /// Accepts `message`, of `len` bytes, as a block of its own. It is taken only once there is
+    /// room for it.
+    pub(crate) fn push_whole(
         &mut self,
         len: usize,
-        message: impl FnOnce() -> Bytes,
+        message: &mut Option<Whole>,
     ) -> Result<(), Refusal> {
         self.make_room(len)?;
-        self.add_owned(message());
+        if let Some(message) = message.take() {
+            self.add_whole(message);
+        }
         Ok(())
     }
 
-    fn add_owned(&mut self, message: Bytes) {
+    fn add_whole(&mut self, message: Whole) {
         let len = message.len();
         self.seal();
-        self.seal_block(Block::owned(message, self.next), FULL);
+        self.seal_block(message.into_block(self.next), FULL);
         self.note_accepted(len);
     }
 
@@ -399,6 +413,9 @@ impl Queue {
     /// Gives up everything that is left.
     pub(crate) fn discard(&mut self) -> Tally {
         let left = self.budget.held;
+        if let Some(arena) = &self.arena {
+            arena.end();
+        }
         while self.move_block() {}
         for block in mem::replace(&mut self.outbox, Outbox::new(self.delivery)).into_blocks() {
             self.recycle(block);
@@ -442,7 +459,7 @@ mod tests {
             overflow,
         };
         let counters = Counters::new(Delivery::AtMostOnce, limits, Default::default);
-        Queue::new(limits, Delivery::AtMostOnce, Arc::new(counters))
+        Queue::new(limits, Delivery::AtMostOnce, Arc::new(counters), None)
     }
 
     fn stream(outbox: &Outbox) -> Vec<u8> {
@@ -502,7 +519,7 @@ mod tests {
         for _ in 0..3 {
             assert!(
                 queue
-                    .push_owned(40_000, || Bytes::from(vec![0; 40_000]))
+                    .push_whole(40_000, &mut Some(Whole::of(Bytes::from(vec![0; 40_000]))))
                     .is_ok()
             );
         }
@@ -784,7 +801,7 @@ mod tests {
         assert!(room < 10_000, "{room}");
         for number in 0..10_000u32 {
             let message = Bytes::copy_from_slice(&number.to_be_bytes());
-            assert!(queue.push_owned(4, || message).is_ok());
+            assert!(queue.push_whole(4, &mut Some(Whole::of(message))).is_ok());
         }
         assert_eq!(queue.sealed.0.len(), room);
         let written = written(&mut queue);
@@ -903,7 +920,10 @@ mod tests {
                         queue.recall();
                         prop_assert_eq!(queue.budget.leased, Tally::default());
                     }
-                    Act::PushOwned(len) => drop(queue.push_owned(len, || message(2, len).into())),
+                    Act::PushOwned(len) => {
+                        let whole = Whole::of(message(2, len).into());
+                        let _ = queue.push_whole(len, &mut Some(whole));
+                    }
                     Act::BeginWrite if away.is_none() => away = Some(queue.begin_write()),
                     Act::EndWrite(len) => {
                         if let Some(outbox) = away.take() {

@@ -68,7 +68,7 @@ impl OpenBlock {
     /// that.
     pub(crate) fn replace(&mut self, slot: Slot) -> Option<Slot> {
         debug_assert!(self.is_empty(), "there are messages in it");
-        let before = std::mem::replace(&mut self.filler, Filler::new(slot));
+        let before = std::mem::replace(&mut self.filler, Filler::open(slot));
         self.from = 0;
         before.into_slot()
     }

@@ -32,6 +32,8 @@ pub(crate) struct Outbox {
     suspect: Option<Suspect>,
     /// The opening of this connection was put before its first message.
     is_opened: bool,
+    /// The number of the next message to be numbered.
+    numbered_to: u64,
     /// Blocks that are done with, and can be used again.
     #[expect(clippy::vec_box, reason = "blocks travel in their boxes")]
     done: Vec<Box<Block>>,
@@ -347,11 +349,48 @@ impl Outbox {
         self.done.extend(alone);
     }
 
+    /// Numbers what has no number: before it goes out.
+    pub(crate) fn number(&mut self) {
+        let numbered = self.blocks.iter().rposition(|block| block.is_numbered());
+        for block in self.blocks.iter_mut().skip(numbered.map_or(0, |at| at + 1)) {
+            self.numbered_to += block.number(self.numbered_to);
+        }
+    }
+
+    /// The number of the next message to go out, once numbers are given.
+    pub(crate) fn next_number(&self) -> u64 {
+        let mut unwritten = self.blocks.iter().skip(self.next);
+        let next = unwritten.find_map(|block| block.next_number());
+        next.unwrap_or(self.numbered_to)
+    }
+
+    /// Takes the numbers back of what is not begun, since what stands before it is to be dropped.
+    /// From the last on: at no time something that has one comes behind something that has not.
+    fn unnumber(&mut self) {
+        let unbegun = |block: &&mut Box<Block>| !block.is_begun();
+        let numbered = self
+            .blocks
+            .iter_mut()
+            .skip(self.next)
+            .take_while(|block| block.is_numbered() || block.is_empty());
+        let mut blocks: Vec<_> = numbered.filter(unbegun).collect();
+        for block in blocks.iter_mut().rev() {
+            self.numbered_to = block.unnumber().unwrap_or(self.numbered_to);
+        }
+    }
+
     /// Removes the oldest message that the peer has no part of.
     pub(crate) fn evict(&mut self) -> Option<Tally> {
+        let is_first_begun = self.blocks.get(self.next).is_some_and(|it| it.is_begun());
+        if self.is_opened || self.next > 0 || is_first_begun {
+            // On this connection no number may be left out.
+            self.unnumber();
+        }
         let mut at = self.next;
         if let Some(block) = self.blocks.get_mut(at).filter(|block| block.is_begun()) {
+            let end = block.number_behind_begun();
             if let Some(begun) = block.split_begun() {
+                self.numbered_to = end.unwrap_or(self.numbered_to);
                 // It has a request of its own, if the block had one.
                 self.remaining_len += begun.ack_request_len();
                 self.next += usize::from(begun.remaining_len() == 0);

@@ -1,15 +1,20 @@
 //! Blocks and slots that are not in use, kept for the next that are needed.
 //! Pure: no I/O, no threads, no clock.
 
+use std::sync::Arc;
+
+use crate::writer::arena::Arena;
 use crate::writer::queue::block::{Block, Leftover};
 use crate::writer::queue::deferred_drop::{Payloads, Unused};
-use crate::writer::slot::Slot;
+use crate::writer::slot::{Frames, Slot};
 
 /// How many of each are kept while there is nothing to do.
 const MOST_AT_REST: usize = 8;
 
 #[derive(Debug, Default)]
 pub(crate) struct Spare {
+    /// Where slots come from that outlive the process.
+    arena: Option<Arc<Arena>>,
     /// Empty ones.
     #[expect(
         clippy::vec_box,
@@ -20,6 +25,13 @@ pub(crate) struct Spare {
 }
 
 impl Spare {
+    pub(crate) fn new(arena: Option<Arc<Arena>>) -> Self {
+        Self {
+            arena,
+            ..Self::default()
+        }
+    }
+
     /// Boxes `block`.
     pub(crate) fn boxed(&mut self, block: Block) -> Box<Block> {
         match self.blocks.pop() {
@@ -33,7 +45,7 @@ impl Spare {
 
     /// The slot that was used last, which is the likeliest to be in a cache.
     pub(crate) fn slot(&mut self) -> Slot {
-        self.slots.pop().unwrap_or_else(Slot::new)
+        self.slots.pop().unwrap_or_else(|| Slot::from(self.arena.as_ref()))
     }
 
     pub(crate) fn keep_slot(&mut self, slot: Option<Slot>) {
@@ -46,6 +58,9 @@ impl Spare {
         match used.take_leftover() {
             Leftover::Payload(payload) => payloads.add(payload),
             Leftover::Slot(slot) => self.keep_slot(slot),
+            Leftover::Slots(frames) => {
+                self.slots.extend(frames.into_iter().filter_map(Frames::into_slot));
+            }
         }
         self.blocks.push(used);
     }

@@ -58,6 +58,9 @@ impl Queue {
             opening.open_connection();
             self.outbox.push_opening(self.spare.boxed(opening));
         }
+        if self.arena.is_some() {
+            self.outbox.number();
+        }
         self.writing = Some(Writing {
             front: self.outbox.front(),
             unwritten: self.outbox.first_unwritten(),

@@ -21,6 +21,7 @@ use crate::error::FlushError;
 use crate::reentry::Scope;
 use crate::sys::fork::HomeProcess;
 use crate::sys::{Abilities, Waker};
+use crate::writer::arena::Arena;
 use crate::writer::counters::Counters;
 use crate::writer::queue::Queue;
 use crate::writer::settings::{Delivery, FlushLevel, Limits};
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) room: Condvar,
     pub(crate) waker: Waker,
     pub(crate) can: Can,
+    /// Where the queue's messages outlive the process.
+    pub(crate) arena: Option<Arc<Arena>>,
 }
 
 /// What a flush can wait for over the last connection, or the one that is to come.
@@ -91,9 +94,10 @@ impl Shared {
         delivery: Delivery,
         shutdown_level: FlushLevel,
         abilities: Abilities,
+        arena: Option<Arc<Arena>>,
     ) -> io::Result<Self> {
         let counters = Arc::new(Counters::new(delivery, limits, clock::since_1970));
-        let queue = Queue::new(limits, delivery, Arc::clone(&counters));
+        let queue = Queue::new(limits, delivery, Arc::clone(&counters), arena.clone());
         Ok(Self {
             address,
             max_message_len,
@@ -109,6 +113,7 @@ impl Shared {
             room: Condvar::new(),
             waker: Waker::new()?,
             can: Can::new(abilities),
+            arena,
         })
     }
 

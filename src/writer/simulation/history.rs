@@ -8,6 +8,7 @@ use crate::writer::settings::FlushLevel;
 use crate::writer::settings::MOST_COPIED;
 use crate::writer::settings::Timing;
 use crate::writer::settings::{Limits, Overflow};
+use crate::writer::thread::worker::Options;
 
 /// Acts in a history.
 const ACTS: usize = 150;
@@ -110,6 +111,8 @@ pub(crate) struct Setting {
     pub(crate) connects_slowly: bool,
     /// The stream was given: there is one, and no other.
     pub(crate) is_single: bool,
+    /// What is accepted outlives the writer's process.
+    pub(crate) survives: bool,
     pub(crate) delivery: Delivery,
     pub(crate) answers: Answers,
     /// The messages go to a receiver of batches, not to a handler.
@@ -125,6 +128,12 @@ pub(crate) struct Setting {
     pub(crate) reader_limit: usize,
     /// The kernel tells when a socket comes to the address.
     pub(crate) tells_of_arrivals: bool,
+}
+
+impl Setting {
+    pub(crate) fn are_numbers_exact(&self) -> bool {
+        Options::are_numbers_exact(self.delivery, self.limits.overflow)
+    }
 }
 
 /// Those of a Unix socket on Linux, twice as often, and elsewhere; of TCP; of a pipe on Linux, and
@@ -163,6 +172,7 @@ pub(crate) fn history(seed: u64) -> (Setting, Vec<Act>) {
         abilities: ABILITIES[random.usize(..ABILITIES.len())],
         connects_slowly: random.u8(0..4) == 0,
         is_single: random.u8(0..10) == 0,
+        survives: random.u8(0..3) == 0,
         delivery: if random.u8(0..3) == 0 {
             Delivery::AtMostOnce
         } else {
@@ -215,6 +225,8 @@ pub(crate) fn history(seed: u64) -> (Setting, Vec<Act>) {
         },
         tells_of_arrivals: random.bool(),
     };
+    // Nothing can be passed over others.
+    setting.survives &= setting.abilities.tells_credentials;
     if !setting.abilities.answers {
         // Nothing else can be started.
         (setting.delivery, setting.answers) = (Delivery::AtMostOnce, Answers::Never);

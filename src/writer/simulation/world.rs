@@ -14,10 +14,12 @@ use crate::metrics::{Tally, WriterMetrics};
 use crate::num::to_u64;
 use crate::observer::Observer;
 use crate::sys::Readiness;
-use crate::writer::settings::Delivery;
+use crate::writer::arena::{self, testing, watch};
 use crate::writer::settings::FlushLevel;
+use crate::writer::settings::Delivery;
 use crate::writer::shared::Shared;
 use crate::writer::simulation::history::{Act, Setting};
+use crate::writer::simulation::net::deaths::Moment;
 use crate::writer::simulation::net::{BatchEnd, Cause, Net, SimulatedKernel, is_used};
 use crate::writer::simulation::senders::Senders;
 use crate::writer::state::State;
@@ -39,7 +41,12 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(setting: Setting, seed: u64) -> Self {
+        // What is left of a history that failed.
+        watch::set(None);
         let net = Rc::new(RefCell::new(Net::new(setting)));
+        let arena = setting
+            .survives
+            .then(|| testing::ordinary(arena::layout_for(setting.limits)));
         let shared = Shared::new(
             Address::new("/simulated").unwrap(),
             setting.limits,
@@ -47,8 +54,19 @@ impl World {
             setting.delivery,
             FlushLevel::Written,
             setting.abilities,
+            arena.clone(),
         );
         let shared = Arc::new(shared.unwrap());
+        let look = arena.map(|arena| {
+            let net = Rc::clone(&net);
+            let look = move || {
+                if let Ok(net) = net.try_borrow() {
+                    net.check_death(&arena, Moment::InCall);
+                }
+            };
+            Box::new(look) as Box<dyn FnMut()>
+        });
+        watch::set(look);
         let (shortest, longest) = setting.backoff;
         let backoff = Backoff::new(
             Duration::from_millis(shortest),
@@ -69,6 +87,7 @@ impl World {
         });
         let options = Options {
             expect_peer_uid: None,
+            is_exact: setting.are_numbers_exact(),
         };
         let mut state = State::new(now, backoff, setting.timing, setting.delivery);
         if setting.is_single {
@@ -257,6 +276,9 @@ impl World {
             self.senders.borrow().check_asleep();
         }
         let (net, metrics) = (self.net.borrow(), self.metrics());
+        if let Some(arena) = self.shared.arena.as_ref().filter(|_| !net.has_exited) {
+            net.check_death(arena, Moment::BetweenCalls);
+        }
         let locked = self.shared.lock();
         let held = locked.queue.held();
         assert!(

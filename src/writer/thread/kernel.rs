@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
+use crate::arena::ticket::Ticket;
 use crate::clock;
 use crate::peer::Identity;
 use crate::sys::{
@@ -23,6 +24,19 @@ pub(crate) trait Kernel {
 
     /// Begins to connect, or goes on with what is under way.
     fn connect(&mut self, address: &Address) -> Result<Attempt<Self::Socket>, Refusal>;
+
+    /// Writes the first bytes of a connection, and passes the arena and the ticket with them, where
+    /// that can be.
+    fn send_first(
+        &self,
+        socket: &Self::Socket,
+        slices: &[IoSlice<'_>],
+        ticket: Ticket,
+    ) -> io::Result<Sent>;
+
+    /// Takes the lock that says that this process lives: what closes a copy of the arena's
+    /// descriptor ends it.
+    fn hold(&self);
 
     /// The time to connect is over.
     fn give_up(&mut self);
@@ -112,6 +126,17 @@ impl Kernel for System {
         self.watch = None;
         Ok(attempt)
     }
+
+    fn send_first(
+        &self,
+        socket: &Stream,
+        slices: &[IoSlice<'_>],
+        _: Ticket,
+    ) -> io::Result<Sent> {
+        socket.send(slices)
+    }
+
+    fn hold(&self) {}
 
     fn give_up(&mut self) {
         self.dialer.give_up();

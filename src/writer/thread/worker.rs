@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
+use crate::arena::ticket::Ticket;
 use crate::deadline::{Deadline, earlier};
 use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
 use crate::metrics::Tally;
@@ -17,7 +18,7 @@ use crate::sys::{PeerEnd, Readiness, Sent, Wanted};
 use crate::system_error::SystemError;
 use crate::writer::queue::Unused;
 use crate::writer::queue::outbox::{Ending, Outbox};
-use crate::writer::settings::Delivery;
+use crate::writer::settings::{Delivery, Overflow};
 use crate::writer::shared::Shared;
 use crate::writer::shared::locked::Life;
 use crate::writer::state::State;
@@ -52,6 +53,10 @@ pub(crate) struct Worker<K: Kernel> {
     pub(crate) outage: Outage,
     /// What is dropped after each look at the queue.
     pub(crate) unused: Unused,
+    /// How many connections were made.
+    connections: u64,
+    /// The arena is to be passed with the first byte of this one.
+    must_pass: bool,
 }
 
 /// Whether more is to be written on a connection.
@@ -86,10 +91,21 @@ struct Leftover {
     has_read: bool,
 }
 
-/// Which connections are taken.
+/// Which connections are taken, and what is told of them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
     pub(crate) expect_peer_uid: Option<u32>,
+    /// See [`Options::are_numbers_exact`].
+    pub(crate) is_exact: bool,
+}
+
+impl Options {
+    /// Whether a number that a peer has a message by is never given to another one. Where messages
+    /// are dropped to make room, those behind them get lower numbers than they had; with
+    /// `AtMostOnce` no peer has had these.
+    pub(crate) fn are_numbers_exact(delivery: Delivery, overflow: Overflow) -> bool {
+        delivery == Delivery::AtMostOnce || overflow == Overflow::Refuse
+    }
 }
 
 /// What was told about the time without a connection.
@@ -126,6 +142,8 @@ impl<K: Kernel> Worker<K> {
             write_error: None,
             outage: Outage::Unreported,
             unused: Unused::default(),
+            connections: 0,
+            must_pass: false,
         }
     }
 
@@ -261,6 +279,13 @@ impl<K: Kernel> Worker<K> {
         self.was_reset = false;
         self.has_peer_ended = false;
         self.way_there = WayThere::Open;
+        self.connections += 1;
+        self.must_pass = false;
+        if let Some(arena) = &self.shared.arena {
+            arena.note_connection(self.connections);
+            self.kernel.hold();
+            self.must_pass = true;
+        }
         let mut locked = self.shared.lock();
         if self.reader.replace(reader) != Some(reader) {
             locked.queue.forget_suspect();
@@ -300,16 +325,29 @@ impl<K: Kernel> Worker<K> {
 
     /// Writes once.
     fn write(&mut self, outbox: Outbox) -> Result<(), Trouble> {
+        let ticket = self.must_pass.then(|| Ticket {
+            connection: self.connections,
+            first: outbox.next_number(),
+            is_exact: self.options.is_exact,
+        });
         let sent = self.stream.as_ref().map_or(Ok(Sent::Blocked), |stream| {
             let mut slices = [IoSlice::new(&[]); MOST_SLICES];
             let filled = outbox.fill(&mut slices);
-            stream.send(slices.get(..filled).unwrap_or_default())
+            let slices = slices.get(..filled).unwrap_or_default();
+            match ticket {
+                Some(ticket) => self.kernel.send_first(stream, slices, ticket),
+                None => stream.send(slices),
+            }
         });
         let now = self.kernel.now();
         let len = match sent {
             Ok(Sent::Some(len)) => len,
             _ => 0,
         };
+        if let (1.., true, Some(arena)) = (len, self.must_pass, &self.shared.arena) {
+            arena.note_live(self.connections);
+            self.must_pass = false;
+        }
         let mut locked = self.shared.lock();
         let taken = locked.queue.end_write(outbox, len);
         locked.acks.on_written(len, &taken);

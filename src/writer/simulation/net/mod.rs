@@ -2,6 +2,7 @@
 //! become of each message.
 
 mod batches;
+pub(crate) mod deaths;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,8 +13,10 @@ use std::time::{Duration, Instant};
 use integer_encoding::VarInt;
 
 use batches::Held;
+use deaths::Arrival;
 
 use crate::address::Address;
+use crate::arena::ticket::Ticket;
 use crate::deadline::has_come;
 use crate::metrics::Tally;
 use crate::num::to_u64;
@@ -77,6 +80,10 @@ pub(crate) struct Connection {
     drained_len: u64,
     /// All that the kernel has taken whole.
     taken_whole: Vec<usize>,
+    /// What was passed with its first byte.
+    ticket: Option<Ticket>,
+    /// How many messages the reader has decoded.
+    decoded: usize,
     /// What the writer knows to be taken whole, and not to be covered by a receipt.
     unsettled: VecDeque<usize>,
     /// How many messages the kernel has taken whole, before how many the last question stood, and
@@ -156,6 +163,8 @@ pub(crate) struct Net {
     connection: Option<Connection>,
     /// Given up by the writer; the reader still has to read the rest.
     old: Vec<Connection>,
+    /// What came on those that are over.
+    arrivals: Vec<Arrival>,
     /// Messages that the kernel took whole, for the first time and again.
     pub(crate) taken: Tally,
     pub(crate) taken_again: Tally,
@@ -246,6 +255,8 @@ impl Connection {
             taken_len: 0,
             drained_len: 0,
             taken_whole: Vec::new(),
+            ticket: None,
+            decoded: 0,
             unsettled: VecDeque::new(),
             written: 0,
             asked: 0,
@@ -346,6 +357,7 @@ impl Net {
             writing_to: None,
             connection: None,
             old: Vec::new(),
+            arrivals: Vec::new(),
             taken: Tally::default(),
             taken_again: Tally::default(),
             read: 0,
@@ -648,6 +660,7 @@ impl Net {
             numbers.push(number);
             deals(numbers.len() - 1)
         });
+        connection.decoded += numbers.len();
         for number in &numbers {
             let fate = &mut self.fates[*number];
             if self.setting.delivery == Delivery::AtMostOnce {
@@ -717,6 +730,7 @@ impl Net {
     pub(crate) fn read_old(&mut self) {
         for mut connection in std::mem::take(&mut self.old) {
             self.read_rest(&mut connection);
+            self.note_arrival(&connection);
         }
     }
 
@@ -796,6 +810,7 @@ impl Net {
         self.hang_up();
         for mut connection in std::mem::take(&mut self.old) {
             self.lose(&mut connection);
+            self.note_arrival(&connection);
         }
         self.is_reader_up = self.setting.socket_stays;
     }
@@ -1180,7 +1195,9 @@ impl Net {
         self.uncovered_ends += u64::from(connection.covered < connection.written);
         self.resets += u64::from(connection.was_reset);
         self.losses += u64::from(connection.was_reset && connection.has_lost);
-        if !connection.is_gone {
+        if connection.is_gone {
+            self.note_arrival(&connection);
+        } else {
             connection.to_writer.clear();
             connection.is_left = true;
             self.old.push(connection);
@@ -1282,6 +1299,21 @@ impl Kernel for SimulatedKernel {
         net.connection = Some(connection);
         Ok(Attempt::Connected(SimulatedSocket(Rc::clone(&self.0))))
     }
+
+    fn send_first(
+        &self,
+        socket: &SimulatedSocket,
+        slices: &[IoSlice<'_>],
+        ticket: Ticket,
+    ) -> io::Result<Sent> {
+        let sent = socket.send(slices)?;
+        if let (Sent::Some(_), Some(connection)) = (&sent, &mut self.0.borrow_mut().connection) {
+            connection.ticket = Some(ticket);
+        }
+        Ok(sent)
+    }
+
+    fn hold(&self) {}
 
     fn give_up(&mut self) {
         let mut net = self.0.borrow_mut();
