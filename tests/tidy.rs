@@ -138,7 +138,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "stream notify asymmetric_fence",
             "linux other windows",
             "descriptor environment file fork interest resolve signals standard_streams",
-            "abilities arrival family file_change not_accepted readiness tcp_options transfer",
+            "abilities arrival family file_change not_accepted readiness shared_memory_error tcp_options transfer",
         ],
     ),
     (
@@ -149,23 +149,23 @@ const LAYERS: &[(&str, &[&str])] = &[
         "sys/linux",
         &[
             "mod",
-            "arrival_watch file_watch",
-            "credentials fence pinned poll poller process unread waker",
+            "arrival_watch file_watch peer_process",
+            "credentials fence passing pinned poll poller process shared_memory unread waker",
         ],
     ),
     (
         "sys/other",
         &[
             "mod",
-            "arrival_watch file_watch",
-            "credentials fence pinned poll poller process unread waker",
+            "arrival_watch file_watch peer_process",
+            "credentials fence passing pinned poll poller process shared_memory unread waker",
         ],
     ),
     (
         "sys/windows",
         &[
             "mod",
-            "inherited listening_socket wait",
+            "inherited listening_socket shared_memory wait",
             "poller stream watch",
             "waker",
             "fence unsupported",
@@ -390,10 +390,11 @@ const FOR_UNIX: &[&str] = &[
     "systemd/",
 ];
 
-/// The only files with unsafe code: one system call, and one variable of the environment, for which
-/// no safe form exists; and memory that two threads use without a lock, with the pointer to it.
+/// The only files with unsafe code: system calls, and one variable of the environment, for which no
+/// safe form exists; and memory that two threads use without a lock, with the pointer to it.
 const UNSAFE: &[&str] = &[
     "sys/inherited.rs",
+    "sys/linux/shared_memory.rs",
     "sys/linux/unread.rs",
     "sys/environment.rs",
     "sys/fork.rs",

@@ -1,9 +1,9 @@
 //! What a stream can do, as far as the writer and the reader must know it.
 //! A value: the simulation runs each set of abilities.
 
-/// What a stream can do. No descriptor is passed over one, so that nothing here says whether it
-/// could be.
+/// What a stream can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub(crate) struct Abilities {
     /// There is a way back: the peer can give receipts.
     pub(crate) answers: bool,
@@ -12,6 +12,8 @@ pub(crate) struct Abilities {
     pub(crate) tells_unread: bool,
     /// The kernel says which process is at the other end.
     pub(crate) tells_credentials: bool,
+    /// Memory can be passed over it: its descriptor goes along with bytes.
+    pub(crate) passes_memory: bool,
 }
 
 /// How a reader that ends says so to its peer, and reads what is on its way.

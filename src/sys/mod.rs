@@ -26,6 +26,7 @@ mod interest;
 mod not_accepted;
 mod readiness;
 mod resolve;
+mod shared_memory_error;
 mod tcp_options;
 mod transfer;
 
@@ -76,6 +77,11 @@ pub(crate) use readiness::{Readiness, Ready, Wanted};
 pub(crate) use resolve::resolve;
 pub(crate) use tcp_options::TcpOptions;
 pub(crate) use transfer::{AdoptError, Received, Sent};
+#[expect(unused_imports, reason = "the writer and the reader are to use them")]
+pub(crate) use {
+    platform::{PassedMemory, PeerProcess, SharedMemory, sealed_copy},
+    shared_memory_error::SharedMemoryError,
+};
 
 #[cfg(unix)]
 pub(crate) use {
@@ -101,6 +107,23 @@ pub(crate) use windows::{
 pub(crate) type OwnedDescriptor = std::os::fd::OwnedFd;
 #[cfg(windows)]
 pub(crate) type OwnedDescriptor = std::os::windows::io::OwnedHandle;
+
+/// Likewise, of somebody else.
+#[cfg(unix)]
+pub(crate) type BorrowedDescriptor<'a> = std::os::fd::BorrowedFd<'a>;
+#[cfg(windows)]
+pub(crate) type BorrowedDescriptor<'a> = std::os::windows::io::BorrowedHandle<'a>;
+
+/// Lends a descriptor, to be passed to a peer.
+#[cfg(unix)]
+#[expect(dead_code, reason = "the writer is to use it")]
+pub(crate) fn lend(descriptor: &impl std::os::fd::AsFd) -> BorrowedDescriptor<'_> {
+    descriptor.as_fd()
+}
+#[cfg(windows)]
+pub(crate) fn lend(descriptor: &impl std::os::windows::io::AsHandle) -> BorrowedDescriptor<'_> {
+    descriptor.as_handle()
+}
 
 #[cfg(all(unix, feature = "systemd"))]
 pub(crate) use {

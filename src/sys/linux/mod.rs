@@ -4,17 +4,22 @@ mod arrival_watch;
 pub(super) mod credentials;
 pub(super) mod fence;
 mod file_watch;
+pub(super) mod passing;
+mod peer_process;
 pub(super) mod pinned;
 pub(super) mod poll;
 pub(super) mod poller;
 #[cfg(feature = "systemd")]
 pub(super) mod process;
+mod shared_memory;
 pub(super) mod unread;
 mod waker;
 
 pub(crate) use arrival_watch::ArrivalWatch;
 pub(crate) use file_watch::FileWatch;
+pub(crate) use peer_process::PeerProcess;
 pub(crate) use pinned::PinnedFile;
+pub(crate) use shared_memory::{PassedMemory, SharedMemory, sealed_copy};
 pub(crate) use waker::Waker;
 
 use nix::libc;
@@ -24,6 +29,9 @@ pub(super) const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
 
 /// Whether the kernel says what a peer has not read.
 pub(super) const TELLS_UNREAD: bool = true;
+
+/// Whether memory can be passed over a Unix socket.
+pub(super) const PASSES_MEMORY: bool = cfg!(target_os = "linux");
 
 /// Whether `shutdown` of the receiving side keeps what has come, also the connections that wait in
 /// a backlog.

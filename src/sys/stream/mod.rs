@@ -5,6 +5,8 @@
 //! Each kind has a file with the same names in it. What a kind can do is a value, `Abilities`: who
 //! uses a stream goes by that and not by its kind.
 
+#![allow(dead_code, reason = "the writer and the reader are to pass memory")]
+
 mod calls;
 mod other;
 mod pipe;
@@ -30,6 +32,7 @@ use self::calls::look;
 use super::abilities::Abilities;
 use super::descriptor::{is_listening, kind_of_file, kind_of_number};
 use super::family::Family;
+use super::platform::passing;
 use super::standard_streams::moved_above_standard;
 use super::tcp_options::TcpOptions;
 use super::transfer::{AdoptError, Received, Sent};
@@ -103,8 +106,10 @@ impl Stream {
         let stream = Self::of(Socket::from(moved_above_standard(descriptor)?), kind);
         stream.descriptor.set_cloexec(true)?;
         stream.descriptor.set_nonblocking(true)?;
-        if kind == Kind::Tcp {
-            tcp::prepare(&stream.descriptor);
+        match kind {
+            Kind::Unix => passing::take_descriptors_only(&stream.descriptor),
+            Kind::Tcp => tcp::prepare(&stream.descriptor),
+            Kind::Pipe | Kind::Other => {}
         }
         #[cfg(target_vendor = "apple")]
         if kind != Kind::Pipe {
@@ -125,7 +130,10 @@ impl Stream {
         let socket = Socket::from(moved_above_standard(socket.into())?);
         socket.set_nonblocking(true)?;
         match family {
-            Family::Unix => Ok(Self::of(socket, Kind::Unix)),
+            Family::Unix => {
+                passing::take_descriptors_only(&socket);
+                Ok(Self::of(socket, Kind::Unix))
+            }
             Family::Tcp => {
                 tcp::prepare(&socket);
                 Ok(Self::of(socket, Kind::Tcp))
@@ -167,13 +175,25 @@ impl Stream {
             Kind::Unix | Kind::Tcp | Kind::Other => socket::send(&self.descriptor, slices),
             Kind::Pipe => pipe::send(&self.descriptor, slices),
         });
-        match sent {
-            Ok(0) => Ok(Sent::Blocked),
-            Ok(len) => Ok(Sent::Some(len)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Sent::Blocked),
-            Err(error) if socket::is_short_of_memory(&error) => Ok(Sent::NoMemory),
-            Err(error) => Err(error),
+        what_was_sent(sent)
+    }
+
+    /// Likewise, and passes up to two descriptors with the first byte. Says whether they went:
+    /// where they cannot go, the bytes go without them.
+    pub(crate) fn send_with(
+        &self,
+        slices: &[IoSlice<'_>],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<(Sent, bool)> {
+        if self.abilities().passes_memory && !descriptors.is_empty() {
+            let sent = resume(|| passing::send(&self.descriptor, slices, descriptors));
+            if !matches!(&sent, Err(error) if passing::is_refused(error)) {
+                let sent = what_was_sent(sent)?;
+                let went = matches!(sent, Sent::Some(_));
+                return Ok((sent, went));
+            }
         }
+        Ok((self.send(slices)?, false))
     }
 
     /// Takes bytes from the kernel. Descriptors that the peer sent along are discarded by the
@@ -183,12 +203,22 @@ impl Stream {
             Kind::Unix | Kind::Tcp | Kind::Other => socket::receive(&self.descriptor, buffer),
             Kind::Pipe => pipe::receive(&self.descriptor, buffer),
         });
-        match received {
-            Ok(0) => Ok(Received::End),
-            Ok(len) => Ok(Received::Some(len)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Received::Nothing),
-            Err(error) => Err(error),
+        what_was_received(received)
+    }
+
+    /// Likewise, and takes up to two descriptors that came with what was read. Of more the kernel
+    /// closes the rest; and where this process may open no more, there are fewer.
+    pub(crate) fn receive_with(&self, buffer: &mut [u8]) -> io::Result<(Received, Vec<OwnedFd>)> {
+        if !self.abilities().passes_memory {
+            return Ok((self.receive(buffer)?, Vec::new()));
         }
+        let mut descriptors = Vec::new();
+        let received = resume(|| {
+            let (len, came) = passing::receive(&self.descriptor, buffer)?;
+            descriptors = came;
+            Ok(len)
+        });
+        Ok((what_was_received(received)?, descriptors))
     }
 
     /// Forbids the peer to send any more, where that does not throw away what it has sent, and
@@ -254,6 +284,25 @@ impl Stream {
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
+    }
+}
+
+fn what_was_sent(sent: io::Result<usize>) -> io::Result<Sent> {
+    match sent {
+        Ok(0) => Ok(Sent::Blocked),
+        Ok(len) => Ok(Sent::Some(len)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Sent::Blocked),
+        Err(error) if socket::is_short_of_memory(&error) => Ok(Sent::NoMemory),
+        Err(error) => Err(error),
+    }
+}
+
+fn what_was_received(received: io::Result<usize>) -> io::Result<Received> {
+    match received {
+        Ok(0) => Ok(Received::End),
+        Ok(len) => Ok(Received::Some(len)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Received::Nothing),
+        Err(error) => Err(error),
     }
 }
 

@@ -10,6 +10,7 @@ pub(super) const ABILITIES: Abilities = Abilities {
     peer_end: PeerEnd::EndsSending,
     tells_unread: false,
     tells_credentials: false,
+    passes_memory: false,
 };
 
 /// The next read finds the end, once all that has come was read. The peer is not told.

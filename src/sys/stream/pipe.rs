@@ -16,6 +16,7 @@ pub(super) const ABILITIES: Abilities = Abilities {
     peer_end: PeerEnd::Closes,
     tells_unread: platform::TELLS_UNREAD,
     tells_credentials: false,
+    passes_memory: false,
 };
 
 /// For what it is open: `O_RDONLY`, `O_WRONLY` or both.

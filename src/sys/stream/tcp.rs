@@ -22,6 +22,7 @@ pub(super) const ABILITIES: Abilities = Abilities {
     peer_end: PeerEnd::EndsSending,
     tells_unread: false,
     tells_credentials: false,
+    passes_memory: false,
 };
 
 /// How many probes go without an answer before the peer is taken for gone.

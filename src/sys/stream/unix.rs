@@ -23,6 +23,7 @@ pub(super) const ABILITIES: Abilities = Abilities {
     },
     tells_unread: platform::TELLS_UNREAD,
     tells_credentials: true,
+    passes_memory: platform::PASSES_MEMORY,
 };
 
 pub(super) fn connect(address: &Address, send_buffer_size: Option<usize>) -> io::Result<Socket> {

@@ -5,6 +5,7 @@ pub(super) mod fence;
 pub(crate) mod inherited;
 mod listening_socket;
 mod poller;
+mod shared_memory;
 mod stream;
 mod unsupported;
 mod wait;
@@ -13,6 +14,7 @@ mod watch;
 
 pub(crate) use listening_socket::{ListeningSocket, check_listening};
 pub(crate) use poller::Poller;
+pub(crate) use shared_memory::{PassedMemory, PeerProcess, SharedMemory, sealed_copy};
 pub(crate) use stream::Stream;
 pub(crate) use wait::{wait, wait_for_arrival, wait_for_either, wait_with_file};
 pub(crate) use waker::Waker;

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::windows::io::OwnedHandle;
+use std::os::windows::io::{BorrowedHandle, OwnedHandle};
 
 use super::unsupported::unsupported;
 use crate::address::Address;
@@ -48,6 +48,7 @@ impl Stream {
         peer_end: PeerEnd::Closes,
         tells_unread: false,
         tells_credentials: true,
+        passes_memory: false,
     };
 
     pub(crate) fn abilities_at(_: &Address) -> Abilities {
@@ -62,7 +63,19 @@ impl Stream {
         unsupported()
     }
 
+    pub(crate) fn send_with(
+        &self,
+        _: &[IoSlice<'_>],
+        _descriptors: &[BorrowedHandle<'_>],
+    ) -> io::Result<(Sent, bool)> {
+        unsupported()
+    }
+
     pub(crate) fn receive(&self, _: &mut [u8]) -> io::Result<Received> {
+        unsupported()
+    }
+
+    pub(crate) fn receive_with(&self, _: &mut [u8]) -> io::Result<(Received, Vec<OwnedHandle>)> {
         unsupported()
     }
 

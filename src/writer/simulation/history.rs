@@ -151,18 +151,21 @@ const ABILITIES: [Abilities; 6] = [
         peer_end: PeerEnd::EndsSending,
         tells_unread: false,
         tells_credentials: false,
+        passes_memory: false,
     },
     Abilities {
         answers: false,
         peer_end: PeerEnd::Closes,
         tells_unread: true,
         tells_credentials: false,
+        passes_memory: false,
     },
     Abilities {
         answers: false,
         peer_end: PeerEnd::Closes,
         tells_unread: false,
         tells_credentials: false,
+        passes_memory: false,
     },
 ];
 
