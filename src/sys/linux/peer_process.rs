@@ -37,3 +37,47 @@ impl PeerProcess {
         poll(&mut fds, Some(Duration::ZERO)).is_ok_and(|ready| ready > 0)
     }
 }
+
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+    use std::process::{Command, Stdio};
+
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    use super::*;
+    use crate::sys::Stream;
+
+    #[test]
+    fn a_peer_that_lives_is_not_dead() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        let near = Stream::adopt_to_read(near.into()).unwrap();
+        // The kernel may be an older one.
+        if let Some(peer) = PeerProcess::of(&near) {
+            assert!(!peer.is_dead());
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let tcp = Stream::adopt_to_read(tcp.into()).unwrap();
+        assert!(PeerProcess::of(&tcp).is_none());
+        let (read_end, _write_end) = nix::unistd::pipe().unwrap();
+        let pipe = Stream::adopt_to_read(read_end).unwrap();
+        assert!(PeerProcess::of(&pipe).is_none());
+    }
+
+    #[test]
+    fn a_process_is_dead_when_it_has_ended_and_when_nobody_has_its_number_any_more() {
+        let child = Command::new("cat").stdin(Stdio::piped()).spawn();
+        let mut child = child.unwrap();
+        // Linux before 5.3 has none.
+        let descriptor = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+        let process = descriptor.map(PeerProcess);
+        let is_dead = || process.as_ref().is_ok_and(PeerProcess::is_dead);
+        let has_any = process.is_ok();
+        assert!(!is_dead());
+        child.wait().unwrap();
+        assert_eq!(is_dead(), has_any);
+    }
+}

@@ -87,8 +87,8 @@ impl SharedMemory {
         };
         // SAFETY: the range is ours, and stays as it is in this process.
         unsafe { madvise(start, len, Advice::LinuxDontFork) }?;
+        // Without it a core dump is larger, and nothing else.
         // SAFETY: likewise.
-        // It is no harm but to the size of a core dump.
         let _ = unsafe { madvise(start, len, Advice::LinuxDontDump) };
         Ok(memory)
     }
@@ -249,4 +249,230 @@ fn is_sealed_memory(descriptor: &OwnedFd) -> bool {
     seals.contains(SIZE_SEALS)
         && seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE)
         && fstatfs(descriptor).is_ok_and(|of| of.filesystem_type() == TMPFS_MAGIC)
+}
+
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::IoSlice;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use nix::fcntl::FdFlag;
+    use rustix::fs::{FallocateFlags, fallocate};
+
+    use super::*;
+    use crate::sys::{Received, Sent, Stream};
+
+    fn put(memory: &SharedMemory, at: usize, bytes: &[u8]) {
+        assert!(at + bytes.len() <= memory.len());
+        // SAFETY: it is within the range, and nobody else writes.
+        unsafe {
+            let to = memory.start().as_ptr().add(at);
+            to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+    }
+
+    fn size(len: usize) -> u64 {
+        len.try_into().unwrap()
+    }
+
+    /// The descriptor as it comes out of a socket.
+    fn passed(descriptor: BorrowedFd<'_>) -> OwnedFd {
+        let (near, far) = UnixStream::pair().unwrap();
+        let near = Stream::adopt_to_write(near.into()).unwrap();
+        let far = Stream::adopt_to_read(far.into()).unwrap();
+        let sent = near.send_with(&[IoSlice::new(b"ab")], &[descriptor]);
+        assert!(matches!(sent.unwrap(), (Sent::Some(2), true)));
+        let (received, descriptors) = far.receive_with(&mut [0; 9]).unwrap();
+        assert!(matches!(received, Received::Some(2)));
+        let [descriptor] = <[OwnedFd; 1]>::try_from(descriptors).unwrap();
+        descriptor
+    }
+
+    #[test]
+    fn whoever_has_the_descriptor_of_shared_memory_reads_what_is_written() {
+        let memory = SharedMemory::new(10).unwrap();
+        assert_eq!(memory.len(), page_size());
+        put(&memory, 3, b"before");
+        let descriptor = passed(memory.as_fd());
+        assert!(descriptor.as_raw_fd() > 2);
+        let flags = fcntl(&descriptor, FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags, FdFlag::FD_CLOEXEC.bits());
+        let other = SharedMemory::new(page_size() + 1).unwrap();
+        let other = PassedMemory::check(passed(other.as_fd())).unwrap();
+        let passed = PassedMemory::check(descriptor).unwrap();
+        let sizes = [passed.len(), other.len()];
+        assert_eq!(sizes, [1, 2].map(|pages| size(pages * page_size())));
+        assert_ne!(passed.identity(), other.identity());
+        let mut buffer = [9; 12];
+        passed.read_at(&mut buffer, 0).unwrap();
+        assert_eq!(&buffer, b"\0\0\0before\0\0\0");
+        put(&memory, 3, b"behind");
+        put(&memory, memory.len() - 1, b"x");
+        passed.read_at(&mut buffer, 0).unwrap();
+        assert_eq!(&buffer[3..9], b"behind");
+        let end = passed.len();
+        passed.read_at(&mut buffer[..1], end - 1).unwrap();
+        assert_eq!(buffer[0], b'x');
+        for (len, offset) in [(2, end - 1), (1, end), (1, u64::MAX)] {
+            passed.read_at(&mut buffer[..len], offset).unwrap_err();
+        }
+        passed.read_at(&mut [], end).unwrap();
+        // What was mapped stays there for who has the descriptor.
+        drop(memory);
+        passed.read_at(&mut buffer[..6], 3).unwrap();
+        assert_eq!(&buffer[..6], b"behind");
+    }
+
+    #[test]
+    fn whoever_has_the_descriptor_of_shared_memory_can_neither_change_nor_resize_it() {
+        let memory = SharedMemory::new(2 * page_size()).unwrap();
+        let copy = sealed_copy(b"a copy").unwrap();
+        for (descriptor, len) in [(memory.as_fd(), size(memory.len())), (copy.as_fd(), 6)] {
+            let file = File::from(passed(descriptor));
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let again = File::options().read(true).write(true).open(path).unwrap();
+            for file in [&file, &again] {
+                let refused = |error: io::Error| error.kind() == ErrorKind::PermissionDenied;
+                assert!(refused(file.write_at(b"x", 0).unwrap_err()));
+                assert!(refused(file.set_len(len - 1).unwrap_err()));
+                assert!(refused(file.set_len(len + 1).unwrap_err()));
+                assert_eq!(fcntl_add_seals(file, SealFlags::WRITE), Err(Errno::PERM));
+                let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                assert_eq!(fallocate(file, hole, 0, len), Err(Errno::PERM));
+                for access in [ProtFlags::WRITE, ProtFlags::READ | ProtFlags::WRITE] {
+                    // SAFETY: it is refused.
+                    let mapped =
+                        unsafe { mmap(ptr::null_mut(), 1, access, MapFlags::SHARED, file, 0) };
+                    assert_eq!(mapped, Err(Errno::PERM));
+                }
+            }
+            let passed = PassedMemory::check(file.into()).unwrap();
+            assert_eq!(passed.len(), len);
+        }
+        put(&memory, 0, b"whose it is can write all the same");
+    }
+
+    #[test]
+    fn a_sealed_copy_has_the_bytes() {
+        for bytes in ["", "a", &"long".repeat(10_000)] {
+            let copy = PassedMemory::check(sealed_copy(bytes.as_bytes()).unwrap()).unwrap();
+            let mut read = vec![0; bytes.len()];
+            copy.read_at(&mut read, 0).unwrap();
+            assert_eq!((read, copy.len()), (bytes.into(), size(bytes.len())));
+            assert!(!copy.is_locked().unwrap());
+        }
+    }
+
+    /// Whether any process has a lock of it, this one included.
+    fn has_lock(memory: &SharedMemory) -> bool {
+        let copy = fs::metadata(format!("/proc/self/fd/{}", memory.descriptor.as_raw_fd()));
+        let file = format!(":{} 0 EOF", copy.unwrap().ino());
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        let is_of_it = |lock: &str| lock.contains(" POSIX ") && lock.ends_with(&file);
+        locks.lines().any(is_of_it)
+    }
+
+    /// What another process sees of it is shown by tests of two processes.
+    #[test]
+    fn the_lock_of_shared_memory_is_there_until_a_descriptor_is_closed() {
+        let memory = SharedMemory::new(1).unwrap();
+        assert!(has_lock(&memory));
+        memory.lock().unwrap();
+        assert!(has_lock(&memory), "it has it already");
+        let passed = PassedMemory::check(passed(memory.as_fd())).unwrap();
+        assert!(has_lock(&memory), "what went over a socket closed nothing");
+        assert!(!passed.is_locked().unwrap(), "no other process has one");
+        drop(passed);
+        assert!(!has_lock(&memory));
+        memory.lock().unwrap();
+        assert!(has_lock(&memory));
+    }
+
+    #[test]
+    fn what_is_no_sealed_memory_is_given_back() {
+        let seals = SIZE_SEALS | SealFlags::FUTURE_WRITE;
+        let memory = |flags, seals| -> io::Result<OwnedFd> {
+            let descriptor = memfd_create(NAME, flags | MemfdFlags::ALLOW_SEALING)?;
+            fcntl_add_seals(&descriptor, seals)?;
+            Ok(descriptor)
+        };
+        let sealed = |seals| memory(MemfdFlags::CLOEXEC, seals).unwrap();
+        let (read_end, write_end) = nix::unistd::pipe().unwrap();
+        let mut refused = vec![
+            tempfile::tempfile().unwrap().into(),
+            File::open("/dev/null").unwrap().into(),
+            File::open("/proc/self").unwrap().into(),
+            UnixStream::pair().unwrap().0.into(),
+            read_end,
+            write_end,
+            sealed(SealFlags::empty()),
+            sealed(SIZE_SEALS),
+        ];
+        let each = [
+            SealFlags::SHRINK,
+            SealFlags::GROW,
+            SealFlags::SEAL,
+            SealFlags::FUTURE_WRITE,
+        ];
+        refused.extend(each.map(|seal| sealed(seals - seal)));
+        // The kernel may have no huge pages.
+        refused.extend(memory(MemfdFlags::HUGETLB, seals));
+        for descriptor in refused {
+            let number = descriptor.as_raw_fd();
+            let back = PassedMemory::check(descriptor).unwrap_err();
+            assert_eq!(back.as_raw_fd(), number);
+            fcntl(&back, FcntlArg::F_GETFD).unwrap();
+        }
+        for more in [SealFlags::empty(), SealFlags::WRITE] {
+            PassedMemory::check(sealed(seals | more)).unwrap();
+        }
+    }
+
+    #[test]
+    fn memory_is_refused_that_the_kernel_would_end_the_process_for() {
+        for (len, limit, below) in [
+            (0, Some(0), None),
+            (1, Some(0), Some(0)),
+            (4096, Some(4096), None),
+            (4097, Some(4096), Some(4096)),
+            (u64::MAX, None, None),
+        ] {
+            assert_eq!(limit_below(len, limit), below, "{len} {limit:?}");
+        }
+        let said = SharedMemoryError::TooLarge { limit: 4096 }.to_string();
+        assert!(
+            said.contains("4096") && said.contains("RLIMIT_FSIZE"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn shared_memory_has_whole_pages_and_at_least_one() {
+        for (len, rounded) in [
+            (0, None),
+            (1, Some(4096)),
+            (4096, Some(4096)),
+            (4097, Some(8192)),
+            (usize::MAX / 2, None),
+            (usize::MAX, None),
+        ] {
+            assert_eq!(whole_pages(len, 4096), rounded, "{len}");
+        }
+        for len in [0, usize::MAX] {
+            let error = SharedMemory::new(len).unwrap_err();
+            assert!(
+                matches!(error, SharedMemoryError::Io(error) if error.kind() == ErrorKind::InvalidInput)
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_know_is_unsupported() {
+        let told = unsupported_if(Errno::NOSYS);
+        assert!(matches!(told(Errno::NOSYS), SharedMemoryError::Unsupported));
+        assert!(matches!(told(Errno::PERM), SharedMemoryError::Io(_)));
+    }
 }
