@@ -20,10 +20,10 @@ use crate::sys::standard_streams::moved_above_standard;
 /// How many of them are sent or taken at once.
 const MOST: usize = 2;
 
-/// Of the first of two the kernel needs no more than this, and has no room for a third.
+/// Room for that many exactly: a third one finds none.
 const SPACE: usize = rustix::cmsg_aligned_space!(ScmRights(MOST));
 
-/// As the kernel wants a header of it to lie.
+/// Aligned as a header of the kernel's, so that no part of it is left out.
 #[repr(align(8))]
 struct Control([MaybeUninit<u8>; SPACE]);
 
