@@ -419,6 +419,7 @@ pub use outcome::Outcome;
 pub use peer::{Credentials, Identity, Peer};
 pub use reader::{
     Batch, Batches, BatchesIntoIter, BoundReader, Handler, Reader, ReaderBuilder, ReaderReport,
+    Recover,
 };
 #[cfg(feature = "async")]
 pub use send_error::SinkError;

@@ -99,10 +99,19 @@ pub struct Peer {
     pub connection: u64,
     /// Who connected.
     pub identity: Identity,
+    /// It is no connection that was made: the process has died, and these are the messages that
+    /// it had left in its queue. See [`crash_proof`](crate::WriterBuilder::crash_proof).
+    pub recovered: bool,
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connection {} ({})", self.connection, self.identity)
+        let Self {
+            connection,
+            identity,
+            recovered,
+        } = self;
+        let recovered = if *recovered { ", recovered" } else { "" };
+        write!(f, "connection {connection} ({identity}{recovered})")
     }
 }

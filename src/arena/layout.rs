@@ -124,12 +124,12 @@ impl Layout {
         (layout.records <= MOST_RECORDS && layout.slots <= MOST_SLOTS).then_some(layout)
     }
 
-    pub(crate) fn record_offset(self, index: u32) -> usize {
+    pub(crate) fn record_offset(index: u32) -> usize {
         HEADER_SIZE + RECORD_SIZE * to_usize(index)
     }
 
     pub(crate) fn slot_words_offset(self, index: u32) -> usize {
-        let records = self.record_offset(self.records);
+        let records = Self::record_offset(self.records);
         records.next_multiple_of(PAGE) + SLOT_WORDS_SIZE * to_usize(index)
     }
 
@@ -158,7 +158,10 @@ pub(crate) enum Place {
     /// The number of its first message.
     Numbered(u64),
     /// The message of the record with the index `of` goes on here, for the `nth` time.
-    Piece { of: u32, nth: u32 },
+    Piece {
+        of: u32,
+        nth: u32,
+    },
 }
 
 const KIND_SHIFT: u32 = 62;
@@ -277,8 +280,8 @@ mod tests {
             slots: 33,
         };
         let header = HEADER_WORDS * size_of::<u64>();
-        assert!(layout.record_offset(0) >= header);
-        assert!(layout.slot_words_offset(0) >= layout.record_offset(layout.records));
+        assert!(Layout::record_offset(0) >= header);
+        assert!(layout.slot_words_offset(0) >= Layout::record_offset(layout.records));
         assert!(layout.slot_offset(0) >= layout.slot_words_offset(layout.slots));
         assert_eq!(layout.slot_offset(33), layout.size().unwrap());
         let offsets = [

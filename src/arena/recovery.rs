@@ -102,10 +102,8 @@ impl Remains {
             .sort_unstable_by_key(|(index, _, covered)| (!covered.is_open, *index));
         for (slot, published, covered) in self.slots {
             let end = u64::from(ends.get(&slot).copied().unwrap_or_default());
-            let (Ok(from), Ok(to)) = (
-                u32::try_from(covered.to.max(end)),
-                u32::try_from(published),
-            ) else {
+            let (Ok(from), Ok(to)) = (u32::try_from(covered.to.max(end)), u32::try_from(published))
+            else {
                 continue;
             };
             let extent = Extent { slot, from, to };
@@ -161,9 +159,27 @@ mod tests {
     #[test]
     fn what_is_numbered_comes_first_and_what_no_record_covers_last() {
         let slots = [
-            (90, Covered { to: 60, is_open: false }),
-            (70, Covered { to: 50, is_open: true }),
-            (40, Covered { to: 40, is_open: false }),
+            (
+                90,
+                Covered {
+                    to: 60,
+                    is_open: false,
+                },
+            ),
+            (
+                70,
+                Covered {
+                    to: 50,
+                    is_open: true,
+                },
+            ),
+            (
+                40,
+                Covered {
+                    to: 40,
+                    is_open: false,
+                },
+            ),
         ];
         let records = [
             (Place::Waiting(8), extent(1, 0, 50)),
@@ -189,8 +205,20 @@ mod tests {
     fn what_two_records_cover_comes_once() {
         // A part was split off; a lane was just taken; a slot has just begun anew.
         let slots = [
-            (50, Covered { to: 20, is_open: false }),
-            (0, Covered { to: 80, is_open: false }),
+            (
+                50,
+                Covered {
+                    to: 20,
+                    is_open: false,
+                },
+            ),
+            (
+                0,
+                Covered {
+                    to: 80,
+                    is_open: false,
+                },
+            ),
         ];
         let records = [
             (Place::Waiting(9), extent(0, 10, 40)),

@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | [`WriterEvent::ConnectFailed`] | [`ConnectError`] |
 //! | [`WriterEvent::Lost`] | [`LostCause`], and in it [`BadReceipt`] |
+//! | [`WriterEvent::NotCrashProof`] | [`CrashProofError`] |
 //! | [`ReaderEvent::Closed`] | [`CloseCause`] |
 //! | [`ReaderEvent::Refused`] | [`RefuseCause`] |
 //! | [`ReaderEvent::NotifyFailed`] | [`NotifyError`] |
@@ -45,7 +46,7 @@ use std::time::Duration;
 pub use reader::NotifyError;
 pub use reader::{CloseCause, ReaderEvent, RefuseCause};
 pub use severity::Severity;
-pub use writer::{BadReceipt, ConnectError, LostCause, WriterEvent};
+pub use writer::{BadReceipt, ConnectError, CrashProofError, LostCause, WriterEvent};
 
 /// How fields are written by `serde`.
 #[cfg(feature = "serde")]
@@ -151,6 +152,7 @@ mod tests {
         let peer = Peer {
             connection: 3,
             identity: Identity::Process(credentials),
+            recovered: false,
         };
         let closed = ReaderEvent::Closed {
             peer,
@@ -196,6 +198,7 @@ mod tests {
         let peer = Peer {
             connection: 3,
             identity: Identity::Process(credentials),
+            recovered: false,
         };
         for (cause, severity) in [
             (CloseCause::Idle, Severity::Debug),
@@ -220,6 +223,7 @@ mod tests {
                 gid: 8,
                 pid: Some(9),
             }),
+            recovered: false,
         };
         let json = |event: WriterEvent| serde_json::to_value(event).unwrap();
         let cause = ConnectError::Io(io::Error::from_raw_os_error(2).into());
@@ -259,7 +263,11 @@ mod tests {
             json(ReaderEvent::HandlerFailed { peer, error }),
             serde_json::json!({
                 "event": "handler_failed",
-                "peer": {"connection": 3, "identity": {"process": {"uid": 7, "gid": 8, "pid": 9}}},
+                "peer": {
+                    "connection": 3,
+                    "identity": {"process": {"uid": 7, "gid": 8, "pid": 9}},
+                    "recovered": false,
+                },
                 "error": "the disk is full",
             })
         );

@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::form;
 use super::{Chain, Severity};
 use crate::address::Address;
+use crate::metrics::Tally;
 use crate::peer::Peer;
 use crate::system_error::SystemError;
 
@@ -49,6 +50,18 @@ pub enum ReaderEvent {
         peer: Peer,
         /// Why.
         cause: RefuseCause,
+    },
+    /// A writer's process had died, and what it had left in its queue was handled: told before that
+    /// connection's [`Closed`](Self::Closed).
+    #[non_exhaustive]
+    Recovered {
+        /// Whose it was.
+        peer: Peer,
+        /// What was handled.
+        messages: Tally,
+        /// Nothing else was there: no message above `max_message_len`, no nonsense, and the reader
+        /// was not stopped meanwhile.
+        is_whole: bool,
     },
     /// The handler returned an error. Told for the first one on a connection, and again after it
     /// went without for a second; all are counted.
@@ -119,6 +132,7 @@ impl ReaderEvent {
             Self::Opened { .. } => Severity::Debug,
             Self::Closed { cause, .. } => cause.severity(),
             Self::AcceptResumed { .. } => Severity::Info,
+            Self::Recovered { .. } => Severity::Warning,
             Self::Refused { .. } | Self::ThreadFailed { .. } => Severity::Warning,
             #[cfg(all(unix, feature = "systemd"))]
             Self::NotifyFailed { .. } => Severity::Warning,
@@ -152,6 +166,18 @@ impl fmt::Display for ReaderEvent {
             Self::Opened { peer } => write!(f, "{peer} opened"),
             Self::Closed { peer, cause } => write!(f, "{peer} closed: {}", Chain(cause)),
             Self::Refused { peer, cause } => write!(f, "{peer} refused: {cause}"),
+            Self::Recovered {
+                peer,
+                messages,
+                is_whole,
+            } => {
+                let rest = if *is_whole {
+                    ""
+                } else {
+                    "; not all could be handled"
+                };
+                write!(f, "{peer}: its process died, and left {messages}{rest}")
+            }
             Self::HandlerFailed { peer, error } => {
                 write!(f, "the handler failed on {peer}: {}", Chain(&**error))
             }

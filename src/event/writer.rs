@@ -91,6 +91,15 @@ pub enum WriterEvent {
         #[cfg_attr(feature = "serde", serde(serialize_with = "form::seconds"))]
         waited: Duration,
     },
+    /// What is queued would be lost if this process died, though the writer is to be
+    /// [`crash_proof`](crate::WriterBuilder::crash_proof). Told once; all else is as it should be.
+    #[non_exhaustive]
+    NotCrashProof {
+        /// Where it leads.
+        address: Address,
+        /// Why.
+        cause: CrashProofError,
+    },
     /// The writer's thread ends. When its time was over that may be after
     /// [`shutdown`](crate::Writer::shutdown) has returned.
     #[non_exhaustive]
@@ -118,7 +127,8 @@ impl WriterEvent {
             Self::Stopped { left, .. } if left.messages == 0 => Severity::Info,
             Self::ConnectFailed { .. }
             | Self::Lost { unread: false, .. }
-            | Self::NoReceipt { .. } => Severity::Warning,
+            | Self::NoReceipt { .. }
+            | Self::NotCrashProof { .. } => Severity::Warning,
             Self::Lost { unread: true, .. } | Self::GivenUp { .. } | Self::Stopped { .. } => {
                 Severity::Error
             }
@@ -174,6 +184,13 @@ impl fmt::Display for WriterEvent {
                     "no receipt from {address} for {waited:?}: its handler is slow, or it gives none; messages are kept"
                 )
             }
+            Self::NotCrashProof { address, cause } => {
+                write!(
+                    f,
+                    "what is queued for {address} would be lost if this process died: {}",
+                    Chain(cause)
+                )
+            }
             Self::Stopped { address, left } => {
                 write!(
                     f,
@@ -225,6 +242,43 @@ pub enum ConnectError {
         /// Who listens there.
         found: Identity,
     },
+}
+
+/// Why what is queued does not outlive its process.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum CrashProofError {
+    /// The system has no memory that other processes can read and cannot write.
+    #[error("this system has no memory that one process alone can write and others can read")]
+    Unsupported,
+    /// The limit of the size of files is below what the queue may hold: the system would end the
+    /// process for it.
+    #[error(
+        "the queue is larger than the {limit} bytes that a file of this process may have: raise RLIMIT_FSIZE (LimitFSIZE=), or lower max_queued_bytes"
+    )]
+    #[non_exhaustive]
+    FileSizeLimit {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The system refused the memory, as where a filter of system calls forbids `memfd_create(2)`.
+    #[error("the system refuses memory for it")]
+    Io(#[source] SystemError),
+    /// The connection is no Unix socket of Linux.
+    #[error("only over a Unix socket of Linux memory can be passed")]
+    OtherStream,
+    /// The reader is in the same process, and dies with it.
+    #[error("the reader is in this process, and dies with it")]
+    OwnProcess,
+    /// The kernel did not pass the memory to the reader, as when too many descriptors are on their
+    /// way.
+    #[error("the kernel did not pass the memory to the reader")]
+    NotPassed,
 }
 
 /// What the system's word means for a connection that is to be made.

@@ -277,7 +277,13 @@ pub struct ReaderMetrics {
     /// Messages given to the handler, and their bytes. Counted after each read, so that a slow
     /// handler has had more than stand here.
     pub received: Tally,
-    /// Connections accepted since the start.
+    /// Those of them that writers left behind whose processes had died, and their bytes.
+    pub recovered: Tally,
+    /// Messages that came again from a writer that is
+    /// [`crash_proof`](crate::WriterBuilder::crash_proof) after its connection was lost, and that
+    /// the handler was spared.
+    pub repeated: u64,
+    /// Connections accepted since the start, and those that were recovered.
     pub connections: u64,
     /// Connections open now.
     pub open: u64,

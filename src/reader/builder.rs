@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::callbacks::{Callbacks, PeerCheck};
 use super::connection::timeouts::Pace;
+use super::recover::Recover;
 use super::shared::Settings;
 use super::{BoundReader, Incoming};
 #[cfg(all(unix, feature = "systemd"))]
@@ -68,6 +69,7 @@ pub struct ReaderBuilder {
     max_connections_per_user: Option<usize>,
     max_partial_bytes: usize,
     max_threads: usize,
+    recover: Recover,
     mode: u32,
     owner: Option<u32>,
     group: Option<u32>,
@@ -104,6 +106,7 @@ impl ReaderBuilder {
             max_connections_per_user: None,
             max_partial_bytes: 256 * 1024 * 1024,
             max_threads: 128,
+            recover: Recover::SameUser,
             mode: 0o600,
             owner: None,
             group: None,
@@ -173,6 +176,20 @@ impl ReaderBuilder {
     /// five seconds. A handler that blocks needs one for each connection that it blocks on.
     pub fn max_threads(mut self, threads: usize) -> Self {
         self.max_threads = threads;
+        self
+    }
+
+    /// Whose queues are taken over when their processes have died, if they are
+    /// [`crash_proof`](crate::WriterBuilder::crash_proof): those of this process's own user and of
+    /// root, unless set.
+    ///
+    /// What such a process has left comes as a connection of its own, whose [`Peer`](crate::Peer)
+    /// says that it is recovered, after all that came by the socket; the peer check is asked once
+    /// more. Its receipts go nowhere: a message on which the handler fails there is lost. Whoever
+    /// passes memory may pass any descriptor: one whose `close(2)` never returns takes a thread of
+    /// this process with it.
+    pub fn recover(mut self, recover: Recover) -> Self {
+        self.recover = recover;
         self
     }
 
@@ -431,6 +448,7 @@ impl ReaderBuilder {
             max_connections_per_user: self.max_connections_per_user.unwrap_or(a_share),
             max_partial_bytes: self.max_partial_bytes,
             max_threads: self.max_threads,
+            recover: self.recover,
             thread_name: self.thread_name,
             callbacks: Callbacks::new(self.peer_check, self.observer),
         };

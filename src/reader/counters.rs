@@ -7,6 +7,8 @@ use crate::metrics::{Counter, ProtocolErrors, ReaderMetrics, TallyCounter};
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) received: TallyCounter,
+    pub(super) recovered: TallyCounter,
+    pub(super) repeated: Counter,
     pub(super) connections: Counter,
     pub(super) open: Counter,
     pub(super) handler_errors: Counter,
@@ -24,6 +26,8 @@ impl Counters {
     pub(super) fn metrics(&self) -> ReaderMetrics {
         ReaderMetrics {
             received: self.received.value(),
+            recovered: self.recovered.value(),
+            repeated: self.repeated.value(),
             connections: self.connections.value(),
             open: self.open.value(),
             handler_errors: self.handler_errors.value(),

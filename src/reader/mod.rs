@@ -1,6 +1,7 @@
 //! The receiving end: what users hold of it.
 //! Thin: connections are served by `threads`, with what is in `connection`.
 
+mod arenas;
 mod batch;
 mod batch_queue;
 #[cfg(feature = "async")]
@@ -15,6 +16,7 @@ pub mod fuzzing;
 mod handler;
 #[cfg(all(unix, feature = "systemd"))]
 mod health;
+mod recover;
 mod shared;
 #[cfg(test)]
 mod simulated;
@@ -34,6 +36,7 @@ pub use builder::ReaderBuilder;
 pub use handler::Handler;
 #[cfg(all(unix, feature = "systemd"))]
 pub(crate) use health::Health;
+pub use recover::Recover;
 #[cfg(test)]
 pub(crate) use simulated::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 

@@ -5,27 +5,37 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::io;
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::arenas::{Arenas, Dead};
 use super::callbacks::Callbacks;
-use super::connection::Connection;
 use super::connection::closing::{Closing, TurnEnd};
+use super::connection::remains::Remains;
+use super::connection::source::Source;
 use super::connection::timeouts::Pace;
+use super::connection::{Connection, Passed, passed};
 use super::counters::Counters;
+use super::recover::Recover;
 use super::thread_pool::ThreadPool;
 use crate::address::Address;
 use crate::buffer_pool::Pool;
+use crate::clock::now;
 use crate::deadline::after;
 use crate::event::ReaderEvent;
 use crate::listen::Listener;
 use crate::panic_guard::guarded;
 use crate::peer::{Identity, Peer};
 use crate::reentry::Scope;
-use crate::sys::{Interest, Poller, Stream, Waker};
+use crate::sys::{
+    Interest, OwnedDescriptor, PeerProcess, Poller, Stream, Waker, effective_uid,
+    with_signals_blocked,
+};
 
 /// The poller's keys for what is not a connection. Connections have their numbers, from 1.
 pub(super) const LISTENER: u64 = 0;
@@ -53,6 +63,7 @@ pub(super) struct Settings {
     pub(super) max_connections_per_user: usize,
     pub(super) max_partial_bytes: usize,
     pub(super) max_threads: usize,
+    pub(super) recover: Recover,
     pub(super) thread_name: String,
     pub(super) callbacks: Callbacks,
 }
@@ -84,6 +95,10 @@ pub(super) struct Shared {
     /// The time to stop is over: nothing more goes to the handler.
     pub(super) is_cut: AtomicBool,
     locked: Mutex<Locked>,
+    /// What writers have passed. Before `locked`, where both are held.
+    pub(super) arenas: Mutex<Arenas>,
+    /// Something that a peer passed is being closed.
+    is_closing_passed: Arc<AtomicBool>,
     pub(super) stopped: Condvar,
 }
 
@@ -253,6 +268,8 @@ impl Shared {
             settled: AtomicU64::new(0),
             is_cut: AtomicBool::new(false),
             locked: Mutex::new(Locked::new(accepting)),
+            arenas: Mutex::default(),
+            is_closing_passed: Arc::default(),
             stopped: Condvar::new(),
         })
     }
@@ -282,7 +299,7 @@ impl Shared {
 
     /// Registers a connection that was accepted.
     pub(super) fn register(&self, stream: Stream, identity: Identity, now: Instant) -> Registered {
-        self.register_locked(self.lock(), stream, identity, now)
+        self.register_locked(self.lock(), Source::Stream(stream), identity, now)
     }
 
     /// Registers one that was given: not above the limit, and not any more when the reader stops.
@@ -293,14 +310,14 @@ impl Shared {
         } else if locked.entries.len() >= self.settings.max_connections {
             Registered::Full
         } else {
-            self.register_locked(locked, stream, identity, now)
+            self.register_locked(locked, Source::Stream(stream), identity, now)
         }
     }
 
     fn register_locked(
         &self,
         mut locked: MutexGuard<'_, Locked>,
-        stream: Stream,
+        source: Source,
         identity: Identity,
         now: Instant,
     ) -> Registered {
@@ -309,19 +326,21 @@ impl Shared {
             return Registered::Closed;
         }
         locked.last_number += 1;
+        let recovered = source.remains().is_some();
         let peer = Peer {
             connection: locked.last_number,
             identity,
+            recovered,
         };
         let user = identity.uid();
-        if locked.connections_of(user) >= self.settings.max_connections_per_user {
+        if !recovered && locked.connections_of(user) >= self.settings.max_connections_per_user {
             return Registered::TooManyOfUser(peer);
         }
         if let Some(uid) = user {
             *locked.per_user.entry(uid).or_default() += 1;
         }
         let number = peer.connection;
-        let connection = Arc::new(Connection::new(stream, peer, self.settings.max_message_len));
+        let connection = Arc::new(Connection::new(source, peer, self.settings.max_message_len));
         // A connection from the backlog of a reader that stops is served like the others.
         let closing = locked.is_draining().then_some(Closing::Stop);
         let deadline = after(now, self.settings.pace.idle_timeout);
@@ -356,7 +375,9 @@ impl Shared {
         } else {
             Interest::Now
         };
-        if let Err(error) = self.poller.add(&connection.stream, number, interest) {
+        let added = connection.stream.stream();
+        let added = added.map_or(Ok(()), |stream| self.poller.add(stream, number, interest));
+        if let Err(error) = added {
             self.remove(number);
             return Registered::Unwatched(error);
         }
@@ -379,6 +400,112 @@ impl Shared {
         locked.times.push(Reverse((at, number)));
         if is_first {
             self.supervisor_waker.wake();
+        }
+    }
+
+    /// Whether this peer's memory is taken.
+    pub(super) fn takes_memory_of(&self, peer: Peer) -> bool {
+        let Some(process) = peer.identity.credentials() else {
+            return false;
+        };
+        let is_trusted = match self.settings.recover {
+            Recover::Nothing => false,
+            Recover::SameUser => [0, effective_uid()].contains(&process.uid),
+            Recover::AnyUser => true,
+        };
+        // To close its own memory would end this process's lock.
+        let is_own = process.pid == Some(process::id());
+        is_trusted && !is_own && !peer.recovered && !self.is_closing_passed.load(Ordering::Relaxed)
+    }
+
+    /// This came with the first byte of a connection. Returns how many messages at its beginning
+    /// had come on an earlier one.
+    pub(super) fn attach(&self, connection: &Connection, descriptors: Vec<OwnedDescriptor>) -> u64 {
+        let passed = (!descriptors.is_empty()).then(|| passed::Passed::check(descriptors));
+        match passed {
+            Some(passed::Passed::Arena(arena, ticket)) => {
+                let passed = Passed {
+                    arena: arena.identity(),
+                    ticket,
+                };
+                // Before it counts as read.
+                let identity = connection.peer.identity;
+                let had = self.arenas.lock().attach(arena, ticket, identity);
+                connection.note_first_read(Some(passed));
+                had
+            }
+            Some(passed::Passed::Others(others)) => {
+                connection.note_first_read(None);
+                self.close_passed(others);
+                0
+            }
+            None => {
+                connection.note_first_read(None);
+                0
+            }
+        }
+    }
+
+    /// Closes what a peer passed, which may take for ever: by a thread of its own, and nothing more
+    /// is taken meanwhile.
+    fn close_passed(&self, others: Vec<OwnedDescriptor>) {
+        if others.is_empty() {
+            return;
+        }
+        self.is_closing_passed.store(true, Ordering::Relaxed);
+        let is_closing = Arc::clone(&self.is_closing_passed);
+        let close = move || {
+            drop(others);
+            is_closing.store(false, Ordering::Relaxed);
+        };
+        let name = format!("{}-closer", self.settings.thread_name);
+        let thread = thread::Builder::new().name(name);
+        // Where it is refused, they are closed here.
+        let _ = with_signals_blocked(|| thread.spawn(close));
+    }
+
+    /// A connection is over: what is known of its writer's arena.
+    pub(super) fn detach(&self, connection: &Connection) {
+        let Some(passed) = connection.passed() else {
+            return;
+        };
+        let process = || connection.stream.stream().and_then(PeerProcess::of);
+        let mut arenas = self.arenas.lock();
+        let count = connection.settled();
+        arenas.detach(passed.arena, passed.ticket, count, process, now());
+        arenas.limit_orphans(self.settings.max_connections);
+        drop(arenas);
+        self.supervisor_waker.wake();
+    }
+
+    /// Whether a connection of that process may be there of which no byte was read.
+    pub(super) fn may_come(&self, identity: Identity) -> bool {
+        // Whoever accepts may be about to register one.
+        let Some(_turn) = self.accept_turn.try_lock() else {
+            return true;
+        };
+        let listener = self.listener.lock().clone();
+        let locked = self.lock();
+        let has_ended = locked.accepting == Accepting::Ended;
+        let waits = listener.is_some_and(|listener| listener.socket().has_waiting());
+        let is_unread = |entry: &Entry| {
+            entry.connection.peer.identity == identity && !entry.connection.was_read()
+        };
+        !has_ended && waits || locked.entries.values().any(is_unread)
+    }
+
+    /// Reads what a dead writer left, as a connection of its own.
+    pub(super) fn recover(&self, dead: Dead) {
+        let Dead {
+            arena,
+            identity,
+            received,
+        } = dead;
+        // What cannot be read is nonsense.
+        let runs = arena.runs(received).unwrap_or_default();
+        if !runs.is_empty() {
+            let remains = Remains::new(arena, runs, self.settings.max_message_len);
+            let _ = self.register_locked(self.lock(), Source::Remains(remains), identity, now());
         }
     }
 
@@ -518,12 +645,14 @@ impl Shared {
     }
 
     pub(super) fn arm(&self, connection: &Connection, number: u64, interest: Interest) {
-        if interest == Interest::Now && !connection.stream.abilities().answers {
-            // It is never ready to be written to.
+        let stream = connection.stream.stream();
+        let is_now = interest == Interest::Now && !connection.stream.abilities().answers;
+        // One way it is never ready to be written to; and what was left behind is always ready.
+        let Some(stream) = stream.filter(|_| !is_now) else {
             return self.call(number);
-        }
+        };
         // It can only fail if the kernel forgot a descriptor that is open.
-        let _ = self.poller.arm(&connection.stream, number, interest);
+        let _ = self.poller.arm(stream, number, interest);
     }
 
     /// Has a worker serve a connection, whether or not its stream is ready.

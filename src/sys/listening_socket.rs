@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::libc;
+use nix::poll::PollFlags;
 use nix::sys::stat::fchmod;
 use socket2::Socket;
 
@@ -97,6 +98,11 @@ impl ListeningSocket {
     pub(crate) fn accept(&self) -> io::Result<Stream> {
         resume(|| self.socket.accept())
             .and_then(|(socket, _)| Stream::accepted(socket, self.family))
+    }
+
+    /// Whether a connection waits to be accepted.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !stream::look(&self.socket, PollFlags::POLLIN).is_empty()
     }
 
     /// What it means that `accept` gave this error.

@@ -77,7 +77,6 @@ pub(crate) use readiness::{Readiness, Ready, Wanted};
 pub(crate) use resolve::resolve;
 pub(crate) use tcp_options::TcpOptions;
 pub(crate) use transfer::{AdoptError, Received, Sent};
-#[expect(unused_imports, reason = "the writer and the reader are to use them")]
 pub(crate) use {
     platform::{PassedMemory, PeerProcess, SharedMemory, sealed_copy},
     shared_memory_error::SharedMemoryError,
@@ -102,6 +101,17 @@ pub(crate) use windows::{
     wait_for_either, wait_with_file, with_signals_blocked,
 };
 
+/// The user whose rights this process has.
+#[cfg(unix)]
+pub(crate) fn effective_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+#[cfg(windows)]
+pub(crate) fn effective_uid() -> u32 {
+    // Nobody is known there.
+    u32::MAX
+}
+
 /// What the system knows an open stream by.
 #[cfg(unix)]
 pub(crate) type OwnedDescriptor = std::os::fd::OwnedFd;
@@ -116,7 +126,6 @@ pub(crate) type BorrowedDescriptor<'a> = std::os::windows::io::BorrowedHandle<'a
 
 /// Lends a descriptor, to be passed to a peer.
 #[cfg(unix)]
-#[expect(dead_code, reason = "the writer is to use it")]
 pub(crate) fn lend(descriptor: &impl std::os::fd::AsFd) -> BorrowedDescriptor<'_> {
     descriptor.as_fd()
 }

@@ -109,7 +109,10 @@ impl Arena {
     }
 
     fn word(&self, offset: usize) -> &AtomicU64 {
-        debug_assert!(offset + 8 <= self.region.len() && offset % 8 == 0, "no word");
+        debug_assert!(
+            offset + 8 <= self.region.len() && offset % 8 == 0,
+            "no word"
+        );
         // SAFETY: offsets come from the layout, whose size the region has, and are multiples of
         // eight behind the start of a page. Nothing but atomics is made of the words.
         unsafe { self.region.start().add(offset).cast::<AtomicU64>().as_ref() }
@@ -180,7 +183,7 @@ impl Arena {
     }
 
     fn store_record(&self, index: u32, word: usize, value: u64) {
-        store(self.word(self.layout.record_offset(index) + 8 * word), value);
+        store(self.word(Layout::record_offset(index) + 8 * word), value);
     }
 }
 
@@ -303,7 +306,10 @@ impl Record {
     /// What stands before `from` is dropped. It must have no number.
     pub(crate) fn begin_at(&mut self, from: u32) {
         debug_assert!(!self.is_numbered(), "its number would be that of another");
-        let extent = Extent { from, ..self.extent };
+        let extent = Extent {
+            from,
+            ..self.extent
+        };
         self.set_extent(extent);
     }
 
@@ -325,7 +331,10 @@ impl Record {
     }
 
     fn rest_at(&self, from: u32, place: Place) -> Option<Self> {
-        let extent = Extent { from, ..self.extent };
+        let extent = Extent {
+            from,
+            ..self.extent
+        };
         self.arena.add_record(place, &[extent])
     }
 
@@ -449,20 +458,20 @@ pub(crate) mod testing {
             }
             let mut remains = Remains::new(layout, received);
             for index in 0..header.records_used {
-                let at = layout.record_offset(index);
+                let at = Layout::record_offset(index);
                 remains.add_record(index, self.read(at), self.read(at + 8));
             }
             for index in 0..header.slots_used {
-                let word = |word: SlotWord| {
-                    self.read(layout.slot_words_offset(index) + word.offset())
-                };
+                let word =
+                    |word: SlotWord| self.read(layout.slot_words_offset(index) + word.offset());
                 remains.add_slot(index, word(SlotWord::Published), word(SlotWord::Covered));
             }
             let runs = remains.into_runs();
             let mut left = 0;
             let mut found: Vec<(Vec<u8>, u64)> = Vec::new();
             for run in runs {
-                let from = layout.slot_offset(run.extent.slot) + usize::try_from(run.extent.from).unwrap();
+                let from =
+                    layout.slot_offset(run.extent.slot) + usize::try_from(run.extent.from).unwrap();
                 let len = usize::try_from(run.extent.to - run.extent.from).unwrap();
                 // SAFETY: it lies within the region, and is written: this is the thread that does.
                 let bytes = unsafe {

@@ -29,6 +29,7 @@ use crate::writer::state::State;
 use crate::writer::thread::dial::{DialSettings, Dialer};
 use crate::writer::thread::drop_notice::{DropNotice, DropNotices};
 use crate::writer::thread::kernel::System;
+use crate::writer::thread::memory::Memory;
 use crate::writer::thread::run;
 use crate::writer::thread::worker::{Options, Worker};
 
@@ -73,6 +74,7 @@ pub struct WriterBuilder {
     linger: Duration,
     keepalive: Option<Duration>,
     expect_peer_uid: Option<u32>,
+    crash_proof: bool,
     thread_name: String,
     observer: Observer<WriterEvent>,
     drop_notices: Option<DropNotices>,
@@ -122,6 +124,7 @@ impl WriterBuilder {
             linger: Duration::from_micros(200),
             keepalive: None,
             expect_peer_uid: None,
+            crash_proof: false,
             thread_name: "uds-ipc-writer".to_owned(),
             observer: Observer::none(),
             drop_notices: None,
@@ -175,6 +178,23 @@ impl WriterBuilder {
     /// is for Linux only: elsewhere [`start`](Self::start) refuses it.
     pub fn shutdown_level(mut self, level: FlushLevel) -> Self {
         self.shutdown_level = level;
+        self
+    }
+
+    /// Whether what is queued outlives this process: no, unless set. On Linux, over Unix sockets.
+    ///
+    /// The queue then stands in memory that the reader is given with the first byte of each
+    /// connection. When this process has died, however it died (SIGKILL, an abort, a fault, `exit`,
+    /// a return from `main` without [`shutdown`](crate::Writer::shutdown)), the reader handles what
+    /// it finds there, after all that came by the socket, and no message twice. It must be a reader
+    /// of this crate, and run as the same user or as root; every other reader ignores what it is
+    /// given. Nothing can be saved where no connection was made yet, where no reader is there when
+    /// this process dies, or both die.
+    ///
+    /// What is handed over as `Vec` or `Bytes` is copied. Where memory cannot be passed, all is as
+    /// without, and [`NotCrashProof`](crate::WriterEvent::NotCrashProof) says why.
+    pub fn crash_proof(mut self, crash_proof: bool) -> Self {
+        self.crash_proof = crash_proof;
         self
     }
 
@@ -420,6 +440,15 @@ impl WriterBuilder {
         if let (false, Some(found)) = (self.allow_remote, remote_ip(&address)) {
             return Err(StartError::NotLoopback { found });
         }
+        let mut refused_memory = None;
+        let (memory, arena) = match self.crash_proof.then(|| Memory::new(limits)) {
+            None => (None, None),
+            Some(Ok((memory, arena))) => (Some(memory), Some(arena)),
+            Some(Err(error)) => {
+                refused_memory = Some(error);
+                (None, None)
+            }
+        };
         let shared = Shared::new(
             address.clone(),
             limits,
@@ -427,7 +456,7 @@ impl WriterBuilder {
             self.delivery,
             self.shutdown_level,
             abilities,
-            None,
+            arena,
         );
         let refused = StartError::system("make what wakes the thread", &address);
         let shared = Arc::new(shared.map_err(refused)?);
@@ -462,8 +491,9 @@ impl WriterBuilder {
                 allow_remote: self.allow_remote,
             },
         );
-        let system = System::new(dialer);
+        let system = System::new(dialer, memory);
         let mut worker = Worker::new(system, shared, state, self.observer, options);
+        worker.passing.refused = refused_memory;
         worker.drop_notices = self.drop_notices;
         Ok(worker)
     }

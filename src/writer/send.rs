@@ -244,7 +244,9 @@ impl Shared {
         }
         let give = |queue: &mut Queue, message: &mut Option<M>| {
             queue.make_room(len)?;
-            let whole = message.take().map(|message| Whole::of(message.into_bytes()));
+            let whole = message
+                .take()
+                .map(|message| Whole::of(message.into_bytes()));
             queue.push_whole(len, &mut { whole })
         };
         if M::SHARED || len > MOST_IN_LANE {

@@ -15,8 +15,8 @@ use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-/// Where the system gives memory when it is touched, as nearly all do, a new slot costs no more
-/// than what is written.
+/// Where the system gives memory when it is touched, as nearly all do, a new slot costs no
+/// more than what is written.
 use crate::arena::layout::Extent;
 pub(crate) use crate::arena::layout::SLOT_SIZE;
 use crate::wire::frame::{MAX_PREFIX_LEN, Prefix, ShortPrefix};

@@ -14,6 +14,8 @@ mod activation;
 #[path = "../again/mod.rs"]
 mod again;
 mod collector;
+#[cfg(target_os = "linux")]
+mod deaths;
 mod delivery;
 mod end_of_program;
 #[path = "../patience/mod.rs"]

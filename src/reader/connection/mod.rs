@@ -4,34 +4,49 @@
 pub(super) mod batch_end;
 pub(super) mod closing;
 pub(super) mod decoder;
+pub(super) mod passed;
 pub(super) mod receipts;
+pub(super) mod remains;
+pub(super) mod source;
 pub(super) mod timeouts;
 mod unconfirmed;
 
 use std::io::IoSlice;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use self::decoder::Decoder;
 use self::receipts::Receipts;
+use self::source::Source;
 use self::timeouts::FrameClock;
+use crate::arena::ticket::Ticket;
 use crate::event::CloseCause;
+use crate::metrics::Tally;
 use crate::peer::Peer;
-use crate::sys::{PeerEnd, Sent, Stream};
+use crate::sys::{PeerEnd, Sent};
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) stream: Stream,
+    pub(super) stream: Source,
     pub(super) peer: Peer,
+    /// What its writer passed with the first byte, if anything: set once that was read.
+    passed: OnceLock<Option<Passed>>,
     /// Messages that were given to the handler: written by the worker whose turn it is, and read
     /// to see whether the handler hangs.
     handled: AtomicU64,
     /// Shared with the batches that are out. Nothing else is locked while this is.
     pub(super) receipts: Arc<Mutex<Receipts>>,
     serving: Mutex<Serving>,
+}
+
+/// An arena that was passed, by its numbers, and which of its connections this is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passed {
+    pub(super) arena: (u64, u64),
+    pub(super) ticket: Ticket,
 }
 
 /// What a turn works on, and leaves to the next turn.
@@ -46,6 +61,10 @@ pub(super) struct Serving {
     /// It waited for batches since its last turn.
     pub(super) has_waited: bool,
     pub(super) farewell: Farewell,
+    /// How many of the next messages have come on an earlier connection.
+    pub(super) had: u64,
+    /// What a dead writer had left, as far as it was handled.
+    pub(super) recovered: Tally,
     /// What the end is to be told as, once the peer was told of it: it may cut its own frame then.
     pub(super) cause: Option<CloseCause>,
 }
@@ -77,7 +96,7 @@ pub(super) enum Admission {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, peer: Peer, max_message_len: usize) -> Self {
+    pub(super) fn new(stream: Source, peer: Peer, max_message_len: usize) -> Self {
         let serving = Serving {
             decoder: Decoder::new(max_message_len),
             clock: FrameClock::default(),
@@ -87,13 +106,41 @@ impl Connection {
             has_waited: false,
             farewell: Farewell::Due,
             cause: None,
+            had: 0,
+            recovered: Tally::default(),
         };
         Self {
             stream,
             peer,
+            passed: OnceLock::new(),
             handled: AtomicU64::new(0),
             receipts: Arc::default(),
             serving: Mutex::new(serving),
+        }
+    }
+
+    /// Whether its first byte was read.
+    pub(super) fn was_read(&self) -> bool {
+        self.passed.get().is_some()
+    }
+
+    /// Its first byte was read, and this came with it.
+    pub(super) fn note_first_read(&self, passed: Option<Passed>) {
+        let _ = self.passed.set(passed);
+    }
+
+    /// What came with its first byte.
+    pub(super) fn passed(&self) -> Option<Passed> {
+        self.passed.get().copied().flatten()
+    }
+
+    /// How many of its messages do not come again.
+    pub(super) fn settled(&self) -> u64 {
+        let receipts = self.receipts.lock();
+        if receipts.comes_again() {
+            receipts.handled()
+        } else {
+            self.handled()
         }
     }
 

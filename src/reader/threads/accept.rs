@@ -120,6 +120,8 @@ fn pause(shared: &Shared, error: io::Error) -> Option<ReaderEvent> {
         return None;
     }
     shared.counters.accept_pauses.add(1);
+    // Descriptors of writers that may come back are worth less than connections.
+    shared.arenas.lock().limit_orphans(0);
     let address = shared.address.clone();
     Some(ReaderEvent::AcceptPaused {
         address,

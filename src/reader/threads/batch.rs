@@ -8,6 +8,8 @@ use crate::reader::handler::BoxError;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) tally: Tally,
+    /// Messages that had come on an earlier connection.
+    pub(super) repeated: u64,
     /// There was an empty frame in it.
     pub(super) asks: bool,
     /// Its last message failed, and comes again.

@@ -104,6 +104,7 @@ impl<T: Target> Supervisor<T> {
             next = earlier(next, self.look_at_workers(now));
             next = earlier(next, self.look_at_memory(now));
             next = earlier(next, self.look_at_file(now));
+            next = earlier(next, self.look_at_arenas(now));
             match self.stop(now) {
                 Ok(until) => next = earlier(next, until),
                 Err(Stopped) => return,
@@ -335,8 +336,21 @@ impl<T: Target> Supervisor<T> {
         after(now, OVER_BUDGET_FOR)
     }
 
+    /// Takes over what dead writers have left.
+    fn look_at_arenas(&self, now: Instant) -> Option<Instant> {
+        let shared = &self.shared;
+        let stops = self.stage != Stage::Running;
+        let may_come = |identity| shared.may_come(identity);
+        let (dead, next) = shared.arenas.lock().look(now, stops, may_come);
+        for dead in dead {
+            shared.recover(dead);
+        }
+        next
+    }
+
     /// Brings the reader nearer to its end, if it is to end. Says when to look again.
     fn stop(&mut self, now: Instant) -> Result<Option<Instant>, Stopped> {
+        let has_orphans = self.shared.arenas.lock().orphans() > 0;
         let mut locked = self.shared.lock();
         let Life::Draining { deadline } = locked.life else {
             return Ok(None);
@@ -363,7 +377,9 @@ impl<T: Target> Supervisor<T> {
             }
             Stage::Draining
                 if is_over
-                    || (locked.accepting == Accepting::Ended && locked.entries.is_empty()) =>
+                    || (locked.accepting == Accepting::Ended
+                        && locked.entries.is_empty()
+                        && !has_orphans) =>
             {
                 let left = mem::take(&mut locked.entries);
                 locked.is_closed = true;

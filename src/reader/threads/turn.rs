@@ -92,16 +92,27 @@ impl<T: Target> Turn<'_, T> {
             self.serve(&mut serving, closing)
         };
         let peer = connection.peer;
+        if matches!(end, TurnEnd::Close(_)) {
+            shared.detach(connection);
+        }
         match end {
             // After a cut nothing more is called: the shutdown may have returned.
             TurnEnd::Refuse | TurnEnd::Cut => {
                 shared.remove(peer.connection);
             }
             TurnEnd::Close(cause) => {
-                let held = serving.decoder.held();
+                let (held, recovered) = (serving.decoder.held(), serving.recovered);
                 drop(serving);
                 shared.counters.count_end(&cause);
                 self.call(|| self.target.closed(&peer));
+                if let Some(remains) = connection.stream.remains() {
+                    let is_whole = remains.is_whole();
+                    shared.emit(|| ReaderEvent::Recovered {
+                        peer,
+                        messages: recovered,
+                        is_whole,
+                    });
+                }
                 shared.emit(|| ReaderEvent::Closed { peer, cause });
                 shared.note_held(held, 0);
                 // After the last call, so that a stop that waits for this connection waits for the
@@ -370,7 +381,8 @@ impl<T: Target> Turn<'_, T> {
         batch: &mut Batch,
         gathered: &mut T::Gathered,
     ) -> Read {
-        let (shared, stream) = (self.shared, &self.connection.stream);
+        let (shared, connection) = (self.shared, self.connection);
+        let stream = &connection.stream;
         let held = serving.decoder.held();
         let before = batch.tally;
         let read = if let Some(room) = serving.decoder.direct() {
@@ -382,7 +394,12 @@ impl<T: Target> Turn<'_, T> {
                 0
             };
             let mut read = sort(received);
-            if let Some(Frame::Message(message)) = serving.decoder.filled(given, len) {
+            let Serving { decoder, had, .. } = serving;
+            let filled = decoder.filled(given, len);
+            if filled.is_some() && *had > 0 {
+                *had -= 1;
+                self.note_repeated(batch);
+            } else if let Some(Frame::Message(message)) = filled {
                 let delivered = guarded(|| self.deliver(message, batch, gathered));
                 if let Err(failure) = delivered.unwrap_or_else(|panic| Err(Failure::Panic(panic))) {
                     self.note(failure, batch);
@@ -394,7 +411,12 @@ impl<T: Target> Turn<'_, T> {
             }
             read
         } else {
-            match stream.receive(buffer) {
+            let received = if connection.was_read() {
+                stream.receive(buffer)
+            } else {
+                self.receive_first(serving, buffer)
+            };
+            match received {
                 Ok(Received::Some(len)) => {
                     let mut input = buffer.get(..len).unwrap_or_default();
                     self.target.read_begin(gathered, input);
@@ -408,7 +430,27 @@ impl<T: Target> Turn<'_, T> {
         serving.decoder.reclaim(&shared.pieces);
         shared.note_held(held, serving.decoder.held());
         shared.counters.received.add(batch.tally - before);
+        if connection.peer.recovered {
+            shared.counters.recovered.add(batch.tally - before);
+            serving.recovered += batch.tally - before;
+        }
         read
+    }
+
+    /// Reads, and takes what the peer passes with its first byte.
+    fn receive_first(&self, serving: &mut Serving, buffer: &mut [u8]) -> io::Result<Received> {
+        let (shared, connection) = (self.shared, self.connection);
+        let (received, descriptors) = if shared.takes_memory_of(connection.peer) {
+            connection.stream.receive_with(buffer)?
+        } else {
+            (connection.stream.receive(buffer)?, Vec::new())
+        };
+        match received {
+            Received::Some(_) => serving.had = shared.attach(connection, descriptors),
+            Received::End => connection.note_first_read(None),
+            Received::Nothing => {}
+        }
+        Ok(received)
     }
 
     /// Gives the handler what has become whole in `input`.
@@ -420,7 +462,7 @@ impl<T: Target> Turn<'_, T> {
         gathered: &mut T::Gathered,
     ) -> Read {
         let shared = self.shared;
-        let decoder = &mut serving.decoder;
+        let Serving { decoder, had, .. } = serving;
         loop {
             // One guard around many calls: entering it is cheap, but not free. After a panic the
             // decoder stands behind the message that it came from.
@@ -433,6 +475,10 @@ impl<T: Target> Turn<'_, T> {
                         break;
                     }
                     match frame {
+                        Frame::Message(_) if *had > 0 => {
+                            *had -= 1;
+                            self.note_repeated(batch);
+                        }
                         Frame::Message(message) => {
                             self.deliver(message, batch, gathered)
                                 .map_err(Stop::Failed)?;
@@ -474,6 +520,13 @@ impl<T: Target> Turn<'_, T> {
             .map_err(Failure::Error)
     }
 
+    /// A message came again that had been handled on an earlier connection.
+    fn note_repeated(&self, batch: &mut Batch) {
+        batch.repeated += 1;
+        self.connection.count_handled();
+        self.shared.counters.repeated.add(1);
+    }
+
     /// A message on which the handler fails comes again.
     fn comes_again(&self) -> bool {
         self.connection.receipts.lock().comes_again()
@@ -495,12 +548,12 @@ impl<T: Target> Turn<'_, T> {
     fn end_batch(&self, batch: &mut Batch, gathered: T::Gathered) {
         let (connection, shared) = (self.connection, self.shared);
         let mut end = BatchEnd {
-            messages: batch.tally.messages,
+            messages: batch.tally.messages + batch.repeated,
             last_failed: batch.last_failed,
             is_stored: true,
             asks: batch.asks,
         };
-        let ended = if end.messages == 0 {
+        let ended = if batch.tally.messages == 0 {
             Ok(Ended::Stored)
         } else {
             let batch_end = || self.target.batch_end(gathered, end, connection, shared);

@@ -57,6 +57,7 @@ impl<T: Target> Worker<T> {
         // connection, not the thread.
         if guarded(|| turn.run(closing)).is_err() {
             self.shared.counters.panics.add(1);
+            self.shared.detach(&connection);
             self.shared.remove(number);
         }
     }

@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags};
 use crate::sys::platform::poll::poll;
 
 /// What holds for it at this moment, of `wanted` and of what is always told.
-pub(super) fn look(descriptor: &impl AsFd, wanted: PollFlags) -> PollFlags {
+pub(in crate::sys) fn look(descriptor: &impl AsFd, wanted: PollFlags) -> PollFlags {
     let mut fds = [PollFd::new(descriptor.as_fd(), wanted)];
     match poll(&mut fds, Some(Duration::ZERO)) {
         Ok(_) => fds

@@ -24,11 +24,10 @@ use nix::libc;
 use nix::poll::PollFlags;
 use socket2::{Domain, SockRef, Socket, Type};
 
-pub(super) use calls::resume;
+pub(super) use calls::{look, resume};
 pub(super) use tcp::new_socket as new_tcp_socket;
 pub(super) use unix::{new_socket, sockaddr};
 
-use self::calls::look;
 use super::abilities::Abilities;
 use super::descriptor::{is_listening, kind_of_file, kind_of_number};
 use super::family::Family;

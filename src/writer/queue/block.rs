@@ -426,7 +426,7 @@ impl Block {
             (Some(record), Some(shift)) => {
                 // One that counts from another number. Both would give the same until it is there.
                 let mut rest = record.rest_numbered(from, first - shift);
-                std::mem::swap(&mut self.record, &mut rest);
+                mem::swap(&mut self.record, &mut rest);
             }
             (None, _) => {}
         }
@@ -497,7 +497,9 @@ impl Block {
             Body::Owned { prefix, payload } => {
                 (at == 0).then(|| (prefix.as_slice().len() + payload.len(), payload.len()))
             }
-            Body::Pieces { message_len, .. } => (at == 0).then(|| (self.frames_len(), *message_len)),
+            Body::Pieces { message_len, .. } => {
+                (at == 0).then(|| (self.frames_len(), *message_len))
+            }
         }
     }
 }

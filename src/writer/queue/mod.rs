@@ -17,7 +17,6 @@ mod writing;
 use std::mem;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::metrics::Tally;
@@ -449,6 +448,7 @@ mod tests {
     use super::*;
     use crate::writer::lane::{LaneSender, Pushed};
     use crate::writer::queue::outbox::Ending;
+    use bytes::Bytes;
     use proptest::prelude::*;
     use std::io::IoSlice;
 

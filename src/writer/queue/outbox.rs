@@ -32,6 +32,8 @@ pub(crate) struct Outbox {
     suspect: Option<Suspect>,
     /// The opening of this connection was put before its first message.
     is_opened: bool,
+    /// The kernel has taken bytes on this connection.
+    has_sent: bool,
     /// The number of the next message to be numbered.
     numbered_to: u64,
     /// Blocks that are done with, and can be used again.
@@ -210,6 +212,7 @@ impl Outbox {
             "the kernel cannot take more than it was given"
         );
         self.remaining_len -= len;
+        self.has_sent |= len > 0;
         let mut taken = Taken::default();
         while let Some(block) = self.blocks.get_mut(self.next) {
             let part = len.min(block.remaining_len());
@@ -299,7 +302,7 @@ impl Outbox {
             self.remaining_len += block.remaining_len() - before;
         }
         self.next = 0;
-        self.is_opened = false;
+        (self.is_opened, self.has_sent) = (false, false);
         let whole_tally = mem::take(&mut self.whole_tally);
         self.forget_ack_requests();
         let is_refused = match ending {
@@ -381,9 +384,8 @@ impl Outbox {
 
     /// Removes the oldest message that the peer has no part of.
     pub(crate) fn evict(&mut self) -> Option<Tally> {
-        let is_first_begun = self.blocks.get(self.next).is_some_and(|it| it.is_begun());
-        if self.is_opened || self.next > 0 || is_first_begun {
-            // On this connection no number may be left out.
+        if self.has_sent {
+            // On one connection no number may be left out.
             self.unnumber();
         }
         let mut at = self.next;

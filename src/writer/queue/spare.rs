@@ -45,7 +45,9 @@ impl Spare {
 
     /// The slot that was used last, which is the likeliest to be in a cache.
     pub(crate) fn slot(&mut self) -> Slot {
-        self.slots.pop().unwrap_or_else(|| Slot::from(self.arena.as_ref()))
+        self.slots
+            .pop()
+            .unwrap_or_else(|| Slot::from(self.arena.as_ref()))
     }
 
     pub(crate) fn keep_slot(&mut self, slot: Option<Slot>) {
@@ -59,7 +61,8 @@ impl Spare {
             Leftover::Payload(payload) => payloads.add(payload),
             Leftover::Slot(slot) => self.keep_slot(slot),
             Leftover::Slots(frames) => {
-                self.slots.extend(frames.into_iter().filter_map(Frames::into_slot));
+                self.slots
+                    .extend(frames.into_iter().filter_map(Frames::into_slot));
             }
         }
         self.blocks.push(used);

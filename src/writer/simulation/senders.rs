@@ -151,7 +151,11 @@ impl Senders {
     }
 
     pub(crate) fn shut_down(&mut self, millis: u64) {
-        let deadline = self.net.borrow().now.checked_add(Duration::from_millis(millis));
+        let deadline = self
+            .net
+            .borrow()
+            .now
+            .checked_add(Duration::from_millis(millis));
         self.shared.drain(deadline);
         let mut net = self.net.borrow_mut();
         net.deadline = net.deadline.into_iter().chain(deadline).min();

@@ -15,8 +15,8 @@ use crate::num::to_u64;
 use crate::observer::Observer;
 use crate::sys::Readiness;
 use crate::writer::arena::{self, testing, watch};
-use crate::writer::settings::FlushLevel;
 use crate::writer::settings::Delivery;
+use crate::writer::settings::FlushLevel;
 use crate::writer::shared::Shared;
 use crate::writer::simulation::history::{Act, Setting};
 use crate::writer::simulation::net::deaths::Moment;
@@ -64,7 +64,8 @@ impl World {
                     net.check_death(&arena, Moment::InCall);
                 }
             };
-            Box::new(look) as Box<dyn FnMut()>
+            let look: Box<dyn FnMut()> = Box::new(look);
+            look
         });
         watch::set(look);
         let (shortest, longest) = setting.backoff;

@@ -15,6 +15,7 @@ use crate::sys::{
 use crate::writer::connector::Source;
 use crate::writer::thread::attempt::{Attempt, Refusal};
 use crate::writer::thread::dial::Dialer;
+use crate::writer::thread::memory::Memory;
 
 /// The clock, and the ways to connect and to wait.
 pub(crate) trait Kernel {
@@ -25,14 +26,14 @@ pub(crate) trait Kernel {
     /// Begins to connect, or goes on with what is under way.
     fn connect(&mut self, address: &Address) -> Result<Attempt<Self::Socket>, Refusal>;
 
-    /// Writes the first bytes of a connection, and passes the arena and the ticket with them, where
-    /// that can be.
+    /// Writes the first bytes of a connection, and passes the arena and the ticket with them. Says
+    /// whether they went.
     fn send_first(
         &self,
         socket: &Self::Socket,
         slices: &[IoSlice<'_>],
         ticket: Ticket,
-    ) -> io::Result<Sent>;
+    ) -> io::Result<(Sent, bool)>;
 
     /// Takes the lock that says that this process lives: what closes a copy of the arena's
     /// descriptor ends it.
@@ -90,6 +91,8 @@ pub(crate) struct System {
     watch: Option<ArrivalWatch>,
     /// How often something else happened in the directory since the last try to connect.
     others: u32,
+    /// What the queue stands in, if that outlives the process.
+    memory: Option<Memory>,
 }
 
 /// How often that may end a wait before only its time does: some directories are busy.
@@ -104,8 +107,9 @@ impl System {
         self.dialer.take_source()
     }
 
-    pub(crate) fn new(dialer: Dialer) -> Self {
+    pub(crate) fn new(dialer: Dialer, memory: Option<Memory>) -> Self {
         Self {
+            memory,
             dialer,
             watch: None,
             others: 0,
@@ -131,12 +135,19 @@ impl Kernel for System {
         &self,
         socket: &Stream,
         slices: &[IoSlice<'_>],
-        _: Ticket,
-    ) -> io::Result<Sent> {
-        socket.send(slices)
+        ticket: Ticket,
+    ) -> io::Result<(Sent, bool)> {
+        match &self.memory {
+            Some(memory) => memory.send(socket, slices, ticket),
+            None => Ok((socket.send(slices)?, false)),
+        }
     }
 
-    fn hold(&self) {}
+    fn hold(&self) {
+        if let Some(memory) = &self.memory {
+            memory.lock();
+        }
+    }
 
     fn give_up(&mut self) {
         self.dialer.give_up();
@@ -240,7 +251,7 @@ mod tests {
             tcp_user_timeout: None,
             allow_remote: false,
         };
-        System::new(Dialer::new(Source::Address, settings))
+        System::new(Dialer::new(Source::Address, settings), None)
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub(crate) mod attempt;
 pub(crate) mod dial;
 pub(crate) mod drop_notice;
 pub(crate) mod kernel;
+pub(crate) mod memory;
 pub(crate) mod worker;
 
 use crate::event::WriterEvent;

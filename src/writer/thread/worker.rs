@@ -4,17 +4,18 @@
 use std::io::{self, IoSlice};
 use std::mem;
 use std::ops::ControlFlow;
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use crate::arena::ticket::Ticket;
 use crate::deadline::{Deadline, earlier};
-use crate::event::{BadReceipt, ConnectError, LostCause, WriterEvent};
+use crate::event::{BadReceipt, ConnectError, CrashProofError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;
 use crate::peer::Identity;
-use crate::sys::{PeerEnd, Readiness, Sent, Wanted};
+use crate::sys::{Abilities, PeerEnd, Readiness, Sent, Wanted};
 use crate::system_error::SystemError;
 use crate::writer::queue::Unused;
 use crate::writer::queue::outbox::{Ending, Outbox};
@@ -53,10 +54,20 @@ pub(crate) struct Worker<K: Kernel> {
     pub(crate) outage: Outage,
     /// What is dropped after each look at the queue.
     pub(crate) unused: Unused,
-    /// How many connections were made.
-    connections: u64,
-    /// The arena is to be passed with the first byte of this one.
-    must_pass: bool,
+    pub(crate) passing: Passing,
+}
+
+/// How the arena is passed.
+#[derive(Debug, Default)]
+pub(crate) struct Passing {
+    /// The number of the last connection.
+    connection: u64,
+    /// It is to go with the first byte of this one.
+    is_due: bool,
+    /// Why there is no arena, though there was to be one.
+    pub(crate) refused: Option<CrashProofError>,
+    /// It was told that it is not passed.
+    has_told: bool,
 }
 
 /// Whether more is to be written on a connection.
@@ -142,13 +153,15 @@ impl<K: Kernel> Worker<K> {
             write_error: None,
             outage: Outage::Unreported,
             unused: Unused::default(),
-            connections: 0,
-            must_pass: false,
+            passing: Passing::default(),
         }
     }
 
     /// Does what is next.
     pub(crate) fn take_step(&mut self) -> ControlFlow<()> {
+        if let Some(cause) = self.passing.refused.take() {
+            self.not_crash_proof(cause);
+        }
         self.send_drop_notice();
         match self.next_step() {
             Some((Step::Connect, _)) => self.connect(),
@@ -273,19 +286,40 @@ impl<K: Kernel> Worker<K> {
         Ok(reader)
     }
 
+    /// With the first byte of this connection its reader gets what the queue stands in, if it can.
+    fn begin_passing(&mut self, abilities: Abilities, reader: Identity) {
+        let Some(arena) = &self.shared.arena else {
+            return;
+        };
+        self.passing.connection += 1;
+        arena.note_connection(self.passing.connection);
+        self.kernel.hold();
+        let pid = reader.credentials().and_then(|of_reader| of_reader.pid);
+        self.passing.is_due = false;
+        if !abilities.passes_memory {
+            self.not_crash_proof(CrashProofError::OtherStream);
+        } else if pid == Some(process::id()) {
+            // It ends with this process, and until then its closing the memory would end the lock.
+            self.not_crash_proof(CrashProofError::OwnProcess);
+        } else {
+            self.passing.is_due = true;
+        }
+    }
+
+    /// What is queued is lost if this process dies: told once.
+    pub(crate) fn not_crash_proof(&mut self, cause: CrashProofError) {
+        if !mem::replace(&mut self.passing.has_told, true) {
+            self.tell(|address| WriterEvent::NotCrashProof { address, cause });
+        }
+    }
+
     fn use_stream(&mut self, stream: K::Socket, reader: Identity) {
         self.shared.can.note(stream.abilities());
+        self.begin_passing(stream.abilities(), reader);
         self.stream = Some(stream);
         self.was_reset = false;
         self.has_peer_ended = false;
         self.way_there = WayThere::Open;
-        self.connections += 1;
-        self.must_pass = false;
-        if let Some(arena) = &self.shared.arena {
-            arena.note_connection(self.connections);
-            self.kernel.hold();
-            self.must_pass = true;
-        }
         let mut locked = self.shared.lock();
         if self.reader.replace(reader) != Some(reader) {
             locked.queue.forget_suspect();
@@ -325,8 +359,9 @@ impl<K: Kernel> Worker<K> {
 
     /// Writes once.
     fn write(&mut self, outbox: Outbox) -> Result<(), Trouble> {
-        let ticket = self.must_pass.then(|| Ticket {
-            connection: self.connections,
+        let mut was_passed = true;
+        let ticket = self.passing.is_due.then(|| Ticket {
+            connection: self.passing.connection,
             first: outbox.next_number(),
             is_exact: self.options.is_exact,
         });
@@ -335,7 +370,11 @@ impl<K: Kernel> Worker<K> {
             let filled = outbox.fill(&mut slices);
             let slices = slices.get(..filled).unwrap_or_default();
             match ticket {
-                Some(ticket) => self.kernel.send_first(stream, slices, ticket),
+                Some(ticket) => {
+                    let (sent, went) = self.kernel.send_first(stream, slices, ticket)?;
+                    was_passed = went;
+                    Ok(sent)
+                }
                 None => stream.send(slices),
             }
         });
@@ -344,9 +383,12 @@ impl<K: Kernel> Worker<K> {
             Ok(Sent::Some(len)) => len,
             _ => 0,
         };
-        if let (1.., true, Some(arena)) = (len, self.must_pass, &self.shared.arena) {
-            arena.note_live(self.connections);
-            self.must_pass = false;
+        if let (1.., true, Some(arena)) = (len, self.passing.is_due, &self.shared.arena) {
+            arena.note_live(self.passing.connection);
+            self.passing.is_due = false;
+            if !was_passed {
+                self.not_crash_proof(CrashProofError::NotPassed);
+            }
         }
         let mut locked = self.shared.lock();
         let taken = locked.queue.end_write(outbox, len);
@@ -624,6 +666,8 @@ impl<K: Kernel> Worker<K> {
         let was_reset = stream.lost_unread(self.has_ended()) || self.was_reset;
         // A request for a receipt that the peer left unread is no message.
         let unread = was_reset && self.shared.lock().acks.has_unacked();
+        // Whatever closed the connection may have closed a copy of the arena's descriptor.
+        self.kernel.hold();
         self.shared.counters.set_connected(false);
         self.shared.counters.lost_with_unread.add(u64::from(unread));
         Some(Leftover {

@@ -69,9 +69,7 @@ impl Net {
             // Numbers may mean other messages than on an earlier connection.
             let newest = arrivals.pop();
             arrivals.clear();
-            arrivals.extend(
-                newest.filter(|newest| newest.ticket.connection == header.connection),
-            );
+            arrivals.extend(newest.filter(|newest| newest.ticket.connection == header.connection));
         }
         let received = arrivals
             .iter()
@@ -81,7 +79,7 @@ impl Net {
             .iter()
             .flat_map(|arrival| arrival.messages.iter().copied())
             .collect();
-        let found = self.decode_found(arena.recover(received.unwrap_or_default()));
+        let found = decode_found(arena.recover(received.unwrap_or_default()));
         assert!(
             found.is_sorted_by(|number, next| number < next),
             "recovered out of order: {found:?}"
@@ -98,7 +96,10 @@ impl Net {
             assert!(!fate.gone, "{number} is recovered, and was dropped");
             // What a reader left unread is lost, or saved by this.
             let is_once = self.setting.delivery == Delivery::AtMostOnce;
-            assert!(!(is_once && fate.read), "{number} is recovered, and was read");
+            assert!(
+                !(is_once && fate.read),
+                "{number} is recovered, and was read"
+            );
         }
         let found: BTreeSet<_> = found.into_iter().collect();
         let is_owed = |number: &usize| {
@@ -129,33 +130,33 @@ impl Net {
             missing.retain(|number| !dropped.contains(number));
         }
     }
+}
 
-    /// Which messages these frames are, without those that are to be skipped.
-    fn decode_found(&self, found: Vec<(Vec<u8>, u64)>) -> Vec<usize> {
-        let mut numbers = Vec::new();
-        for (frames, mut skip) in found {
-            let mut rest = &frames[..];
-            while !rest.is_empty() {
-                let Parsed::Length {
-                    payload_len,
-                    prefix_len,
-                } = frame::parse_prefix(rest)
-                else {
-                    panic!("no frame in what is recovered")
-                };
-                let len = prefix_len.get() + usize::try_from(payload_len).unwrap();
-                let (whole, next) = rest.split_at_checked(len).expect("a frame is torn");
-                let bytes = &whole[prefix_len.get()..];
-                rest = next;
-                if skip > 0 {
-                    skip -= 1;
-                    continue;
-                }
-                let number = number_of(bytes);
-                assert_eq!(bytes, message(number, bytes.len()), "a message was torn");
-                numbers.push(number);
+/// Which messages these frames are, without those that are to be skipped.
+fn decode_found(found: Vec<(Vec<u8>, u64)>) -> Vec<usize> {
+    let mut numbers = Vec::new();
+    for (frames, mut skip) in found {
+        let mut rest = &frames[..];
+        while !rest.is_empty() {
+            let Parsed::Length {
+                payload_len,
+                prefix_len,
+            } = frame::parse_prefix(rest)
+            else {
+                panic!("no frame in what is recovered")
+            };
+            let len = prefix_len.get() + usize::try_from(payload_len).unwrap();
+            let (whole, next) = rest.split_at_checked(len).expect("a frame is torn");
+            let bytes = &whole[prefix_len.get()..];
+            rest = next;
+            if skip > 0 {
+                skip -= 1;
+                continue;
             }
+            let number = number_of(bytes);
+            assert_eq!(bytes, message(number, bytes.len()), "a message was torn");
+            numbers.push(number);
         }
-        numbers
     }
+    numbers
 }

@@ -1305,12 +1305,12 @@ impl Kernel for SimulatedKernel {
         socket: &SimulatedSocket,
         slices: &[IoSlice<'_>],
         ticket: Ticket,
-    ) -> io::Result<Sent> {
+    ) -> io::Result<(Sent, bool)> {
         let sent = socket.send(slices)?;
         if let (Sent::Some(_), Some(connection)) = (&sent, &mut self.0.borrow_mut().connection) {
             connection.ticket = Some(ticket);
         }
-        Ok(sent)
+        Ok((sent, true))
     }
 
     fn hold(&self) {}

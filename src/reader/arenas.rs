@@ -1,0 +1,347 @@
+//! The arenas that writers have passed, and what is known of each: which of its messages have come,
+//! and, once its connections are over, whether its writer is dead.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::connection::passed::PassedArena;
+use crate::arena::layout::Header;
+use crate::arena::ticket::Ticket;
+use crate::deadline::after;
+use crate::peer::Identity;
+use crate::sys::PeerProcess;
+
+/// By which an arena is known: the numbers of its device and file.
+pub(super) type Key = (u64, u64);
+
+/// How long after a writer's last connection the system's word that its process lives, or none, is
+/// believed, though nobody holds the lock: it takes that again as soon as it sees the loss.
+const UNLOCKED_FOR: Duration = Duration::from_secs(3);
+
+/// How often to look at first, and in the end.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const SOON: Duration = Duration::from_millis(50);
+const SELDOM: Duration = Duration::from_secs(1);
+
+/// How long a connection is waited for that the writer made and this reader has not seen.
+const UNSEEN_FOR: Duration = Duration::from_secs(10);
+
+/// All arenas that are known.
+#[derive(Debug, Default)]
+pub(super) struct Arenas {
+    known: HashMap<Key, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    arena: Arc<PassedArena>,
+    identity: Identity,
+    /// How many of its connections are open.
+    open: usize,
+    /// The newest.
+    ticket: Ticket,
+    /// All messages with lower numbers have come: by connections that are over.
+    received: u64,
+    orphan: Option<Orphan>,
+}
+
+/// An arena without a connection.
+#[derive(Debug)]
+struct Orphan {
+    process: Option<PeerProcess>,
+    since: Instant,
+    /// Since when nobody holds the lock.
+    unlocked_since: Option<Instant>,
+    next_look: Instant,
+    wait: Duration,
+}
+
+/// What is to be read of a dead writer.
+#[derive(Debug)]
+pub(super) struct Dead {
+    pub(super) arena: Arc<PassedArena>,
+    pub(super) identity: Identity,
+    /// What has a lower number has come.
+    pub(super) received: u64,
+}
+
+/// What there is to see of an orphan.
+#[derive(Clone, Copy, Debug)]
+struct Signs {
+    header: Option<Header>,
+    is_locked: bool,
+    /// As the system says, where it does.
+    is_dead: Option<bool>,
+    /// A connection of its writer may yet be found.
+    may_come: bool,
+}
+
+/// What becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It is looked at again.
+    Wait,
+    /// There is nothing in it for this reader.
+    Forget,
+    Recover,
+}
+
+impl Arenas {
+    /// A connection has brought an arena. Returns how many messages at its beginning had come on an
+    /// earlier one.
+    pub(super) fn attach(&mut self, arena: PassedArena, ticket: Ticket, peer: Identity) -> u64 {
+        let known = self.known.entry(arena.identity()).or_insert_with(|| Known {
+            arena: Arc::new(arena),
+            identity: peer,
+            open: 0,
+            ticket,
+            received: 0,
+            orphan: None,
+        });
+        known.orphan = None;
+        if ticket.connection > known.ticket.connection && !ticket.is_exact {
+            // The numbers of earlier connections mean nothing any more.
+            known.received = 0;
+        }
+        if ticket.connection >= known.ticket.connection {
+            known.ticket = ticket;
+        }
+        let is_only = known.open == 0;
+        known.open += 1;
+        // While another one is open it is not known what will have come on it.
+        let had = known.received.saturating_sub(ticket.first);
+        if is_only && ticket.is_exact { had } else { 0 }
+    }
+
+    /// A connection is over that brought this arena, and `count` messages.
+    pub(super) fn detach(
+        &mut self,
+        key: Key,
+        ticket: Ticket,
+        count: u64,
+        process: impl FnOnce() -> Option<PeerProcess>,
+        now: Instant,
+    ) {
+        let Some(known) = self.known.get_mut(&key) else {
+            return;
+        };
+        known.open = known.open.saturating_sub(1);
+        if ticket.is_exact || ticket.connection == known.ticket.connection {
+            let received = ticket.first.saturating_add(count);
+            known.received = known.received.max(received);
+        }
+        if known.open == 0 {
+            known.orphan = Some(Orphan {
+                process: process(),
+                since: now,
+                unlocked_since: None,
+                next_look: now,
+                wait: FIRST_LOOK,
+            });
+        }
+    }
+
+    pub(super) fn orphans(&self) -> usize {
+        let orphans = self.known.values().filter(|known| known.orphan.is_some());
+        orphans.count()
+    }
+
+    /// Keeps `most` orphans: the oldest go.
+    pub(super) fn limit_orphans(&mut self, most: usize) {
+        while self.orphans() > most {
+            let orphans = self.known.iter();
+            let oldest = orphans
+                .filter_map(|(key, known)| Some((known.orphan.as_ref()?.since, *key)))
+                .min_by_key(|(since, _)| *since);
+            let Some((_, key)) = oldest else { return };
+            self.known.remove(&key);
+        }
+    }
+
+    /// Looks at the orphans that are due; returns those whose writers are dead, and when to look
+    /// again. `may_come` says whether a connection of a process may be there that was not read yet.
+    /// When the reader stops it waits for no writer that lives.
+    pub(super) fn look(
+        &mut self,
+        now: Instant,
+        stops: bool,
+        may_come: impl Fn(Identity) -> bool,
+    ) -> (Vec<Dead>, Option<Instant>) {
+        let (mut dead, mut next) = (Vec::new(), None::<Instant>);
+        self.known.retain(|_, known| {
+            let Some(orphan) = &mut known.orphan else {
+                return true;
+            };
+            let verdict = if orphan.next_look > now && !stops {
+                Verdict::Wait
+            } else {
+                let signs = Signs {
+                    header: known.arena.header().ok(),
+                    is_locked: known.arena.is_locked(),
+                    is_dead: orphan.process.as_ref().map(PeerProcess::is_dead),
+                    may_come: may_come(known.identity),
+                };
+                orphan.put_off(now);
+                orphan.judge(now, signs, known.ticket.connection, stops)
+            };
+            match verdict {
+                Verdict::Wait => {
+                    let at = orphan.next_look;
+                    next = Some(next.map_or(at, |next| next.min(at)));
+                    true
+                }
+                Verdict::Forget => false,
+                Verdict::Recover => {
+                    let connection = known.arena.header().map(|header| header.connection);
+                    // Where numbers changed their meaning with a connection that went nowhere, none
+                    // says anything.
+                    let are_known = known.ticket.is_exact
+                        || connection.is_ok_and(|number| number == known.ticket.connection);
+                    dead.push(Dead {
+                        arena: Arc::clone(&known.arena),
+                        identity: known.identity,
+                        received: if are_known { known.received } else { 0 },
+                    });
+                    false
+                }
+            }
+        });
+        (dead, next)
+    }
+}
+
+impl Orphan {
+    fn put_off(&mut self, now: Instant) {
+        self.next_look = after(now, self.wait).unwrap_or(now);
+        let is_young = now.saturating_duration_since(self.since) < UNLOCKED_FOR;
+        self.wait = (self.wait * 2).min(if is_young { SOON } else { SELDOM });
+    }
+
+    /// `newest` is the number of the newest connection that has come.
+    fn judge(&mut self, now: Instant, signs: Signs, newest: u64, stops: bool) -> Verdict {
+        let Some(header) = signs.header.filter(|header| !header.has_ended) else {
+            return Verdict::Forget;
+        };
+        if signs.is_locked {
+            self.unlocked_since = None;
+            return if stops {
+                Verdict::Forget
+            } else {
+                Verdict::Wait
+            };
+        }
+        let since = *self.unlocked_since.get_or_insert(now);
+        let is_over = now.saturating_duration_since(since) >= UNLOCKED_FOR;
+        if signs.is_dead != Some(true) && !is_over {
+            return Verdict::Wait;
+        }
+        let unseen_for = now.saturating_duration_since(since);
+        if header.connection > newest && signs.may_come && unseen_for < UNSEEN_FOR {
+            // It may have sent something on a connection that has yet to be accepted.
+            return Verdict::Wait;
+        }
+        if header.live > newest {
+            // Another reader has it.
+            Verdict::Forget
+        } else {
+            Verdict::Recover
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "any moment will do to count from"
+)]
+mod tests {
+    use super::*;
+    use crate::arena::layout::Layout;
+
+    const HEADER: Header = Header {
+        layout: Layout {
+            records: 1,
+            slots: 1,
+        },
+        has_ended: false,
+        connection: 3,
+        live: 3,
+        records_used: 0,
+        slots_used: 0,
+    };
+
+    const DEAD: Signs = Signs {
+        header: Some(HEADER),
+        is_locked: false,
+        is_dead: Some(true),
+        may_come: true,
+    };
+
+    fn verdicts(signs: Signs, newest: u64, stops: bool) -> Vec<Verdict> {
+        let now = Instant::now();
+        let mut orphan = Orphan {
+            process: None,
+            since: now,
+            unlocked_since: None,
+            next_look: now,
+            wait: FIRST_LOOK,
+        };
+        [0, 2, 3, 10]
+            .map(|seconds| orphan.judge(now + Duration::from_secs(seconds), signs, newest, stops))
+            .to_vec()
+    }
+
+    #[test]
+    fn only_who_holds_no_lock_and_is_dead_for_the_system_is_dead() {
+        use Verdict::{Forget, Recover, Wait};
+
+        assert_eq!(verdicts(DEAD, 3, false), [Recover; 4]);
+        let locked = Signs {
+            is_locked: true,
+            ..DEAD
+        };
+        assert_eq!(verdicts(locked, 3, false), [Wait; 4]);
+        assert_eq!(verdicts(locked, 3, true), [Forget; 4]);
+        // It closed a copy of the descriptor, or became another program; or nobody knows.
+        for is_dead in [Some(false), None] {
+            let signs = Signs { is_dead, ..DEAD };
+            assert_eq!(verdicts(signs, 3, false), [Wait, Wait, Recover, Recover]);
+        }
+        let ended = Signs {
+            header: Some(Header {
+                has_ended: true,
+                ..HEADER
+            }),
+            ..DEAD
+        };
+        assert_eq!(verdicts(ended, 3, false), [Forget; 4]);
+        let nonsense = Signs {
+            header: None,
+            ..DEAD
+        };
+        assert_eq!(verdicts(nonsense, 3, false), [Forget; 4]);
+    }
+
+    #[test]
+    fn a_connection_that_has_not_come_is_waited_for() {
+        use Verdict::{Forget, Recover, Wait};
+
+        assert_eq!(verdicts(DEAD, 2, false), [Wait, Wait, Wait, Forget]);
+        let nowhere = Signs {
+            may_come: false,
+            ..DEAD
+        };
+        assert_eq!(verdicts(nowhere, 2, false), [Forget; 4], "another reader's");
+        let first_byte = Header { live: 2, ..HEADER };
+        let header = Some(first_byte);
+        assert_eq!(
+            verdicts(Signs { header, ..nowhere }, 2, false),
+            [Recover; 4]
+        );
+        assert_eq!(
+            verdicts(Signs { header, ..DEAD }, 2, false),
+            [Wait, Wait, Wait, Recover]
+        );
+    }
+}

@@ -1,0 +1,142 @@
+//! An arena that a peer has passed: read with `pread(2)`, and trusted in nothing.
+
+use std::io;
+
+use crate::arena::layout::{Extent, HEADER_WORDS, Header, Layout, SlotWord};
+use crate::arena::recovery::{Remains, Run};
+use crate::arena::ticket::{TICKET_SIZE, Ticket};
+use crate::sys::{OwnedDescriptor, PassedMemory};
+
+/// How much of the records is read at once.
+const PIECE: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(in crate::reader) struct PassedArena(PassedMemory);
+
+/// What came with the first byte of a connection.
+#[derive(Debug)]
+pub(in crate::reader) enum Passed {
+    Arena(PassedArena, Ticket),
+    /// Something else. To close it may take for ever, as with a file of the network.
+    Others(Vec<OwnedDescriptor>),
+}
+
+impl Passed {
+    pub(in crate::reader) fn check(descriptors: Vec<OwnedDescriptor>) -> Self {
+        let mut memories = Vec::new();
+        let mut others = Vec::new();
+        for descriptor in descriptors {
+            match PassedMemory::check(descriptor) {
+                Ok(memory) => memories.push(memory),
+                Err(other) => others.push(other),
+            }
+        }
+        if let (Ok([arena, ticket]), true) = (<[_; 2]>::try_from(memories), others.is_empty()) {
+            let (arena, mut bytes) = (PassedArena(arena), [0; TICKET_SIZE]);
+            if arena.header().is_ok() && ticket.read_at(&mut bytes, 0).is_ok() {
+                return Self::Arena(arena, Ticket::decode(&bytes));
+            }
+        }
+        Self::Others(others)
+    }
+}
+
+impl PassedArena {
+    /// No other arena has these numbers while this one is open.
+    pub(in crate::reader) fn identity(&self) -> (u64, u64) {
+        self.0.identity()
+    }
+
+    /// Whether another process holds the lock: the writer, as long as it lives.
+    pub(in crate::reader) fn is_locked(&self) -> bool {
+        // What cannot be asked is dead for nobody.
+        self.0.is_locked().unwrap_or(true)
+    }
+
+    pub(in crate::reader) fn header(&self) -> io::Result<Header> {
+        let words = self.words(0, HEADER_WORDS)?;
+        let words = <[u64; HEADER_WORDS]>::try_from(words).ok();
+        words
+            .and_then(|words| Header::parse(&words, self.0.len()))
+            .ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// What is to be delivered of it, after all messages with numbers below `received`.
+    pub(in crate::reader) fn runs(&self, received: u64) -> io::Result<Vec<Run>> {
+        let Header {
+            layout,
+            records_used,
+            slots_used,
+            ..
+        } = self.header()?;
+        let mut remains = Remains::new(layout, received);
+        let (from, to) = (
+            Layout::record_offset(0),
+            Layout::record_offset(records_used),
+        );
+        self.each_piece(from, to, |words, index| {
+            for (record, index) in words.chunks_exact(2).zip(index / 2..) {
+                if let [place, extent] = *record {
+                    remains.add_record(index, place, extent);
+                }
+            }
+        })?;
+        let (from, to) = (
+            layout.slot_words_offset(0),
+            layout.slot_words_offset(slots_used),
+        );
+        let stride = layout.slot_words_offset(1) - from;
+        self.each_piece(from, to, |words, index| {
+            let stride = stride / 8;
+            let first = index / u32::try_from(stride).unwrap_or(u32::MAX);
+            for (slot, index) in words.chunks_exact(stride).zip(first..) {
+                let word = |word: SlotWord| slot.get(word.offset() / 8).copied().unwrap_or(0);
+                remains.add_slot(index, word(SlotWord::Published), word(SlotWord::Covered));
+            }
+        })?;
+        Ok(remains.into_runs())
+    }
+
+    /// Gives the words between two offsets, a piece at a time, and the index of each piece's first.
+    fn each_piece(
+        &self,
+        from: usize,
+        to: usize,
+        mut take: impl FnMut(&[u64], u32),
+    ) -> io::Result<()> {
+        let mut at = from;
+        while at < to {
+            let end = to.min(at + PIECE);
+            let index = u32::try_from((at - from) / 8).unwrap_or(u32::MAX);
+            take(&self.words(at, (end - at) / 8)?, index);
+            at = end;
+        }
+        Ok(())
+    }
+
+    fn words(&self, offset: usize, count: usize) -> io::Result<Vec<u64>> {
+        let mut bytes = vec![0; count * 8];
+        self.read(&mut bytes, offset)?;
+        let words = bytes
+            .chunks_exact(8)
+            .filter_map(|word| word.try_into().ok());
+        Ok(words.map(u64::from_ne_bytes).collect())
+    }
+
+    /// The bytes of a part of a slot.
+    pub(in crate::reader) fn bytes(&self, extent: Extent) -> io::Result<Vec<u8>> {
+        let layout = self.header()?.layout;
+        let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; size(extent.to.saturating_sub(extent.from))];
+        let offset = layout
+            .slot_offset(extent.slot)
+            .saturating_add(size(extent.from));
+        self.read(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+
+    fn read(&self, bytes: &mut [u8], offset: usize) -> io::Result<()> {
+        let offset = u64::try_from(offset).map_err(io::Error::other)?;
+        self.0.read_at(bytes, offset)
+    }
+}
