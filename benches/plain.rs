@@ -5,11 +5,13 @@
 //! * *staged*: the sender itself frames each message into a piece of 128 KiB and writes that when
 //!   it is full. It has no queue: it stands still while the reader does;
 //! * *borrowed*, *owned*, *shared*: a `Writer` that is handed a slice, a new `Vec<u8>`, or a clone
-//!   of one `Bytes`.
+//!   of one `Bytes`;
+//! * *proof*: as *borrowed*, and what is queued outlives the process.
 //!
 //! ```text
 //! cargo bench --bench plain                  # or with lengths: -- 100 10240
 //! cargo bench --bench plain -- queue=4194304 # with other bounds than the default of 64 MiB
+//! cargo bench --bench plain -- only=borrowed,proof threads=4
 //! ```
 //!
 //! All take turns, in rounds. A figure is the median of them; a ratio is the median of the rounds'
@@ -33,6 +35,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -44,7 +47,7 @@ use uds_ipc::{IntoMessage, Reader, Writer};
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 const SIZES: [usize; 5] = [16, 100, 1024, 10 * 1024, 100 * 1024];
-const CONTENDERS: [&str; 5] = ["raw", "staged", "borrowed", "owned", "shared"];
+const CONTENDERS: [&str; 6] = ["raw", "staged", "borrowed", "owned", "shared", "proof"];
 const PIECE: usize = 128 * 1024;
 const ROUNDS: usize = 11;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,41 +72,60 @@ fn main() -> Outcome {
         lens
     };
     let rounds = if is_test { 1 } else { ROUNDS };
-    let queue = args.iter().find_map(|arg| arg.strip_prefix("queue="));
-    let queue = queue.map(str::parse).transpose()?;
-    println!("bytes     contender     M/s   cpu s/M   of raw   of staged   cpu of staged");
+    let given = |name: &str| args.iter().find_map(|arg| arg.strip_prefix(name));
+    let setting = Setting {
+        queue: given("queue=").map(str::parse).transpose()?,
+        threads: given("threads=").map_or(Ok(1), str::parse)?,
+    };
+    let only = given("only=").map(|names| names.split(',').collect::<Vec<_>>());
+    let is_wanted = |name: &&str| only.as_ref().is_none_or(|only| only.contains(name));
+    let contenders: Vec<_> = CONTENDERS.into_iter().filter(is_wanted).collect();
+    println!(
+        "bytes     contender     M/s   cpu s/M   of raw   of staged   cpu of staged   of borrowed   cpu of borrowed"
+    );
     for len in lens {
         let bytes = if is_test { 1 << 20 } else { 64 << 20 } * if len >= 1024 { 16 } else { 4 };
         let count = (bytes / (len + 32)).max(1);
-        let mut turns = CONTENDERS.map(|_| Vec::new());
+        let mut turns: Vec<Vec<Turn>> = contenders.iter().map(|_| Vec::new()).collect();
         for round in 0..rounds {
-            for at in 0..CONTENDERS.len() {
+            for at in 0..contenders.len() {
                 // Not always in the same order.
-                let at = (at + round) % CONTENDERS.len();
-                turns[at].push(measure(CONTENDERS[at], len, count, queue)?);
+                let at = (at + round) % contenders.len();
+                turns[at].push(measure(contenders[at], len, count, setting)?);
             }
         }
-        for (name, turn) in CONTENDERS.iter().zip(&turns) {
+        for (name, turn) in contenders.iter().zip(&turns) {
             let rate = median(turn.iter().map(|turn| turn.rate));
             let cpu = median(turn.iter().map(|turn| turn.cpu));
-            let of = |other: &[Turn], what: fn(&Turn) -> f64| {
-                median(
-                    turn.iter()
-                        .zip(other)
-                        .map(|(one, other)| what(one) / what(other)),
-                )
+            let of = |other: &str, what: fn(&Turn) -> f64| {
+                let Some(other) = contenders.iter().position(|name| *name == other) else {
+                    return f64::NAN;
+                };
+                let pairs = turn.iter().zip(&turns[other]);
+                median(pairs.map(|(one, other)| what(one) / what(other)))
             };
             println!(
-                "{len:>6}    {name:<9} {:>7.3}   {:>7.4}   {:>6.3}   {:>9.3}   {:>13.2}",
+                "{len:>6}    {name:<9} {:>7.3}   {:>7.4}   {:>6.3}   {:>9.3}   {:>13.2}   {:>11.3}   {:>15.2}",
                 rate / 1e6,
                 cpu * 1e6,
-                of(&turns[0], |turn| turn.rate),
-                of(&turns[1], |turn| turn.rate),
-                of(&turns[1], |turn| turn.cpu),
+                of("raw", |turn| turn.rate),
+                of("staged", |turn| turn.rate),
+                of("staged", |turn| turn.cpu),
+                of("borrowed", |turn| turn.rate),
+                of("borrowed", |turn| turn.cpu),
             );
         }
     }
     Ok(())
+}
+
+/// What holds for all turns.
+#[derive(Clone, Copy)]
+struct Setting {
+    /// The bound of the queue in bytes.
+    queue: Option<usize>,
+    /// How many threads send.
+    threads: usize,
 }
 
 /// Messages a second, and processor seconds a message.
@@ -112,7 +134,8 @@ struct Turn {
     cpu: f64,
 }
 
-fn measure(contender: &str, len: usize, count: usize, queue: Option<usize>) -> Outcome<Turn> {
+fn measure(contender: &str, len: usize, count: usize, setting: Setting) -> Outcome<Turn> {
+    let count = count / setting.threads * setting.threads;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("socket");
     let message = vec![b'm'; len];
@@ -141,17 +164,19 @@ fn measure(contender: &str, len: usize, count: usize, queue: Option<usize>) -> O
         }
         "staged" => stage(connect(&path)?, &message, count)?,
         _ => {
-            let writer = match queue {
-                Some(bytes) => Writer::builder(&path).max_queued_bytes(bytes).start()?,
-                None => Writer::start(&path)?,
-            };
+            let mut builder = Writer::builder(&path).crash_proof(contender == "proof");
+            if let Some(bytes) = setting.queue {
+                builder = builder.max_queued_bytes(bytes);
+            }
+            let writer = builder.start()?;
+            let threads = setting.threads;
             match contender {
-                "borrowed" => send_all(&writer, count, || &message[..])?,
-                "owned" => send_all(&writer, count, || message.clone())?,
-                _ => {
+                "owned" => send_all(&writer, count, threads, || message.clone())?,
+                "shared" => {
                     let message = Bytes::from(message);
-                    send_all(&writer, count, || message.clone())?;
+                    send_all(&writer, count, threads, || message.clone())?;
                 }
+                _ => send_all(&writer, count, threads, || &message[..])?,
             }
             left = Some(writer);
         }
@@ -194,14 +219,32 @@ fn stage(mut socket: UnixStream, message: &[u8], count: usize) -> Outcome {
     Ok(socket.write_all(&piece)?)
 }
 
-fn send_all<M: IntoMessage>(writer: &Writer, count: usize, message: impl Fn() -> M) -> Outcome {
-    for _ in 0..count {
-        let is_sent = writer.try_send(message()).is_ok();
-        if !is_sent && writer.send_timeout(message(), PATIENCE).is_err() {
-            return Err("the reader does not read".into());
-        }
+fn send_all<M: IntoMessage>(
+    writer: &Writer,
+    count: usize,
+    threads: usize,
+    message: impl Fn() -> M + Sync,
+) -> Outcome {
+    let send = || {
+        (0..count / threads).all(|_| {
+            writer.try_send(message()).is_ok() || writer.send_timeout(message(), PATIENCE).is_ok()
+        })
+    };
+    let is_sent = if threads == 1 {
+        send()
+    } else {
+        thread::scope(|scope| {
+            let senders: Vec<_> = (0..threads).map(|_| scope.spawn(send)).collect();
+            senders
+                .into_iter()
+                .all(|sender| sender.join().unwrap_or(false))
+        })
+    };
+    if is_sent {
+        Ok(())
+    } else {
+        Err("the reader does not read".into())
     }
-    Ok(())
 }
 
 /// In the child: says when it is ready, and when all is there.
