@@ -27,11 +27,11 @@ const MAY_NAME: &[(&str, &str)] = &[
     ),
     (
         "writer",
-        "address atomics backoff buffer_size clock deadline error event message metrics num observer outcome own_thread panic_guard peer reentry send_error sys system_error wire",
+        "address arena atomics backoff buffer_size clock deadline error event message metrics num observer outcome own_thread panic_guard peer reentry send_error sys system_error wire",
     ),
     (
         "reader",
-        "activation address buffer_size clock deadline error event listen metrics num observer outcome own_thread panic_guard peer buffer_pool reentry runtime_directory sys wire",
+        "activation address arena buffer_size clock deadline error event listen metrics num observer outcome own_thread panic_guard peer buffer_pool reentry runtime_directory sys wire",
     ),
     // Where the reader's socket comes from.
     ("listen", "address buffer_size descriptor_kind error sys"),
@@ -46,6 +46,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ),
     ("event", "address metrics peer system_error"),
     ("address", ""),
+    ("arena", "num wire"),
     ("atomics", ""),
     ("backoff", ""),
     ("clock", ""),
@@ -85,6 +86,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "counters state",
             "lane",
             "slot",
+            "arena",
             "connector settings wake",
         ],
     ),
@@ -95,7 +97,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "writing",
             "mod",
             "spare",
-            "deferred_drop outbox",
+            "deferred_drop outbox whole",
             "block budget lane_record open_block watermarks",
         ],
     ),
@@ -110,13 +112,17 @@ const LAYERS: &[(&str, &[&str])] = &[
             "batch_queue",
             "batch target",
             "shared",
-            "callbacks connection counters handler thread_pool",
+            "arenas",
+            "callbacks connection counters handler recover thread_pool",
         ],
     ),
     (
         "reader/connection",
         &[
             "mod",
+            "source",
+            "remains",
+            "passed",
             "closing timeouts",
             "decoder receipts",
             "unconfirmed",
@@ -183,6 +189,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("address", &["mod", "parse", "bytes", "error tcp"]),
+    ("arena", &["mod", "recovery", "layout ticket"]),
     ("activation", &["mod", "claim", "passed variables", "error"]),
     ("writer/lane", &["local", "mod"]),
     (
@@ -197,6 +204,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "acks",
             "worker",
             "drop_notice kernel",
+            "memory",
             "dial",
             "attempt",
         ],
@@ -266,8 +274,12 @@ const SHELLS: &[&str] = &[
     "reader/batch_queue.rs",
     "reader/batches.rs",
     "reader/builder.rs",
+    "reader/arenas.rs",
     "reader/callbacks.rs",
     "reader/connection/mod.rs",
+    "reader/connection/passed.rs",
+    "reader/connection/remains.rs",
+    "reader/connection/source.rs",
     "reader/health.rs",
     "reader/mod.rs",
     "reader/shared.rs",
@@ -341,6 +353,10 @@ const HARMLESS: &[(&str, &str)] = &[
         "a lock that is never held while anything waits",
     ),
     (
+        "writer/arena.rs",
+        "likewise; and what it stores nobody in this process reads",
+    ),
+    (
         "sys/asymmetric_fence.rs",
         "orders memory; alone a thread sees nothing of it",
     ),
@@ -400,7 +416,9 @@ const UNSAFE: &[&str] = &[
     "sys/fork.rs",
     "writer/lane/mod.rs",
     "writer/lane/local.rs",
+    "writer/arena.rs",
     "writer/slot.rs",
+    "writer/thread/memory.rs",
 ];
 
 fn root() -> &'static Path {

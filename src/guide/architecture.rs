@@ -55,6 +55,7 @@
 //!         attempt.rs        what a try to connect has come to
 //!         drop_notice.rs    when the writer says that messages were dropped
 //!         kernel.rs         what it asks of the system: the seam of the simulation
+//!         memory.rs         memory of the system's that outlives the process
 //!     shared/               what senders and the thread share
 //!         mod.rs locked.rs  behind one lock
 //!         waiting.rs tasks.rs  the threads and tasks that wait for a change
@@ -71,11 +72,13 @@
 //!         watermarks.rs     how far messages have come
 //!         outbox.rs         what the kernel has not taken, or no receipt covers
 //!         block.rs          frames in memory, and how far they have come
+//!         whole.rs          a message that is a block by itself
 //!         spare.rs          blocks and slots for the next time
 //!         deferred_drop.rs  memory on its way out of the lock
 //!     lane/                 a slot into which one thread writes, without a lock
 //!         mod.rs local.rs
 //!     slot.rs               the memory: filled from its start, and read in ranges
+//!     arena.rs              where it outlives the process, with the words that say what is in it
 //!     counters.rs           figures
 //!     settings.rs           what users choose
 //! reader/
@@ -94,8 +97,13 @@
 //!         turn.rs           a turn at a connection
 //!         batch.rs          what a turn brought (pure)
 //!     shared.rs             what the threads share, behind one lock
+//!     arenas.rs             what writers have passed, and which of them are dead
+//!     recover.rs            whose are taken
 //!     connection/           a connection, and the machines that serve it
 //!         mod.rs
+//!         source.rs         where its messages come from: a stream, or
+//!         remains.rs        what a dead writer has left
+//!         passed.rs         an arena, as it was passed
 //!         decoder.rs        bytes to frames (pure)
 //!         receipts.rs       which receipt is due (pure)
 //!         unconfirmed.rs    the batches that are out (pure)
@@ -162,6 +170,9 @@
 //!     mod.rs bytes.rs error.rs
 //!     parse.rs              from what is given to what it names (pure)
 //!     tcp.rs                a host and a port
+//! arena/                    a writer's memory, as it is found after its death
+//!     mod.rs layout.rs ticket.rs
+//!     recovery.rs           what is still to be delivered (pure)
 //! peer.rs                   who a peer is
 //! message.rs                what is sent
 //! codec.rs                  frames for streams of one's own (pure)

@@ -177,7 +177,17 @@ pub(crate) fn of_reader(metrics: &ReaderMetrics) -> Vec<Figure> {
         "Given to the handler.",
         metrics.received,
     );
+    list.add_both(
+        both!("reader_recovered", "_total"),
+        "Of these, what writers had left that died.",
+        metrics.recovered,
+    );
     for (name, help, value) in [
+        (
+            "uds_ipc_reader_repeated_messages_total",
+            "Messages that came again and had been handled.",
+            metrics.repeated,
+        ),
         (
             "uds_ipc_reader_connections_total",
             "Connections accepted.",

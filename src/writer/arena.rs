@@ -146,40 +146,36 @@ impl Arena {
     /// where there are too many.
     fn add_record(self: &Arc<Self>, place: Place, extents: &[Extent]) -> Option<Record> {
         let (first, more) = extents.split_first()?;
-        let mut indices = self.take_records(extents.len())?;
-        let index = indices.pop()?;
-        for ((extent, piece), nth) in more.iter().zip(&indices).zip(1..) {
-            self.store_record(*piece, 1, extent.pack());
-            self.store_record(*piece, 0, Place::Piece { of: index, nth }.pack());
-        }
         let mut record = Record {
             arena: Arc::clone(self),
-            index,
+            index: self.take_record()?,
             place: Place::Free,
             extent: *first,
-            pieces: indices,
+            pieces: Vec::new(),
         };
+        for (extent, nth) in more.iter().zip(1..) {
+            let (of, piece) = (record.index, self.take_record()?);
+            record.pieces.push(piece);
+            self.store_record(piece, 1, extent.pack());
+            self.store_record(piece, 0, Place::Piece { of, nth }.pack());
+        }
         record.set_extent(*first);
         record.set_place(place);
         Some(record)
     }
 
-    fn take_records(&self, count: usize) -> Option<Vec<u32>> {
+    fn take_record(&self) -> Option<u32> {
         let mut free = self.free.lock();
-        let at = free.records.len().saturating_sub(count);
-        let mut indices = free.records.split_off(at);
-        let lacking = u32::try_from(count - indices.len()).ok()?;
-        if lacking > 0 {
-            let used = free.records_used + lacking;
-            if used > self.layout.records {
-                free.records.append(&mut indices);
-                return None;
-            }
-            indices.extend(free.records_used..used);
-            free.records_used = used;
-            self.store_header(HeaderWord::RecordsUsed, used.into());
+        if let Some(index) = free.records.pop() {
+            return Some(index);
         }
-        Some(indices)
+        if free.records_used == self.layout.records {
+            return None;
+        }
+        let index = free.records_used;
+        free.records_used += 1;
+        self.store_header(HeaderWord::RecordsUsed, free.records_used.into());
+        Some(index)
     }
 
     fn store_record(&self, index: u32, word: usize, value: u64) {

@@ -115,8 +115,13 @@ impl Shared {
         }
         let bytes = message.bytes();
         let len = bytes.len();
-        let pushed = self.push_copy_by_queue(patience, bytes);
-        pushed.map_err(|refusal| self.refuse(patience, refusal, Tally::one(len), message))
+        match self.push_copy_by_queue(patience, bytes) {
+            Ok(()) => {
+                self.wait_for_passage();
+                Ok(())
+            }
+            Err(refusal) => Err(self.refuse(patience, refusal, Tally::one(len), message)),
+        }
     }
 
     /// Sends what is large, or refuses what is empty or too large, and all in a forked child.
@@ -150,11 +155,13 @@ impl Shared {
         }
         if !M::OWNED {
             let pushed = self.push_long_copy(&mut patience, message.bytes());
+            self.wait_for_passage();
             return pushed
                 .map_err(|refusal| self.refuse(patience, refusal, Tally::one(len), message));
         }
         let mut message = Some(message);
         let pushed = self.push_long(&mut patience, &mut message);
+        self.wait_for_passage();
         match (pushed, message) {
             (Err(refusal), Some(message)) => {
                 Err(self.refuse(patience, refusal, Tally::one(len), message))

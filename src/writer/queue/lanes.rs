@@ -224,7 +224,8 @@ impl Queue {
             .map_or(self.block_size, |size| size.min(self.block_size));
         let most = (free.messages / shares).min(self.block_messages);
         let needed = MAX_PREFIX_LEN + len;
-        if self.closed || self.is_tight || most < LEAST_LEASE || size < needed.max(LEAST_SIZE) {
+        let is_forbidden = self.closed || self.is_tight || self.forbids_leases;
+        if is_forbidden || most < LEAST_LEASE || size < needed.max(LEAST_SIZE) {
             return false;
         }
         let is_short = |producer: &LaneSender| producer.room() < needed.max(LEAST_SIZE);

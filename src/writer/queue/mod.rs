@@ -82,6 +82,8 @@ pub(crate) struct Queue {
     freed_by_writes: Tally,
     /// A message found no room, and none has come since, but for what was evicted.
     is_tight: bool,
+    /// No lane takes a message.
+    forbids_leases: bool,
     wake_on: WakeOn,
     closed: bool,
     counters: Arc<Counters>,
@@ -119,6 +121,7 @@ impl Queue {
             freed: false,
             freed_by_writes: Tally::default(),
             is_tight: false,
+            forbids_leases: false,
             wake_on: WakeOn::Nothing,
             closed: false,
             counters,
@@ -392,6 +395,14 @@ impl Queue {
     /// Whether a message found no room.
     pub(crate) fn is_tight(&self) -> bool {
         self.is_tight
+    }
+
+    /// From now on all messages come by the queue, or not any more.
+    pub(crate) fn forbid_leases(&mut self, forbids: bool) {
+        self.forbids_leases = forbids;
+        if forbids {
+            self.recall();
+        }
     }
 
     /// Accepted and not ended.

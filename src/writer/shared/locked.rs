@@ -24,6 +24,7 @@ pub(crate) struct Locked {
     pub(crate) queue: Queue,
     pub(crate) life: Life,
     pub(crate) acks: AckTracker,
+    pub(crate) passage: Passage,
     /// How many threads wait for progress.
     pub(crate) waiting: usize,
     /// How many of them wait for room.
@@ -49,6 +50,17 @@ pub(crate) enum Life {
     Gone(End),
 }
 
+/// Whether the reader has the memory in which the queue stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// No connection was tried.
+    Untried,
+    /// It goes with the first byte of the connection that there is.
+    Due,
+    /// It went, or there is nothing to be waited for.
+    Settled,
+}
+
 /// How the books stood at the end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct End {
@@ -63,6 +75,7 @@ impl Locked {
             queue,
             life: Life::Running,
             acks: AckTracker::default(),
+            passage: Passage::Settled,
             waiting: 0,
             waiting_for_room: 0,
             room_notices: 0,
@@ -140,6 +153,13 @@ impl Locked {
             self.queue.request_ack();
         }
         verdict
+    }
+
+    /// While the memory is to be passed, no message goes by a lane: each sender sees to it that it
+    /// goes.
+    pub(crate) fn set_passage(&mut self, passage: Passage) {
+        self.passage = passage;
+        self.queue.forbid_leases(passage != Passage::Settled);
     }
 
     pub(crate) fn end(&self) -> Option<End> {

@@ -26,7 +26,7 @@ use crate::writer::counters::Counters;
 use crate::writer::queue::Queue;
 use crate::writer::settings::{Delivery, FlushLevel, Limits};
 use crate::writer::shared::flush::{Flushed, Verdict};
-use crate::writer::shared::locked::{End, Guard, Life, Locked};
+use crate::writer::shared::locked::{End, Guard, Life, Locked, Passage};
 use crate::writer::wake::WakeOn;
 
 /// How often a caller whose time is over looks whether a write that is under way has ended. It is
@@ -98,6 +98,10 @@ impl Shared {
     ) -> io::Result<Self> {
         let counters = Arc::new(Counters::new(delivery, limits, clock::since_1970));
         let queue = Queue::new(limits, delivery, Arc::clone(&counters), arena.clone());
+        let mut locked = Locked::new(queue);
+        if arena.is_some() {
+            locked.set_passage(Passage::Untried);
+        }
         Ok(Self {
             address,
             max_message_len,
@@ -107,7 +111,7 @@ impl Shared {
             home: HomeProcess::this(),
             flushes_on_panic: AtomicBool::new(false),
             awaits_drop: AtomicBool::new(false),
-            locked: Mutex::new(Locked::new(queue)),
+            locked: Mutex::new(locked),
             counters,
             progress: Condvar::new(),
             room: Condvar::new(),

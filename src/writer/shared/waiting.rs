@@ -1,14 +1,23 @@
 //! Waiting for the writer's thread, and notifying the threads that wait.
 //! Blocks only where a caller asked to wait.
 
+use std::time::Duration;
+
 use parking_lot::Condvar;
 
 use crate::deadline::Deadline;
 use crate::error::FlushError;
 use crate::writer::settings::Delivery;
 use crate::writer::settings::FlushLevel;
-use crate::writer::shared::Shared;
-use crate::writer::shared::locked::{Guard, Locked};
+use crate::writer::shared::locked::{Guard, Locked, Passage};
+use crate::writer::shared::{Shared, deadline};
+
+/// How long the start of a writer waits for the first try to connect, which over a Unix socket is
+/// over at once.
+const FIRST_TRY: Duration = Duration::from_millis(100);
+
+/// How long a first message is waited for to be written.
+const PASSAGE: Duration = Duration::from_millis(10);
 
 impl Shared {
     /// Waits until there may be room; false when the time is over.
@@ -65,6 +74,37 @@ impl Shared {
     pub(crate) fn notify_of_freed(&self, locked: &mut Locked) {
         if locked.queue.take_freed() {
             self.notify_all(locked);
+        }
+    }
+
+    /// Waits until a first connection was tried: whoever begins to send finds the reader there.
+    pub(crate) fn wait_for_first_try(&self) {
+        let deadline = deadline(FIRST_TRY);
+        let mut locked = self.lock();
+        while locked.passage == Passage::Untried && locked.end().is_none() {
+            if !Self::wait_on(&self.progress, &mut locked, deadline) {
+                return;
+            }
+        }
+    }
+
+    /// Behind a message that was accepted: if the reader is there, and has yet to get the memory in
+    /// which the queue stands, waits until the thread has passed it. The thread only has to write
+    /// once, into an empty socket.
+    pub(crate) fn wait_for_passage(&self) {
+        if self.arena.is_none() || self.scope.is_current() {
+            return;
+        }
+        let mut locked = self.lock();
+        if locked.passage != Passage::Due {
+            return;
+        }
+        let deadline = deadline(PASSAGE);
+        while locked.passage == Passage::Due && locked.end().is_none() {
+            if !self.wait(&mut locked, deadline) {
+                // An observer may hold the thread up. No other sender is to wait for that.
+                return locked.set_passage(Passage::Settled);
+            }
         }
     }
 

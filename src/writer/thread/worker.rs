@@ -21,7 +21,7 @@ use crate::writer::queue::Unused;
 use crate::writer::queue::outbox::{Ending, Outbox};
 use crate::writer::settings::{Delivery, Overflow};
 use crate::writer::shared::Shared;
-use crate::writer::shared::locked::Life;
+use crate::writer::shared::locked::{Life, Passage};
 use crate::writer::state::State;
 use crate::writer::state::step::Step;
 use crate::writer::thread::attempt::{Attempt, Refusal};
@@ -164,7 +164,7 @@ impl<K: Kernel> Worker<K> {
         }
         self.send_drop_notice();
         match self.next_step() {
-            Some((Step::Connect, _)) => self.connect(),
+            Some((Step::Connect, _)) => self.connect_and_tell(),
             Some((Step::GiveUpConnect, _)) => {
                 self.kernel.give_up();
                 self.connect_failed(ConnectError::TimedOut);
@@ -268,6 +268,25 @@ impl<K: Kernel> Worker<K> {
             Ok(reader) => self.use_stream(stream, reader),
             Err(cause) => self.connect_failed(cause),
         }
+    }
+
+    /// Connects, and tells who waits for that or for what is passed.
+    fn connect_and_tell(&mut self) {
+        self.connect();
+        if self.shared.arena.is_some() {
+            let passage = if self.stream.is_some() && self.passing.is_due {
+                Passage::Due
+            } else {
+                Passage::Settled
+            };
+            self.settle_passage(passage);
+        }
+    }
+
+    fn settle_passage(&self, passage: Passage) {
+        let mut locked = self.shared.lock();
+        locked.set_passage(passage);
+        self.shared.notify_all(&mut locked);
     }
 
     /// Who is at the other end of a new connection, if it can be used.
@@ -386,6 +405,7 @@ impl<K: Kernel> Worker<K> {
         if let (1.., true, Some(arena)) = (len, self.passing.is_due, &self.shared.arena) {
             arena.note_live(self.passing.connection);
             self.passing.is_due = false;
+            self.settle_passage(Passage::Settled);
             if !was_passed {
                 self.not_crash_proof(CrashProofError::NotPassed);
             }
@@ -576,7 +596,7 @@ impl<K: Kernel> Worker<K> {
         }
         if self.stream.is_none() {
             if ready.room {
-                self.connect();
+                self.connect_and_tell();
             }
             if ready.arrival {
                 self.state.on_arrival(self.kernel.now());
@@ -666,8 +686,11 @@ impl<K: Kernel> Worker<K> {
         let was_reset = stream.lost_unread(self.has_ended()) || self.was_reset;
         // A request for a receipt that the peer left unread is no message.
         let unread = was_reset && self.shared.lock().acks.has_unacked();
-        // Whatever closed the connection may have closed a copy of the arena's descriptor.
-        self.kernel.hold();
+        if self.shared.arena.is_some() {
+            self.settle_passage(Passage::Settled);
+            // Whatever closed the connection may have closed a copy of the arena's descriptor.
+            self.kernel.hold();
+        }
         self.shared.counters.set_connected(false);
         self.shared.counters.lost_with_unread.add(u64::from(unread));
         Some(Leftover {
