@@ -214,7 +214,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "guide",
         &[
             "mod",
-            "architecture delivery ecosystem production promises sockets speed streams systemd",
+            "architecture crash_proof delivery ecosystem production promises sockets speed streams systemd",
         ],
     ),
     (

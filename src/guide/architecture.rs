@@ -34,8 +34,8 @@
 //! ```text
 //! lib.rs                    the front page, and what users need first
 //! guide/                    pages
-//!     mod.rs architecture.rs delivery.rs ecosystem.rs production.rs promises.rs sockets.rs
-//!     speed.rs streams.rs systemd.rs
+//!     mod.rs architecture.rs crash_proof.rs delivery.rs ecosystem.rs production.rs promises.rs
+//!     sockets.rs speed.rs streams.rs systemd.rs
 //! systemd/                  a service, and how it notifies systemd
 //!     mod.rs service.rs     what users hold
 //!     schedule.rs           when systemd is notified next (pure)
@@ -230,6 +230,17 @@
 //! No index of the frames in a block is kept. After a partial write the frames are walked to find
 //! the first of which the kernel did not take the last byte. The next connection goes on from
 //! there. The outbox is the retry buffer; there is no second one.
+//!
+//! ## Memory that outlives the process
+//!
+//! A writer that is [`crash_proof`](super::crash_proof) takes its slots from an **arena**: memory
+//! that is passed to the reader. Each block has a **record** in it, two words that say which part
+//! of which slot waits, and where that stands among all messages. Whoever sends stores one word
+//! more for each message: how far its slot is published. All is stored by the writer, one word
+//! after the other, so that its death between any two of them loses nothing and repeats nothing:
+//! the simulation dies after each single store, and reads what is left. Between two stores no fence
+//! is needed, since who reads them does so when all threads have ended. See `arena/mod.rs` for the
+//! rules.
 //!
 //! ## What the thread does next
 //!

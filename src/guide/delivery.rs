@@ -40,6 +40,7 @@
 //! | [`batch_end`](crate::Handler::batch_end) returns an error, or panics | that batch | nothing | that batch, and what had been sent behind it | `a_batch_that_is_not_stored_costs_nothing_behind_it`, `a_batch_comes_again_until_it_is_stored` |
 //! | the writer is stopped with [`shutdown`](crate::Writer::shutdown) | nothing, if it ends in time: the report says what was left | nothing, if it ends in time: the report says what was left, not known to be handled | nothing | `what_was_left_at_the_end_is_counted_as_failed`, `a_peer_that_reads_and_never_answers_leaves_everything_counted` |
 //! | the writer's process is killed | what it had not sent | what it had not sent; and what was not confirmed, if the reader fails as well | nothing | `a_killed_writer_has_sent_what_it_counted` |
+//! | the writer's process is killed, and is [`crash_proof`](super::crash_proof) | nothing (Linux) | nothing (Linux) | nothing | `ten_lines_before_a_sigkill_arrive` |
 //! | the machine loses power | the writer's queue, and what the handler had not made durable | the writer's queue, and what the handler had not made durable | nothing | `both_ends_killed_at_once_keep_what_was_confirmed` |
 //! | the reader refuses a message, because it is above its limit | that message, and what lay in its socket's buffer | that message | what had been sent with it | `a_small_message_that_is_always_refused_is_given_up_behind_others`, `a_message_that_the_reader_refuses_is_given_up_after_three_probes`, `a_reader_that_was_asked_says_which_message_it_refuses`, `planned_stops_that_cut_a_message_again_and_again_do_not_count_against_it`, `a_message_that_planned_stops_cut_again_and_again_is_kept` |
 //! | the reader's receipt cannot be true | nothing; only `flush` and `shutdown` at the level `Handled`, and `keepalive`, request receipts | nothing | what was not confirmed before | `without_receipts_a_false_one_ends_the_connection_and_repeats_nothing`, `a_false_receipt_ends_the_connection_and_the_rest_is_sent_again` |
@@ -155,7 +156,7 @@
 //!
 //! When the collector is killed, lines that it has stored and not confirmed come again, most often
 //! those of the last moments. The writer's figure `resent` is the most that can have come twice.
-//! The queue itself dies with the daemon: see the table above. Whoever must tell a repeat writes a
+//! The queue itself dies with the daemon, unless it is [`crash_proof`](super::crash_proof). Whoever must tell a repeat writes a
 //! number in front of each line, in its own `MakeWriter`, and stores as below.
 //!
 //! # A store that keeps each message once

@@ -1,6 +1,7 @@
 //! Pages about the crate as a whole.
 //!
 //! * [`architecture`]: what the crate is made of, for readers of its code.
+//! * [`crash_proof`]: what a process that dies had to say last, arrives.
 //! * [`delivery`]: what is promised of messages, and how to lose fewer.
 //! * [`ecosystem`]: log libraries, Prometheus and the `metrics` crate, encoders.
 //! * [`production`]: where a writer lives, processes, containers, the size of the queue, and what
@@ -12,6 +13,7 @@
 //! * [`systemd`]: a collector as a service, with a socket that systemd makes.
 
 pub mod architecture;
+pub mod crash_proof;
 pub mod delivery;
 pub mod ecosystem;
 pub mod production;

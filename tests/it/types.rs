@@ -11,6 +11,7 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     is_free::<uds_ipc::BoundReader>();
     is_free::<uds_ipc::event::CloseCause>();
     is_free::<uds_ipc::event::ConnectError>();
+    is_free::<uds_ipc::event::CrashProofError>();
     is_free::<uds_ipc::Credentials>();
     is_free::<uds_ipc::Delivery>();
     is_free::<uds_ipc::error::DescriptorKind>();
@@ -46,6 +47,7 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     is_free::<uds_ipc::event::ReaderEvent>();
     is_free::<uds_ipc::metrics::ReaderMetrics>();
     is_free::<uds_ipc::ReaderReport>();
+    is_free::<uds_ipc::Recover>();
     is_free::<uds_ipc::event::RefuseCause>();
     is_free::<uds_ipc::SendError<String>>();
     is_free::<uds_ipc::error::SettingError>();
