@@ -290,6 +290,42 @@ fn lines_arrive_byte_for_byte() {
 }
 
 #[test]
+fn lines_that_were_taken_arrive_from_a_sender_that_is_killed() {
+    let place = Place::new();
+    let mut listener = place.listen(&["--format", "json"]);
+    // Its input stays open.
+    let (read, mut write) = std::io::pipe().unwrap();
+    let arguments = ["send", "s", "--crash-proof"];
+    let mut sender = place.tool(&arguments, read.into(), Stdio::null());
+    let out = || fs::read_to_string(place.path("out")).unwrap();
+    write.write_all(b"first\n").unwrap();
+    wait_until("the first line is there", || out().lines().count() == 1);
+    listener.signal(Signal::SIGSTOP);
+    // More than the sender's socket takes while nobody reads, and less than its queue.
+    let lines: String = (0..15_000)
+        .map(|number| format!("{number:050}\n"))
+        .collect();
+    write.write_all(lines.as_bytes()).unwrap();
+    sender.signal(Signal::SIGKILL);
+    let _ = sender.child.wait().unwrap();
+    listener.signal(Signal::SIGCONT);
+    listener.wait_for("its process died, and left ");
+    listener.stop().assert_code(0);
+    let text = out();
+    let objects = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let (recovered, came): (Vec<_>, Vec<_>) = objects
+        .skip(1)
+        .partition(|object| object["recovered"] == true);
+    assert!(!recovered.is_empty());
+    let all = came.iter().chain(&recovered);
+    for (number, object) in all.enumerate() {
+        assert_eq!(object["text"], format!("{number:050}"));
+    }
+}
+
+#[test]
 fn lines_are_confirmed_where_that_is_asked_for() {
     let place = Place::new();
     let listener = place.listen(&[]);

@@ -49,12 +49,12 @@
 //!   started: the memory ends with the last process that has it.
 //! * **A reader that stops** waits for writers that are dead already, and leaves those that live:
 //!   they connect to the next one.
-//! * **Another user's process**: unless [`recover`](crate::ReaderBuilder::recover) says otherwise, a
-//!   reader takes memory from its own user and from root.
+//! * **Another user's process**: unless [`recover`](crate::ReaderBuilder::recover) says otherwise,
+//!   a reader takes memory from its own user and from root.
 //! * **Where memory cannot be passed** all is as without, and the event
-//!   [`NotCrashProof`](crate::event::WriterEvent::NotCrashProof) says why, once: another system than
-//!   Linux, TCP and pipes, a limit of the size of files (`LimitFSIZE=`) below that of the queue,
-//!   a filter of system calls without `memfd_create`, a reader in the same process.
+//!   [`NotCrashProof`](crate::event::WriterEvent::NotCrashProof) says why, once: another system
+//!   than Linux, TCP and pipes, a limit of the size of files (`LimitFSIZE=`) below that of the
+//!   queue, a filter of system calls without `memfd_create`, a reader in the same process.
 //!
 //! # What the reader sees
 //!

@@ -156,8 +156,9 @@
 //!
 //! When the collector is killed, lines that it has stored and not confirmed come again, most often
 //! those of the last moments. The writer's figure `resent` is the most that can have come twice.
-//! The queue itself dies with the daemon, unless it is [`crash_proof`](super::crash_proof). Whoever must tell a repeat writes a
-//! number in front of each line, in its own `MakeWriter`, and stores as below.
+//! The queue itself dies with the daemon, unless it is [`crash_proof`](super::crash_proof). Whoever
+//! must tell a repeat writes a number in front of each line, in its own `MakeWriter`, and stores as
+//! below.
 //!
 //! # A store that keeps each message once
 //!

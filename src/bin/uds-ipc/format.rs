@@ -16,8 +16,8 @@ const PIECE_SIZE: usize = 256;
 pub(crate) enum Format {
     /// The bytes as they came, and a newline
     Lines,
-    /// An object with connection, pid, uid, from (over TCP), length, and text (or base64 where the
-    /// bytes are no UTF-8)
+    /// An object with connection, pid, uid, from (over TCP), recovered (from a process that died),
+    /// length, and text (or base64 where the bytes are no UTF-8)
     Json,
     /// Two hexadecimal digits a byte, and a newline
     Hex,
@@ -55,6 +55,9 @@ fn write_json(out: &mut impl Write, message: &[u8], peer: &Peer) -> io::Result<(
     write_or_null(out, peer.identity.uid())?;
     if let Identity::Remote(address) = peer.identity {
         write!(out, r#","from":"{address}""#)?;
+    }
+    if peer.recovered {
+        out.write_all(br#","recovered":true"#)?;
     }
     write!(out, r#","length":{},"#, message.len())?;
     if let Ok(text) = str::from_utf8(message) {

@@ -269,6 +269,7 @@ fn tell(event: &ReaderEvent) {
             CloseCause::EndOfStream | CloseCause::Idle | CloseCause::Stopped => {}
             fault => say::problem(format_args!("{peer}: {}", say::chain(fault))),
         },
+        ReaderEvent::Recovered { .. } => say::problem(event),
         ReaderEvent::Refused { peer, cause, .. } => say::problem(format_args!("{peer}: {cause}")),
         ReaderEvent::AcceptPaused { error, .. } => {
             say::problem(format_args!(

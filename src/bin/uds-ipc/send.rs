@@ -89,6 +89,11 @@ pub(crate) struct Options {
     #[arg(long)]
     at_least_once: bool,
 
+    /// Lets what was taken from the input arrive even if this is killed: on Linux, at a reader of
+    /// the crate
+    #[arg(long)]
+    crash_proof: bool,
+
     /// Lets a TCP address lead to another machine: nobody says who is there, and nothing is
     /// encrypted
     #[arg(long)]
@@ -227,6 +232,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     };
     let writer = builder
         .delivery(delivery)
+        .crash_proof(options.crash_proof)
         .allow_remote(options.allow_remote)
         .max_message_len(values::MAX_MESSAGE_LEN)
         // A listener whose output goes to a pager takes its time. On a further connection
@@ -588,6 +594,9 @@ impl Told {
             if retry_in.is_none() {
                 let _ = self.trouble.send(Trouble::Gone(say::chain(cause)));
             }
+        }
+        if let WriterEvent::NotCrashProof { .. } = event {
+            say::problem(event);
         }
         if let WriterEvent::NoReceipt { .. } = event {
             self.are_missing.store(true, Ordering::Relaxed);
