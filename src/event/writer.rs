@@ -120,7 +120,7 @@ impl WriterEvent {
             Self::Connecting { .. }
             | Self::Connected { .. }
             | Self::Lost {
-                cause: LostCause::Closed,
+                cause: LostCause::Closed | LostCause::MemoryGivenBack,
                 unread: false,
                 ..
             } => Severity::Debug,
@@ -318,6 +318,10 @@ pub enum LostCause {
     /// The reader's receipt cannot be true: whatever is there is no reader of this kind.
     #[error("the reader's receipt cannot be true")]
     BadReceipt(#[source] BadReceipt),
+    /// The writer closed it, since its queue stands in other memory from now on: one that is
+    /// [`crash_proof`](crate::WriterBuilder::crash_proof) and quiet gives memory back so.
+    #[error("the writer gave memory back")]
+    MemoryGivenBack,
 }
 
 /// What is wrong with a receipt.

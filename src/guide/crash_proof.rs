@@ -83,6 +83,8 @@
 //! * The speed is the same, within what can be measured: see [the page on speed](super::speed).
 //! * A `Vec` or a `Bytes` that is handed over is copied.
 //! * The writer has one descriptor more, the reader one for each writer.
-//! * Address space: twice `max_queued_bytes`, and 16 MiB. What was never used takes no memory. What
-//!   was used once is kept for the next time, up to what the queue held at its fullest.
+//! * Address space: twice `max_queued_bytes`, and 16 MiB. What was never used takes no memory. Of
+//!   what was used 4 MiB are kept at most: a writer that is quiet for 10 s gives the rest back. For
+//!   that it takes other memory, and makes a new connection
+//!   ([`MemoryGivenBack`](crate::event::LostCause::MemoryGivenBack)), once the reader has read all.
 //! * A child made by `fork` does not have the memory: it cannot send, as without.

@@ -78,7 +78,7 @@ pub(crate) use resolve::resolve;
 pub(crate) use tcp_options::TcpOptions;
 pub(crate) use transfer::{AdoptError, Received, Sent};
 pub(crate) use {
-    platform::{PassedMemory, PeerProcess, SharedMemory, sealed_copy},
+    platform::{Mapping, PassedMemory, PeerProcess, SharedFile, SharedMemory, sealed_copy},
     shared_memory_error::SharedMemoryError,
 };
 

@@ -30,6 +30,9 @@ pub(crate) unsafe trait Region: Send + Sync {
     fn start(&self) -> NonNull<u8>;
 
     fn len(&self) -> usize;
+
+    /// From now on it may hold other memory. Nobody reads what was written.
+    fn give_back(&self);
 }
 
 /// The words are stored one by one, each by the thread that has the lock around the queue, or the
@@ -92,6 +95,18 @@ impl Arena {
     /// Nothing is left that anybody should deliver.
     pub(crate) fn end(&self) {
         self.store_header(HeaderWord::Ended, 1);
+    }
+
+    /// Another arena takes its place: nothing in it is read any more. A thread whose lease was
+    /// ended may still write into its slot, and is told then.
+    pub(crate) fn retire(&self) {
+        self.end();
+        self.region.give_back();
+    }
+
+    /// How many bytes of slots have ever been in use.
+    pub(crate) fn touched(&self) -> u64 {
+        u64::from(self.free.lock().slots_used) * to_u64(SLOT_SIZE)
     }
 
     /// A connection is made, and nothing was sent on it.
@@ -222,6 +237,10 @@ impl ArenaSlot {
         let before = Covered::unpack(word.load(Ordering::Relaxed));
         let to = to_u64(to);
         store(word, Covered { to, ..before }.pack());
+    }
+
+    pub(crate) fn is_in(&self, arena: &Arc<Arena>) -> bool {
+        Arc::ptr_eq(&self.arena, arena)
     }
 
     /// A part of it.
@@ -418,6 +437,8 @@ pub(crate) mod testing {
         fn len(&self) -> usize {
             self.allocation.size()
         }
+
+        fn give_back(&self) {}
     }
 
     impl Drop for Ordinary {

@@ -402,7 +402,7 @@ impl WriterBuilder {
         let shared = Arc::clone(&worker.shared);
         let thread = OwnThread::start(&name, || run(worker));
         let thread = thread.map_err(StartError::system("start the thread", &shared.address))?;
-        if shared.arena.is_some() {
+        if shared.is_crash_proof {
             shared.wait_for_first_try();
         }
         Ok(Writer::new_started(shared, thread))

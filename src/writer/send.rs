@@ -2,6 +2,7 @@
 //! Blocks only where a caller asked to wait for room.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::message::IntoMessage;
 use crate::metrics::Tally;
 use crate::outcome::Outcome;
 use crate::send_error::{EncodeError, SendError};
+use crate::writer::arena::Arena;
 use crate::writer::lane::local;
 use crate::writer::lane::{LaneSender, Pushed};
 use crate::writer::queue::{FULL_SIZE, Lane, Payloads, Queue, Refusal, Whole};
@@ -229,8 +231,21 @@ impl Shared {
         } else {
             self.push(patience, |queue| queue.make_room(len))?;
         }
-        let mut copy = Some(Whole::copy(message, self.arena.as_ref()));
-        self.push_in_order(patience, |queue| queue.push_whole(len, &mut copy))
+        let arena = self.lock_for_arena();
+        let mut copy = Some(Whole::copy(message, arena.as_ref()));
+        self.push_in_order(patience, |queue| {
+            let arena = queue.arena();
+            if copy.as_ref().is_some_and(|copy| !copy.is_in(arena)) {
+                // There is another one since then.
+                copy = Some(Whole::copy(message, arena));
+            }
+            queue.push_whole(len, &mut copy)
+        })
+    }
+
+    fn lock_for_arena(&self) -> Option<Arc<Arena>> {
+        let arena = || self.lock().queue.arena().cloned();
+        self.is_crash_proof.then(arena).flatten()
     }
 
     /// Accepts a long message that is handed over: a copy in the lane, or itself. It is there still
@@ -245,7 +260,7 @@ impl Shared {
             message.as_ref().map_or(&[], M::bytes)
         }
         let len = bytes(message).len();
-        if self.arena.is_some() {
+        if self.is_crash_proof {
             // What is handed over would be lost with the process.
             return self.push_long_copy(patience, bytes(message));
         }

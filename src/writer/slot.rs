@@ -74,6 +74,16 @@ impl Memory {
         }
     }
 
+    /// Whether it outlives the process, if that is asked for.
+    fn is_in(&self, arena: Option<&Arc<Arena>>) -> bool {
+        match (&self.origin, arena) {
+            (Origin::Arena(slot), Some(arena)) => slot.is_in(arena),
+            // An arena may have had none left.
+            (Origin::Heap { .. }, _) => true,
+            (Origin::Arena(_), None) => false,
+        }
+    }
+
     fn begin_anew(&self, is_open: bool) {
         if let Origin::Arena(slot) = &self.origin {
             slot.begin_anew(is_open);
@@ -103,6 +113,10 @@ impl fmt::Debug for Slot {
 impl Slot {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Memory::new()))
+    }
+
+    pub(crate) fn is_in(&self, arena: Option<&Arc<Arena>>) -> bool {
+        self.0.is_in(arena)
     }
 
     /// One of the arena, as long as that has any.
@@ -284,6 +298,11 @@ impl Filler {
         self.at -= len;
     }
 
+    /// Whether what it fills belongs to no other arena.
+    pub(crate) fn is_in(&self, arena: Option<&Arc<Arena>>) -> bool {
+        self.slot.as_ref().is_none_or(|slot| slot.is_in(arena))
+    }
+
     /// What was written from `from` on.
     pub(crate) fn written(&self, from: usize) -> Frames {
         debug_assert!(from <= self.at, "that was not written");
@@ -415,6 +434,11 @@ impl Frames {
     /// Gives the slot back, if nobody else has a part of it.
     pub(crate) fn into_slot(self) -> Option<Slot> {
         self.slot.and_then(unshared)
+    }
+
+    /// Whether they belong to no other arena.
+    pub(crate) fn is_in(&self, arena: Option<&Arc<Arena>>) -> bool {
+        self.slot.as_ref().is_none_or(|slot| slot.is_in(arena))
     }
 
     /// A record of them, where they outlive the process: the next that no record covers.

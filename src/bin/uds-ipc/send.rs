@@ -65,6 +65,7 @@ Examples:
   uds-ipc send - < app.log | ssh HOST 'uds-ipc listen - > app.log'";
 
 /// Sends each line of standard input as a message
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[derive(Debug, Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct Options {

@@ -19,7 +19,7 @@ pub(crate) use arrival_watch::ArrivalWatch;
 pub(crate) use file_watch::FileWatch;
 pub(crate) use peer_process::PeerProcess;
 pub(crate) use pinned::PinnedFile;
-pub(crate) use shared_memory::{PassedMemory, SharedMemory, sealed_copy};
+pub(crate) use shared_memory::{Mapping, PassedMemory, SharedFile, SharedMemory, sealed_copy};
 pub(crate) use waker::Waker;
 
 use nix::libc;

@@ -3,11 +3,6 @@
 //! Unsafe code: `mmap` has no safe form, and `struct flock` has more fields on some processors.
 
 #![expect(unsafe_code, reason = "a mapping has no safe form")]
-#![allow(
-    dead_code,
-    reason = "the writer and the reader are to use it, the tests do already"
-)]
-
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::mem;
@@ -23,7 +18,7 @@ use rustix::fs::{
     memfd_create,
 };
 use rustix::io::Errno;
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 
@@ -38,16 +33,26 @@ const NAME: &str = "uds-ipc";
 /// size, and is locked as long as the process lives.
 #[derive(Debug)]
 pub(crate) struct SharedMemory {
-    descriptor: OwnedFd,
+    pub(crate) file: SharedFile,
+    pub(crate) mapping: Mapping,
+}
+
+/// What is passed: by it the memory is known, and locked.
+#[derive(Debug)]
+pub(crate) struct SharedFile(OwnedFd);
+
+/// Where this process writes it.
+#[derive(Debug)]
+pub(crate) struct Mapping {
     start: NonNull<u8>,
     len: usize,
     home: HomeProcess,
 }
 
 // SAFETY: it owns the range, and hands out no more than the pointer to it.
-unsafe impl Send for SharedMemory {}
+unsafe impl Send for Mapping {}
 // SAFETY: likewise.
-unsafe impl Sync for SharedMemory {}
+unsafe impl Sync for Mapping {}
 
 impl SharedMemory {
     /// That many bytes, and what is left of their last page: all 0. A forked child does not have
@@ -58,15 +63,18 @@ impl SharedMemory {
         check_limit(size)?;
         let descriptor = memfd().map_err(unsupported_if(Errno::NOSYS))?;
         ftruncate(&descriptor, size).map_err(io::Error::from)?;
-        let memory = Self::map(descriptor, len)?;
+        let mapping = Mapping::new(&descriptor, len)?;
         // It forbids all writing but by a mapping that is there already.
         let seals = SealFlags::FUTURE_WRITE | SIZE_SEALS;
-        fcntl_add_seals(&memory.descriptor, seals).map_err(unsupported_if(Errno::INVAL))?;
-        memory.lock()?;
-        Ok(memory)
+        fcntl_add_seals(&descriptor, seals).map_err(unsupported_if(Errno::INVAL))?;
+        let file = SharedFile(descriptor);
+        file.lock()?;
+        Ok(Self { file, mapping })
     }
+}
 
-    fn map(descriptor: OwnedFd, len: usize) -> io::Result<Self> {
+impl Mapping {
+    fn new(descriptor: &OwnedFd, len: usize) -> io::Result<Self> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the kernel chooses a range in which nothing is.
         let start = unsafe {
@@ -75,12 +83,11 @@ impl SharedMemory {
                 len,
                 access,
                 MapFlags::SHARED,
-                &descriptor,
+                descriptor,
                 0,
             )
         }?;
-        let memory = Self {
-            descriptor,
+        let mapping = Self {
             start: NonNull::new(start.cast()).ok_or(ErrorKind::OutOfMemory)?,
             len,
             home: HomeProcess::this(),
@@ -90,7 +97,7 @@ impl SharedMemory {
         // Without it a core dump is larger, and nothing else.
         // SAFETY: likewise.
         let _ = unsafe { madvise(start, len, Advice::LinuxDontDump) };
-        Ok(memory)
+        Ok(mapping)
     }
 
     pub(crate) fn start(&self) -> NonNull<u8> {
@@ -101,21 +108,34 @@ impl SharedMemory {
         self.len
     }
 
+    /// From now on the range holds other memory, of this process alone, and zeros. What was there
+    /// is given back once nobody has its file any more. Nobody may read what was written.
+    pub(crate) fn give_back(&self) -> io::Result<()> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        // SAFETY: the range is ours, and only the pointer to it was given out. Whoever still writes
+        // there writes to the one memory or to the other.
+        unsafe { mmap_anonymous(self.start.as_ptr().cast(), self.len, access, flags) }?;
+        Ok(())
+    }
+}
+
+impl SharedFile {
     /// Takes the lock of this process, also again: it ends when any descriptor of this memory is
     /// closed in this process, and with the process. A forked child does not have it.
     pub(crate) fn lock(&self) -> io::Result<()> {
         let operation = FlockOperation::NonBlockingLockExclusive;
-        Ok(fcntl_lock(&self.descriptor, operation)?)
+        Ok(fcntl_lock(&self.0, operation)?)
     }
 }
 
-impl AsFd for SharedMemory {
+impl AsFd for SharedFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        self.0.as_fd()
     }
 }
 
-impl Drop for SharedMemory {
+impl Drop for Mapping {
     fn drop(&mut self) {
         // A forked child did not get the range, and may have something else there by now.
         if !self.home.is_elsewhere_for_certain() {
@@ -266,10 +286,10 @@ mod tests {
     use crate::sys::{Received, Sent, Stream};
 
     fn put(memory: &SharedMemory, at: usize, bytes: &[u8]) {
-        assert!(at + bytes.len() <= memory.len());
+        assert!(at + bytes.len() <= memory.mapping.len());
         // SAFETY: it is within the range, and nobody else writes.
         unsafe {
-            let to = memory.start().as_ptr().add(at);
+            let to = memory.mapping.start().as_ptr().add(at);
             to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
         }
     }
@@ -294,14 +314,14 @@ mod tests {
     #[test]
     fn whoever_has_the_descriptor_of_shared_memory_reads_what_is_written() {
         let memory = SharedMemory::new(10).unwrap();
-        assert_eq!(memory.len(), page_size());
+        assert_eq!(memory.mapping.len(), page_size());
         put(&memory, 3, b"before");
-        let descriptor = passed(memory.as_fd());
+        let descriptor = passed(memory.file.as_fd());
         assert!(descriptor.as_raw_fd() > 2);
         let flags = fcntl(&descriptor, FcntlArg::F_GETFD).unwrap();
         assert_eq!(flags, FdFlag::FD_CLOEXEC.bits());
         let other = SharedMemory::new(page_size() + 1).unwrap();
-        let other = PassedMemory::check(passed(other.as_fd())).unwrap();
+        let other = PassedMemory::check(passed(other.file.as_fd())).unwrap();
         let passed = PassedMemory::check(descriptor).unwrap();
         let sizes = [passed.len(), other.len()];
         assert_eq!(sizes, [1, 2].map(|pages| size(pages * page_size())));
@@ -310,7 +330,7 @@ mod tests {
         passed.read_at(&mut buffer, 0).unwrap();
         assert_eq!(&buffer, b"\0\0\0before\0\0\0");
         put(&memory, 3, b"behind");
-        put(&memory, memory.len() - 1, b"x");
+        put(&memory, memory.mapping.len() - 1, b"x");
         passed.read_at(&mut buffer, 0).unwrap();
         assert_eq!(&buffer[3..9], b"behind");
         let end = passed.len();
@@ -330,7 +350,10 @@ mod tests {
     fn whoever_has_the_descriptor_of_shared_memory_can_neither_change_nor_resize_it() {
         let memory = SharedMemory::new(2 * page_size()).unwrap();
         let copy = sealed_copy(b"a copy").unwrap();
-        for (descriptor, len) in [(memory.as_fd(), size(memory.len())), (copy.as_fd(), 6)] {
+        for (descriptor, len) in [
+            (memory.file.as_fd(), size(memory.mapping.len())),
+            (copy.as_fd(), 6),
+        ] {
             let file = File::from(passed(descriptor));
             let path = format!("/proc/self/fd/{}", file.as_raw_fd());
             let again = File::options().read(true).write(true).open(path).unwrap();
@@ -368,7 +391,7 @@ mod tests {
 
     /// Whether any process has a lock of it, this one included.
     fn has_lock(memory: &SharedMemory) -> bool {
-        let copy = fs::metadata(format!("/proc/self/fd/{}", memory.descriptor.as_raw_fd()));
+        let copy = fs::metadata(format!("/proc/self/fd/{}", memory.file.0.as_raw_fd()));
         let file = format!(":{} 0 EOF", copy.unwrap().ino());
         let locks = fs::read_to_string("/proc/locks").unwrap();
         let is_of_it = |lock: &str| lock.contains(" POSIX ") && lock.ends_with(&file);
@@ -380,14 +403,14 @@ mod tests {
     fn the_lock_of_shared_memory_is_there_until_a_descriptor_is_closed() {
         let memory = SharedMemory::new(1).unwrap();
         assert!(has_lock(&memory));
-        memory.lock().unwrap();
+        memory.file.lock().unwrap();
         assert!(has_lock(&memory), "it has it already");
-        let passed = PassedMemory::check(passed(memory.as_fd())).unwrap();
+        let passed = PassedMemory::check(passed(memory.file.as_fd())).unwrap();
         assert!(has_lock(&memory), "what went over a socket closed nothing");
         assert!(!passed.is_locked().unwrap(), "no other process has one");
         drop(passed);
         assert!(!has_lock(&memory));
-        memory.lock().unwrap();
+        memory.file.lock().unwrap();
         assert!(has_lock(&memory));
     }
 

@@ -10,13 +10,24 @@ use crate::sys::shared_memory_error::SharedMemoryError;
 
 /// There is none.
 #[derive(Debug)]
-pub(crate) enum SharedMemory {}
+pub(crate) struct SharedMemory {
+    pub(crate) file: SharedFile,
+    pub(crate) mapping: Mapping,
+}
+
+#[derive(Debug)]
+pub(crate) enum SharedFile {}
+
+#[derive(Debug)]
+pub(crate) enum Mapping {}
 
 impl SharedMemory {
     pub(crate) fn new(_len: usize) -> Result<Self, SharedMemoryError> {
         Err(SharedMemoryError::Unsupported)
     }
+}
 
+impl Mapping {
     pub(crate) fn start(&self) -> NonNull<u8> {
         match *self {}
     }
@@ -25,12 +36,18 @@ impl SharedMemory {
         match *self {}
     }
 
+    pub(crate) fn give_back(&self) -> io::Result<()> {
+        match *self {}
+    }
+}
+
+impl SharedFile {
     pub(crate) fn lock(&self) -> io::Result<()> {
         match *self {}
     }
 }
 
-impl AsFd for SharedMemory {
+impl AsFd for SharedFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match *self {}
     }

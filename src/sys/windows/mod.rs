@@ -14,7 +14,9 @@ mod watch;
 
 pub(crate) use listening_socket::{ListeningSocket, check_listening};
 pub(crate) use poller::Poller;
-pub(crate) use shared_memory::{PassedMemory, PeerProcess, SharedMemory, sealed_copy};
+pub(crate) use shared_memory::{
+    Mapping, PassedMemory, PeerProcess, SharedFile, SharedMemory, sealed_copy,
+};
 pub(crate) use stream::Stream;
 pub(crate) use wait::{wait, wait_for_arrival, wait_for_either, wait_with_file};
 pub(crate) use waker::Waker;

@@ -28,6 +28,7 @@ use crate::metrics::{Tally, TallyCounter};
 use crate::num::to_u64;
 use crate::sys::asymmetric_fence;
 use crate::wire::frame::ShortPrefix;
+use crate::writer::arena::Arena;
 use crate::writer::slot::{Filler, Frames, ReadingSide, SLOT_SIZE, Slot};
 
 /// What both sides share.
@@ -123,6 +124,11 @@ pub(crate) struct LaneSender {
 }
 
 impl LaneSender {
+    /// Whether its slot belongs to no other arena.
+    pub(crate) fn is_in(&self, arena: Option<&Arc<Arena>>) -> bool {
+        self.filler.is_in(arena)
+    }
+
     /// How many bytes more its slot has room for.
     pub(crate) fn room(&self) -> usize {
         self.filler.room()

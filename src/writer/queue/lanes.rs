@@ -9,11 +9,11 @@ use crate::sys::asymmetric_fence;
 use crate::wire::frame::MAX_PREFIX_LEN;
 use crate::writer::counters::MOST_LANES;
 use crate::writer::lane::{LaneReceiver, LaneSender, Pushed};
-use crate::writer::queue::Queue;
 use crate::writer::queue::Refusal;
 use crate::writer::queue::block::Block;
 use crate::writer::queue::lane_record::LaneRecord;
 use crate::writer::queue::writing::WRITE_SIZE;
+use crate::writer::queue::{Leases, Queue};
 use crate::writer::slot::Slot;
 use crate::writer::wake::WakeOn;
 
@@ -224,12 +224,13 @@ impl Queue {
             .map_or(self.block_size, |size| size.min(self.block_size));
         let most = (free.messages / shares).min(self.block_messages);
         let needed = MAX_PREFIX_LEN + len;
-        let is_forbidden = self.closed || self.is_tight || self.forbids_leases;
+        let is_forbidden = self.closed || self.is_tight || self.leases == Leases::Forbidden;
         if is_forbidden || most < LEAST_LEASE || size < needed.max(LEAST_SIZE) {
             return false;
         }
         let is_short = |producer: &LaneSender| producer.room() < needed.max(LEAST_SIZE);
-        if !record.receiver.restart(producer) && is_short(producer) {
+        let is_left = !producer.is_in(self.arena.as_ref());
+        if is_left || !record.receiver.restart(producer) && is_short(producer) {
             let left = record.receiver.replace(producer, self.spare.slot());
             self.spare.keep_slot(left);
         }

@@ -47,6 +47,13 @@ const FULL: usize = 1024;
 /// What a block is measured by: less than it may hold, or the thread would be woken late.
 pub(crate) const FULL_SIZE: usize = 32 * 1024;
 
+/// Whether lanes take messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leases {
+    Given,
+    Forbidden,
+}
+
 #[derive(Debug)]
 pub(crate) struct Queue {
     overflow: Overflow,
@@ -82,8 +89,7 @@ pub(crate) struct Queue {
     freed_by_writes: Tally,
     /// A message found no room, and none has come since, but for what was evicted.
     is_tight: bool,
-    /// No lane takes a message.
-    forbids_leases: bool,
+    leases: Leases,
     wake_on: WakeOn,
     closed: bool,
     counters: Arc<Counters>,
@@ -121,7 +127,7 @@ impl Queue {
             freed: false,
             freed_by_writes: Tally::default(),
             is_tight: false,
-            forbids_leases: false,
+            leases: Leases::Given,
             wake_on: WakeOn::Nothing,
             closed: false,
             counters,
@@ -177,6 +183,7 @@ impl Queue {
     ) -> Result<(), Refusal> {
         self.make_room(len)?;
         if let Some(message) = message.take() {
+            debug_assert!(message.is_in(self.arena.as_ref()), "it would be lost");
             self.add_whole(message);
         }
         Ok(())
@@ -399,10 +406,35 @@ impl Queue {
 
     /// From now on all messages come by the queue, or not any more.
     pub(crate) fn forbid_leases(&mut self, forbids: bool) {
-        self.forbids_leases = forbids;
-        if forbids {
+        self.leases = if forbids {
             self.recall();
-        }
+            Leases::Forbidden
+        } else {
+            Leases::Given
+        };
+    }
+
+    /// The memory that outlives the process, if there is any.
+    pub(crate) fn arena(&self) -> Option<&Arc<Arena>> {
+        self.arena.as_ref()
+    }
+
+    /// Whether it holds nothing, and more of that memory was once in use than is worth keeping.
+    pub(crate) fn has_needless_memory(&self) -> bool {
+        // Less in tests: the simulation is to come to that.
+        const WORTH_KEEPING: u64 = if cfg!(test) { 0 } else { 4 * 1024 * 1024 };
+        let touched = self.arena.as_ref().map_or(0, |arena| arena.touched());
+        touched > WORTH_KEEPING && self.held().messages == 0
+    }
+
+    /// From now on messages stand in this arena. None must be left in the one before, which is
+    /// returned.
+    pub(crate) fn renew_arena(&mut self, arena: Arc<Arena>) -> Option<Arc<Arena>> {
+        debug_assert!(self.held().messages == 0, "they would be lost");
+        self.recall();
+        self.open.leave();
+        self.spare.renew(Arc::clone(&arena));
+        self.arena.replace(arena)
     }
 
     /// Accepted and not ended.

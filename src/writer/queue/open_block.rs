@@ -64,6 +64,12 @@ impl OpenBlock {
         restarts
     }
 
+    /// Leaves its slot, once it is empty.
+    pub(crate) fn leave(&mut self) {
+        debug_assert!(self.is_empty(), "there are messages in it");
+        *self = Self::new();
+    }
+
     /// Goes on in another slot, once it is empty. Returns the one it had, if nothing is left in
     /// that.
     pub(crate) fn replace(&mut self, slot: Slot) -> Option<Slot> {

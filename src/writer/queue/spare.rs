@@ -51,7 +51,14 @@ impl Spare {
     }
 
     pub(crate) fn keep_slot(&mut self, slot: Option<Slot>) {
+        let slot = slot.filter(|slot| slot.is_in(self.arena.as_ref()));
         self.slots.extend(slot);
+    }
+
+    /// From now on slots come from another arena.
+    pub(crate) fn renew(&mut self, arena: Arc<Arena>) {
+        self.slots.clear();
+        self.arena = Some(arena);
     }
 
     /// Keeps what of a used block can be used again. At work there is never more than was in use at

@@ -53,6 +53,14 @@ impl Whole {
         }
     }
 
+    /// Whether it belongs to no other arena.
+    pub(crate) fn is_in(&self, arena: Option<&Arc<Arena>>) -> bool {
+        match &self.body {
+            Body::Bytes(_) => true,
+            Body::Pieces(pieces) => pieces.iter().all(|piece| piece.is_in(arena)),
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }

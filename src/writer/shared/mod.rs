@@ -52,8 +52,8 @@ pub(crate) struct Shared {
     pub(crate) room: Condvar,
     pub(crate) waker: Waker,
     pub(crate) can: Can,
-    /// Where the queue's messages outlive the process.
-    pub(crate) arena: Option<Arc<Arena>>,
+    /// What is queued outlives the process.
+    pub(crate) is_crash_proof: bool,
 }
 
 /// What a flush can wait for over the last connection, or the one that is to come.
@@ -97,9 +97,10 @@ impl Shared {
         arena: Option<Arc<Arena>>,
     ) -> io::Result<Self> {
         let counters = Arc::new(Counters::new(delivery, limits, clock::since_1970));
-        let queue = Queue::new(limits, delivery, Arc::clone(&counters), arena.clone());
+        let is_crash_proof = arena.is_some();
+        let queue = Queue::new(limits, delivery, Arc::clone(&counters), arena);
         let mut locked = Locked::new(queue);
-        if arena.is_some() {
+        if is_crash_proof {
             locked.set_passage(Passage::Untried);
         }
         Ok(Self {
@@ -117,7 +118,7 @@ impl Shared {
             room: Condvar::new(),
             waker: Waker::new()?,
             can: Can::new(abilities),
-            arena,
+            is_crash_proof,
         })
     }
 

@@ -92,7 +92,7 @@ impl Shared {
     /// which the queue stands, waits until the thread has passed it. The thread only has to write
     /// once, into an empty socket.
     pub(crate) fn wait_for_passage(&self) {
-        if self.arena.is_none() || self.scope.is_current() {
+        if !self.is_crash_proof || self.scope.is_current() {
             return;
         }
         let mut locked = self.lock();

@@ -45,6 +45,8 @@ pub(crate) enum Act {
     ReadAndFailAt(usize, usize),
     /// The handler fails at the first message of each connection, on some in a row.
     FailOnAndOn,
+    /// Nobody sends, the reader reads, and time passes.
+    BeQuiet,
     /// It reads, and is killed before the end of the batch.
     ReadAndDie(usize),
     /// It reads what is left of the connections that the writer gave up.
@@ -246,6 +248,8 @@ fn act(random: &mut fastrand::Rng) -> Act {
     };
     match random.u8(0..125) {
         0..20 | 24..28 => Act::Send(len(random)),
+        // What no slot has room for fits into the larger queues only.
+        20..23 if random.u8(0..16) == 0 => Act::SendOwned(random.usize(125_000..290_000)),
         20..23 => Act::SendOwned(random.usize(MOST_COPIED..MOST_COPIED + 20_000)),
         // Receipts of more than a byte need many.
         23 => Act::SendMany(random.usize(1..300)),
@@ -257,6 +261,7 @@ fn act(random: &mut fastrand::Rng) -> Act {
         59..66 => Act::Read(random.usize(1..6_000)),
         66..68 => Act::ReadButOne,
         68..71 if random.u8(0..32) == 0 => Act::FailOnAndOn,
+        68..71 if random.u8(0..8) == 0 => Act::BeQuiet,
         68..70 => Act::ReadAndFail(random.usize(1..6_000)),
         70 => Act::ReadAndFailAt(random.usize(1..6_000), random.usize(0..6)),
         71 => Act::ReadAndDie(random.usize(1..6_000)),

@@ -58,10 +58,11 @@ impl World {
         );
         let shared = Arc::new(shared.unwrap());
         let look = arena.map(|arena| {
+            net.borrow_mut().arena = Some(arena);
             let net = Rc::clone(&net);
             let look = move || {
                 if let Ok(net) = net.try_borrow() {
-                    net.check_death(&arena, Moment::InCall);
+                    net.check_death(Moment::InCall);
                 }
             };
             let look: Box<dyn FnMut()> = Box::new(look);
@@ -82,6 +83,7 @@ impl World {
                 told.lock().push(match cause {
                     LostCause::BadReceipt(_) => Cause::BadReceipt,
                     LostCause::WriteTimeout(_) => Cause::WriteTimeout,
+                    LostCause::MemoryGivenBack => Cause::Renewal,
                     LostCause::Closed | LostCause::Failed(_) => Cause::Peer,
                 });
             }
@@ -149,6 +151,7 @@ impl World {
             }
             Act::NoMemory => self.thread(usize::MAX, true),
             Act::FailOnAndOn => self.fail_on_and_on(),
+            Act::BeQuiet => self.be_quiet(),
             outside => Self::act_outside(&mut self.net.borrow_mut(), outside),
         }
     }
@@ -161,6 +164,14 @@ impl World {
                 self.act(Act::PassSleep);
             }
             self.act(Act::ReadAndFailAt(usize::MAX, 0));
+        }
+    }
+
+    fn be_quiet(&mut self) {
+        for _ in 0..6 {
+            self.act(Act::Thread(usize::MAX));
+            self.act(Act::Read(usize::MAX));
+            self.act(Act::PassSleep);
         }
     }
 
@@ -277,8 +288,8 @@ impl World {
             self.senders.borrow().check_asleep();
         }
         let (net, metrics) = (self.net.borrow(), self.metrics());
-        if let Some(arena) = self.shared.arena.as_ref().filter(|_| !net.has_exited) {
-            net.check_death(arena, Moment::BetweenCalls);
+        if !net.has_exited {
+            net.check_death(Moment::BetweenCalls);
         }
         let locked = self.shared.lock();
         let held = locked.queue.held();

@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
@@ -12,6 +13,7 @@ use crate::peer::Identity;
 use crate::sys::{
     self, Abilities, Arrival, ArrivalWatch, Readiness, Received, Sent, Stream, Waker, Wanted,
 };
+use crate::writer::arena::Arena;
 use crate::writer::connector::Source;
 use crate::writer::thread::attempt::{Attempt, Refusal};
 use crate::writer::thread::dial::Dialer;
@@ -38,6 +40,9 @@ pub(crate) trait Kernel {
     /// Takes the lock that says that this process lives: what closes a copy of the arena's
     /// descriptor ends it.
     fn hold(&self);
+
+    /// Other memory for the queue. `None` where there is none.
+    fn renew_memory(&mut self) -> Option<Arc<Arena>>;
 
     /// The time to connect is over.
     fn give_up(&mut self);
@@ -147,6 +152,10 @@ impl Kernel for System {
         if let Some(memory) = &self.memory {
             memory.lock();
         }
+    }
+
+    fn renew_memory(&mut self) -> Option<Arc<Arena>> {
+        self.memory.as_mut()?.renew()
     }
 
     fn give_up(&mut self) {

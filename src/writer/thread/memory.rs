@@ -1,4 +1,4 @@
-//! The memory of an arena: made by the system, and passed to the reader.
+//! The memory of an arena: made by the system, passed to the reader, and given back.
 //! Unsafe code: it vouches for the system's memory.
 
 #![expect(
@@ -12,23 +12,33 @@ use std::sync::Arc;
 
 use crate::arena::ticket::Ticket;
 use crate::event::CrashProofError;
-use crate::sys::{Sent, SharedMemory, SharedMemoryError, Stream, lend, sealed_copy};
+use crate::sys::{
+    Mapping, Sent, SharedFile, SharedMemory, SharedMemoryError, Stream, lend, sealed_copy,
+};
 use crate::writer::arena::{Arena, Region, layout_for};
 use crate::writer::settings::Limits;
 
 /// What the queue stands in, to be passed.
-#[derive(Clone, Debug)]
-pub(crate) struct Memory(Arc<SharedMemory>);
+#[derive(Debug)]
+pub(crate) struct Memory {
+    file: SharedFile,
+    limits: Limits,
+}
 
 // SAFETY: the system gives pages of zeros to nobody else in this process, and takes them back when
-// the last reference has gone.
-unsafe impl Region for Memory {
+// this is dropped.
+unsafe impl Region for Mapping {
     fn start(&self) -> NonNull<u8> {
-        self.0.start()
+        self.start()
     }
 
     fn len(&self) -> usize {
-        self.0.len()
+        self.len()
+    }
+
+    fn give_back(&self) {
+        // Where the system refuses, it is given back later.
+        let _ = self.give_back();
     }
 }
 
@@ -42,9 +52,16 @@ impl Memory {
             SharedMemoryError::Unsupported => CrashProofError::Unsupported,
             SharedMemoryError::Io(error) => CrashProofError::Io(error.into()),
         })?;
-        let memory = Self(Arc::new(memory));
-        let arena = Arena::new(Box::new(memory.clone()), layout);
-        Ok((memory, arena.ok_or(CrashProofError::Unsupported)?))
+        let SharedMemory { file, mapping } = memory;
+        let arena = Arena::new(Box::new(mapping), layout).ok_or(CrashProofError::Unsupported)?;
+        Ok((Self { file, limits }, arena))
+    }
+
+    /// Other memory takes its place, for the same queue.
+    pub(crate) fn renew(&mut self) -> Option<Arc<Arena>> {
+        let (memory, arena) = Self::new(self.limits).ok()?;
+        *self = memory;
+        Some(arena)
     }
 
     /// Writes, and passes this with the first byte. Says whether it went.
@@ -55,7 +72,7 @@ impl Memory {
         ticket: Ticket,
     ) -> io::Result<(Sent, bool)> {
         match sealed_copy(&ticket.encode()) {
-            Ok(ticket) => stream.send_with(slices, &[lend(&*self.0), lend(&ticket)]),
+            Ok(ticket) => stream.send_with(slices, &[lend(&self.file), lend(&ticket)]),
             Err(_) => Ok((stream.send(slices)?, false)),
         }
     }
@@ -63,6 +80,56 @@ impl Memory {
     /// Takes the lock again that says that this process lives.
     pub(crate) fn lock(&self) {
         // Only a peer that locks it itself can prevent that, to its own loss.
-        let _ = self.0.lock();
+        let _ = self.file.lock();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "times in the real world")]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use crate::writer::Writer;
+
+    /// Only a failure waits this long.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_quiet_writer_gives_memory_back_and_goes_on() {
+        let place = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(place.path().join("s")).unwrap();
+        let builder = Writer::builder(place.path().join("s")).crash_proof(true);
+        let writer = builder.start().unwrap();
+        let reading = thread::spawn(move || {
+            let mut all = Vec::new();
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.read_to_end(&mut all).unwrap();
+            }
+            all
+        });
+        for _ in 0..20 {
+            writer.send_timeout(vec![7; 300_000], PATIENCE).unwrap();
+        }
+        let touched = || {
+            let locked = writer.shared.lock();
+            locked.queue.arena().unwrap().touched()
+        };
+        assert!(touched() > 300_000);
+        let start = Instant::now();
+        while writer.metrics().connects < 2 {
+            assert!(start.elapsed() < PATIENCE, "it keeps {}", touched());
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        assert_eq!(touched(), 0);
+        writer.try_send("behind").unwrap();
+        let _ = writer.shutdown(PATIENCE).unwrap();
+        let all = reading.join().unwrap();
+        assert!(all.ends_with(b"\x06behind"));
+        assert_eq!(all.len(), 20 * (3 + 300_000) + 7);
     }
 }

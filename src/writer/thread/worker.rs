@@ -7,16 +7,17 @@ use std::ops::ControlFlow;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::arena::ticket::Ticket;
-use crate::deadline::{Deadline, earlier};
+use crate::deadline::{Deadline, after, earlier};
 use crate::event::{BadReceipt, ConnectError, CrashProofError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;
 use crate::peer::Identity;
 use crate::sys::{Abilities, PeerEnd, Readiness, Sent, Wanted};
 use crate::system_error::SystemError;
+use crate::writer::arena::Arena;
 use crate::writer::queue::Unused;
 use crate::writer::queue::outbox::{Ending, Outbox};
 use crate::writer::settings::{Delivery, Overflow};
@@ -60,6 +61,9 @@ pub(crate) struct Worker<K: Kernel> {
 /// How the arena is passed.
 #[derive(Debug, Default)]
 pub(crate) struct Passing {
+    arena: Option<Arc<Arena>>,
+    /// Since when nothing is queued, while more memory is held than is worth keeping.
+    quiet_since: Option<Instant>,
     /// The number of the last connection.
     connection: u64,
     /// It is to go with the first byte of this one.
@@ -79,6 +83,21 @@ enum WayThere {
     /// Nothing is left to be sent, on this connection or another.
     Finished,
 }
+
+/// What comes before a sleep.
+#[derive(Clone, Copy, Debug)]
+enum Rest {
+    /// There is something to look at then.
+    Until(Deadline),
+    /// There is no sleep.
+    Over,
+}
+
+/// How long a writer must have been quiet to give memory back, and how often to look whether its
+/// peer has read all.
+/// (In tests less: the simulation is to come to that.)
+const QUIET: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 10_000 });
+const READ_LOOK: Duration = Duration::from_secs(1);
 
 /// What ends a connection.
 #[derive(Debug)]
@@ -138,6 +157,10 @@ impl<K: Kernel> Worker<K> {
         observer: Observer<WriterEvent>,
         options: Options,
     ) -> Self {
+        let passing = Passing {
+            arena: shared.lock().queue.arena().cloned(),
+            ..Passing::default()
+        };
         Self {
             kernel,
             shared,
@@ -153,7 +176,7 @@ impl<K: Kernel> Worker<K> {
             write_error: None,
             outage: Outage::Unreported,
             unused: Unused::default(),
-            passing: Passing::default(),
+            passing,
         }
     }
 
@@ -178,6 +201,11 @@ impl<K: Kernel> Worker<K> {
             },
             Some((Step::KeepAlive, _)) => self.shared.lock().queue.request_ack(),
             Some((Step::Wait(wake_on, until), _)) => {
+                let rest = match self.rest(wake_on) {
+                    Rest::Until(rest) => rest,
+                    Rest::Over => return ControlFlow::Continue(()),
+                };
+                let until = earlier(until, rest);
                 // Not if the look at what is left has made room for a notice, or more was dropped.
                 if let Some(notice_at) = self.await_drop() {
                     self.wait(wake_on, earlier(until, notice_at));
@@ -273,7 +301,7 @@ impl<K: Kernel> Worker<K> {
     /// Connects, and tells who waits for that or for what is passed.
     fn connect_and_tell(&mut self) {
         self.connect();
-        if self.shared.arena.is_some() {
+        if self.passing.arena.is_some() {
             let passage = if self.stream.is_some() && self.passing.is_due {
                 Passage::Due
             } else {
@@ -281,6 +309,55 @@ impl<K: Kernel> Worker<K> {
             };
             self.settle_passage(passage);
         }
+    }
+
+    /// Before a sleep: gives memory of the arena back that a quiet writer does not need, by another
+    /// arena on another connection. Says when to look at that.
+    fn rest(&mut self, wake_on: WakeOn) -> Rest {
+        let is_quiet = wake_on == WakeOn::Message
+            && self.stream.is_some()
+            && !self.passing.is_due
+            && !self.state.is_single()
+            && self.shared.lock().queue.has_needless_memory();
+        if self.passing.arena.is_none() || !is_quiet {
+            self.passing.quiet_since = None;
+            return Rest::Until(None);
+        }
+        let now = self.kernel.now();
+        let since = *self.passing.quiet_since.get_or_insert(now);
+        let due = after(since, QUIET);
+        if due.is_some_and(|due| due > now) {
+            return Rest::Until(due);
+        }
+        // What comes on the next connection is to come behind all this.
+        let unread = self.stream.as_ref().and_then(Socket::unread);
+        if unread.is_some_and(|unread| unread > 0) {
+            return Rest::Until(after(now, READ_LOOK));
+        }
+        self.passing.quiet_since = None;
+        self.renew_arena();
+        Rest::Over
+    }
+
+    fn renew_arena(&mut self) {
+        let mut locked = self.shared.lock();
+        if !locked.queue.has_needless_memory() {
+            // Something came since then.
+            return;
+        }
+        let Some(arena) = self.kernel.renew_memory() else {
+            return;
+        };
+        let before = locked.queue.renew_arena(Arc::clone(&arena));
+        locked.set_passage(Passage::Due);
+        drop(locked);
+        if let Some(before) = before {
+            before.retire();
+        }
+        self.passing.arena = Some(arena);
+        self.lost(LostCause::MemoryGivenBack);
+        // At once: until it has another connection, the reader has nothing of what is queued.
+        self.connect_and_tell();
     }
 
     fn settle_passage(&self, passage: Passage) {
@@ -307,7 +384,7 @@ impl<K: Kernel> Worker<K> {
 
     /// With the first byte of this connection its reader gets what the queue stands in, if it can.
     fn begin_passing(&mut self, abilities: Abilities, reader: Identity) {
-        let Some(arena) = &self.shared.arena else {
+        let Some(arena) = &self.passing.arena else {
             return;
         };
         self.passing.connection += 1;
@@ -402,7 +479,10 @@ impl<K: Kernel> Worker<K> {
             Ok(Sent::Some(len)) => len,
             _ => 0,
         };
-        if let (1.., true, Some(arena)) = (len, self.passing.is_due, &self.shared.arena) {
+        if len > 0 {
+            self.passing.quiet_since = None;
+        }
+        if let (1.., true, Some(arena)) = (len, self.passing.is_due, &self.passing.arena) {
             arena.note_live(self.passing.connection);
             self.passing.is_due = false;
             self.settle_passage(Passage::Settled);
@@ -656,7 +736,9 @@ impl<K: Kernel> Worker<K> {
         let is_kept = self.shared.delivery == Delivery::AtLeastOnce || !locked.acks.has_unacked();
         let ending = match cause {
             _ if locked.acks.is_next_refused() && is_kept => Ending::Refused,
-            LostCause::WriteTimeout(_) | LostCause::BadReceipt(_) => Ending::Ours,
+            LostCause::WriteTimeout(_) | LostCause::BadReceipt(_) | LostCause::MemoryGivenBack => {
+                Ending::Ours
+            }
             LostCause::Closed | LostCause::Failed(_) if was_reset => Ending::Died,
             LostCause::Closed | LostCause::Failed(_) => Ending::Peer,
         };
@@ -686,7 +768,7 @@ impl<K: Kernel> Worker<K> {
         let was_reset = stream.lost_unread(self.has_ended()) || self.was_reset;
         // A request for a receipt that the peer left unread is no message.
         let unread = was_reset && self.shared.lock().acks.has_unacked();
-        if self.shared.arena.is_some() {
+        if self.passing.arena.is_some() {
             self.settle_passage(Passage::Settled);
             // Whatever closed the connection may have closed a copy of the arena's descriptor.
             self.kernel.hold();

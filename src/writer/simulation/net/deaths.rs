@@ -7,7 +7,6 @@ use crate::arena::ticket::Ticket;
 use crate::num::to_u64;
 use crate::reader::SimulatedFate;
 use crate::wire::frame::{self, Parsed};
-use crate::writer::arena::Arena;
 use crate::writer::settings::{Delivery, Overflow};
 
 /// When the death comes.
@@ -49,13 +48,22 @@ impl Connection {
 }
 
 impl Net {
+    /// The queue stands in other memory from now on: what was passed says nothing of that.
+    pub(super) fn forget_passed(&mut self) {
+        self.arrivals.clear();
+        for connection in self.connection.iter_mut().chain(&mut self.old) {
+            connection.ticket = None;
+        }
+    }
+
     /// The writer has closed a connection that the reader has closed before.
     pub(super) fn note_arrival(&mut self, connection: &Connection) {
         self.arrivals.extend(connection.arrival(self));
     }
 
     /// Checks what a reader finds if the writer dies at this moment.
-    pub(crate) fn check_death(&self, arena: &Arena, moment: Moment) {
+    pub(crate) fn check_death(&self, moment: Moment) {
+        let Some(arena) = &self.arena else { return };
         let header = arena.header();
         if header.has_ended {
             return;

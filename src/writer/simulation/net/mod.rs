@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use integer_encoding::VarInt;
@@ -24,6 +25,7 @@ use crate::peer::{Credentials, Identity};
 use crate::reader::{SimulatedBatch, SimulatedConnection, SimulatedFate};
 use crate::sys::{self, Abilities, PeerEnd, Readiness, Received, Sent, Waker, Wanted};
 use crate::wire::frame::{self, AT_LEAST_ONCE, Parsed};
+use crate::writer::arena::{self, Arena, testing};
 use crate::writer::settings::Delivery;
 use crate::writer::simulation::history::{Answers, Lie, Setting};
 use crate::writer::state::timing::PROBE_TIME;
@@ -155,6 +157,10 @@ pub(crate) struct Net {
     /// What producers do while a write is under way.
     pub(crate) meanwhile: Option<Box<dyn FnOnce()>>,
     pub(crate) fates: Vec<Fate>,
+    /// What the writer's queue stands in, where that outlives its process.
+    pub(crate) arena: Option<Arc<Arena>>,
+    /// It is to stand in other memory, which is passed on another connection.
+    is_renewing: bool,
     /// The messages that the writer has accepted and is not done with, and their bytes.
     live: VecDeque<usize>,
     live_bytes: u64,
@@ -231,6 +237,8 @@ pub(crate) enum Cause {
     Peer,
     WriteTimeout,
     BadReceipt,
+    /// It gives memory back.
+    Renewal,
 }
 
 /// What the writer's thread sleeps for, besides the waker.
@@ -352,6 +360,8 @@ impl Net {
             no_memory: false,
             meanwhile: None,
             fates: Vec::new(),
+            arena: None,
+            is_renewing: false,
             live: VecDeque::new(),
             live_bytes: 0,
             writing_to: None,
@@ -1166,6 +1176,7 @@ impl Net {
             && self.setting.abilities.peer_end == PeerEnd::ShutsReceiving;
         assert!(
             self.deadline.is_some()
+                || std::mem::take(&mut self.is_renewing)
                 || !only_ends_sending
                 || self.refused_at.is_some()
                 || self.setting.delivery == Delivery::AtLeastOnce,
@@ -1314,6 +1325,16 @@ impl Kernel for SimulatedKernel {
     }
 
     fn hold(&self) {}
+
+    fn renew_memory(&mut self) -> Option<Arc<Arena>> {
+        let mut net = self.0.borrow_mut();
+        let arena = testing::ordinary(arena::layout_for(net.setting.limits));
+        net.arena = Some(Arc::clone(&arena));
+        net.is_renewing = true;
+        // What was passed before says nothing of this one.
+        net.forget_passed();
+        Some(arena)
+    }
 
     fn give_up(&mut self) {
         let mut net = self.0.borrow_mut();
