@@ -333,6 +333,22 @@ fn the_emitter_keeps_standard_output_for_the_messages_that_go_there() {
     assert!(ended.output.iter().copied().eq(frames), "{ended:?}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_last_words_of_a_process_that_kills_itself_arrive() {
+    let ended = Running::start(&mut example("last_words")).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let text = ended.text();
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("line "))
+        .collect();
+    let expected: Vec<_> = (1..=10)
+        .map(|number| format!("line {number} of 10"))
+        .collect();
+    assert_eq!(lines, expected, "{ended:?}");
+}
+
 #[test]
 fn children_are_collected_from_whatever_program_they_are() {
     let ended = Running::start(&mut example("children")).end();
