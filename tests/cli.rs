@@ -302,10 +302,10 @@ fn lines_that_were_taken_arrive_from_a_sender_that_is_killed() {
     wait_until("the first line is there", || out().lines().count() == 1);
     listener.signal(Signal::SIGSTOP);
     // More than the sender's socket takes while nobody reads, and less than its queue.
-    let lines: String = (0..15_000)
+    let lines: Vec<_> = (0..15_000)
         .map(|number| format!("{number:050}\n"))
         .collect();
-    write.write_all(lines.as_bytes()).unwrap();
+    write.write_all(lines.concat().as_bytes()).unwrap();
     sender.signal(Signal::SIGKILL);
     let _ = sender.child.wait().unwrap();
     listener.signal(Signal::SIGCONT);

@@ -124,7 +124,8 @@ impl WriterBuilder {
             linger: Duration::from_micros(200),
             keepalive: None,
             expect_peer_uid: None,
-            crash_proof: false,
+            // CI runs the tests with it as well.
+            crash_proof: cfg!(crash_proof_by_default),
             thread_name: "uds-ipc-writer".to_owned(),
             observer: Observer::none(),
             drop_notices: None,

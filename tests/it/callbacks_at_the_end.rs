@@ -541,6 +541,10 @@ fn give_up(way: GivenUp, act: Act) -> String {
 }
 
 #[test]
+#[cfg_attr(
+    crash_proof_by_default,
+    ignore = "what is handed over is copied, and given up at once"
+)]
 fn a_buffer_may_do_anything_when_the_writer_gives_it_up() {
     for way in [
         GivenUp::Sent,

@@ -343,6 +343,8 @@ pub(crate) fn send_and_publish(place: &Path) {
     let writer = eager(&address(place))
         .delivery(delivery)
         .write_timeout(PATIENCE)
+        // What survives its process is shown in `deaths`.
+        .crash_proof(false)
         .start()
         .unwrap();
     let writer = Arc::new(writer);
