@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::writer::arena::Arena;
 use crate::writer::queue::block::{Block, Leftover};
 use crate::writer::queue::deferred_drop::{Payloads, Unused};
-use crate::writer::slot::{Frames, Slot};
+use crate::writer::slot::Slot;
 
 /// How many of each are kept while there is nothing to do.
 const MOST_AT_REST: usize = 8;
@@ -67,10 +67,9 @@ impl Spare {
         match used.take_leftover() {
             Leftover::Payload(payload) => payloads.add(payload),
             Leftover::Slot(slot) => self.keep_slot(slot),
-            Leftover::Slots(frames) => {
-                self.slots
-                    .extend(frames.into_iter().filter_map(Frames::into_slot));
-            }
+            // The next long message has its slots from the arena, without the lock: those that were
+            // kept here would be missing there.
+            Leftover::Slots(pieces) => drop(pieces),
         }
         self.blocks.push(used);
     }
