@@ -33,6 +33,9 @@ pub(crate) unsafe trait Region: Send + Sync {
 
     /// From now on it may hold other memory. Nobody reads what was written.
     fn give_back(&self);
+
+    /// Whether this is a child made by `fork`, which does not have it.
+    fn is_absent(&self) -> bool;
 }
 
 /// The words are stored one by one, each by the thread that has the lock around the queue, or the
@@ -262,8 +265,8 @@ impl ArenaSlot {
 impl Drop for ArenaSlot {
     fn drop(&mut self) {
         // In a child made by `fork` another thread may have had the lock, and hold it for ever.
-        if let Some(mut free) = self.arena.free.try_lock() {
-            free.slots.push(self.index);
+        if !self.arena.region.is_absent() {
+            self.arena.free.lock().slots.push(self.index);
         }
     }
 }
@@ -439,6 +442,10 @@ pub(crate) mod testing {
         }
 
         fn give_back(&self) {}
+
+        fn is_absent(&self) -> bool {
+            false
+        }
     }
 
     impl Drop for Ordinary {
@@ -504,5 +511,29 @@ pub(crate) mod testing {
             }
             found
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn slots_that_threads_give_back_at_once_are_all_there_again() {
+        let layout = Layout {
+            records: 1,
+            slots: 2,
+        };
+        let arena = testing::ordinary(layout);
+        let times = if cfg!(miri) { 100 } else { 200_000 };
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..times).all(|_| arena.take_slot().is_some()));
+            }
+        });
+        let (one, other) = (arena.take_slot(), arena.take_slot());
+        assert!(one.is_some() && other.is_some());
     }
 }

@@ -118,6 +118,11 @@ impl Mapping {
         unsafe { mmap_anonymous(self.start.as_ptr().cast(), self.len, access, flags) }?;
         Ok(())
     }
+
+    /// Whether this is a child made by `fork`, which did not get the range. Costs nothing.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.home.is_elsewhere()
+    }
 }
 
 impl SharedFile {

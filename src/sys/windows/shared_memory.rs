@@ -39,6 +39,10 @@ impl Mapping {
     pub(crate) fn give_back(&self) -> io::Result<()> {
         match *self {}
     }
+
+    pub(crate) fn is_absent(&self) -> bool {
+        match *self {}
+    }
 }
 
 impl SharedFile {

@@ -40,6 +40,10 @@ unsafe impl Region for Mapping {
         // Where the system refuses, it is given back later.
         let _ = self.give_back();
     }
+
+    fn is_absent(&self) -> bool {
+        self.is_absent()
+    }
 }
 
 impl Memory {
