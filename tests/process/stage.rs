@@ -17,7 +17,7 @@ pub(crate) use crate::shared::{SHORT, wait_for_cue, wait_until};
 
 const PLACE: &str = "UDS_IPC_PLACE";
 const PART: &str = "UDS_IPC_PART";
-const SEED: &str = "UDS_IPC_SEED";
+pub(crate) const SEED: &str = "UDS_IPC_SEED";
 const SAID: &str = "UDS_IPC_SAID";
 
 /// What systemd says to a service by its environment.

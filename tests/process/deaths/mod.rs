@@ -1,0 +1,140 @@
+//! What a writer that dies had accepted, arrives: SIGKILL, aborts, ends without a shutdown.
+
+mod at_random;
+mod drop_oldest;
+mod left_alone;
+mod repeats;
+mod successors;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use parking_lot::{Condvar, Mutex};
+use uds_ipc::event::ReaderEvent;
+use uds_ipc::metrics::Tally;
+use uds_ipc::{BoundReader, FlushLevel, Handler, Peer, Reader, ReaderBuilder, Writer};
+
+use crate::stage::{PATIENCE, Role, stage, wait_until};
+
+/// What came, and whether it was recovered.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<(String, bool)>>>);
+
+impl Handler for Lines {
+    type Error = std::convert::Infallible;
+
+    fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error> {
+        let line = String::from_utf8(message.to_vec()).unwrap();
+        self.0.lock().push((line, peer.recovered));
+        Ok(())
+    }
+}
+
+/// Ten lines of which all but the first were recovered.
+fn ten_lines() -> Vec<(String, bool)> {
+    let lines = 0..10;
+    let lines = lines.map(|number| (format!("line {number}"), number > 0));
+    lines.collect()
+}
+
+/// In a role: a writer in whose memory nine lines are left, of which nothing is sent. Its reader
+/// has the memory, by the line before.
+fn leave_nine_lines(place: &Path) -> Writer {
+    let writer = Writer::builder(place.join("s")).crash_proof(true);
+    let writer = writer.linger(Duration::from_secs(60)).start().unwrap();
+    writer.send_timeout("line 0", PATIENCE).unwrap();
+    writer.flush(FlushLevel::Written, PATIENCE).unwrap();
+    for number in 1..10 {
+        writer.try_send(format!("line {number}")).unwrap();
+    }
+    writer
+}
+
+/// In a role: the end without a word.
+fn kill_this_process() {
+    kill(Pid::this(), Signal::SIGKILL).unwrap();
+}
+
+/// What a reader told of what it has recovered.
+#[derive(Clone, Default, Debug)]
+struct Told(Arc<Mutex<Vec<(Tally, bool)>>>);
+
+impl Told {
+    /// Binds the reader, and notes what it tells.
+    fn bind(&self, reader: ReaderBuilder) -> BoundReader {
+        let told = self.clone();
+        let reader = reader.on_event(move |event| {
+            if let ReaderEvent::Recovered {
+                messages, is_whole, ..
+            } = event
+            {
+                told.0.lock().push((messages, is_whole));
+            }
+        });
+        reader.bind().unwrap()
+    }
+
+    /// How many messages, each time; all of what was there.
+    #[track_caller]
+    fn messages(&self) -> Vec<u64> {
+        let told = self.0.lock();
+        let messages = told.iter().map(|(messages, is_whole)| {
+            assert!(is_whole, "there was more: {told:?}");
+            messages.messages
+        });
+        messages.collect()
+    }
+}
+
+/// Holds up whoever passes it, until it is opened, or dropped by the test.
+#[derive(Default)]
+struct Gate {
+    is_open: Mutex<bool>,
+    opens: Condvar,
+}
+
+impl Gate {
+    fn pass(&self) {
+        let mut is_open = self.is_open.lock();
+        let hold = |is_open: &mut bool| !*is_open;
+        let _ = self.opens.wait_while_for(&mut is_open, hold, PATIENCE);
+    }
+
+    fn open(&self) {
+        *self.is_open.lock() = true;
+        self.opens.notify_all();
+    }
+}
+
+/// A test that fails opens the gate too: the reader's end waits for its handler.
+struct OpensAtEnd(Arc<Gate>);
+
+impl Drop for OpensAtEnd {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+/// A program that logs ten lines, and kills itself.
+#[test]
+fn ten_lines_before_a_sigkill_arrive() {
+    const NAME: &str = "deaths::ten_lines_before_a_sigkill_arrive";
+    if let Some(place) = stage() {
+        let _writer = leave_nine_lines(&place);
+        kill_this_process();
+    }
+    let place = tempfile::tempdir().unwrap();
+    let (lines, told) = (Lines::default(), Told::default());
+    let reader = told.bind(Reader::builder(place.path().join("s")));
+    let reader = reader.start_handler(lines.clone()).unwrap();
+    let role = Role::start(NAME, place.path());
+    let _ = role.end();
+    wait_until("all lines have come", || lines.0.lock().len() == 10);
+    assert_eq!(*lines.0.lock(), ten_lines());
+    wait_until("it is told", || told.messages() == [9]);
+    assert_eq!(reader.metrics().recovered.messages, 9);
+    let _ = reader.shutdown(PATIENCE).unwrap();
+}
