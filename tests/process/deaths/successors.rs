@@ -73,7 +73,7 @@ fn a_forked_child_that_lives_on_keeps_no_dead_writer_alive() {
     let (lines, told) = (Lines::default(), Told::default());
     // The child has the socket too: only for its silence the reader closes it.
     let reader = Reader::builder(place.path().join("s"));
-    let reader = told.bind(reader.idle_timeout(Duration::from_millis(20)));
+    let reader = told.bind(reader.idle_timeout(Duration::from_millis(100)));
     let reader = reader.start_handler(lines.clone()).unwrap();
     let mut role = Role::start(NAME, place.path());
     wait_until("all lines have come", || lines.0.lock().len() == 10);
@@ -83,9 +83,19 @@ fn a_forked_child_that_lives_on_keeps_no_dead_writer_alive() {
     assert_eq!(is_refused, "true");
     let child = Pid::from_raw(child.parse().unwrap());
     assert!(kill(child, None).is_ok(), "the child lives");
-    assert_eq!(*lines.0.lock(), ten_lines());
-    let _ = reader.shutdown(PATIENCE).unwrap();
-    assert_eq!(told.messages(), [9]);
+    let recovered = reader
+        .shutdown(PATIENCE)
+        .unwrap()
+        .metrics
+        .recovered
+        .messages;
+    let lines = lines.0.lock().clone();
+    let text = |lines: &[(String, bool)]| lines.iter().map(|(line, _)| line.clone()).collect();
+    let (came, expected): (Vec<_>, Vec<_>) = (text(&lines), text(&ten_lines()));
+    assert_eq!(came, expected);
+    // On a machine that is busy it may have been silent for so long before it died: then it has
+    // sent them itself.
+    assert_eq!(told.messages().iter().sum::<u64>(), recovered);
     drop(role);
     wait_until("the child has ended", || has_ended(child));
 }
