@@ -279,6 +279,10 @@ pub enum CrashProofError {
     /// way.
     #[error("the kernel did not pass the memory to the reader")]
     NotPassed,
+    /// All of the memory is in use, and what came since then is not in it: messages of between 64
+    /// and 128 KiB fill it in half, and there may be no more than a million parts.
+    #[error("the memory for it is full: messages that are queued now are not in it")]
+    Exhausted,
 }
 
 /// What the system's word means for a connection that is to be made.

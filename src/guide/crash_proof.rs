@@ -74,9 +74,10 @@
 //!
 //! What a receipt covers is never recovered, and what was not confirmed is. Beside that the reader
 //! knows which messages it has had: after a lost connection it does not give its handler what it
-//! had handled already, as long as its own process lives. The figure `repeated` counts those. (Not
-//! with [`DropOldest`](crate::Overflow::DropOldest), where numbers change; there a message may
-//! come twice, as without.)
+//! had handled already, as long as its own process lives. The figure `repeated` counts those. Two
+//! exceptions are as without: with [`DropOldest`](crate::Overflow::DropOldest), where numbers
+//! change; and where the old connection is still being read when the new one comes, as after a
+//! write timeout.
 //!
 //! # What it costs
 //!
@@ -87,4 +88,6 @@
 //!   what was used 4 MiB are kept at most: a writer that is quiet for 10 s gives the rest back. For
 //!   that it takes other memory, and makes a new connection
 //!   ([`MemoryGivenBack`](crate::event::LostCause::MemoryGivenBack)), once the reader has read all.
-//! * A child made by `fork` does not have the memory: it cannot send, as without.
+//! * A child made by `fork` does not have the memory: it cannot send, as without. One that lives on
+//!   has the connection, though: what its parent left is handled once that is over, by the child's
+//!   end or the reader's `idle_timeout`.

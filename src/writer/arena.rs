@@ -10,7 +10,7 @@
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -45,6 +45,8 @@ pub(crate) struct Arena {
     region: Box<dyn Region>,
     layout: Layout,
     free: Mutex<Free>,
+    /// There was no slot or record left for something that stands in ordinary memory since then.
+    was_exhausted: AtomicBool,
 }
 
 /// What is not in use. What was used last is used first: it is the likeliest to be in a cache.
@@ -88,6 +90,7 @@ impl Arena {
             region,
             layout,
             free: Mutex::default(),
+            was_exhausted: AtomicBool::new(false),
         };
         for (word, value) in layout.first_words() {
             arena.store_header(word, value);
@@ -105,6 +108,11 @@ impl Arena {
     pub(crate) fn retire(&self) {
         self.end();
         self.region.give_back();
+    }
+
+    /// Whether something stands in ordinary memory, or has no record.
+    pub(crate) fn was_exhausted(&self) -> bool {
+        self.was_exhausted.load(Ordering::Relaxed)
     }
 
     /// How many bytes of slots have ever been in use.
@@ -145,7 +153,10 @@ impl Arena {
         let mut free = self.free.lock();
         let index = match free.slots.pop() {
             Some(index) => index,
-            None if free.slots_used == self.layout.slots => return None,
+            None if free.slots_used == self.layout.slots => {
+                self.was_exhausted.store(true, Ordering::Relaxed);
+                return None;
+            }
             None => {
                 let index = free.slots_used;
                 free.slots_used += 1;
@@ -188,6 +199,7 @@ impl Arena {
             return Some(index);
         }
         if free.records_used == self.layout.records {
+            self.was_exhausted.store(true, Ordering::Relaxed);
             return None;
         }
         let index = free.records_used;

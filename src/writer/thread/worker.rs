@@ -185,6 +185,14 @@ impl<K: Kernel> Worker<K> {
         if let Some(cause) = self.passing.refused.take() {
             self.not_crash_proof(cause);
         }
+        if self
+            .passing
+            .arena
+            .as_ref()
+            .is_some_and(|arena| arena.was_exhausted())
+        {
+            self.not_crash_proof(CrashProofError::Exhausted);
+        }
         self.send_drop_notice();
         match self.next_step() {
             Some((Step::Connect, _)) => self.connect_and_tell(),
