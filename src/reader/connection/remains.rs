@@ -16,6 +16,9 @@ use crate::wire::frame::{self, Parsed};
 /// minute's work.
 const MOST_RECOVERED: u64 = 4 * 1024 * 1024 * 1024;
 
+/// How many runs are read for one buffer: whoever left them may have put nothing into them.
+const RUNS_PER_READ: usize = 16;
+
 #[derive(Debug)]
 pub(in crate::reader) struct Remains {
     arena: Arc<PassedArena>,
@@ -56,9 +59,13 @@ impl Remains {
         }
     }
 
+    /// Nothing of a buffer may be filled, though more is to come.
     pub(in crate::reader) fn receive(&self, buffer: &mut [u8]) -> Received {
         let mut progress = self.progress.lock();
-        while progress.given == progress.frames.len() {
+        for _ in 0..RUNS_PER_READ {
+            if progress.given < progress.frames.len() {
+                break;
+            }
             if !self.advance(&mut progress) {
                 return Received::End;
             }
@@ -120,7 +127,7 @@ impl Remains {
         let is_good = matches!(
             frame::parse_prefix(&head),
             Parsed::Length { payload_len, prefix_len }
-                if payload_len <= self.max_message_len
+                if (1..=self.max_message_len).contains(&payload_len)
                     && payload_len.checked_add(to_u64(prefix_len.get())) == Some(len)
         );
         if is_good && run.skip == 0 {
@@ -135,8 +142,8 @@ impl Remains {
     }
 }
 
-/// The frames without the first `skip`, without empty ones, and without those that are too long.
-/// Says whether anything was left out that had not come.
+/// The frames without the first `skip`, and without those that are too long, up to what is no
+/// message. Says whether anything was left out that had not come.
 fn select(bytes: &[u8], mut skip: u64, max_message_len: u64) -> (Vec<u8>, bool) {
     let mut selected = Vec::with_capacity(bytes.len());
     let mut lost = false;
@@ -147,7 +154,7 @@ fn select(bytes: &[u8], mut skip: u64, max_message_len: u64) -> (Vec<u8>, bool) 
         };
         rest = next;
         if payload_len == 0 {
-            lost = true;
+            return (selected, true);
         } else if skip > 0 {
             skip -= 1;
         } else if payload_len > max_message_len {
@@ -184,7 +191,7 @@ mod tests {
         assert_eq!(select(&frames, 2, 9), (b"\x03ccc\x01d".to_vec(), false));
         assert_eq!(select(&frames, 9, 9), (Vec::new(), false));
         assert_eq!(select(&frames, 1, 2), (b"\x02bb\x01d".to_vec(), true));
-        assert_eq!(select(&[1, 7, 0, 0, 9, 1], 0, 99), (vec![1, 7], true));
+        assert_eq!(select(&[1, 7, 0, 1, 9, 1], 0, 99), (vec![1, 7], true));
         assert_eq!(select(&[0xff; 12], 0, 99), (Vec::new(), true));
     }
 }
