@@ -54,6 +54,24 @@ const MOST_OUT: usize = 64 * 1024 * 1024;
 const PIECES_KEPT: usize = 64;
 const PIECE_SIZE: usize = 4096;
 
+/// One of those who close what peers passed, until it is dropped: also by a thread that could not
+/// be started.
+#[derive(Debug)]
+struct ClosingPassed(Arc<AtomicUsize>);
+
+impl ClosingPassed {
+    fn begin(closers: &Arc<AtomicUsize>) -> Self {
+        closers.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(closers))
+    }
+}
+
+impl Drop for ClosingPassed {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What was set when the reader was built.
 #[derive(Debug)]
 pub(super) struct Settings {
@@ -97,8 +115,8 @@ pub(super) struct Shared {
     locked: Mutex<Locked>,
     /// What writers have passed. Before `locked`, where both are held.
     pub(super) arenas: Mutex<Arenas>,
-    /// Something that a peer passed is being closed.
-    is_closing_passed: Arc<AtomicBool>,
+    /// How many threads are closing what peers passed.
+    closers: Arc<AtomicUsize>,
     pub(super) stopped: Condvar,
 }
 
@@ -269,7 +287,7 @@ impl Shared {
             is_cut: AtomicBool::new(false),
             locked: Mutex::new(Locked::new(accepting)),
             arenas: Mutex::default(),
-            is_closing_passed: Arc::default(),
+            closers: Arc::default(),
             stopped: Condvar::new(),
         })
     }
@@ -415,7 +433,7 @@ impl Shared {
         };
         // To close its own memory would end this process's lock.
         let is_own = process.pid == Some(process::id());
-        is_trusted && !is_own && !peer.recovered && !self.is_closing_passed.load(Ordering::Relaxed)
+        is_trusted && !is_own && !peer.recovered && self.closers.load(Ordering::Relaxed) == 0
     }
 
     /// This came with the first byte of a connection. Returns how many messages at its beginning
@@ -452,11 +470,10 @@ impl Shared {
         if others.is_empty() {
             return;
         }
-        self.is_closing_passed.store(true, Ordering::Relaxed);
-        let is_closing = Arc::clone(&self.is_closing_passed);
+        let closing = ClosingPassed::begin(&self.closers);
         let close = move || {
             drop(others);
-            is_closing.store(false, Ordering::Relaxed);
+            drop(closing);
         };
         let name = format!("{}-closer", self.settings.thread_name);
         let thread = thread::Builder::new().name(name);
