@@ -116,12 +116,12 @@ fn pause(shared: &Shared, error: io::Error) -> Option<ReaderEvent> {
         mem::replace(&mut locked.is_short, true)
     };
     shared.supervisor_waker.wake();
+    // Descriptors of writers that may come back are worth less than connections.
+    shared.arenas.lock().limit_orphans(0);
     if was_short {
         return None;
     }
     shared.counters.accept_pauses.add(1);
-    // Descriptors of writers that may come back are worth less than connections.
-    shared.arenas.lock().limit_orphans(0);
     let address = shared.address.clone();
     Some(ReaderEvent::AcceptPaused {
         address,
