@@ -12,8 +12,13 @@ use crate::deadline::after;
 use crate::peer::Identity;
 use crate::sys::PeerProcess;
 
-/// By which an arena is known: the numbers of its device and file.
-pub(super) type Key = (u64, u64);
+/// By which an arena is known: whose it is, and the numbers of its device and file. A reader can
+/// pass on what it was given: that changes nothing for whoever made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) identity: Identity,
+    pub(super) memory: (u64, u64),
+}
 
 /// How long after a writer's last connection the system's word that its process lives, or none, is
 /// believed, though nobody holds the lock: it takes that again as soon as it sees the loss.
@@ -36,7 +41,6 @@ pub(super) struct Arenas {
 #[derive(Debug)]
 struct Known {
     arena: Arc<PassedArena>,
-    identity: Identity,
     /// How many of its connections are open.
     open: usize,
     /// The newest.
@@ -91,9 +95,12 @@ impl Arenas {
     /// A connection has brought an arena. Returns how many messages at its beginning had come on an
     /// earlier one.
     pub(super) fn attach(&mut self, arena: PassedArena, ticket: Ticket, peer: Identity) -> u64 {
-        let known = self.known.entry(arena.identity()).or_insert_with(|| Known {
-            arena: Arc::new(arena),
+        let key = Key {
             identity: peer,
+            memory: arena.identity(),
+        };
+        let known = self.known.entry(key).or_insert_with(|| Known {
+            arena: Arc::new(arena),
             open: 0,
             ticket,
             received: 0,
@@ -169,21 +176,26 @@ impl Arenas {
         may_come: impl Fn(Identity) -> bool,
     ) -> (Vec<Dead>, Option<Instant>) {
         let (mut dead, mut next) = (Vec::new(), None::<Instant>);
-        self.known.retain(|_, known| {
+        self.known.retain(|key, known| {
             let Some(orphan) = &mut known.orphan else {
                 return true;
             };
             let verdict = if orphan.next_look > now && !stops {
                 Verdict::Wait
             } else {
+                let newest = known.ticket.connection;
+                let header = known.arena.header().ok();
+                let is_locked = known.arena.is_locked();
+                // To find that out takes a look at all connections.
+                let is_missing = header.is_some_and(|header| header.connection > newest);
                 let signs = Signs {
-                    header: known.arena.header().ok(),
-                    is_locked: known.arena.is_locked(),
+                    header,
+                    is_locked,
                     is_dead: orphan.process.as_ref().map(PeerProcess::is_dead),
-                    may_come: may_come(known.identity),
+                    may_come: is_missing && !is_locked && may_come(key.identity),
                 };
                 orphan.put_off(now);
-                orphan.judge(now, signs, known.ticket.connection, stops)
+                orphan.judge(now, signs, newest, stops)
             };
             match verdict {
                 Verdict::Wait => {
@@ -200,7 +212,7 @@ impl Arenas {
                         || connection.is_ok_and(|number| number == known.ticket.connection);
                     dead.push(Dead {
                         arena: Arc::clone(&known.arena),
-                        identity: known.identity,
+                        identity: key.identity,
                         received: if are_known { known.received } else { 0 },
                     });
                     false

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::arenas::{Arenas, Dead};
+use super::arenas::{Arenas, Dead, Key};
 use super::callbacks::Callbacks;
 use super::connection::closing::{Closing, TurnEnd};
 use super::connection::remains::Remains;
@@ -489,7 +489,11 @@ impl Shared {
         let process = || connection.stream.stream().and_then(PeerProcess::of);
         let mut arenas = self.arenas.lock();
         let count = connection.settled();
-        arenas.detach(passed.arena, passed.ticket, count, process, now());
+        let key = Key {
+            identity: connection.peer.identity,
+            memory: passed.arena,
+        };
+        arenas.detach(key, passed.ticket, count, process, now());
         arenas.limit_orphans(self.settings.max_connections);
         drop(arenas);
         self.supervisor_waker.wake();
