@@ -23,8 +23,8 @@ pub(crate) struct Remains {
     received: u64,
     numbered: Vec<(u64, Extent, u32)>,
     waiting: Vec<(u64, Extent, u32)>,
-    /// The further extents of a message, by the index of its record.
-    pieces: HashMap<u32, Vec<(u32, Extent)>>,
+    /// The further extents of messages: the index of a message's record, the piece's number.
+    pieces: Vec<(u32, u32, Extent)>,
     slots: Vec<(u32, u64, Covered)>,
 }
 
@@ -35,7 +35,7 @@ impl Remains {
             received,
             numbered: Vec::new(),
             waiting: Vec::new(),
-            pieces: HashMap::new(),
+            pieces: Vec::new(),
             slots: Vec::new(),
         }
     }
@@ -50,7 +50,7 @@ impl Remains {
             Place::Free => {}
             Place::Waiting(order) => self.waiting.push((order, extent, index)),
             Place::Numbered(number) => self.numbered.push((number, extent, index)),
-            Place::Piece { of, nth } => self.pieces.entry(of).or_default().push((nth, extent)),
+            Place::Piece { of, nth } => self.pieces.push((of, nth, extent)),
         }
     }
 
@@ -66,6 +66,8 @@ impl Remains {
     pub(crate) fn into_runs(mut self) -> Vec<Run> {
         self.numbered.sort_unstable_by_key(key);
         self.waiting.sort_unstable_by_key(key);
+        self.pieces
+            .sort_unstable_by_key(|(of, nth, extent)| (*of, *nth, extent.slot));
         let mut runs = Vec::new();
         // Up to where each slot has been delivered. Where two records cover the same bytes, the
         // first brings all of them.
@@ -83,18 +85,24 @@ impl Remains {
                 continue;
             }
             *end = extent.to;
-            let mut pieces = self.pieces.remove(&index).unwrap_or_default();
-            pieces.sort_unstable_by_key(|(nth, extent)| (*nth, extent.slot));
+            let head = runs.len();
             runs.push(Run {
                 extent,
                 skip,
-                pieces: pieces.len(),
+                pieces: 0,
             });
-            runs.extend(pieces.into_iter().map(|(_, extent)| Run {
-                extent,
+            let first = self.pieces.partition_point(|(of, ..)| *of < index);
+            let pieces = self.pieces.get(first..).unwrap_or_default();
+            let pieces = pieces.iter().take_while(|(of, ..)| *of == index);
+            runs.extend(pieces.map(|(_, _, extent)| Run {
+                extent: *extent,
                 skip: 0,
                 pieces: 0,
             }));
+            let pieces = runs.len() - head - 1;
+            if let Some(head) = runs.get_mut(head) {
+                head.pieces = pieces;
+            }
         }
         // A thread's messages that no record covers come behind its others. What went into the open
         // block comes before what its thread put into its lane since then.
