@@ -20,6 +20,9 @@ mod callbacks_of_writers;
 #[cfg(feature = "tokio-util")]
 mod codec;
 mod connecting;
+// Memory can be passed only there.
+#[cfg(target_os = "linux")]
+mod crash_proof;
 mod delivery;
 mod encoders;
 mod failing_handlers;
