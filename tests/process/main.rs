@@ -13,6 +13,8 @@
 mod activation;
 #[path = "../again/mod.rs"]
 mod again;
+#[cfg(target_os = "linux")]
+mod arenas;
 mod collector;
 #[cfg(target_os = "linux")]
 mod deaths;

@@ -23,7 +23,7 @@ use uds_ipc::{FlushLevel, Reader, Writer};
 use crate::stage::{PATIENCE, Role, part, stage, wait_until};
 
 /// From now on all threads of this process meet this error where they make one of the calls.
-fn refuse(calls: &[libc::c_long], error: i32) {
+pub(crate) fn refuse(calls: &[libc::c_long], error: i32) {
     refuse_where(
         calls.iter().map(|call| (*call, Vec::new())).collect(),
         error,
