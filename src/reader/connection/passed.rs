@@ -11,7 +11,11 @@ use crate::sys::{OwnedDescriptor, PassedMemory};
 const PIECE: usize = 64 * 1024;
 
 #[derive(Debug)]
-pub(in crate::reader) struct PassedArena(PassedMemory);
+pub(in crate::reader) struct PassedArena {
+    memory: PassedMemory,
+    /// As it was when it came. It never changes.
+    layout: Layout,
+}
 
 /// What came with the first byte of a connection.
 #[derive(Debug)]
@@ -32,8 +36,11 @@ impl Passed {
             }
         }
         if let (Ok([arena, ticket]), true) = (<[_; 2]>::try_from(memories), others.is_empty()) {
-            let (arena, mut bytes) = (PassedArena(arena), [0; TICKET_SIZE]);
-            if arena.header().is_ok() && ticket.read_at(&mut bytes, 0).is_ok() {
+            let mut bytes = [0; TICKET_SIZE];
+            let ticket = ticket.read_at(&mut bytes, 0);
+            if let (Ok(Header { layout, .. }), Ok(())) = (header(&arena), ticket) {
+                let memory = arena;
+                let arena = PassedArena { memory, layout };
                 return Self::Arena(arena, Ticket::decode(&bytes));
             }
         }
@@ -44,21 +51,22 @@ impl Passed {
 impl PassedArena {
     /// No other arena has these numbers while this one is open.
     pub(in crate::reader) fn identity(&self) -> (u64, u64) {
-        self.0.identity()
+        self.memory.identity()
     }
 
     /// Whether another process holds the lock: the writer, as long as it lives.
     pub(in crate::reader) fn is_locked(&self) -> bool {
         // What cannot be asked is dead for nobody.
-        self.0.is_locked().unwrap_or(true)
+        self.memory.is_locked().unwrap_or(true)
     }
 
     pub(in crate::reader) fn header(&self) -> io::Result<Header> {
-        let words = self.words(0, HEADER_WORDS)?;
-        let words = <[u64; HEADER_WORDS]>::try_from(words).ok();
-        words
-            .and_then(|words| Header::parse(&words, self.0.len()))
-            .ok_or_else(|| io::ErrorKind::InvalidData.into())
+        let header = header(&self.memory)?;
+        if header.layout == self.layout {
+            Ok(header)
+        } else {
+            Err(io::ErrorKind::InvalidData.into())
+        }
     }
 
     /// What is to be delivered of it, after all messages with numbers below `received`.
@@ -108,35 +116,43 @@ impl PassedArena {
         while at < to {
             let end = to.min(at + PIECE);
             let index = u32::try_from((at - from) / 8).unwrap_or(u32::MAX);
-            take(&self.words(at, (end - at) / 8)?, index);
+            take(&words(&self.memory, at, (end - at) / 8)?, index);
             at = end;
         }
         Ok(())
     }
 
-    fn words(&self, offset: usize, count: usize) -> io::Result<Vec<u64>> {
-        let mut bytes = vec![0; count * 8];
-        self.read(&mut bytes, offset)?;
-        let words = bytes
-            .chunks_exact(8)
-            .filter_map(|word| word.try_into().ok());
-        Ok(words.map(u64::from_ne_bytes).collect())
-    }
-
     /// The bytes of a part of a slot.
     pub(in crate::reader) fn bytes(&self, extent: Extent) -> io::Result<Vec<u8>> {
-        let layout = self.header()?.layout;
         let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
         let mut bytes = vec![0; size(extent.to.saturating_sub(extent.from))];
-        let offset = layout
+        let offset = self
+            .layout
             .slot_offset(extent.slot)
             .saturating_add(size(extent.from));
-        self.read(&mut bytes, offset)?;
+        read(&self.memory, &mut bytes, offset)?;
         Ok(bytes)
     }
+}
 
-    fn read(&self, bytes: &mut [u8], offset: usize) -> io::Result<()> {
-        let offset = u64::try_from(offset).map_err(io::Error::other)?;
-        self.0.read_at(bytes, offset)
-    }
+fn header(memory: &PassedMemory) -> io::Result<Header> {
+    let words = words(memory, 0, HEADER_WORDS)?;
+    let words = <[u64; HEADER_WORDS]>::try_from(words).ok();
+    words
+        .and_then(|words| Header::parse(&words, memory.len()))
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn words(memory: &PassedMemory, offset: usize, count: usize) -> io::Result<Vec<u64>> {
+    let mut bytes = vec![0; count * 8];
+    read(memory, &mut bytes, offset)?;
+    let words = bytes
+        .chunks_exact(8)
+        .filter_map(|word| word.try_into().ok());
+    Ok(words.map(u64::from_ne_bytes).collect())
+}
+
+fn read(memory: &PassedMemory, bytes: &mut [u8], offset: usize) -> io::Result<()> {
+    let offset = u64::try_from(offset).map_err(io::Error::other)?;
+    memory.read_at(bytes, offset)
 }
