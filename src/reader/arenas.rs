@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::connection::passed::PassedArena;
 use crate::arena::layout::Header;
 use crate::arena::ticket::Ticket;
-use crate::deadline::after;
+use crate::deadline::{after, earlier};
 use crate::peer::Identity;
 use crate::sys::PeerProcess;
 
@@ -168,11 +168,13 @@ impl Arenas {
 
     /// Looks at the orphans that are due; returns those whose writers are dead, and when to look
     /// again. `may_come` says whether a connection of a process may be there that was not read yet.
-    /// When the reader stops it waits for no writer that lives.
+    /// When the reader stops it waits for no writer that lives. No more than `most` are returned:
+    /// where there may be others, it is soon to be looked again.
     pub(super) fn look(
         &mut self,
         now: Instant,
         stops: bool,
+        most: usize,
         may_come: impl Fn(Identity) -> bool,
     ) -> (Vec<Dead>, Option<Instant>) {
         let (mut dead, mut next) = (Vec::new(), None::<Instant>);
@@ -180,6 +182,10 @@ impl Arenas {
             let Some(orphan) = &mut known.orphan else {
                 return true;
             };
+            if dead.len() >= most {
+                next = earlier(next, after(now, SOON));
+                return true;
+            }
             let verdict = if orphan.next_look > now && !stops {
                 Verdict::Wait
             } else {
@@ -199,8 +205,7 @@ impl Arenas {
             };
             match verdict {
                 Verdict::Wait => {
-                    let at = orphan.next_look;
-                    next = Some(next.map_or(at, |next| next.min(at)));
+                    next = earlier(next, Some(orphan.next_look));
                     true
                 }
                 Verdict::Forget => false,

@@ -50,6 +50,10 @@ const BUFFERS_KEPT: usize = 32;
 /// How much memory batches may hold that are out. At that bound nothing more is read.
 const MOST_OUT: usize = 64 * 1024 * 1024;
 
+/// How many runs of messages of dead writers may wait. At that bound no other one is recovered. A
+/// writer has few of them as a rule, a hostile one a million.
+const MOST_RUNS: usize = 1 << 20;
+
 /// How many small buffers for half messages are kept, and up to which size.
 const PIECES_KEPT: usize = 64;
 const PIECE_SIZE: usize = 4096;
@@ -115,6 +119,8 @@ pub(super) struct Shared {
     locked: Mutex<Locked>,
     /// What writers have passed. Before `locked`, where both are held.
     pub(super) arenas: Mutex<Arenas>,
+    /// How many runs of messages of dead writers are yet to be handled.
+    runs: Arc<AtomicUsize>,
     /// How many threads are closing what peers passed.
     closers: Arc<AtomicUsize>,
     pub(super) stopped: Condvar,
@@ -287,6 +293,7 @@ impl Shared {
             is_cut: AtomicBool::new(false),
             locked: Mutex::new(Locked::new(accepting)),
             arenas: Mutex::default(),
+            runs: Arc::default(),
             closers: Arc::default(),
             stopped: Condvar::new(),
         })
@@ -515,6 +522,11 @@ impl Shared {
         !has_ended && waits || locked.entries.values().any(is_unread)
     }
 
+    /// Whether another dead writer's messages may be taken over now.
+    pub(super) fn may_recover(&self) -> bool {
+        self.runs.load(Ordering::Relaxed) < MOST_RUNS
+    }
+
     /// Reads what a dead writer left, as a connection of its own.
     pub(super) fn recover(&self, dead: Dead) {
         let Dead {
@@ -525,7 +537,8 @@ impl Shared {
         // What cannot be read is nonsense.
         let runs = arena.runs(received).unwrap_or_default();
         if !runs.is_empty() {
-            let remains = Remains::new(arena, runs, self.settings.max_message_len);
+            let max_message_len = self.settings.max_message_len;
+            let remains = Remains::new(arena, runs, max_message_len, Arc::clone(&self.runs));
             let _ = self.register_locked(self.lock(), Source::Remains(remains), identity, now());
         }
     }

@@ -2,6 +2,7 @@
 //! had come are left out, and so is what is no frame, or longer than the limit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::vec;
 
 use parking_lot::Mutex;
@@ -24,6 +25,15 @@ pub(in crate::reader) struct Remains {
     arena: Arc<PassedArena>,
     max_message_len: u64,
     progress: Mutex<Progress>,
+    /// How many runs there were, and the sum for all that are recovered.
+    count: usize,
+    sum: Arc<AtomicUsize>,
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        self.sum.fetch_sub(self.count, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -41,9 +51,13 @@ struct Progress {
 impl Remains {
     pub(in crate::reader) fn new(
         arena: Arc<PassedArena>,
-        runs: Vec<Run>,
+        mut runs: Vec<Run>,
         max_message_len: usize,
+        sum: Arc<AtomicUsize>,
     ) -> Self {
+        runs.shrink_to_fit();
+        let count = runs.len();
+        sum.fetch_add(count, Ordering::Relaxed);
         let progress = Progress {
             runs: runs.into_iter(),
             pieces: 0,
@@ -56,6 +70,8 @@ impl Remains {
             arena,
             max_message_len: to_u64(max_message_len),
             progress: Mutex::new(progress),
+            count,
+            sum,
         }
     }
 

@@ -341,11 +341,17 @@ impl<T: Target> Supervisor<T> {
         let shared = &self.shared;
         let stops = self.stage != Stage::Running;
         let may_come = |identity| shared.may_come(identity);
-        let (dead, next) = shared.arenas.lock().look(now, stops, may_come);
-        for dead in dead {
-            shared.recover(dead);
+        loop {
+            // One after the other: how much there is shows when it is recovered.
+            let most = usize::from(shared.may_recover());
+            let (dead, next) = shared.arenas.lock().look(now, stops, most, may_come);
+            if dead.is_empty() {
+                return next;
+            }
+            for dead in dead {
+                shared.recover(dead);
+            }
         }
-        next
     }
 
     /// Brings the reader nearer to its end, if it is to end. Says when to look again.
