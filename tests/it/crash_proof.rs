@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process;
@@ -18,8 +18,8 @@ use uds_ipc::{Handler, Peer, Reader, ReaderBuilder, Recover, Writer};
 
 use crate::shared::LEEWAY;
 use crate::support::{
-    Child, Notes, PATIENCE, Place, RawReader, assert_rests, connect, finish, frame, memory,
-    numbered, python, read_to_end, send_all, skip, unframe, wait_until, writer_with,
+    Child, Gate, Notes, PATIENCE, Place, RawReader, assert_rests, connect, finish, frame, let_pass,
+    memory, numbered, python, read_to_end, send_all, skip, unframe, wait_until, writer_with,
 };
 
 /// Runs a test in a process of its own, whose memory, descriptors and limits are nobody else's.
@@ -314,10 +314,8 @@ wait()
     });
 }
 
-/// Only two sealed pieces of memory, the first with the header of an arena of its size, are taken.
-#[test]
-fn what_is_no_arena_is_given_back() {
-    const PROGRAM: &str = r"
+/// Passes what is no arena, one kind after the other.
+const NO_ARENAS: &str = r"
 def plain(path, flags=os.O_RDONLY):
     return os.open(path, flags)
 
@@ -372,18 +370,19 @@ for name, fds in kinds.items():
 say('done')
 wait()
 ";
+
+/// Only two sealed pieces of memory, the first with the header of an arena of its size, are taken.
+#[test]
+fn what_is_no_arena_is_given_back() {
     alone("what_is_no_arena_is_given_back", |place| {
         let keeper = Keeper::start(place, |builder| builder);
+        let none = targets().len();
         keeper.serves(place);
-        keeper.wait_for_quiet();
+        // A connection's socket is closed a little later than its end is counted.
+        wait_until("all is as before", || targets().len() == none);
         let file = place.path("passed");
         fs::write(&file, "x").unwrap();
-        let none = {
-            let mut before = targets();
-            before.sort();
-            before
-        };
-        let Some(mut child) = hostile(PROGRAM, place, &[file.as_os_str()]) else {
+        let Some(mut child) = hostile(NO_ARENAS, place, &[file.as_os_str()]) else {
             return;
         };
         // The pipes to and from it.
@@ -420,7 +419,7 @@ wait()
         assert!(kinds >= 28, "{kinds}");
         keeper.serves(place);
         child.finish();
-        wait_until("all is as before", || targets().len() == none.len());
+        wait_until("all is as before", || targets().len() == none);
         assert_eq!(keeper.count("left"), 0);
         keeper.stop();
     });
@@ -508,6 +507,61 @@ wait()
         keeper.serves(place);
         child.finish();
         keeper.stop();
+    });
+}
+
+/// A handler that is slow has them wait for each other.
+#[test]
+fn many_arenas_at_once_take_little() {
+    const PROGRAM: &str = r"
+count = 1 << 20
+data, size = parts([], [(SLOT, SLOT)], {0: b'\x04left' * 99}, room=count)
+data[0] = struct.pack('<7Q', MAGIC, count | 1 << 32, 0, 1, 1, count, 1)
+pairs = b''.join(struct.pack('<2Q', WAITING | at, extent(0, at, at + 1)) for at in range(5, SLOT))
+data[4096 + 16] = struct.pack('<2Q', WAITING, extent(0, 0, 5)) + pairs
+pieces = struct.pack('<2Q', PIECE | 1 << 24 | 1, extent(0, 0, 0))
+data[4096 + 16 * (SLOT + 9)] = pieces * (count - SLOT - 9)
+def many():
+    memory = sealed(data, size=size)
+    lock(memory)
+    give([memory, ticket()])
+for _ in range(6):
+    dies(many)
+say('done')
+wait()
+";
+    alone("many_arenas_at_once_take_little", |place| {
+        let (came, gate) = (Notes::new(), Gate::new());
+        let (notes, at_gate) = (came.clone(), gate.clone());
+        let handler = move |message: &[u8]| {
+            notes.add(message.to_vec());
+            if message == b"block" {
+                at_gate.pass();
+            }
+        };
+        let builder = Reader::builder(place.socket()).max_threads(1);
+        let reader = builder.bind().unwrap().start(handler).unwrap();
+        let before = memory(process::id(), "VmHWM");
+        let Some(mut child) = hostile(PROGRAM, place, &[]) else {
+            return;
+        };
+        hear(&mut child, "done");
+        came.wait_for_len(6);
+        // Those that are not recovered by then wait for the handler.
+        connect(&place.socket())
+            .write_all(&frame(b"block"))
+            .unwrap();
+        let is_blocked = || came.count(|message| message == b"block") > 0;
+        wait_until("the handler blocks", is_blocked);
+        let_pass(Duration::from_millis(300));
+        let grown = memory(process::id(), "VmHWM") - before;
+        gate.open();
+        assert!(grown < 160 * 1024, "{grown} KiB");
+        wait_for_none_taken();
+        wait_until("no connection is open", || reader.metrics().open == 0);
+        assert!(memory(process::id(), "VmHWM") - before < 160 * 1024);
+        child.finish();
+        assert_eq!(reader.shutdown(PATIENCE).unwrap().cut, 0);
     });
 }
 
@@ -724,7 +778,7 @@ wait()
 /// left. `None` where there is no such process.
 fn is_recovered(place: &Place, user: u32, recover: Recover) -> Option<bool> {
     let keeper = Keeper::start(place, |builder| builder.recover(recover).socket_mode(0o666));
-    let folder = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o755));
+    let folder = fs::Permissions::from_mode(0o755);
     fs::set_permissions(place.path("."), folder).unwrap();
     let user = user.to_string();
     let mut child = hostile(ONE_LEFT, place, &[OsStr::new(&user)])?;
