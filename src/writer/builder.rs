@@ -188,8 +188,10 @@ impl WriterBuilder {
     /// connection. When this process has died, however it died (SIGKILL, an abort, a fault, `exit`,
     /// a return from `main` without [`shutdown`](crate::Writer::shutdown)), the reader handles what
     /// it finds there, after all that came by the socket, and no message twice. It must be a reader
-    /// of this crate, and run as the same user or as root; every other reader ignores what it is
-    /// given. Nothing can be saved where no connection was made yet, where no reader is there when
+    /// of this crate, and this process must be of its user or of root, or of whom else it
+    /// [recovers](crate::ReaderBuilder::recover); every other reader ignores what it is given.
+    /// Whoever reads at the address can keep that memory, and see what is queued later, and what
+    /// was sent before as far as it was not written over. Nothing can be saved where no connection was made yet, where no reader is there when
     /// this process dies, or both die.
     ///
     /// What is handed over as `Vec` or `Bytes` is copied. Where memory cannot be passed, all is as

@@ -31,7 +31,10 @@ fn alone(name: &str, test: impl FnOnce(&Place)) {
     }
     let place = Place::new();
     let name = format!("crash_proof::{name}");
-    let mut child = Child::start(&mut Child::test(&name, &place.socket(), "")).unwrap();
+    // If it has to be killed, its folder goes with ours; which another user may have to enter.
+    fs::set_permissions(place.path("."), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Child::test(&name, &place.socket(), "");
+    let mut child = Child::start(command.env("TMPDIR", place.path("."))).unwrap();
     // What it waits for in vain it tells itself.
     let start = Instant::now();
     while !child.has_ended() && start.elapsed() < 2 * PATIENCE {
