@@ -958,6 +958,11 @@ wait()
         };
         hear(&mut child, "slow");
         keeper.wait_for("came", 1);
+        // A thread names itself.
+        let start = Instant::now();
+        while closers() == 0 && start.elapsed() < Duration::from_secs(1) {
+            thread::park_timeout(Duration::from_millis(1));
+        }
         if closers() == 0 {
             return skip("the descriptor was closed before its sender had closed its own");
         }
