@@ -191,8 +191,8 @@ impl WriterBuilder {
     /// of this crate, and this process must be of its user or of root, or of whom else it
     /// [recovers](crate::ReaderBuilder::recover); every other reader ignores what it is given.
     /// Whoever reads at the address can keep that memory, and see what is queued later, and what
-    /// was sent before as far as it was not written over. Nothing can be saved where no connection was made yet, where no reader is there when
-    /// this process dies, or both die.
+    /// was sent before as far as it was not written over. Nothing can be saved where no connection
+    /// was made yet, where no reader is there when this process dies, or both die.
     ///
     /// What is handed over as `Vec` or `Bytes` is copied. Where memory cannot be passed, all is as
     /// without, and [`NotCrashProof`](crate::WriterEvent::NotCrashProof) says why.
