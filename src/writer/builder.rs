@@ -195,7 +195,7 @@ impl WriterBuilder {
     /// was made yet, where no reader is there when this process dies, or both die.
     ///
     /// What is handed over as `Vec` or `Bytes` is copied. Where memory cannot be passed, all is as
-    /// without, and [`NotCrashProof`](crate::WriterEvent::NotCrashProof) says why.
+    /// without, and [`NotCrashProof`](crate::event::WriterEvent::NotCrashProof) says why.
     pub fn crash_proof(mut self, crash_proof: bool) -> Self {
         self.crash_proof = crash_proof;
         self
