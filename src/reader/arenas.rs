@@ -190,14 +190,16 @@ impl Arenas {
                 Verdict::Wait
             } else {
                 let newest = known.ticket.connection;
-                let header = known.arena.header().ok();
+                // The death first: what the dead said last is looked at after it.
                 let is_locked = known.arena.is_locked();
+                let is_dead = orphan.process.as_ref().map(PeerProcess::is_dead);
+                let header = known.arena.header().ok();
                 // To find that out takes a look at all connections.
                 let is_missing = header.is_some_and(|header| header.connection > newest);
                 let signs = Signs {
                     header,
                     is_locked,
-                    is_dead: orphan.process.as_ref().map(PeerProcess::is_dead),
+                    is_dead,
                     may_come: is_missing && !is_locked && may_come(key.identity),
                 };
                 orphan.put_off(now);
