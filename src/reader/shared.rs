@@ -490,7 +490,7 @@ impl Shared {
 
     /// A connection is over: what is known of its writer's arena.
     pub(super) fn detach(&self, connection: &Connection) {
-        let Some(passed) = connection.passed() else {
+        let Some(passed) = connection.take_passed() else {
             return;
         };
         let process = || connection.stream.stream().and_then(PeerProcess::of);

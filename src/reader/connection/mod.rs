@@ -12,7 +12,7 @@ pub(super) mod timeouts;
 mod unconfirmed;
 
 use std::io::IoSlice;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -34,6 +34,7 @@ pub(super) struct Connection {
     pub(super) peer: Peer,
     /// What its writer passed with the first byte, if anything: set once that was read.
     passed: OnceLock<Option<Passed>>,
+    is_detached: AtomicBool,
     /// Messages that were given to the handler: written by the worker whose turn it is, and read
     /// to see whether the handler hangs.
     handled: AtomicU64,
@@ -113,6 +114,7 @@ impl Connection {
             stream,
             peer,
             passed: OnceLock::new(),
+            is_detached: AtomicBool::new(false),
             handled: AtomicU64::new(0),
             receipts: Arc::default(),
             serving: Mutex::new(serving),
@@ -129,9 +131,10 @@ impl Connection {
         let _ = self.passed.set(passed);
     }
 
-    /// What came with its first byte.
-    pub(super) fn passed(&self) -> Option<Passed> {
-        self.passed.get().copied().flatten()
+    /// What came with its first byte: once.
+    pub(super) fn take_passed(&self) -> Option<Passed> {
+        let passed = self.passed.get().copied().flatten();
+        passed.filter(|_| !self.is_detached.swap(true, Ordering::Relaxed))
     }
 
     /// How many of its messages do not come again.
