@@ -11,7 +11,7 @@
 //! ```text
 //! cargo bench --bench plain                  # or with lengths: -- 100 10240
 //! cargo bench --bench plain -- queue=4194304 # with other bounds than the default of 64 MiB
-//! cargo bench --bench plain -- only=borrowed,proof threads=4
+//! cargo bench --bench plain -- only=borrowed,proof threads=4 times=4
 //! ```
 //!
 //! All take turns, in rounds. A figure is the median of them; a ratio is the median of the rounds'
@@ -77,6 +77,7 @@ fn main() -> Outcome {
         queue: given("queue=").map(str::parse).transpose()?,
         threads: given("threads=").map_or(Ok(1), str::parse)?,
     };
+    let times: usize = given("times=").map_or(Ok(1), str::parse)?;
     let only = given("only=").map(|names| names.split(',').collect::<Vec<_>>());
     let is_wanted = |name: &&str| only.as_ref().is_none_or(|only| only.contains(name));
     let contenders: Vec<_> = CONTENDERS.into_iter().filter(is_wanted).collect();
@@ -85,7 +86,7 @@ fn main() -> Outcome {
     );
     for len in lens {
         let bytes = if is_test { 1 << 20 } else { 64 << 20 } * if len >= 1024 { 16 } else { 4 };
-        let count = (bytes / (len + 32)).max(1);
+        let count = (times * bytes / (len + 32)).max(1);
         let mut turns: Vec<Vec<Turn>> = contenders.iter().map(|_| Vec::new()).collect();
         for round in 0..rounds {
             for at in 0..contenders.len() {

@@ -104,6 +104,21 @@
 //! | `flush` returns once all messages that were accepted before have come to its level | `each_level_is_reached_with_a_reader`, `read_waits_until_the_peer_has_taken_the_last_byte`, `handled_waits_for_a_handler_that_blocks` |
 //! | `shutdown` waits for the level that the writer was built with | `a_shutdown_waits_for_the_level_that_the_writer_was_built_with` |
 //!
+//! # Memory that outlives the process
+//!
+//! [The page on it](super::crash_proof) says what can be saved and what cannot. Linux only.
+//!
+//! | promise | shown by the tests |
+//! | --- | --- |
+//! | What a crash-proof writer accepted arrives however its process dies, once and in order | `deaths_at_random_lose_nothing_and_repeat_nothing`, `ten_lines_before_a_sigkill_arrive`, `a_process_that_becomes_another_program_leaves_what_it_had`, `of_a_queue_that_drops_the_oldest_the_newest_arrive` |
+//! | Nothing is recovered of a writer that lives, or was shut down | `a_writer_that_lives_is_left_alone_whatever_its_process_closes`, `what_a_shutdown_left_is_nobodys` |
+//! | A reader that lives through a reconnect does not give its handler what it had | `what_a_failing_handler_gets_again_is_what_it_failed_on_and_nothing_that_it_had` |
+//! | What a peer passes harms nobody: garbage, holes, millions of records, descriptors of any kind | `garbage_harms_nobody`, `what_is_no_arena_is_given_back`, `a_huge_arena_of_holes_is_no_burden`, `many_arenas_at_once_take_little`, `memory_that_changes_while_it_is_read_harms_nobody`, `orphans_are_few_and_cost_nothing`, `what_is_slow_to_close_holds_up_nobody` |
+//! | Memory is taken of this user and root, unless a setting says otherwise, and belongs to whoever passed it | `memory_is_taken_of_whom_the_reader_says`, `an_arena_that_another_process_passes_is_not_its_writers` |
+//! | A reader cannot change what the writer sends, and other readers see the same bytes as without | `a_hostile_reader_cannot_change_what_the_writer_sends`, `a_reader_that_knows_nothing_of_it_sees_the_same_bytes`, `python_that_knows_nothing_of_it_sees_the_same_bytes` |
+//! | Where memory cannot be had or passed, all is as without, and an event says why | `where_memory_cannot_be_passed_the_writer_says_so_and_works`, `a_limit_on_the_size_of_files_is_told_and_ends_nobody`, `a_filter_that_refuses_the_memory_is_told`, `what_the_kernel_does_not_have_is_told`, `a_writer_in_the_readers_own_process_passes_nothing_and_says_so` |
+//! | A quiet writer gives its memory back | `a_quiet_writer_gives_memory_back_and_goes_on` |
+//!
 //! # Other streams
 //!
 //! [The page on streams](super::streams) has a table of what differs.
