@@ -183,7 +183,7 @@ impl ReaderBuilder {
     /// [`crash_proof`](crate::WriterBuilder::crash_proof): those of this process's own user and of
     /// root, unless set.
     ///
-    /// What such a process has left comes as a connection of its own, whose [`Peer`](crate::Peer)
+    /// What such a process has left comes as a connection of its own, whose [`Peer`]
     /// says that it is recovered, after all that came by the socket; the peer check is asked once
     /// more. Its receipts go nowhere: a message on which the handler fails there is lost. Whoever
     /// passes memory may pass any descriptor: one whose `close(2)` never returns takes a thread of
