@@ -54,6 +54,10 @@ impl ListeningSocket {
         unsupported()
     }
 
+    pub(crate) fn has_waiting(&self) -> bool {
+        false
+    }
+
     pub(crate) fn accept(&self) -> io::Result<Stream> {
         unsupported()
     }
