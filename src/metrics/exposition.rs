@@ -131,7 +131,7 @@ mod tests {
             page.lines()
                 .filter(|line| line.starts_with("# TYPE"))
                 .count(),
-            21 + 10
+            21 + 13
         );
         assert!(page.contains("# TYPE uds_ipc_reader_open_connections gauge\n"));
     }

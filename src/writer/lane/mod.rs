@@ -38,6 +38,8 @@ pub(crate) struct Lane {
     thread: CachePadded<Published>,
     /// Written by the queue, seldom.
     is_shut: CachePadded<AtomicBool>,
+    /// All that the queue has ever taken. Of the last message the thread may not know yet.
+    taken: TallyCounter,
     /// The thread has ended: the queue may give the lane to another one.
     is_free: AtomicBool,
 }
@@ -53,7 +55,12 @@ struct Published {
 impl Lane {
     /// All that was ever accepted in this lane.
     pub(crate) fn accepted(&self) -> Tally {
-        self.thread.accepted.value()
+        let (counted, taken) = (self.thread.accepted.value(), self.taken.value());
+        if taken.messages > counted.messages {
+            taken
+        } else {
+            counted
+        }
     }
 }
 
@@ -200,6 +207,8 @@ pub(crate) struct LaneReceiver {
     slot: ReadingSide,
     /// How far the queue has taken what stands in it.
     collected: Mark,
+    /// All that it has ever taken.
+    taken: Tally,
 }
 
 impl LaneReceiver {
@@ -214,6 +223,7 @@ impl LaneReceiver {
                 lane: Arc::clone(&lane),
                 slot: ReadingSide::default(),
                 collected: Mark::default(),
+                taken: Tally::default(),
             },
             lane,
         )
@@ -257,7 +267,10 @@ impl LaneReceiver {
         // SAFETY: what is published is written, and the thread takes its last message back only
         // where the queue has not taken that.
         let frames = unsafe { self.slot.written(from.len..to.len) };
-        Some((frames, to.tally - from.tally))
+        let tally = to.tally - from.tally;
+        self.taken += tally;
+        self.lane.taken.publish(self.taken);
+        Some((frames, tally))
     }
 
     /// How much has been published and not been taken.
