@@ -92,7 +92,8 @@ pub enum WriterEvent {
         waited: Duration,
     },
     /// What is queued would be lost if this process died, though the writer is to be
-    /// [`crash_proof`](crate::WriterBuilder::crash_proof). Told once; all else is as it should be.
+    /// [`crash_proof`](crate::WriterBuilder::crash_proof). Told once, and again when the cause
+    /// changes; all else is as it should be.
     #[non_exhaustive]
     NotCrashProof {
         /// Where it leads.
@@ -120,7 +121,7 @@ impl WriterEvent {
             Self::Connecting { .. }
             | Self::Connected { .. }
             | Self::Lost {
-                cause: LostCause::Closed | LostCause::MemoryGivenBack,
+                cause: LostCause::Closed,
                 unread: false,
                 ..
             } => Severity::Debug,
@@ -279,8 +280,9 @@ pub enum CrashProofError {
     /// way.
     #[error("the kernel did not pass the memory to the reader")]
     NotPassed,
-    /// All of the memory is in use, and what came since then is not in it: messages of between 64
-    /// and 128 KiB fill it in half, and there may be no more than a million parts.
+    /// All of the memory is in use, and what comes meanwhile is not in it. It has room for twice
+    /// what the queue may hold; but many threads that wait for room with long messages take some
+    /// too, and there may be no more than a million parts, nor 16 GiB.
     #[error("the memory for it is full: messages that are queued now are not in it")]
     Exhausted,
 }
@@ -322,10 +324,6 @@ pub enum LostCause {
     /// The reader's receipt cannot be true: whatever is there is no reader of this kind.
     #[error("the reader's receipt cannot be true")]
     BadReceipt(#[source] BadReceipt),
-    /// The writer closed it, since its queue stands in other memory from now on: one that is
-    /// [`crash_proof`](crate::WriterBuilder::crash_proof) and quiet gives memory back so.
-    #[error("the writer gave memory back")]
-    MemoryGivenBack,
 }
 
 /// What is wrong with a receipt.

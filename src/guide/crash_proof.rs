@@ -37,7 +37,9 @@
 //!
 //! However the process ends: SIGKILL, the kernel's OOM killer, `abort`, SIGSEGV, `exit`, a return
 //! from `main` without [`shutdown`](crate::Writer::shutdown), a `Writer` in a `static`. After a
-//! `shutdown` that ran to its end nothing is recovered: what was left is in its report.
+//! `shutdown` nothing is recovered: what was left is in its report. What is left when the last
+//! handle is dropped, as at the end of `main`, and its second is over, is for the reader: when the
+//! process has ended, or three seconds later.
 //!
 //! # What cannot be saved
 //!
@@ -47,6 +49,9 @@
 //!   the writer's own thread, and over a Unix socket take some 50 µs.
 //! * **When the reader dies as well**, or is stopped before the writer dies, and no other has
 //!   started: the memory ends with the last process that has it.
+//! * **Where the reader has no descriptor to spare** when a connection begins, it does not get the
+//!   memory, and cannot know of what is queued from then on.
+//! * **More than 4 GiB** of one writer, and what is above `max_message_len` of the reader.
 //! * **A reader that stops** waits for writers that are dead already, and leaves those that live:
 //!   they connect to the next one.
 //! * **Another user's process**: unless [`recover`](crate::ReaderBuilder::recover) says otherwise,
@@ -83,11 +88,12 @@
 //!
 //! * The speed is the same, within what can be measured: see [the page on speed](super::speed).
 //! * A `Vec` or a `Bytes` that is handed over is copied.
-//! * The writer has one descriptor more, the reader one for each writer.
-//! * Address space: twice `max_queued_bytes`, and 16 MiB. What was never used takes no memory. Of
-//!   what was used 4 MiB are kept at most: a writer that is quiet for 10 s gives the rest back. For
-//!   that it takes other memory, and makes a new connection
-//!   ([`MemoryGivenBack`](crate::event::LostCause::MemoryGivenBack)), once the reader has read all.
+//! * The writer has one descriptor more, the reader one for each writer, and two while the writer
+//!   is quiet. They count against the limit of descriptors (`LimitNOFILE=`).
+//! * Address space: twice `max_queued_bytes`, and some 16 MiB. What was never used takes no memory.
+//!   What was used is kept for the next time; a writer that is quiet gives it back, if it is more
+//!   than 4 MiB, as soon as it has a connection on which it has sent nothing: after the reader's
+//!   `idle_timeout`, 10 s unless set.
 //! * A child made by `fork` does not have the memory: it cannot send, as without. One that lives on
 //!   has the connection, though: what its parent left is handled once that is over, by the child's
 //!   end or the reader's `idle_timeout`.

@@ -166,6 +166,12 @@ impl Arenas {
         }
     }
 
+    /// Forgets the orphans whose writers live for certain.
+    pub(super) fn forget_living(&mut self) {
+        self.known
+            .retain(|_, known| known.orphan.is_none() || !known.arena.is_locked());
+    }
+
     /// Looks at the orphans that are due; returns those whose writers are dead, and when to look
     /// again. `may_come` says whether a connection of a process may be there that was not read yet.
     /// When the reader stops it waits for no writer that lives. No more than `most` are returned:

@@ -73,7 +73,8 @@ pub(crate) fn layout_for(limits: Limits) -> Layout {
     const BESIDE: u64 = 128;
     let bytes = limits.bytes.saturating_mul(2);
     let slots = (bytes / to_u64(SLOT_SIZE)).saturating_add(BESIDE);
-    let records = limits.messages.saturating_add(BESIDE);
+    // A message that no slot has room for takes one record for each slot that it lies in.
+    let records = limits.messages.saturating_mul(2).saturating_add(slots);
     Layout {
         records: u32::try_from(records).map_or(MOST_RECORDS, |count| count.min(MOST_RECORDS)),
         slots: u32::try_from(slots).map_or(MOST_SLOTS, |count| count.min(MOST_SLOTS)),
@@ -113,6 +114,11 @@ impl Arena {
     /// Whether something stands in ordinary memory, or has no record.
     pub(crate) fn was_exhausted(&self) -> bool {
         self.was_exhausted.load(Ordering::Relaxed)
+    }
+
+    /// What stands in it now is for its reader. From now on nothing of it changes any more.
+    pub(crate) fn leave(&self) {
+        self.region.give_back();
     }
 
     /// How many bytes of slots have ever been in use.

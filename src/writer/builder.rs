@@ -195,7 +195,9 @@ impl WriterBuilder {
     /// was made yet, where no reader is there when this process dies, or both die.
     ///
     /// What is handed over as `Vec` or `Bytes` is copied. Where memory cannot be passed, all is as
-    /// without, and [`NotCrashProof`](crate::event::WriterEvent::NotCrashProof) says why.
+    /// without, and [`NotCrashProof`](crate::event::WriterEvent::NotCrashProof) says why. `start`
+    /// waits for the first try to connect (at most 100 ms), and the first message on a connection
+    /// until it is written (at most 10 ms): see [`guide::crash_proof`](crate::guide::crash_proof).
     pub fn crash_proof(mut self, crash_proof: bool) -> Self {
         self.crash_proof = crash_proof;
         self

@@ -157,21 +157,21 @@ impl Shared {
         }
         if !M::OWNED {
             let pushed = self.push_long_copy(&mut patience, message.bytes());
-            self.wait_for_passage();
+            if pushed.is_ok() {
+                self.wait_for_passage();
+            }
             return pushed
                 .map_err(|refusal| self.refuse(patience, refusal, Tally::one(len), message));
         }
         let mut message = Some(message);
         let pushed = self.push_long(&mut patience, &mut message);
-        self.wait_for_passage();
-        match (pushed, message) {
-            (Err(refusal), Some(message)) => {
-                Err(self.refuse(patience, refusal, Tally::one(len), message))
-            }
-            // The queue takes the message only once nothing stands in its way; what is still there
-            // was copied.
-            _ => Ok(()),
+        if let (Err(refusal), Some(message)) = (pushed, message) {
+            return Err(self.refuse(patience, refusal, Tally::one(len), message));
         }
+        // The queue takes the message only once nothing stands in its way; what is still there was
+        // copied.
+        self.wait_for_passage();
+        Ok(())
     }
 
     /// Sends what `encode` writes.
@@ -235,7 +235,7 @@ impl Shared {
         let mut copy = Some(Whole::copy(message, arena.as_ref()));
         self.push_in_order(patience, |queue| {
             let arena = queue.arena();
-            if copy.as_ref().is_some_and(|copy| !copy.is_in(arena)) {
+            if copy.as_ref().is_some_and(|copy| copy.is_left_for(arena)) {
                 // There is another one since then.
                 copy = Some(Whole::copy(message, arena));
             }

@@ -78,10 +78,14 @@ impl Memory {
     fn is_in(&self, arena: Option<&Arc<Arena>>) -> bool {
         match (&self.origin, arena) {
             (Origin::Arena(slot), Some(arena)) => slot.is_in(arena),
-            // An arena may have had none left.
-            (Origin::Heap { .. }, _) => true,
-            (Origin::Arena(_), None) => false,
+            (Origin::Heap { .. }, None) => true,
+            (Origin::Heap { .. }, Some(_)) | (Origin::Arena(_), None) => false,
         }
+    }
+
+    /// Whether it is of an arena that was left for this one.
+    fn is_left_for(&self, arena: &Arc<Arena>) -> bool {
+        matches!(&self.origin, Origin::Arena(slot) if !slot.is_in(arena))
     }
 
     fn begin_anew(&self, is_open: bool) {
@@ -298,7 +302,7 @@ impl Filler {
         self.at -= len;
     }
 
-    /// Whether what it fills belongs to no other arena.
+    /// Whether what it fills outlives the process, if that is asked for; or it fills nothing.
     pub(crate) fn is_in(&self, arena: Option<&Arc<Arena>>) -> bool {
         self.slot.as_ref().is_none_or(|slot| slot.is_in(arena))
     }
@@ -436,9 +440,10 @@ impl Frames {
         self.slot.and_then(unshared)
     }
 
-    /// Whether they belong to no other arena.
-    pub(crate) fn is_in(&self, arena: Option<&Arc<Arena>>) -> bool {
-        self.slot.as_ref().is_none_or(|slot| slot.is_in(arena))
+    /// Whether they stand in an arena that was left for this one.
+    pub(crate) fn are_left_for(&self, arena: &Arc<Arena>) -> bool {
+        let slot = self.slot.as_ref();
+        slot.is_some_and(|slot| slot.is_left_for(arena))
     }
 
     /// A record of them, where they outlive the process: the next that no record covers.

@@ -117,7 +117,7 @@ fn pause(shared: &Shared, error: io::Error) -> Option<ReaderEvent> {
     };
     shared.supervisor_waker.wake();
     // Descriptors of writers that may come back are worth less than connections.
-    shared.arenas.lock().limit_orphans(0);
+    shared.arenas.lock().forget_living();
     if was_short {
         return None;
     }

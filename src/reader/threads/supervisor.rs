@@ -323,6 +323,7 @@ impl<T: Target> Supervisor<T> {
                 !entry.is_served
                     && !entry.is_held_up
                     && entry.closing.is_none()
+                    && !entry.connection.peer.recovered
                     && entry.schedule.half_since.is_some()
             })
             .min_by_key(|(_, entry)| entry.schedule.half_since);
@@ -356,7 +357,12 @@ impl<T: Target> Supervisor<T> {
 
     /// Brings the reader nearer to its end, if it is to end. Says when to look again.
     fn stop(&mut self, now: Instant) -> Result<Option<Instant>, Stopped> {
-        let has_orphans = self.shared.arenas.lock().orphans() > 0;
+        // In this order: a connection leaves an orphan before it is removed.
+        let is_served = {
+            let locked = self.shared.lock();
+            locked.accepting == Accepting::Ended && locked.entries.is_empty()
+        };
+        let is_done = is_served && self.shared.arenas.lock().orphans() == 0;
         let mut locked = self.shared.lock();
         let Life::Draining { deadline } = locked.life else {
             return Ok(None);
@@ -381,12 +387,7 @@ impl<T: Target> Supervisor<T> {
                 self.close(connections);
                 self.stop(now)
             }
-            Stage::Draining
-                if is_over
-                    || (locked.accepting == Accepting::Ended
-                        && locked.entries.is_empty()
-                        && !has_orphans) =>
-            {
+            Stage::Draining if is_over || is_done && locked.entries.is_empty() => {
                 let left = mem::take(&mut locked.entries);
                 locked.is_closed = true;
                 drop(locked);

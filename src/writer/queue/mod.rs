@@ -183,7 +183,7 @@ impl Queue {
     ) -> Result<(), Refusal> {
         self.make_room(len)?;
         if let Some(message) = message.take() {
-            debug_assert!(message.is_in(self.arena.as_ref()), "it would be lost");
+            debug_assert!(!message.is_left_for(self.arena.as_ref()), "it is lost");
             self.add_whole(message);
         }
         Ok(())
@@ -428,10 +428,10 @@ impl Queue {
     }
 
     /// From now on messages stand in this arena. None must be left in the one before, which is
-    /// returned.
+    /// returned; and no lane may take any.
     pub(crate) fn renew_arena(&mut self, arena: Arc<Arena>) -> Option<Arc<Arena>> {
         debug_assert!(self.held().messages == 0, "they would be lost");
-        self.recall();
+        debug_assert!(self.leases == Leases::Forbidden, "one would be lost");
         self.open.leave();
         self.spare.renew(Arc::clone(&arena));
         self.arena.replace(arena)
@@ -452,11 +452,16 @@ impl Queue {
         self.recall();
     }
 
-    /// Gives up everything that is left.
-    pub(crate) fn discard(&mut self) -> Tally {
+    /// Gives up everything that is left. To its reader, if it `leaves` that: once the process has
+    /// ended.
+    pub(crate) fn discard(&mut self, leaves: bool) -> Tally {
         let left = self.budget.held;
         if let Some(arena) = &self.arena {
-            arena.end();
+            if leaves && left.messages > 0 {
+                arena.leave();
+            } else {
+                arena.end();
+            }
         }
         while self.move_block() {}
         for block in mem::replace(&mut self.outbox, Outbox::new(self.delivery)).into_blocks() {

@@ -53,11 +53,13 @@ impl Whole {
         }
     }
 
-    /// Whether it belongs to no other arena.
-    pub(crate) fn is_in(&self, arena: Option<&Arc<Arena>>) -> bool {
-        match &self.body {
-            Body::Bytes(_) => true,
-            Body::Pieces(pieces) => pieces.iter().all(|piece| piece.is_in(arena)),
+    /// Whether it stands in an arena that was left for this one.
+    pub(crate) fn is_left_for(&self, arena: Option<&Arc<Arena>>) -> bool {
+        match (&self.body, arena) {
+            (Body::Pieces(pieces), Some(arena)) => {
+                pieces.iter().any(|piece| piece.are_left_for(arena))
+            }
+            (Body::Bytes(_), _) | (Body::Pieces(_), None) => false,
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Locked {
     pub(crate) life: Life,
     pub(crate) acks: AckTracker,
     pub(crate) passage: Passage,
+    /// What is left at the end is nobody's decision: the writer was dropped.
+    pub(crate) leaves_rest: bool,
     /// How many threads wait for progress.
     pub(crate) waiting: usize,
     /// How many of them wait for room.
@@ -76,6 +78,7 @@ impl Locked {
             life: Life::Running,
             acks: AckTracker::default(),
             passage: Passage::Settled,
+            leaves_rest: false,
             waiting: 0,
             waiting_for_room: 0,
             room_notices: 0,
@@ -183,7 +186,7 @@ impl Locked {
         self.queue.close();
         let watermarks = self.queue.watermarks();
         let end = End {
-            left: self.queue.discard(),
+            left: self.queue.discard(self.leaves_rest),
             watermarks,
         };
         self.life = Life::Ended(end);

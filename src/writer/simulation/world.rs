@@ -83,7 +83,6 @@ impl World {
                 told.lock().push(match cause {
                     LostCause::BadReceipt(_) => Cause::BadReceipt,
                     LostCause::WriteTimeout(_) => Cause::WriteTimeout,
-                    LostCause::MemoryGivenBack => Cause::Renewal,
                     LostCause::Closed | LostCause::Failed(_) => Cause::Peer,
                 });
             }

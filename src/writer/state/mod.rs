@@ -83,11 +83,6 @@ impl State {
         self.is_single = true;
     }
 
-    /// Whether there is no other connection than the one that was given.
-    pub(crate) fn is_single(&self) -> bool {
-        self.is_single
-    }
-
     /// What to do at `now`, with what is `pending`.
     pub(crate) fn step(&mut self, now: Instant, pending: Pending) -> Step {
         let deadline = match self.phase {

@@ -7,10 +7,10 @@ use std::ops::ControlFlow;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::arena::ticket::Ticket;
-use crate::deadline::{Deadline, after, earlier};
+use crate::deadline::{Deadline, earlier};
 use crate::event::{BadReceipt, ConnectError, CrashProofError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;
@@ -22,7 +22,7 @@ use crate::writer::queue::Unused;
 use crate::writer::queue::outbox::{Ending, Outbox};
 use crate::writer::settings::{Delivery, Overflow};
 use crate::writer::shared::Shared;
-use crate::writer::shared::locked::{Life, Passage};
+use crate::writer::shared::locked::{Life, Locked, Passage};
 use crate::writer::state::State;
 use crate::writer::state::step::Step;
 use crate::writer::thread::attempt::{Attempt, Refusal};
@@ -62,16 +62,16 @@ pub(crate) struct Worker<K: Kernel> {
 #[derive(Debug, Default)]
 pub(crate) struct Passing {
     arena: Option<Arc<Arena>>,
-    /// Since when nothing is queued, while more memory is held than is worth keeping.
-    quiet_since: Option<Instant>,
     /// The number of the last connection.
     connection: u64,
     /// It is to go with the first byte of this one.
     is_due: bool,
+    /// It never goes on this one.
+    goes_nowhere: bool,
     /// Why there is no arena, though there was to be one.
     pub(crate) refused: Option<CrashProofError>,
-    /// It was told that it is not passed.
-    has_told: bool,
+    /// What was told last of why it is not passed.
+    told: Option<CrashProofError>,
 }
 
 /// Whether more is to be written on a connection.
@@ -83,21 +83,6 @@ enum WayThere {
     /// Nothing is left to be sent, on this connection or another.
     Finished,
 }
-
-/// What comes before a sleep.
-#[derive(Clone, Copy, Debug)]
-enum Rest {
-    /// There is something to look at then.
-    Until(Deadline),
-    /// There is no sleep.
-    Over,
-}
-
-/// How long a writer must have been quiet to give memory back, and how often to look whether its
-/// peer has read all.
-/// (In tests less: the simulation is to come to that.)
-const QUIET: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 10_000 });
-const READ_LOOK: Duration = Duration::from_secs(1);
 
 /// What ends a connection.
 #[derive(Debug)]
@@ -209,11 +194,9 @@ impl<K: Kernel> Worker<K> {
             },
             Some((Step::KeepAlive, _)) => self.shared.lock().queue.request_ack(),
             Some((Step::Wait(wake_on, until), _)) => {
-                let rest = match self.rest(wake_on) {
-                    Rest::Until(rest) => rest,
-                    Rest::Over => return ControlFlow::Continue(()),
-                };
-                let until = earlier(until, rest);
+                if wake_on == WakeOn::Message {
+                    self.renew_arena();
+                }
                 // Not if the look at what is left has made room for a notice, or more was dropped.
                 if let Some(notice_at) = self.await_drop() {
                     self.wait(wake_on, earlier(until, notice_at));
@@ -319,53 +302,37 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    /// Before a sleep: gives memory of the arena back that a quiet writer does not need, by another
-    /// arena on another connection. Says when to look at that.
-    fn rest(&mut self, wake_on: WakeOn) -> Rest {
-        let is_quiet = wake_on == WakeOn::Message
-            && self.stream.is_some()
-            && !self.passing.is_due
-            && !self.state.is_single()
-            && self.shared.lock().queue.has_needless_memory();
-        if self.passing.arena.is_none() || !is_quiet {
-            self.passing.quiet_since = None;
-            return Rest::Until(None);
-        }
-        let now = self.kernel.now();
-        let since = *self.passing.quiet_since.get_or_insert(now);
-        let due = after(since, QUIET);
-        if due.is_some_and(|due| due > now) {
-            return Rest::Until(due);
-        }
-        // What comes on the next connection is to come behind all this.
-        let unread = self.stream.as_ref().and_then(Socket::unread);
-        if unread.is_some_and(|unread| unread > 0) {
-            return Rest::Until(after(now, READ_LOOK));
-        }
-        self.passing.quiet_since = None;
-        self.renew_arena();
-        Rest::Over
-    }
-
+    /// Gives memory back that a quiet writer does not need: before a sleep, with a connection on
+    /// which nothing was sent, so that other memory can be passed on it. A reader closes a quiet
+    /// one, and so it comes to that.
     fn renew_arena(&mut self) {
-        let mut locked = self.shared.lock();
-        if !locked.queue.has_needless_memory() {
-            // Something came since then.
+        let may_renew = self.passing.is_due || self.passing.goes_nowhere;
+        if !may_renew || !self.shared.lock().queue.has_needless_memory() {
             return;
         }
-        let Some(arena) = self.kernel.renew_memory() else {
-            return;
-        };
-        let before = locked.queue.renew_arena(Arc::clone(&arena));
-        locked.set_passage(Passage::Due);
+        let shared = Arc::clone(&self.shared);
+        let mut locked = shared.lock();
+        let passage = locked.passage;
+        // It takes what is in the lanes, and while it holds nothing can come there.
+        locked.queue.forbid_leases(true);
+        let before = self.renew_in(&mut locked);
+        locked.set_passage(passage);
         drop(locked);
         if let Some(before) = before {
             before.retire();
         }
-        self.passing.arena = Some(arena);
-        self.lost(LostCause::MemoryGivenBack);
-        // At once: until it has another connection, the reader has nothing of what is queued.
-        self.connect_and_tell();
+    }
+
+    /// Returns the arena that was left, if it was.
+    fn renew_in(&mut self, locked: &mut Locked) -> Option<Arc<Arena>> {
+        let is_running = matches!(locked.life, Life::Running);
+        if !is_running || !locked.queue.has_needless_memory() {
+            return None;
+        }
+        let arena = self.kernel.renew_memory()?;
+        arena.note_connection(self.passing.connection);
+        self.passing.arena = Some(Arc::clone(&arena));
+        locked.queue.renew_arena(arena)
     }
 
     fn settle_passage(&self, passage: Passage) {
@@ -399,20 +366,21 @@ impl<K: Kernel> Worker<K> {
         arena.note_connection(self.passing.connection);
         self.kernel.hold();
         let pid = reader.credentials().and_then(|of_reader| of_reader.pid);
-        self.passing.is_due = false;
+        (self.passing.is_due, self.passing.goes_nowhere) = (false, true);
         if !abilities.passes_memory {
             self.not_crash_proof(CrashProofError::OtherStream);
         } else if pid == Some(process::id()) {
             // It ends with this process, and until then its closing the memory would end the lock.
             self.not_crash_proof(CrashProofError::OwnProcess);
         } else {
-            self.passing.is_due = true;
+            (self.passing.is_due, self.passing.goes_nowhere) = (true, false);
         }
     }
 
-    /// What is queued is lost if this process dies: told once.
+    /// What is queued is lost if this process dies: told once, and again when the cause changes.
     pub(crate) fn not_crash_proof(&mut self, cause: CrashProofError) {
-        if !mem::replace(&mut self.passing.has_told, true) {
+        if self.passing.told.as_ref() != Some(&cause) {
+            self.passing.told = Some(cause.clone());
             self.tell(|address| WriterEvent::NotCrashProof { address, cause });
         }
     }
@@ -487,9 +455,6 @@ impl<K: Kernel> Worker<K> {
             Ok(Sent::Some(len)) => len,
             _ => 0,
         };
-        if len > 0 {
-            self.passing.quiet_since = None;
-        }
         if let (1.., true, Some(arena)) = (len, self.passing.is_due, &self.passing.arena) {
             arena.note_live(self.passing.connection);
             self.passing.is_due = false;
@@ -744,9 +709,7 @@ impl<K: Kernel> Worker<K> {
         let is_kept = self.shared.delivery == Delivery::AtLeastOnce || !locked.acks.has_unacked();
         let ending = match cause {
             _ if locked.acks.is_next_refused() && is_kept => Ending::Refused,
-            LostCause::WriteTimeout(_) | LostCause::BadReceipt(_) | LostCause::MemoryGivenBack => {
-                Ending::Ours
-            }
+            LostCause::WriteTimeout(_) | LostCause::BadReceipt(_) => Ending::Ours,
             LostCause::Closed | LostCause::Failed(_) if was_reset => Ending::Died,
             LostCause::Closed | LostCause::Failed(_) => Ending::Peer,
         };

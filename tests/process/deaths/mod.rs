@@ -138,3 +138,40 @@ fn ten_lines_before_a_sigkill_arrive() {
     assert_eq!(reader.metrics().recovered.messages, 9);
     let _ = reader.shutdown(PATIENCE).unwrap();
 }
+
+/// A program that only returns from `main`: its writer is dropped, which waits for a second.
+#[test]
+fn what_is_left_when_the_last_handle_is_dropped_arrives() {
+    const NAME: &str = "deaths::what_is_left_when_the_last_handle_is_dropped_arrives";
+    const COUNT: usize = 5_000;
+    if let Some(place) = stage() {
+        let writer = Writer::builder(place.join("s")).crash_proof(true).start();
+        let writer = writer.unwrap();
+        for number in 0..COUNT {
+            writer.try_send(format!("{number:01000}")).unwrap();
+        }
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Gate::default());
+    let _opens = OpensAtEnd(Arc::clone(&gate));
+    let told = Told::default();
+    let reader = told.bind(Reader::builder(place.path().join("s")));
+    let came = Arc::new(Mutex::new(Vec::new()));
+    let (noted, passed) = (Arc::clone(&came), Arc::clone(&gate));
+    let handler = move |message: &[u8]| {
+        passed.pass();
+        noted
+            .lock()
+            .push(String::from_utf8(message.to_vec()).unwrap());
+    };
+    let reader = reader.start(handler).unwrap();
+    let role = Role::start(NAME, place.path());
+    assert!(role.end().success());
+    gate.open();
+    wait_until("all have come", || came.lock().len() >= COUNT);
+    let expected: Vec<_> = (0..COUNT).map(|number| format!("{number:01000}")).collect();
+    assert!(*came.lock() == expected, "once, and in order");
+    let _ = reader.shutdown(PATIENCE).unwrap();
+    assert_eq!(told.messages().len(), 1);
+}

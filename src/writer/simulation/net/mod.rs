@@ -159,8 +159,6 @@ pub(crate) struct Net {
     pub(crate) fates: Vec<Fate>,
     /// What the writer's queue stands in, where that outlives its process.
     pub(crate) arena: Option<Arc<Arena>>,
-    /// It is to stand in other memory, which is passed on another connection.
-    is_renewing: bool,
     /// The messages that the writer has accepted and is not done with, and their bytes.
     live: VecDeque<usize>,
     live_bytes: u64,
@@ -237,8 +235,6 @@ pub(crate) enum Cause {
     Peer,
     WriteTimeout,
     BadReceipt,
-    /// It gives memory back.
-    Renewal,
 }
 
 /// What the writer's thread sleeps for, besides the waker.
@@ -361,7 +357,6 @@ impl Net {
             meanwhile: None,
             fates: Vec::new(),
             arena: None,
-            is_renewing: false,
             live: VecDeque::new(),
             live_bytes: 0,
             writing_to: None,
@@ -1176,7 +1171,6 @@ impl Net {
             && self.setting.abilities.peer_end == PeerEnd::ShutsReceiving;
         assert!(
             self.deadline.is_some()
-                || std::mem::take(&mut self.is_renewing)
                 || !only_ends_sending
                 || self.refused_at.is_some()
                 || self.setting.delivery == Delivery::AtLeastOnce,
@@ -1330,7 +1324,6 @@ impl Kernel for SimulatedKernel {
         let mut net = self.0.borrow_mut();
         let arena = testing::ordinary(arena::layout_for(net.setting.limits));
         net.arena = Some(Arc::clone(&arena));
-        net.is_renewing = true;
         // What was passed before says nothing of this one.
         net.forget_passed();
         Some(arena)
