@@ -167,10 +167,13 @@ impl World {
     }
 
     fn be_quiet(&mut self) {
-        for _ in 0..6 {
+        for round in 0..8 {
             self.act(Act::Thread(usize::MAX));
             self.act(Act::Read(usize::MAX));
             self.act(Act::PassSleep);
+            if round == 3 {
+                self.act(Act::CloseIdle);
+            }
         }
     }
 
