@@ -337,7 +337,7 @@ impl<K: Kernel> Worker<K> {
 
     fn settle_passage(&self, passage: Passage) {
         let mut locked = self.shared.lock();
-        locked.set_passage(passage);
+        self.shared.set_passage(&mut locked, passage);
         self.shared.notify_all(&mut locked);
     }
 

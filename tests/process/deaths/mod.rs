@@ -145,8 +145,9 @@ fn what_is_left_when_the_last_handle_is_dropped_arrives() {
     const NAME: &str = "deaths::what_is_left_when_the_last_handle_is_dropped_arrives";
     const COUNT: usize = 5_000;
     if let Some(place) = stage() {
-        let writer = Writer::builder(place.join("s")).crash_proof(true).start();
-        let writer = writer.unwrap();
+        let writer = Writer::builder(place.join("s")).crash_proof(true);
+        // On another connection it would be handled beside the first.
+        let writer = writer.write_timeout(PATIENCE).start().unwrap();
         for number in 0..COUNT {
             writer.try_send(format!("{number:01000}")).unwrap();
         }
