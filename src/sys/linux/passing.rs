@@ -159,7 +159,9 @@ mod tests {
             assert_eq!(descriptors.len(), count.min(MOST));
             let (come, gone) = read_ends.split_at(descriptors.len());
             assert!(come.iter().all(|end| !is_closed(end, 0)));
-            assert!(gone.iter().all(|end| is_closed(end, LONG)));
+            // An emulator takes those from the kernel for which its program has no room.
+            let is_emulated = std::env::var_os("UDS_IPC_EMULATED").is_some();
+            assert!(is_emulated || gone.iter().all(|end| is_closed(end, LONG)));
             for (read_end, descriptor) in come.iter().zip(descriptors) {
                 assert!(!is_closed(read_end, 0));
                 drop(descriptor);
