@@ -176,3 +176,49 @@ fn what_is_left_when_the_last_handle_is_dropped_arrives() {
     let _ = reader.shutdown(PATIENCE).unwrap();
     assert_eq!(told.messages().len(), 1);
 }
+
+/// Fails on one of what was recovered.
+#[derive(Clone, Default)]
+struct FailsOnOne(Lines, Arc<Mutex<Vec<Peer>>>);
+
+impl Handler for FailsOnOne {
+    type Error = &'static str;
+
+    fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error> {
+        let _ = self.0.message(message, peer);
+        if peer.recovered && message == b"line 5" {
+            return Err("on purpose");
+        }
+        Ok(())
+    }
+
+    fn opened(&self, peer: &Peer) {
+        self.1.lock().push(*peer);
+    }
+}
+
+#[test]
+fn what_is_recovered_has_the_dead_ones_credentials_and_an_error_costs_one_message() {
+    const NAME: &str =
+        "deaths::what_is_recovered_has_the_dead_ones_credentials_and_an_error_costs_one_message";
+    if let Some(place) = stage() {
+        let _writer = leave_nine_lines(&place);
+        kill_this_process();
+    }
+    let place = tempfile::tempdir().unwrap();
+    let handler = FailsOnOne::default();
+    let bound = Reader::builder(place.path().join("s")).bind().unwrap();
+    let reader = bound.start_handler(handler.clone()).unwrap();
+    let _ = Role::start(NAME, place.path()).end();
+    wait_until("all have come", || handler.0.0.lock().len() == 10);
+    let metrics = reader.shutdown(PATIENCE).unwrap().metrics;
+    assert_eq!(*handler.0.0.lock(), ten_lines(), "each once");
+    assert_eq!((metrics.handler_errors, metrics.recovered.messages), (1, 9));
+    let peers = handler.1.lock();
+    let [first, second] = &peers[..] else {
+        panic!("{peers:?}")
+    };
+    assert_eq!([first.recovered, second.recovered], [false, true]);
+    assert_eq!(first.identity, second.identity);
+    assert_ne!(first.connection, second.connection);
+}
