@@ -407,9 +407,7 @@ impl WriterBuilder {
         let shared = Arc::clone(&worker.shared);
         let thread = OwnThread::start(&name, || run(worker));
         let thread = thread.map_err(StartError::system("start the thread", &shared.address))?;
-        if shared.is_crash_proof {
-            shared.wait_for_first_try();
-        }
+        shared.wait_for_first_try();
         Ok(Writer::new_started(shared, thread))
     }
 
@@ -448,15 +446,9 @@ impl WriterBuilder {
         if let (false, Some(found)) = (self.allow_remote, remote_ip(&address)) {
             return Err(StartError::NotLoopback { found });
         }
-        let mut refused_memory = None;
-        let (memory, arena) = match self.crash_proof.then(|| Memory::new(limits)) {
-            None => (None, None),
-            Some(Ok((memory, arena))) => (Some(memory), Some(arena)),
-            Some(Err(error)) => {
-                refused_memory = Some(error);
-                (None, None)
-            }
-        };
+        let made = self.crash_proof.then(|| Memory::new(limits)).transpose();
+        let refused_memory = made.as_ref().err().cloned();
+        let (memory, arena) = made.ok().flatten().unzip();
         let shared = Shared::new(
             address.clone(),
             limits,

@@ -202,8 +202,8 @@ impl Writer {
     }
 
     /// Puts a message into the queue. Never blocks: not on I/O, not for the reader, not for room.
-    /// (With [`crash_proof`](WriterBuilder::crash_proof) the first message on a connection waits for
-    /// the writer's own thread, some 50 µs, at most 10 ms.)
+    /// (With [`crash_proof`](WriterBuilder::crash_proof) the first message on a connection waits
+    /// for the writer's own thread, some 50 µs, at most 10 ms.)
     ///
     /// What is borrowed is copied. What is owned is handed over, without a copy where that is
     /// faster: see [`IntoMessage`]. Success means accepted, not sent: [`flush`](Self::flush) and

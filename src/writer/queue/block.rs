@@ -424,9 +424,8 @@ impl Block {
         match (&mut self.record, self.shift) {
             (Some(record), None) => record.begin_at(from),
             (Some(record), Some(shift)) => {
-                // One that counts from another number. Both would give the same until it is there.
-                let mut rest = record.rest_numbered(from, first - shift);
-                mem::swap(&mut self.record, &mut rest);
+                // One that counts from another number, before this one ends.
+                self.record = record.rest_numbered(from, first - shift);
             }
             (None, _) => {}
         }

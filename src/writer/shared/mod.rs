@@ -54,8 +54,6 @@ pub(crate) struct Shared {
     pub(crate) can: Can,
     /// What is queued outlives the process.
     pub(crate) is_crash_proof: bool,
-    /// The reader is there, and has yet to get the memory: as [`Passage::Due`], without the lock.
-    pub(crate) is_passage_due: AtomicBool,
 }
 
 /// What a flush can wait for over the last connection, or the one that is to come.
@@ -121,7 +119,6 @@ impl Shared {
             waker: Waker::new()?,
             can: Can::new(abilities),
             is_crash_proof,
-            is_passage_due: AtomicBool::new(false),
         })
     }
 

@@ -1,7 +1,6 @@
 //! Waiting for the writer's thread, and notifying the threads that wait.
 //! Blocks only where a caller asked to wait.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Condvar;
@@ -93,7 +92,7 @@ impl Shared {
     /// which the queue stands, waits until the thread has passed it. The thread only has to write
     /// once, into an empty socket.
     pub(crate) fn wait_for_passage(&self) {
-        if !self.is_passage_due.load(Ordering::Relaxed) || self.scope.is_current() {
+        if !self.is_crash_proof || self.scope.is_current() {
             return;
         }
         let mut locked = self.lock();
@@ -104,16 +103,9 @@ impl Shared {
         while locked.passage == Passage::Due && locked.end().is_none() {
             if !self.wait(&mut locked, deadline) {
                 // An observer may hold the thread up. No other sender is to wait for that.
-                return self.set_passage(&mut locked, Passage::Settled);
+                return locked.set_passage(Passage::Settled);
             }
         }
-    }
-
-    pub(crate) fn set_passage(&self, locked: &mut Locked, passage: Passage) {
-        locked.set_passage(passage);
-        // Under the lock: whoever has sent after this sees it.
-        let is_due = passage == Passage::Due;
-        self.is_passage_due.store(is_due, Ordering::Relaxed);
     }
 
     /// Refuses new messages, and waits until all others have come to the level that is set, if the

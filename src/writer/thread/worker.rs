@@ -64,14 +64,22 @@ pub(crate) struct Passing {
     arena: Option<Arc<Arena>>,
     /// The number of the last connection.
     connection: u64,
-    /// It is to go with the first byte of this one.
-    is_due: bool,
-    /// It never goes on this one.
-    goes_nowhere: bool,
+    handover: Handover,
     /// Why there is no arena, though there was to be one.
     pub(crate) refused: Option<CrashProofError>,
     /// What was told last of why it is not passed.
     told: Option<CrashProofError>,
+}
+
+/// How it stands with the arena and the last connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Handover {
+    /// It does not go on this one.
+    #[default]
+    Never,
+    /// It is to go with the first byte.
+    Due,
+    Done,
 }
 
 /// Whether more is to be written on a connection.
@@ -293,7 +301,7 @@ impl<K: Kernel> Worker<K> {
     fn connect_and_tell(&mut self) {
         self.connect();
         if self.passing.arena.is_some() {
-            let passage = if self.stream.is_some() && self.passing.is_due {
+            let passage = if self.stream.is_some() && self.passing.handover == Handover::Due {
                 Passage::Due
             } else {
                 Passage::Settled
@@ -306,8 +314,8 @@ impl<K: Kernel> Worker<K> {
     /// which nothing was sent, so that other memory can be passed on it. A reader closes a quiet
     /// one, and so it comes to that.
     fn renew_arena(&mut self) {
-        let may_renew = self.passing.is_due || self.passing.goes_nowhere;
-        if !may_renew || !self.shared.lock().queue.has_needless_memory() {
+        let is_done = self.passing.handover == Handover::Done;
+        if is_done || !self.shared.lock().queue.has_needless_memory() {
             return;
         }
         let shared = Arc::clone(&self.shared);
@@ -337,7 +345,7 @@ impl<K: Kernel> Worker<K> {
 
     fn settle_passage(&self, passage: Passage) {
         let mut locked = self.shared.lock();
-        self.shared.set_passage(&mut locked, passage);
+        locked.set_passage(passage);
         self.shared.notify_all(&mut locked);
     }
 
@@ -366,14 +374,14 @@ impl<K: Kernel> Worker<K> {
         arena.note_connection(self.passing.connection);
         self.kernel.hold();
         let pid = reader.credentials().and_then(|of_reader| of_reader.pid);
-        (self.passing.is_due, self.passing.goes_nowhere) = (false, true);
+        self.passing.handover = Handover::Never;
         if !abilities.passes_memory {
             self.not_crash_proof(CrashProofError::OtherStream);
         } else if pid == Some(process::id()) {
             // It ends with this process, and until then its closing the memory would end the lock.
             self.not_crash_proof(CrashProofError::OwnProcess);
         } else {
-            (self.passing.is_due, self.passing.goes_nowhere) = (true, false);
+            self.passing.handover = Handover::Due;
         }
     }
 
@@ -432,7 +440,8 @@ impl<K: Kernel> Worker<K> {
     /// Writes once.
     fn write(&mut self, outbox: Outbox) -> Result<(), Trouble> {
         let mut was_passed = true;
-        let ticket = self.passing.is_due.then(|| Ticket {
+        let is_due = self.passing.handover == Handover::Due;
+        let ticket = is_due.then(|| Ticket {
             connection: self.passing.connection,
             first: outbox.next_number(),
             is_exact: self.options.is_exact,
@@ -455,9 +464,9 @@ impl<K: Kernel> Worker<K> {
             Ok(Sent::Some(len)) => len,
             _ => 0,
         };
-        if let (1.., true, Some(arena)) = (len, self.passing.is_due, &self.passing.arena) {
+        if let (1.., true, Some(arena)) = (len, is_due, &self.passing.arena) {
             arena.note_live(self.passing.connection);
-            self.passing.is_due = false;
+            self.passing.handover = Handover::Done;
             self.settle_passage(Passage::Settled);
             if !was_passed {
                 self.not_crash_proof(CrashProofError::NotPassed);
