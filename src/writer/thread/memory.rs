@@ -93,11 +93,17 @@ impl Memory {
 #[expect(clippy::disallowed_methods, reason = "times in the real world")]
 mod tests {
     use std::io::Read;
+    use std::iter;
     use std::os::unix::net::UnixListener;
+    use std::sync::Arc;
     use std::thread;
     use std::time::{Duration, Instant};
 
+    use parking_lot::Mutex;
+
+    use crate::event::{CrashProofError, WriterEvent};
     use crate::writer::Writer;
+    use crate::writer::send::Patience;
 
     /// Only a failure waits this long.
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -136,5 +142,26 @@ mod tests {
         writer.try_send("behind").unwrap();
         let _ = writer.shutdown(PATIENCE).unwrap();
         assert_eq!(reading.join().unwrap(), b"\x06behind");
+    }
+
+    #[test]
+    fn memory_that_is_used_up_is_told_and_messages_go_on() {
+        let place = tempfile::tempdir().unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&told);
+        let builder = Writer::builder(place.path().join("s")).crash_proof(true);
+        let builder = builder.on_event(move |event| noted.lock().push(event));
+        let mut worker = builder.build().unwrap();
+        let arena = worker.shared.lock().queue.arena().cloned().unwrap();
+        let slots: Vec<_> = iter::from_fn(|| arena.take_slot()).collect();
+        assert!(slots.len() > 1_000);
+        worker.shared.push_copy(Patience::None, b"a").unwrap();
+        let _ = worker.take_step();
+        let is_it = |event: &WriterEvent| {
+            let cause = CrashProofError::Exhausted;
+            matches!(event, WriterEvent::NotCrashProof { cause: told, .. } if *told == cause)
+        };
+        assert!(told.lock().iter().any(is_it), "{told:?}");
+        assert_eq!(worker.shared.counters.metrics().accepted.messages, 1);
     }
 }
