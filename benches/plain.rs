@@ -29,7 +29,8 @@
 use std::env;
 use std::error::Error;
 use std::hint::black_box;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::mem;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -41,14 +42,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use integer_encoding::VarInt;
 use nix::sys::resource::{UsageWho, getrusage};
+use parking_lot::Mutex;
 use socket2::SockRef;
 use uds_ipc::{IntoMessage, Reader, Writer};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 const SIZES: [usize; 5] = [16, 100, 1024, 10 * 1024, 100 * 1024];
-const CONTENDERS: [&str; 6] = ["raw", "staged", "borrowed", "owned", "shared", "proof"];
+const CONTENDERS: [&str; 7] = [
+    "raw", "staged", "handed", "borrowed", "owned", "shared", "proof",
+];
 const PIECE: usize = 128 * 1024;
+const WAITING: usize = 32;
 const ROUNDS: usize = 11;
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -164,6 +169,7 @@ fn measure(contender: &str, len: usize, count: usize, setting: Setting) -> Outco
             }
         }
         "staged" => stage(connect(&path)?, &message, count)?,
+        "handed" => hand(connect(&path)?, &message, count)?,
         _ => {
             let mut builder = Writer::builder(&path).crash_proof(contender == "proof");
             if let Some(bytes) = setting.queue {
@@ -206,18 +212,53 @@ fn connect(path: &Path) -> Outcome<UnixStream> {
 /// Frames each message into one piece, and writes the piece when it is full.
 fn stage(mut socket: UnixStream, message: &[u8], count: usize) -> Outcome {
     let mut piece = Vec::with_capacity(PIECE + message.len() + 10);
-    let mut prefix = [0; 10];
     for _ in 0..count {
-        let message = black_box(message);
-        let prefix_len = message.len().encode_var(&mut prefix);
-        piece.extend_from_slice(&prefix[..prefix_len]);
-        piece.extend_from_slice(message);
+        frame_into(&mut piece, message);
         if piece.len() >= PIECE {
             socket.write_all(&piece)?;
             piece.clear();
         }
     }
     Ok(socket.write_all(&piece)?)
+}
+
+/// Frames each message into a piece, and hands the piece to a thread that writes it.
+fn hand(mut socket: UnixStream, message: &[u8], count: usize) -> Outcome {
+    let (full, to_write) = mpsc::sync_channel::<Vec<u8>>(WAITING);
+    let written = Mutex::new(Vec::new());
+    let write = || {
+        for mut piece in to_write {
+            socket.write_all(&piece)?;
+            piece.clear();
+            written.lock().push(piece);
+        }
+        Ok::<_, io::Error>(())
+    };
+    let new = || Vec::with_capacity(PIECE + message.len() + 10);
+    let next = || written.lock().pop().unwrap_or_else(new);
+    thread::scope(|scope| {
+        let writing = scope.spawn(write);
+        let mut piece = new();
+        for _ in 0..count {
+            frame_into(&mut piece, message);
+            if piece.len() >= PIECE {
+                full.send(mem::replace(&mut piece, next()))?;
+            }
+        }
+        full.send(piece)?;
+        drop(full);
+        Ok(writing
+            .join()
+            .map_err(|_| "the writing thread panicked")??)
+    })
+}
+
+fn frame_into(piece: &mut Vec<u8>, message: &[u8]) {
+    let message = black_box(message);
+    let mut prefix = [0; 10];
+    let prefix_len = message.len().encode_var(&mut prefix);
+    piece.extend_from_slice(&prefix[..prefix_len]);
+    piece.extend_from_slice(message);
 }
 
 fn send_all<M: IntoMessage>(
@@ -250,9 +291,9 @@ fn send_all<M: IntoMessage>(
 
 /// In the child: says when it is ready, and when all is there.
 fn receive(contender: &str, path: &Path, messages: u64, bytes: u64) -> Outcome {
-    let mut output = std::io::stdout();
+    let mut output = io::stdout();
     let mut say = move || output.write_all(b".").and_then(|()| output.flush());
-    if matches!(contender, "raw" | "staged") {
+    if matches!(contender, "raw" | "staged" | "handed") {
         let listener = UnixListener::bind(path)?;
         say()?;
         let (socket, _) = listener.accept()?;
