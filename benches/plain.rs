@@ -6,7 +6,8 @@
 //!   it is full. It has no queue: it stands still while the reader does;
 //! * *borrowed*, *owned*, *shared*: a `Writer` that is handed a slice, a new `Vec<u8>`, or a clone
 //!   of one `Bytes`;
-//! * *proof*: as *borrowed*, and what is queued outlives the process.
+//! * *proof*: as *borrowed*, and what is queued outlives the process;
+//! * *batched*: as *borrowed*, and the reader's handler is given whole batches.
 //!
 //! ```text
 //! cargo bench --bench plain                  # or with lengths: -- 100 10240
@@ -44,13 +45,13 @@ use integer_encoding::VarInt;
 use nix::sys::resource::{UsageWho, getrusage};
 use parking_lot::Mutex;
 use socket2::SockRef;
-use uds_ipc::{IntoMessage, Reader, Writer};
+use uds_ipc::{Batch, IntoMessage, Reader, Writer};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 const SIZES: [usize; 5] = [16, 100, 1024, 10 * 1024, 100 * 1024];
-const CONTENDERS: [&str; 7] = [
-    "raw", "staged", "handed", "borrowed", "owned", "shared", "proof",
+const CONTENDERS: [&str; 8] = [
+    "raw", "staged", "handed", "borrowed", "owned", "shared", "proof", "batched",
 ];
 const PIECE: usize = 128 * 1024;
 const WAITING: usize = 32;
@@ -306,14 +307,27 @@ fn receive(contender: &str, path: &Path, messages: u64, bytes: u64) -> Outcome {
     }
     let (told, end) = mpsc::channel();
     let seen = AtomicU64::new(0);
-    let reader = Reader::builder(path).bind()?.start(move |message: &[u8]| {
-        look_at(message);
+    let note = move |new: u64| {
         let seen_before = seen.load(Ordering::Relaxed);
-        seen.store(seen_before + 1, Ordering::Relaxed);
-        if seen_before + 1 == messages {
+        seen.store(seen_before + new, Ordering::Relaxed);
+        if seen_before + new == messages {
             let _ = told.send(());
         }
-    })?;
+    };
+    let bound = Reader::builder(path).bind()?;
+    let reader = if contender == "batched" {
+        bound.start_batch_handler(move |batch: &Batch| {
+            let messages = batch.messages();
+            let count = messages.len() as u64;
+            messages.for_each(look_at);
+            note(count);
+        })?
+    } else {
+        bound.start(move |message: &[u8]| {
+            look_at(message);
+            note(1);
+        })?
+    };
     say()?;
     end.recv()?;
     say()?;

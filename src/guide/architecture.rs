@@ -88,6 +88,7 @@
 //!     batch_stream.rs       likewise, in a task
 //!     batch.rs              one batch, and its confirmation
 //!     batch_queue.rs        where batches wait for their receiver
+//!     gatherer.rs           gathers them
 //!     target.rs             what messages are given to: a handler, or batches
 //!     threads/              the reader's threads
 //!         mod.rs

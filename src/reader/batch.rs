@@ -25,14 +25,23 @@ use crate::sys::fork::HomeProcess;
 /// what came behind them on this one: [`Batches`](crate::Batches) gives out no more of it, and a
 /// batch of it that is out already is confirmed in vain. Who stores in order takes one batch after
 /// the other, or drops those of the same [connection](crate::Peer::connection) too.
+///
+/// One that is lent, by [`start_batch_handler`](crate::BoundReader::start_batch_handler), is
+/// confirmed by the closure's return.
 #[must_use = "a batch that is dropped without `done` counts as not stored"]
 pub struct Batch {
     messages: Messages,
+    peer: Peer,
+    /// `None` for one that is lent.
+    out: Option<Out>,
+}
+
+/// What a batch that is out has to settle.
+struct Out {
     /// The memory that it holds.
     held: usize,
     /// By which its connection knows it.
     number: u64,
-    peer: Peer,
     is_stored: bool,
     receipts: Arc<Mutex<Receipts>>,
     /// It may end, and the reader too, while this is out.
@@ -197,17 +206,37 @@ impl Batch {
         let held = messages.held();
         shared.note_out(held);
         let number = connection.receipts.lock().hand_out(end, held);
-        Self {
-            messages,
+        let out = Out {
             held,
             number,
-            peer: connection.peer,
             is_stored: false,
             receipts: Arc::clone(&connection.receipts),
             connection: Arc::downgrade(connection),
             shared: Arc::downgrade(shared),
             process,
+        };
+        Self {
+            messages,
+            peer: connection.peer,
+            out: Some(out),
         }
+    }
+
+    /// Lends what a turn has brought to `look`.
+    pub(super) fn lend<T>(
+        messages: Messages,
+        connection: &Connection,
+        shared: &Shared,
+        look: impl FnOnce(&Self) -> T,
+    ) -> T {
+        let mut batch = Self {
+            messages,
+            peer: connection.peer,
+            out: None,
+        };
+        let outcome = look(&batch);
+        batch.messages.give_back(&shared.buffers);
+        outcome
     }
 
     /// The messages, in order; at least one.
@@ -225,16 +254,22 @@ impl Batch {
     /// The messages are stored: the writer is given a receipt for them, if it wants one, as soon as
     /// all batches before this one are confirmed too. From any thread, at any time.
     pub fn done(mut self) {
-        self.is_stored = true;
+        if let Some(out) = &mut self.out {
+            out.is_stored = true;
+        }
     }
 
     /// A batch before it on its connection was dropped, and what it holds comes again behind that.
     pub(super) fn is_void(&self) -> bool {
-        self.receipts.lock().is_void()
+        self.out
+            .as_ref()
+            .is_some_and(|out| out.receipts.lock().is_void())
     }
+}
 
-    /// Says what has become of it.
-    fn settle(&mut self, shared: &Arc<Shared>) {
+impl Out {
+    /// Says what has become of the batch.
+    fn settle(&self, shared: &Arc<Shared>, peer: &Peer) {
         let connection = self.connection.upgrade();
         let mut receipts = self.receipts.lock();
         let counts = receipts.settle(self.number, self.is_stored);
@@ -247,24 +282,25 @@ impl Batch {
             shared.counters.handler_errors.add(1);
         }
         if must_serve {
-            shared.serve_soon(self.peer.connection, must_end);
+            shared.serve_soon(peer.connection, must_end);
         }
     }
 }
 
 impl Drop for Batch {
     fn drop(&mut self) {
+        let Some(out) = &self.out else { return };
         // In a forked child it is a copy: what becomes of it is the parent's affair, and the locks
         // may be held for ever.
-        if self.process.is_elsewhere_for_certain() {
+        if out.process.is_elsewhere_for_certain() {
             return;
         }
-        let Some(shared) = self.shared.upgrade() else {
+        let Some(shared) = out.shared.upgrade() else {
             return;
         };
         self.messages.give_back(&shared.buffers);
-        self.settle(&shared);
-        shared.note_back(self.held);
+        out.settle(&shared, &self.peer);
+        shared.note_back(out.held);
     }
 }
 

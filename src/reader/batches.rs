@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use super::batch::{Batch, Messages};
 use super::batch_queue::{BatchQueue, Next};
-use super::connection::Connection;
 use super::connection::batch_end::BatchEnd;
+use super::gatherer::Gatherer;
 use super::handler::BoxError;
-use super::shared::Shared;
-use super::target::{Ended, Target};
+use super::target::Ended;
 use super::{BoundReader, Reader};
-use crate::buffer_pool::Pool;
 use crate::error::StartError;
-use crate::peer::Peer;
+use crate::outcome::Outcome;
 use crate::sys::fork::HomeProcess;
 
 /// What a reader receives, batch by batch: made by
@@ -132,57 +130,67 @@ impl BoundReader {
     /// When the system refuses a thread or a descriptor.
     pub fn start_batches(self) -> Result<(Reader, Batches), StartError> {
         let (queue, process) = (Arc::default(), HomeProcess::this());
-        let gatherer = Gatherer {
-            queue: Arc::clone(&queue),
-            process,
+        let sender = Sender(Arc::clone(&queue));
+        let put = move |gathered: Messages, end: BatchEnd, connection: &_, shared: &_| {
+            sender
+                .0
+                .put(Batch::new(gathered, end, connection, shared, process));
+            Ok(Ended::Out)
         };
-        let reader = self.start_target(gatherer)?;
+        let reader = self.start_target(Gatherer(put))?;
         Ok((reader, Batches { queue, process }))
     }
+
+    /// Begins to accept, and lends each whole batch to `handler`, on the reader's threads: what one
+    /// turn at a connection brought, at least one message. Each message is a slice of the buffer
+    /// that it was read into, so that they can be written on together, without a copy.
+    ///
+    /// What the closure returns holds for the batch: an error, or a panic, is counted and told as
+    /// one of [`Handler::batch_end`](crate::Handler::batch_end). To take batches away, and to
+    /// confirm them later, see [`start_batches`](Self::start_batches). To look at each message by
+    /// itself [`start`](Self::start) is faster: here 16 bytes took 1.2 times the processor time,
+    /// 1 KiB the same.
+    ///
+    /// ```
+    /// use std::fs::File;
+    /// use std::io::Write;
+    /// use uds_ipc::{Batch, Reader};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("telemetry.sock");
+    /// let log = File::create(directory.path().join("log"))?;
+    /// let reader = Reader::builder(&path).bind()?.start_batch_handler(move |batch: &Batch| {
+    ///     let lines: Vec<u8> = batch.messages().collect::<Vec<_>>().join(&b'\n');
+    ///     (&log).write_all(&lines)?;
+    ///     log.sync_data()
+    /// })?;
+    /// # let _ = reader.shutdown(std::time::Duration::ZERO)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the system refuses a thread or a descriptor.
+    pub fn start_batch_handler<F, R>(self, handler: F) -> Result<Reader, StartError>
+    where
+        F: Fn(&Batch) -> R + Send + Sync + 'static,
+        R: Outcome<Error: Into<BoxError>>,
+    {
+        let lend = move |gathered: Messages, _: BatchEnd, connection: &Arc<_>, shared: &Arc<_>| {
+            Batch::lend(gathered, connection, shared, |batch| {
+                handler(batch).into_result()
+            })
+            .map(|()| Ended::Stored)
+            .map_err(Into::into)
+        };
+        self.start_target(Gatherer(lend))
+    }
 }
 
-struct Gatherer {
-    queue: Arc<BatchQueue>,
-    process: HomeProcess,
-}
+/// Whoever puts batches into the queue. The end comes after the last one.
+struct Sender(Arc<BatchQueue>);
 
-impl Target for Gatherer {
-    type Gathered = Messages;
-
-    #[inline]
-    fn message(&self, message: &[u8], _: &Peer, gathered: &mut Messages) -> Result<(), BoxError> {
-        gathered.add(message);
-        Ok(())
-    }
-
-    fn read_begin(&self, gathered: &mut Messages, buffer: &[u8]) {
-        gathered.read_begin(buffer);
-    }
-
-    fn read_end(&self, gathered: &mut Messages, buffer: &mut Vec<u8>, pool: &Pool) {
-        gathered.read_end(buffer, pool);
-    }
-
-    fn batch_end(
-        &self,
-        gathered: Messages,
-        end: BatchEnd,
-        connection: &Arc<Connection>,
-        shared: &Arc<Shared>,
-    ) -> Result<Ended, BoxError> {
-        let batch = Batch::new(gathered, end, connection, shared, self.process);
-        self.queue.put(batch);
-        Ok(Ended::Out)
-    }
-
-    fn opened(&self, _: &Peer) {}
-
-    fn closed(&self, _: &Peer) {}
-}
-
-/// The end comes after the last batch.
-impl Drop for Gatherer {
+impl Drop for Sender {
     fn drop(&mut self) {
-        self.queue.end();
+        self.0.end();
     }
 }

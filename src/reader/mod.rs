@@ -13,6 +13,7 @@ mod connection;
 mod counters;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod gatherer;
 mod handler;
 #[cfg(all(unix, feature = "systemd"))]
 mod health;

@@ -6,11 +6,14 @@ use std::io::{self, Read, Write};
 use std::iter;
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use uds_ipc::{Batch, Batches, Delivery, FlushLevel, Reader, ReaderBuilder, Writer};
 
+use crate::support::acts::panic_quietly;
 use crate::support::{
     Notes, PATIENCE, Place, SHORT, connect, finish, finish_with_receipts, frame, numbered,
     read_to_end, receipt, send_all, wait_until,
@@ -592,4 +595,67 @@ mod stream {
         check(|batches| smol::block_on(smol::spawn(store(batches))));
         check(|batches| futures_executor::block_on(store(batches)));
     }
+}
+
+#[test]
+fn a_handler_is_lent_whole_batches_in_order() {
+    for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
+        let place = Place::new();
+        let stored = Arc::new(Mutex::new(Vec::new()));
+        let store = Arc::clone(&stored);
+        let bound = Reader::builder(place.socket()).bind().unwrap();
+        let reader = bound.start_batch_handler(move |batch: &Batch| {
+            assert!(batch.messages().len() > 0);
+            assert_eq!(batch.peer().connection, 1);
+            store.lock().unwrap().extend(messages(batch));
+        });
+        let reader = reader.unwrap();
+        let sent: Vec<_> = numbered(50_000)
+            .into_iter()
+            .chain([vec![b'x'; 1_000_000]])
+            .collect();
+        let writer = writer(&place, delivery);
+        send_all(&writer, &sent);
+        writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
+        match delivery {
+            Delivery::AtLeastOnce => finish_with_receipts(&writer),
+            Delivery::AtMostOnce | _ => finish(&writer),
+        }
+        let report = reader.shutdown(PATIENCE).unwrap();
+        assert_eq!((report.cut, report.metrics.panics), (0, 0));
+        assert!(*stored.lock().unwrap() == sent);
+    }
+}
+
+#[test]
+fn a_batch_on_which_its_handler_fails_is_not_stored() {
+    let place = Place::new();
+    let (events, calls, stored) = (Notes::new(), AtomicUsize::new(0), Notes::new());
+    let builder = Reader::builder(place.socket()).on_event(events.observer());
+    let noted = stored.clone();
+    let handler = move |batch: &Batch| match calls.fetch_add(1, Ordering::SeqCst) {
+        0 => Err("on purpose"),
+        1 => panic_quietly(),
+        _ => {
+            for message in messages(batch) {
+                noted.add(message);
+            }
+            Ok(())
+        }
+    };
+    let reader = builder
+        .bind()
+        .unwrap()
+        .start_batch_handler(handler)
+        .unwrap();
+    // It sends all of them again, until they are stored.
+    let writer = writer(&place, Delivery::AtLeastOnce);
+    let sent = numbered(100);
+    send_all(&writer, &sent);
+    finish_with_receipts(&writer);
+    assert_eq!(stored.all(), sent);
+    let report = reader.shutdown(PATIENCE).unwrap();
+    let figures = report.metrics;
+    assert_eq!((figures.handler_errors, figures.panics), (1, 1));
+    events.wait_for("HandlerFailed");
 }
