@@ -170,7 +170,7 @@ fn measure(contender: &str, len: usize, count: usize, setting: Setting) -> Outco
             }
         }
         "staged" => stage(connect(&path)?, &message, count)?,
-        "handed" => hand(connect(&path)?, &message, count)?,
+        "handed" => hand(connect(&path)?, &message, count, setting.threads)?,
         _ => {
             let mut builder = Writer::builder(&path).crash_proof(contender == "proof");
             if let Some(bytes) = setting.queue {
@@ -223,8 +223,8 @@ fn stage(mut socket: UnixStream, message: &[u8], count: usize) -> Outcome {
     Ok(socket.write_all(&piece)?)
 }
 
-/// Frames each message into a piece, and hands the piece to a thread that writes it.
-fn hand(mut socket: UnixStream, message: &[u8], count: usize) -> Outcome {
+/// Frames each message into a piece of its thread, and hands the piece to a thread that writes it.
+fn hand(mut socket: UnixStream, message: &[u8], count: usize, threads: usize) -> Outcome {
     let (full, to_write) = mpsc::sync_channel::<Vec<u8>>(WAITING);
     let written = Mutex::new(Vec::new());
     let write = || {
@@ -237,17 +237,28 @@ fn hand(mut socket: UnixStream, message: &[u8], count: usize) -> Outcome {
     };
     let new = || Vec::with_capacity(PIECE + message.len() + 10);
     let next = || written.lock().pop().unwrap_or_else(new);
-    thread::scope(|scope| {
-        let writing = scope.spawn(write);
-        let mut piece = new();
-        for _ in 0..count {
+    let send = |full: mpsc::SyncSender<_>| {
+        let mut piece = next();
+        for _ in 0..count / threads {
             frame_into(&mut piece, message);
             if piece.len() >= PIECE {
                 full.send(mem::replace(&mut piece, next()))?;
             }
         }
-        full.send(piece)?;
-        drop(full);
+        full.send(piece)
+    };
+    thread::scope(|scope| {
+        let writing = scope.spawn(write);
+        let senders: Vec<_> = (1..threads)
+            .map(|_| {
+                let full = full.clone();
+                scope.spawn(|| send(full))
+            })
+            .collect();
+        send(full)?;
+        for sender in senders {
+            sender.join().map_err(|_| "a sender panicked")??;
+        }
         Ok(writing
             .join()
             .map_err(|_| "the writing thread panicked")??)
