@@ -48,6 +48,20 @@ fn writer(place: &Place, delivery: Delivery) -> Writer {
     builder.start().unwrap()
 }
 
+/// Sends short messages and a long one, until all are handled; returns them.
+fn send_many(place: &Place, delivery: Delivery) -> Vec<Vec<u8>> {
+    let mut sent = numbered(50_000);
+    sent.push(vec![b'x'; 1_000_000]);
+    let writer = writer(place, delivery);
+    send_all(&writer, &sent);
+    writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
+    match delivery {
+        Delivery::AtLeastOnce => finish_with_receipts(&writer),
+        Delivery::AtMostOnce | _ => finish(&writer),
+    }
+    sent
+}
+
 fn messages(batch: &Batch) -> Vec<Vec<u8>> {
     let messages: Vec<_> = batch.messages().map(<[u8]>::to_vec).collect();
     assert_eq!(batch.messages().len(), messages.len());
@@ -368,17 +382,7 @@ fn what_is_confirmed_batch_by_batch_comes_once_and_in_order() {
             }
             stored
         });
-        let sent: Vec<_> = numbered(50_000)
-            .into_iter()
-            .chain([vec![b'x'; 1_000_000]])
-            .collect();
-        let writer = writer(&place, delivery);
-        send_all(&writer, &sent);
-        writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
-        match delivery {
-            Delivery::AtLeastOnce => finish_with_receipts(&writer),
-            Delivery::AtMostOnce | _ => finish(&writer),
-        }
+        let sent = send_many(&place, delivery);
         let report = reader.shutdown(PATIENCE).unwrap();
         assert_eq!((report.cut, report.metrics.handler_errors), (0, 0));
         assert!(store.join().unwrap() == sent);
@@ -610,17 +614,7 @@ fn a_handler_is_lent_whole_batches_in_order() {
             store.lock().unwrap().extend(messages(batch));
         });
         let reader = reader.unwrap();
-        let sent: Vec<_> = numbered(50_000)
-            .into_iter()
-            .chain([vec![b'x'; 1_000_000]])
-            .collect();
-        let writer = writer(&place, delivery);
-        send_all(&writer, &sent);
-        writer.flush(FlushLevel::Handled, PATIENCE).unwrap();
-        match delivery {
-            Delivery::AtLeastOnce => finish_with_receipts(&writer),
-            Delivery::AtMostOnce | _ => finish(&writer),
-        }
+        let sent = send_many(&place, delivery);
         let report = reader.shutdown(PATIENCE).unwrap();
         assert_eq!((report.cut, report.metrics.panics), (0, 0));
         assert!(*stored.lock().unwrap() == sent);
