@@ -239,9 +239,9 @@
 //! of which slot waits, and where that stands among all messages. Whoever sends stores one word
 //! more for each message: how far its slot is published. All is stored by the writer, one word
 //! after the other, so that its death between any two of them loses nothing and repeats nothing:
-//! the simulation dies after each single store, and reads what is left. Between two stores no fence
-//! is needed, since who reads them does so when all threads have ended. See `arena/mod.rs` for the
-//! rules.
+//! the simulation dies after each single store, and reads what is left; and real processes are
+//! killed before and behind each (`writer/deaths.rs`). Between two stores no fence is needed, since
+//! who reads them does so when all threads have ended. See `arena/mod.rs` for the rules.
 //!
 //! ## What the thread does next
 //!

@@ -221,6 +221,8 @@ impl Arena {
 
 #[inline]
 fn store(word: &AtomicU64, value: u64) {
+    #[cfg(test)]
+    watch::moment();
     word.store(value, Ordering::Release);
     #[cfg(test)]
     watch::stored();
@@ -398,10 +400,11 @@ impl Drop for Record {
     }
 }
 
-/// Lets a test look at what there is after each store.
+/// Lets a test look at what there is after each store, or end there.
 #[cfg(test)]
 pub(crate) mod watch {
     use std::cell::RefCell;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     type Look = Box<dyn FnMut()>;
 
@@ -414,7 +417,25 @@ pub(crate) mod watch {
         LOOK.with(|place| *place.borrow_mut() = look);
     }
 
+    /// How many moments the process has left to live; 0 where it lives on.
+    static LEFT: AtomicU64 = AtomicU64::new(0);
+
+    /// With so many moments from now the process kills itself. Before each store there is one, and
+    /// one behind it, whatever thread it is: what lies between two stores lies between two moments.
+    pub(crate) fn die_after(moments: u64) {
+        LEFT.store(moments, Ordering::Relaxed);
+    }
+
+    pub(super) fn moment() {
+        if LEFT.load(Ordering::Relaxed) > 0 && LEFT.fetch_sub(1, Ordering::Relaxed) == 1 {
+            #[cfg(unix)]
+            nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL)
+                .unwrap();
+        }
+    }
+
     pub(super) fn stored() {
+        moment();
         if std::thread::panicking() {
             return;
         }

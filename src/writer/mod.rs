@@ -9,6 +9,9 @@ mod async_writer;
 mod builder;
 mod connector;
 mod counters;
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod deaths;
 mod end_of_program;
 #[cfg(fuzzing)]
 pub mod fuzzing;
