@@ -47,7 +47,13 @@ impl Process {
             assert!(start.elapsed() < PATIENCE, "the process does not end");
             thread::park_timeout(Duration::from_micros(200));
         }
-        self.child.wait().expect("a process")
+        let status = self.child.wait().expect("a process");
+        // There a test that is a process of its own says so that it went well.
+        #[cfg(panic = "abort")]
+        if status.code() == Some(50) {
+            return std::os::unix::process::ExitStatusExt::from_raw(0);
+        }
+        status
     }
 }
 

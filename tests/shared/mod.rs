@@ -38,6 +38,11 @@ pub(crate) fn this_test(name: &str, setup: &str) -> Command {
         .arg(format!("set -e\n{CLEAN}\n{setup}\nexec \"$0\" \"$@\""))
         .arg(this_program().get_program())
         .args(["--exact", name, "--nocapture", "--test-threads=1"]);
+    if cfg!(panic = "abort") {
+        // There each test has a process of its own, and this is how it is asked for: without it
+        // there would be another process between the two.
+        command.env("__RUST_TEST_INVOKE", name);
+    }
     command
 }
 

@@ -54,15 +54,20 @@ enum End {
     Exit,
     ExitAtOnce,
     Return,
+    /// A panic in a thread that has nothing to do with the writer, where none is caught.
+    #[cfg(panic = "abort")]
+    PanicElsewhere,
 }
 
-const ENDS: [End; 6] = [
+const ENDS: &[End] = &[
     End::Kill,
     End::Abort,
     End::Fault,
     End::Exit,
     End::ExitAtOnce,
     End::Return,
+    #[cfg(panic = "abort")]
+    End::PanicElsewhere,
 ];
 
 /// What the reader's handler does.
@@ -289,6 +294,10 @@ fn end_by(how: End, return_from_test: impl Fn()) {
         End::Exit => process::exit(3),
         End::ExitAtOnce => signal_hook::low_level::exit(3),
         End::Return => return_from_test(),
+        #[cfg(panic = "abort")]
+        End::PanicElsewhere => {
+            let _ = thread::spawn(|| panic!("on purpose")).join();
+        }
     }
 }
 
