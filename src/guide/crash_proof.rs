@@ -61,6 +61,17 @@
 //!   than Linux, TCP and pipes, a limit of the size of files (`LimitFSIZE=`) below that of the
 //!   queue, a filter of system calls without `memfd_create`, a reader in the same process.
 //!
+//! # When memory is short
+//!
+//! What the queue holds counts for the control group of the process that sends, as its other memory
+//! does: as `shmem` in `memory.stat`, below `MemoryMax=` (see `systemd.resource-control(5)`). It
+//! never counts for the reader's group, whose process only reads it. When the kernel's OOM killer
+//! takes the process, what it had accepted arrives, as after any SIGKILL; until the reader is done
+//! with it, that memory stays charged to the group of the dead process, or to those above it.
+//!
+//! A reader is best in a unit of its own. In one group with the writer the kernel may choose it
+//! instead, or with `OOMPolicy=kill` take both: and when both die, nothing is saved.
+//!
 //! # What the reader sees
 //!
 //! What is recovered comes as a connection of its own, after all that came by the socket: a number
