@@ -345,6 +345,8 @@
 //! and the values that a load may see then, as far as loom knows them. loom knows no barrier that
 //! the kernel makes for others; the light fence is a real one there. That leaves the kernel's
 //! promise (`membarrier(2)`), on which a test runs the two fences against each other.
+//! `model_of_deaths.rs` beside it looks, at each point in those orders, at what a reader would find
+//! of a process that died there.
 //!
 //! `.ci/faults` puts more than eighty faults into the code, one at a time, and expects one of these
 //! checks to find each.

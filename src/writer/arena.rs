@@ -404,9 +404,10 @@ impl Drop for Record {
 #[cfg(test)]
 pub(crate) mod watch {
     use std::cell::RefCell;
+    use std::rc::Rc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    type Look = Box<dyn FnMut()>;
+    type Look = Rc<dyn Fn()>;
 
     thread_local! {
         static LOOK: RefCell<Option<Look>> = const { RefCell::new(None) };
@@ -439,13 +440,11 @@ pub(crate) mod watch {
         if std::thread::panicking() {
             return;
         }
-        let _ = LOOK.try_with(|look| {
-            if let Ok(mut look) = look.try_borrow_mut() {
-                if let Some(look) = &mut *look {
-                    look();
-                }
-            }
-        });
+        // While one looks, a model may let another thread go on.
+        let look = LOOK.try_with(|look| look.borrow().clone());
+        if let Ok(Some(look)) = look {
+            look();
+        }
     }
 }
 

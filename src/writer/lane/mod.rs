@@ -16,6 +16,8 @@
 pub(crate) mod local;
 #[cfg(all(test, lane_model))]
 mod model;
+#[cfg(all(test, lane_model))]
+mod model_of_deaths;
 
 use std::mem;
 use std::sync::Arc;

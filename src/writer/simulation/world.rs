@@ -65,7 +65,7 @@ impl World {
                     net.check_death(Moment::InCall);
                 }
             };
-            let look: Box<dyn FnMut()> = Box::new(look);
+            let look: Rc<dyn Fn()> = Rc::new(look);
             look
         });
         watch::set(look);
