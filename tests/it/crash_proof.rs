@@ -729,6 +729,49 @@ wait()
     );
 }
 
+/// One of two writers without a connection lives for certain. Of the other that is not known yet:
+/// nobody has the lock.
+#[test]
+fn a_reader_that_is_short_of_descriptors_keeps_what_may_be_a_dead_writers() {
+    const PROGRAM: &str = r"
+living = one(b'\x06living')
+lock(living)
+give([living, ticket()]).close()
+give([one(), ticket()]).close()
+say('orphans')
+wait()
+peers = [opened() for _ in range(40)]
+say('many')
+wait()
+";
+    alone(
+        "a_reader_that_is_short_of_descriptors_keeps_what_may_be_a_dead_writers",
+        |place| {
+            let keeper = Keeper::start(place, |builder| builder);
+            let Some(mut child) = hostile(PROGRAM, place, &[]) else {
+                return;
+            };
+            hear(&mut child, "orphans");
+            keeper.wait_for("came", 2);
+            keeper.wait_for_quiet();
+            let (before, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+            let few = u64::try_from(targets().len() + 10).unwrap();
+            setrlimit(Resource::RLIMIT_NOFILE, few, most).unwrap();
+            child.go_on();
+            hear(&mut child, "many");
+            keeper.events.wait_for("AcceptPaused");
+            setrlimit(Resource::RLIMIT_NOFILE, before, most).unwrap();
+            // Three seconds without a lock are as good as a death.
+            keeper.wait_for("left", 1);
+            child.kill();
+            wait_for_none_taken();
+            keeper.wait_for_quiet();
+            assert_eq!(keeper.count("living"), 0, "it was let go");
+            keeper.stop();
+        },
+    );
+}
+
 /// The bytes come, and nothing else.
 #[test]
 fn a_reader_without_a_descriptor_to_spare_gets_the_bytes() {

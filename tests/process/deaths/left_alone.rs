@@ -10,26 +10,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use uds_ipc::event::{CrashProofError, WriterEvent};
-use uds_ipc::{Delivery, FlushLevel, Handler, Peer, Reader, Writer};
+use uds_ipc::{Delivery, FlushLevel, Reader, Writer};
 
-use super::{Gate, Lines, OpensAtEnd, Told};
+use super::{Gate, Lines, OpensAtEnd, Stopped, Told};
 use crate::stage::{PATIENCE, Role, part, stage, wait_until};
-
-/// Notes lines, and is held up by the first.
-struct Stopped {
-    gate: Arc<Gate>,
-    lines: Lines,
-}
-
-impl Handler for Stopped {
-    type Error = std::convert::Infallible;
-
-    fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error> {
-        let noted = self.lines.message(message, peer);
-        self.gate.pass();
-        noted
-    }
-}
 
 #[test]
 fn what_a_shutdown_left_is_nobodys() {

@@ -118,6 +118,22 @@ impl Drop for OpensAtEnd {
     }
 }
 
+/// Notes lines, and is held up by the first.
+struct Stopped {
+    gate: Arc<Gate>,
+    lines: Lines,
+}
+
+impl Handler for Stopped {
+    type Error = std::convert::Infallible;
+
+    fn message(&self, message: &[u8], peer: &Peer) -> Result<(), Self::Error> {
+        let noted = self.lines.message(message, peer);
+        self.gate.pass();
+        noted
+    }
+}
+
 /// A program that logs ten lines, and kills itself.
 #[test]
 fn ten_lines_before_a_sigkill_arrive() {

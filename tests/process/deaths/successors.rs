@@ -2,19 +2,24 @@
 //! lives on.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{self, Command};
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use uds_ipc::{Reader, SendError, Writer};
 
-use super::{Lines, Told, kill_this_process, leave_nine_lines, ten_lines};
+use super::{
+    Gate, Lines, OpensAtEnd, Stopped, Told, kill_this_process, leave_nine_lines, ten_lines,
+};
 use crate::stage::{PATIENCE, Role, in_forked_child, stage, wait_for_cue, wait_until};
 
-/// The one test that waits so long: the reader believes a process that lives for three seconds.
+/// This test and the next wait so long: the reader believes a process that lives for three seconds.
 #[test]
 fn a_process_that_becomes_another_program_leaves_what_it_had() {
     const NAME: &str =
@@ -34,6 +39,40 @@ fn a_process_that_becomes_another_program_leaves_what_it_had() {
     assert!(role.end().success());
     assert_eq!(*lines.0.lock(), ten_lines());
     let _ = reader.shutdown(PATIENCE).unwrap();
+    assert_eq!(told.messages(), [9]);
+}
+
+/// What the connection that ends last leaves behind is waited for too.
+#[test]
+fn a_stop_waits_for_what_such_a_process_has_left() {
+    const NAME: &str = "deaths::successors::a_stop_waits_for_what_such_a_process_has_left";
+    if let Some(place) = stage() {
+        let _writer = leave_nine_lines(&place);
+        panic!("there is no such program: {}", Command::new("cat").exec());
+    }
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("s");
+    let (lines, told, gate) = (Lines::default(), Told::default(), Arc::new(Gate::default()));
+    let stopped = Stopped {
+        gate: Arc::clone(&gate),
+        lines: lines.clone(),
+    };
+    let reader = told.bind(Reader::builder(&path));
+    let reader = reader.start_handler(stopped).unwrap();
+    let opens_at_end = OpensAtEnd(gate);
+    let role = Role::start(NAME, place.path());
+    let name = format!("/proc/{}/comm", role.child().id());
+    wait_until("it is another program", || {
+        fs::read_to_string(&name).is_ok_and(|name| name == "cat\n")
+    });
+    thread::scope(|scope| {
+        let stop = scope.spawn(|| reader.shutdown(PATIENCE).unwrap());
+        wait_until("the reader stops", || UnixStream::connect(&path).is_err());
+        drop(opens_at_end);
+        assert_eq!(stop.join().unwrap().cut, 0);
+    });
+    assert!(role.end().success());
+    assert_eq!(*lines.0.lock(), ten_lines());
     assert_eq!(told.messages(), [9]);
 }
 
