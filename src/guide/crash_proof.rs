@@ -99,12 +99,15 @@
 //!
 //! * The speed is the same, within what can be measured: see [the page on speed](super::speed).
 //! * A `Vec` or a `Bytes` that is handed over is copied.
-//! * The writer has one descriptor more, the reader one for each writer, and two while the writer
-//!   is quiet. They count against the limit of descriptors (`LimitNOFILE=`).
+//! * The writer has one descriptor more, the reader one for each connection, and two for a writer
+//!   whose connection it has closed for silence. They count against the limit of descriptors
+//!   (`LimitNOFILE=`).
+//! * While nothing is sent, and nothing waits: 16 KiB in the writer after one message, and some 260
+//!   bytes for each connection in the reader (of 1,000; `cargo bench --bench idle`).
 //! * Address space: twice `max_queued_bytes`, and some 16 MiB. What was never used takes no memory.
 //!   What was used is kept for the next time; a writer that is quiet gives it back, if it is more
 //!   than 4 MiB, as soon as it has a connection on which it has sent nothing: after the reader's
-//!   `idle_timeout`, 10 s unless set.
+//!   `idle_timeout`, 10 s unless set. Of 40 MB that had waited it kept 4 KiB then.
 //! * A child made by `fork` does not have the memory: it cannot send, as without. One that lives on
 //!   has the connection, though: what its parent left is handled once that is over, by the child's
 //!   end or the reader's `idle_timeout`.

@@ -47,7 +47,8 @@ struct Known {
     ticket: Ticket,
     /// All messages with lower numbers have come: by connections that are over.
     received: u64,
-    orphan: Option<Orphan>,
+    /// In a box: of most there is none, and each connection has the place for it.
+    orphan: Option<Box<Orphan>>,
 }
 
 /// An arena without a connection.
@@ -139,13 +140,13 @@ impl Arenas {
             known.received = known.received.max(received);
         }
         if known.open == 0 {
-            known.orphan = Some(Orphan {
+            known.orphan = Some(Box::new(Orphan {
                 process: process(),
                 since: now,
                 unlocked_since: None,
                 next_look: now,
                 wait: FIRST_LOOK,
-            });
+            }));
         }
     }
 
