@@ -103,7 +103,6 @@
 //!         mod.rs
 //!         source.rs         where its messages come from: a stream, or
 //!         remains.rs        what a dead writer has left
-//!         passed.rs         an arena, as it was passed
 //!         decoder.rs        bytes to frames (pure)
 //!         receipts.rs       which receipt is due (pure)
 //!         unconfirmed.rs    the batches that are out (pure)
@@ -172,6 +171,8 @@
 //!     tcp.rs                a host and a port
 //! arena/                    a writer's memory, as it is found after its death
 //!     mod.rs layout.rs ticket.rs
+//!     passed.rs             the memory, as it came from another process
+//!     frames.rs             what is read of it
 //!     recovery.rs           what is still to be delivered (pure)
 //! peer.rs                   who a peer is
 //! message.rs                what is sent

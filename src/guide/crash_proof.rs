@@ -70,6 +70,9 @@
 //! figure `recovered` counts it. On that connection an error of the handler costs the message,
 //! since nobody is left to send it again; it is counted.
 //!
+//! It is recovered once, whoever has the memory: who does claims it before, by a seal
+//! (`F_SEAL_SEAL`, see `fcntl(2)`), of which the kernel adds no second one.
+//!
 //! A writer counts as dead when its connection is over, and nobody holds the lock that its process
 //! had (`F_SETLK`, see `fcntl(2)`), and the kernel says that the process is gone (`SO_PEERPIDFD`,
 //! Linux 6.5). Where the kernel does not say that, or says that it lives though the lock is gone,

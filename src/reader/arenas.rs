@@ -5,15 +5,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connection::passed::PassedArena;
 use crate::arena::layout::Header;
+use crate::arena::passed::PassedArena;
 use crate::arena::ticket::Ticket;
 use crate::deadline::{after, earlier};
 use crate::peer::Identity;
 use crate::sys::PeerProcess;
 
 /// By which an arena is known: whose it is, and the numbers of its device and file. A reader can
-/// pass on what it was given: that changes nothing for whoever made it.
+/// pass on what it was given: that changes nothing for whoever made it, but that what is left is
+/// delivered once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) identity: Identity,
@@ -217,6 +218,8 @@ impl Arenas {
                     true
                 }
                 Verdict::Forget => false,
+                // Whoever else has it has it all.
+                Verdict::Recover if !known.arena.claim() => false,
                 Verdict::Recover => {
                     let connection = known.arena.header().map(|header| header.connection);
                     // Where numbers changed their meaning with a connection that went nowhere, none
@@ -346,6 +349,42 @@ mod tests {
             ..DEAD
         };
         assert_eq!(verdicts(nonsense, 3, false), [Forget; 4]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn of_two_that_have_an_arena_one_recovers() {
+        let words = HEADER.layout.first_words().map(|(_, word)| word);
+        let [counts, magic] = words;
+        let len = HEADER.layout.size().unwrap();
+        let memory = crate::sys::sealed_memory(&[magic, counts], len);
+        let peer = Identity::Unknown;
+        let ticket = Ticket {
+            connection: 1,
+            first: 0,
+            is_exact: true,
+        };
+        let now = Instant::now();
+        let two = [(); 2].map(|()| {
+            let mut arenas = Arenas::default();
+            let arena = PassedArena::check(memory.try_clone().unwrap()).unwrap();
+            let memory = arena.identity();
+            arenas.attach(arena, ticket, peer);
+            let key = Key {
+                identity: peer,
+                memory,
+            };
+            arenas.detach(key, ticket, 0, || None, now);
+            arenas
+        });
+        let later = now + 2 * UNLOCKED_FOR;
+        let dead = two.map(|mut arenas| {
+            assert!(arenas.look(now, false, 9, |_| false).0.is_empty());
+            let (dead, _) = arenas.look(later, false, 9, |_| false);
+            assert_eq!(arenas.orphans(), 0);
+            dead.len()
+        });
+        assert_eq!(dead, [1, 0]);
     }
 
     #[test]

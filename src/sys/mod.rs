@@ -82,6 +82,8 @@ pub(crate) use {
     shared_memory_error::SharedMemoryError,
 };
 
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+pub(crate) use platform::sealed_memory;
 #[cfg(unix)]
 pub(crate) use {
     descriptor::{check_listening, kind_of_file},
