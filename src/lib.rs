@@ -380,6 +380,7 @@ mod clock;
 mod codec;
 mod deadline;
 mod descriptor_kind;
+mod descriptor_store;
 pub mod error;
 pub mod event;
 pub mod guide;

@@ -31,11 +31,16 @@ const MAY_NAME: &[(&str, &str)] = &[
     ),
     (
         "reader",
-        "activation address arena buffer_size clock deadline error event listen metrics num observer outcome own_thread panic_guard peer buffer_pool reentry runtime_directory sys wire",
+        "activation address arena buffer_size clock deadline descriptor_store error event listen metrics num observer outcome own_thread panic_guard peer buffer_pool reentry runtime_directory sys wire",
     ),
     // Where the reader's socket comes from.
     ("listen", "address buffer_size descriptor_kind error sys"),
     ("activation", "descriptor_kind sys"),
+    // What outlives its service.
+    (
+        "descriptor_store",
+        "activation address arena event peer sys",
+    ),
     // The system.
     ("sys", "address atomics descriptor_kind peer"),
     // The leaves: values.
@@ -188,6 +193,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("address", &["mod", "parse", "bytes", "error tcp"]),
+    ("descriptor_store", &["mod", "manager nowhere", "name"]),
     (
         "arena",
         &["mod", "frames", "passed", "recovery", "layout ticket"],
@@ -264,6 +270,9 @@ const SHELLS: &[&str] = &[
     "arena/frames.rs",
     "arena/passed.rs",
     "clock.rs",
+    "descriptor_store/mod.rs",
+    "descriptor_store/manager.rs",
+    "descriptor_store/nowhere.rs",
     "listen/bind.rs",
     "listen/directory.rs",
     "listen/socket_file.rs",

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use crate::arena::layout::{Extent, HEADER_WORDS, Header, Layout, SlotWord};
 use crate::arena::recovery::{Remains, Run};
 use crate::arena::ticket::{TICKET_SIZE, Ticket};
-use crate::sys::{OwnedDescriptor, PassedMemory};
+use crate::sys::{BorrowedDescriptor, OwnedDescriptor, PassedMemory, lend};
 
 /// How much of the records is read at once.
 const PIECE: usize = 64 * 1024;
@@ -48,7 +48,6 @@ impl Passed {
 
 impl PassedArena {
     /// An error where it is none.
-    #[cfg(all(test, target_os = "linux"))]
     pub(crate) fn check(descriptor: OwnedDescriptor) -> io::Result<Self> {
         // Who gives that away does not have it answered by the network.
         let memory = PassedMemory::check(descriptor).map_err(|_| ErrorKind::InvalidData)?;
@@ -69,6 +68,18 @@ impl PassedArena {
     pub(crate) fn is_locked(&self) -> bool {
         // What cannot be asked is dead for nobody.
         self.memory.is_locked().unwrap_or(true)
+    }
+
+    /// From now on a successor of its writer sees that this process has it: until this process
+    /// closes any descriptor of it.
+    pub(crate) fn keep(&self) {
+        // Where that is refused, the claim still decides who delivers what is left.
+        let _ = self.memory.keep();
+    }
+
+    /// To be kept by somebody else.
+    pub(crate) fn lend(&self) -> BorrowedDescriptor<'_> {
+        lend(&self.memory)
     }
 
     /// Whether what is in it is this caller's to be delivered: nobody else's then.

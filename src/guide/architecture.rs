@@ -127,6 +127,11 @@
 //!     variables.rs          LISTEN_FDS and its like, parsed
 //!     claim.rs              the descriptors, taken over once
 //!     passed.rs             which of them a reader gets
+//! descriptor_store/         what the service manager keeps over a restart
+//!     mod.rs
+//!     name.rs               the names, which say what is known of it (pure)
+//!     manager.rs            the manager
+//!     nowhere.rs            where there is none
 //! sys/                      calls of the system, and no policy
 //!     mod.rs
 //!     abilities.rs          what a kind of stream can do: what the machines go by

@@ -138,6 +138,8 @@ pub(crate) fn lend(descriptor: &impl std::os::windows::io::AsHandle) -> Borrowed
 
 #[cfg(all(unix, feature = "systemd"))]
 pub(crate) use {
-    descriptor::kind_of_number, environment::remove_variable, notify::NotifySocket,
+    descriptor::kind_of_number,
+    environment::remove_variable,
+    notify::{NotifySocket, StoreSocket},
     platform::process::pidfd_id,
 };

@@ -276,11 +276,26 @@ impl PassedMemory {
         Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
     }
 
+    /// From now on other processes see that this one keeps it: until it closes any descriptor of
+    /// this memory, or ends.
+    pub(crate) fn keep(&self) -> io::Result<()> {
+        // Behind the memory, where the writer has no lock.
+        let lock = lock(libc::F_RDLCK, self.len, 1)?;
+        fcntl(&self.file, FcntlArg::F_SETLK(&lock))?;
+        Ok(())
+    }
+
     /// Whether what is in it is this caller's to be read: of all processes that have it, the first
     /// one to ask gets that, once.
     pub(crate) fn claim(&self) -> bool {
         // The kernel adds no seal where this one is.
         fcntl_add_seals(&self.file, SealFlags::SEAL).is_ok()
+    }
+}
+
+impl AsFd for PassedMemory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

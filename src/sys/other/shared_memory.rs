@@ -65,6 +65,12 @@ pub(crate) fn sealed_copy(_: &[u8]) -> io::Result<OwnedFd> {
 #[derive(Debug)]
 pub(crate) enum PassedMemory {}
 
+impl AsFd for PassedMemory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match *self {}
+    }
+}
+
 impl PassedMemory {
     pub(crate) fn check(descriptor: OwnedFd) -> Result<Self, OwnedFd> {
         Err(descriptor)
@@ -83,6 +89,10 @@ impl PassedMemory {
     }
 
     pub(crate) fn is_locked(&self) -> io::Result<bool> {
+        match *self {}
+    }
+
+    pub(crate) fn keep(&self) -> io::Result<()> {
         match *self {}
     }
 

@@ -65,6 +65,12 @@ pub(crate) fn sealed_copy(_: &[u8]) -> io::Result<OwnedHandle> {
 #[derive(Debug)]
 pub(crate) enum PassedMemory {}
 
+impl AsHandle for PassedMemory {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        match *self {}
+    }
+}
+
 impl PassedMemory {
     pub(crate) fn check(descriptor: OwnedHandle) -> Result<Self, OwnedHandle> {
         Err(descriptor)
@@ -83,6 +89,10 @@ impl PassedMemory {
     }
 
     pub(crate) fn is_locked(&self) -> io::Result<bool> {
+        match *self {}
+    }
+
+    pub(crate) fn keep(&self) -> io::Result<()> {
         match *self {}
     }
 

@@ -5,3 +5,4 @@ mod examples;
 mod life_cycle;
 mod machine;
 mod mistakes;
+mod store;
