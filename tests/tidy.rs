@@ -27,7 +27,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ),
     (
         "writer",
-        "address arena atomics backoff buffer_size clock deadline error event message metrics num observer outcome own_thread panic_guard peer reentry send_error sys system_error wire",
+        "address arena atomics backoff buffer_size clock deadline descriptor_store error event message metrics num observer outcome own_thread panic_guard peer reentry send_error sys system_error wire",
     ),
     (
         "reader",
@@ -138,7 +138,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["mod", "supervisor", "worker", "accept turn", "batch"],
     ),
     ("systemd", &["mod", "service", "notify schedule"]),
-    ("event", &["reader writer", "mod", "severity"]),
+    (
+        "event",
+        &["reader writer", "notify_error", "mod", "severity"],
+    ),
     ("metrics", &["exposition publisher", "figure", "mod"]),
     (
         "sys",
@@ -211,7 +214,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "mod",
             "acks",
             "worker",
-            "drop_notice kernel",
+            "drop_notice inherit kernel",
             "memory",
             "dial",
             "attempt",

@@ -22,6 +22,7 @@ pub(crate) struct Frames {
     pieces: usize,
     left: u64,
     lost: bool,
+    skipped: u64,
 }
 
 impl Frames {
@@ -33,6 +34,28 @@ impl Frames {
             pieces: 0,
             left: MOST_RECOVERED,
             lost: false,
+            skipped: 0,
+        }
+    }
+
+    /// How many messages were left out so far that had come, or may have.
+    pub(crate) fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Gives what is yet to be read, message by message.
+    pub(crate) fn each_message(&mut self, mut give: impl FnMut(&[u8])) {
+        let mut bytes = Vec::new();
+        while let Some(mut more) = self.next() {
+            bytes.append(&mut more);
+            let mut rest = &bytes[..];
+            while let Some((Frame { message, .. }, next)) = split_frame(rest) {
+                give(message);
+                rest = next;
+            }
+            // What is left goes on in the next run.
+            let given = bytes.len() - rest.len();
+            bytes.drain(..given);
         }
     }
 
@@ -58,9 +81,10 @@ impl Frames {
         if run.pieces > 0 {
             return Some(self.begin_long(run, bytes));
         }
-        let (frames, lost) = select(&bytes, run.skip, self.max_message_len);
-        self.lost |= lost;
-        Some(frames)
+        let selected = select(&bytes, run.skip, self.max_message_len);
+        self.lost |= selected.lost;
+        self.skipped += selected.skipped;
+        Some(selected.frames)
     }
 
     /// Begins a message that goes on in the next runs, or leaves it out with all of them.
@@ -81,6 +105,7 @@ impl Frames {
             return head;
         }
         self.lost |= !is_good;
+        self.skipped += u64::from(is_good);
         for _ in 0..run.pieces {
             self.runs.next();
         }
@@ -88,32 +113,52 @@ impl Frames {
     }
 }
 
-/// The frames without the first `skip`, and without those that are too long, up to what is no
-/// message. Says whether anything was left out that had not come.
-fn select(bytes: &[u8], mut skip: u64, max_message_len: u64) -> (Vec<u8>, bool) {
-    let mut selected = Vec::with_capacity(bytes.len());
-    let mut lost = false;
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let Some((frame, payload_len, next)) = split_frame(rest) else {
-            return (selected, true);
-        };
-        rest = next;
-        if payload_len == 0 {
-            return (selected, true);
-        } else if skip > 0 {
-            skip -= 1;
-        } else if payload_len > max_message_len {
-            lost = true;
-        } else {
-            selected.extend_from_slice(frame);
-        }
-    }
-    (selected, lost)
+/// What is chosen of a run.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Selected {
+    frames: Vec<u8>,
+    /// Something was left out that had not come.
+    lost: bool,
+    /// So many messages were left out that had.
+    skipped: u64,
 }
 
-/// The first frame, the length of its message, and what follows.
-fn split_frame(bytes: &[u8]) -> Option<(&[u8], u64, &[u8])> {
+/// The frames without the first `skip`, and without those that are too long, up to what is no
+/// message.
+fn select(bytes: &[u8], skip: u64, max_message_len: u64) -> Selected {
+    let mut selected = Selected {
+        frames: Vec::with_capacity(bytes.len()),
+        ..Selected::default()
+    };
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let Some((Frame { bytes, message }, next)) = split_frame(rest) else {
+            selected.lost = true;
+            break;
+        };
+        rest = next;
+        if message.is_empty() {
+            selected.lost = true;
+            break;
+        } else if selected.skipped < skip {
+            selected.skipped += 1;
+        } else if to_u64(message.len()) > max_message_len {
+            selected.lost = true;
+        } else {
+            selected.frames.extend_from_slice(bytes);
+        }
+    }
+    selected
+}
+
+/// A frame, and the message in it.
+struct Frame<'a> {
+    bytes: &'a [u8],
+    message: &'a [u8],
+}
+
+/// The first frame, and what follows.
+fn split_frame(bytes: &[u8]) -> Option<(Frame<'_>, &[u8])> {
     let Parsed::Length {
         payload_len,
         prefix_len,
@@ -122,8 +167,9 @@ fn split_frame(bytes: &[u8]) -> Option<(&[u8], u64, &[u8])> {
         return None;
     };
     let len = usize::try_from(payload_len).ok()?;
-    let (frame, rest) = bytes.split_at_checked(len.checked_add(prefix_len.get())?)?;
-    Some((frame, payload_len, rest))
+    let (bytes, rest) = bytes.split_at_checked(len.checked_add(prefix_len.get())?)?;
+    let (_, message) = bytes.split_at_checked(prefix_len.get())?;
+    Some((Frame { bytes, message }, rest))
 }
 
 #[cfg(test)]
@@ -133,11 +179,18 @@ mod tests {
     #[test]
     fn what_had_come_and_what_is_no_message_is_left_out() {
         let frames = b"\x01a\x02bb\x03ccc\x01d".to_vec();
-        assert_eq!(select(&frames, 0, 9), (frames.clone(), false));
-        assert_eq!(select(&frames, 2, 9), (b"\x03ccc\x01d".to_vec(), false));
-        assert_eq!(select(&frames, 9, 9), (Vec::new(), false));
-        assert_eq!(select(&frames, 1, 2), (b"\x02bb\x01d".to_vec(), true));
-        assert_eq!(select(&[1, 7, 0, 1, 9, 1], 0, 99), (vec![1, 7], true));
-        assert_eq!(select(&[0xff; 12], 0, 99), (Vec::new(), true));
+        let selected = |bytes: &[u8], skip, max| {
+            let selected = select(bytes, skip, max);
+            (selected.frames, selected.lost, selected.skipped)
+        };
+        assert_eq!(selected(&frames, 0, 9), (frames.clone(), false, 0));
+        assert_eq!(
+            selected(&frames, 2, 9),
+            (b"\x03ccc\x01d".to_vec(), false, 2)
+        );
+        assert_eq!(selected(&frames, u64::MAX, 9), (Vec::new(), false, 4));
+        assert_eq!(selected(&frames, 1, 2), (b"\x02bb\x01d".to_vec(), true, 1));
+        assert_eq!(selected(&[1, 7, 0, 1, 9, 1], 0, 99), (vec![1, 7], true, 0));
+        assert_eq!(selected(&[0xff; 12], 0, 99), (Vec::new(), true, 0));
     }
 }

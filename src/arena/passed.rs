@@ -77,6 +77,11 @@ impl PassedArena {
         let _ = self.memory.keep();
     }
 
+    /// Whether another process has it: a reader, that is.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.memory.is_kept().unwrap_or(true)
+    }
+
     /// To be kept by somebody else.
     pub(crate) fn lend(&self) -> BorrowedDescriptor<'_> {
         lend(&self.memory)
@@ -182,4 +187,35 @@ fn words(memory: &PassedMemory, offset: usize, count: usize) -> io::Result<Vec<u
 fn read(memory: &PassedMemory, bytes: &mut [u8], offset: usize) -> io::Result<()> {
     let offset = u64::try_from(offset).map_err(io::Error::other)?;
     memory.read_at(bytes, offset)
+}
+
+/// Arenas without messages.
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::fs::File;
+
+    use super::PassedArena;
+    use crate::arena::layout::{HEADER_WORDS, HeaderWord, Layout};
+    use crate::sys::{OwnedDescriptor, sealed_memory};
+
+    /// With more words in their headers.
+    pub(crate) fn memory(more: &[(HeaderWord, u64)]) -> OwnedDescriptor {
+        let layout = Layout {
+            records: 1,
+            slots: 1,
+        };
+        let mut words = [0; HEADER_WORDS];
+        for (word, value) in layout.first_words().iter().chain(more) {
+            words[word.offset() / 8] = *value;
+        }
+        sealed_memory(&words, layout.size().unwrap())
+    }
+
+    impl PassedArena {
+        /// Has it kept as by another process, until what is returned is dropped.
+        pub(crate) fn keep_elsewhere(&self) -> File {
+            self.memory.keep_elsewhere()
+        }
+    }
 }

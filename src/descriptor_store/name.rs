@@ -8,7 +8,6 @@ use crate::peer::{Credentials, Identity};
 
 /// Whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the writer is to have one"))]
 pub(crate) enum End {
     Reader,
     Writer,

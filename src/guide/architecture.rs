@@ -55,6 +55,7 @@
 //!         attempt.rs        what a try to connect has come to
 //!         drop_notice.rs    when the writer says that messages were dropped
 //!         kernel.rs         what it asks of the system: the seam of the simulation
+//!         inherit.rs        what the process before this one had left
 //!         memory.rs         memory of the system's that outlives the process
 //!     shared/               what senders and the thread share
 //!         mod.rs locked.rs  behind one lock
@@ -156,7 +157,7 @@
 //!         mod.rs fence.rs inherited.rs listening_socket.rs poller.rs shared_memory.rs
 //!         stream.rs unsupported.rs wait.rs waker.rs watch.rs
 //! event/                    what happens later
-//!     mod.rs writer.rs reader.rs severity.rs
+//!     mod.rs writer.rs reader.rs notify_error.rs severity.rs
 //! error.rs send_error.rs    what a call meets
 //! system_error.rs           an error of the system's, to be cloned and compared
 //! metrics/                  figures

@@ -197,6 +197,12 @@ impl Arenas {
         orphans.count()
     }
 
+    /// How many orphans there are of writers that may be dead.
+    pub(super) fn undecided(&self) -> usize {
+        let orphans = self.known.values().filter(|known| known.orphan.is_some());
+        orphans.filter(|known| !known.arena.is_locked()).count()
+    }
+
     /// Keeps `most` orphans: the oldest go.
     pub(super) fn limit_orphans(&mut self, most: usize) {
         while self.orphans() > most {
@@ -361,6 +367,8 @@ impl Orphan {
 mod tests {
     use super::*;
     use crate::arena::layout::Layout;
+    #[cfg(target_os = "linux")]
+    use crate::arena::passed::testing::memory;
 
     const HEADER: Header = Header {
         layout: Layout {
@@ -372,6 +380,8 @@ mod tests {
         live: 3,
         records_used: 0,
         slots_used: 0,
+        first: 0,
+        lost: 0,
     };
 
     const DEAD: Signs = Signs {
@@ -428,17 +438,9 @@ mod tests {
     }
 
     #[cfg(target_os = "linux")]
-    fn memory() -> crate::sys::OwnedDescriptor {
-        let words = HEADER.layout.first_words().map(|(_, word)| word);
-        let [counts, magic] = words;
-        let len = HEADER.layout.size().unwrap();
-        crate::sys::sealed_memory(&[magic, counts], len)
-    }
-
-    #[cfg(target_os = "linux")]
     #[test]
     fn a_reader_goes_on_with_what_the_one_before_it_knew() {
-        let (memory, peer, now) = (memory(), Identity::Unknown, Instant::now());
+        let (memory, peer, now) = (memory(&[]), Identity::Unknown, Instant::now());
         let again = || PassedArena::check(memory.try_clone().unwrap()).unwrap();
         let ticket = |connection, first| Ticket {
             connection,
@@ -470,7 +472,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn of_two_that_have_an_arena_one_recovers() {
-        let (memory, peer) = (memory(), Identity::Unknown);
+        let (memory, peer) = (memory(&[]), Identity::Unknown);
         let ticket = Ticket {
             connection: 1,
             first: 0,

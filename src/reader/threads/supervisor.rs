@@ -17,7 +17,7 @@ use crate::event::ReaderEvent;
 use crate::listen::Accepted;
 use crate::num::to_u64;
 use crate::own_thread::OwnThread;
-use crate::reader::arenas::Patience;
+use crate::reader::arenas::{Arenas, Patience};
 use crate::reader::connection::Connection;
 use crate::reader::connection::closing::Closing;
 use crate::reader::shared::{Accepting, Entry, Life, Locked, Shared};
@@ -359,7 +359,7 @@ impl<T: Target> Supervisor<T> {
         let shared = &self.shared;
         let patience = match self.stage {
             Stage::Running => Patience::Ever,
-            // It waits no longer than for its connections, and then leaves them.
+            // Those that live are left when it has stopped.
             Stage::Draining | Stage::Closing { .. } if shared.store.is_some() => Patience::Ever,
             Stage::Draining | Stage::Closing { .. } => Patience::ForDead,
         };
@@ -384,8 +384,12 @@ impl<T: Target> Supervisor<T> {
             let locked = self.shared.lock();
             locked.accepting == Accepting::Ended && locked.entries.is_empty()
         };
-        let leaves = self.shared.store.is_some();
-        let is_done = is_served && (leaves || self.shared.arenas.lock().orphans() == 0);
+        // Those that live are left to the next reader, if there is where to.
+        let awaited = match self.shared.store {
+            Some(_) => Arenas::undecided,
+            None => Arenas::orphans,
+        };
+        let is_done = is_served && awaited(&self.shared.arenas.lock()) == 0;
         let mut locked = self.shared.lock();
         let Life::Draining { deadline } = locked.life else {
             return Ok(None);

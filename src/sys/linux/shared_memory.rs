@@ -14,7 +14,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use rustix::fs::{
-    MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create,
+    MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
 };
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
@@ -138,6 +138,13 @@ impl SharedFile {
         let lock = lock(libc::F_WRLCK, 0, self.len)?;
         fcntl(&self.descriptor, FcntlArg::F_SETLK(&lock))?;
         Ok(())
+    }
+}
+
+impl SharedFile {
+    /// The number of its file: no other memory has it while this is there.
+    pub(crate) fn number(&self) -> io::Result<u64> {
+        Ok(fstat(&self.descriptor)?.st_ino)
     }
 }
 
@@ -269,9 +276,18 @@ impl PassedMemory {
 
     /// Whether another process holds the lock. That of this process is not seen.
     pub(crate) fn is_locked(&self) -> io::Result<bool> {
+        self.is_range_locked(0, self.len)
+    }
+
+    /// Whether another process keeps it.
+    pub(crate) fn is_kept(&self) -> io::Result<bool> {
+        self.is_range_locked(self.len, 1)
+    }
+
+    fn is_range_locked(&self, start: u64, len: u64) -> io::Result<bool> {
         // Not by rustix: with debug assertions it panics at the process number -1, which a lock
         // has that is of the open file.
-        let mut lock = lock(libc::F_WRLCK, 0, self.len)?;
+        let mut lock = lock(libc::F_WRLCK, start, len)?;
         fcntl(&self.file, FcntlArg::F_GETLK(&mut lock))?;
         Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
     }
@@ -309,6 +325,21 @@ fn is_sealed_memory(descriptor: &OwnedFd) -> bool {
     seals.contains(SIZE_SEALS)
         && seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE)
         && fstatfs(descriptor).is_ok_and(|of| of.filesystem_type() == TMPFS_MAGIC)
+}
+
+#[cfg(test)]
+impl PassedMemory {
+    /// Has it kept as by another process, until what is returned is dropped.
+    pub(crate) fn keep_elsewhere(&self) -> File {
+        let path = format!(
+            "/proc/self/fd/{}",
+            std::os::fd::AsRawFd::as_raw_fd(&self.file)
+        );
+        let other = File::open(path).unwrap();
+        let lock = lock(libc::F_RDLCK, self.len, 1).unwrap();
+        fcntl(&other, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+        other
+    }
 }
 
 /// Sealed memory of this length, that begins with these words.

@@ -49,6 +49,10 @@ impl SharedFile {
     pub(crate) fn lock(&self) -> io::Result<()> {
         match *self {}
     }
+
+    pub(crate) fn number(&self) -> io::Result<u64> {
+        match *self {}
+    }
 }
 
 impl AsFd for SharedFile {
@@ -93,6 +97,10 @@ impl PassedMemory {
     }
 
     pub(crate) fn keep(&self) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn is_kept(&self) -> io::Result<bool> {
         match *self {}
     }
 
