@@ -121,9 +121,8 @@ fn play(place: &Path, delivery: &str) {
     }
 }
 
-/// A writer that systemd starts again, where a file `hold writer` does not hold it up.
-const WRITER: &str = "FileDescriptorStoreMax=1\nRestart=always\nRestartSec=0\nNotifyAccess=main\n\
-     ExecStartPre=/bin/sh -c 'while [ -e \"/box/place/hold writer\" ]; do sleep 0.05; done'";
+/// A writer that systemd starts again.
+const WRITER: &str = "Type=exec\nFileDescriptorStoreMax=1\nRestart=always\nRestartSec=0";
 
 /// What a dead writer left comes once, if `script` holds in the end. The units: a collector, and a
 /// writer of one line that the collector has and nine more, or of `ten`.
@@ -133,7 +132,7 @@ fn each_line_comes_once(test: &'static str, delivery: &str, writes: &str, script
     }
     let machine = Machine::new(test);
     machine.role("c.service", "collect", COLLECTOR);
-    machine.role("u.service", writes, &format!("{WRITER}\nType=exec"));
+    machine.role("u.service", writes, WRITER);
     machine.run(&format!("{PRELUDE}\n{script}"));
 }
 
