@@ -96,7 +96,7 @@ def ticket(connection=1, first=0, exact=1):
     return sealed(struct.pack('<3Q', connection, first, exact))
 
 def lock(fd):
-    fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, os.fstat(fd).st_size)
 
 def opened():
     peer = socket.socket(socket.AF_UNIX)
