@@ -469,6 +469,49 @@ mod tests {
         assert_eq!(next.orphans(), 0);
     }
 
+    /// What is closed ends the lock: each connection brings a copy.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_arena_is_seen_to_be_kept_however_often_it_comes() {
+        let (memory, peer) = (memory(&[]), Identity::Unknown);
+        let again = || PassedArena::check(memory.try_clone().unwrap()).unwrap();
+        let (_, inode) = again().identity();
+        let size = HEADER.layout.size().unwrap();
+        let is_kept = || {
+            let locks = std::fs::read_to_string("/proc/locks").unwrap();
+            let of_it = format!(":{inode} {size} {size}");
+            locks
+                .lines()
+                .any(|lock| lock.contains(" READ ") && lock.ends_with(&of_it))
+        };
+        let mut arenas = Arenas::default();
+        for connection in 1..4 {
+            let ticket = Ticket {
+                connection,
+                first: 0,
+                is_exact: true,
+            };
+            arenas.attach(again(), ticket, peer);
+            assert!(is_kept(), "{connection}");
+        }
+        drop(again());
+        assert!(!is_kept());
+        let known = store::Known {
+            identity: peer,
+            ticket: Ticket {
+                connection: 1,
+                first: 0,
+                is_exact: true,
+            },
+            received: 0,
+        };
+        let mut next = Arenas::default();
+        next.inherit(again(), known, Instant::now());
+        assert!(is_kept());
+        drop(next);
+        assert!(!is_kept());
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn of_two_that_have_an_arena_one_recovers() {
