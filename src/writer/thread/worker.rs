@@ -757,13 +757,13 @@ impl<K: Kernel> Worker<K> {
         };
         locked.acks.on_lost(has_read);
         let given_up = locked.queue.rewind(ending);
+        self.shared.notify_all(&mut locked);
         if let Some(arena) = &self.passing.arena {
             // Where numbers may change, none says anything.
             let first = locked.queue.next_number();
             let first = if self.options.is_exact { first } else { 0 };
             arena.note_lost(self.passing.connection, first);
         }
-        self.shared.notify_all(&mut locked);
         drop(locked);
         let retry_in = self.state.on_lost(self.kernel.now());
         self.tell(|address| WriterEvent::Lost {
