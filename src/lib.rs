@@ -243,6 +243,7 @@
 //! | with `AtMostOnce`: the handler fails or panics on a message | the connection goes on | [`HandlerFailed`](event::ReaderEvent::HandlerFailed), [`HandlerPanicked`](event::ReaderEvent::HandlerPanicked): the first, and the next after a second without | `handler_errors`, `panics` |
 //! | no descriptors are left | open connections go on, accepting pauses for 100 ms | [`AcceptPaused`](event::ReaderEvent::AcceptPaused) | `accept_pauses` |
 //! | a [`crash_proof`](guide::crash_proof) writer's process dies | what it had queued is handled as a connection of its own | [`Recovered`](event::ReaderEvent::Recovered) | `recovered` |
+//! | likewise without a reader, in a service with a [`descriptor_store`](guide::crash_proof#over-a-restart-of-a-service) | the next process of the service sends it | [`Inherited`](event::WriterEvent::Inherited) | `accepted` |
 //! | a writer is to be crash-proof, and cannot be | all is as without | [`NotCrashProof`](event::WriterEvent::NotCrashProof), once for each cause | none |
 //! | the socket's file is removed or replaced | open connections go on, new writers do not find the reader | [`Displaced`](event::ReaderEvent::Displaced) | none |
 //!
@@ -380,6 +381,7 @@ mod clock;
 mod codec;
 mod deadline;
 mod descriptor_kind;
+mod descriptor_store;
 pub mod error;
 pub mod event;
 pub mod guide;

@@ -27,15 +27,20 @@ const MAY_NAME: &[(&str, &str)] = &[
     ),
     (
         "writer",
-        "address arena atomics backoff buffer_size clock deadline error event message metrics num observer outcome own_thread panic_guard peer reentry send_error sys system_error wire",
+        "address arena atomics backoff buffer_size clock deadline descriptor_store error event message metrics num observer outcome own_thread panic_guard peer reentry send_error sys system_error wire",
     ),
     (
         "reader",
-        "activation address arena buffer_size clock deadline error event listen metrics num observer outcome own_thread panic_guard peer buffer_pool reentry runtime_directory sys wire",
+        "activation address arena buffer_size clock deadline descriptor_store error event listen metrics num observer outcome own_thread panic_guard peer buffer_pool reentry runtime_directory sys wire",
     ),
     // Where the reader's socket comes from.
     ("listen", "address buffer_size descriptor_kind error sys"),
     ("activation", "descriptor_kind sys"),
+    // What outlives its service.
+    (
+        "descriptor_store",
+        "activation address arena event peer sys",
+    ),
     // The system.
     ("sys", "address atomics descriptor_kind peer"),
     // The leaves: values.
@@ -46,7 +51,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ),
     ("event", "address metrics peer system_error"),
     ("address", ""),
-    ("arena", "num wire"),
+    ("arena", "num sys wire"),
     ("atomics", ""),
     ("backoff", ""),
     ("clock", ""),
@@ -123,7 +128,6 @@ const LAYERS: &[(&str, &[&str])] = &[
             "mod",
             "source",
             "remains",
-            "passed",
             "closing timeouts",
             "decoder receipts",
             "unconfirmed",
@@ -135,7 +139,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["mod", "supervisor", "worker", "accept turn", "batch"],
     ),
     ("systemd", &["mod", "service", "notify schedule"]),
-    ("event", &["reader writer", "mod", "severity"]),
+    (
+        "event",
+        &["reader writer", "notify_error", "mod", "severity"],
+    ),
     ("metrics", &["exposition publisher", "figure", "mod"]),
     (
         "sys",
@@ -190,7 +197,11 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("address", &["mod", "parse", "bytes", "error tcp"]),
-    ("arena", &["mod", "recovery", "layout ticket"]),
+    ("descriptor_store", &["mod", "manager nowhere", "name"]),
+    (
+        "arena",
+        &["mod", "frames", "passed", "recovery", "layout ticket"],
+    ),
     ("activation", &["mod", "claim", "passed variables", "error"]),
     ("writer/lane", &["local", "mod"]),
     (
@@ -204,7 +215,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "mod",
             "acks",
             "worker",
-            "drop_notice kernel",
+            "drop_notice inherit kernel",
             "memory",
             "dial",
             "attempt",
@@ -260,7 +271,12 @@ const BUILDERS: &[(&str, &str)] = &[
 const SHELLS: &[&str] = &[
     "activation/claim.rs",
     "activation/mod.rs",
+    "arena/frames.rs",
+    "arena/passed.rs",
     "clock.rs",
+    "descriptor_store/mod.rs",
+    "descriptor_store/manager.rs",
+    "descriptor_store/nowhere.rs",
     "listen/bind.rs",
     "listen/directory.rs",
     "listen/socket_file.rs",
@@ -278,7 +294,6 @@ const SHELLS: &[&str] = &[
     "reader/arenas.rs",
     "reader/callbacks.rs",
     "reader/connection/mod.rs",
-    "reader/connection/passed.rs",
     "reader/connection/remains.rs",
     "reader/connection/source.rs",
     "reader/gatherer.rs",

@@ -8,6 +8,7 @@ mod variables;
 
 use std::os::fd::OwnedFd;
 
+pub(crate) use claim::take_stored;
 pub use error::ActivationError;
 pub use passed::Activation;
 

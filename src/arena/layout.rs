@@ -48,10 +48,14 @@ pub(crate) enum HeaderWord {
     /// All records and slots in use have lower indices.
     RecordsUsed,
     SlotsUsed,
+    /// The number of the first message that nobody has, when a connection was lost last.
+    First,
+    /// The number of that connection, once that is said.
+    Lost,
 }
 
 /// How many header words there are.
-pub(crate) const HEADER_WORDS: usize = 7;
+pub(crate) const HEADER_WORDS: usize = 9;
 
 impl HeaderWord {
     /// Where it lies.
@@ -64,6 +68,8 @@ impl HeaderWord {
             Self::Live => 4,
             Self::RecordsUsed => 5,
             Self::SlotsUsed => 6,
+            Self::First => 7,
+            Self::Lost => 8,
         };
         index * size_of::<u64>()
     }
@@ -78,6 +84,8 @@ pub(crate) struct Header {
     pub(crate) live: u64,
     pub(crate) records_used: u32,
     pub(crate) slots_used: u32,
+    pub(crate) first: u64,
+    pub(crate) lost: u64,
 }
 
 impl Header {
@@ -91,6 +99,8 @@ impl Header {
             live,
             records_used,
             slots_used,
+            first,
+            lost,
         ] = *words;
         let layout = Layout::of_word(counts).filter(|_| magic == MAGIC)?;
         (to_u64(layout.size()?) == len).then(|| Self {
@@ -100,7 +110,20 @@ impl Header {
             live,
             records_used: clamp(records_used, layout.records),
             slots_used: clamp(slots_used, layout.slots),
+            first,
+            lost,
         })
+    }
+
+    /// The number of the first message that is to be sent by who knows of no reader: nothing that
+    /// has a number, where some of it may have come and none may come twice.
+    pub(crate) fn first_to_send(&self, may_repeat: bool) -> u64 {
+        let is_known = self.lost == self.connection;
+        if is_known || may_repeat {
+            self.first
+        } else {
+            u64::MAX
+        }
     }
 }
 
@@ -292,6 +315,8 @@ mod tests {
             HeaderWord::Live,
             HeaderWord::RecordsUsed,
             HeaderWord::SlotsUsed,
+            HeaderWord::First,
+            HeaderWord::Lost,
         ]
         .map(|word| word.offset() / 8);
         assert_eq!(offsets.to_vec(), (0..HEADER_WORDS).collect::<Vec<_>>());

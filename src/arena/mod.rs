@@ -1,6 +1,6 @@
 //! A writer's memory as its reader finds it after the writer's death: where what lies, how a
 //! connection is told of it, and what is still to be delivered.
-//! Pure: no I/O, no threads, no clock.
+//! Pure but for `passed`, which reads it: no threads, no clock.
 //!
 //! ```text
 //! header │ records │ words of the slots │ slots
@@ -20,6 +20,8 @@
 //!   which it has.
 //! - A record is freed only when the kernel has its last byte, or a receipt covers it.
 
+pub(crate) mod frames;
 pub(crate) mod layout;
+pub(crate) mod passed;
 pub(crate) mod recovery;
 pub(crate) mod ticket;

@@ -14,7 +14,7 @@
 //! | [`WriterEvent::NotCrashProof`] | [`CrashProofError`] |
 //! | [`ReaderEvent::Closed`] | [`CloseCause`] |
 //! | [`ReaderEvent::Refused`] | [`RefuseCause`] |
-//! | [`ReaderEvent::NotifyFailed`] | [`NotifyError`] |
+//! | [`ReaderEvent::NotifyFailed`], [`WriterEvent::NotifyFailed`] | [`NotifyError`] |
 //!
 //! The system's own errors are in them as [`SystemError`](crate::error::SystemError), so that
 //! events can be cloned, compared and sent to another thread.
@@ -34,6 +34,8 @@
 //! }
 //! ```
 
+#[cfg(all(unix, feature = "systemd"))]
+mod notify_error;
 mod reader;
 mod severity;
 mod writer;
@@ -43,7 +45,7 @@ use std::fmt;
 use std::time::Duration;
 
 #[cfg(all(unix, feature = "systemd"))]
-pub use reader::NotifyError;
+pub use notify_error::NotifyError;
 pub use reader::{CloseCause, ReaderEvent, RefuseCause};
 pub use severity::Severity;
 pub use writer::{BadReceipt, ConnectError, CrashProofError, LostCause, WriterEvent};

@@ -1,13 +1,13 @@
 //! `ReaderEvent`, what happens on a reader's threads, and the causes in it.
 
 use std::error::Error;
-#[cfg(all(unix, feature = "systemd"))]
-use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
 
+#[cfg(all(unix, feature = "systemd"))]
+use super::NotifyError;
 #[cfg(feature = "serde")]
 use super::form;
 use super::{Chain, Severity};
@@ -278,44 +278,5 @@ pub enum RefuseCause {
     TooManyOfUser {
         /// The reader's `max_connections_per_user`.
         limit: usize,
-    },
-}
-
-/// Why the service manager could not be told something. It is never more than an event: the service
-/// goes on.
-#[cfg(all(unix, feature = "systemd"))]
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize),
-    serde(rename_all = "snake_case")
-)]
-#[non_exhaustive]
-pub enum NotifyError {
-    /// `NOTIFY_SOCKET` is no path and no `@name`, such as the `vsock:` of a virtual machine's
-    /// manager.
-    #[error("NOTIFY_SOCKET is {address:?}, which is not supported: only a path or @name is")]
-    #[non_exhaustive]
-    Unsupported {
-        /// What it is.
-        #[cfg_attr(feature = "serde", serde(serialize_with = "form::lossy"))]
-        address: OsString,
-    },
-    /// The manager's socket is not there, or does not take what is sent.
-    #[error("cannot notify the service manager at {address:?}")]
-    #[non_exhaustive]
-    Io {
-        /// The value of `NOTIFY_SOCKET`.
-        #[cfg_attr(feature = "serde", serde(serialize_with = "form::lossy"))]
-        address: OsString,
-        /// The system's word.
-        source: SystemError,
-    },
-    /// The thread that would tell it was refused.
-    #[error("cannot start the thread that notifies the service manager")]
-    #[non_exhaustive]
-    Thread {
-        /// The system's word.
-        source: SystemError,
     },
 }

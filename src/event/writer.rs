@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+#[cfg(all(unix, feature = "systemd"))]
+use super::NotifyError;
 #[cfg(feature = "serde")]
 use super::form;
 use super::{Chain, NextTry, Severity};
@@ -101,6 +103,28 @@ pub enum WriterEvent {
         /// Why.
         cause: CrashProofError,
     },
+    /// The process before this one had died, and what it had left in its queue is in this writer's:
+    /// by [`descriptor_store`](crate::WriterBuilder::descriptor_store). Told once, at the start.
+    #[non_exhaustive]
+    Inherited {
+        /// Where it leads.
+        address: Address,
+        /// What was accepted. What found no room is counted as any message that finds none.
+        messages: Tally,
+        /// How many messages were left out, with `AtMostOnce`: they may have been sent, or in
+        /// part, and may be lost.
+        skipped: u64,
+    },
+    /// systemd does not keep the queue for the next process, though
+    /// [`descriptor_store`](crate::WriterBuilder::descriptor_store) is set. Told once.
+    #[cfg(all(unix, feature = "systemd"))]
+    #[non_exhaustive]
+    NotifyFailed {
+        /// Where the writer leads.
+        address: Address,
+        /// Why.
+        error: NotifyError,
+    },
     /// The writer's thread ends. When its time was over that may be after
     /// [`shutdown`](crate::Writer::shutdown) has returned.
     #[non_exhaustive]
@@ -129,7 +153,10 @@ impl WriterEvent {
             Self::ConnectFailed { .. }
             | Self::Lost { unread: false, .. }
             | Self::NoReceipt { .. }
-            | Self::NotCrashProof { .. } => Severity::Warning,
+            | Self::NotCrashProof { .. }
+            | Self::Inherited { .. } => Severity::Warning,
+            #[cfg(all(unix, feature = "systemd"))]
+            Self::NotifyFailed { .. } => Severity::Warning,
             Self::Lost { unread: true, .. } | Self::GivenUp { .. } | Self::Stopped { .. } => {
                 Severity::Error
             }
@@ -190,6 +217,28 @@ impl fmt::Display for WriterEvent {
                     f,
                     "what is queued for {address} would be lost if this process died: {}",
                     Chain(cause)
+                )
+            }
+            Self::Inherited {
+                address,
+                messages,
+                skipped,
+            } => {
+                write!(
+                    f,
+                    "the process before this one died, and left {messages} for {address}"
+                )?;
+                match skipped {
+                    0 => Ok(()),
+                    _ => write!(f, "; {skipped} more may have been sent, or are lost"),
+                }
+            }
+            #[cfg(all(unix, feature = "systemd"))]
+            Self::NotifyFailed { address, error } => {
+                write!(
+                    f,
+                    "the service manager does not keep what is queued for {address}: {}",
+                    Chain(error)
                 )
             }
             Self::Stopped { address, left } => {

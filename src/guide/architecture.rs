@@ -55,6 +55,7 @@
 //!         attempt.rs        what a try to connect has come to
 //!         drop_notice.rs    when the writer says that messages were dropped
 //!         kernel.rs         what it asks of the system: the seam of the simulation
+//!         inherit.rs        what the process before this one had left
 //!         memory.rs         memory of the system's that outlives the process
 //!     shared/               what senders and the thread share
 //!         mod.rs locked.rs  behind one lock
@@ -104,7 +105,6 @@
 //!         mod.rs
 //!         source.rs         where its messages come from: a stream, or
 //!         remains.rs        what a dead writer has left
-//!         passed.rs         an arena, as it was passed
 //!         decoder.rs        bytes to frames (pure)
 //!         receipts.rs       which receipt is due (pure)
 //!         unconfirmed.rs    the batches that are out (pure)
@@ -129,6 +129,11 @@
 //!     variables.rs          LISTEN_FDS and its like, parsed
 //!     claim.rs              the descriptors, taken over once
 //!     passed.rs             which of them a reader gets
+//! descriptor_store/         what the service manager keeps over a restart
+//!     mod.rs
+//!     name.rs               the names, which say what is known of it (pure)
+//!     manager.rs            the manager
+//!     nowhere.rs            where there is none
 //! sys/                      calls of the system, and no policy
 //!     mod.rs
 //!     abilities.rs          what a kind of stream can do: what the machines go by
@@ -153,7 +158,7 @@
 //!         mod.rs fence.rs inherited.rs listening_socket.rs poller.rs shared_memory.rs
 //!         stream.rs unsupported.rs wait.rs waker.rs watch.rs
 //! event/                    what happens later
-//!     mod.rs writer.rs reader.rs severity.rs
+//!     mod.rs writer.rs reader.rs notify_error.rs severity.rs
 //! error.rs send_error.rs    what a call meets
 //! system_error.rs           an error of the system's, to be cloned and compared
 //! metrics/                  figures
@@ -173,6 +178,8 @@
 //!     tcp.rs                a host and a port
 //! arena/                    a writer's memory, as it is found after its death
 //!     mod.rs layout.rs ticket.rs
+//!     passed.rs             the memory, as it came from another process
+//!     frames.rs             what is read of it
 //!     recovery.rs           what is still to be delivered (pure)
 //! peer.rs                   who a peer is
 //! message.rs                what is sent

@@ -43,12 +43,13 @@
 //!
 //! # What cannot be saved
 //!
-//! * **Before the first connection**, and while no reader is there, nobody has the memory. To keep
-//!   that time short, `start` waits until it has tried to connect, for at most 100 ms, and the send
-//!   of the first message on a connection until that is written, for at most 10 ms. Both wait for
-//!   the writer's own thread, and over a Unix socket take some 50 µs.
+//! * **Before the first connection**, and while no reader is there, nobody has the memory, unless
+//!   [systemd has](#over-a-restart-of-a-service). To keep that time short, `start` waits until it
+//!   has tried to connect, for at most 100 ms, and the send of the first message on a connection
+//!   until that is written, for at most 10 ms. Both wait for the writer's own thread, and over a
+//!   Unix socket take some 50 µs.
 //! * **When the reader dies as well**, or is stopped before the writer dies, and no other has
-//!   started: the memory ends with the last process that has it.
+//!   started: the memory ends with the last process that has it, unless that is systemd.
 //! * **Where the reader has no descriptor to spare** when a connection begins, it does not get the
 //!   memory, and cannot know of what is queued from then on.
 //! * **More than 4 GiB** of one writer, and what is above `max_message_len` of the reader.
@@ -72,6 +73,48 @@
 //! A reader is best in a unit of its own. In one group with the writer the kernel may choose it
 //! instead, or with `OOMPolicy=kill` take both: and when both die, nothing is saved.
 //!
+//! # Over a restart of a service
+//!
+//! systemd keeps descriptors for a service that it restarts (`FDSTORE=1`, see `sd_notify(3)`). With
+//! the setting `descriptor_store`, of the same name at both ends, it keeps this memory:
+//!
+//! | the writer dies | without | `descriptor_store` |
+//! | --- | --- | --- |
+//! | while its reader is there | the reader recovers | the reader recovers; the writer's next process sees that a reader has the memory, and keeps off |
+//! | while the collector restarts | lost | at the [reader](crate::ReaderBuilder::descriptor_store): its next process recovers |
+//! | while no reader is there, or before one ever was | lost | at the [writer](crate::WriterBuilder::descriptor_store): its next process sends what was left, ahead of its own |
+//! | together with its reader | lost | at the writer: likewise |
+//!
+//! ```ini
+//! # collector.service: one for each writer
+//! [Service]
+//! Type=notify
+//! Restart=always
+//! FileDescriptorStoreMax=100
+//! ```
+//!
+//! ```ini
+//! # A writer's service. Only its main process may have something stored, unless NotifyAccess=all.
+//! [Service]
+//! Restart=always
+//! FileDescriptorStoreMax=1
+//! ```
+//!
+//! * **A reader that is killed** stores nothing. One that is stopped as planned stores the memory
+//!   of each writer that lives, with what it knows of it: whose it is, and which messages have
+//!   come. So the next one also knows which messages of a writer that lives on it has had. It
+//!   cannot ask the kernel whether a process of the one before has died: it waits for three seconds
+//!   once the lock is gone.
+//! * **A writer that dies with a connection** which no reader holds any more, such as that of a
+//!   reader that dies with it, may have sent what it was writing. With `AtMostOnce` those messages
+//!   are left out, and the event [`Inherited`](crate::event::WriterEvent::Inherited) counts them;
+//!   with `AtLeastOnce` they come, perhaps again. A writer that had seen the loss knows better, and
+//!   leaves out nothing.
+//! * **A process that dies while it starts** may take what it inherits with it, between its claim
+//!   and the end of [`start`](crate::WriterBuilder::start): some milliseconds.
+//! * **A service that is stopped** loses what is stored, unless it has
+//!   `FileDescriptorStorePreserve=` (systemd 254).
+//!
 //! # What the reader sees
 //!
 //! What is recovered comes as a connection of its own, after all that came by the socket: a number
@@ -80,6 +123,9 @@
 //! handled, [`Recovered`](crate::event::ReaderEvent::Recovered) tells how much it was, and the
 //! figure `recovered` counts it. On that connection an error of the handler costs the message,
 //! since nobody is left to send it again; it is counted.
+//!
+//! It is recovered once, whoever has the memory: who does claims it before, by a seal
+//! (`F_SEAL_SEAL`, see `fcntl(2)`), of which the kernel adds no second one.
 //!
 //! A writer counts as dead when its connection is over, and nobody holds the lock that its process
 //! had (`F_SETLK`, see `fcntl(2)`), and the kernel says that the process is gone (`SO_PEERPIDFD`,

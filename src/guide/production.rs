@@ -83,7 +83,7 @@
 //! | --- | --- |
 //! | [`try_send`](crate::Writer::try_send), [`try_send_with`](crate::Writer::try_send_with), [`metrics`](crate::Writer::metrics), [`is_connected`](crate::Writer::is_connected) | as it is: never blocks |
 //! | [`Writer::start`](crate::Writer::start), [`bind`](crate::ReaderBuilder::bind), `start` of a reader | at the start of the program: system calls, which take less than a millisecond, and up to two seconds where several start at the same path |
-//! | `try_send` and `start` of a writer that is [`crash_proof`](super::crash_proof) | as they are: the first message on a connection waits some 50 µs, at most 10 ms, for the writer's own thread; `start` for a first try to connect, at most 100 ms |
+//! | `try_send` and `start` of a writer that is [`crash_proof`](super::crash_proof) | as they are: the first message on a connection waits some 50 µs, at most 10 ms, for the writer's own thread; `start` for a first try to connect, at most 100 ms; with a `descriptor_store` also for systemd, which takes microseconds, and at most a few seconds where that hangs |
 //! | [`send_timeout`](crate::Writer::send_timeout), [`flush`](crate::Writer::flush), `shutdown` of either end, the drop of the last clone of a writer | blocks: with the feature `async` an `AsyncWriter` awaits them, for any runtime, and a `MessageSink` takes what comes as a stream; else in `spawn_blocking` |
 //!
 //! [`AsyncWriter::writer`](crate::Writer) gives the writer itself, with all that never blocks. A

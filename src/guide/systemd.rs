@@ -120,6 +120,10 @@
 //!   `Type=notify-reload` (systemd 253), for which it does.
 //! * **Several processes of one service**: each has its own sockets. Only the main process may
 //!   notify systemd, unless `NotifyAccess=` says otherwise; the watchdog watches that process.
+//! * **Queues that outlive a restart**: with [`crash_proof`](super::crash_proof) writers, set
+//!   [`descriptor_store`](crate::ReaderBuilder::descriptor_store) and `FileDescriptorStoreMax=` in
+//!   the collector, and [likewise](crate::WriterBuilder::descriptor_store) in a writer's service
+//!   that systemd restarts: see [there](super::crash_proof#over-a-restart-of-a-service).
 //! * **A writer** connects when the socket is there. It must catch SIGTERM and call `shutdown`, as
 //!   `examples/emitter.rs` does, or what is queued is lost.
 //!
@@ -134,6 +138,9 @@
 //! | `RemoveOnStop=` | | whether systemd removes the file when the socket unit stops; the reader leaves it alone |
 //! | `WatchdogSec=` | | how long all workers may hang in the handler before the service is restarted. Under a low load there is one worker, and one slow message is enough. A worker that hangs while others work is not noticed |
 //! | `TimeoutStopSec=` | | how long a stop may take without progress, some 8 s at least: while messages are handled, the service asks systemd for more time |
+//! | `FileDescriptorStoreMax=` | | how many queues systemd keeps over a restart, with `descriptor_store`: in a collector one for each crash-proof writer, in a writer's service one for each writer. 0 unless set: none |
+//! | `FileDescriptorStorePreserve=` | | whether it keeps them when the service is stopped, and not restarted (systemd 254) |
+//! | `NotifyAccess=` | | who may have something stored: the main process, where `FileDescriptorStoreMax=` is set; `all` where the writers are its children |
 //! | `LimitNOFILE=` | | set it above `max_connections`, or accepting pauses at this limit |
 //! | `MemoryMax=` | | set it above `max_partial_bytes` |
 //! | `PrivateUsers=` | | not for a collector that checks peer credentials: all peers would be user 65534 |

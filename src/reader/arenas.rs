@@ -5,15 +5,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connection::passed::PassedArena;
 use crate::arena::layout::Header;
+use crate::arena::passed::PassedArena;
 use crate::arena::ticket::Ticket;
 use crate::deadline::{after, earlier};
+use crate::descriptor_store as store;
 use crate::peer::Identity;
 use crate::sys::PeerProcess;
 
 /// By which an arena is known: whose it is, and the numbers of its device and file. A reader can
-/// pass on what it was given: that changes nothing for whoever made it.
+/// pass on what it was given: that changes nothing for whoever made it, but that what is left is
+/// delivered once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) identity: Identity,
@@ -62,6 +64,33 @@ struct Orphan {
     wait: Duration,
 }
 
+/// How long orphans are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as it takes.
+    Ever,
+    /// The reader stops: it waits for no writer that lives.
+    ForDead,
+    /// It has stopped: they are its successor's.
+    None,
+}
+
+/// What a reader that stops leaves to its successor.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) arena: Arc<PassedArena>,
+    pub(super) known: store::Known,
+}
+
+/// What has become of orphans.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    pub(super) dead: Vec<Dead>,
+    pub(super) left: Vec<Left>,
+    /// When to look again.
+    pub(super) next: Option<Instant>,
+}
+
 /// What is to be read of a dead writer.
 #[derive(Debug)]
 pub(super) struct Dead {
@@ -90,6 +119,8 @@ enum Verdict {
     /// There is nothing in it for this reader.
     Forget,
     Recover,
+    /// It is the successor's.
+    Leave,
 }
 
 impl Arenas {
@@ -108,6 +139,8 @@ impl Arenas {
             orphan: None,
         });
         known.orphan = None;
+        // What was closed just now ended that.
+        known.arena.keep();
         if ticket.connection > known.ticket.connection && !ticket.is_exact {
             // The numbers of earlier connections mean nothing any more.
             known.received = 0;
@@ -140,19 +173,35 @@ impl Arenas {
             known.received = known.received.max(received);
         }
         if known.open == 0 {
-            known.orphan = Some(Box::new(Orphan {
-                process: process(),
-                since: now,
-                unlocked_since: None,
-                next_look: now,
-                wait: FIRST_LOOK,
-            }));
+            known.orphan = Some(Box::new(Orphan::new(process(), now)));
         }
+    }
+
+    /// An arena that the reader before this one knew.
+    pub(super) fn inherit(&mut self, arena: PassedArena, left: store::Known, now: Instant) {
+        let key = Key {
+            identity: left.identity,
+            memory: arena.identity(),
+        };
+        arena.keep();
+        self.known.entry(key).or_insert_with(|| Known {
+            arena: Arc::new(arena),
+            open: 0,
+            ticket: left.ticket,
+            received: left.received,
+            orphan: Some(Box::new(Orphan::new(None, now))),
+        });
     }
 
     pub(super) fn orphans(&self) -> usize {
         let orphans = self.known.values().filter(|known| known.orphan.is_some());
         orphans.count()
+    }
+
+    /// How many orphans there are of writers that may be dead.
+    pub(super) fn undecided(&self) -> usize {
+        let orphans = self.known.values().filter(|known| known.orphan.is_some());
+        orphans.filter(|known| !known.arena.is_locked()).count()
     }
 
     /// Keeps `most` orphans: the oldest go.
@@ -173,18 +222,22 @@ impl Arenas {
             .retain(|_, known| known.orphan.is_none() || !known.arena.is_locked());
     }
 
-    /// Looks at the orphans that are due; returns those whose writers are dead, and when to look
-    /// again. `may_come` says whether a connection of a process may be there that was not read yet.
-    /// When the reader stops it waits for no writer that lives. No more than `most` are returned:
-    /// where there may be others, it is soon to be looked again.
+    /// Looks at the orphans that are due; returns those whose writers are dead, those that are left
+    /// to a successor, and when to look again. `may_come` says whether a connection of a process
+    /// may be there that was not read yet. No more than `most` of the dead are returned: where
+    /// there may be others, it is soon to be looked again.
     pub(super) fn look(
         &mut self,
         now: Instant,
-        stops: bool,
+        patience: Patience,
         most: usize,
         may_come: impl Fn(Identity) -> bool,
-    ) -> (Vec<Dead>, Option<Instant>) {
-        let (mut dead, mut next) = (Vec::new(), None::<Instant>);
+    ) -> Looked {
+        let Looked {
+            mut dead,
+            mut left,
+            mut next,
+        } = Looked::default();
         self.known.retain(|key, known| {
             let Some(orphan) = &mut known.orphan else {
                 return true;
@@ -193,7 +246,7 @@ impl Arenas {
                 next = earlier(next, after(now, SOON));
                 return true;
             }
-            let verdict = if orphan.next_look > now && !stops {
+            let verdict = if orphan.next_look > now && patience == Patience::Ever {
                 Verdict::Wait
             } else {
                 let newest = known.ticket.connection;
@@ -210,7 +263,8 @@ impl Arenas {
                     may_come: is_missing && !is_locked && may_come(key.identity),
                 };
                 orphan.put_off(now);
-                orphan.judge(now, signs, newest, stops)
+                let verdict = orphan.judge(now, signs, newest);
+                patience.overrule(verdict, is_locked)
             };
             match verdict {
                 Verdict::Wait => {
@@ -218,6 +272,19 @@ impl Arenas {
                     true
                 }
                 Verdict::Forget => false,
+                Verdict::Leave => {
+                    left.push(Left {
+                        arena: Arc::clone(&known.arena),
+                        known: store::Known {
+                            identity: key.identity,
+                            ticket: known.ticket,
+                            received: known.received,
+                        },
+                    });
+                    false
+                }
+                // Whoever else has it has it all.
+                Verdict::Recover if !known.arena.claim() => false,
                 Verdict::Recover => {
                     let connection = known.arena.header().map(|header| header.connection);
                     // Where numbers changed their meaning with a connection that went nowhere, none
@@ -233,11 +300,32 @@ impl Arenas {
                 }
             }
         });
-        (dead, next)
+        Looked { dead, left, next }
+    }
+}
+
+impl Patience {
+    /// What becomes of an orphan that is judged so.
+    fn overrule(self, verdict: Verdict, is_locked: bool) -> Verdict {
+        match (self, verdict) {
+            (Self::ForDead, Verdict::Wait) if is_locked => Verdict::Forget,
+            (Self::None, Verdict::Wait | Verdict::Recover) => Verdict::Leave,
+            (Self::Ever | Self::ForDead | Self::None, verdict) => verdict,
+        }
     }
 }
 
 impl Orphan {
+    fn new(process: Option<PeerProcess>, now: Instant) -> Self {
+        Self {
+            process,
+            since: now,
+            unlocked_since: None,
+            next_look: now,
+            wait: FIRST_LOOK,
+        }
+    }
+
     fn put_off(&mut self, now: Instant) {
         self.next_look = after(now, self.wait).unwrap_or(now);
         let is_young = now.saturating_duration_since(self.since) < UNLOCKED_FOR;
@@ -245,17 +333,13 @@ impl Orphan {
     }
 
     /// `newest` is the number of the newest connection that has come.
-    fn judge(&mut self, now: Instant, signs: Signs, newest: u64, stops: bool) -> Verdict {
+    fn judge(&mut self, now: Instant, signs: Signs, newest: u64) -> Verdict {
         let Some(header) = signs.header.filter(|header| !header.has_ended) else {
             return Verdict::Forget;
         };
         if signs.is_locked {
             self.unlocked_since = None;
-            return if stops {
-                Verdict::Forget
-            } else {
-                Verdict::Wait
-            };
+            return Verdict::Wait;
         }
         let since = *self.unlocked_since.get_or_insert(now);
         let is_over = now.saturating_duration_since(since) >= UNLOCKED_FOR;
@@ -284,6 +368,8 @@ impl Orphan {
 mod tests {
     use super::*;
     use crate::arena::layout::Layout;
+    #[cfg(target_os = "linux")]
+    use crate::arena::passed::testing::memory;
 
     const HEADER: Header = Header {
         layout: Layout {
@@ -295,6 +381,8 @@ mod tests {
         live: 3,
         records_used: 0,
         slots_used: 0,
+        first: 0,
+        lost: 0,
     };
 
     const DEAD: Signs = Signs {
@@ -304,35 +392,35 @@ mod tests {
         may_come: true,
     };
 
-    fn verdicts(signs: Signs, newest: u64, stops: bool) -> Vec<Verdict> {
+    fn verdicts(signs: Signs, newest: u64, patience: Patience) -> Vec<Verdict> {
         let now = Instant::now();
-        let mut orphan = Orphan {
-            process: None,
-            since: now,
-            unlocked_since: None,
-            next_look: now,
-            wait: FIRST_LOOK,
+        let mut orphan = Orphan::new(None, now);
+        let verdict = |seconds| {
+            let verdict = orphan.judge(now + Duration::from_secs(seconds), signs, newest);
+            patience.overrule(verdict, signs.is_locked)
         };
-        [0, 2, 3, 10]
-            .map(|seconds| orphan.judge(now + Duration::from_secs(seconds), signs, newest, stops))
-            .to_vec()
+        [0, 2, 3, 10].map(verdict).to_vec()
     }
 
     #[test]
     fn only_who_holds_no_lock_and_is_dead_for_the_system_is_dead() {
-        use Verdict::{Forget, Recover, Wait};
+        use Patience::{Ever, ForDead};
+        use Verdict::{Forget, Leave, Recover, Wait};
 
-        assert_eq!(verdicts(DEAD, 3, false), [Recover; 4]);
+        assert_eq!(verdicts(DEAD, 3, Ever), [Recover; 4]);
         let locked = Signs {
             is_locked: true,
             ..DEAD
         };
-        assert_eq!(verdicts(locked, 3, false), [Wait; 4]);
-        assert_eq!(verdicts(locked, 3, true), [Forget; 4]);
+        assert_eq!(verdicts(locked, 3, Ever), [Wait; 4]);
+        assert_eq!(verdicts(locked, 3, ForDead), [Forget; 4]);
+        for signs in [locked, DEAD] {
+            assert_eq!(verdicts(signs, 3, Patience::None), [Leave; 4]);
+        }
         // It closed a copy of the descriptor, or became another program; or nobody knows.
         for is_dead in [Some(false), None] {
             let signs = Signs { is_dead, ..DEAD };
-            assert_eq!(verdicts(signs, 3, false), [Wait, Wait, Recover, Recover]);
+            assert_eq!(verdicts(signs, 3, Ever), [Wait, Wait, Recover, Recover]);
         }
         let ended = Signs {
             header: Some(Header {
@@ -341,32 +429,143 @@ mod tests {
             }),
             ..DEAD
         };
-        assert_eq!(verdicts(ended, 3, false), [Forget; 4]);
+        assert_eq!(verdicts(ended, 3, Ever), [Forget; 4]);
+        assert_eq!(verdicts(ended, 3, Patience::None), [Forget; 4]);
         let nonsense = Signs {
             header: None,
             ..DEAD
         };
-        assert_eq!(verdicts(nonsense, 3, false), [Forget; 4]);
+        assert_eq!(verdicts(nonsense, 3, Ever), [Forget; 4]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_reader_goes_on_with_what_the_one_before_it_knew() {
+        let (memory, peer, now) = (memory(&[]), Identity::Unknown, Instant::now());
+        let again = || PassedArena::check(memory.try_clone().unwrap()).unwrap();
+        let ticket = |connection, first| Ticket {
+            connection,
+            first,
+            is_exact: true,
+        };
+        let mut before = Arenas::default();
+        let key = Key {
+            identity: peer,
+            memory: again().identity(),
+        };
+        assert_eq!(before.attach(again(), ticket(1, 0), peer), 0);
+        before.detach(key, ticket(1, 0), 7, || None, now);
+        let looked = before.look(now, Patience::None, 9, |_| false);
+        let [left] = &looked.left[..] else {
+            panic!("{looked:?}")
+        };
+        let mut next = Arenas::default();
+        next.inherit(again(), left.known, now);
+        assert_eq!((before.orphans(), next.orphans()), (0, 1));
+        // Its connections go on counting: five of the next messages have come.
+        assert_eq!(next.attach(again(), ticket(2, 2), peer), 5);
+        assert_eq!(next.orphans(), 0);
+        // What is stored late is known better by now.
+        next.inherit(again(), left.known, now);
+        assert_eq!(next.orphans(), 0);
+    }
+
+    /// What is closed ends the lock: each connection brings a copy.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_arena_is_seen_to_be_kept_however_often_it_comes() {
+        let (memory, peer) = (memory(&[]), Identity::Unknown);
+        let again = || PassedArena::check(memory.try_clone().unwrap()).unwrap();
+        let (_, inode) = again().identity();
+        let size = HEADER.layout.size().unwrap();
+        let is_kept = || {
+            let locks = std::fs::read_to_string("/proc/locks").unwrap();
+            let of_it = format!(":{inode} {size} {size}");
+            locks
+                .lines()
+                .any(|lock| lock.contains(" READ ") && lock.ends_with(&of_it))
+        };
+        let mut arenas = Arenas::default();
+        for connection in 1..4 {
+            let ticket = Ticket {
+                connection,
+                first: 0,
+                is_exact: true,
+            };
+            arenas.attach(again(), ticket, peer);
+            assert!(is_kept(), "{connection}");
+        }
+        drop(again());
+        assert!(!is_kept());
+        let known = store::Known {
+            identity: peer,
+            ticket: Ticket {
+                connection: 1,
+                first: 0,
+                is_exact: true,
+            },
+            received: 0,
+        };
+        let mut next = Arenas::default();
+        next.inherit(again(), known, Instant::now());
+        assert!(is_kept());
+        drop(next);
+        assert!(!is_kept());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn of_two_that_have_an_arena_one_recovers() {
+        let (memory, peer) = (memory(&[]), Identity::Unknown);
+        let ticket = Ticket {
+            connection: 1,
+            first: 0,
+            is_exact: true,
+        };
+        let now = Instant::now();
+        let two = [(); 2].map(|()| {
+            let mut arenas = Arenas::default();
+            let arena = PassedArena::check(memory.try_clone().unwrap()).unwrap();
+            let memory = arena.identity();
+            arenas.attach(arena, ticket, peer);
+            let key = Key {
+                identity: peer,
+                memory,
+            };
+            arenas.detach(key, ticket, 0, || None, now);
+            arenas
+        });
+        let later = now + 2 * UNLOCKED_FOR;
+        let dead = two.map(|mut arenas| {
+            assert!(
+                arenas
+                    .look(now, Patience::Ever, 9, |_| false)
+                    .dead
+                    .is_empty()
+            );
+            let dead = arenas.look(later, Patience::Ever, 9, |_| false).dead;
+            assert_eq!(arenas.orphans(), 0);
+            dead.len()
+        });
+        assert_eq!(dead, [1, 0]);
     }
 
     #[test]
     fn a_connection_that_has_not_come_is_waited_for() {
+        use Patience::Ever;
         use Verdict::{Forget, Recover, Wait};
 
-        assert_eq!(verdicts(DEAD, 2, false), [Wait, Wait, Wait, Forget]);
+        assert_eq!(verdicts(DEAD, 2, Ever), [Wait, Wait, Wait, Forget]);
         let nowhere = Signs {
             may_come: false,
             ..DEAD
         };
-        assert_eq!(verdicts(nowhere, 2, false), [Forget; 4], "another reader's");
+        assert_eq!(verdicts(nowhere, 2, Ever), [Forget; 4], "another reader's");
         let first_byte = Header { live: 2, ..HEADER };
         let header = Some(first_byte);
+        assert_eq!(verdicts(Signs { header, ..nowhere }, 2, Ever), [Recover; 4]);
         assert_eq!(
-            verdicts(Signs { header, ..nowhere }, 2, false),
-            [Recover; 4]
-        );
-        assert_eq!(
-            verdicts(Signs { header, ..DEAD }, 2, false),
+            verdicts(Signs { header, ..DEAD }, 2, Ever),
             [Wait, Wait, Wait, Recover]
         );
     }

@@ -70,6 +70,7 @@ pub struct ReaderBuilder {
     max_partial_bytes: usize,
     max_threads: usize,
     recover: Recover,
+    descriptor_store: bool,
     mode: u32,
     owner: Option<u32>,
     group: Option<u32>,
@@ -107,6 +108,7 @@ impl ReaderBuilder {
             max_partial_bytes: 256 * 1024 * 1024,
             max_threads: 128,
             recover: Recover::SameUser,
+            descriptor_store: false,
             mode: 0o600,
             owner: None,
             group: None,
@@ -190,6 +192,29 @@ impl ReaderBuilder {
     /// this process with it.
     pub fn recover(mut self, recover: Recover) -> Self {
         self.recover = recover;
+        self
+    }
+
+    /// Whether the memory of [`crash_proof`](crate::WriterBuilder::crash_proof) writers is kept
+    /// over a restart of this reader's service: `false` unless set. A writer that dies
+    /// meanwhile is then recovered by the next reader at the same address that has this set,
+    /// and of those that live on it knows which messages have come.
+    ///
+    /// When the reader stops, by a [`shutdown`](crate::Reader::shutdown) or when it is dropped, it
+    /// hands the memory of each writer that may live to systemd (`FDSTORE=1`, see `sd_notify(3)`),
+    /// which passes it to the next process of the service. Not when it is killed: then both have
+    /// died. The service needs `FileDescriptorStoreMax=`, one for each writer: what is above that
+    /// is closed, and as without. A service that is stopped, and not restarted, loses what is
+    /// stored, unless it has `FileDescriptorStorePreserve=` (systemd 254). What the next
+    /// process does not take, since this is not set there, stays stored.
+    ///
+    /// It does nothing outside of a service, that is without `NOTIFY_SOCKET`, and on other systems
+    /// than Linux. What cannot be stored is the event
+    /// [`NotifyFailed`](crate::event::ReaderEvent::NotifyFailed). As with
+    /// [`bind`](Self::bind), start it early: systemd's variables are removed from the environment.
+    #[cfg(all(unix, feature = "systemd"))]
+    pub fn descriptor_store(mut self, descriptor_store: bool) -> Self {
+        self.descriptor_store = descriptor_store;
         self
     }
 
@@ -449,6 +474,7 @@ impl ReaderBuilder {
             max_partial_bytes: self.max_partial_bytes,
             max_threads: self.max_threads,
             recover: self.recover,
+            descriptor_store: self.descriptor_store,
             thread_name: self.thread_name,
             callbacks: Callbacks::new(self.peer_check, self.observer),
         };

@@ -48,6 +48,7 @@ use self::threads::supervisor::Supervisor;
 use crate::address::Address;
 use crate::clock;
 use crate::deadline;
+use crate::descriptor_store::{End, Store};
 use crate::error::{ServeError, ShutdownError, StartError};
 use crate::event::{ReaderEvent, RefuseCause};
 use crate::listen::Listener;
@@ -393,7 +394,16 @@ impl BoundReader {
         target: impl Target,
     ) -> Result<Reader, StartError> {
         let refused = StartError::system("make what the threads wait with", address);
-        let shared = Shared::new(address.clone(), settings, listener.cloned());
+        let store = if settings.descriptor_store {
+            Store::open(End::Reader, address)
+        } else {
+            Ok(None)
+        };
+        let (store, not_stored) = match store {
+            Ok(store) => (store, None),
+            Err(error) => (None, Some(error)),
+        };
+        let shared = Shared::new(address.clone(), settings, listener.cloned(), store);
         let shared = Arc::new(shared.map_err(&refused)?);
         let mut added = shared
             .poller
@@ -408,8 +418,16 @@ impl BoundReader {
         }
         added.map_err(refused)?;
         let file = listener.and_then(|listener| listener.watch_file(&shared.supervisor_waker));
+        let store = shared.store.as_ref();
+        // Before any connection is read: what has come before is known then.
+        let inherited = store.map_or_else(Vec::new, |store| shared.inherit(store));
         let thread = Supervisor::start(&shared, target, file)
             .map_err(StartError::system("start the threads", address))?;
+        let remove = |name: String| store.map_or(Ok(()), |store| store.remove(&name));
+        let removed = inherited.into_iter().try_for_each(remove);
+        if let Some(error) = not_stored.or(removed.err()) {
+            shared.tell_not_stored(error);
+        }
         Ok(Reader { shared, thread })
     }
 }

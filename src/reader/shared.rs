@@ -13,20 +13,22 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::arenas::{Arenas, Dead, Key};
+use super::arenas::{Arenas, Dead, Key, Left};
 use super::callbacks::Callbacks;
 use super::connection::closing::{Closing, TurnEnd};
 use super::connection::remains::Remains;
 use super::connection::source::Source;
 use super::connection::timeouts::Pace;
-use super::connection::{Connection, Passed, passed};
+use super::connection::{Connection, Passed};
 use super::counters::Counters;
 use super::recover::Recover;
 use super::thread_pool::ThreadPool;
 use crate::address::Address;
+use crate::arena::passed::{self, PassedArena};
 use crate::buffer_pool::Pool;
 use crate::clock::now;
 use crate::deadline::after;
+use crate::descriptor_store::{Known, Store, StoreError};
 use crate::event::ReaderEvent;
 use crate::listen::Listener;
 use crate::panic_guard::guarded;
@@ -86,6 +88,7 @@ pub(super) struct Settings {
     pub(super) max_partial_bytes: usize,
     pub(super) max_threads: usize,
     pub(super) recover: Recover,
+    pub(super) descriptor_store: bool,
     pub(super) thread_name: String,
     pub(super) callbacks: Callbacks,
 }
@@ -119,6 +122,8 @@ pub(super) struct Shared {
     locked: Mutex<Locked>,
     /// What writers have passed. Before `locked`, where both are held.
     pub(super) arenas: Mutex<Arenas>,
+    /// Where they are left when the reader stops.
+    pub(super) store: Option<Store>,
     /// How many runs of messages of dead writers are yet to be handled.
     runs: Arc<AtomicUsize>,
     /// How many threads are closing what peers passed.
@@ -269,6 +274,7 @@ impl Shared {
         address: Address,
         settings: Settings,
         listener: Option<Arc<Listener>>,
+        store: Option<Store>,
     ) -> io::Result<Self> {
         let accepting = if listener.is_some() {
             Accepting::Open
@@ -293,6 +299,7 @@ impl Shared {
             is_cut: AtomicBool::new(false),
             locked: Mutex::new(Locked::new(accepting)),
             arenas: Mutex::default(),
+            store,
             runs: Arc::default(),
             closers: Arc::default(),
             stopped: Condvar::new(),
@@ -433,14 +440,68 @@ impl Shared {
         let Some(process) = peer.identity.credentials() else {
             return false;
         };
-        let is_trusted = match self.settings.recover {
-            Recover::Nothing => false,
-            Recover::SameUser => [0, effective_uid()].contains(&process.uid),
-            Recover::AnyUser => true,
-        };
         // To close its own memory would end this process's lock.
         let is_own = process.pid == Some(process::id());
-        is_trusted && !is_own && !peer.recovered && self.closers.load(Ordering::Relaxed) == 0
+        self.trusts(process.uid)
+            && !is_own
+            && !peer.recovered
+            && self.closers.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether memory of this user's processes is taken.
+    fn trusts(&self, user: u32) -> bool {
+        match self.settings.recover {
+            Recover::Nothing => false,
+            Recover::SameUser => [0, effective_uid()].contains(&user),
+            Recover::AnyUser => true,
+        }
+    }
+
+    /// Takes over what the reader before this one had stored when it stopped. Returns the names, to
+    /// be removed.
+    pub(super) fn inherit(&self, store: &Store) -> Vec<String> {
+        let mut arenas = self.arenas.lock();
+        let take = |(name, descriptor): (String, OwnedDescriptor)| {
+            let known = Known::decode(&name).filter(|known| {
+                let user = known.identity.uid();
+                user.is_some_and(|user| self.trusts(user))
+            });
+            // What it is may have been stored by anybody who may notify the manager.
+            if let (Some(known), Ok(arena)) = (known, PassedArena::check(descriptor)) {
+                arenas.inherit(arena, known, now());
+            }
+            name
+        };
+        let names = store.take().into_iter().map(take).collect();
+        arenas.limit_orphans(self.settings.max_connections);
+        names
+    }
+
+    /// Leaves what is known of the arenas to the next reader.
+    pub(super) fn bequeath(&self, left: Vec<Left>) {
+        let Some(store) = &self.store else { return };
+        for Left { arena, known } in left {
+            let (_, memory) = arena.identity();
+            let name = known.encode(memory);
+            let added = name.map_or(Ok(()), |name| store.add(&name, arena.lend()));
+            if let Err(error) = added {
+                // The next would have to wait likewise.
+                return self.tell_not_stored(error);
+            }
+        }
+    }
+
+    /// The service manager does not keep what it is to.
+    #[cfg(all(unix, feature = "systemd"))]
+    pub(super) fn tell_not_stored(&self, error: StoreError) {
+        let address = self.address.clone();
+        self.emit_later(ReaderEvent::NotifyFailed { address, error });
+    }
+
+    /// There is none.
+    #[cfg(not(all(unix, feature = "systemd")))]
+    pub(super) fn tell_not_stored(&self, error: StoreError) {
+        match error {}
     }
 
     /// This came with the first byte of a connection. Returns how many messages at its beginning

@@ -82,6 +82,8 @@ pub(crate) use {
     shared_memory_error::SharedMemoryError,
 };
 
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+pub(crate) use platform::sealed_memory;
 #[cfg(unix)]
 pub(crate) use {
     descriptor::{check_listening, kind_of_file},
@@ -136,6 +138,8 @@ pub(crate) fn lend(descriptor: &impl std::os::windows::io::AsHandle) -> Borrowed
 
 #[cfg(all(unix, feature = "systemd"))]
 pub(crate) use {
-    descriptor::kind_of_number, environment::remove_variable, notify::NotifySocket,
+    descriptor::kind_of_number,
+    environment::remove_variable,
+    notify::{NotifySocket, StoreSocket},
     platform::process::pidfd_id,
 };

@@ -1,15 +1,18 @@
-//! The datagram socket on which a service manager listens to its services. Never waits.
+//! The datagram socket on which a service manager listens to its services.
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use nix::libc;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::platform::{ABSTRACT_NAMES, SEND_FLAGS};
+use super::platform::{ABSTRACT_NAMES, SEND_FLAGS, passing};
 use super::standard_streams::above_standard;
 
+/// It never waits.
 #[derive(Debug)]
 pub(crate) struct NotifySocket {
     socket: Socket,
@@ -39,6 +42,36 @@ impl NotifySocket {
                 _ => Err(error),
             },
         }
+    }
+}
+
+/// One over which descriptors go as well. It waits for room, but no longer than that.
+#[derive(Debug)]
+pub(crate) struct StoreSocket(Socket);
+
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
+
+impl StoreSocket {
+    /// A way to the socket at `name`; `None` where that is neither a path nor `@name`.
+    pub(crate) fn new(name: &OsStr) -> io::Result<Option<Self>> {
+        let Some(address) = address(name)? else {
+            return Ok(None);
+        };
+        let socket = above_standard(|| Socket::new(Domain::UNIX, Type::DGRAM, None))?;
+        socket.connect(&address)?;
+        socket.set_write_timeout(Some(ROOM_WITHIN))?;
+        Ok(Some(Self(socket)))
+    }
+
+    /// Sends one datagram.
+    pub(crate) fn send(&self, text: &str, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let sent = match descriptor {
+            Some(descriptor) => {
+                passing::send(&self.0, &[IoSlice::new(text.as_bytes())], &[descriptor])
+            }
+            None => self.0.send_with_flags(text.as_bytes(), SEND_FLAGS),
+        };
+        sent.map(drop)
     }
 }
 

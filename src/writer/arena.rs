@@ -136,6 +136,12 @@ impl Arena {
         self.store_header(HeaderWord::Live, number);
     }
 
+    /// It is lost, and nobody has the messages from the number `first` on.
+    pub(crate) fn note_lost(&self, number: u64, first: u64) {
+        self.store_header(HeaderWord::First, first);
+        self.store_header(HeaderWord::Lost, number);
+    }
+
     fn store_header(&self, word: HeaderWord, value: u64) {
         store(self.word(word.offset()), value);
     }

@@ -12,6 +12,7 @@ use crate::address::{Address, AddressError, Host, Kind, Tcp};
 use crate::backoff::Backoff;
 use crate::buffer_size::BufferSize;
 use crate::clock;
+use crate::descriptor_store::{End, Store};
 use crate::error::{SettingError, StartError};
 use crate::event::WriterEvent;
 use crate::num::to_u64;
@@ -28,6 +29,7 @@ use crate::writer::shared::Shared;
 use crate::writer::state::State;
 use crate::writer::thread::dial::{DialSettings, Dialer};
 use crate::writer::thread::drop_notice::{DropNotice, DropNotices};
+use crate::writer::thread::inherit;
 use crate::writer::thread::kernel::System;
 use crate::writer::thread::memory::Memory;
 use crate::writer::thread::run;
@@ -75,6 +77,7 @@ pub struct WriterBuilder {
     keepalive: Option<Duration>,
     expect_peer_uid: Option<u32>,
     crash_proof: bool,
+    descriptor_store: bool,
     thread_name: String,
     observer: Observer<WriterEvent>,
     drop_notices: Option<DropNotices>,
@@ -126,6 +129,7 @@ impl WriterBuilder {
             expect_peer_uid: None,
             // CI runs the tests with it as well.
             crash_proof: cfg!(crash_proof_by_default),
+            descriptor_store: false,
             thread_name: "uds-ipc-writer".to_owned(),
             observer: Observer::none(),
             drop_notices: None,
@@ -200,6 +204,36 @@ impl WriterBuilder {
     /// until it is written (at most 10 ms): see [`guide::crash_proof`](crate::guide::crash_proof).
     pub fn crash_proof(mut self, crash_proof: bool) -> Self {
         self.crash_proof = crash_proof;
+        self
+    }
+
+    /// Whether a [`crash_proof`](Self::crash_proof) writer's memory is kept over a restart of its
+    /// service: `false` unless set. What this process leaves when it dies, and no reader has, the
+    /// next one sends: where no reader was there, say. The event
+    /// [`Inherited`](crate::event::WriterEvent::Inherited) tells how much it was.
+    ///
+    /// `start` hands the memory to systemd (`FDSTORE=1`, see `sd_notify(3)`), and takes what the
+    /// process before this one had handed over for a writer to the same address. What is left in
+    /// that stands in the queue before `start` returns, ahead of all new messages, each whole and
+    /// in order; for what finds no room there the rules of [`overflow`](Self::overflow) hold. If a
+    /// reader has that memory it is left to the reader. If the process died with a connection,
+    /// messages of which a part may have been sent are left out with
+    /// [`AtMostOnce`](crate::Delivery::AtMostOnce), and come again with
+    /// [`AtLeastOnce`](crate::Delivery::AtLeastOnce).
+    ///
+    /// The service needs `FileDescriptorStoreMax=`, one for each writer, and `Restart=`; systemd
+    /// forgets what it keeps when the service is stopped, unless that has
+    /// `FileDescriptorStorePreserve=` (systemd 254). All descriptors that systemd passes to this
+    /// process are taken over, and its variables removed from the environment: start the writer
+    /// early, before threads that run C code, and take sockets of other kinds by
+    /// [`take_socket`](crate::systemd::take_socket).
+    ///
+    /// It does nothing outside of a service, that is without `NOTIFY_SOCKET`, and on other systems
+    /// than Linux. What cannot be stored is the event
+    /// [`NotifyFailed`](crate::event::WriterEvent::NotifyFailed).
+    #[cfg(all(unix, feature = "systemd"))]
+    pub fn descriptor_store(mut self, descriptor_store: bool) -> Self {
+        self.descriptor_store = descriptor_store;
         self
     }
 
@@ -446,9 +480,21 @@ impl WriterBuilder {
         if let (false, Some(found)) = (self.allow_remote, remote_ip(&address)) {
             return Err(StartError::NotLoopback { found });
         }
+        let store = if self.crash_proof && self.descriptor_store {
+            Store::open(End::Writer, &address)
+        } else {
+            Ok(None)
+        };
+        let left = store.as_ref().ok().and_then(Option::as_ref);
+        // First: there may be room for one only.
+        let left = left.map(|store| inherit::take(store, self.delivery));
         let made = self.crash_proof.then(|| Memory::new(limits)).transpose();
         let refused_memory = made.as_ref().err().cloned();
-        let (memory, arena) = made.ok().flatten().unzip();
+        let (mut memory, arena) = made.ok().flatten().unzip();
+        let stored = store.and_then(|store| match (&mut memory, store) {
+            (Some(memory), Some(store)) => memory.store_in(store),
+            _ => Ok(()),
+        });
         let shared = Shared::new(
             address.clone(),
             limits,
@@ -494,6 +540,12 @@ impl WriterBuilder {
         let system = System::new(dialer, memory);
         let mut worker = Worker::new(system, shared, state, self.observer, options);
         worker.passing.refused = refused_memory;
+        let (left, not_taken) = match left.transpose() {
+            Ok(left) => (left.unwrap_or_default(), None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        worker.passing.inherited = inherit::send(left, &worker.shared);
+        worker.passing.not_stored = stored.err().or(not_taken);
         worker.drop_notices = self.drop_notices;
         Ok(worker)
     }

@@ -214,6 +214,19 @@ impl Shared {
         }
     }
 
+    /// Accepts a message that the process before this one had accepted. A refusal is counted like
+    /// any.
+    pub(crate) fn inherit(&self, message: &[u8]) -> bool {
+        let refused = Tally::one(message.len());
+        if message.len() > self.max_message_len {
+            self.counters.dropped_too_large.add(refused);
+            return false;
+        }
+        let pushed = self.push(&mut Patience::None, |queue| queue.push(message));
+        let refuse = |refusal| self.refuse(Patience::None, refusal, refused, ());
+        pushed.map_err(refuse).is_ok()
+    }
+
     /// Accepts a copy of a long message, which is not made under the lock, nor where there is no
     /// room for it.
     pub(crate) fn push_long_copy(

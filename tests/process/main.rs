@@ -37,6 +37,8 @@ mod refusals;
 mod signals_and_forks;
 mod stage;
 #[cfg(target_os = "linux")]
+mod stored;
+#[cfg(target_os = "linux")]
 mod systemd;
 mod tcp;
 #[cfg(target_os = "linux")]

@@ -4,7 +4,6 @@
 pub(super) mod batch_end;
 pub(super) mod closing;
 pub(super) mod decoder;
-pub(super) mod passed;
 pub(super) mod receipts;
 pub(super) mod remains;
 pub(super) mod source;

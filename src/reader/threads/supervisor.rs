@@ -2,6 +2,7 @@
 //! Runs nothing of the user's, so that nothing of the user's can hold it up.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::io;
 use std::mem;
 use std::sync::Arc;
@@ -16,9 +17,10 @@ use crate::event::ReaderEvent;
 use crate::listen::Accepted;
 use crate::num::to_u64;
 use crate::own_thread::OwnThread;
+use crate::reader::arenas::{Arenas, Patience};
 use crate::reader::connection::Connection;
 use crate::reader::connection::closing::Closing;
-use crate::reader::shared::{Accepting, Life, Locked, Shared};
+use crate::reader::shared::{Accepting, Entry, Life, Locked, Shared};
 use crate::reader::target::Target;
 use crate::sys::{self, FileChange, FileWatch, with_signals_blocked};
 
@@ -337,19 +339,39 @@ impl<T: Target> Supervisor<T> {
         after(now, OVER_BUDGET_FOR)
     }
 
+    /// Leaves the arenas to the next reader, if there is where to: also those of connections that
+    /// were cut.
+    fn leave_arenas(&self, cut: &HashMap<u64, Entry>, now: Instant) {
+        let shared = &self.shared;
+        if shared.store.is_some() {
+            for entry in cut.values() {
+                shared.detach(&entry.connection);
+            }
+            let mut arenas = shared.arenas.lock();
+            let left = arenas.look(now, Patience::None, 1, |_| false).left;
+            drop(arenas);
+            shared.bequeath(left);
+        }
+    }
+
     /// Takes over what dead writers have left.
     fn look_at_arenas(&self, now: Instant) -> Option<Instant> {
         let shared = &self.shared;
-        let stops = self.stage != Stage::Running;
+        let patience = match self.stage {
+            Stage::Running => Patience::Ever,
+            // Those that live are left when it has stopped.
+            Stage::Draining | Stage::Closing { .. } if shared.store.is_some() => Patience::Ever,
+            Stage::Draining | Stage::Closing { .. } => Patience::ForDead,
+        };
         let may_come = |identity| shared.may_come(identity);
         loop {
             // One after the other: how much there is shows when it is recovered.
             let most = usize::from(shared.may_recover());
-            let (dead, next) = shared.arenas.lock().look(now, stops, most, may_come);
-            if dead.is_empty() {
-                return next;
+            let looked = shared.arenas.lock().look(now, patience, most, may_come);
+            if looked.dead.is_empty() {
+                return looked.next;
             }
-            for dead in dead {
+            for dead in looked.dead {
                 shared.recover(dead);
             }
         }
@@ -362,7 +384,12 @@ impl<T: Target> Supervisor<T> {
             let locked = self.shared.lock();
             locked.accepting == Accepting::Ended && locked.entries.is_empty()
         };
-        let is_done = is_served && self.shared.arenas.lock().orphans() == 0;
+        // Those that live are left to the next reader, if there is where to.
+        let awaited = match self.shared.store {
+            Some(_) => Arenas::undecided,
+            None => Arenas::orphans,
+        };
+        let is_done = is_served && awaited(&self.shared.arenas.lock()) == 0;
         let mut locked = self.shared.lock();
         let Life::Draining { deadline } = locked.life else {
             return Ok(None);
@@ -398,6 +425,7 @@ impl<T: Target> Supervisor<T> {
                     entry.connection.stream.cut();
                     self.shared.counters.open.subtract(1);
                 }
+                self.leave_arenas(&left, now);
                 let cut = to_u64(left.len()) + self.turn_away();
                 self.stage = Stage::Closing { cut };
                 self.target = None;

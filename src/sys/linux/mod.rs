@@ -19,6 +19,8 @@ pub(crate) use arrival_watch::ArrivalWatch;
 pub(crate) use file_watch::FileWatch;
 pub(crate) use peer_process::PeerProcess;
 pub(crate) use pinned::PinnedFile;
+#[cfg(test)]
+pub(crate) use shared_memory::sealed_memory;
 pub(crate) use shared_memory::{Mapping, PassedMemory, SharedFile, SharedMemory, sealed_copy};
 pub(crate) use waker::Waker;
 

@@ -14,8 +14,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use rustix::fs::{
-    FlockOperation, MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fcntl_lock, ftruncate,
-    memfd_create,
+    MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
 };
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
@@ -39,7 +38,10 @@ pub(crate) struct SharedMemory {
 
 /// What is passed: by it the memory is known, and locked.
 #[derive(Debug)]
-pub(crate) struct SharedFile(OwnedFd);
+pub(crate) struct SharedFile {
+    descriptor: OwnedFd,
+    len: u64,
+}
 
 /// Where this process writes it.
 #[derive(Debug)]
@@ -64,10 +66,14 @@ impl SharedMemory {
         let descriptor = memfd().map_err(unsupported_if(Errno::NOSYS))?;
         ftruncate(&descriptor, size).map_err(io::Error::from)?;
         let mapping = Mapping::new(&descriptor, len)?;
-        // It forbids all writing but by a mapping that is there already.
+        // It forbids all writing but by a mapping that is there already. Another seal may be added:
+        // by it the memory is claimed. None that there is takes anything from this process.
         let seals = SealFlags::FUTURE_WRITE | SIZE_SEALS;
         fcntl_add_seals(&descriptor, seals).map_err(unsupported_if(Errno::INVAL))?;
-        let file = SharedFile(descriptor);
+        let file = SharedFile {
+            descriptor,
+            len: size,
+        };
         file.lock()?;
         Ok(Self { file, mapping })
     }
@@ -129,14 +135,22 @@ impl SharedFile {
     /// Takes the lock of this process, also again: it ends when any descriptor of this memory is
     /// closed in this process, and with the process. A forked child does not have it.
     pub(crate) fn lock(&self) -> io::Result<()> {
-        let operation = FlockOperation::NonBlockingLockExclusive;
-        Ok(fcntl_lock(&self.0, operation)?)
+        let lock = lock(libc::F_WRLCK, 0, self.len)?;
+        fcntl(&self.descriptor, FcntlArg::F_SETLK(&lock))?;
+        Ok(())
+    }
+}
+
+impl SharedFile {
+    /// The number of its file: no other memory has it while this is there.
+    pub(crate) fn number(&self) -> io::Result<u64> {
+        Ok(fstat(&self.descriptor)?.st_ino)
     }
 }
 
 impl AsFd for SharedFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.descriptor.as_fd()
     }
 }
 
@@ -156,14 +170,23 @@ pub(crate) fn sealed_copy(bytes: &[u8]) -> io::Result<OwnedFd> {
     check_limit(len).map_err(|_| ErrorKind::FileTooLarge)?;
     let file = File::from(memfd()?);
     file.write_all_at(bytes, 0)?;
-    fcntl_add_seals(&file, SealFlags::WRITE | SIZE_SEALS)?;
+    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SEAL | SIZE_SEALS)?;
     Ok(file.into())
 }
 
-/// It keeps its size, and its seals.
-const SIZE_SEALS: SealFlags = SealFlags::SHRINK
-    .union(SealFlags::GROW)
-    .union(SealFlags::SEAL);
+/// It keeps its size.
+const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
+
+/// A lock of so many bytes from `start` on.
+fn lock(kind: libc::c_int, start: u64, len: u64) -> io::Result<libc::flock> {
+    // SAFETY: it has numbers only, for which 0 will do.
+    let mut lock: libc::flock = unsafe { mem::zeroed() };
+    lock.l_type = kind.try_into().map_err(io::Error::other)?;
+    lock.l_whence = libc::SEEK_SET.try_into().map_err(io::Error::other)?;
+    lock.l_start = start.try_into().map_err(io::Error::other)?;
+    lock.l_len = len.try_into().map_err(io::Error::other)?;
+    Ok(lock)
+}
 
 fn memfd() -> io::Result<OwnedFd> {
     // The filter of system calls of an Android may end a process for one that it does not know.
@@ -253,14 +276,42 @@ impl PassedMemory {
 
     /// Whether another process holds the lock. That of this process is not seen.
     pub(crate) fn is_locked(&self) -> io::Result<bool> {
+        self.is_range_locked(0, self.len)
+    }
+
+    /// Whether another process keeps it.
+    pub(crate) fn is_kept(&self) -> io::Result<bool> {
+        self.is_range_locked(self.len, 1)
+    }
+
+    fn is_range_locked(&self, start: u64, len: u64) -> io::Result<bool> {
         // Not by rustix: with debug assertions it panics at the process number -1, which a lock
         // has that is of the open file.
-        // SAFETY: it has numbers only, for which 0 will do: from the start, to the end.
-        let mut lock: libc::flock = unsafe { mem::zeroed() };
-        lock.l_type = libc::F_WRLCK.try_into().map_err(io::Error::other)?;
-        lock.l_whence = libc::SEEK_SET.try_into().map_err(io::Error::other)?;
+        let mut lock = lock(libc::F_WRLCK, start, len)?;
         fcntl(&self.file, FcntlArg::F_GETLK(&mut lock))?;
         Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
+    }
+
+    /// From now on other processes see that this one keeps it: until it closes any descriptor of
+    /// this memory, or ends.
+    pub(crate) fn keep(&self) -> io::Result<()> {
+        // Behind the memory, where the writer has no lock.
+        let lock = lock(libc::F_RDLCK, self.len, 1)?;
+        fcntl(&self.file, FcntlArg::F_SETLK(&lock))?;
+        Ok(())
+    }
+
+    /// Whether what is in it is this caller's to be read: of all processes that have it, the first
+    /// one to ask gets that, once.
+    pub(crate) fn claim(&self) -> bool {
+        // The kernel adds no seal where this one is.
+        fcntl_add_seals(&self.file, SealFlags::SEAL).is_ok()
+    }
+}
+
+impl AsFd for PassedMemory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
@@ -274,6 +325,32 @@ fn is_sealed_memory(descriptor: &OwnedFd) -> bool {
     seals.contains(SIZE_SEALS)
         && seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE)
         && fstatfs(descriptor).is_ok_and(|of| of.filesystem_type() == TMPFS_MAGIC)
+}
+
+#[cfg(test)]
+impl PassedMemory {
+    /// Has it kept as by another process, until what is returned is dropped.
+    pub(crate) fn keep_elsewhere(&self) -> File {
+        let path = format!(
+            "/proc/self/fd/{}",
+            std::os::fd::AsRawFd::as_raw_fd(&self.file)
+        );
+        let other = File::open(path).unwrap();
+        let lock = lock(libc::F_RDLCK, self.len, 1).unwrap();
+        fcntl(&other, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+        other
+    }
+}
+
+/// Sealed memory of this length, that begins with these words.
+#[cfg(test)]
+pub(crate) fn sealed_memory(words: &[u64], len: usize) -> OwnedFd {
+    let file = File::from(memfd().unwrap());
+    file.set_len(len.try_into().unwrap()).unwrap();
+    let words: Vec<_> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    file.write_all_at(&words, 0).unwrap();
+    fcntl_add_seals(&file, SealFlags::FUTURE_WRITE | SIZE_SEALS).unwrap();
+    file.into()
 }
 
 #[cfg(target_os = "linux")]
@@ -367,7 +444,9 @@ mod tests {
                 assert!(refused(file.write_at(b"x", 0).unwrap_err()));
                 assert!(refused(file.set_len(len - 1).unwrap_err()));
                 assert!(refused(file.set_len(len + 1).unwrap_err()));
-                assert_eq!(fcntl_add_seals(file, SealFlags::WRITE), Err(Errno::PERM));
+                // Memory that is mapped to be written can get other seals, the copy none.
+                let added = fcntl_add_seals(file, SealFlags::WRITE).unwrap_err();
+                assert!([Errno::BUSY, Errno::PERM].contains(&added), "{added}");
                 let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
                 assert_eq!(fallocate(file, hole, 0, len), Err(Errno::PERM));
                 for access in [ProtFlags::WRITE, ProtFlags::READ | ProtFlags::WRITE] {
@@ -384,6 +463,29 @@ mod tests {
     }
 
     #[test]
+    fn shared_memory_is_claimed_once_and_its_owner_goes_on() {
+        let memory = SharedMemory::new(1).unwrap();
+        let [one, other] = [(); 2].map(|()| {
+            let passed = passed(memory.file.as_fd());
+            PassedMemory::check(passed).unwrap()
+        });
+        assert!(one.claim());
+        assert!(!other.claim() && !one.claim());
+        put(&memory, 0, b"whose it is writes on");
+        memory.file.lock().unwrap();
+        assert!(memory.file.descriptor.try_clone().is_ok());
+        let mut buffer = [0; 5];
+        other.read_at(&mut buffer, 0).unwrap();
+        assert_eq!(&buffer, b"whose");
+        // The other seals that anybody may add take nothing from it either.
+        let memory = SharedMemory::new(1).unwrap();
+        let _ = fcntl_add_seals(&memory.file.descriptor, SealFlags::WRITE);
+        // F_SEAL_EXEC, of Linux 6.3.
+        let _ = fcntl_add_seals(&memory.file.descriptor, SealFlags::from_bits_retain(0x20));
+        put(&memory, 0, b"likewise");
+    }
+
+    #[test]
     fn a_sealed_copy_has_the_bytes() {
         for bytes in ["", "a", &"long".repeat(10_000)] {
             let copy = PassedMemory::check(sealed_copy(bytes.as_bytes()).unwrap()).unwrap();
@@ -396,8 +498,9 @@ mod tests {
 
     /// Whether any process has a lock of it, this one included.
     fn has_lock(memory: &SharedMemory) -> bool {
-        let copy = fs::metadata(format!("/proc/self/fd/{}", memory.file.0.as_raw_fd()));
-        let file = format!(":{} 0 EOF", copy.unwrap().ino());
+        let copy = fs::metadata(format!("/proc/self/fd/{}", memory.file.as_fd().as_raw_fd()));
+        let (copy, end) = (copy.unwrap(), memory.file.len - 1);
+        let file = format!(":{} 0 {end}", copy.ino());
         let locks = fs::read_to_string("/proc/locks").unwrap();
         let is_of_it = |lock: &str| lock.contains(" POSIX ") && lock.ends_with(&file);
         locks.lines().any(is_of_it)
@@ -439,12 +542,7 @@ mod tests {
             sealed(SealFlags::empty()),
             sealed(SIZE_SEALS),
         ];
-        let each = [
-            SealFlags::SHRINK,
-            SealFlags::GROW,
-            SealFlags::SEAL,
-            SealFlags::FUTURE_WRITE,
-        ];
+        let each = [SealFlags::SHRINK, SealFlags::GROW, SealFlags::FUTURE_WRITE];
         refused.extend(each.map(|seal| sealed(seals - seal)));
         // The kernel may have no huge pages.
         refused.extend(memory(MemfdFlags::HUGETLB, seals));
@@ -454,7 +552,7 @@ mod tests {
             assert_eq!(back.as_raw_fd(), number);
             fcntl(&back, FcntlArg::F_GETFD).unwrap();
         }
-        for more in [SealFlags::empty(), SealFlags::WRITE] {
+        for more in [SealFlags::empty(), SealFlags::WRITE, SealFlags::SEAL] {
             PassedMemory::check(sealed(seals | more)).unwrap();
         }
     }

@@ -49,6 +49,10 @@ impl SharedFile {
     pub(crate) fn lock(&self) -> io::Result<()> {
         match *self {}
     }
+
+    pub(crate) fn number(&self) -> io::Result<u64> {
+        match *self {}
+    }
 }
 
 impl AsFd for SharedFile {
@@ -64,6 +68,12 @@ pub(crate) fn sealed_copy(_: &[u8]) -> io::Result<OwnedFd> {
 /// There is none.
 #[derive(Debug)]
 pub(crate) enum PassedMemory {}
+
+impl AsFd for PassedMemory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match *self {}
+    }
+}
 
 impl PassedMemory {
     pub(crate) fn check(descriptor: OwnedFd) -> Result<Self, OwnedFd> {
@@ -83,6 +93,18 @@ impl PassedMemory {
     }
 
     pub(crate) fn is_locked(&self) -> io::Result<bool> {
+        match *self {}
+    }
+
+    pub(crate) fn keep(&self) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn is_kept(&self) -> io::Result<bool> {
+        match *self {}
+    }
+
+    pub(crate) fn claim(&self) -> bool {
         match *self {}
     }
 }

@@ -113,6 +113,11 @@ impl Queue {
         Some(given_up)
     }
 
+    /// The number of the first message on the next connection.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.outbox.next_number()
+    }
+
     /// Whether the kernel has the length of a suspected message, and nothing more of it. Says how
     /// many probes came before.
     pub(crate) fn probe(&self) -> Option<u32> {

@@ -112,6 +112,13 @@ impl System {
         self.dialer.take_source()
     }
 
+    /// Nothing is left that anybody should deliver.
+    pub(crate) fn release(&self) {
+        if let Some(memory) = &self.memory {
+            memory.release();
+        }
+    }
+
     pub(crate) fn new(dialer: Dialer, memory: Option<Memory>) -> Self {
         Self {
             memory,

@@ -11,6 +11,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::arena::ticket::Ticket;
+use crate::descriptor_store::{Store, StoreError};
 use crate::event::CrashProofError;
 use crate::sys::{
     Mapping, Sent, SharedFile, SharedMemory, SharedMemoryError, Stream, lend, sealed_copy,
@@ -23,6 +24,14 @@ use crate::writer::settings::Limits;
 pub(crate) struct Memory {
     file: SharedFile,
     limits: Limits,
+    stored: Option<Stored>,
+}
+
+/// Where the service manager keeps it for the next process, and its name there.
+#[derive(Debug)]
+struct Stored {
+    store: Store,
+    name: String,
 }
 
 // SAFETY: the system gives pages of zeros to nobody else in this process, and takes them back when
@@ -58,12 +67,40 @@ impl Memory {
         })?;
         let SharedMemory { file, mapping } = memory;
         let arena = Arena::new(Box::new(mapping), layout).ok_or(CrashProofError::Unsupported)?;
-        Ok((Self { file, limits }, arena))
+        let memory = Self {
+            file,
+            limits,
+            stored: None,
+        };
+        Ok((memory, arena))
+    }
+
+    /// Has it kept for the process that comes after this one.
+    pub(crate) fn store_in(&mut self, store: Store) -> Result<(), StoreError> {
+        // Where its number is not told, it has the name of nothing else.
+        let name = self.file.number().unwrap_or_default().to_string();
+        store.add(&name, lend(&self.file))?;
+        self.stored = Some(Stored { store, name });
+        Ok(())
+    }
+
+    /// No process after this one is to have it.
+    pub(crate) fn release(&self) {
+        if let Some(Stored { store, name }) = &self.stored {
+            // What stays there says itself that nothing is left.
+            let _ = store.remove(name);
+        }
     }
 
     /// Other memory takes its place, for the same queue.
     pub(crate) fn renew(&mut self) -> Option<Arc<Arena>> {
-        let (memory, arena) = Self::new(self.limits).ok()?;
+        let (mut memory, arena) = Self::new(self.limits).ok()?;
+        // In this order: there may be room for one. Nothing is in either.
+        self.release();
+        if let Some(Stored { store, .. }) = self.stored.take() {
+            // A manager that was there is.
+            let _ = memory.store_in(store);
+        }
         *self = memory;
         Some(arena)
     }

@@ -4,6 +4,7 @@ pub(crate) mod acks;
 pub(crate) mod attempt;
 pub(crate) mod dial;
 pub(crate) mod drop_notice;
+pub(crate) mod inherit;
 pub(crate) mod kernel;
 pub(crate) mod memory;
 pub(crate) mod worker;
@@ -28,6 +29,10 @@ impl Worker<System> {
     /// Ends the thread.
     fn end(mut self) {
         let left = self.finish();
+        let is_for_nobody = left.messages == 0 || !self.shared.lock().leaves_rest;
+        if is_for_nobody {
+            self.kernel.release();
+        }
         self.tell(|address| WriterEvent::Stopped { address, left });
         // What the user's closure holds goes before the end is told: no caller is to wait for it
         // beyond a timeout.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::arena::ticket::Ticket;
 use crate::deadline::{Deadline, earlier};
+use crate::descriptor_store::StoreError;
 use crate::event::{BadReceipt, ConnectError, CrashProofError, LostCause, WriterEvent};
 use crate::metrics::Tally;
 use crate::observer::Observer;
@@ -27,6 +28,7 @@ use crate::writer::state::State;
 use crate::writer::state::step::Step;
 use crate::writer::thread::attempt::{Attempt, Refusal};
 use crate::writer::thread::drop_notice::DropNotices;
+use crate::writer::thread::inherit::Inherited;
 use crate::writer::thread::kernel::{Kernel, Socket};
 use crate::writer::wake::WakeOn;
 
@@ -67,6 +69,10 @@ pub(crate) struct Passing {
     handover: Handover,
     /// Why there is no arena, though there was to be one.
     pub(crate) refused: Option<CrashProofError>,
+    /// What the process before this one had left.
+    pub(crate) inherited: Inherited,
+    /// Why it is not stored, though it was to be.
+    pub(crate) not_stored: Option<StoreError>,
     /// What was told last of why it is not passed.
     told: Option<CrashProofError>,
 }
@@ -178,6 +184,7 @@ impl<K: Kernel> Worker<K> {
         if let Some(cause) = self.passing.refused.take() {
             self.not_crash_proof(cause);
         }
+        self.tell_of_store();
         if self
             .passing
             .arena
@@ -383,6 +390,32 @@ impl<K: Kernel> Worker<K> {
         } else {
             self.passing.handover = Handover::Due;
         }
+    }
+
+    /// What the service manager had kept, and why it keeps nothing: once.
+    fn tell_of_store(&mut self) {
+        let inherited = mem::take(&mut self.passing.inherited);
+        if inherited != Inherited::default() {
+            let Inherited { messages, skipped } = inherited;
+            self.tell(|address| WriterEvent::Inherited {
+                address,
+                messages,
+                skipped,
+            });
+        }
+        if let Some(error) = self.passing.not_stored.take() {
+            self.tell_not_stored(error);
+        }
+    }
+
+    #[cfg(all(unix, feature = "systemd"))]
+    fn tell_not_stored(&self, error: StoreError) {
+        self.tell(|address| WriterEvent::NotifyFailed { address, error });
+    }
+
+    #[cfg(not(all(unix, feature = "systemd")))]
+    fn tell_not_stored(&self, error: StoreError) {
+        match error {}
     }
 
     /// What is queued is lost if this process dies: told once, and again when the cause changes.
@@ -725,6 +758,12 @@ impl<K: Kernel> Worker<K> {
         locked.acks.on_lost(has_read);
         let given_up = locked.queue.rewind(ending);
         self.shared.notify_all(&mut locked);
+        if let Some(arena) = &self.passing.arena {
+            // Where numbers may change, none says anything.
+            let first = locked.queue.next_number();
+            let first = if self.options.is_exact { first } else { 0 };
+            arena.note_lost(self.passing.connection, first);
+        }
         drop(locked);
         let retry_in = self.state.on_lost(self.kernel.now());
         self.tell(|address| WriterEvent::Lost {

@@ -6,3 +6,4 @@ mod life_cycle;
 mod machine;
 mod mistakes;
 mod out_of_memory;
+mod store;

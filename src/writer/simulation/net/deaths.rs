@@ -7,6 +7,7 @@ use crate::arena::ticket::Ticket;
 use crate::num::to_u64;
 use crate::reader::SimulatedFate;
 use crate::wire::frame::{self, Parsed};
+use crate::writer::arena::Arena;
 use crate::writer::settings::{Delivery, Overflow};
 
 /// When the death comes.
@@ -68,6 +69,7 @@ impl Net {
         if header.has_ended {
             return;
         }
+        self.check_successor(arena, moment);
         let there = self.connection.iter().chain(&self.old);
         let there = there.filter_map(|connection| connection.arrival(self));
         let mut arrivals: Vec<_> = self.arrivals.iter().cloned().chain(there).collect();
@@ -124,6 +126,50 @@ impl Net {
             self.forgive(&mut missing, &found);
         }
         assert!(missing.is_empty(), "lost with the process: {missing:?}");
+    }
+
+    /// Checks what a successor of the writer would send, which knows of no reader.
+    fn check_successor(&self, arena: &Arena, moment: Moment) {
+        let is_once = self.setting.delivery == Delivery::AtMostOnce;
+        let first = arena.header().first_to_send(!is_once);
+        let sent = decode_found(arena.recover(first));
+        for number in &sent {
+            let Some(fate) = self.fates.get(*number) else {
+                assert!(
+                    *number == self.fates.len() && moment == Moment::InCall,
+                    "{number} is inherited, and was not accepted"
+                );
+                continue;
+            };
+            assert!(!fate.gone, "{number} is inherited, and was dropped");
+            assert!(
+                !(is_once && (fate.taken || fate.read)),
+                "{number} is inherited, and was sent"
+            );
+        }
+        // What has a number is left out where that is not known.
+        let is_known = first != u64::MAX;
+        let left = if is_known {
+            sent.clone()
+        } else {
+            decode_found(arena.recover(0))
+        };
+        assert!(
+            left.is_sorted_by(|number, next| number < next),
+            "inherited out of order: {left:?}"
+        );
+        assert!(left.ends_with(&sent), "{sent:?} of {left:?}");
+        let left: BTreeSet<_> = left.into_iter().collect();
+        let is_owed = |number: &usize| {
+            let fate = &self.fates[*number];
+            let is_done = if is_once { fate.taken } else { fate.settled };
+            !(fate.gone || is_done || left.contains(number))
+        };
+        let mut missing = (0..self.fates.len()).filter(is_owed).collect::<Vec<_>>();
+        if moment == Moment::InCall {
+            self.forgive(&mut missing, &left);
+        }
+        assert!(missing.is_empty(), "not inherited: {missing:?}");
     }
 
     /// What a call is just dropping to make room, or giving up.
