@@ -37,7 +37,8 @@ const UNSEEN_FOR: Duration = Duration::from_secs(10);
 /// All arenas that are known.
 #[derive(Debug, Default)]
 pub(super) struct Arenas {
-    known: HashMap<Key, Known>,
+    /// In boxes: half of the table's places are empty.
+    known: HashMap<Key, Box<Known>>,
 }
 
 #[derive(Debug)]
@@ -131,12 +132,14 @@ impl Arenas {
             identity: peer,
             memory: arena.identity(),
         };
-        let known = self.known.entry(key).or_insert_with(|| Known {
-            arena: Arc::new(arena),
-            open: 0,
-            ticket,
-            received: 0,
-            orphan: None,
+        let known = self.known.entry(key).or_insert_with(|| {
+            Box::new(Known {
+                arena: Arc::new(arena),
+                open: 0,
+                ticket,
+                received: 0,
+                orphan: None,
+            })
         });
         known.orphan = None;
         // What was closed just now ended that.
@@ -184,12 +187,14 @@ impl Arenas {
             memory: arena.identity(),
         };
         arena.keep();
-        self.known.entry(key).or_insert_with(|| Known {
-            arena: Arc::new(arena),
-            open: 0,
-            ticket: left.ticket,
-            received: left.received,
-            orphan: Some(Box::new(Orphan::new(None, now))),
+        self.known.entry(key).or_insert_with(|| {
+            Box::new(Known {
+                arena: Arc::new(arena),
+                open: 0,
+                ticket: left.ticket,
+                received: left.received,
+                orphan: Some(Box::new(Orphan::new(None, now))),
+            })
         });
     }
 
