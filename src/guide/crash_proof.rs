@@ -148,7 +148,7 @@
 //! * The writer has one descriptor more, the reader one for each connection, and two for a writer
 //!   whose connection it has closed for silence. They count against the limit of descriptors
 //!   (`LimitNOFILE=`).
-//! * While nothing is sent, and nothing waits: 16 KiB in the writer after one message, and some 260
+//! * While nothing is sent, and nothing waits: 16 KiB in the writer after one message, and some 220
 //!   bytes for each connection in the reader (of 1,000; `cargo bench --bench idle`).
 //! * Address space: twice `max_queued_bytes`, and some 16 MiB. What was never used takes no memory.
 //!   What was used is kept for the next time; a writer that is quiet gives it back, if it is more
