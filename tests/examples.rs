@@ -917,7 +917,7 @@ print(chdb.query(f"""
     }
 }
 
-/// A script of `examples/python`, or nothing where there is no Python.
+/// A script of `examples/clients/python`, or nothing where there is no Python.
 fn python(script: &str) -> Option<Command> {
     let found = Command::new("python3").arg("--version").output();
     if found.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
@@ -927,7 +927,7 @@ fn python(script: &str) -> Option<Command> {
     let mut command = Command::new("python3");
     command.arg(
         Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("examples/python")
+            .join("examples/clients/python")
             .join(script),
     );
     Some(command)
