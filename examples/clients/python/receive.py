@@ -1,59 +1,116 @@
-"""Prints the messages of the first writer that connects, one a line: python3 receive.py ADDRESS
+"""Writes each message that comes as a line to standard output: python3 receive.py ADDRESS >> FILE
 
-ADDRESS: PATH, unix:PATH, @NAME (Linux), tcp:HOST:PORT, fd:N (a connected socket or a pipe), or - (standard input).
+ADDRESS: PATH, unix:PATH, @NAME (Linux) or tcp:HOST:PORT. SIGTERM or an interrupt ends it; over a Unix socket of Linux
+whatever was sent until then is still written.
 """
 import contextlib
-import os
+import selectors
+import signal
 import socket
 import sys
 
-
-def frames(stream):
-    length = shift = 0
-    while byte := stream.read(1):
-        length |= (byte[0] & 0x7F) << shift  # Seven bits of the length, the lowest first.
-        shift += 7
-        if byte[0] < 0x80:  # That was the last byte of the length.
-            frame = stream.read(length)
-            if len(frame) == length:  # Else it is a half one at the end.
-                yield frame
-            length = shift = 0
+import wire
 
 
-def varint(number):
-    if number < 0x80:
-        return bytes([number])
-    return bytes([number & 0x7F | 0x80]) + varint(number >> 7)
+def store(messages):
+    """When this returns they are confirmed: a file that must survive a loss of power needs an os.fsync."""
+    sys.stdout.buffer.writelines(message + b"\n" for message in messages)
+    sys.stdout.buffer.flush()
 
 
-def accept(address):
-    """The descriptor of the writer's stream."""
-    if address == "-":
-        return 0
-    if address.startswith("fd:"):
-        return int(address[3:])
-    if address.startswith("tcp:"):
-        host, port = address[4:].rsplit(":", 1)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.create_server((host.strip("[]"), int(port)), family=family) as listener:
-            return listener.accept()[0].detach()
-    path = address.removeprefix("unix:")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind("\0" + path[1:] if path.startswith("@") else path)
-        listener.listen()
-        connection = listener.accept()[0]
-    if not path.startswith("@"):
-        os.unlink(path)
-    return connection.detach()
+class Connection:
+    def __init__(self, stream):
+        self.stream = stream
+        self.bytes = bytearray()  # What has come of the next frame: never more than was sent.
+        self.count = 0  # Messages that are stored.
+        self.was_asked = False
+
+    def receive(self):
+        """Deals with what is there. False: the connection is over."""
+        try:
+            data = self.stream.recv(256 * 1024)
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
+        self.bytes += data
+        messages, asks, word, at = [], False, 0, 0
+        is_good = bool(data)  # At the end of the stream half a frame is thrown away.
+        try:
+            while prefix := wire.read_varint(self.bytes, at):
+                length, size, _ = prefix
+                if length > wire.MAX_MESSAGE:
+                    is_good, word = False, wire.REFUSES
+                    break
+                if len(self.bytes) < at + size + length:
+                    break
+                if length:
+                    messages.append(bytes(self.bytes[at + size:at + size + length]))
+                else:  # An empty frame is no message: it asks how many there were.
+                    asks = self.was_asked = True
+                at += size + length
+        except ValueError:
+            is_good = False
+        del self.bytes[:at]
+        if messages:
+            store(messages)
+        self.count += len(messages)
+        if asks or word and self.was_asked:
+            is_good &= self.say(wire.varint(self.count, word))
+        return is_good
+
+    def say(self, receipt):
+        """Never waits. False: there is no room, since the sender does not read what it asked for."""
+        try:
+            return self.stream.send(receipt) == len(receipt)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            return True  # Who has gone is noticed when it is read from.
 
 
-count = 0
-with contextlib.suppress(ConnectionResetError), open(accept(sys.argv[1]), "rb") as stream:
-    for frame in frames(stream):
-        if frame:
-            sys.stdout.buffer.write(frame + b"\n")
-            count += 1
-        else:  # An empty frame asks for a receipt: how many messages have been dealt with?
-            sys.stdout.buffer.flush()
-            with contextlib.suppress(ConnectionError):  # Who has gone needs none.
-                os.write(stream.fileno(), varint(count))
+class Receiver:
+    def __init__(self, address):
+        self.listener, self.is_stopping = wire.listen(address), False
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self.listener, selectors.EVENT_READ)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.stop)
+
+    def run(self):
+        while self.selector.get_map():
+            for key, _ in self.selector.select():
+                if key.fileobj is self.listener:
+                    self.accept()
+                elif not key.data.receive():
+                    self.selector.unregister(key.fileobj)
+                    key.fileobj.close()
+
+    def accept(self):
+        is_last = self.is_stopping
+        try:
+            stream = self.listener.accept()[0]
+        except OSError:
+            if is_last:
+                self.finish()
+            return
+        stream.setblocking(False)
+        self.selector.register(stream, selectors.EVENT_READ, Connection(stream))
+
+    def stop(self, *_):
+        """From now on nobody connects. Those who wait are accepted."""
+        self.is_stopping = True
+        with contextlib.suppress(OSError):  # A second signal.
+            self.listener.shutdown(socket.SHUT_RD)
+
+    def finish(self):
+        """From now on the senders' writes fail. What they have sent is read, up to its end."""
+        self.selector.unregister(self.listener)
+        self.listener.close()
+        for key in self.selector.get_map().values():
+            with contextlib.suppress(OSError):
+                key.fileobj.shutdown(socket.SHUT_RD)
+
+
+if __name__ == "__main__":
+    Receiver(sys.argv[1]).run()
