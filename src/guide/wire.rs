@@ -10,7 +10,8 @@
 //! A connection is a Unix stream socket (`SOCK_STREAM`); or TCP, or another stream. The receiver
 //! listens, the sender connects. Nothing is negotiated and there is no greeting: the first byte is
 //! that of the first frame. Frames go from the sender to the receiver, receipts on the same socket
-//! the other way. A sender that asks for nothing gets not one byte.
+//! the other way. A sender that asks for nothing gets not one byte, and may throw away what comes
+//! all the same; it must notice the end of the stream.
 //!
 //! # Varints
 //!
@@ -279,4 +280,5 @@
 //! | `conversations` | those whose `role` is "receiver" | those whose `role` is "sender"; `hand` gives it a message; after "receiver closes" it connects anew; after the last step it ends in order |
 //!
 //! A receiver may answer each request by itself: where `from receiver` stands, what counts is the
-//! last receipt. One step of a sender is given to it once the step before has been seen.
+//! last receipt. One step of a sender is given to it once the step before has been seen. "Sender
+//! ends" is a `shutdown(SHUT_WR)` or a close, "receiver ends receiving" a `shutdown(SHUT_RD)`.
