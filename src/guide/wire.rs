@@ -280,5 +280,7 @@
 //! | `conversations` | those whose `role` is "receiver" | those whose `role` is "sender"; `hand` gives it a message; after "receiver closes" it connects anew; after the last step it ends in order |
 //!
 //! A receiver may answer each request by itself: where `from receiver` stands, what counts is the
-//! last receipt. One step of a sender is given to it once the step before has been seen. "Sender
-//! ends" is a `shutdown(SHUT_WR)` or a close, "receiver ends receiving" a `shutdown(SHUT_RD)`.
+//! last receipt. One step of a sender is given to it once the step before has been seen. "Messages
+//! from sender" are those of a new connection, with the opening before them, a request behind the
+//! last, and maybe more in between. "Sender ends" is a `shutdown(SHUT_WR)` or a close, "receiver
+//! ends receiving" a `shutdown(SHUT_RD)`.
