@@ -320,36 +320,8 @@
 //! ```
 //!
 //! The format is that of Protocol Buffers' length-delimited streams, and byte for byte that of the
-//! Go library uds-ipc. In hexadecimal:
-//!
-//! | from the writer | meaning |
-//! | --- | --- |
-//! | `01 61` | the message `"a"` |
-//! | `7f …`, `80 01 …`, `ac 02 …` | messages of 127, 128 and 300 bytes |
-//! | `80 80 80 05 …` | a message of 10 MiB |
-//! | `81 80 00 61` | the message `"a"`: a length may be padded |
-//! | `00` | an empty frame: requests a receipt, and keeps the connection alive |
-//! | `80 00` as the first frame | likewise, and says that the writer has `AtLeastOnce` |
-//!
-//! Any other padded zero, and `80 00` in any other place, means what `00` means. A receipt is one
-//! varint on the same socket:
-//!
-//! | from the reader | meaning |
-//! | --- | --- |
-//! | `05`, `ac 02` | the first 5, or 300, messages of this connection have been handled |
-//! | `85 00`, `ac 82 00` | likewise, and the reader refuses the next one, because it is above its limit |
-//! | `80 00` | none has been handled, and the reader refuses the first one |
-//! | `85 80 00` | 5 have been handled, and the reader stops: it reads on, and gives a receipt for all that came, until the writer has ended its side |
-//!
-//! A reader sends a plain receipt only when it was asked. One padded by a byte comes only before it
-//! closes the connection. One padded by two comes unasked, to a writer with `AtLeastOnce`, over TCP
-//! only: over a Unix socket the reader shuts its receiving side instead. A peer that knows only
-//! plain receipts reads the same number in all of them.
-//!
-//! Readers that do not know these words take an empty frame for an empty message. A writer sends
-//! empty frames with [`Delivery::AtLeastOnce`], with a [`keepalive`](WriterBuilder::keepalive), and
-//! for a [`flush`](Writer::flush) or a shutdown at the level `Handled`. Without these it sends
-//! none.
+//! Go library uds-ipc. [The page on the wire](guide::wire) has all of it: empty frames, receipts,
+//! refusals and stops. `examples/clients` has clients in Python and in C.
 //!
 //! # Features
 //!

@@ -16,7 +16,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -31,7 +31,7 @@ use patience::PATIENCE;
 use prost::Message;
 use tempfile::tempdir;
 use uds_ipc::metrics::Exposition;
-use uds_ipc::{Delivery, FlushLevel, Reader, Writer};
+use uds_ipc::{FlushLevel, Reader, Writer};
 
 #[test]
 fn telemetry_delivers_every_line_of_a_folder() {
@@ -642,125 +642,6 @@ fn multi_threaded_proves_that_each_thread_keeps_its_order() {
     assert!(ended.text().ends_with(result), "{ended:?}");
 }
 
-#[test]
-fn a_reader_gets_the_bytes_that_python_sends() {
-    let directory = tempdir().unwrap();
-    let path = directory.path().join("telemetry.sock");
-    let mut addresses = spellings(directory.path(), "send");
-    addresses.push("tcp:[::1]:0".to_owned());
-    for address in addresses {
-        let is_stream = address == "fd:3";
-        let received = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&received);
-        let handler = move |message: &[u8]| {
-            sink.lock()
-                .expect("nothing panics while it holds the lock")
-                .push(message.to_vec());
-        };
-        let at = if is_stream {
-            path.as_ref()
-        } else {
-            OsStr::new(&address)
-        };
-        let reader = Reader::builder(at).bind().unwrap().start(handler).unwrap();
-        let (near, far) = UnixStream::pair().unwrap();
-        if is_stream {
-            reader.serve(near).unwrap();
-        }
-
-        let Some(mut script) = python("send.py") else {
-            return;
-        };
-        script.arg(reached_at(&address, reader.address().to_string()));
-        // An empty line is no message, and the last one needs no line end.
-        let input = [&lines()[..], b"\nthe last"].concat();
-        let mut sender = start_with(script, far);
-        sender
-            .process
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(&input)
-            .unwrap();
-        let ended = sender.end();
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-
-        let errors = reader.shutdown(PATIENCE).unwrap().metrics.protocol_errors;
-        assert_eq!(errors.total(), 0, "{address}");
-        let mut expected = messages();
-        expected.push(b"the last".to_vec());
-        assert!(
-            *received.lock().unwrap() == expected,
-            "{address}: the messages differ"
-        );
-    }
-}
-
-#[test]
-fn python_receives_the_bytes_that_a_writer_sends() {
-    let directory = tempdir().unwrap();
-    let mut addresses = spellings(directory.path(), "receive");
-    // It does not say which port it got.
-    addresses.retain(|address| !address.starts_with("tcp:"));
-    if cfg!(target_os = "linux") {
-        // Linux has all of 127.0.0.0/8: hardly anything else takes a port of this address.
-        let [.., high, low] = std::process::id().to_be_bytes();
-        let free = TcpListener::bind(SocketAddr::from(([127, high | 0x80, low, 1], 0))).unwrap();
-        addresses.push(format!("tcp:{}", free.local_addr().unwrap()));
-    }
-    for address in addresses {
-        for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
-            let Some(mut script) = python("receive.py") else {
-                return;
-            };
-            script.arg(&address);
-            let (near, far) = UnixStream::pair().unwrap();
-            let receiver = start_with(script, far);
-            let builder = if address == "fd:3" {
-                Writer::over(near)
-            } else {
-                Writer::builder(&address)
-            };
-            let writer = builder.delivery(delivery).start().unwrap();
-            for message in messages() {
-                writer.try_send(message).unwrap();
-            }
-            let report = writer.shutdown(PATIENCE).unwrap();
-            assert_eq!(
-                (report.left.messages, report.metrics.resent.messages),
-                (0, 0)
-            );
-            let ended = receiver.end();
-            assert_eq!(ended.code, Some(0), "{}", ended.errors);
-            assert!(ended.output == lines(), "{address}: the output differs");
-        }
-    }
-    assert_no_file_in(directory.path());
-}
-
-#[test]
-fn python_sends_to_standard_output_what_it_receives_from_standard_input() {
-    let (Some(mut sender), Some(mut receiver)) = (python("send.py"), python("receive.py")) else {
-        return;
-    };
-    let mut bytes = lines();
-    for script in [&mut sender, &mut receiver] {
-        let mut running = Running::start(script.arg("-"));
-        running
-            .process
-            .stdin
-            .as_mut()
-            .unwrap()
-            .write_all(&bytes)
-            .unwrap();
-        let ended = running.end();
-        assert_eq!(ended.code, Some(0), "{}", ended.errors);
-        assert!(ended.output != bytes, "nothing was framed");
-        bytes = ended.output;
-    }
-    assert!(bytes == lines(), "the output differs");
-}
-
 /// Messages of every length at which the wire format changes, and of every byte that is no line
 /// end.
 fn messages() -> Vec<Vec<u8>> {
@@ -915,22 +796,6 @@ print(chdb.query(f"""
     if let Some(python) = python_with("UDS_IPC_CHDB", "import chdb") {
         assert_eq!(read_by(&python, READ), events());
     }
-}
-
-/// A script of `examples/python`, or nothing where there is no Python.
-fn python(script: &str) -> Option<Command> {
-    let found = Command::new("python3").arg("--version").output();
-    if found.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-        eprintln!("skipped: there is no python3 to run {script} with");
-        return None;
-    }
-    let mut command = Command::new("python3");
-    command.arg(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("examples/python")
-            .join(script),
-    );
-    Some(command)
 }
 
 /// A process, which does not outlive this object.

@@ -226,7 +226,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "guide",
         &[
             "mod",
-            "architecture crash_proof delivery ecosystem production promises sockets speed streams systemd",
+            "architecture crash_proof delivery ecosystem from_go production promises sockets speed streams systemd wire",
         ],
     ),
     (

@@ -34,8 +34,8 @@
 //! ```text
 //! lib.rs                    the front page, and what users need first
 //! guide/                    pages
-//!     mod.rs architecture.rs crash_proof.rs delivery.rs ecosystem.rs production.rs promises.rs
-//!     sockets.rs speed.rs streams.rs systemd.rs
+//!     mod.rs architecture.rs crash_proof.rs delivery.rs ecosystem.rs from_go.rs production.rs
+//!     promises.rs sockets.rs speed.rs streams.rs systemd.rs wire.rs
 //! systemd/                  a service, and how it notifies systemd
 //!     mod.rs service.rs     what users hold
 //!     schedule.rs           when systemd is notified next (pure)

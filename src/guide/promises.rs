@@ -14,6 +14,9 @@
 //! | A padded length is accepted | `padded_lengths_are_accepted` |
 //! | A length that is above the limit, or is no 64-bit varint, ends its connection; nothing behind it is read as frames | `a_message_at_the_limit_is_delivered_and_one_above_is_never_read`, `a_length_that_is_no_number_is_refused_at_its_tenth_byte`, `nothing_behind_a_length_above_the_limit_is_read_as_frames` |
 //! | Half a message is never delivered | `half_frame_is_never_delivered`, `a_half_frame_of_a_writer_that_died_is_never_delivered` |
+//! | The crate, and the clients in other languages, read and write what the vectors of [the page on the wire](super::wire) say | `the_codec_agrees_with_the_vectors`, `the_reader_agrees_with_the_vectors`, `the_writer_agrees_with_the_vectors`, `the_clients_in_python_agree_with_the_vectors`, `the_clients_in_c_agree_with_the_vectors` |
+//! | A client in another language that is killed, or whose reader or writer is killed, loses nothing at least once, and brings nothing twice at most once | `python_sends_at_least_once_to_readers_that_are_killed`, `c_sends_at_least_once_to_readers_that_are_killed`, `python_sends_at_most_once_to_readers_that_are_killed`, `c_sends_at_most_once_to_readers_that_are_killed`, `python_is_killed_and_loses_nothing_that_the_writer_sends_at_least_once`, `c_is_killed_and_loses_nothing_that_the_writer_sends_at_least_once`, `python_is_killed_and_gets_nothing_twice_that_the_writer_sends_at_most_once`, `c_is_killed_and_gets_nothing_twice_that_the_writer_sends_at_most_once` |
+//! | When either end stops as planned, a client in another language loses nothing (Linux) | `readers_that_stop_lose_nothing_that_clients_send`, `clients_that_stop_lose_nothing_that_the_writer_sends` |
 //!
 //! # Sending
 //!

@@ -23,9 +23,11 @@ thread_local! {
     static BATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Finds the number of a message; `None` where that is not as it was sent.
+type NumberOf = fn(&[u8]) -> Option<u64>;
+
 /// Of one message: its connection, its number, whether it was whole.
-fn record(message: &[u8], peer: &Peer) -> Vec<u8> {
-    let number = number_of(message);
+fn record(number: Option<u64>, peer: &Peer) -> Vec<u8> {
     let values = [
         peer.connection,
         number.unwrap_or(0),
@@ -36,6 +38,7 @@ fn record(message: &[u8], peer: &Peer) -> Vec<u8> {
 
 struct Keeper {
     file: File,
+    number_of: NumberOf,
     /// How long a batch takes on its way to the file, and from there to its receipt: a death is to
     /// come in between.
     lag: Duration,
@@ -45,7 +48,8 @@ impl Handler for Keeper {
     type Error = io::Error;
 
     fn message(&self, message: &[u8], peer: &Peer) -> io::Result<()> {
-        BATCH.with_borrow_mut(|batch| batch.extend(record(message, peer)));
+        let number = (self.number_of)(message);
+        BATCH.with_borrow_mut(|batch| batch.extend(record(number, peer)));
         Ok(())
     }
 
@@ -61,13 +65,13 @@ impl Handler for Keeper {
 }
 
 /// Stores each message by itself, so that what was handled is in the file.
-struct KeeperOfEach(File);
+struct KeeperOfEach(File, NumberOf);
 
 impl Handler for KeeperOfEach {
     type Error = io::Error;
 
     fn message(&self, message: &[u8], peer: &Peer) -> io::Result<()> {
-        (&self.0).write_all(&record(message, peer))
+        (&self.0).write_all(&record((self.1)(message), peer))
     }
 }
 
@@ -108,7 +112,12 @@ pub(crate) fn collect(place: &Path, idle_timeout: Duration) {
 
 /// Likewise, but each message is stored by itself.
 pub(crate) fn collect_each(place: &Path) {
-    let keeper = KeeperOfEach(new_file(place, part().parse().unwrap()));
+    collect_each_with(place, number_of);
+}
+
+/// Likewise, messages that have their numbers elsewhere.
+pub(crate) fn collect_each_with(place: &Path, number_of: NumberOf) {
+    let keeper = KeeperOfEach(new_file(place, part().parse().unwrap()), number_of);
     let bound = Reader::builder(address(place)).bind().unwrap();
     let reader = bound.start_handler(keeper).unwrap();
     wait_for_cue();
@@ -125,6 +134,16 @@ fn new_file(place: &Path, process: usize) -> File {
 
 /// Receives as process number `process`; every other one is slow to store.
 pub(crate) fn keep(place: &Path, process: usize, idle_timeout: Duration) -> Reader {
+    keep_with(place, process, idle_timeout, number_of)
+}
+
+/// Likewise, messages that have their numbers elsewhere.
+pub(crate) fn keep_with(
+    place: &Path,
+    process: usize,
+    idle_timeout: Duration,
+    number_of: NumberOf,
+) -> Reader {
     let file = new_file(place, process);
     let lag = if process % 2 == 0 {
         Duration::ZERO
@@ -135,7 +154,13 @@ pub(crate) fn keep(place: &Path, process: usize, idle_timeout: Duration) -> Read
         .idle_timeout(idle_timeout)
         .bind()
         .unwrap();
-    bound.start_handler(Keeper { file, lag }).unwrap()
+    bound
+        .start_handler(Keeper {
+            file,
+            number_of,
+            lag,
+        })
+        .unwrap()
 }
 
 /// Nothing went wrong.

@@ -49,13 +49,21 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn start(writer: &Arc<Writer>) -> Self {
+        Self::start_with(writer, message)
+    }
+
+    /// Likewise, with other messages.
+    pub(crate) fn start_with<M: AsRef<[u8]> + 'static>(
+        writer: &Arc<Writer>,
+        message: fn(u64) -> M,
+    ) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let (over, writer) = (Arc::clone(&is_over), Arc::clone(writer));
         let thread = thread::spawn(move || {
             let mut sent = 0;
             while !over.load(Ordering::Relaxed) {
                 writer
-                    .send_timeout(&message(sent), PATIENCE)
+                    .send_timeout(message(sent).as_ref(), PATIENCE)
                     .expect("there is room soon");
                 sent += 1;
             }

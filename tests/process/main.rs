@@ -15,6 +15,7 @@ mod activation;
 mod again;
 #[cfg(target_os = "linux")]
 mod arenas;
+mod clients;
 mod collector;
 #[cfg(target_os = "linux")]
 mod deaths;

@@ -1,0 +1,9 @@
+//! The clients in other languages, `examples/clients`, against the crate: what the vectors say, and
+//! what arrives when either end is killed or stopped.
+
+mod addresses;
+mod deaths;
+mod programs;
+#[cfg(target_os = "linux")]
+mod stops;
+mod vectors;
