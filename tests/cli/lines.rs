@@ -417,11 +417,39 @@ fn a_second_signal_ends_the_listener_at_once() {
 fn a_closed_output_ends_the_listener_cleanly() {
     let place = Place::new();
     let mut listener = place.listen_to(Stdio::piped(), &[]);
+    // No message need find out.
     drop(listener.output());
-    let _sender = place.send(b"for nobody\n", &[]);
+    let ended = listener.end();
+    ended
+        .assert_code(0)
+        .assert_said("standard output was closed: messages that came and were not printed: 0");
+    assert_eq!(ended.figure("received/messages"), 0);
+}
+
+#[test]
+fn what_a_closed_output_did_not_take_is_said_and_not_confirmed() {
+    let place = Place::new();
+    let (reading, writing) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    let same = writing.try_clone().unwrap();
+    let listener = place.listen_to(writing.into(), &[]);
+    let lines = b"a line of some length\n".repeat(20_000);
+    let sender = place.send(&lines, &["--at-least-once", "--timeout", "50"]);
+    wait_until("the pipe is full", || {
+        let mut ends = [PollFd::new(same.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut ends, PollTimeout::ZERO).unwrap() == 0
+    });
+    drop((same, reading));
     let ended = listener.end();
     ended.assert_code(0);
-    assert_eq!(ended.figure("received/messages"), 1);
+    let words = "not printed: ";
+    let said = ended.said.iter().find_map(|line| line.split(words).nth(1));
+    assert!(said.unwrap().parse::<u64>().unwrap() > 0, "{ended:?}");
+    // What was not printed comes to the next.
+    let listener = place.listen(&[]);
+    sender.end().assert_code(0).assert_books_balance();
+    listener.stop().assert_code(0);
+    let printed = place.printed();
+    assert!(!printed.is_empty() && lines.ends_with(&printed));
 }
 
 #[test]
@@ -443,7 +471,7 @@ fn failures_are_said_with_their_cause() {
         (
             ["send", "s"],
             folder,
-            "uds-ipc: cannot read standard input: is a directory",
+            "uds-ipc: cannot read the input: is a directory",
         ),
     ] {
         place

@@ -11,4 +11,5 @@ mod bench;
 mod lines;
 #[path = "../patience/mod.rs"]
 mod patience;
+mod recording;
 mod stage;

@@ -1,12 +1,15 @@
-//! The command-line tool: listens at an address and prints what comes, sends what it reads, or
-//! measures how fast that is. Only the choice of the subcommand; each is a module of its own.
+//! The command-line tool: listens at an address and prints what comes or shows who sends it, sends
+//! what it reads, or measures how fast that is. Only the choice of the
+//! subcommand; each is a module of its own.
 
+mod accounts;
 mod bench;
 mod figures;
 mod format;
 mod frames;
 mod input;
 mod listen;
+mod listening;
 mod outlet;
 mod output;
 mod patient;
@@ -14,6 +17,7 @@ mod progress;
 mod say;
 mod send;
 mod signals;
+mod speed;
 mod values;
 
 use std::process::ExitCode;
@@ -27,7 +31,12 @@ Examples:
   tail -F app.log | uds-ipc send @telemetry
   uds-ipc send tcp:127.0.0.1:7000 < app.log
   uds-ipc send - < app.log | ssh HOST 'uds-ipc listen - > app.log'
-  uds-ipc bench
+
+To record a stream, and send it again:
+  uds-ipc listen ADDRESS --format frames --for 1m > messages.bin
+  uds-ipc send ADDRESS --frames --file messages.bin
+Is a Unix socket faster than TCP here, or a pipe?   uds-ipc bench --stream unix,tcp,pipe
+What there is to each:              uds-ipc help COMMAND
 
 An ADDRESS is one of these:
   PATH, unix:PATH  a Unix socket; with unix: before it, whatever the path looks like
