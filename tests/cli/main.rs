@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod check;
 mod lines;
 #[path = "../patience/mod.rs"]
 mod patience;

@@ -209,6 +209,9 @@ fn options_that_do_not_go_together_are_refused() {
         &["send", "s", "--frames", "--nul"],
         &["send", "s", "--whole", "--nul"],
         &["send", "s", "--rate", "0"],
+        &["check", "-"],
+        &["check", "fd:0"],
+        &["check"],
     ] {
         place
             .tool(arguments, Stdio::null(), Stdio::null())

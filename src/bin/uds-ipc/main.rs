@@ -1,9 +1,10 @@
 //! The command-line tool: listens at an address and prints what comes or shows who sends it, sends
-//! what it reads, or measures how fast that is. Only the choice of the
+//! what it reads, checks who listens, or measures how fast that is. Only the choice of the
 //! subcommand; each is a module of its own.
 
 mod accounts;
 mod bench;
+mod check;
 mod figures;
 mod format;
 mod frames;
@@ -13,6 +14,7 @@ mod listening;
 mod outlet;
 mod output;
 mod patient;
+mod program;
 mod progress;
 mod say;
 mod send;
@@ -35,6 +37,7 @@ Examples:
 To record a stream, and send it again:
   uds-ipc listen ADDRESS --format frames --for 1m > messages.bin
   uds-ipc send ADDRESS --frames --file messages.bin
+For a health check:                 uds-ipc check ADDRESS --quiet
 Is a Unix socket faster than TCP here, or a pipe?   uds-ipc bench --stream unix,tcp,pipe
 What there is to each:              uds-ipc help COMMAND
 
@@ -46,7 +49,8 @@ An ADDRESS is one of these:
   -                standard input to listen on, standard output to send to
 
 Exit codes: 0 all is well, 1 something failed or was left unsent, 2 wrong usage or input,
-3 nobody listened within --connect-timeout, 128 + N ended at once by a second signal N.";
+3 nobody listened within --connect-timeout, 128 + N ended at once by a second signal N.
+Those of check are its own.";
 
 /// Messages between processes, over a Unix socket, TCP or a pipe.
 #[derive(Debug, Parser)]
@@ -60,6 +64,7 @@ struct CommandLine {
 enum Command {
     Listen(listen::Options),
     Send(send::Options),
+    Check(check::Options),
     Bench(bench::Options),
     #[command(name = bench::processes::READER, hide = true)]
     BenchReader(bench::reading::Options),
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
     let ended = match CommandLine::parse().command {
         Command::Listen(options) => listen::run(&options),
         Command::Send(options) => send::run(&options),
+        Command::Check(options) => check::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::BenchReader(options) => bench::reading::run(options),
     };
