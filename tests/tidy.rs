@@ -222,11 +222,11 @@ const LAYERS: &[(&str, &[&str])] = &[
         "bin/uds-ipc",
         &[
             "main",
-            "bench check listen send",
+            "bench check listen send top",
             "listening",
             "input outlet output progress signals",
-            "format frames",
-            "accounts figures program say speed values",
+            "board format frames",
+            "accounts figures program say screen speed values",
             "patient",
         ],
     ),
@@ -346,8 +346,10 @@ const SHELLS: &[&str] = &[
     "bin/uds-ipc/program.rs",
     "bin/uds-ipc/progress.rs",
     "bin/uds-ipc/say.rs",
+    "bin/uds-ipc/screen.rs",
     "bin/uds-ipc/send.rs",
     "bin/uds-ipc/signals.rs",
+    "bin/uds-ipc/top.rs",
 ];
 
 /// Not pure, and used by pure files all the same: to one thread alone they are as good as pure.

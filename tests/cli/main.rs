@@ -14,3 +14,4 @@ mod lines;
 mod patience;
 mod recording;
 mod stage;
+mod top;

@@ -45,7 +45,9 @@ Examples:
   uds-ipc check /run/collector/telemetry.sock
   uds-ipc check @telemetry --quiet || systemctl restart collector
   ExecStartPost=/usr/local/bin/uds-ipc check /run/a.sock --wait 10
-  HEALTHCHECK CMD uds-ipc check /run/a.sock --quiet || exit 1";
+  HEALTHCHECK CMD uds-ipc check /run/a.sock --quiet || exit 1
+
+To see which processes send, and how much: uds-ipc top ADDRESS";
 
 /// Says whether somebody accepts and reads at an address, and who: for health checks
 #[derive(Debug, Args)]

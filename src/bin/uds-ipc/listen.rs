@@ -58,7 +58,9 @@ Examples:
 
 Record a stream for a minute, and send it again, message for message:
   uds-ipc listen /run/a.sock --format frames --for 1m > messages.bin
-  uds-ipc send /run/b.sock --frames --file messages.bin --rate 1000";
+  uds-ipc send /run/b.sock --frames --file messages.bin --rate 1000
+
+Who sends most: uds-ipc top ADDRESS";
 
 /// Listens at an address and prints each message
 #[derive(Debug, Args)]

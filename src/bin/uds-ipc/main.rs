@@ -4,6 +4,7 @@
 
 mod accounts;
 mod bench;
+mod board;
 mod check;
 mod figures;
 mod format;
@@ -17,9 +18,11 @@ mod patient;
 mod program;
 mod progress;
 mod say;
+mod screen;
 mod send;
 mod signals;
 mod speed;
+mod top;
 mod values;
 
 use std::process::ExitCode;
@@ -37,6 +40,7 @@ Examples:
 To record a stream, and send it again:
   uds-ipc listen ADDRESS --format frames --for 1m > messages.bin
   uds-ipc send ADDRESS --frames --file messages.bin
+To see which processes send most:   uds-ipc top ADDRESS
 For a health check:                 uds-ipc check ADDRESS --quiet
 Is a Unix socket faster than TCP here, or a pipe?   uds-ipc bench --stream unix,tcp,pipe
 What there is to each:              uds-ipc help COMMAND
@@ -64,6 +68,7 @@ struct CommandLine {
 enum Command {
     Listen(listen::Options),
     Send(send::Options),
+    Top(top::Options),
     Check(check::Options),
     Bench(bench::Options),
     #[command(name = bench::processes::READER, hide = true)]
@@ -74,6 +79,7 @@ fn main() -> ExitCode {
     let ended = match CommandLine::parse().command {
         Command::Listen(options) => listen::run(&options),
         Command::Send(options) => send::run(&options),
+        Command::Top(options) => top::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::BenchReader(options) => bench::reading::run(options),

@@ -1,6 +1,7 @@
 //! What the tool says on standard error.
 //! Words only; the figures are made elsewhere.
 
+use std::collections::VecDeque;
 use std::error;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -16,13 +17,19 @@ use crate::patient::Patient;
 static STATE: Mutex<State> = Mutex::new(State {
     is_over: false,
     is_live: false,
+    held: None,
 });
+
+/// The most lines that are held back.
+const MOST_HELD: usize = 100;
 
 struct State {
     /// The last line has been written.
     is_over: bool,
     /// The cursor is in a line that changes.
     is_live: bool,
+    /// Lines that wait until the screen is free.
+    held: Option<VecDeque<String>>,
 }
 
 /// Writes one line, unless the last has been written.
@@ -31,7 +38,14 @@ pub(crate) fn line(text: impl Display) {
     if state.is_over {
         return;
     }
-    write(&mut state, text);
+    if let Some(held) = &mut state.held {
+        if held.len() == MOST_HELD {
+            held.pop_front();
+        }
+        held.push_back(text.to_string());
+    } else {
+        write(&mut state, text);
+    }
 }
 
 /// Writes the last line: threads that still run have no word after it.
@@ -49,6 +63,32 @@ pub(crate) fn live(text: impl Display) {
         put(&format!("\r\x1b[?7l{text}\x1b[K\x1b[?7h"));
         state.is_live = true;
     }
+}
+
+/// Holds lines back while somebody else has the terminal.
+pub(crate) fn hold() -> Held {
+    STATE.lock().held = Some(VecDeque::new());
+    Held
+}
+
+/// Writes what was held back once it is dropped.
+pub(crate) struct Held;
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut state = STATE.lock();
+        for line in state.held.take().unwrap_or_default() {
+            write(&mut state, line);
+        }
+    }
+}
+
+/// The last line that is held back.
+pub(crate) fn last_held() -> String {
+    let state = STATE.lock();
+    let held = state.held.as_ref();
+    held.and_then(|held| held.back().cloned())
+        .unwrap_or_default()
 }
 
 fn write(state: &mut State, text: impl Display) {
