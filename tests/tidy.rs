@@ -222,7 +222,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "bin/uds-ipc",
         &[
             "main",
-            "bench check listen send top",
+            "bench check listen manual send top",
             "listening",
             "input outlet output progress signals",
             "board format frames",
@@ -340,6 +340,7 @@ const SHELLS: &[&str] = &[
     "bin/uds-ipc/listen.rs",
     "bin/uds-ipc/listening.rs",
     "bin/uds-ipc/main.rs",
+    "bin/uds-ipc/manual.rs",
     "bin/uds-ipc/outlet.rs",
     "bin/uds-ipc/output.rs",
     "bin/uds-ipc/patient.rs",

@@ -10,6 +10,7 @@
 mod bench;
 mod check;
 mod lines;
+mod manual;
 #[path = "../patience/mod.rs"]
 mod patience;
 mod recording;

@@ -41,6 +41,8 @@ Exit codes: 0 somebody accepts and reads, 1 nobody: no socket, or one that is le
 4 no answer within --timeout: the backlog is full, or the reader hangs or has as many
 connections as it takes, 5 something else, such as an answer that is no reader's.
 
+A DURATION is seconds, such as 10 or 0.5, or has units: 200ms, 5m, 1h30m.
+
 Examples:
   uds-ipc check /run/collector/telemetry.sock
   uds-ipc check @telemetry --quiet || systemctl restart collector

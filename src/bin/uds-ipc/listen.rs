@@ -26,6 +26,9 @@ const LOOKS: u32 = 10;
 const LEAST_LOOK: Duration = Duration::from_millis(1);
 
 const DETAILS: &str = "\
+It is the reader of its address: a collector that has it must be stopped first, or listen
+elsewhere, to where all is sent on, as in the last example.
+
 Once it accepts it says \"listening on ADDRESS\" on standard error. At SIGTERM, SIGINT or
 SIGHUP (unless that is ignored) it stops: what was sent already is still printed, for up to
 10 s, and then the figures follow on standard error as one line of JSON. A second signal
@@ -60,15 +63,15 @@ Record a stream for a minute, and send it again, message for message:
   uds-ipc listen /run/a.sock --format frames --for 1m > messages.bin
   uds-ipc send /run/b.sock --frames --file messages.bin --rate 1000
 
+Record what a collector gets, which listens at b.sock meanwhile:
+  uds-ipc listen /run/a.sock --format frames | tee messages.bin | uds-ipc send /run/b.sock --frames
+
 Who sends most: uds-ipc top ADDRESS";
 
 /// Listens at an address and prints each message
 #[derive(Debug, Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct Options {
-    #[command(flatten)]
-    place: listening::Place,
-
     /// How to print a message
     #[arg(long, value_enum, default_value_t = Format::Lines)]
     format: Format,
@@ -97,6 +100,9 @@ pub(crate) struct Options {
     /// changes, unless messages are printed there too; elsewhere as a line of JSON
     #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
     figures: Option<Duration>,
+
+    #[command(flatten)]
+    place: listening::Place,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {

@@ -12,6 +12,7 @@ mod frames;
 mod input;
 mod listen;
 mod listening;
+mod manual;
 mod outlet;
 mod output;
 mod patient;
@@ -27,7 +28,7 @@ mod values;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,10 +41,13 @@ Examples:
 To record a stream, and send it again:
   uds-ipc listen ADDRESS --format frames --for 1m > messages.bin
   uds-ipc send ADDRESS --frames --file messages.bin
-To see which processes send most:   uds-ipc top ADDRESS
-For a health check:                 uds-ipc check ADDRESS --quiet
-Is a Unix socket faster than TCP here, or a pipe?   uds-ipc bench --stream unix,tcp,pipe
-What there is to each:              uds-ipc help COMMAND
+To see which processes send most (as listen, in place of the collector):
+  uds-ipc top ADDRESS
+For a health check of a collector, which it does not disturb:
+  uds-ipc check ADDRESS --quiet
+Is a Unix socket faster than TCP here, or a pipe?
+  uds-ipc bench --stream unix,tcp,pipe
+What there is to each: uds-ipc help COMMAND
 
 An ADDRESS is one of these:
   PATH, unix:PATH  a Unix socket; with unix: before it, whatever the path looks like
@@ -71,6 +75,7 @@ enum Command {
     Top(top::Options),
     Check(check::Options),
     Bench(bench::Options),
+    InstallDocs(manual::Options),
     #[command(name = bench::processes::READER, hide = true)]
     BenchReader(bench::reading::Options),
 }
@@ -81,6 +86,7 @@ fn main() -> ExitCode {
         Command::Send(options) => send::run(&options),
         Command::Top(options) => top::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::InstallDocs(options) => manual::run(&options, CommandLine::command()),
         Command::Bench(options) => bench::run(&options),
         Command::BenchReader(options) => bench::reading::run(options),
     };

@@ -54,8 +54,7 @@ At fd:N and at - (standard output) there is one stream, a pipe or a socket that 
 connected: when that ends, so does the sending. Over a pipe there are no receipts.
 
 It reads to the end of FILE. To follow a log through its rotations, let `tail -F` read it, as
-below; to send each file once, use `find -print0 | xargs -0`. With --rate a signal ends it
-before the next message.
+below. With --rate a signal ends it before the next message.
 
 A message above 10 MiB is not sent: it is passed over without being kept in memory,
 counted as dropped.too_large, and makes the exit code 1. The others are sent all the same.
@@ -70,7 +69,8 @@ Examples:
   uds-ipc send /run/collector/telemetry.sock < app.log
   uds-ipc send /run/a.sock 'deployed version 7' --quiet
   uds-ipc send /run/a.sock --file report.json --whole
-  find / -name core -print0 | uds-ipc send @telemetry --nul
+  find . -name '*.json' -exec uds-ipc send /run/a.sock --whole --file {} ';'
+  git ls-files -z | uds-ipc send @telemetry --nul
   tail -F app.log | uds-ipc send @telemetry
   uds-ipc send tcp:127.0.0.1:7000 < app.log
   uds-ipc send - < app.log | ssh HOST 'uds-ipc listen - > app.log'

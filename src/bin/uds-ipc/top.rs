@@ -39,7 +39,9 @@ turns it around. At the end, and where there is no terminal, the table is printe
 
 How much waits unread in the sockets the reader does not know: see Recv-Q of `ss -xp`.
 
-Exit codes: as of `uds-ipc listen`.
+A DURATION is seconds, such as 10 or 0.5, or has units: 200ms, 5m, 1h30m.
+
+Exit codes: 0 stopped as asked, 1 something failed, 2 wrong usage.
 
 Examples:
   uds-ipc top /run/collector/telemetry.sock
@@ -51,9 +53,6 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct Options {
-    #[command(flatten)]
-    place: listening::Place,
-
     /// By what the rows are in order
     #[arg(long, value_enum, default_value_t = Order::Bytes)]
     sort: Order,
@@ -69,6 +68,9 @@ pub(crate) struct Options {
     /// How to print messages on standard output
     #[arg(long, value_enum, default_value_t = Format::None)]
     format: Format,
+
+    #[command(flatten)]
+    place: listening::Place,
 }
 
 /// Counts what comes, and prints it.
