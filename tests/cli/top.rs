@@ -72,6 +72,9 @@ mod terminal {
 
     use crate::stage::{Place, Tool, wait_until};
 
+    const SAYS_TO_US: &str = r#"exec "$0" "$@""#;
+    const SAYS_TO_THE_TERMINAL: &str = r#"exec "$0" "$@" 2>/dev/tty"#;
+
     const ENTER: &str = "\x1b[?1049h";
     const LEAVE: &str = "\x1b[?1049l";
 
@@ -83,7 +86,8 @@ mod terminal {
     }
 
     impl Terminal {
-        fn run(place: &Place, arguments: &[&str]) -> (Self, Tool) {
+        /// Its standard error is ours, unless the script leads it elsewhere.
+        fn run(place: &Place, script: &str, arguments: &[&str]) -> (Self, Tool) {
             let size = Winsize {
                 ws_row: 24,
                 ws_col: 120,
@@ -104,7 +108,7 @@ mod terminal {
             });
             let stream = || Stdio::from(terminal.slave.try_clone().unwrap());
             let tool = Command::new("setsid")
-                .args(["--ctty", "env", "--default-signal=HUP"])
+                .args(["--ctty", "env", "--default-signal=HUP", "sh", "-c", script])
                 .arg(env!("CARGO_BIN_EXE_uds-ipc"))
                 .args(arguments)
                 .current_dir(&place.0)
@@ -112,8 +116,7 @@ mod terminal {
                 .stdout(stream())
                 .stderr(Stdio::piped())
                 .spawn();
-            let mut tool = Tool::new(tool.unwrap());
-            tool.wait_for("listening on ");
+            let tool = Tool::new(tool.unwrap());
             let line = terminal.slave;
             let terminal = Self {
                 keyboard,
@@ -144,7 +147,8 @@ mod terminal {
     fn the_screen_shows_who_sends_and_leaves_the_terminal_as_it_was() {
         for end in ["q", "\x03", "SIGTERM"] {
             let place = Place::new();
-            let (mut terminal, top) = Terminal::run(&place, &["top", "s", "--interval", "0.01"]);
+            let (mut terminal, top) =
+                Terminal::run(&place, SAYS_TO_US, &["top", "s", "--interval", "0.01"]);
             terminal.wait_for(ENTER);
             let during = terminal.flags();
             let before = during | LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
@@ -185,7 +189,7 @@ mod terminal {
             "--allow-uid",
             "4294967294",
         ];
-        let (mut terminal, top) = Terminal::run(&place, &options);
+        let (mut terminal, top) = Terminal::run(&place, SAYS_TO_US, &options);
         let sender = place.send(b"one\n", &["--timeout", "50"]);
         terminal.wait_for("the peer check refused it");
         drop(sender);
@@ -193,5 +197,21 @@ mod terminal {
         top.end()
             .assert_code(0)
             .assert_said("the peer check refused it");
+    }
+
+    #[test]
+    fn figures_are_one_line_that_changes() {
+        let place = Place::new();
+        let options = ["listen", "s", "--format", "none", "--figures", "0.01"];
+        let (terminal, listener) = Terminal::run(&place, SAYS_TO_THE_TERMINAL, &options);
+        terminal.wait_for("listening on ");
+        place.send(b"one\ntwo\n", &[]).end().assert_code(0);
+        terminal.wait_for("2 messages, ");
+        listener.stop().assert_code(0);
+        terminal.wait_for("\"received\":");
+        let text = terminal.text();
+        let (_, after) = text.split_once("listening on ").unwrap();
+        // Nothing but the last line begins a further one.
+        assert_eq!(after.matches('\n').count(), 2, "{text}");
     }
 }

@@ -287,6 +287,7 @@ fn ago(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn peer(connection: u64, pid: u32) -> Peer {
         let text = format!(
@@ -430,5 +431,46 @@ mod tests {
         // One of which nothing is known does no harm.
         board.close(&peer(4, 99));
         board.count(&peer(4, 99), tally(1, 1), now);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_the_page_fits_and_the_sums_are_right(
+            steps in prop::collection::vec((0_u64..6, 1_u64..9, any::<u32>()), 0..60),
+            height in 0_usize..30,
+        ) {
+            let mut now = start();
+            let mut board = Board::default();
+            let mut sum = Tally::default();
+            for (step, connection, amount) in steps {
+                let peer = peer(connection, amount % 5);
+                let is_open = board.rows.get(&connection).is_some_and(|row| !row.has_ended);
+                match step {
+                    // No number comes twice.
+                    0 | 1 if board.rows.contains_key(&connection) => {}
+                    0 => board.open(peer, None),
+                    1 => board.open(peer, Some("program".to_owned())),
+                    2 if is_open => board.close(&peer),
+                    3 => {
+                        now += Duration::from_millis(amount.into());
+                        board.measure(now);
+                    }
+                    _ if is_open => {
+                        let came = tally(1, amount.into());
+                        board.count(&peer, came, now);
+                        sum += came;
+                    }
+                    _ => {}
+                }
+            }
+            prop_assert_eq!(board.total, sum);
+            let of_rows = board.rows.values().fold(Tally::default(), |sum, row| sum + row.total);
+            prop_assert_eq!(of_rows, sum);
+            for order in Order::value_variants() {
+                let page = board.page("s", "", view(*order), height, now);
+                prop_assert_eq!(page.len(), height.min(4 + board.rows.len()));
+                prop_assert!(page.iter().all(|line| !line.contains(char::is_control)));
+            }
+        }
     }
 }

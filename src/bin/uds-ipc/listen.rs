@@ -15,8 +15,8 @@ use uds_ipc::metrics::Tally;
 use uds_ipc::systemd::Service;
 
 use crate::format::{Format, Layout};
-use crate::listening::{self, Stop};
-use crate::output::{Output, Printer};
+use crate::listening::{self, Stop, Taking};
+use crate::output::Output;
 use crate::say::WrongUsage;
 use crate::speed::Speed;
 use crate::{figures, say, signals, values};
@@ -112,8 +112,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     signals::on_first(move || {
         let _ = on_signal.send(Stop::Asked);
     })?;
-    let printer = Printer(Arc::clone(&output));
-    let service = listening::start(&options.place, printer, stop)?;
+    let handler = Taking {
+        output: Arc::clone(&output),
+        board: None,
+    };
+    let service = listening::start(&options.place, handler, stop)?;
     let stop = wait(&service, &stops, options);
     let later = || stops.try_iter().collect();
     let (code, reports) = listening::finish(&service, &output, stop, later)?;

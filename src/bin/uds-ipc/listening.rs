@@ -1,6 +1,7 @@
-//! A reader that stands behind a subcommand: where it listens, whom it lets in, what it says, and
-//! how it ends. What it does with messages is the subcommand's business.
+//! A reader that stands behind a subcommand: where it listens, whom it lets in, what it does with
+//! messages, what it says, and how it ends. When to end is the subcommand's business.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -8,18 +9,21 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use crossbeam_channel::Sender;
+use parking_lot::Mutex;
 use uds_ipc::error::{BindError, ShutdownError};
 use uds_ipc::event::{CloseCause, ReaderEvent};
+use uds_ipc::metrics::Tally;
 use uds_ipc::systemd::Service;
-use uds_ipc::{Address, Handler, Reader, ReaderBuilder, ReaderReport};
+use uds_ipc::{Address, Handler, Peer, Reader, ReaderBuilder, ReaderReport};
 
+use crate::board::Board;
 use crate::output::{Output, Over, Rest};
 use crate::say::WrongUsage;
-use crate::{accounts, say, values};
+use crate::{accounts, program, say, values};
 
 /// How long a stop may take to handle what has been sent already.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -102,10 +106,60 @@ impl Stop {
     }
 }
 
+/// What becomes of messages: they are printed, and counted where there is a board. One type for
+/// all, since the reader is compiled anew for each.
+pub(crate) struct Taking {
+    pub(crate) output: Arc<Output>,
+    pub(crate) board: Option<Arc<Mutex<Board>>>,
+}
+
+thread_local! {
+    /// Of the batch that this thread is at.
+    static BATCH: Cell<Tally> = Cell::default();
+}
+
+impl Handler for Taking {
+    type Error = io::Error;
+
+    fn message(&self, message: &[u8], peer: &Peer) -> io::Result<()> {
+        if self.board.is_some() {
+            let mut batch = BATCH.get();
+            batch.messages += 1;
+            batch.bytes += u64::try_from(message.len()).unwrap_or(u64::MAX);
+            BATCH.set(batch);
+        }
+        self.output.print(message, peer)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the batch came now")]
+    fn batch_end(&self, peer: &Peer) -> io::Result<()> {
+        if let Some(board) = &self.board {
+            board.lock().count(peer, BATCH.take(), Instant::now());
+        }
+        self.output.flush()
+    }
+
+    fn opened(&self, peer: &Peer) {
+        if let Some(board) = &self.board {
+            let pid = peer.identity.credentials().and_then(|process| process.pid);
+            // The number of one that is dead may be another's by now.
+            let pid = pid.filter(|_| !peer.recovered);
+            let program = pid.and_then(program::of);
+            board.lock().open(*peer, program);
+        }
+    }
+
+    fn closed(&self, peer: &Peer) {
+        if let Some(board) = &self.board {
+            board.lock().close(peer);
+        }
+    }
+}
+
 /// Listens, and gives what comes to `handler`. Only one stream that ends is told to `stop`.
 pub(crate) fn start(
     place: &Place,
-    handler: impl Handler,
+    handler: Taking,
     stop: Sender<Stop>,
 ) -> Result<Service, Box<dyn Error>> {
     let watch = Watch {

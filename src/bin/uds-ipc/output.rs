@@ -1,4 +1,4 @@
-//! Standard output as a reader's handler.
+//! Standard output for the messages of a reader.
 //! Prints, and says when it no longer can; what follows from that is decided elsewhere.
 
 use std::fs::File;
@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::bounded;
 use humantime::format_rfc3339_micros;
 use parking_lot::{Mutex, MutexGuard};
-use uds_ipc::{Handler, Peer};
+use uds_ipc::Peer;
 
 use crate::format::{Format, Layout};
 use crate::patient::Patient;
@@ -73,29 +73,6 @@ pub(crate) struct Rest {
     pub(crate) wanted: u64,
 }
 
-/// Gives the messages of a reader to the output.
-pub(crate) struct Printer(pub(crate) Arc<Output>);
-
-impl Handler for Printer {
-    type Error = io::Error;
-
-    fn message(&self, message: &[u8], peer: &Peer) -> io::Result<()> {
-        if self.0.is_silent {
-            Ok(())
-        } else {
-            self.0.print(message, peer)
-        }
-    }
-
-    fn batch_end(&self, _: &Peer) -> io::Result<()> {
-        if self.0.is_silent {
-            Ok(())
-        } else {
-            self.0.flush()
-        }
-    }
-}
-
 impl Output {
     /// Opens standard output, for as many messages as are `wanted`. `on_over` is called once, when
     /// that many are printed, or when writing fails.
@@ -122,7 +99,10 @@ impl Output {
     }
 
     /// A message is written under one lock, so that those of several connections do not mix.
-    fn print(&self, message: &[u8], peer: &Peer) -> io::Result<()> {
+    pub(crate) fn print(&self, message: &[u8], peer: &Peer) -> io::Result<()> {
+        if self.is_silent {
+            return Ok(());
+        }
         let came = self
             .is_timed
             .then(|| format_rfc3339_micros(SystemTime::now()));
@@ -149,7 +129,11 @@ impl Output {
         Ok(())
     }
 
-    fn flush(&self) -> io::Result<()> {
+    /// What was printed goes out.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        if self.is_silent {
+            return Ok(());
+        }
         self.write_out(self.state.lock()).map(drop)
     }
 

@@ -1,7 +1,6 @@
 //! `uds-ipc top`: a reader that shows who sends how much.
 //! Waits, and puts the board on the screen; counting and drawing are elsewhere.
 
-use std::cell::Cell;
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -11,16 +10,14 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, Sender, after, never, select, tick, unbounded};
 use parking_lot::Mutex;
-use uds_ipc::metrics::Tally;
-use uds_ipc::{Handler, Peer};
 
 use crate::board::{Board, Order, View};
 use crate::format::{Format, Layout};
-use crate::listening::{self, Stop};
-use crate::output::{Output, Printer};
+use crate::listening::{self, Stop, Taking};
+use crate::output::Output;
 use crate::say::WrongUsage;
 use crate::screen::Screen;
-use crate::{program, say, signals, values};
+use crate::{say, signals, values};
 
 /// What Ctrl-C is as a key.
 const INTERRUPT: u8 = 3;
@@ -73,45 +70,6 @@ pub(crate) struct Options {
     place: listening::Place,
 }
 
-/// Counts what comes, and prints it.
-struct Counting {
-    board: Arc<Mutex<Board>>,
-    printer: Printer,
-}
-
-thread_local! {
-    /// Of the batch that this thread is at.
-    static BATCH: Cell<Tally> = Cell::default();
-}
-
-impl Handler for Counting {
-    type Error = io::Error;
-
-    fn message(&self, message: &[u8], peer: &Peer) -> io::Result<()> {
-        let mut batch = BATCH.get();
-        batch.messages += 1;
-        batch.bytes += u64::try_from(message.len()).unwrap_or(u64::MAX);
-        BATCH.set(batch);
-        self.printer.message(message, peer)
-    }
-
-    fn batch_end(&self, peer: &Peer) -> io::Result<()> {
-        self.board.lock().count(peer, BATCH.take(), now());
-        self.printer.batch_end(peer)
-    }
-
-    fn opened(&self, peer: &Peer) {
-        let pid = peer.identity.credentials().and_then(|process| process.pid);
-        // The number of one that is dead may be another's by now.
-        let pid = pid.filter(|_| !peer.recovered);
-        self.board.lock().open(*peer, pid.and_then(program::of));
-    }
-
-    fn closed(&self, peer: &Peer) {
-        self.board.lock().close(peer);
-    }
-}
-
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place that reads the clock"
@@ -138,11 +96,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         let _ = on_signal.send(Stop::Asked);
     })?;
     let board = Arc::new(Mutex::new(Board::default()));
-    let counting = Counting {
-        board: Arc::clone(&board),
-        printer: Printer(Arc::clone(&output)),
+    let handler = Taking {
+        output: Arc::clone(&output),
+        board: Some(Arc::clone(&board)),
     };
-    let service = listening::start(&options.place, counting, stop.clone())?;
+    let service = listening::start(&options.place, handler, stop.clone())?;
     let name = service
         .readers()
         .first()
