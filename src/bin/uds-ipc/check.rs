@@ -16,7 +16,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use uds_ipc::Address;
 
 use crate::say::WrongUsage;
-use crate::{program, say, values};
+use crate::{say, values};
 
 /// How soon to try again where nobody is yet, or the backlog is full.
 const RETRY: Duration = Duration::from_millis(20);
@@ -247,6 +247,7 @@ fn hung_up(error: &io::Error) -> Fault {
 /// Who began to listen.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn who(socket: &Socket) -> Option<String> {
+    use crate::program;
     use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
     if socket.local_addr().ok()?.domain() != Domain::UNIX {
