@@ -215,8 +215,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! To ask a collector from outside whether it lives, send such a message as any other daemon would:
-//! `echo health | uds-ipc send ADDRESS --at-least-once --connect-timeout 1 --timeout 1`. It is not
-//! enough that connecting succeeds: the kernel accepts connections for a process that hangs. As a
-//! service a collector tells systemd's watchdog by itself, as long as its threads get on: see [the
+//! To ask a collector from outside whether it lives: `uds-ipc check ADDRESS` sees that it accepts
+//! and reads, who it is, and leaves no message behind. It is not enough that connecting succeeds:
+//! the kernel accepts connections for a process that hangs. Whether the handler gets on as well
+//! only a message tells, sent as any other daemon would: `uds-ipc send ADDRESS health
+//! --at-least-once --connect-timeout 1 --timeout 1`. As a service a collector tells systemd's
+//! watchdog by itself, as long as its threads get on: see [the
 //! page on systemd](crate::guide::systemd).

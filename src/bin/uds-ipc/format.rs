@@ -7,6 +7,8 @@ use std::str;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
+use humantime::Rfc3339Timestamp;
+use integer_encoding::VarIntWriter;
 use uds_ipc::{Identity, Peer};
 
 /// How many bytes become hexadecimal digits at a time.
@@ -17,26 +19,55 @@ pub(crate) enum Format {
     /// The bytes as they came, and a newline
     Lines,
     /// An object with connection, pid, uid, from (over TCP), recovered (from a process that died),
-    /// length, and text (or base64 where the bytes are no UTF-8)
+    /// length, and text (or base64 where the bytes are no UTF-8); with --timestamps also time
     Json,
     /// Two hexadecimal digits a byte, and a newline
     Hex,
+    /// A record of any bytes: before each message its length, as `send --frames` takes it
+    Frames,
     /// Nothing: messages are only counted
     None,
 }
 
-impl Format {
-    pub(crate) fn write(self, out: &mut impl Write, message: &[u8], peer: &Peer) -> io::Result<()> {
-        match self {
-            Self::Lines => {
+/// How messages are printed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    pub(crate) format: Format,
+    /// What a message ends with, where it is no frame.
+    pub(crate) end: u8,
+}
+
+impl Layout {
+    /// Writes a message, and when it came where that is given.
+    pub(crate) fn write(
+        self,
+        out: &mut impl Write,
+        message: &[u8],
+        peer: &Peer,
+        came: Option<&Rfc3339Timestamp>,
+    ) -> io::Result<()> {
+        match self.format {
+            Format::Lines => {
+                write_time(out, came)?;
                 out.write_all(message)?;
-                out.write_all(b"\n")
             }
-            Self::Json => write_json(out, message, peer),
-            Self::Hex => write_hex(out, message),
-            Self::None => Ok(()),
+            Format::Json => write_json(out, message, peer, came)?,
+            Format::Hex => {
+                write_time(out, came)?;
+                write_hex(out, message)?;
+            }
+            Format::Frames => {
+                out.write_varint(message.len())?;
+                return out.write_all(message);
+            }
+            Format::None => return Ok(()),
         }
+        out.write_all(&[self.end])
     }
+}
+
+fn write_time(out: &mut impl Write, came: Option<&Rfc3339Timestamp>) -> io::Result<()> {
+    came.map_or(Ok(()), |came| write!(out, "{came} "))
 }
 
 fn write_or_null(out: &mut impl Write, number: Option<u32>) -> io::Result<()> {
@@ -47,8 +78,17 @@ fn write_or_null(out: &mut impl Write, number: Option<u32>) -> io::Result<()> {
 }
 
 /// Piece by piece, where a map of values would be allocated for every message.
-fn write_json(out: &mut impl Write, message: &[u8], peer: &Peer) -> io::Result<()> {
-    write!(out, r#"{{"connection":{},"pid":"#, peer.connection)?;
+fn write_json(
+    out: &mut impl Write,
+    message: &[u8],
+    peer: &Peer,
+    came: Option<&Rfc3339Timestamp>,
+) -> io::Result<()> {
+    out.write_all(b"{")?;
+    if let Some(came) = came {
+        write!(out, r#""time":"{came}","#)?;
+    }
+    write!(out, r#""connection":{},"pid":"#, peer.connection)?;
     let credentials = peer.identity.credentials();
     write_or_null(out, credentials.and_then(|credentials| credentials.pid))?;
     out.write_all(br#","uid":"#)?;
@@ -63,13 +103,10 @@ fn write_json(out: &mut impl Write, message: &[u8], peer: &Peer) -> io::Result<(
     if let Ok(text) = str::from_utf8(message) {
         out.write_all(br#""text":"#)?;
         serde_json::to_writer(&mut *out, text)?;
-        out.write_all(b"}\n")
+        out.write_all(b"}")
     } else {
-        writeln!(
-            out,
-            r#""base64":"{}"}}"#,
-            Base64Display::new(message, &STANDARD)
-        )
+        let digits = Base64Display::new(message, &STANDARD);
+        write!(out, r#""base64":"{digits}"}}"#)
     }
 }
 
@@ -81,7 +118,7 @@ fn write_hex(out: &mut impl Write, message: &[u8]) -> io::Result<()> {
         }
         out.write_all(digits.get(..piece.len()).unwrap_or_default().as_flattened())?;
     }
-    out.write_all(b"\n")
+    Ok(())
 }
 
 fn digit(value: u8) -> u8 {

@@ -11,7 +11,7 @@ const MAX_PREFIX_LEN: u32 = 10;
 /// Why the input ended as it did.
 #[derive(Debug, Error)]
 pub(crate) enum FrameError {
-    #[error("cannot read standard input")]
+    #[error("cannot read the input")]
     Read(#[from] io::Error),
     #[error("truncated frame at byte {start}: the input ends inside its length")]
     TruncatedPrefix { start: u64 },

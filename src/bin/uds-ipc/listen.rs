@@ -2,41 +2,43 @@
 //! Waits and decides; the printing itself is the output's.
 
 use std::error::Error;
-use std::ffi::OsString;
 use std::io::{self, IsTerminal};
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use crossbeam_channel::{Receiver, Sender, never, select, tick, unbounded};
-use uds_ipc::error::BindError;
-use uds_ipc::event::{CloseCause, ReaderEvent};
+use crossbeam_channel::{Receiver, Sender, after, never, select, tick, unbounded};
+use indicatif::HumanCount;
+use uds_ipc::Reader;
+use uds_ipc::metrics::Tally;
 use uds_ipc::systemd::Service;
-use uds_ipc::{Address, Reader, ReaderBuilder};
 
-use crate::format::Format;
-use crate::output::{Output, Printer};
+use crate::format::{Format, Layout};
+use crate::listening::{self, Stop, Taking};
+use crate::output::Output;
 use crate::say::WrongUsage;
+use crate::speed::Speed;
 use crate::{figures, say, signals, values};
 
-/// How long a stop may take to handle what has been sent already.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long the last of the output may take after that.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What half messages may hold over all connections: the library's own bound.
-const HELD_SIZE: usize = 256 * 1024 * 1024;
+/// How often to look within the time in which nothing may come.
+const LOOKS: u32 = 10;
+const LEAST_LOOK: Duration = Duration::from_millis(1);
 
 const DETAILS: &str = "\
+It is the reader of its address: a collector that has it must be stopped first, or listen
+elsewhere, to where all is sent on, as in the last example.
+
 Once it accepts it says \"listening on ADDRESS\" on standard error. At SIGTERM, SIGINT or
 SIGHUP (unless that is ignored) it stops: what was sent already is still printed, for up to
 10 s, and then the figures follow on standard error as one line of JSON. A second signal
-ends it at once. It also stops, without an error, when a message finds standard output
-closed.
+ends it at once. It also stops, without an error, when standard output is closed, and says
+how many messages it had that were not printed. What it had not read yet its senders keep,
+or know to be lost.
+
+With --count, --for and --until-idle it stops by itself; what was sent by then is printed,
+except beyond --count. A message that is not printed is not confirmed: with --at-least-once
+its sender sends it to the next listener.
 
 At fd:N and at - it serves a socket that listens, or one stream: a pipe or a socket that
 is connected. When one stream has ended and all is printed, it ends too. With port 0 it
@@ -45,253 +47,190 @@ takes whichever is free, and says which.
 As a service it takes its socket from systemd, if that passes one, and tells systemd how
 it is: see examples/systemd.
 
+A DURATION is seconds, such as 10 or 0.5, or has units: 200ms, 5m, 1h30m.
+
+Exit codes: 0 stopped as asked, 1 something failed, or fewer than --count came, 2 wrong
+usage, 128 + N ended at once by a second signal N.
+
 Examples:
   uds-ipc listen /run/collector/telemetry.sock > telemetry.log
   uds-ipc listen @telemetry --format json | jq .text
-  uds-ipc listen /tmp/test.sock --format none --figures 1
+  uds-ipc listen /run/a.sock --mode 660 --group telemetry --timestamps
   uds-ipc listen tcp:127.0.0.1:7000
-  ssh HOST 'tail -F app.log | uds-ipc send -' | uds-ipc listen -";
+  ssh HOST 'tail -F app.log | uds-ipc send -' | uds-ipc listen -
+
+Record a stream for a minute, and send it again, message for message:
+  uds-ipc listen /run/a.sock --format frames --for 1m > messages.bin
+  uds-ipc send /run/b.sock --frames --file messages.bin --rate 1000
+
+Record what a collector gets, which listens at b.sock meanwhile:
+  uds-ipc listen /run/a.sock --format frames | tee messages.bin | uds-ipc send /run/b.sock --frames
+
+Who sends most: uds-ipc top ADDRESS";
 
 /// Listens at an address and prints each message
 #[derive(Debug, Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct Options {
-    /// Where to listen: PATH or unix:PATH, @NAME, tcp:HOST:PORT, fd:N, or - for standard input; a
-    /// bare file name is in the runtime directory of a service
-    #[arg(value_parser = values::own_address())]
-    address: OsString,
-
     /// How to print a message
     #[arg(long, value_enum, default_value_t = Format::Lines)]
     format: Format,
 
-    /// The longest message to take; a peer that announces a longer one is hung up on
-    #[arg(long, value_name = "BYTES", default_value_t = NonZeroUsize::new(values::MAX_MESSAGE_LEN).unwrap_or(NonZeroUsize::MIN))]
-    max_message: NonZeroUsize,
-
-    /// How long a connection may be silent before it is closed: 10 unless given, and for ever on
-    /// one stream
-    #[arg(long, value_name = "SECONDS", value_parser = values::positive_seconds)]
-    idle_timeout: Option<Duration>,
-
-    /// The permissions of the socket's file, 600 unless given; to connect needs the right to write
-    #[arg(long, value_name = "OCTAL", value_parser = values::mode)]
-    mode: Option<u32>,
-
-    /// Lets a TCP address be one that other machines can reach: nobody says who connects, and
-    /// nothing is encrypted
+    /// Ends each message with a NUL byte instead of a newline, for xargs -0 and sort -z
     #[arg(long)]
-    allow_remote: bool,
+    nul: bool,
 
-    /// Also prints the figures to standard error every so many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = values::positive_seconds)]
+    /// Says of each message when it came: UTC, to the microsecond
+    #[arg(long)]
+    timestamps: bool,
+
+    /// Stops after so many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// Stops after so long
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::positive_duration)]
+    time: Option<Duration>,
+
+    /// Stops once no message has come for so long, from the start on
+    #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
+    until_idle: Option<Duration>,
+
+    /// Also says the figures on standard error, every so often: on a terminal in one line that
+    /// changes, unless messages are printed there too; elsewhere as a line of JSON
+    #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
     figures: Option<Duration>,
-}
 
-/// Why it is time to stop.
-enum Stop {
-    Signal,
-    Output(io::Error),
-    /// The only stream has ended.
-    Ended {
-        is_fault: bool,
-    },
+    #[command(flatten)]
+    place: listening::Place,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let (stop, stops) = unbounded();
-    let (on_signal, on_failure, on_end) = (stop.clone(), stop.clone(), stop);
+    let output = output(options, &stop)?;
+    let on_signal = stop.clone();
     signals::on_first(move || {
-        let _ = on_signal.send(Stop::Signal);
+        let _ = on_signal.send(Stop::Asked);
     })?;
-    let output = Arc::new(Output::new(options.format, move |error| {
-        let _ = on_failure.send(Stop::Output(error));
-    })?);
-    let watch = Watch {
-        is_single: Arc::default(),
-        stop: on_end,
+    let handler = Taking {
+        output: Arc::clone(&output),
+        board: None,
     };
-    let is_single = Arc::clone(&watch.is_single);
-    let address = Address::new(&options.address)?;
-    if options.mode.is_some() && address.path().is_none() {
-        let why = "is no file: leave --mode away";
-        return Err(WrongUsage(format!("{address} {why}")).into());
-    }
-    let bound = builder(options, watch).bind().map_err(refusal)?;
-    // Known before the first event: no stream is served yet.
-    is_single.store(!bound.listens(), Ordering::Relaxed);
-    let reader = bound.start_handler(Printer(Arc::clone(&output)))?;
-    say::line(format_args!("listening on {}", reader.address()));
-    // In a unit with `Type=notify`, systemd is told.
-    let service = Service::start([reader]);
-
-    let stop = wait(&service, &stops, options.figures);
-    // Without an output there is nothing to handle the rest for.
-    let has_output = !matches!(stop, Stop::Output(_));
-    let timeout = if has_output {
-        STOP_TIMEOUT
-    } else {
-        Duration::ZERO
-    };
-    let reports = service.shutdown(timeout)?;
-    let cut: u64 = reports.iter().map(|report| report.cut).sum();
-    let is_cut = cut > 0 && has_output;
-    if is_cut {
-        output.flush(FLUSH_TIMEOUT);
-        say::problem(format_args!(
-            "connections cut off when the time to stop was over: {cut}"
-        ));
-    }
-    let mut is_fault = false;
-    let mut failure = None;
-    for stop in [stop].into_iter().chain(stops.try_iter()) {
-        match stop {
-            Stop::Output(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                failure = Some(error);
-            }
-            Stop::Ended { is_fault: true } => is_fault = true,
-            Stop::Output(_) | Stop::Signal | Stop::Ended { .. } => {}
-        }
-    }
-    if let Some(error) = &failure {
-        say::problem(format_args!(
-            "cannot write to standard output: {}",
-            say::chain(error)
-        ));
-    }
+    let service = listening::start(&options.place, handler, stop)?;
+    let stop = wait(&service, &stops, options);
+    let later = || stops.try_iter().collect();
+    let (code, reports) = listening::finish(&service, &output, stop, later)?;
     for report in &reports {
         say::last(figures::of(report.metrics));
     }
-    Ok(if is_cut || is_fault || failure.is_some() {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(code)
 }
 
-fn builder(options: &Options, watch: Watch) -> ReaderBuilder {
-    let max_message_len = options.max_message.get();
-    let builder = Reader::builder(&options.address)
-        .max_message_len(max_message_len)
-        // A message that is longer than all that may be held would never be complete.
-        .max_partial_bytes(max_message_len.max(HELD_SIZE))
-        .allow_remote(options.allow_remote)
-        .on_event(move |event| {
-            tell(&event);
-            watch.see(&event);
-        });
-    let builder = match options.mode {
-        Some(mode) => builder.socket_mode(mode),
-        None => builder,
+fn output(options: &Options, stop: &Sender<Stop>) -> Result<Arc<Output>, Box<dyn Error>> {
+    let layout = Layout {
+        format: options.format,
+        end: if options.nul { 0 } else { b'\n' },
     };
-    match options.idle_timeout {
-        Some(timeout) => builder.idle_timeout(timeout),
-        None => builder,
+    if options.format == Format::Frames && (options.nul || options.timestamps) {
+        let why = "frames are the messages as they came: leave --nul and --timestamps away";
+        return Err(WrongUsage(why.into()).into());
     }
+    let (on_over, on_closed) = (stop.clone(), stop.clone());
+    let output = Output::new(layout, options.timestamps, options.count, move |over| {
+        let _ = on_over.send(Stop::Output(over));
+    })?;
+    Output::watch(move || {
+        let _ = on_closed.send(Stop::Closed);
+    })?;
+    Ok(Arc::new(output))
 }
 
-/// Waits for the end of a stream that is the only one.
-struct Watch {
-    is_single: Arc<AtomicBool>,
-    stop: Sender<Stop>,
-}
-
-impl Watch {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "both enums may grow: a new cause is a fault, a new event is no end"
-    )]
-    fn see(&self, event: &ReaderEvent) {
-        if !self.is_single.load(Ordering::Relaxed) {
-            return;
-        }
-        let ReaderEvent::Closed { peer, cause, .. } = event else {
-            return;
-        };
-        if let CloseCause::Idle = cause {
-            // Elsewhere the peer comes back, and nothing is said.
-            say::problem(format_args!("{peer}: {cause}"));
-        }
-        let is_fault = match cause {
-            // Of what could not be stored the output says why.
-            CloseCause::EndOfStream | CloseCause::Stopped | CloseCause::NotStored => false,
-            _ => true,
-        };
-        let _ = self.stop.send(Stop::Ended { is_fault });
-    }
-}
-
-/// In the words of the command line.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "of the others the library says all there is to say"
-)]
-fn refusal(error: BindError) -> Box<dyn Error> {
-    match error {
-        BindError::NotLoopback { found, .. } => WrongUsage(format!(
-            "{found} can be reached from other machines, and over TCP nobody says who connects, and nothing is encrypted: listen on a loopback address such as tcp:127.0.0.1:PORT behind ssh, stunnel or WireGuard, or give --allow-remote"
-        ))
-        .into(),
-        BindError::NotAStream { address, kind, .. } => {
-            let is_terminal = io::stdin().is_terminal();
-            WrongUsage(values::not_a_stream(&address, "input", kind, is_terminal)).into()
-        }
-        other => other.into(),
-    }
-}
-
-/// Waits for the first reason to stop; prints the figures meanwhile.
-fn wait(service: &Service, stops: &Receiver<Stop>, figures: Option<Duration>) -> Stop {
-    let ticks = figures.map_or_else(never, tick);
+/// Waits for the first reason to stop; says the figures meanwhile.
+fn wait(service: &Service, stops: &Receiver<Stop>, options: &Options) -> Stop {
+    let ticks = options.figures.map_or_else(never, tick);
+    // Messages on the same terminal would be torn by a line that changes.
+    let is_live = io::stderr().is_terminal()
+        && (options.format == Format::None || !io::stdout().is_terminal());
+    let mut live = is_live.then(Speed::default);
+    let end = options.time.map_or_else(never, after);
+    let mut quiet = options.until_idle.map(Quiet::new);
+    let looks = options
+        .until_idle
+        .map_or_else(never, |time| tick((time / LOOKS).max(LEAST_LOOK)));
     loop {
         select! {
-            // The output's sender lives as long as the reader.
-            recv(stops) -> stop => return stop.unwrap_or(Stop::Signal),
-            recv(ticks) -> _ => tell_figures(service),
+            // Another sender lives as long as the reader.
+            recv(stops) -> stop => return stop.unwrap_or(Stop::Asked),
+            recv(end) -> _ => return Stop::Time,
+            recv(looks) -> now => if let (Some(quiet), Ok(now)) = (&mut quiet, now) {
+                if quiet.is_over(now, received(service)) {
+                    return Stop::Time;
+                }
+            },
+            recv(ticks) -> now => tell_figures(service, live.as_mut().zip(now.ok())),
         }
     }
 }
 
-fn tell_figures(service: &Service) {
-    for reader in service.readers() {
-        say::line(figures::of(reader.metrics()));
+/// How long nothing has come.
+struct Quiet {
+    most: Duration,
+    since: Instant,
+    received: u64,
+}
+
+impl Quiet {
+    #[expect(clippy::disallowed_methods, reason = "the quiet begins with the wait")]
+    fn new(most: Duration) -> Self {
+        Self {
+            most,
+            since: Instant::now(),
+            received: 0,
+        }
+    }
+
+    fn is_over(&mut self, now: Instant, received: u64) -> bool {
+        if received > self.received {
+            (self.received, self.since) = (received, now);
+        }
+        now.saturating_duration_since(self.since) >= self.most
     }
 }
 
-/// Says what somebody who watches the tool wants to know: not that peers come and go.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "both enums may grow: a new cause is told, a new event is not"
-)]
-fn tell(event: &ReaderEvent) {
-    match event {
-        ReaderEvent::Closed { peer, cause, .. } => match cause {
-            CloseCause::EndOfStream | CloseCause::Idle | CloseCause::Stopped => {}
-            fault => say::problem(format_args!("{peer}: {}", say::chain(fault))),
-        },
-        ReaderEvent::Recovered { .. } => say::problem(event),
-        ReaderEvent::Refused { peer, cause, .. } => say::problem(format_args!("{peer}: {cause}")),
-        ReaderEvent::AcceptPaused { error, .. } => {
-            say::problem(format_args!(
-                "cannot accept connections for now: {}",
-                say::chain(error)
-            ));
-        }
-        ReaderEvent::AcceptResumed { .. } => say::problem("accepts connections again"),
-        ReaderEvent::ThreadFailed { error, .. } => {
-            say::problem(format_args!(
-                "cannot start a further thread: {}",
-                say::chain(error)
-            ));
-        }
-        ReaderEvent::NotifyFailed { error, .. } => {
-            say::problem(format_args!("systemd is not told: {}", say::chain(error)));
-        }
-        ReaderEvent::Displaced { address, .. } => {
-            say::problem(format_args!(
-                "{address} is gone or replaced: new senders do not come here any more"
-            ));
-        }
-        _ => {}
+fn received(service: &Service) -> u64 {
+    let readers = service.readers().iter();
+    readers
+        .map(|reader| reader.metrics().received.messages)
+        .sum()
+}
+
+fn tell_figures(service: &Service, live: Option<(&mut Speed, Instant)>) {
+    let metrics = service.readers().iter().map(Reader::metrics);
+    let Some((speed, now)) = live else {
+        metrics.for_each(|metrics| say::line(figures::of(metrics)));
+        return;
+    };
+    let (received, open) = metrics.fold((Tally::default(), 0), |(received, open), metrics| {
+        (received + metrics.received, open + metrics.open)
+    });
+    speed.note(now, received);
+    let messages = HumanCount(received.messages);
+    say::live(format_args!("{messages} messages, {speed}, {open} open"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_coming_is_not_idle() {
+        let mut quiet = Quiet::new(Duration::from_secs(2));
+        let start = quiet.since;
+        let mut is_over =
+            |millis, received| quiet.is_over(start + Duration::from_millis(millis), received);
+        assert!(!is_over(1_999, 0));
+        assert!(!is_over(2_000, 1));
+        assert!(!is_over(3_999, 1));
+        assert!(is_over(4_000, 1));
     }
 }

@@ -1,24 +1,34 @@
-//! The command-line tool: listens at an address and prints what comes, sends what it reads, or
-//! measures how fast that is. Only the choice of the subcommand; each is a module of its own.
+//! The command-line tool: listens at an address and prints what comes or shows who sends it, sends
+//! what it reads, checks who listens, or measures how fast that is. Only the choice of the
+//! subcommand; each is a module of its own.
 
+mod accounts;
 mod bench;
+mod board;
+mod check;
 mod figures;
 mod format;
 mod frames;
 mod input;
 mod listen;
+mod listening;
+mod manual;
 mod outlet;
 mod output;
 mod patient;
+mod program;
 mod progress;
 mod say;
+mod screen;
 mod send;
 mod signals;
+mod speed;
+mod top;
 mod values;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,7 +37,17 @@ Examples:
   tail -F app.log | uds-ipc send @telemetry
   uds-ipc send tcp:127.0.0.1:7000 < app.log
   uds-ipc send - < app.log | ssh HOST 'uds-ipc listen - > app.log'
-  uds-ipc bench
+
+To record a stream, and send it again:
+  uds-ipc listen ADDRESS --format frames --for 1m > messages.bin
+  uds-ipc send ADDRESS --frames --file messages.bin
+To see which processes send most (as listen, in place of the collector):
+  uds-ipc top ADDRESS
+For a health check of a collector, which it does not disturb:
+  uds-ipc check ADDRESS --quiet
+Is a Unix socket faster than TCP here, or a pipe?
+  uds-ipc bench --stream unix,tcp,pipe
+What there is to each: uds-ipc help COMMAND
 
 An ADDRESS is one of these:
   PATH, unix:PATH  a Unix socket; with unix: before it, whatever the path looks like
@@ -37,7 +57,8 @@ An ADDRESS is one of these:
   -                standard input to listen on, standard output to send to
 
 Exit codes: 0 all is well, 1 something failed or was left unsent, 2 wrong usage or input,
-3 nobody listened within --connect-timeout, 128 + N ended at once by a second signal N.";
+3 nobody listened within --connect-timeout, 128 + N ended at once by a second signal N.
+Those of check are its own.";
 
 /// Messages between processes, over a Unix socket, TCP or a pipe.
 #[derive(Debug, Parser)]
@@ -51,7 +72,10 @@ struct CommandLine {
 enum Command {
     Listen(listen::Options),
     Send(send::Options),
+    Top(top::Options),
+    Check(check::Options),
     Bench(bench::Options),
+    InstallDocs(manual::Options),
     #[command(name = bench::processes::READER, hide = true)]
     BenchReader(bench::reading::Options),
 }
@@ -60,6 +84,9 @@ fn main() -> ExitCode {
     let ended = match CommandLine::parse().command {
         Command::Listen(options) => listen::run(&options),
         Command::Send(options) => send::run(&options),
+        Command::Top(options) => top::run(&options),
+        Command::Check(options) => check::run(&options),
+        Command::InstallDocs(options) => manual::run(&options, CommandLine::command()),
         Command::Bench(options) => bench::run(&options),
         Command::BenchReader(options) => bench::reading::run(options),
     };

@@ -17,6 +17,18 @@ impl<S: AsFd> Patient<S> {
             Err(error) => Err(error.into()),
         }
     }
+
+    /// Waits until nobody is at the other end any more. A file has none, and never ends.
+    pub(crate) fn wait_for_end(&self) -> io::Result<()> {
+        loop {
+            let mut streams = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+            match poll(&mut streams, PollTimeout::NONE) {
+                Ok(0) | Err(nix::Error::EINTR) => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
 }
 
 impl<S: Read + AsFd> Read for Patient<S> {

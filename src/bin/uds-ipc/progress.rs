@@ -1,23 +1,21 @@
 //! The line that shows a person how far sending has come.
 //! Hidden, and without a thread, where standard error is no terminal.
 
-use std::fmt::{self, Display};
-use std::fs::File;
-use std::io;
-use std::os::fd::AsFd;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded, select, tick};
-use indicatif::{HumanFloatCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use uds_ipc::Writer;
 use uds_ipc::metrics::WriterMetrics;
 
 use crate::say;
+use crate::speed::Speed;
 
 const INTERVAL: Duration = Duration::from_millis(100);
-const TEMPLATE: &str = "{human_pos} messages sent, {rate}, {msg}";
+const TEMPLATE: &str = "{human_pos} messages sent, {msg}";
 
 #[derive(Clone)]
 pub(crate) struct Progress(ProgressBar);
@@ -29,17 +27,17 @@ pub(crate) struct Following {
 }
 
 impl Progress {
-    pub(crate) fn new() -> Self {
-        // Not drawn where that is no terminal.
-        let bar =
-            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message("0");
+    pub(crate) fn new(is_hidden: bool) -> Self {
+        let target = if is_hidden {
+            ProgressDrawTarget::hidden()
+        } else {
+            // Not drawn where that is no terminal.
+            ProgressDrawTarget::stderr()
+        };
+        let bar = ProgressBar::with_draw_target(None, target).with_message("0");
         let style = ProgressStyle::with_template(TEMPLATE)
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
-        // Of the style's own there is one with four decimals only.
-        let rate = |state: &ProgressState, line: &mut dyn fmt::Write| {
-            let _ = write!(line, "{}/s", HumanFloatCount(state.per_sec().round()));
-        };
-        Self(bar.with_style(style.with_key("rate", rate)))
+        Self(bar.with_style(style))
     }
 
     /// Says what went wrong, above the line.
@@ -47,18 +45,22 @@ impl Progress {
         self.0.suspend(|| say::problem(text));
     }
 
-    pub(crate) fn follow(&self, writer: &Arc<Writer>) -> Following {
+    /// Shows how far a writer has come, with an input of so many bytes where that is known.
+    pub(crate) fn follow(&self, writer: &Arc<Writer>, input_len: Option<u64>) -> Following {
         let (over, is_over) = bounded::<()>(0);
         let (bar, writer) = (self.0.clone(), Arc::clone(writer));
-        let input_len = input_len();
         let show = move || {
             let ticks = tick(INTERVAL);
+            let mut speed = Speed::default();
             loop {
                 select! {
-                    recv(ticks) -> _ => {
+                    recv(ticks) -> now => {
                         let metrics = writer.metrics();
+                        if let Ok(now) = now {
+                            speed.note(now, metrics.sent);
+                        }
                         bar.set_position(metrics.sent.messages);
-                        bar.set_message(state(&metrics, input_len));
+                        bar.set_message(state(&metrics, &speed, input_len));
                     }
                     recv(is_over) -> _ => break,
                 }
@@ -81,8 +83,8 @@ impl Progress {
     }
 }
 
-/// How much waits, and how much of a file that is the input has been sent.
-fn state(metrics: &WriterMetrics, input_len: Option<u64>) -> String {
+/// How fast it goes, how much waits, and how much of a file that is the input has been sent.
+fn state(metrics: &WriterMetrics, speed: &Speed, input_len: Option<u64>) -> String {
     let queued = metrics.queued.messages;
     let share = input_len.and_then(|len| {
         // A byte between two messages: a newline, or the length of a short one.
@@ -90,16 +92,12 @@ fn state(metrics: &WriterMetrics, input_len: Option<u64>) -> String {
         sent.saturating_mul(100).checked_div(len)
     });
     match share {
-        Some(share) => format!("{queued} in the queue, {}% of the input", share.min(100)),
-        None => format!("{queued} in the queue"),
+        Some(share) => format!(
+            "{speed}, {queued} in the queue, {}% of the input",
+            share.min(100)
+        ),
+        None => format!("{speed}, {queued} in the queue"),
     }
-}
-
-/// How long standard input is, where it is a file.
-fn input_len() -> Option<u64> {
-    let input = io::stdin().as_fd().try_clone_to_owned().ok()?;
-    let metadata = File::from(input).metadata().ok()?;
-    metadata.is_file().then_some(metadata.len())
 }
 
 impl Drop for Following {
@@ -120,15 +118,13 @@ mod tests {
         let mut metrics = WriterMetrics::default();
         metrics.queued.messages = 7;
         (metrics.sent.messages, metrics.sent.bytes) = (10, 90);
-        assert_eq!(state(&metrics, None), "7 in the queue");
-        assert_eq!(
-            state(&metrics, Some(400)),
-            "7 in the queue, 25% of the input"
-        );
-        assert_eq!(
-            state(&metrics, Some(99)),
-            "7 in the queue, 100% of the input"
-        );
-        assert_eq!(state(&metrics, Some(0)), "7 in the queue");
+        for (input_len, expected) in [
+            (None, "0/s, 0 B/s, 7 in the queue"),
+            (Some(400), "0/s, 0 B/s, 7 in the queue, 25% of the input"),
+            (Some(99), "0/s, 0 B/s, 7 in the queue, 100% of the input"),
+            (Some(0), "0/s, 0 B/s, 7 in the queue"),
+        ] {
+            assert_eq!(state(&metrics, &Speed::default(), input_len), expected);
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! What the tool says on standard error.
 //! Words only; the figures are made elsewhere.
 
+use std::collections::VecDeque;
 use std::error;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::mem;
 
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -11,28 +13,96 @@ use uds_ipc::error::SystemError;
 
 use crate::patient::Patient;
 
-/// Whether the last line has been written. Held while writing, so that lines of several threads
-/// come one by one.
-static IS_OVER: Mutex<bool> = Mutex::new(false);
+/// Held while writing, so that lines of several threads come one by one.
+static STATE: Mutex<State> = Mutex::new(State {
+    is_over: false,
+    is_live: false,
+    held: None,
+});
+
+/// The most lines that are held back.
+const MOST_HELD: usize = 100;
+
+struct State {
+    /// The last line has been written.
+    is_over: bool,
+    /// The cursor is in a line that changes.
+    is_live: bool,
+    /// Lines that wait until the screen is free.
+    held: Option<VecDeque<String>>,
+}
 
 /// Writes one line, unless the last has been written.
 pub(crate) fn line(text: impl Display) {
-    let is_over = IS_OVER.lock();
-    if !*is_over {
-        write(text);
+    let mut state = STATE.lock();
+    if state.is_over {
+        return;
+    }
+    if let Some(held) = &mut state.held {
+        if held.len() == MOST_HELD {
+            held.pop_front();
+        }
+        held.push_back(text.to_string());
+    } else {
+        write(&mut state, text);
     }
 }
 
 /// Writes the last line: threads that still run have no word after it.
 pub(crate) fn last(text: impl Display) {
-    let mut is_over = IS_OVER.lock();
-    write(text);
-    *is_over = true;
+    let mut state = STATE.lock();
+    write(&mut state, text);
+    state.is_over = true;
+}
+
+/// Shows a line on a terminal that the next one replaces.
+pub(crate) fn live(text: impl Display) {
+    let mut state = STATE.lock();
+    if !state.is_over {
+        // Cut where it is too long for one.
+        put(&format!("\r\x1b[?7l{text}\x1b[K\x1b[?7h"));
+        state.is_live = true;
+    }
+}
+
+/// Holds lines back while somebody else has the terminal.
+pub(crate) fn hold() -> Held {
+    STATE.lock().held = Some(VecDeque::new());
+    Held
+}
+
+/// Writes what was held back once it is dropped.
+pub(crate) struct Held;
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut state = STATE.lock();
+        for line in state.held.take().unwrap_or_default() {
+            write(&mut state, line);
+        }
+    }
+}
+
+/// The last line that is held back.
+pub(crate) fn last_held() -> String {
+    let state = STATE.lock();
+    let held = state.held.as_ref();
+    held.and_then(|held| held.back().cloned())
+        .unwrap_or_default()
+}
+
+fn write(state: &mut State, text: impl Display) {
+    let before = if mem::take(&mut state.is_live) {
+        "\r\x1b[K"
+    } else {
+        ""
+    };
+    put(&format!("{before}{text}\n"));
 }
 
 /// In one piece, and when that fails there is nobody to tell.
-fn write(text: impl Display) {
-    let _ = Patient(io::stderr()).write_all(format!("{text}\n").as_bytes());
+fn put(text: &str) {
+    let _ = Patient(io::stderr()).write_all(text.as_bytes());
 }
 
 /// The exit code of wrong usage, as clap has it.

@@ -2,8 +2,10 @@
 //! Waits and decides; the reading itself is the input's.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +21,7 @@ use uds_ipc::metrics::{Tally, WriterMetrics};
 use uds_ipc::{Address, Delivery, Writer, WriterReport};
 
 use crate::frames::FrameError;
-use crate::input::{Extent, Input, Shape};
+use crate::input::{Extent, Input, Origin, Pace, Shape};
 use crate::outlet::Outlet;
 use crate::progress::Progress;
 use crate::say::WrongUsage;
@@ -39,7 +41,8 @@ const RECEIPT_TIME: Duration = Duration::from_secs(1);
 const REMINDER: Duration = Duration::from_secs(5);
 
 const DETAILS: &str = "\
-A line goes without its newline and otherwise byte for byte; an empty one sends nothing. No
+A message is a line of standard input, or of FILE; or the MESSAGEs are those that are given. A
+line goes without its newline and otherwise byte for byte; an empty one sends nothing. No
 listener need be there yet: messages wait in a queue, and when that is full, the reading
 waits, for as long as it takes; it also waits for a slow listener. At the end of the input,
 and at SIGTERM, SIGINT or SIGHUP (unless that is ignored), it sends what it has read,
@@ -50,8 +53,13 @@ long.
 At fd:N and at - (standard output) there is one stream, a pipe or a socket that is
 connected: when that ends, so does the sending. Over a pipe there are no receipts.
 
-A line or frame above 10 MiB is not sent: it is passed over without being kept in memory,
+It reads to the end of FILE. To follow a log through its rotations, let `tail -F` read it, as
+below. With --rate a signal ends it before the next message.
+
+A message above 10 MiB is not sent: it is passed over without being kept in memory,
 counted as dropped.too_large, and makes the exit code 1. The others are sent all the same.
+
+A DURATION is seconds, such as 10 or 0.5, or has units: 200ms, 5m, 1h30m.
 
 Exit codes: 0 all was sent, 1 something was left, lost or too large, or the only stream
 ended before the input, 2 wrong usage or a broken frame, 3 nobody listened within
@@ -59,12 +67,19 @@ ended before the input, 2 wrong usage or a broken frame, 3 nobody listened withi
 
 Examples:
   uds-ipc send /run/collector/telemetry.sock < app.log
+  uds-ipc send /run/a.sock 'deployed version 7' --quiet
+  uds-ipc send /run/a.sock --file report.json --whole
+  find . -name '*.json' -exec uds-ipc send /run/a.sock --whole --file {} ';'
+  git ls-files -z | uds-ipc send @telemetry --nul
   tail -F app.log | uds-ipc send @telemetry
-  uds-ipc send /tmp/test.sock --frames --timeout 60 < messages.bin
   uds-ipc send tcp:127.0.0.1:7000 < app.log
-  uds-ipc send - < app.log | ssh HOST 'uds-ipc listen - > app.log'";
+  uds-ipc send - < app.log | ssh HOST 'uds-ipc listen - > app.log'
 
-/// Sends each line of standard input as a message
+Record a stream for a minute, and send it again, message for message:
+  uds-ipc listen /run/a.sock --format frames --for 1m > messages.bin
+  uds-ipc send /run/b.sock --frames --file messages.bin --rate 1000";
+
+/// Sends messages: lines, frames, a file as a whole, or what is given
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[derive(Debug, Args)]
 #[command(after_help = DETAILS)]
@@ -73,17 +88,42 @@ pub(crate) struct Options {
     #[arg(value_parser = values::address())]
     address: Address,
 
+    /// Messages to send, instead of standard input
+    #[arg(value_name = "MESSAGE", value_parser = values::message(), conflicts_with_all = ["file", "frames", "nul", "whole"])]
+    messages: Vec<OsString>,
+
+    /// Reads this file instead of standard input
+    #[arg(long)]
+    file: Option<PathBuf>,
+
     /// How long sending the rest may take after the end of the input
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::seconds)]
+    #[arg(long, value_name = "DURATION", default_value = "10", value_parser = values::duration)]
     timeout: Duration,
 
     /// How long to wait for somebody who listens; as long as it takes unless given
-    #[arg(long, value_name = "SECONDS", value_parser = values::positive_seconds)]
+    #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
     connect_timeout: Option<Duration>,
 
-    /// Takes varint frames instead of lines: an unsigned LEB128 length, then the payload
-    #[arg(long)]
+    /// Takes varint frames instead of lines, as `listen --format frames` writes them: an unsigned
+    /// LEB128 length, then the payload
+    #[arg(long, conflicts_with_all = ["nul", "whole"])]
     frames: bool,
+
+    /// Each message ends with a NUL byte instead of a newline, and may have newlines in it
+    #[arg(long, conflicts_with = "whole")]
+    nul: bool,
+
+    /// The whole input is one message
+    #[arg(long)]
+    whole: bool,
+
+    /// Sends at most so many messages a second; less than one is possible
+    #[arg(long, value_name = "N", value_parser = values::interval)]
+    rate: Option<Duration>,
+
+    /// Says only what went wrong: no progress, and no figures at the end
+    #[arg(long)]
+    quiet: bool,
 
     /// Keeps each message until the listener has printed it, and sends it again after a loss: it
     /// may come twice
@@ -108,6 +148,29 @@ impl Options {
         } else {
             Delivery::AtMostOnce
         }
+    }
+
+    fn shape(&self) -> Shape {
+        if self.frames {
+            Shape::Frames
+        } else if self.whole {
+            Shape::Whole
+        } else {
+            Shape::Ended(if self.nul { 0 } else { b'\n' })
+        }
+    }
+
+    /// What is to be sent.
+    fn from(&self) -> Result<Origin, String> {
+        if let Some(path) = &self.file {
+            let why = |error| format!("cannot read {}: {}", path.display(), say::chain(&error));
+            return Origin::file(path).map_err(why);
+        }
+        if self.messages.is_empty() {
+            let why = |error| format!("cannot read standard input: {}", say::chain(&error));
+            return Origin::standard_input().map_err(why);
+        }
+        Ok(Origin::Given(self.messages.clone()))
     }
 
     fn is_standard(&self) -> bool {
@@ -212,7 +275,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     signals::on_first(move || {
         let _ = stop.send(());
     })?;
-    let progress = Progress::new();
+    let from = options.from()?;
+    let progress = Progress::new(options.quiet);
     let reminding = progress.clone();
     let missing = Arc::new(AtomicBool::new(false));
     let lost = Arc::new(Mutex::new(None));
@@ -243,19 +307,16 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         .start()
         .map_err(|error| refusal(error, options))?;
     let writer = Arc::new(writer);
-    let following = progress.follow(&writer);
+    let following = progress.follow(&writer, from.len());
     let busy = Arc::new(Mutex::new(()));
     let refused = Arc::new(Mutex::new(Tally::default()));
-    let shape = if options.frames {
-        Shape::Frames
-    } else {
-        Shape::Lines
-    };
-    let limit = values::MAX_MESSAGE_LEN;
+    let (go_on, stop) = bounded::<()>(0);
     let input = Input {
         writer: Arc::clone(&writer),
-        shape,
-        limit,
+        from,
+        shape: options.shape(),
+        pace: options.rate.map(|interval| Pace { interval, stop }),
+        limit: values::MAX_MESSAGE_LEN,
         busy: Arc::clone(&busy),
         refused: Arc::clone(&refused),
     }
@@ -279,6 +340,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         reason = "the timeout begins when the reading ends"
     )]
     let began = Instant::now();
+    drop(go_on);
     // Kept to the end, so that nothing more is read.
     let _idle = matches!(end, End::Signal).then(|| busy.try_lock_for(options.timeout));
     let timeout = match end {
@@ -488,7 +550,9 @@ impl Outcome {
         for problem in problems {
             say::problem(problem);
         }
-        say::last(figures::of(report.metrics));
+        if !options.quiet {
+            say::last(figures::of(report.metrics));
+        }
         code
     }
 

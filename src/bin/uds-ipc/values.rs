@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -15,6 +16,9 @@ const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// More threads than any machine has processors measure its scheduler.
 const MAX_PRODUCERS: usize = 1024;
+
+/// Messages a second.
+const RATES: RangeInclusive<f64> = 1e-3..=1e9;
 
 pub(crate) fn address() -> impl TypedValueParser<Value = Address> {
     OsStringValueParser::new().try_map(|text: OsString| Address::new(text))
@@ -49,17 +53,18 @@ pub(crate) fn not_a_stream(
     )
 }
 
-/// A time in seconds, with decimals or without.
-pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text
-        .parse()
-        .map_err(|_| "it must be a number of seconds, such as 10 or 0.5")?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+/// A time: a number of seconds, or numbers with units.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
+    }
+    let why = "it must be seconds, such as 10 or 0.5, or a time such as 200ms, 5m or 1h30m";
+    humantime::parse_duration(text).map_err(|_| why.into())
 }
 
-/// A time in seconds that is not nothing.
-pub(crate) fn positive_seconds(text: &str) -> Result<Duration, String> {
-    match seconds(text)? {
+/// A time that is not nothing.
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
         Duration::ZERO => Err("it must be more than nothing".into()),
         time => Ok(time),
     }
@@ -67,7 +72,7 @@ pub(crate) fn positive_seconds(text: &str) -> Result<Duration, String> {
 
 /// How long to measure, in seconds.
 pub(crate) fn run_time(text: &str) -> Result<Duration, String> {
-    let time = positive_seconds(text)?;
+    let time = positive_duration(text)?;
     if time <= A_DAY {
         Ok(time)
     } else {
@@ -82,6 +87,25 @@ pub(crate) fn message_len(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|len| (1..=MAX_MESSAGE_LEN).contains(len));
     len.ok_or_else(|| format!("it must be a number of bytes from 1 to {MAX_MESSAGE_LEN}"))
+}
+
+/// The time between two of so many messages a second.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| RATES.contains(rate));
+    let interval = rate.and_then(|rate| Duration::try_from_secs_f64(rate.recip()).ok());
+    interval.ok_or_else(|| "it must be a number from 0.001 to 1000000000".into())
+}
+
+/// A message that is one.
+pub(crate) fn message() -> impl TypedValueParser<Value = OsString> {
+    let whole = |text: OsString| {
+        if text.is_empty() {
+            Err("a message has at least one byte")
+        } else {
+            Ok(text)
+        }
+    };
+    OsStringValueParser::new().try_map(whole)
 }
 
 /// How many threads send.
@@ -107,13 +131,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_may_have_decimals_and_are_never_negative_or_endless() {
-        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
-        assert_eq!(seconds("0"), Ok(Duration::ZERO));
-        for bad in ["", "x", "-1", "inf", "nan", "1e30"] {
-            assert!(seconds(bad).is_err(), "{bad}");
+    fn a_time_is_in_seconds_or_has_a_unit_and_is_never_negative_or_endless() {
+        assert_eq!(duration("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        for bad in ["", "x", "-1", "-1s", "inf", "nan", "1e30", "5 parsecs"] {
+            assert!(duration(bad).is_err(), "{bad}");
         }
-        assert!(positive_seconds("0").is_err());
+        assert!(positive_duration("0").is_err());
     }
 
     #[test]
@@ -133,6 +159,15 @@ mod tests {
                 message_len(bad).is_err() && producers(bad).is_err(),
                 "{bad}"
             );
+        }
+    }
+
+    #[test]
+    fn a_rate_is_above_zero_and_has_an_end() {
+        assert_eq!(interval("0.5"), Ok(Duration::from_secs(2)));
+        assert_eq!(interval("1e6"), Ok(Duration::from_micros(1)));
+        for bad in ["", "0", "-1", "1e-9", "1e10", "inf", "nan", "fast"] {
+            assert!(interval(bad).is_err(), "{bad}");
         }
     }
 

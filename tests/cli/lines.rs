@@ -1,248 +1,23 @@
-//! The command-line tool, as its users run it: processes, standard streams, signals, exit codes.
-//! What the library promises is tested elsewhere.
-#![cfg(feature = "cli")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on has failed"
-)]
-
-mod patience;
+//! `listen` and `send`: what goes from one to the other, and how each ends.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Lines, Read, Write};
-use std::mem;
+use std::io::{BufRead, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded, tick};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, pipe2};
-use patience::PATIENCE;
+use nix::sys::signal::Signal;
+use nix::unistd::pipe2;
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// The tool, with hangups as they are by default: whoever runs the tests may have them ignored.
-fn tool_command() -> Command {
-    const TOOL: &str = env!("CARGO_BIN_EXE_uds-ipc");
-    if cfg!(target_os = "linux") {
-        let mut command = Command::new("env");
-        command.args(["--default-signal=HUP", TOOL]);
-        command
-    } else {
-        Command::new(TOOL)
-    }
-}
-
-/// A folder of its own for each test, gone with it, and the tools that work in it.
-struct Place(TempDir);
-
-impl Place {
-    fn new() -> Self {
-        Self(tempfile::Builder::new().prefix("uds").tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// The tool in this folder, on the socket `s`.
-    fn tool(&self, arguments: &[&str], input: Stdio, output: Stdio) -> Tool {
-        let command = tool_command()
-            .args(arguments)
-            .current_dir(&self.0)
-            .env("TMPDIR", self.0.path())
-            .stdin(input)
-            .stdout(output)
-            .stderr(Stdio::piped())
-            .spawn();
-        Tool::new(command.unwrap())
-    }
-
-    /// A listener that accepts, and prints to the file `out`.
-    fn listen(&self, options: &[&str]) -> Tool {
-        self.listen_to(File::create(self.path("out")).unwrap().into(), options)
-    }
-
-    fn listen_to(&self, output: Stdio, options: &[&str]) -> Tool {
-        let mut listener = self.tool(&[&["listen", "s"], options].concat(), Stdio::null(), output);
-        listener.wait_for("listening on ");
-        listener
-    }
-
-    /// A sender of `input`.
-    fn send(&self, input: &[u8], options: &[&str]) -> Tool {
-        self.send_to("s", input, options)
-    }
-
-    fn send_to(&self, address: &str, input: &[u8], options: &[&str]) -> Tool {
-        let input = self.input(input);
-        let arguments = [&["send", address], options].concat();
-        self.tool(&arguments, input, Stdio::null())
-    }
-
-    /// A file to read, which is gone with its reader.
-    fn input(&self, bytes: &[u8]) -> Stdio {
-        let file = tempfile::Builder::new().tempfile_in(&self.0).unwrap();
-        fs::write(&file, bytes).unwrap();
-        File::open(&file).unwrap().into()
-    }
-
-    /// What the listener has printed.
-    fn printed(&self) -> Vec<u8> {
-        fs::read(self.path("out")).unwrap()
-    }
-}
-
-/// A running tool; killed with its test, or when patience is over, so that nobody waits for it for
-/// ever.
-struct Tool {
-    child: Child,
-    errors: Lines<BufReader<ChildStderr>>,
-    said: Vec<String>,
-    watch: Option<Sender<()>>,
-}
-
-impl Tool {
-    fn new(mut child: Child) -> Self {
-        let errors = BufReader::new(child.stderr.take().unwrap()).lines();
-        let pid = Pid::from_raw(child.id().try_into().unwrap());
-        let (watch, ended) = bounded::<()>(0);
-        thread::spawn(move || {
-            if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                let _ = kill(pid, Signal::SIGKILL);
-            }
-        });
-        Self {
-            child,
-            errors,
-            said: Vec::new(),
-            watch: Some(watch),
-        }
-    }
-
-    /// Waits for a line on standard error that has these words.
-    fn wait_for(&mut self, words: &str) -> String {
-        while let Some(Ok(line)) = self.errors.next() {
-            self.said.push(line.clone());
-            if line.contains(words) {
-                return line;
-            }
-        }
-        panic!("never said: {words}: {:?}", self.said)
-    }
-
-    fn output(&mut self) -> BufReader<ChildStdout> {
-        BufReader::new(self.child.stdout.take().unwrap())
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
-    }
-
-    /// Waits for the end: its exit code, and what was said.
-    fn end(mut self) -> Ended {
-        self.said.extend(self.errors.by_ref().map_while(Result::ok));
-        self.watch = None;
-        Ended {
-            code: self.child.wait().unwrap().code(),
-            said: mem::take(&mut self.said),
-        }
-    }
-
-    fn stop(self) -> Ended {
-        self.signal(Signal::SIGTERM);
-        self.end()
-    }
-}
-
-impl Drop for Tool {
-    fn drop(&mut self) {
-        self.watch = None;
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let looks = tick(Duration::from_millis(2));
-    let end = crossbeam_channel::after(PATIENCE);
-    while !is_so() {
-        assert!(end.try_recv().is_err(), "never: {what}");
-        looks.recv().unwrap();
-    }
-}
-
-/// How a tool ended.
-#[derive(Debug)]
-struct Ended {
-    code: Option<i32>,
-    said: Vec<String>,
-}
-
-impl Ended {
-    /// One figure by its path, such as `sent/messages`, from the last line.
-    #[track_caller]
-    fn figure(&self, path: &str) -> u64 {
-        let figures: Option<Value> = self
-            .said
-            .last()
-            .and_then(|line| serde_json::from_str(line).ok());
-        let figure = figures.and_then(|figures| figures.pointer(&format!("/{path}"))?.as_u64());
-        figure.unwrap_or_else(|| panic!("no {path}: {self:?}"))
-    }
-
-    #[track_caller]
-    fn assert_code(&self, code: i32) -> &Self {
-        assert_eq!(self.code, Some(code), "{self:?}");
-        self
-    }
-
-    #[track_caller]
-    fn assert_said(&self, words: &str) -> &Self {
-        assert!(
-            self.said.iter().any(|line| line.contains(words)),
-            "not said: {words}: {self:?}"
-        );
-        self
-    }
-
-    /// What was accepted has ended, one way or the other.
-    #[track_caller]
-    fn assert_books_balance(&self) -> &Self {
-        for unit in ["messages", "bytes"] {
-            let done = if self.figure("confirmed/messages") > 0 {
-                "confirmed"
-            } else {
-                "sent"
-            };
-            let ends = [
-                done,
-                "queued",
-                "dropped/oldest",
-                "failed/given_up",
-                "failed/left",
-            ];
-            let ended: u64 = ends
-                .iter()
-                .map(|end| self.figure(&format!("{end}/{unit}")))
-                .sum();
-            assert_eq!(self.figure(&format!("accepted/{unit}")), ended, "{self:?}");
-        }
-        self
-    }
-}
+use crate::stage::{Place, Tool, wait_until};
 
 /// Several thousand lines of all kinds: text, bytes that are no text, carriage returns, empty ones,
 /// long ones.
@@ -642,11 +417,46 @@ fn a_second_signal_ends_the_listener_at_once() {
 fn a_closed_output_ends_the_listener_cleanly() {
     let place = Place::new();
     let mut listener = place.listen_to(Stdio::piped(), &[]);
+    // No message need find out.
     drop(listener.output());
-    let _sender = place.send(b"for nobody\n", &[]);
+    let ended = listener.end();
+    ended
+        .assert_code(0)
+        .assert_said("standard output was closed: messages that came and were not printed: 0");
+    assert_eq!(ended.figure("received/messages"), 0);
+}
+
+#[test]
+fn what_a_closed_output_did_not_take_is_said_and_not_confirmed() {
+    const PIPE_SIZE: usize = 64 * 1024;
+    let place = Place::new();
+    let (reading, writing) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    let same = writing.try_clone().unwrap();
+    let listener = place.listen_to(writing.into(), &[]);
+    let lines = b"a line of some length\n".repeat(20_000);
+    let sender = place.send(&lines, &["--at-least-once", "--timeout", "50"]);
+    wait_until("the pipe is full", || {
+        let mut ends = [PollFd::new(same.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut ends, PollTimeout::ZERO).unwrap() == 0
+    });
+    drop((same, reading));
     let ended = listener.end();
     ended.assert_code(0);
-    assert_eq!(ended.figure("received/messages"), 1);
+    let words = "not printed: ";
+    let said = ended.said.iter().find_map(|line| line.split(words).nth(1));
+    assert!(said.unwrap().parse::<u64>().unwrap() > 0, "{ended:?}");
+    // What was not printed comes to the next.
+    let listener = place.listen(&[]);
+    sender.end().assert_code(0).assert_books_balance();
+    listener.stop().assert_code(0);
+    let printed = place.printed();
+    assert!(lines.ends_with(&printed));
+    // The pipe had the rest, which is no more than it holds.
+    assert!(
+        printed.len() + PIPE_SIZE >= lines.len(),
+        "{}",
+        printed.len()
+    );
 }
 
 #[test]
@@ -668,7 +478,7 @@ fn failures_are_said_with_their_cause() {
         (
             ["send", "s"],
             folder,
-            "uds-ipc: cannot read standard input: is a directory",
+            "uds-ipc: cannot read the input: is a directory",
         ),
     ] {
         place
@@ -1142,344 +952,4 @@ fn other_machines_are_out_of_reach_unless_they_are_asked_for() {
         ended.assert_code(2).assert_said("or give --allow-remote");
     }
     drop(input);
-}
-
-/// As short as a run can be: the figures are none, but all of them are there.
-const SHORT_BENCH: [&str; 7] = [
-    "bench",
-    "--size",
-    "16,1000",
-    "--producers",
-    "1,2",
-    "--seconds",
-    "0.5",
-];
-
-/// A run that goes on until somebody ends it.
-const LONG_BENCH: [&str; 5] = ["bench", "--size", "16", "--seconds", "3600"];
-
-/// The keys of an object are these, and their values numbers above zero.
-#[track_caller]
-fn assert_figures(object: &Value, names: &[&str]) {
-    for name in names {
-        let figure = object[name]
-            .as_f64()
-            .unwrap_or_else(|| panic!("no {name}: {object}"));
-        assert!(figure > 0.0, "{name}: {object}");
-    }
-}
-
-#[test]
-fn a_bench_prints_all_its_figures() {
-    let place = Place::new();
-    let mut bench = place.tool(
-        &[&SHORT_BENCH[..], &["--json"]].concat(),
-        Stdio::null(),
-        Stdio::piped(),
-    );
-    let mut text = String::new();
-    bench.output().read_to_string(&mut text).unwrap();
-    let ended = bench.end();
-    ended.assert_code(0);
-    assert!(
-        !cfg!(debug_assertions) || ended.said.iter().any(|line| line.contains("DEBUG BUILD")),
-        "{ended:?}"
-    );
-
-    let results: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(results["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(
-        results["build"],
-        if cfg!(debug_assertions) {
-            "debug"
-        } else {
-            "release"
-        }
-    );
-    assert_figures(&results["machine"], &["processors"]);
-    assert_figures(
-        &results["settings"],
-        &["rounds", "turn_seconds", "paced_size", "send_buffer_size"],
-    );
-    assert!(
-        results["settings"]["rounds"].as_u64() >= Some(7),
-        "{results}"
-    );
-    assert_figures(&results, &["timer_ns"]);
-
-    let throughput = results["throughput"].as_array().unwrap();
-    let cases: Vec<_> = throughput
-        .iter()
-        .map(|row| (row["size"].as_u64(), row["producers"].as_u64()))
-        .collect();
-    assert_eq!(
-        cases,
-        [(16, 1), (16, 2), (1000, 1), (1000, 2)]
-            .map(|(size, producers)| (Some(size), Some(producers)))
-    );
-    for row in throughput {
-        let names = [
-            "messages_per_second",
-            "bytes_per_second",
-            "owned_messages_per_second",
-            "staged_messages_per_second",
-            "raw_ratio",
-            "staged_ratio",
-            "owned_staged_ratio",
-            "handwritten_ratio",
-            "cpu_seconds_per_million",
-            "staged_cpu_seconds_per_million",
-            "handwritten_cpu_seconds_per_million",
-        ];
-        assert_figures(row, &names);
-        let used = row["placement"]["processors"].as_f64();
-        assert!(used > Some(0.0), "{row}");
-        for name in names {
-            let (ends, median) = (&row["spread"][name], row[name].as_f64());
-            assert!(
-                ends[0].as_f64() <= median && median <= ends[1].as_f64(),
-                "{name}: {row}"
-            );
-        }
-    }
-    for list in ["handoff", "latency"] {
-        let paced = results[list].as_array().unwrap();
-        let rates: Vec<_> = paced.iter().map(|row| row["rate"].as_u64()).collect();
-        assert_eq!(rates, [Some(1_000), Some(10_000), Some(200_000)]);
-        for row in paced {
-            assert_figures(
-                row,
-                &[
-                    "p50_ns",
-                    "p99_ns",
-                    "p999_ns",
-                    "max_ns",
-                    "reached_rate",
-                    "messages",
-                ],
-            );
-            assert!(row["p50_ns"].as_u64() <= row["max_ns"].as_u64(), "{row}");
-            assert_eq!(
-                row.get("waking_p50_ns").is_some(),
-                list == "handoff",
-                "{row}"
-            );
-        }
-    }
-}
-
-#[test]
-fn a_bench_compares_streams() {
-    let place = Place::new();
-    let arguments = [
-        "bench",
-        "--stream",
-        "unix,tcp,pipe",
-        "--size",
-        "100,20000",
-        "--producers",
-        "1",
-        "--seconds",
-        "0.5",
-        "--json",
-        "--plot",
-        "p.svg",
-    ];
-    let mut bench = place.tool(&arguments, Stdio::null(), Stdio::piped());
-    let mut text = String::new();
-    bench.output().read_to_string(&mut text).unwrap();
-    bench.end().assert_code(0);
-    let results: Value = serde_json::from_str(&text).unwrap();
-
-    let throughput = results["throughput"].as_array().unwrap();
-    let cases: Vec<_> = throughput
-        .iter()
-        .map(|row| (row["size"].as_u64(), row["stream"].as_str()))
-        .collect();
-    let streams = ["unix", "tcp", "pipe"];
-    let expected: Vec<_> = [100, 20_000]
-        .into_iter()
-        .flat_map(|size| streams.map(|stream| (Some(size), Some(stream))))
-        .collect();
-    assert_eq!(cases, expected);
-    for row in throughput {
-        assert_figures(
-            row,
-            &[
-                "messages_per_second",
-                "bytes_per_second",
-                "raw_bytes_per_second",
-                "handwritten_messages_per_second",
-                "raw_ratio",
-                "staged_ratio",
-                "owned_staged_ratio",
-                "handwritten_ratio",
-                "cpu_seconds_per_million",
-                "handwritten_cpu_seconds_per_million",
-                "unix_ratio",
-                "raw_unix_ratio",
-                "cpu_unix_ratio",
-                "raw_cpu_unix_ratio",
-            ],
-        );
-        assert!(row["stream"] != "unix" || row["unix_ratio"] == 1.0, "{row}");
-    }
-    for list in ["handoff", "latency"] {
-        let paced = results[list].as_array().unwrap();
-        let rows: Vec<_> = paced
-            .iter()
-            .map(|row| (row["rate"].as_u64(), row["stream"].as_str()))
-            .collect();
-        let expected: Vec<_> = [1_000, 10_000, 200_000]
-            .into_iter()
-            .flat_map(|rate| streams.map(|stream| (Some(rate), Some(stream))))
-            .collect();
-        assert_eq!(rows, expected);
-        for row in paced {
-            assert_figures(row, &["p50_ns", "max_ns", "reached_rate", "messages"]);
-        }
-    }
-    let picture = fs::read_to_string(place.path("p.svg")).unwrap();
-    for words in ["raw, no frames, over tcp", "uds-ipc over pipe, 1 producer"] {
-        assert!(picture.contains(words), "no {words}: {picture}");
-    }
-    assert_is_xml(&picture);
-}
-
-#[test]
-fn a_bench_prints_tables_and_draws_a_picture() {
-    let place = Place::new();
-    let mut bench = place.tool(
-        &[&SHORT_BENCH[..], &["--plot", "p.svg"]].concat(),
-        Stdio::null(),
-        Stdio::piped(),
-    );
-    let mut text = String::new();
-    bench.output().read_to_string(&mut text).unwrap();
-    bench.end().assert_code(0);
-    for words in ["1000 B", "of hand-written", "200000", "Latency"] {
-        assert!(text.contains(words), "no {words}: {text}");
-    }
-    let picture = fs::read_to_string(place.path("p.svg")).unwrap();
-    for words in [
-        "16 B",
-        "1000 B",
-        "uds-ipc, 2 producers",
-        "raw socket",
-        "written by hand, 1 producer",
-    ] {
-        assert!(picture.contains(words), "no {words}: {picture}");
-    }
-    assert_is_xml(&picture);
-    let left: Vec<_> = fs::read_dir(&place.0)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    assert_eq!(left, ["p.svg"]);
-}
-
-/// Every element that is opened is closed, in order, and nothing is left to be escaped.
-#[track_caller]
-fn assert_is_xml(text: &str) {
-    let mut open = Vec::new();
-    for tag in text.split('<').skip(1) {
-        let (tag, between) = tag.split_once('>').unwrap();
-        assert!(
-            !between.contains('>') && between.matches('&').count() <= between.matches(';').count(),
-            "{tag}"
-        );
-        let name = tag.split_whitespace().next().unwrap();
-        if let Some(name) = name.strip_prefix('/') {
-            assert_eq!(open.pop(), Some(name));
-        } else if !tag.ends_with('/') {
-            open.push(name);
-        }
-    }
-    assert!(
-        open.is_empty() && text.starts_with("<svg ") && text.trim_end().ends_with("</svg>"),
-        "{open:?}"
-    );
-}
-
-#[test]
-fn a_picture_that_cannot_be_written_is_said_before_the_run() {
-    let place = Place::new();
-    let arguments = [&LONG_BENCH[..], &["--plot", "none/p.svg"]].concat();
-    let ended = place.tool(&arguments, Stdio::null(), Stdio::null()).end();
-    ended
-        .assert_code(1)
-        .assert_said("cannot write the picture none/p.svg: no such file or directory");
-}
-
-/// The process that a tool has started, if there is one now: the bench's reader.
-#[cfg(target_os = "linux")]
-fn child_of(parent: &Tool) -> Option<i32> {
-    let tasks = fs::read_dir(format!("/proc/{}/task", parent.child.id())).ok()?;
-    let mut children =
-        tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
-    children.find_map(|children| children.split_whitespace().next()?.parse().ok())
-}
-
-#[cfg(target_os = "linux")]
-fn wait_for_child(parent: &Tool) -> i32 {
-    tick(Duration::from_millis(1))
-        .iter()
-        .find_map(|_| child_of(parent))
-        .unwrap()
-}
-
-/// One that has ended, and that nobody has asked about yet, has no command line.
-#[cfg(target_os = "linux")]
-fn is_running(pid: i32) -> bool {
-    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn a_bench_that_is_interrupted_leaves_nothing_behind() {
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let place = Place::new();
-        let arguments = [&LONG_BENCH[..], &["--plot", "p.svg"]].concat();
-        let bench = place.tool(&arguments, Stdio::null(), Stdio::null());
-        let reader = wait_for_child(&bench);
-        bench.signal(signal);
-        bench.end().assert_code(1).assert_said("interrupted");
-        assert!(!is_running(reader));
-        assert_eq!(fs::read_dir(&place.0).unwrap().count(), 0, "files are left");
-    }
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn the_reader_of_a_bench_that_is_killed_ends() {
-    let place = Place::new();
-    let bench = place.tool(&LONG_BENCH, Stdio::null(), Stdio::null());
-    let reader = wait_for_child(&bench);
-    bench.signal(Signal::SIGKILL);
-    bench.end();
-    let ended = tick(Duration::from_millis(1))
-        .iter()
-        .take(60_000)
-        .any(|_| !is_running(reader));
-    assert!(ended);
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn a_bench_whose_reader_dies_says_so() {
-    let place = Place::new();
-    let mut bench = place.tool(&LONG_BENCH, Stdio::null(), Stdio::null());
-    // One that has just done its work is not missed: each is killed, until one was.
-    for _ in &tick(Duration::from_millis(1)) {
-        if bench.child.try_wait().unwrap().is_some() {
-            break;
-        }
-        if let Some(reader) = child_of(&bench) {
-            let _ = kill(Pid::from_raw(reader), Signal::SIGKILL);
-        }
-    }
-    bench
-        .end()
-        .assert_code(1)
-        .assert_said("the reader's process ended in the middle of a turn: signal: 9");
 }

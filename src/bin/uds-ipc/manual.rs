@@ -1,0 +1,94 @@
+//! `uds-ipc install-docs`: man pages, and the words that shells complete, from the same definitions
+//! as the command line. Writes files, each whole.
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::builder::StyledStr;
+use clap::{Args, Command};
+use clap_complete::{Shell, generate};
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, roman};
+use humantime::format_rfc3339_seconds;
+
+use crate::say;
+
+/// Where each shell looks below a prefix.
+const COMPLETIONS: [(Shell, &str); 3] = [
+    (Shell::Bash, "share/bash-completion/completions/uds-ipc"),
+    (Shell::Zsh, "share/zsh/site-functions/_uds-ipc"),
+    (Shell::Fish, "share/fish/vendor_completions.d/uds-ipc.fish"),
+];
+
+const PAGES: &str = "share/man/man1";
+
+const DETAILS: &str = "\
+Below PREFIX it writes the man pages to share/man/man1, and what the shells need to complete
+the tool's words to share/bash-completion, share/zsh and share/fish, makes the directories that
+are missing, and says what it wrote. With /usr/local all shells find it. With ~/.local zsh
+needs fpath+=(~/.local/share/zsh/site-functions) in ~/.zshrc, before compinit.
+
+Examples:
+  sudo uds-ipc install-docs /usr/local
+  uds-ipc install-docs ~/.local";
+
+/// Installs the man pages, and completions for bash, zsh and fish
+#[derive(Debug, Args)]
+#[command(after_help = DETAILS)]
+pub(crate) struct Options {
+    /// Where to install
+    prefix: PathBuf,
+}
+
+pub(crate) fn run(options: &Options, command: Command) -> Result<ExitCode, Box<dyn Error>> {
+    for (shell, place) in COMPLETIONS {
+        let mut text = Vec::new();
+        generate(shell, &mut command.clone(), "uds-ipc", &mut text);
+        write(&options.prefix.join(place), &text)?;
+    }
+    let mut command = command.disable_help_subcommand(true);
+    command.build();
+    let commands = command.get_subcommands().filter(|one| !one.is_hide_set());
+    for command in commands.chain([&command]) {
+        let (name, text) = page(command.clone())?;
+        write(&options.prefix.join(PAGES).join(name), text.as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A man page and the name of its file.
+fn page(command: Command) -> io::Result<(String, String)> {
+    // Its lines stay as they are: the examples would run together.
+    let details = command.get_after_help().map(StyledStr::to_string);
+    let mut date = format_rfc3339_seconds(SystemTime::now()).to_string();
+    date.truncate("2000-01-01".len());
+    let source = concat!("uds-ipc ", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.after_help(None::<&str>))
+        .date(date)
+        .source(source);
+    let mut text = Vec::new();
+    man.render(&mut text)?;
+    // Between what an option does and its values it has breaks that mandoc warns of.
+    let mut text = String::from_utf8_lossy(&text).replace(".br\n\n.br\n", ".sp\n");
+    let mut rest = Roff::new();
+    rest.control("SH", ["DETAILS"]).control("nf", []);
+    for line in details.unwrap_or_default().lines() {
+        rest.text([roman(line)]);
+    }
+    rest.control("fi", []);
+    text.push_str(&rest.to_roff());
+    Ok((man.get_filename(), text))
+}
+
+fn write(path: &Path, text: &[u8]) -> Result<(), String> {
+    let directory = path.parent().map_or(Ok(()), fs::create_dir_all);
+    directory
+        .and_then(|()| fs::write(path, text))
+        .map_err(|error| format!("cannot write {}: {}", path.display(), say::chain(&error)))?;
+    say::line(format_args!("wrote {}", path.display()));
+    Ok(())
+}
