@@ -115,6 +115,12 @@ impl Header {
         })
     }
 
+    /// A reader may have yet to read the last connection, and get the memory with it: the writer
+    /// had sent on it, and had not seen its end.
+    pub(crate) fn may_be_read(&self) -> bool {
+        !self.has_ended && self.live > 0 && self.live == self.connection && self.lost != self.live
+    }
+
     /// The number of the first message that is to be sent by who knows of no reader: nothing that
     /// has a number, where some of it may have come and none may come twice.
     pub(crate) fn first_to_send(&self, may_repeat: bool) -> u64 {

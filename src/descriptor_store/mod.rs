@@ -10,6 +10,6 @@ mod nowhere;
 
 #[cfg(all(unix, feature = "systemd"))]
 pub(crate) use manager::{Store, StoreError};
-pub(crate) use name::{End, Known};
+pub(crate) use name::{End, Known, Stored};
 #[cfg(not(all(unix, feature = "systemd")))]
 pub(crate) use nowhere::{Store, StoreError};

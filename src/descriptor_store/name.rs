@@ -2,6 +2,7 @@
 //! Pure. systemd takes up to 255 ASCII characters, without a colon (`FDNAME=`).
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::arena::ticket::Ticket;
 use crate::peer::{Credentials, Identity};
@@ -31,6 +32,30 @@ fn fnv_1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+/// What a writer says of its arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Stored {
+    /// Since when it was kept, from 1970 on. The manager may pass the newest first.
+    pub(crate) since: Duration,
+    /// Of the memory.
+    pub(crate) number: u64,
+}
+
+impl Stored {
+    pub(crate) fn encode(self) -> String {
+        format!("{}-{}", self.since.as_micros(), self.number)
+    }
+
+    /// `None` of what is no such name.
+    pub(crate) fn decode(name: &str) -> Option<Self> {
+        let (since, memory) = name.split_once('-')?;
+        Some(Self {
+            since: Duration::from_micros(number(since)?),
+            number: number(memory)?,
+        })
+    }
 }
 
 /// What a reader knew of an arena when it stopped.
@@ -102,6 +127,21 @@ mod tests {
             && name
                 .bytes()
                 .all(|byte| byte.is_ascii_graphic() && byte != b':')
+    }
+
+    #[test]
+    fn what_was_kept_first_comes_first() {
+        let name = |micros, number| {
+            let since = Duration::from_micros(micros);
+            Stored { since, number }.encode()
+        };
+        let mut names = [name(1_000, 1), name(99, 7), name(1_000, 0)];
+        assert!(names.iter().all(|name| is_good(name)));
+        names.sort_by_cached_key(|name| Stored::decode(name));
+        assert_eq!(names, ["99-7", "1000-0", "1000-1"]);
+        for nonsense in ["", "1", "-", "1-x", "x-1"] {
+            assert_eq!(Stored::decode(nonsense), None);
+        }
     }
 
     #[test]

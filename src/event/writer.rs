@@ -114,6 +114,8 @@ pub enum WriterEvent {
         /// How many messages were left out, with `AtMostOnce`: they may have been sent, or in
         /// part, and may be lost.
         skipped: u64,
+        /// Whether all else was taken. Otherwise it could not be read, or was more than 4 GiB.
+        is_whole: bool,
     },
     /// systemd does not keep the queue for the next process, though
     /// [`descriptor_store`](crate::WriterBuilder::descriptor_store) is set. Told once.
@@ -223,15 +225,19 @@ impl fmt::Display for WriterEvent {
                 address,
                 messages,
                 skipped,
+                is_whole,
             } => {
                 write!(
                     f,
                     "the process before this one died, and left {messages} for {address}"
                 )?;
-                match skipped {
-                    0 => Ok(()),
-                    _ => write!(f, "; {skipped} more may have been sent, or are lost"),
+                if *skipped > 0 {
+                    write!(f, "; {skipped} more may have been sent, or are lost")?;
                 }
+                if !is_whole {
+                    f.write_str("; the rest could not be read, and is lost")?;
+                }
+                Ok(())
             }
             #[cfg(all(unix, feature = "systemd"))]
             Self::NotifyFailed { address, error } => {

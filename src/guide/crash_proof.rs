@@ -109,7 +109,13 @@
 //!   reader that dies with it, may have sent what it was writing. With `AtMostOnce` those messages
 //!   are left out, and the event [`Inherited`](crate::event::WriterEvent::Inherited) counts them;
 //!   with `AtLeastOnce` they come, perhaps again. A writer that had seen the loss knows better, and
-//!   leaves out nothing.
+//!   leaves out nothing. A connection that a socket unit holds for a collector that has yet to
+//!   start is one of these: its next process waits a second for that, and then goes on alone.
+//! * **A collector that must stop before it has handled what it recovers** loses the rest: it was
+//!   the one to deliver it. Give it time (`TimeoutStopSec=`).
+//! * **A `Writer` that is dropped with messages left** keeps its place in the store until the
+//!   process ends. `FileDescriptorStoreMax=` must count it; systemd drops what is too much, and
+//!   tells nobody but its log.
 //! * **A process that dies while it starts** may take what it inherits with it, between its claim
 //!   and the end of [`start`](crate::WriterBuilder::start): some milliseconds.
 //! * **A service that is stopped** loses what is stored, unless it has

@@ -186,8 +186,7 @@ impl Arenas {
             identity: left.identity,
             memory: arena.identity(),
         };
-        arena.keep();
-        self.known.entry(key).or_insert_with(|| {
+        let known = self.known.entry(key).or_insert_with(|| {
             Box::new(Known {
                 arena: Arc::new(arena),
                 open: 0,
@@ -196,6 +195,8 @@ impl Arenas {
                 orphan: Some(Box::new(Orphan::new(None, now))),
             })
         });
+        // A second copy of the descriptor was closed just now.
+        known.arena.keep();
     }
 
     pub(super) fn orphans(&self) -> usize {

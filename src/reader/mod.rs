@@ -423,9 +423,10 @@ impl BoundReader {
         let inherited = store.map_or_else(Vec::new, |store| shared.inherit(store));
         let thread = Supervisor::start(&shared, target, file)
             .map_err(StartError::system("start the threads", address))?;
-        let remove = |name: String| store.map_or(Ok(()), |store| store.remove(&name));
-        let removed = inherited.into_iter().try_for_each(remove);
-        if let Some(error) = not_stored.or(removed.err()) {
+        // Each of them: what stays has the place of what this reader leaves, and says less.
+        let remove = |name: &String| store.and_then(|store| store.remove(name).err());
+        let not_removed: Vec<_> = inherited.iter().filter_map(remove).collect();
+        if let Some(error) = not_stored.or(not_removed.into_iter().next()) {
             shared.tell_not_stored(error);
         }
         Ok(Reader { shared, thread })

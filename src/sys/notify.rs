@@ -65,13 +65,18 @@ impl StoreSocket {
 
     /// Sends one datagram.
     pub(crate) fn send(&self, text: &str, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        let sent = match descriptor {
-            Some(descriptor) => {
-                passing::send(&self.0, &[IoSlice::new(text.as_bytes())], &[descriptor])
+        loop {
+            let sent = match descriptor {
+                Some(descriptor) => {
+                    passing::send(&self.0, &[IoSlice::new(text.as_bytes())], &[descriptor])
+                }
+                None => self.0.send_with_flags(text.as_bytes(), SEND_FLAGS),
+            };
+            // With a limit of time a signal ends it also where it is to be started again.
+            if !matches!(&sent, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+                return sent.map(drop);
             }
-            None => self.0.send_with_flags(text.as_bytes(), SEND_FLAGS),
-        };
-        sent.map(drop)
+        }
     }
 }
 

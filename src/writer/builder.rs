@@ -485,16 +485,9 @@ impl WriterBuilder {
         } else {
             Ok(None)
         };
-        let left = store.as_ref().ok().and_then(Option::as_ref);
-        // First: there may be room for one only.
-        let left = left.map(|store| inherit::take(store, self.delivery));
         let made = self.crash_proof.then(|| Memory::new(limits)).transpose();
         let refused_memory = made.as_ref().err().cloned();
         let (mut memory, arena) = made.ok().flatten().unzip();
-        let stored = store.and_then(|store| match (&mut memory, store) {
-            (Some(memory), Some(store)) => memory.store_in(store),
-            _ => Ok(()),
-        });
         let shared = Shared::new(
             address.clone(),
             limits,
@@ -506,6 +499,15 @@ impl WriterBuilder {
         );
         let refused = StartError::system("make what wakes the thread", &address);
         let shared = Arc::new(shared.map_err(refused)?);
+        // Behind what may fail: what is taken is nobody else's any more. Before the new memory is
+        // kept: there may be room for one only.
+        let left = store.as_ref().ok().and_then(Option::as_ref);
+        let left = left.map(|store| inherit::take(store, self.delivery));
+        let (left, not_taken) = left.unwrap_or_default();
+        let kept = store.and_then(|store| match (&mut memory, store) {
+            (Some(memory), Some(store)) => memory.keep_in(store),
+            _ => Ok(()),
+        });
         // There is no other stream to go over to, however slow the reader is.
         let patience = match source {
             Source::Stream(_) => Duration::MAX,
@@ -540,12 +542,8 @@ impl WriterBuilder {
         let system = System::new(dialer, memory);
         let mut worker = Worker::new(system, shared, state, self.observer, options);
         worker.passing.refused = refused_memory;
-        let (left, not_taken) = match left.transpose() {
-            Ok(left) => (left.unwrap_or_default(), None),
-            Err(error) => (Vec::new(), Some(error)),
-        };
         worker.passing.inherited = inherit::send(left, &worker.shared);
-        worker.passing.not_stored = stored.err().or(not_taken);
+        worker.passing.not_stored = kept.err().or(not_taken);
         worker.drop_notices = self.drop_notices;
         Ok(worker)
     }

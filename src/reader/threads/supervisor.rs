@@ -343,25 +343,31 @@ impl<T: Target> Supervisor<T> {
     /// were cut.
     fn leave_arenas(&self, cut: &HashMap<u64, Entry>, now: Instant) {
         let shared = &self.shared;
-        if shared.store.is_some() {
-            for entry in cut.values() {
-                shared.detach(&entry.connection);
-            }
-            let mut arenas = shared.arenas.lock();
-            let left = arenas.look(now, Patience::None, 1, |_| false).left;
-            drop(arenas);
-            shared.bequeath(left);
+        for entry in cut.values() {
+            shared.detach(&entry.connection);
         }
+        let mut arenas = shared.arenas.lock();
+        let left = arenas.look(now, Patience::None, 1, |_| false).left;
+        drop(arenas);
+        // Without a store they end here: nobody is to think that this reader has them.
+        shared.bequeath(left);
     }
 
     /// Takes over what dead writers have left.
     fn look_at_arenas(&self, now: Instant) -> Option<Instant> {
         let shared = &self.shared;
+        let is_over = match shared.lock().life {
+            Life::Draining { deadline } => deadline.is_some_and(|deadline| deadline <= now),
+            Life::Running | Life::Stopped { .. } => false,
+        };
         let patience = match self.stage {
+            // What is claimed now could not be handled any more.
+            _ if is_over => return None,
+            Stage::Closing { .. } => return None,
             Stage::Running => Patience::Ever,
             // Those that live are left when it has stopped.
-            Stage::Draining | Stage::Closing { .. } if shared.store.is_some() => Patience::Ever,
-            Stage::Draining | Stage::Closing { .. } => Patience::ForDead,
+            Stage::Draining if shared.store.is_some() => Patience::Ever,
+            Stage::Draining => Patience::ForDead,
         };
         let may_come = |identity| shared.may_come(identity);
         loop {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::address::Address;
 use crate::arena::ticket::Ticket;
 use crate::clock;
+use crate::descriptor_store::StoreError;
 use crate::peer::Identity;
 use crate::sys::{
     self, Abilities, Arrival, ArrivalWatch, Readiness, Received, Sent, Stream, Waker, Wanted,
@@ -43,6 +44,9 @@ pub(crate) trait Kernel {
 
     /// Other memory for the queue. `None` where there is none.
     fn renew_memory(&mut self) -> Option<Arc<Arena>>;
+
+    /// Has the service manager keep it in the place of the memory before. May take some seconds.
+    fn keep_memory(&mut self) -> Result<(), StoreError>;
 
     /// The time to connect is over.
     fn give_up(&mut self);
@@ -163,6 +167,10 @@ impl Kernel for System {
 
     fn renew_memory(&mut self) -> Option<Arc<Arena>> {
         self.memory.as_mut()?.renew()
+    }
+
+    fn keep_memory(&mut self) -> Result<(), StoreError> {
+        self.memory.as_mut().map_or(Ok(()), Memory::keep)
     }
 
     fn give_up(&mut self) {

@@ -11,7 +11,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::arena::ticket::Ticket;
-use crate::descriptor_store::{Store, StoreError};
+use crate::clock;
+use crate::descriptor_store::{Store, StoreError, Stored};
 use crate::event::CrashProofError;
 use crate::sys::{
     Mapping, Sent, SharedFile, SharedMemory, SharedMemoryError, Stream, lend, sealed_copy,
@@ -24,14 +25,14 @@ use crate::writer::settings::Limits;
 pub(crate) struct Memory {
     file: SharedFile,
     limits: Limits,
-    stored: Option<Stored>,
+    kept: Option<Kept>,
 }
 
-/// Where the service manager keeps it for the next process, and its name there.
+/// Where the service manager keeps it for the next process, and the name that something has there.
 #[derive(Debug)]
-struct Stored {
+struct Kept {
     store: Store,
-    name: String,
+    name: Option<String>,
 }
 
 // SAFETY: the system gives pages of zeros to nobody else in this process, and takes them back when
@@ -70,37 +71,52 @@ impl Memory {
         let memory = Self {
             file,
             limits,
-            stored: None,
+            kept: None,
         };
         Ok((memory, arena))
     }
 
     /// Has it kept for the process that comes after this one.
-    pub(crate) fn store_in(&mut self, store: Store) -> Result<(), StoreError> {
-        // Where its number is not told, it has the name of nothing else.
-        let name = self.file.number().unwrap_or_default().to_string();
-        store.add(&name, lend(&self.file))?;
-        self.stored = Some(Stored { store, name });
-        Ok(())
+    pub(crate) fn keep_in(&mut self, store: Store) -> Result<(), StoreError> {
+        self.kept = Some(Kept { store, name: None });
+        self.keep()
+    }
+
+    /// Likewise, in the place of the memory before, of which nothing is left. It waits for room at
+    /// the manager, for two seconds at most.
+    pub(crate) fn keep(&mut self) -> Result<(), StoreError> {
+        let Some(Kept { store, name }) = &mut self.kept else {
+            return Ok(());
+        };
+        // In this order: there may be room for one.
+        let removed = name.take().map_or(Ok(()), |name| store.remove(&name));
+        let number = self.file.number().unwrap_or_default();
+        let stored = Stored {
+            since: clock::since_1970(),
+            number,
+        };
+        let new = stored.encode();
+        store.add(&new, lend(&self.file))?;
+        *name = Some(new);
+        removed
     }
 
     /// No process after this one is to have it.
     pub(crate) fn release(&self) {
-        if let Some(Stored { store, name }) = &self.stored {
+        if let Some(Kept {
+            store,
+            name: Some(name),
+        }) = &self.kept
+        {
             // What stays there says itself that nothing is left.
             let _ = store.remove(name);
         }
     }
 
-    /// Other memory takes its place, for the same queue.
+    /// Other memory takes its place, for the same queue. It is yet to be [kept](Self::keep).
     pub(crate) fn renew(&mut self) -> Option<Arc<Arena>> {
         let (mut memory, arena) = Self::new(self.limits).ok()?;
-        // In this order: there may be room for one. Nothing is in either.
-        self.release();
-        if let Some(Stored { store, .. }) = self.stored.take() {
-            // A manager that was there is.
-            let _ = memory.store_in(store);
-        }
+        memory.kept = self.kept.take();
         *self = memory;
         Some(arena)
     }

@@ -335,6 +335,10 @@ impl<K: Kernel> Worker<K> {
         drop(locked);
         if let Some(before) = before {
             before.retire();
+            // Without the lock: the manager may be busy.
+            if let Err(error) = self.kernel.keep_memory() {
+                self.tell_not_stored(error);
+            }
         }
     }
 
@@ -396,11 +400,16 @@ impl<K: Kernel> Worker<K> {
     fn tell_of_store(&mut self) {
         let inherited = mem::take(&mut self.passing.inherited);
         if inherited != Inherited::default() {
-            let Inherited { messages, skipped } = inherited;
+            let Inherited {
+                messages,
+                skipped,
+                is_cut,
+            } = inherited;
             self.tell(|address| WriterEvent::Inherited {
                 address,
                 messages,
                 skipped,
+                is_whole: !is_cut,
             });
         }
         if let Some(error) = self.passing.not_stored.take() {

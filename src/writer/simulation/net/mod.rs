@@ -19,6 +19,7 @@ use deaths::Arrival;
 use crate::address::Address;
 use crate::arena::ticket::Ticket;
 use crate::deadline::has_come;
+use crate::descriptor_store::StoreError;
 use crate::metrics::Tally;
 use crate::num::to_u64;
 use crate::peer::{Credentials, Identity};
@@ -1327,6 +1328,10 @@ impl Kernel for SimulatedKernel {
         // What was passed before says nothing of this one.
         net.forget_passed();
         Some(arena)
+    }
+
+    fn keep_memory(&mut self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn give_up(&mut self) {
