@@ -50,10 +50,8 @@ fn a_listener_stops_after_as_many_messages_as_were_wanted() {
             b"one\ntwo\nthree\n",
             &["--at-least-once", "--timeout", "50"],
         );
-        let ended = listener.end();
-        ended
-            .assert_code(0)
-            .assert_said("messages that came and were not printed: 1");
+        // Whether the third came before it stopped, and how often, is a matter of luck.
+        listener.end().assert_code(0);
         let printed = if format == "none" { "" } else { "one\ntwo\n" };
         assert_eq!(place.printed(), printed.as_bytes());
         // What was printed is confirmed, and what was not comes to the next.

@@ -190,6 +190,8 @@ mod terminal {
             "4294967294",
         ];
         let (mut terminal, top) = Terminal::run(&place, SAYS_TO_US, &options);
+        // What is said before the screen is there is said at once.
+        terminal.wait_for("q quit");
         let sender = place.send(b"one\n", &["--timeout", "50"]);
         terminal.wait_for("the peer check refused it");
         drop(sender);

@@ -145,8 +145,12 @@ impl Showing<'_> {
         let end = options.time.map_or_else(never, after);
         let ticks = tick(options.interval);
         let (press, keys) = unbounded();
+        // Dropped after the screen: what was held back is said where it stays.
+        let mut held = Some(say::hold());
         let mut screen = Screen::open()?;
-        let _held = screen.as_ref().map(|_| say::hold());
+        if screen.is_none() {
+            drop(held.take());
+        }
         if let Some(screen) = &screen {
             let stop = stop.clone();
             screen.keys(move |key| match key {
