@@ -57,7 +57,7 @@ impl Figures {
             "uds_ipc_relay_engine_reachable",
             "1 if the engine answers, else 0"
         );
-        for reason in ["unreachable", "moved", "refused", "too_long"] {
+        for reason in ["unreachable", "moved", "refused", "blocked", "too_long"] {
             refused(reason).absolute(0);
         }
         for reason in ["too_long", "unmarked"] {

@@ -41,6 +41,9 @@ use crate::sink::Sink;
 /// The longest message that is read at all. A writer is told of a longer one, and counts it.
 const LONGEST_READ: usize = 10 * 1024 * 1024;
 
+/// The most bytes of half messages, of all connections.
+const PARTIAL_BYTES: usize = 64 * 1024 * 1024;
+
 /// Takes what daemons send over uds-ipc on to NATS JetStream, Redis Streams or files: each message
 /// once and in order
 #[derive(Parser)]
@@ -208,6 +211,7 @@ fn bind(settings: &Settings) -> Result<uds_ipc::BoundReader, Box<dyn Error>> {
     let mut builder = Reader::builder(&settings.listen)
         .socket_mode(settings.socket_mode)
         .socket_group(settings.group()?)
+        .max_partial_bytes(PARTIAL_BYTES)
         .max_message_len(LONGEST_READ.max(settings.bounds.max_message_bytes))
         // A quiet daemon costs no more than a descriptor, and the kernel tells when one has died.
         .idle_timeout(Duration::MAX)

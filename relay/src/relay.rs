@@ -1,6 +1,6 @@
 //! Batches in, runs out; a batch is done when the engine has acknowledged the last of it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use uds_ipc::{Batch, Batches};
 use crate::figures::{self, Figures};
 use crate::health::Health;
 use crate::notify::Notify;
-use crate::rule::{Rule, Unmarked};
+use crate::rule::Rule;
 use crate::runs::{Bounds, Fate, Message, Position, Producer, Runs, Step, Told};
 use crate::sink::{Outcome, Sink, Trouble};
 
@@ -30,8 +30,8 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// How many producers are asked for at once.
 const ASKS: usize = 64;
 
-/// How often the log tells of messages that were left out.
-const LEFT_OUT_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the log tells of what happens often.
+const SELDOM: Duration = Duration::from_secs(10);
 
 /// What bounds the relay.
 #[derive(Clone, Copy, Debug)]
@@ -65,13 +65,12 @@ pub(crate) struct Relay<S> {
     arrived: u64,
     messages: usize,
     bytes: usize,
-    /// How often in a row a producer has had trouble.
-    troubles: HashMap<Arc<str>, u32>,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
     asks: usize,
     is_probing: bool,
     probed: Instant,
-    left_out: LeftOut,
+    left_out: Seldom,
+    blocked: Seldom,
 }
 
 /// A batch that is not done.
@@ -90,11 +89,12 @@ enum Event {
     Probed(Result<(), Trouble>),
 }
 
-/// Messages that were left out, and of which the log has not told.
+/// What the log tells seldom, however often it happens.
 #[derive(Default)]
-struct LeftOut {
-    count: usize,
-    why: Option<Unmarked>,
+struct Seldom {
+    /// Since it was told.
+    times: usize,
+    last: String,
     told: Option<Instant>,
 }
 
@@ -121,12 +121,12 @@ impl<S: Sink> Relay<S> {
             arrived: 0,
             messages: 0,
             bytes: 0,
-            troubles: HashMap::new(),
             events: FuturesUnordered::new(),
             asks: 0,
             is_probing: false,
             probed: now.checked_sub(PROBE_INTERVAL).unwrap_or(now),
-            left_out: LeftOut::default(),
+            left_out: Seldom::default(),
+            blocked: Seldom::default(),
         }
     }
 
@@ -170,7 +170,7 @@ impl<S: Sink> Relay<S> {
             match self.rule.mark(message) {
                 Ok(found) if found.body.len() > self.limits.message_bytes => {
                     figures::left_out("too_long").increment(1);
-                    self.left_out.note(None);
+                    self.left_out.note(&"too long");
                 }
                 Ok(found) => {
                     text.extend_from_slice(found.body);
@@ -178,7 +178,7 @@ impl<S: Sink> Relay<S> {
                 }
                 Err(why) => {
                     figures::left_out("unmarked").increment(1);
-                    self.left_out.note(Some(why));
+                    self.left_out.note(&why);
                 }
             }
         }
@@ -280,7 +280,6 @@ impl<S: Sink> Relay<S> {
     fn answered(&mut self, producer: &Producer, outcome: Outcome) {
         if outcome.stored > 0 {
             self.runs.acknowledged(producer, outcome.position);
-            self.troubles.remove(&producer.name);
         }
         match outcome.trouble {
             None => self.health.reached(crate::now()),
@@ -296,21 +295,23 @@ impl<S: Sink> Relay<S> {
     /// A run has ended with trouble: after a while the stream is asked where it stands.
     fn failed(&mut self, producer: &Producer, trouble: &Trouble) {
         let is_broken = matches!(trouble, Trouble::Moved(_));
-        if !self.runs.failed(producer, is_broken) {
+        let Some(before) = self.runs.failed(producer, is_broken) else {
             return;
-        }
+        };
         figures::refused(trouble.reason()).increment(1);
         debug!(name = %producer.name, %trouble, "a run has ended");
-        if matches!(trouble, Trouble::Unreachable(_) | Trouble::Refused(_)) {
-            self.health.failed(&trouble.to_string());
+        match trouble {
+            Trouble::Unreachable(_) | Trouble::Refused(_) => {
+                self.health.failed(&trouble.to_string());
+            }
+            Trouble::Blocked(why) => self.blocked.note(why),
+            Trouble::Moved(_) | Trouble::TooLong { .. } => {}
         }
         let name = Arc::clone(&producer.name);
-        let tries = self.troubles.entry(Arc::clone(&name)).or_insert(0);
         let wait = self
             .limits
             .retry_min
-            .saturating_mul(2_u32.saturating_pow(*tries));
-        *tries += 1;
+            .saturating_mul(2_u32.saturating_pow(before));
         let rest = tokio::time::sleep(wait.min(self.limits.retry_max));
         self.events.push(rest.map(|()| Event::Rested(name)).boxed());
     }
@@ -323,7 +324,7 @@ impl<S: Sink> Relay<S> {
                 Fate::Repeated => self.figures.repeated.increment(1),
                 Fate::LeftOut => {
                     figures::left_out("too_long").increment(1);
-                    self.left_out.note(None);
+                    self.left_out.note(&"too long");
                 }
             }
             self.messages -= 1;
@@ -341,7 +342,8 @@ impl<S: Sink> Relay<S> {
     fn tick(&mut self) {
         let now = crate::now();
         self.show();
-        self.left_out.tell(now);
+        self.left_out.tell(now, "messages were left out");
+        self.blocked.tell(now, "a producer is blocked");
         let health = &self.health;
         self.notify.alive(now, || health.text(now));
         if !self.is_probing && now.duration_since(self.probed) >= PROBE_INTERVAL {
@@ -383,25 +385,21 @@ impl<S: Sink> Relay<S> {
     }
 }
 
-impl LeftOut {
-    /// `None` is a message that is too long.
-    fn note(&mut self, why: Option<Unmarked>) {
-        self.count += 1;
-        self.why = why;
+impl Seldom {
+    fn note(&mut self, why: &impl ToString) {
+        self.times += 1;
+        if self.times == 1 {
+            self.last = why.to_string();
+        }
     }
 
-    /// At once for the first, then now and then: they may be many.
-    fn tell(&mut self, now: Instant) {
-        let is_due = |told| now.duration_since(told) >= LEFT_OUT_INTERVAL;
-        if self.count == 0 || !self.told.is_none_or(is_due) {
-            return;
-        }
-        let messages = std::mem::take(&mut self.count);
-        self.told = Some(now);
-        if let Some(why) = self.why {
-            warn!(messages, %why, "messages were left out");
-        } else {
-            warn!(messages, "messages were left out: too long");
+    /// At once for the first, then now and then.
+    fn tell(&mut self, now: Instant, what: &str) {
+        let is_due = |told| now.duration_since(told) >= SELDOM;
+        if self.times > 0 && self.told.is_none_or(is_due) {
+            warn!(times = self.times, why = self.last, "{what}");
+            self.times = 0;
+            self.told = Some(now);
         }
     }
 }

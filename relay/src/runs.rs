@@ -133,6 +133,8 @@ struct Known {
     waiting: VecDeque<Item>,
     /// How long a run may be now: others in the stream break long ones.
     run_messages: usize,
+    /// How often in a row there was trouble.
+    troubles: u32,
     has_turn: bool,
 }
 
@@ -251,6 +253,7 @@ impl Runs {
             return;
         }
         known.stored = position;
+        known.troubles = 0;
         let before = known.sent.len();
         while known
             .sent
@@ -279,15 +282,13 @@ impl Runs {
         }
     }
 
-    /// What is on its way may be stored or not. Says whether the run had been going on until now:
-    /// then [`retry`](Self::retry) is called later. `is_broken`: somebody else's message came into
-    /// the run.
-    pub(crate) fn failed(&mut self, producer: &Producer, is_broken: bool) -> bool {
+    /// What is on its way may be stored or not. If the run had been going on until now, this says
+    /// how often in a row there had been trouble before, and [`retry`](Self::retry) is called
+    /// later. `is_broken`: somebody else's message came into the run.
+    pub(crate) fn failed(&mut self, producer: &Producer, is_broken: bool) -> Option<u32> {
         self.lives += 1;
         let life = self.lives;
-        let Some(known) = self.current(producer) else {
-            return false;
-        };
+        let known = self.current(producer)?;
         known.life = life;
         known.state = State::Resting;
         if is_broken {
@@ -296,7 +297,8 @@ impl Runs {
         while let Some(item) = known.sent.pop_back() {
             known.waiting.push_front(item);
         }
-        true
+        known.troubles += 1;
+        Some(known.troubles - 1)
     }
 
     /// The producer may be asked for again.
@@ -340,6 +342,7 @@ impl Runs {
             sent: VecDeque::new(),
             waiting: VecDeque::new(),
             run_messages: self.bounds.run_messages,
+            troubles: 0,
             has_turn: false,
         });
         self.by_name.insert(name, key);

@@ -32,6 +32,8 @@ pub(crate) fn send(address: &str, name: &str, timeout: Duration) -> Result<u64, 
     }
     let writer = Writer::builder(address)
         .delivery(Delivery::AtLeastOnce)
+        // While the engine is away the relay stops to read: a new connection would not help.
+        .write_timeout(timeout)
         .on_event(|event| tracing::info!(%event, "writer"))
         .start()?;
     let first = first_number();

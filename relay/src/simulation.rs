@@ -159,7 +159,7 @@ impl Relay {
     }
 
     fn fail(&mut self, producer: &Producer, is_broken: bool) {
-        if self.runs.failed(producer, is_broken) {
+        if self.runs.failed(producer, is_broken).is_some() {
             self.resting.push(producer.clone());
         }
     }

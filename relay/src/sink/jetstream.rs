@@ -228,7 +228,7 @@ impl Sink for JetStream {
                 let id = message.headers.get(async_nats::header::NATS_MESSAGE_ID);
                 let number = id.and_then(|id| number(id.as_str(), name)).ok_or_else(|| {
                     let sequence = message.sequence;
-                    Trouble::Refused(format!(
+                    Trouble::Blocked(format!(
                         "message {sequence} of the stream, at {subject}, is none of the relay's"
                     ))
                 })?;

@@ -70,6 +70,10 @@ pub(crate) enum Trouble {
     /// The engine is there, and takes no message now.
     #[error("refused: {0}")]
     Refused(String),
+    /// The producer's place in the engine has what is none of the relay's: only its operator can
+    /// help. Other producers go on.
+    #[error("{0}")]
+    Blocked(String),
     /// Message `number` is too long for the engine, for ever.
     #[error("message {number} is too long: {why}")]
     TooLong { number: u64, why: String },
@@ -82,6 +86,7 @@ impl Trouble {
             Self::Unreachable(_) => "unreachable",
             Self::Moved(_) => "moved",
             Self::Refused(_) => "refused",
+            Self::Blocked(_) => "blocked",
             Self::TooLong { .. } => "too_long",
         }
     }

@@ -122,7 +122,7 @@ impl Sink for Redis {
             .and_then(rule::digits)
             .ok_or_else(|| {
                 let key = self.key(name);
-                Trouble::Refused(format!(
+                Trouble::Blocked(format!(
                     "entry {last} of the stream {key} is none of the relay's"
                 ))
             })?;

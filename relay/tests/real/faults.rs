@@ -16,12 +16,12 @@ use crate::support::proxy::Proxy;
 use crate::support::relay::Relay;
 
 /// How many faults, unless the environment says otherwise.
-fn faults() -> u32 {
+pub(crate) fn faults() -> u32 {
     let faults = std::env::var("UDS_IPC_RELAY_FAULTS");
     faults.map_or(16, |faults| faults.parse().unwrap())
 }
 
-fn some_time(rng: &mut Rng, milliseconds: std::ops::Range<u64>) {
+pub(crate) fn some_time(rng: &mut Rng, milliseconds: std::ops::Range<u64>) {
     pause(Duration::from_millis(rng.u64(milliseconds)));
 }
 
@@ -165,7 +165,7 @@ fn foretold_sequences_are_caught_by_a_real_server() {
     crate::support::wait_for("a hole", || {
         let mut found = Found::default();
         nats.read("messages.>", |name, number, body| {
-            found.look(name, number, body)
+            found.look(name, number, body);
         });
         found.is_wrong()
     });

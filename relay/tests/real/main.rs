@@ -6,10 +6,15 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::indexing_slicing,
     reason = "a test fails where something is not as it must be"
 )]
 
 mod faults;
+mod files;
+mod life;
 mod limits;
+mod redis;
+mod settings;
 mod support;

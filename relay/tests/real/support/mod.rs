@@ -6,6 +6,7 @@ pub(crate) mod nats;
 pub(crate) mod process;
 pub(crate) mod producer;
 pub(crate) mod proxy;
+pub(crate) mod redis;
 pub(crate) mod relay;
 
 use std::net::TcpListener;

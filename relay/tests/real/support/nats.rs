@@ -37,8 +37,10 @@ impl Nats {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let store = folder.path().join("store");
-        let text =
-            format!("listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {store:?} }}\n{more}\n");
+        let text = format!(
+            "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\" }}\n{more}\n",
+            store.display()
+        );
         fs::write(folder.path().join("server.conf"), text).unwrap();
         let mut nats = Self {
             folder,
@@ -121,7 +123,7 @@ impl Nats {
     pub(crate) fn compare(&self, sent: &[(String, u64)]) -> Result<u64, String> {
         let mut found = Found::default();
         self.read("messages.>", |name, number, body| {
-            found.look(name, number, body)
+            found.look(name, number, body);
         });
         found.compare(sent)
     }

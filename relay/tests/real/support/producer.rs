@@ -20,6 +20,8 @@ pub(crate) struct Producer {
 
 pub(crate) fn writer(socket: &Path) -> Writer {
     let builder = Writer::builder(socket).delivery(Delivery::AtLeastOnce);
+    // On a machine that is busy, the relay may not come to read for long.
+    let builder = builder.write_timeout(Duration::from_secs(10));
     builder.max_queued_messages(20_000).start().unwrap()
 }
 

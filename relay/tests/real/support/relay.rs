@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 
 use nix::sys::signal::Signal;
@@ -42,10 +42,6 @@ impl Relay {
 
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("s")
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Starts it; what was running must have ended.
