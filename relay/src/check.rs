@@ -1,13 +1,15 @@
 //! `uds-ipc-relay check`: asks a relay how it is, and whether the engine behind it answers.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const PATIENCE: Duration = Duration::from_secs(5);
+
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What the relay said.
 pub(crate) struct Answer {
@@ -24,8 +26,24 @@ pub(crate) struct CheckError {
     source: io::Error,
 }
 
-/// Asks the relay whose `http` setting is `address`.
-pub(crate) async fn check(address: &str) -> Result<Answer, CheckError> {
+/// Asks the relay whose `http` setting is `address`; again until all is well, for `wait`.
+pub(crate) async fn check(
+    address: &str,
+    now: fn() -> Instant,
+    wait: Option<Duration>,
+) -> Result<Answer, CheckError> {
+    let begin = now();
+    loop {
+        let answer = once(address).await;
+        let is_good = answer.as_ref().is_ok_and(|answer| answer.is_good);
+        if is_good || wait.is_none_or(|wait| begin.elapsed() >= wait) {
+            return answer;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn once(address: &str) -> Result<Answer, CheckError> {
     let answer = tokio::time::timeout(PATIENCE, ask(address)).await;
     let answer = answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     answer.map_err(|source| CheckError {

@@ -60,7 +60,7 @@ impl Figures {
         for reason in ["unreachable", "moved", "refused", "blocked", "too_long"] {
             refused(reason).absolute(0);
         }
-        for reason in ["too_long", "unmarked"] {
+        for reason in ["too_long", "unmarked", "out_of_order"] {
             left_out(reason).absolute(0);
         }
         Self {

@@ -70,6 +70,9 @@ struct Check {
     /// The relay's setting `http`
     #[arg(long, env = "UDS_IPC_RELAY_HTTP", default_value = "127.0.0.1:9465")]
     http: String,
+    /// Ask again until all is well, for so long
+    #[arg(long, value_name = "TIME", value_parser = settings::time)]
+    wait: Option<Duration>,
 }
 
 #[derive(Args)]
@@ -135,8 +138,8 @@ fn start() -> Result<ExitCode, Box<dyn Error>> {
             runtime.build()?.block_on(run(*settings, bound))?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Check(Check { http }) => {
-            Ok(match runtime.build()?.block_on(check::check(&http)) {
+        Command::Check(Check { http, wait }) => Ok(
+            match runtime.build()?.block_on(check::check(&http, now, wait)) {
                 Ok(answer) => {
                     writeln!(io::stdout(), "{}", answer.text)?;
                     if answer.is_good {
@@ -149,8 +152,8 @@ fn start() -> Result<ExitCode, Box<dyn Error>> {
                     writeln!(io::stdout(), "{error}")?;
                     ExitCode::from(2)
                 }
-            })
-        }
+            },
+        ),
         Command::Send(Send {
             address,
             name,

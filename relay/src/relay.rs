@@ -185,18 +185,30 @@ impl<S: Sink> Relay<S> {
         self.figures
             .accepted
             .increment(count(batch.messages().len()));
-        if marked.is_empty() {
+        let key = self.batches.vacant_key();
+        let mut text = Bytes::from(text);
+        let mut left = 0;
+        for (name, number, len) in marked {
+            let message = Message {
+                number,
+                body: text.split_to(len),
+            };
+            let pushed = self.runs.push(&name, message, key, batch.peer().connection);
+            match pushed {
+                Ok(()) => {
+                    left += 1;
+                    self.bytes += len;
+                }
+                Err(why) => {
+                    figures::left_out("out_of_order").increment(1);
+                    self.left_out.note(&why);
+                }
+            }
+        }
+        self.messages += left;
+        if left == 0 {
             batch.done();
             return;
-        }
-        let key = self.batches.vacant_key();
-        self.messages += marked.len();
-        self.bytes += text.len();
-        let mut text = Bytes::from(text);
-        let left = marked.len();
-        for (name, number, len) in marked {
-            let body = text.split_to(len);
-            self.runs.push(&name, Message { number, body }, key);
         }
         self.arrived += 1;
         self.arrivals.push_back((key, self.arrived));

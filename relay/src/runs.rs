@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use slab::Slab;
+use thiserror::Error;
 
 /// What bounds a run.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +109,12 @@ pub(crate) enum Told {
     WentBack,
 }
 
+/// Why a message is not taken: its number is not above that of its producer's message before on the
+/// same connection. Several threads send under one name, or the number began again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("its number is not above the one before on its connection")]
+pub(crate) struct OutOfOrder;
+
 #[derive(Debug)]
 pub(crate) struct Runs {
     bounds: Bounds,
@@ -130,6 +137,7 @@ struct Known {
     stored: Position,
     /// Sent and not acknowledged.
     sent: VecDeque<Item>,
+    last_pushed: Pushed,
     waiting: VecDeque<Item>,
     /// How long a run may be now: others in the stream break long ones.
     run_messages: usize,
@@ -146,6 +154,13 @@ enum State {
     /// After trouble, until the caller says that it may be asked.
     Resting,
     Stands,
+}
+
+/// The last message of a producer's, and where it came from. Connections count from 1.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pushed {
+    connection: u64,
+    number: u64,
 }
 
 #[derive(Debug)]
@@ -177,17 +192,36 @@ impl Runs {
         }
     }
 
-    /// Takes a message. Those of one producer come in order, but may come again, from the oldest
-    /// that was not settled or an earlier one.
-    pub(crate) fn push(&mut self, name: &str, message: Message, batch: usize) {
+    /// Takes a message. Those of one producer come in order, but may come again on another
+    /// connection, from the oldest that was not settled or an earlier one.
+    ///
+    /// One whose number does not grow on its connection is not taken: it would count as one that
+    /// comes again, and be lost without a word.
+    pub(crate) fn push(
+        &mut self,
+        name: &str,
+        message: Message,
+        batch: usize,
+        connection: u64,
+    ) -> Result<(), OutOfOrder> {
         let key = match self.by_name.get(name) {
             Some(key) => *key,
             None => self.add(name),
         };
-        if let Some(known) = self.known.get_mut(key) {
-            known.waiting.push_back(Item { message, batch });
-            known.take_turn(key, &mut self.turns);
+        let Some(known) = self.known.get_mut(key) else {
+            return Ok(());
+        };
+        let (before, last) = (known.last_pushed.connection, known.last_pushed.number);
+        if before == connection && message.number <= last {
+            return Err(OutOfOrder);
         }
+        known.last_pushed = Pushed {
+            connection,
+            number: message.number,
+        };
+        known.waiting.push_back(Item { message, batch });
+        known.take_turn(key, &mut self.turns);
+        Ok(())
     }
 
     /// What became of messages since the last call.
@@ -340,6 +374,7 @@ impl Runs {
             state: State::Unknown,
             stored: Position::default(),
             sent: VecDeque::new(),
+            last_pushed: Pushed::default(),
             waiting: VecDeque::new(),
             run_messages: self.bounds.run_messages,
             troubles: 0,

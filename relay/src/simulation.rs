@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use bytes::Bytes;
 use fastrand::Rng;
 
-use crate::runs::{Behind, Bounds, Fate, Message, Piece, Position, Producer, Runs, Step};
+use crate::runs::{
+    Behind, Bounds, Fate, Message, OutOfOrder, Piece, Position, Producer, Runs, Step,
+};
 use crate::sink::expectation::{self, Expectation, Wrong};
 
 const PRODUCERS: usize = 4;
@@ -186,6 +188,7 @@ struct World {
     /// What each producer has had confirmed up to, and has sent up to.
     confirmed: Vec<u64>,
     pushed: Vec<u64>,
+    connections: Vec<u64>,
     /// What is not settled, by the batch's number.
     batches: HashMap<usize, (usize, u64)>,
     settled: HashMap<(usize, u64), Fate>,
@@ -204,6 +207,7 @@ impl World {
             pieces: 0,
             confirmed: vec![0; PRODUCERS],
             pushed: vec![0; PRODUCERS],
+            connections: vec![1; PRODUCERS],
             batches: HashMap::new(),
             settled: HashMap::new(),
         }
@@ -214,6 +218,7 @@ impl World {
         let producer = self.rng.usize(..PRODUCERS);
         if self.rng.u8(..20) == 0 {
             self.pushed[producer] = self.confirmed[producer];
+            self.connections[producer] += 1;
         }
         for _ in 0..self.rng.usize(1..12) {
             let number = self.pushed[producer] + 1;
@@ -230,7 +235,12 @@ impl World {
                 number,
                 body: body(number),
             };
-            self.relay.runs.push(&names()[producer], message, batch);
+            let connection = self.connections[producer];
+            let pushed = self
+                .relay
+                .runs
+                .push(&names()[producer], message, batch, connection);
+            pushed.unwrap();
             self.settle();
         }
     }
@@ -398,6 +408,7 @@ impl World {
                     let again = self.confirmed[producer].saturating_sub(self.rng.u64(..30));
                     self.confirmed[producer] = again;
                     self.pushed[producer] = again;
+                    self.connections[producer] += 1;
                     self.settled
                         .retain(|(its, number), _| *its != producer || *number <= again);
                 }
@@ -491,6 +502,33 @@ fn foretold_sequences_are_caught() {
     assert!((0..300).any(is_wrong));
 }
 
+fn push(runs: &mut Runs, name: &str, number: u64) {
+    let body = body(1);
+    runs.push(name, Message { number, body }, 0, 1).unwrap();
+}
+
+#[test]
+fn a_number_that_does_not_grow_on_its_connection_is_told() {
+    let bounds = Bounds {
+        run_messages: 4,
+        piece_messages: 2,
+        piece_bytes: 100,
+        may_extend: true,
+        producers: 9,
+    };
+    let mut runs = Runs::new(bounds);
+    let mut push = |number, connection| {
+        let body = body(1);
+        runs.push("p", Message { number, body }, 0, connection)
+    };
+    assert_eq!(push(5, 1), Ok(()));
+    assert_eq!(push(5, 1), Err(OutOfOrder));
+    assert_eq!(push(4, 1), Err(OutOfOrder));
+    // What comes again comes on another one.
+    assert_eq!(push(4, 2), Ok(()));
+    assert_eq!(push(6, 2), Ok(()));
+}
+
 /// A message of which the stream forgot the last id is stored by the sequence.
 #[test]
 fn the_first_of_a_run_names_no_message() {
@@ -503,14 +541,7 @@ fn the_first_of_a_run_names_no_message() {
     };
     let mut runs = Runs::new(bounds);
     for number in 1..=3 {
-        runs.push(
-            "p",
-            Message {
-                number,
-                body: body(1),
-            },
-            0,
-        );
+        push(&mut runs, "p", number);
     }
     let Some(Step::Ask(producer)) = runs.step(LONGEST) else {
         panic!("it does not ask");
@@ -528,39 +559,18 @@ fn the_first_of_a_run_names_no_message() {
     assert_eq!(expectation::of(&piece, 1), Expectation::Message(2));
     assert_eq!(runs.take_settled()[0].fate, Fate::Repeated);
     // More of the same run while it is on its way.
-    runs.push(
-        "p",
-        Message {
-            number: 4,
-            body: body(1),
-        },
-        0,
-    );
+    push(&mut runs, "p", 4);
     let Some(Step::Send(piece)) = runs.step(LONGEST) else {
         panic!("it does not go on");
     };
     assert_eq!(piece.behind, Behind::Sent(3));
     // Not once another one was sent.
-    runs.push(
-        "q",
-        Message {
-            number: 1,
-            body: body(1),
-        },
-        0,
-    );
+    push(&mut runs, "q", 1);
     let Some(Step::Ask(other)) = runs.step(LONGEST) else {
         panic!("it does not ask");
     };
     runs.told(&other, Position::default());
     assert!(matches!(runs.step(LONGEST), Some(Step::Send(_))));
-    runs.push(
-        "p",
-        Message {
-            number: 5,
-            body: body(1),
-        },
-        0,
-    );
+    push(&mut runs, "p", 5);
     assert_eq!(runs.step(LONGEST), None);
 }

@@ -15,6 +15,8 @@ mod faults;
 mod files;
 mod life;
 mod limits;
+mod page;
 mod redis;
 mod settings;
 mod support;
+mod units;

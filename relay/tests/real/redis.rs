@@ -49,6 +49,7 @@ fn whatever_is_killed_each_entry_is_added_once_and_in_order() {
         }
     }
     let sent: Vec<_> = producers.into_iter().flat_map(Producer::end).collect();
+    assert_eq!(relay.figure("went_back_total"), 0, "{}", relay.log());
     let compared = redis.compare(&sent);
     let messages = compared.unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
     println!("{count} faults, {messages} entries, each once and in order");

@@ -41,7 +41,15 @@ impl Redis {
             .args(["--bind", "127.0.0.1", "--port"])
             .arg(self.port.to_string());
         command
-            .args(["--appendonly", "yes", "--save", "", "--dir"])
+            .args([
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
+                "--save",
+                "",
+                "--dir",
+            ])
             .arg(self.folder.path());
         command.args(&self.more).stdout(Stdio::null());
         self.process = Some(Process::start(&mut command));

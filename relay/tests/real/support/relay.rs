@@ -123,6 +123,7 @@ impl Relay {
             "repeated_total",
             "left_out_total{reason=\"too_long\"}",
             "left_out_total{reason=\"unmarked\"}",
+            "left_out_total{reason=\"out_of_order\"}",
         ]
         .iter()
         .map(|name| self.figure(name))
