@@ -245,7 +245,11 @@ impl<S: Sink> Relay<S> {
                             let answer = answer.map(|outcome| Event::Answered(producer, outcome));
                             self.events.push(answer.boxed());
                         }
-                        Err(trouble) => self.failed(&producer, &trouble),
+                        Err(trouble) => {
+                            self.failed(&producer, &trouble);
+                            // It may have taken its time: the clock must not wait for all others.
+                            break;
+                        }
                     }
                     while let Some(Some(event)) = self.events.next().now_or_never() {
                         self.happened(event);

@@ -157,23 +157,16 @@ impl Store {
             });
         };
         let bytes = fs::read(&path)?;
-        let (lines, whole) = if path.extension().is_some_and(|extension| extension == "gz") {
-            members(&bytes)
+        let whole = if path.extension().is_some_and(|extension| extension == "gz") {
+            members(&bytes, |lines| take_positions(lines, &mut positions))
         } else {
             let whole = bytes
                 .iter()
                 .rposition(|byte| *byte == b'\n')
                 .map_or(0, |end| end + 1);
-            (bytes.get(..whole).unwrap_or_default().to_vec(), whole)
+            take_positions(bytes.get(..whole).unwrap_or_default(), &mut positions);
+            whole
         };
-        for line in lines.split(|byte| *byte == b'\n') {
-            let line = line.strip_prefix(b"# ").unwrap_or(line);
-            let mut words = line.splitn(3, |byte| *byte == b' ');
-            let mut word = || std::str::from_utf8(words.next()?).ok();
-            if let (Some(name), Some(number)) = (word(), word().and_then(rule::digits)) {
-                positions.insert(name.to_owned(), number);
-            }
-        }
         let file = File::options().append(true).open(&path)?;
         let len = u64::try_from(whole).unwrap_or(u64::MAX);
         file.set_len(len)?;
@@ -344,18 +337,30 @@ fn packed(layout: &Layout, lines: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// What the whole members have, and where they end.
-fn members(bytes: &[u8]) -> (Vec<u8>, usize) {
-    let (mut rest, mut lines) = (bytes, Vec::new());
+/// Looks at what each whole member has. Returns where the last of them ends.
+fn members(bytes: &[u8], mut look: impl FnMut(&[u8])) -> usize {
+    let mut rest = bytes;
     while !rest.is_empty() {
-        let (mut later, mut member) = (rest, Vec::new());
-        if GzDecoder::new(&mut later).read_to_end(&mut member).is_err() {
+        let (mut later, mut lines) = (rest, Vec::new());
+        if GzDecoder::new(&mut later).read_to_end(&mut lines).is_err() {
             break;
         }
         rest = later;
-        lines.append(&mut member);
+        look(&lines);
     }
-    (lines, bytes.len() - rest.len())
+    bytes.len() - rest.len()
+}
+
+/// Where each producer stands after these lines.
+fn take_positions(lines: &[u8], positions: &mut BTreeMap<String, u64>) {
+    for line in lines.split(|byte| *byte == b'\n') {
+        let line = line.strip_prefix(b"# ").unwrap_or(line);
+        let mut words = line.splitn(3, |byte| *byte == b' ');
+        let mut word = || std::str::from_utf8(words.next()?).ok();
+        if let (Some(name), Some(number)) = (word(), word().and_then(rule::digits)) {
+            positions.insert(name.to_owned(), number);
+        }
+    }
 }
 
 fn line(name: &str, number: u64, body: &[u8], lines: &mut Vec<u8>) {
