@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 
 /// How often the status may change.
-const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Called from the relay's own loop, so that a loop that hangs is noticed.
 pub(crate) struct Notify {

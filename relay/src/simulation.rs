@@ -192,12 +192,15 @@ struct World {
     /// What is not settled, by the batch's number.
     batches: HashMap<usize, (usize, u64)>,
     settled: HashMap<(usize, u64), Fate>,
+    /// How many are to come: behind the last one nothing may hang.
+    faults: u32,
 }
 
 impl World {
     fn new(seed: u64, way: fn() -> Option<Wrong>) -> Self {
         let mut rng = Rng::with_seed(seed);
         let relay = Relay::new(&mut rng, way(), 0);
+        let faults = rng.u32(..10);
         Self {
             rng,
             way,
@@ -210,6 +213,7 @@ impl World {
             connections: vec![1; PRODUCERS],
             batches: HashMap::new(),
             settled: HashMap::new(),
+            faults,
         }
     }
 
@@ -382,6 +386,7 @@ impl World {
     }
 
     fn fault(&mut self) {
+        self.faults -= 1;
         match self.rng.u8(..5) {
             0 => {
                 self.cut();
@@ -425,7 +430,7 @@ impl World {
 
     /// Runs a history; the error says what is wrong in the stream.
     fn run(mut self) -> Result<(), String> {
-        for turn in 0..PATIENCE {
+        for _ in 0..PATIENCE {
             if self.is_done() {
                 return self.check();
             }
@@ -441,7 +446,7 @@ impl World {
                     }
                 }
                 97 if self.rng.u8(..3) == 0 => self.server.foreign(),
-                98 if self.rng.u8(..4) == 0 && turn < PATIENCE / 2 => self.fault(),
+                98 if self.rng.u8(..4) == 0 && self.faults > 0 => self.fault(),
                 _ => {}
             }
         }
