@@ -1,0 +1,422 @@
+//! NATS JetStream: one stream, a subject for each producer, `PREFIX.NAME`.
+//!
+//! Each message has the id `NAME-NUMBER`. The first of a run expects the sequence of its subject's
+//! last message, each further one the id of the message before it in the stream.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::jetstream::context::{
+    Context, ContextBuilder, GetStreamErrorKind, PublishError, PublishErrorKind,
+};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{
+    Config, LastRawMessageError, LastRawMessageErrorKind, RetentionPolicy, Stream,
+};
+use async_nats::jetstream::{Error as StreamError, ErrorCode};
+use async_nats::{ConnectOptions, Event};
+use futures_util::FutureExt;
+use thiserror::Error;
+use tokio::sync::watch;
+use tracing::{debug, info};
+
+use super::expectation::{self, Expectation};
+use super::{Answer, Outcome, Sink, Trouble};
+use crate::rule;
+use crate::runs::{Piece, Position};
+
+/// The most bytes of the headers: two ids with the longest names.
+const HEADERS: usize = 512;
+
+/// The server pings a client that is silent; we do so too, to notice a network that is gone.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What is known of the stream, and how to reach it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Addresses, separated by commas.
+    pub(crate) url: String,
+    /// The stream's name.
+    pub(crate) stream: String,
+    /// Its subjects are `PREFIX.NAME`.
+    pub(crate) prefix: String,
+    /// Whether to make the stream where it is not there.
+    pub(crate) create: bool,
+    /// How long an acknowledgement, an answer, or the handing over of a message may take.
+    pub(crate) ack_timeout: Duration,
+    /// The most messages on their way.
+    pub(crate) in_flight: usize,
+}
+
+/// Why there is no client.
+#[derive(Debug, Error)]
+#[error("cannot make a NATS client for {url}: {source}")]
+pub(crate) struct ConnectError {
+    url: String,
+    source: async_nats::ConnectError,
+}
+
+pub(crate) struct JetStream {
+    target: Target,
+    client: async_nats::Client,
+    context: Context,
+    stream: Stream<()>,
+    /// Counts the connections that were lost.
+    lost: watch::Sender<u64>,
+    is_fit: AtomicBool,
+    /// The stream's own limit of a message.
+    max_message: AtomicUsize,
+    #[cfg(feature = "faults")]
+    wrong: Option<Arc<std::sync::Mutex<expectation::Wrong>>>,
+}
+
+impl JetStream {
+    /// Does not wait for the server.
+    pub(crate) async fn connect(
+        options: ConnectOptions,
+        target: Target,
+    ) -> Result<Self, ConnectError> {
+        let lost = watch::Sender::new(0);
+        let signal = lost.clone();
+        let options = options
+            .name("uds-ipc-relay")
+            .connection_timeout(target.ack_timeout)
+            .request_timeout(Some(target.ack_timeout))
+            .ping_interval(PING_INTERVAL)
+            .retry_on_initial_connect()
+            // It is asked before the first try too.
+            .reconnect_delay_callback(|tries| {
+                let doublings = u32::try_from(tries).unwrap_or(u32::MAX).min(5);
+                Duration::from_millis(20) * 2_u32.pow(doublings)
+            })
+            .event_callback(move |event| {
+                let signal = signal.clone();
+                async move {
+                    debug!(%event, "NATS");
+                    if matches!(event, Event::Disconnected) {
+                        signal.send_modify(|count| *count += 1);
+                    }
+                }
+            });
+        let client = options
+            .connect(target.url.as_str())
+            .await
+            .map_err(|source| ConnectError {
+                url: target.url.clone(),
+                source,
+            })?;
+        let context = ContextBuilder::new()
+            .timeout(target.ack_timeout)
+            .ack_timeout(target.ack_timeout)
+            // Those that were given up hold their places until their time is over.
+            .max_ack_inflight(target.in_flight.saturating_mul(4).max(1024))
+            .backpressure_on_inflight(false)
+            .build(client.clone());
+        let stream = context
+            .get_stream_no_info(&target.stream)
+            .await
+            .map_err(|_| ConnectError {
+                url: target.stream.clone(),
+                source: async_nats::ConnectErrorKind::Io.into(),
+            })?;
+        Ok(Self {
+            target,
+            client,
+            context,
+            stream,
+            lost,
+            is_fit: AtomicBool::new(false),
+            max_message: AtomicUsize::new(usize::MAX),
+            #[cfg(feature = "faults")]
+            wrong: expectation::Wrong::from_environment().map(|wrong| Arc::new(wrong.into())),
+        })
+    }
+
+    fn subject(&self, name: &str) -> String {
+        format!("{}.{name}", self.target.prefix)
+    }
+
+    async fn create(&self) -> Result<Config, Trouble> {
+        let config = Config {
+            name: self.target.stream.clone(),
+            subjects: vec![self.subject(">")],
+            // Nothing rests on it, and the default of two minutes costs memory.
+            duplicate_window: Duration::from_secs(1),
+            ..Config::default()
+        };
+        let made = self.context.create_stream(config).await;
+        let made = made.map_err(|error| Trouble::Unreachable(text(&error)))?;
+        info!(stream = self.target.stream, "stream made");
+        Ok(made.cached_info().config.clone())
+    }
+
+    /// Whether the stream can be what the relay needs.
+    fn check(&self, config: &Config) -> Result<(), Trouble> {
+        let stream = &self.target.stream;
+        let wanted = self.subject(">");
+        if config.retention != RetentionPolicy::Limits {
+            return Err(Trouble::Refused(format!(
+                "stream {stream} forgets what is consumed: its retention must be by limits"
+            )));
+        }
+        if config.no_ack {
+            let why = format!("stream {stream} sends no acknowledgements");
+            return Err(Trouble::Refused(why));
+        }
+        if !config
+            .subjects
+            .iter()
+            .any(|subject| covers(subject, &wanted))
+        {
+            let why = format!("stream {stream} has not the subjects {wanted}");
+            return Err(Trouble::Refused(why));
+        }
+        let max = usize::try_from(config.max_message_size).unwrap_or(0);
+        let max = if max == 0 { usize::MAX } else { max };
+        self.max_message.store(max, Ordering::Relaxed);
+        self.is_fit.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The position as the wrong way, if one was put in, takes it to be.
+    #[cfg(feature = "faults")]
+    async fn mistake(&self, name: &str, position: Position) -> Result<Position, Trouble> {
+        let Some(wrong) = &self.wrong else {
+            return Ok(position);
+        };
+        let stream = self.context.get_stream(&self.target.stream).await;
+        let stream = stream.map_err(|error| Trouble::Unreachable(text(&error)))?;
+        let last = stream.cached_info().state.last_sequence;
+        Ok(lock(wrong).told(name, position, last))
+    }
+
+    /// What the wrong way, if one was put in, expects in the place of what is right.
+    #[cfg(feature = "faults")]
+    fn put_in(&self, right: Expectation) -> Expectation {
+        let wrong = self.wrong.as_ref();
+        wrong.map_or(right, |wrong| lock(wrong).expectation())
+    }
+}
+
+#[cfg(feature = "faults")]
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Sink for JetStream {
+    const MAY_EXTEND: bool = true;
+
+    async fn probe(&self) -> Result<(), Trouble> {
+        let config = match self.context.get_stream(&self.target.stream).await {
+            Ok(stream) => stream.cached_info().config.clone(),
+            Err(error) if self.target.create && is_missing(&error.kind()) => self.create().await?,
+            Err(error) => return Err(Trouble::Unreachable(text(&error))),
+        };
+        self.check(&config)
+    }
+
+    async fn ask(&self, name: &str) -> Result<Position, Trouble> {
+        if !self.is_fit.load(Ordering::Relaxed) {
+            self.probe().await?;
+        }
+        let subject = self.subject(name);
+        let position = match self.stream.get_last_raw_message_by_subject(&subject).await {
+            Ok(message) => {
+                let id = message.headers.get(async_nats::header::NATS_MESSAGE_ID);
+                let number = id.and_then(|id| number(id.as_str(), name)).ok_or_else(|| {
+                    let sequence = message.sequence;
+                    Trouble::Blocked(format!(
+                        "message {sequence} of the stream, at {subject}, is none of the relay's"
+                    ))
+                })?;
+                Position {
+                    number,
+                    sequence: message.sequence,
+                }
+            }
+            Err(error) => not_told(&error)?,
+        };
+        #[cfg(feature = "faults")]
+        let position = self.mistake(name, position).await?;
+        Ok(position)
+    }
+
+    async fn send(&self, piece: Piece) -> Result<Answer, Trouble> {
+        // From now on: a connection that is lost later has these messages with it.
+        let mut lost = self.lost.subscribe();
+        let name = Arc::clone(&piece.producer.name);
+        let subject = async_nats::Subject::from(self.subject(&name));
+        let mut acks = Vec::with_capacity(piece.messages.len());
+        let mut trouble = None;
+        for (index, message) in piece.messages.iter().enumerate() {
+            let publish = PublishMessage::build()
+                .payload(message.body.clone())
+                .message_id(id(&name, message.number));
+            let expected = expectation::of(&piece, index);
+            #[cfg(feature = "faults")]
+            let expected = self.put_in(expected);
+            let publish = match expected {
+                Expectation::Sequence(sequence) => publish.expected_last_subject_sequence(sequence),
+                Expectation::Message(number) => publish.expected_last_message_id(id(&name, number)),
+                #[cfg(any(test, feature = "faults"))]
+                Expectation::Nothing => publish,
+                #[cfg(any(test, feature = "faults"))]
+                Expectation::StreamSequence(sequence) => publish.expected_last_sequence(sequence),
+            };
+            match self.context.send_publish(subject.clone(), publish).await {
+                Ok(ack) => acks.push((message.number, ack)),
+                Err(error) => {
+                    trouble = Some(not_sent(&error, message.number));
+                    break;
+                }
+            }
+        }
+        #[cfg(feature = "faults")]
+        let wrong = self.wrong.clone();
+        let answer = async move {
+            let (mut stored, mut position) = (0, Position::default());
+            let wait = async {
+                for (number, ack) in acks {
+                    match ack.await {
+                        Ok(ack) => {
+                            #[cfg(feature = "faults")]
+                            let is_trusted = wrong
+                                .as_ref()
+                                .is_some_and(|wrong| lock(wrong).trusts_the_window());
+                            #[cfg(not(feature = "faults"))]
+                            let is_trusted = false;
+                            if ack.duplicate && !is_trusted {
+                                return Some(Trouble::Moved("stored before".to_owned()));
+                            }
+                            stored += 1;
+                            position = Position {
+                                number,
+                                sequence: ack.sequence,
+                            };
+                            #[cfg(feature = "faults")]
+                            if let Some(wrong) = &wrong {
+                                lock(wrong).acknowledged(&name, position);
+                            }
+                        }
+                        Err(error) => return Some(not_sent(&error, number)),
+                    }
+                }
+                trouble
+            };
+            let trouble = tokio::select! {
+                biased;
+                trouble = wait => trouble,
+                _ = lost.changed() => Some(Trouble::Unreachable("the connection was lost".to_owned())),
+            };
+            Outcome {
+                stored,
+                position,
+                trouble,
+            }
+        };
+        Ok(answer.boxed())
+    }
+
+    fn longest(&self) -> usize {
+        let max = self.max_message.load(Ordering::Relaxed);
+        max.min(self.client.max_payload()).saturating_sub(HEADERS)
+    }
+}
+
+/// The id of a message.
+fn id(name: &str, number: u64) -> String {
+    format!("{name}-{number}")
+}
+
+/// The number in an id.
+pub(crate) fn number(id: &str, name: &str) -> Option<u64> {
+    let (its, number) = id.rsplit_once('-')?;
+    rule::digits(number).filter(|_| its == name)
+}
+
+/// Whether subjects that fit `wanted`, which may end in `>`, all fit `pattern`.
+fn covers(pattern: &str, wanted: &str) -> bool {
+    let (mut pattern, mut wanted) = (pattern.split('.'), wanted.split('.'));
+    loop {
+        match (pattern.next(), wanted.next()) {
+            (Some(">"), Some(_)) | (None, None) => return true,
+            (Some("*"), Some(token)) if token != ">" => {}
+            (Some(its), Some(token)) if its == token => {}
+            _ => return false,
+        }
+    }
+}
+
+fn is_missing(error: &GetStreamErrorKind) -> bool {
+    let missing = ErrorCode::STREAM_NOT_FOUND;
+    matches!(error, GetStreamErrorKind::JetStream(error) if error.error_code() == missing)
+}
+
+fn not_told(error: &LastRawMessageError) -> Result<Position, Trouble> {
+    if error.kind() == LastRawMessageErrorKind::NoMessageFound {
+        Ok(Position::default())
+    } else {
+        Err(Trouble::Unreachable(text(error)))
+    }
+}
+
+fn not_sent(error: &PublishError, number: u64) -> Trouble {
+    let why = text(error);
+    let source = std::error::Error::source(error);
+    let code = source.and_then(|source| source.downcast_ref::<StreamError>());
+    let code = code.map(StreamError::error_code);
+    match error.kind() {
+        PublishErrorKind::WrongLastMessageId | PublishErrorKind::WrongLastSequence => {
+            Trouble::Moved(why)
+        }
+        PublishErrorKind::MaxPayloadExceeded => Trouble::TooLong { number, why },
+        PublishErrorKind::Other if code == Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM) => {
+            Trouble::TooLong { number, why }
+        }
+        PublishErrorKind::Other if code.is_some() => Trouble::Refused(why),
+        PublishErrorKind::StreamNotFound
+        | PublishErrorKind::TimedOut
+        | PublishErrorKind::BrokenPipe
+        | PublishErrorKind::MaxAckPending
+        | PublishErrorKind::Other => Trouble::Unreachable(why),
+    }
+}
+
+/// An error with its causes.
+fn text(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_the_end_of_an_id() {
+        assert_eq!(number(&id("a-1", 2), "a-1"), Some(2));
+        assert_eq!(number(&id("a-1", 2), "a"), None);
+        assert_eq!(number("a-+2", "a"), None);
+    }
+
+    #[test]
+    fn a_stream_must_have_all_subjects() {
+        for pattern in ["logs.>", ">", "*.>"] {
+            assert!(covers(pattern, "logs.>"), "{pattern}");
+        }
+        for pattern in ["logs.*", "logs", "logs.web.>", "other.>", "*"] {
+            assert!(!covers(pattern, "logs.>"), "{pattern}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Starting, stopping, and being watched.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::nats::Nats;
+use crate::support::process::Process;
+use crate::support::producer::{Producer, message, writer};
+use crate::support::relay::{PROGRAM, Relay};
+use crate::support::{PATIENCE, free_port, pause, wait_for};
+
+#[test]
+fn planned_stops_under_load_leave_nothing_behind() {
+    let nats = Nats::start();
+    nats.make_stream();
+    let mut relay = Relay::start(&["--nats-url", &nats.url()]);
+    let producer = Producer::start(&relay.socket(), &["web"], 1);
+    for _ in 0..10 {
+        pause(Duration::from_millis(60));
+        assert!(relay.stop().success());
+        relay.restart();
+    }
+    nats.compare(&producer.end()).unwrap();
+    assert_eq!(
+        relay.log().matches("relay down left=0").count(),
+        10,
+        "{}",
+        relay.log()
+    );
+}
+
+#[test]
+fn a_stop_takes_its_time_and_no_more_when_the_engine_is_away() {
+    let mut nats = Nats::start();
+    nats.make_stream();
+    nats.kill();
+    let mut relay = Relay::start(&["--nats-url", &nats.url(), "--stop-timeout", "300ms"]);
+    let writer = writer(&relay.socket());
+    for number in 1..=100 {
+        writer
+            .send_timeout(message("web", number), PATIENCE)
+            .unwrap();
+    }
+    wait_for("the messages", || relay.figure("in_flight_messages") == 100);
+    assert!(relay.stop().success());
+    assert!(
+        relay.log().contains("relay down left=100"),
+        "{}",
+        relay.log()
+    );
+    // The writer has kept them.
+    nats.restart();
+    relay.restart();
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    nats.compare(&[("web".to_owned(), 100)]).unwrap();
+}
+
+#[test]
+fn systemd_is_told() {
+    let nats = Nats::start();
+    nats.make_stream();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let systemd = UnixDatagram::bind(&path).unwrap();
+    systemd.set_read_timeout(Some(PATIENCE)).unwrap();
+    let environment = [
+        ("NOTIFY_SOCKET", path.to_str().unwrap()),
+        ("WATCHDOG_USEC", "200000"),
+    ];
+    let mut relay = Relay::start_with(&["--nats-url", &nats.url()], &environment);
+    let wait = |what: &str| loop {
+        let mut buffer = [0; 4096];
+        let len = systemd.recv(&mut buffer).unwrap();
+        if String::from_utf8_lossy(&buffer[..len]).contains(what) {
+            break;
+        }
+    };
+    wait("READY=1");
+    wait("STATUS=collector up, stream reachable");
+    wait("WATCHDOG=1");
+    wait("WATCHDOG=1");
+    nats.signal(Signal::SIGSTOP);
+    wait("STATUS=collector up, stream unreachable for");
+    // It lives, whatever the engine does.
+    wait("WATCHDOG=1");
+    nats.signal(Signal::SIGCONT);
+    assert!(relay.stop().success());
+    wait("STOPPING=1");
+}
+
+#[test]
+fn the_socket_of_a_socket_unit_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, files) = (folder.path().join("s"), folder.path().join("files"));
+    let http = format!("127.0.0.1:{}", free_port());
+    let mut command = Command::new("systemd-socket-activate");
+    command.arg("--listen").arg(&socket).arg(PROGRAM).arg("run");
+    command
+        .args([
+            "--to",
+            "files",
+            "--files-plain",
+            "--http",
+            &http,
+            "--files-folder",
+        ])
+        .arg(&files);
+    let _activated = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    wait_for("the socket", || socket.exists());
+    let writer = writer(&socket);
+    writer.send_timeout(message("web", 1), PATIENCE).unwrap();
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    let text = fs::read_to_string(files.join("000000000001.log")).unwrap();
+    assert_eq!(text.trim_end(), message("web", 1));
+}
+
+#[test]
+fn users_that_are_not_allowed_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let relay = Relay::start(&[
+        "--to",
+        "files",
+        "--files-folder",
+        path,
+        "--allow-users",
+        "nobody,54321",
+        "--socket-mode",
+        "0600",
+    ]);
+    assert_eq!(
+        fs::metadata(relay.socket()).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let writer = writer(&relay.socket());
+    writer.send_timeout(message("web", 1), PATIENCE).unwrap();
+    wait_for("the refusal", || {
+        let page = relay.get("/metrics").unwrap();
+        !page.contains("uds_ipc_reader_refused_peers_total{name=\"relay\"} 0")
+    });
+    assert_eq!(writer.shutdown(Duration::ZERO).unwrap().left.messages, 1);
+}
+
+#[test]
+fn a_check_sees_through_to_the_engine() {
+    let nats = Nats::start();
+    nats.make_stream();
+    let mut relay = Relay::start(&["--nats-url", &nats.url()]);
+    let http = format!("127.0.0.1:{}", relay.http);
+    let check = || {
+        let output = Command::new(PROGRAM)
+            .args(["check", "--http", &http])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        (output.status.code().unwrap(), text)
+    };
+    wait_for("the stream", || {
+        check() == (0, "collector up, stream reachable\n".to_owned())
+    });
+    nats.signal(Signal::SIGSTOP);
+    wait_for("seconds", || {
+        let (code, text) = check();
+        code == 1 && text.starts_with("collector up, stream unreachable for 3 s: ")
+    });
+    nats.signal(Signal::SIGCONT);
+    wait_for("the stream", || check().0 == 0);
+    relay.kill();
+    let (code, text) = check();
+    assert_eq!(code, 2);
+    assert!(
+        text.starts_with("collector down: nobody answers at"),
+        "{text}"
+    );
+}

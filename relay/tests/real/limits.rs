@@ -1,0 +1,225 @@
+//! The bounds, and that the figures add up over the whole way.
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, RetentionPolicy};
+use nix::sys::signal::Signal;
+use uds_ipc::{Delivery, Writer};
+
+use crate::support::nats::{Nats, STREAM};
+use crate::support::producer::{Producer, message, writer};
+use crate::support::relay::Relay;
+use crate::support::{PATIENCE, pause, wait_for};
+
+#[test]
+fn what_is_too_long_or_nobodys_is_left_out_and_the_rest_goes_on() {
+    let nats = Nats::with("max_payload: 65536");
+    nats.make_stream();
+    let relay = Relay::start(&["--nats-url", &nats.url(), "--max-message-bytes", "100KiB"]);
+    let writer = writer(&relay.socket());
+    let long = |number: u64, len: usize| format!("web {number} {}", "x".repeat(len));
+    for text in [
+        message("web", 1),
+        long(2, 70_000),
+        "nobody's".to_owned(),
+        message("web", 3),
+        // Before the server is asked.
+        long(4, 200_000),
+        message("web", 5),
+    ] {
+        writer.send_timeout(text, PATIENCE).unwrap();
+    }
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    let mut numbers = Vec::new();
+    nats.read("messages.>", |_, number, _| numbers.push(number));
+    assert_eq!(numbers, [1, 3, 5]);
+    assert_eq!(relay.figure("left_out_total{reason=\"too_long\"}"), 2);
+    assert_eq!(relay.figure("left_out_total{reason=\"unmarked\"}"), 1);
+    assert_eq!((relay.figure("accepted_total"), relay.settled()), (6, 6));
+    wait_for("the log", || relay.log().contains("messages were left out"));
+}
+
+#[test]
+fn fields_of_json_say_whose_a_message_is() {
+    let nats = Nats::start();
+    nats.make_stream();
+    let relay = Relay::start(&["--nats-url", &nats.url(), "--rule", "json:app.name,seq"]);
+    let writer = writer(&relay.socket());
+    let line = r#"{"seq":7,"app":{"name":"web"},"level":"INFO"}"#;
+    writer.send_timeout(line, PATIENCE).unwrap();
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    let mut found = Vec::new();
+    nats.read("messages.>", |name, number, body| {
+        found.push((name.to_owned(), number, body.to_vec()));
+    });
+    assert_eq!(found, [("web".to_owned(), 7, line.as_bytes().to_vec())]);
+}
+
+#[test]
+fn an_outage_longer_than_the_queues_is_counted_where_it_happens() {
+    let mut nats = Nats::start();
+    nats.make_stream();
+    let bounds = ["--max-in-flight-messages", "500"];
+    let relay = Relay::start(&[&["--nats-url", &nats.url()][..], &bounds].concat());
+    wait_for("the stream", || {
+        relay.get("/health").unwrap().contains("reachable")
+    });
+    let builder = Writer::builder(relay.socket()).delivery(Delivery::AtLeastOnce);
+    let writer = builder.max_queued_messages(1_000).start().unwrap();
+    nats.kill();
+    let (mut taken, mut refused) = (Vec::new(), 0);
+    for number in 1..=5_000 {
+        match writer.try_send(message("web", number)) {
+            Ok(()) => taken.push(number),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 0);
+    assert_eq!(writer.metrics().dropped.full.messages, refused);
+    wait_for("the outage", || {
+        relay
+            .get("/health")
+            .unwrap()
+            .contains("stream unreachable for")
+    });
+    nats.restart();
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    let mut numbers = Vec::new();
+    nats.read("messages.>", |_, number, _| numbers.push(number));
+    // 5,000 = refused by the queue + stored in the stream.
+    assert_eq!(numbers, taken);
+    let repeated = relay.figure("repeated_total");
+    assert_eq!(
+        relay.figure("acknowledged_total") + repeated,
+        relay.figure("accepted_total")
+    );
+    assert!(relay.figure("acknowledged_total") <= u64::try_from(taken.len()).unwrap());
+}
+
+#[test]
+fn memory_is_bounded_whatever_the_engine_does() {
+    const IN_FLIGHT: u64 = 2 * 1024 * 1024;
+    let nats = Nats::start();
+    nats.make_stream();
+    let bounds = ["--max-in-flight-bytes", "2MiB"];
+    let relay = Relay::start(&[&["--nats-url", &nats.url()][..], &bounds].concat());
+    wait_for("the stream", || {
+        relay.get("/health").unwrap().contains("stream reachable")
+    });
+    let before = relay.process.as_ref().unwrap().resident();
+    nats.signal(Signal::SIGSTOP);
+    // 80 MiB in their queues.
+    let writers: Vec<_> = (0..8).map(|_| writer(&relay.socket())).collect();
+    let text = "x".repeat(1024);
+    for number in 1..=10_000 {
+        for (name, writer) in writers.iter().enumerate() {
+            writer.try_send(format!("p{name} {number} {text}")).unwrap();
+        }
+    }
+    wait_for("the bound", || relay.figure("in_flight_bytes") >= IN_FLIGHT);
+    pause(Duration::from_secs(3));
+    // At most a batch more, of 1 MiB.
+    assert!(relay.figure("in_flight_bytes") <= IN_FLIGHT + 1024 * 1024);
+    let more = relay
+        .process
+        .as_ref()
+        .unwrap()
+        .resident()
+        .saturating_sub(before);
+    println!("{before} bytes, {more} more while the engine stands still");
+    assert!(more < 32 * 1024 * 1024, "{more}");
+    nats.signal(Signal::SIGCONT);
+    for writer in writers {
+        assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    }
+    let mut last = [0; 8];
+    nats.read("messages.>", |name, number, _| {
+        let last = &mut last[name[1..].parse::<usize>().unwrap()];
+        assert_eq!(number, *last + 1);
+        *last = number;
+    });
+    assert_eq!(last, [10_000; 8]);
+}
+
+#[test]
+fn a_stream_that_forgets_what_is_consumed_is_refused() {
+    let nats = Nats::start();
+    nats.make_stream_of(Config {
+        name: STREAM.to_owned(),
+        subjects: vec!["messages.>".to_owned()],
+        retention: RetentionPolicy::WorkQueue,
+        ..Config::default()
+    });
+    let relay = Relay::start(&["--nats-url", &nats.url(), "--create-stream"]);
+    let writer = writer(&relay.socket());
+    writer.send_timeout(message("web", 1), PATIENCE).unwrap();
+    wait_for("the refusal", || {
+        relay
+            .get("/health")
+            .unwrap()
+            .contains("forgets what is consumed")
+    });
+    assert_eq!(relay.figure("published_total"), 0);
+    let _ = writer.shutdown(Duration::ZERO);
+}
+
+#[test]
+fn a_stream_that_has_lost_messages_is_counted() {
+    let nats = Nats::start();
+    nats.make_stream();
+    let relay = Relay::start(&["--nats-url", &nats.url()]);
+    let writer = writer(&relay.socket());
+    writer.send_timeout(message("web", 1), PATIENCE).unwrap();
+    wait_for("the first", || relay.figure("acknowledged_total") == 1);
+    nats.ask(async |context| {
+        let stream = context.get_stream(STREAM).await.unwrap();
+        stream.purge().await.unwrap();
+    });
+    writer.send_timeout(message("web", 2), PATIENCE).unwrap();
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    assert_eq!(relay.figure("went_back_total"), 1);
+    assert!(
+        relay.log().contains("the stream has lost messages"),
+        "{}",
+        relay.log()
+    );
+}
+
+#[test]
+fn a_producer_whose_subject_others_write_to_holds_up_nobody_else() {
+    let nats = Nats::start();
+    nats.make_stream();
+    nats.ask(async |context| {
+        context
+            .publish("messages.bad", "not ours".into())
+            .await
+            .unwrap()
+            .await
+            .unwrap();
+    });
+    let relay = Relay::start(&["--nats-url", &nats.url()]);
+    let bad = writer(&relay.socket());
+    bad.send_timeout(message("bad", 1), PATIENCE).unwrap();
+    let sent = Producer::start(&relay.socket(), &["good"], 10_000).end();
+    assert_eq!(relay.figure("acknowledged_total"), sent[0].1);
+    wait_for("the log", || relay.log().contains("a producer is blocked"));
+    assert_eq!(bad.shutdown(Duration::ZERO).unwrap().left.messages, 1);
+}
+
+#[test]
+fn many_names_cost_no_memory_for_ever() {
+    let nats = Nats::start();
+    nats.make_stream();
+    let relay = Relay::start(&["--nats-url", &nats.url(), "--max-producers", "10"]);
+    let writer = writer(&relay.socket());
+    for round in 1..=2 {
+        for name in 0..200 {
+            writer
+                .send_timeout(message(&format!("p{name}"), round), PATIENCE)
+                .unwrap();
+        }
+    }
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    let sent: Vec<_> = (0..200).map(|name| (format!("p{name}"), 2)).collect();
+    nats.compare(&sent).unwrap();
+}
