@@ -1,6 +1,6 @@
 //! `check`: its exit codes, and that it leaves the one who is asked as it was.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -167,4 +167,18 @@ fn a_check_may_wait_for_the_reader() {
     let listener = place.listen(&[]);
     check.end().assert_code(0);
     listener.stop().assert_code(0);
+}
+
+#[test]
+fn what_says_nothing_of_the_reader_is_no_word_that_nobody_is_there() {
+    let place = Place::new();
+    let (_, ended) = place.check(&["tcp:no-such-host.invalid:7"]);
+    ended.assert_code(5);
+    if cfg!(target_os = "linux") {
+        let listener = place.listen(&[]);
+        let full = Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+        let check = place.tool(&["check", "s"], Stdio::null(), full);
+        check.end().assert_code(5).assert_said("cannot print");
+        listener.stop().assert_code(0);
+    }
 }

@@ -136,7 +136,9 @@ fn sending_may_start_before_listening() {
 fn json_tells_who_sent_what() {
     let place = Place::new();
     let listener = place.listen(&["--format", "json"]);
-    let sender = place.send(b"with \"quotes\", \\ and \x01\n\xff\xfe\n", &[]);
+    let text = "with \"quotes\", \\ and \x01\u{9b}31m\x7f \u{a0}é";
+    let sent = [text.as_bytes(), b"\n\xff\xfe\n"].concat();
+    let sender = place.send(&sent, &[]);
     let pid = sender.child.id();
     sender.end().assert_code(0);
     listener.stop().assert_code(0);
@@ -146,7 +148,10 @@ fn json_tells_who_sent_what() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(messages.len(), 2);
-    for (message, length) in messages.iter().zip([22, 2]) {
+    // A terminal takes nothing of it for a command.
+    let is_control = |char: char| char.is_control() && char != '\n';
+    assert!(!printed.contains(is_control), "{printed:?}");
+    for (message, length) in messages.iter().zip([text.len(), 2]) {
         assert_eq!(
             (&message["connection"], &message["length"]),
             (&1.into(), &length.into())
@@ -157,7 +162,7 @@ fn json_tells_who_sent_what() {
             "{message}"
         );
     }
-    assert_eq!(messages[0]["text"], "with \"quotes\", \\ and \u{1}");
+    assert_eq!(messages[0]["text"], text);
     assert_eq!(messages[1]["base64"], STANDARD.encode(b"\xff\xfe"));
     assert!(messages[1].get("text").is_none());
 }
@@ -182,6 +187,14 @@ fn frames_may_hold_any_bytes() {
         place.printed(),
         format!("000a1fa9\n63\n{}\n", "0a".repeat(300)).as_bytes()
     );
+}
+
+#[test]
+fn a_broken_frame_is_told_also_where_nobody_listens() {
+    let place = Place::new();
+    let options = ["--frames", "--connect-timeout", "0.1"];
+    let sender = place.send(b"\x80\x80", &options);
+    sender.end().assert_code(2).assert_said("nobody listened");
 }
 
 #[test]

@@ -31,6 +31,7 @@ const DETAILS: &str = "\
 It connects, sends an empty frame, which no reader takes for a message, and ends the
 connection. The one who listens must have read that within the timeout: it is not enough
 that the kernel lets us connect to a process that hangs. It counts there as one connection.
+A service that systemd starts at the first connection is started by it.
 
 It prints who began to listen (with a socket of systemd's that is systemd), and whether it
 gives receipts: they are what `send --at-least-once` needs, and the Go library's reader
@@ -72,6 +73,9 @@ pub(crate) struct Options {
     quiet: bool,
 }
 
+/// The exit code of whatever says nothing of the reader.
+const OTHER: u8 = 5;
+
 /// Why it is not well.
 struct Fault {
     code: u8,
@@ -96,14 +100,14 @@ impl Fault {
 
     fn other(why: impl Display) -> Self {
         let why = why.to_string();
-        Self { code: 5, why }
+        Self { code: OTHER, why }
     }
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let Options { address, .. } = options;
-    let places = places(address)?;
-    let found = connect(&places, options).and_then(|socket| {
+    let found = places(address)?.and_then(|places| connect(&places, options));
+    let found = found.and_then(|socket| {
         let reader = who(&socket);
         match ask(&socket, options.timeout) {
             Ok(gives_receipts) => Ok((reader, gives_receipts)),
@@ -119,8 +123,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
             let reader = reader.unwrap_or_else(|| "over TCP nobody says who".into());
             let receipts = if gives_receipts { "yes" } else { "no" };
             let text = format!("{address}: accepts\nreader: {reader}\nreceipts: {receipts}\n");
-            io::stdout().write_all(text.as_bytes())?;
-            Ok(ExitCode::SUCCESS)
+            match io::stdout().write_all(text.as_bytes()) {
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                    say::problem(format_args!("cannot print: {}", say::chain(&error)));
+                    Ok(ExitCode::from(OTHER))
+                }
+                Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
+            }
         }
         Err(Fault { code, why }) => {
             say::problem(format_args!("{address}: {why}"));
@@ -129,18 +138,20 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-/// What an address names, which may be several.
-fn places(address: &Address) -> Result<Vec<SockAddr>, Box<dyn Error>> {
+/// What an address names, which may be several; or why its name could not be looked up.
+fn places(address: &Address) -> Result<Result<Vec<SockAddr>, Fault>, Box<dyn Error>> {
     let text = address.to_string();
     if let Some(path) = address.path() {
-        return Ok(vec![SockAddr::unix(path)?]);
+        return Ok(Ok(vec![SockAddr::unix(path)?]));
     }
     if let Some(name) = text.strip_prefix('@') {
         let path = PathBuf::from(format!("\0{name}"));
-        return Ok(vec![SockAddr::unix(path)?]);
+        return Ok(Ok(vec![SockAddr::unix(path)?]));
     }
     if let Some(host) = text.strip_prefix("tcp:") {
-        return Ok(host.to_socket_addrs()?.map(SockAddr::from).collect());
+        let found = host.to_socket_addrs();
+        let found = found.map(|places| places.map(SockAddr::from).collect());
+        return Ok(found.map_err(|error| Fault::other(say::chain(&error))));
     }
     let why = format!("{address} is a stream that is open already: nobody listens there");
     Err(WrongUsage(why).into())
@@ -148,7 +159,7 @@ fn places(address: &Address) -> Result<Vec<SockAddr>, Box<dyn Error>> {
 
 /// Connects to the first that accepts.
 fn connect(places: &[SockAddr], options: &Options) -> Result<Socket, Fault> {
-    let (waiting, trying) = (Limit::new(options.wait), Limit::new(options.timeout));
+    let (waiting, mut trying) = (Limit::new(options.wait), None);
     loop {
         let mut last = Fault::nobody("the name leads nowhere");
         for place in places {
@@ -158,8 +169,12 @@ fn connect(places: &[SockAddr], options: &Options) -> Result<Socket, Fault> {
             }
         }
         let limit = match last.code {
-            1 => &waiting,
-            4 => &trying,
+            1 => {
+                trying = None;
+                &waiting
+            }
+            // From when somebody was there.
+            4 => &*trying.get_or_insert_with(|| Limit::new(options.timeout)),
             _ => return Err(last),
         };
         if limit.left().is_zero() {

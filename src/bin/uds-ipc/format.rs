@@ -9,6 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
 use humantime::Rfc3339Timestamp;
 use integer_encoding::VarIntWriter;
+use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
 use uds_ipc::{Identity, Peer};
 
 /// How many bytes become hexadecimal digits at a time.
@@ -16,7 +19,7 @@ const PIECE_SIZE: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// The bytes as they came, and a newline
+    /// The bytes as they came, and a newline; a terminal obeys the control characters in them
     Lines,
     /// An object with connection, pid, uid, from (over TCP), recovered (from a process that died),
     /// length, and text (or base64 where the bytes are no UTF-8); with --timestamps also time
@@ -102,11 +105,39 @@ fn write_json(
     write!(out, r#","length":{},"#, message.len())?;
     if let Ok(text) = str::from_utf8(message) {
         out.write_all(br#""text":"#)?;
-        serde_json::to_writer(&mut *out, text)?;
+        let mut serializer = Serializer::with_formatter(&mut *out, ForTerminals);
+        text.serialize(&mut serializer)?;
         out.write_all(b"}")
     } else {
         let digits = Base64Display::new(message, &STANDARD);
         write!(out, r#""base64":"{digits}"}}"#)
+    }
+}
+
+/// Leaves no control character to a terminal, also none above 0x7e: U+009B begins a sequence there.
+struct ForTerminals;
+
+impl Formatter for ForTerminals {
+    fn write_string_fragment<W: Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let is_control = |char| ('\u{7f}'..='\u{9f}').contains(&char);
+        // Those begin with one of these bytes.
+        if !fragment.bytes().any(|byte| matches!(byte, 0x7f | 0xc2)) {
+            return out.write_all(fragment.as_bytes());
+        }
+        for part in fragment.split_inclusive(is_control) {
+            match part.char_indices().next_back() {
+                Some((at, char)) if is_control(char) => {
+                    out.write_all(part.get(..at).unwrap_or_default().as_bytes())?;
+                    write!(out, "\\u{:04x}", u32::from(char))?;
+                }
+                _ => out.write_all(part.as_bytes())?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::thread;
 
 use console::Term;
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{InputFlags, LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
 /// Another page, no cursor, and lines that are cut where they are too long.
@@ -42,6 +42,8 @@ impl Screen {
         let mut ours = before.clone();
         // A key at a time, unseen; those that would be signals are keys too.
         ours.local_flags -= LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
+        // Nor does one hold up what is drawn.
+        ours.input_flags -= InputFlags::IXON;
         tcsetattr(&terminal, SetArg::TCSADRAIN, &ours)?;
         let mut screen = Self {
             terminal,

@@ -191,8 +191,8 @@ impl Options {
 enum End {
     Input(Result<(), FrameError>),
     Signal,
-    /// Nobody listened in time.
-    NoReader,
+    /// Nobody listened in time; and what was wrong with the input by then.
+    NoReader(Option<FrameError>),
     Trouble(Trouble),
 }
 
@@ -344,7 +344,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     // Kept to the end, so that nothing more is read.
     let _idle = matches!(end, End::Signal).then(|| busy.try_lock_for(options.timeout));
     let timeout = match end {
-        End::NoReader | End::Trouble(_) => Duration::ZERO,
+        End::NoReader(_) | End::Trouble(_) => Duration::ZERO,
         End::Input(_) | End::Signal => options.timeout.saturating_sub(began.elapsed()),
     };
     let (mut report, late) = drain(&writer, &stops, &troubles, timeout, &receipts)?;
@@ -448,7 +448,7 @@ fn wait(
                 };
             },
             recv(deadline) -> _ => if !has_connected() {
-                return End::NoReader;
+                return End::NoReader(ended.and_then(Result::err));
             },
             recv(looks) -> _ => if has_connected() {
                 looks = never();
@@ -526,7 +526,7 @@ impl Outcome {
         let Self { end, report, .. } = self;
         let mut problems = self.problems(options);
         let mut code = ExitCode::SUCCESS;
-        if matches!(end, End::NoReader) {
+        if matches!(end, End::NoReader(_)) {
             let address = &options.address;
             problems.insert(0, format!("nobody listened at {address} in time"));
             code = ExitCode::from(NO_READER);
@@ -538,7 +538,7 @@ impl Outcome {
         if options.at_least_once && is_unconfirmed && report.left.messages > 0 {
             problems.extend(receipts.why_none(&options.address));
         }
-        if let End::Input(Err(error)) = end {
+        if let End::Input(Err(error)) | End::NoReader(Some(error)) = end {
             problems.push(say::chain(error));
             if !matches!(error, FrameError::Read(_)) {
                 code = ExitCode::from(BAD_INPUT);
@@ -559,7 +559,7 @@ impl Outcome {
     fn trouble(&self) -> Option<&Trouble> {
         match &self.end {
             End::Trouble(trouble) => Some(trouble),
-            End::Input(_) | End::Signal | End::NoReader => self.late.as_ref(),
+            End::Input(_) | End::Signal | End::NoReader(_) => self.late.as_ref(),
         }
     }
 
