@@ -53,7 +53,7 @@ fn nonsense_in_the_store_is_removed_and_changes_nothing() {
     // A socket is none, whatever its unit is called: the reader takes it.
     let setup = format!(
         "exec 3</dev/null 4</proc/self/maps 5</ 6</dev/zero 7</dev/null 8</ 9>&1; \
-         export LISTEN_PID=$$ LISTEN_FDS=7 LISTEN_FDNAMES={}:uds-ipc-reader-1.socket NOTIFY_SOCKET={}",
+         export LISTEN_PID=$$ LISTEN_FDS=7 LISTEN_FDNAMES={}:uds-ipc-reader-1.socket NOTIFY_SOCKET='{}'",
         names.join(":"),
         place.path().join("notify").display()
     );
