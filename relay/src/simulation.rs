@@ -220,7 +220,7 @@ impl World {
     /// A producer sends some more; or, after a write timeout, all again that is not confirmed.
     fn produce(&mut self) {
         let producer = self.rng.usize(..PRODUCERS);
-        if self.rng.u8(..20) == 0 {
+        if self.rng.u8(..20) == 0 && self.faults > 0 {
             self.pushed[producer] = self.confirmed[producer];
             self.connections[producer] += 1;
         }

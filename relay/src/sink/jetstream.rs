@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::context::{
-    Context, ContextBuilder, GetStreamErrorKind, PublishError, PublishErrorKind,
+    Context, ContextBuilder, GetStreamErrorKind, PublishAckFuture, PublishError, PublishErrorKind,
 };
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{
@@ -279,29 +279,41 @@ impl Sink for JetStream {
         let answer = async move {
             let (mut stored, mut position) = (0, Position::default());
             let wait = async {
-                for (number, ack) in acks {
-                    match ack.await {
-                        Ok(ack) => {
-                            #[cfg(feature = "faults")]
-                            let is_trusted = wrong
-                                .as_ref()
-                                .is_some_and(|wrong| lock(wrong).trusts_the_window());
-                            #[cfg(not(feature = "faults"))]
-                            let is_trusted = false;
-                            if ack.duplicate && !is_trusted {
-                                return Some(Trouble::Moved("stored before".to_owned()));
-                            }
-                            stored += 1;
-                            position = Position {
-                                number,
-                                sequence: ack.sequence,
-                            };
-                            #[cfg(feature = "faults")]
-                            if let Some(wrong) = &wrong {
-                                lock(wrong).acknowledged(&name, position);
-                            }
-                        }
+                // Answers come in order: to wait for the last one wakes this up once, where each
+                // by itself would do so hundreds of times.
+                let last = match acks.pop() {
+                    Some((number, ack)) => Some((number, ack.await)),
+                    None => None,
+                };
+                let is_there = |(number, ack): (u64, PublishAckFuture)| {
+                    let missing = || Err(PublishError::new(PublishErrorKind::TimedOut));
+                    (
+                        number,
+                        ack.into_future().now_or_never().unwrap_or_else(missing),
+                    )
+                };
+                for (number, ack) in acks.into_iter().map(is_there).chain(last) {
+                    let ack = match ack {
+                        Ok(ack) => ack,
                         Err(error) => return Some(not_sent(&error, number)),
+                    };
+                    #[cfg(feature = "faults")]
+                    let is_trusted = wrong
+                        .as_ref()
+                        .is_some_and(|wrong| lock(wrong).trusts_the_window());
+                    #[cfg(not(feature = "faults"))]
+                    let is_trusted = false;
+                    if ack.duplicate && !is_trusted {
+                        return Some(Trouble::Moved("stored before".to_owned()));
+                    }
+                    stored += 1;
+                    position = Position {
+                        number,
+                        sequence: ack.sequence,
+                    };
+                    #[cfg(feature = "faults")]
+                    if let Some(wrong) = &wrong {
+                        lock(wrong).acknowledged(&name, position);
                     }
                 }
                 trouble
