@@ -1,5 +1,6 @@
 //! The programs, as processes that do not outlive their test.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -32,12 +33,17 @@ pub(super) fn vectors() -> String {
     fs::read_to_string(clients().join("vectors.json")).unwrap()
 }
 
+/// Set to `must` where a test that finds no such program is to fail.
+const MUST: &str = "UDS_IPC_CLIENTS";
+
 /// `None`, said aloud, where there is no such program.
 #[expect(clippy::print_stderr, reason = "a test that skips itself says so")]
 fn is_there(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output();
     let is_there = !found.is_err_and(|error| error.kind() == ErrorKind::NotFound);
     if !is_there {
+        let must = env::var_os(MUST).is_some_and(|must| must == "must");
+        assert!(!must, "there is no {program}");
         eprintln!("skipped: there is no {program}");
     }
     is_there
