@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -86,6 +86,17 @@ impl Client {
         command.args(&self.0[1..]);
         command
     }
+
+    /// Runs it until it ends by itself; returns its exit code.
+    pub(super) fn run(&self, address: &Path, input: Stdio) -> Option<i32> {
+        let mut command = self.command();
+        command
+            .arg(address)
+            .stdin(input)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Program::start(&mut command).wait().code()
+    }
 }
 
 /// A message that says which it is, and whether it is whole. It is a line.
@@ -110,9 +121,14 @@ impl Program {
     }
 
     #[track_caller]
-    fn wait_for_success(&mut self) {
+    fn wait(&mut self) -> ExitStatus {
         wait_until("the program ends", || self.0.try_wait().unwrap().is_some());
-        let status = self.0.wait().unwrap();
+        self.0.wait().unwrap()
+    }
+
+    #[track_caller]
+    fn wait_for_success(&mut self) {
+        let status = self.wait();
         assert!(status.success(), "{status}");
     }
 }
@@ -213,8 +229,14 @@ impl Receiver {
     #[track_caller]
     pub(super) fn start(client: &Client, path: &Path, output: &Path) -> Self {
         let file = File::create_new(output).unwrap();
+        Self::start_writing(client, path, output, file.into())
+    }
+
+    /// As [`Receiver::start`], where it writes to something else than a new file.
+    #[track_caller]
+    pub(super) fn start_writing(client: &Client, path: &Path, output: &Path, to: Stdio) -> Self {
         let mut command = client.command();
-        command.arg(path).stdin(Stdio::null()).stdout(file);
+        command.arg(path).stdin(Stdio::null()).stdout(to);
         let receiver = Self {
             program: Program::start(&mut command),
             output: output.to_owned(),
@@ -238,9 +260,18 @@ impl Receiver {
     /// Has it end in order, and waits for that.
     #[track_caller]
     pub(super) fn stop(mut self) {
+        self.ask_to_stop();
+        self.wait_for_end();
+    }
+
+    #[track_caller]
+    pub(super) fn wait_for_end(&mut self) {
+        self.program.wait_for_success();
+    }
+
+    pub(super) fn ask_to_stop(&self) {
         let process = Pid::from_raw(self.program.0.id().try_into().unwrap());
         kill(process, Signal::SIGTERM).unwrap();
-        self.program.wait_for_success();
     }
 
     /// Ends it in the midst of what it does.
