@@ -31,7 +31,7 @@ static struct frame *waiting;        /* The first of which the kernel lacks a by
 static size_t part;                  /* Bytes of it that the kernel has. */
 static uint64_t written, confirmed;  /* Messages: those before `waiting`, and those that a receipt covers. */
 static bool is_asked, may_write, is_refused;
-static long long until; /* The end of it, once nothing more may be written. */
+static long long until;              /* The end of it, once nothing more may be written. */
 static unsigned char receipt[MAX_VARINT]; /* The beginning of one. */
 static size_t receipt_len;
 
