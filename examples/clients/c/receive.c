@@ -106,8 +106,8 @@ static bool receive(int stream, struct connection *connection) {
     return goes_on;
 }
 
-/* Whether a process that was killed left its socket there. Of any other file, and where somebody listens (a full backlog
-   is EAGAIN), the bind fails. */
+/* Whether a process that was killed left its socket there. Of any other file, and where somebody listens (on Linux a full
+   backlog is EAGAIN), the bind fails. */
 static bool is_left(const char *path, const struct sockaddr_un *address, socklen_t len) {
     struct stat file;
     if (path[0] == '@' || lstat(path, &file) < 0 || !S_ISSOCK(file.st_mode))

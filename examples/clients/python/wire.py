@@ -56,8 +56,8 @@ def connect(address):
 
 
 def is_left(path):
-    """Whether a process that was killed left its socket there. Of any other file, and where somebody listens (a full
-    backlog is EAGAIN), the bind fails."""
+    """Whether a process that was killed left its socket there. Of any other file, and where somebody listens (on Linux
+    a full backlog is EAGAIN), the bind fails."""
     if not os.path.lexists(path) or not stat.S_ISSOCK(os.lstat(path).st_mode):
         return False
     with socket.socket(socket.AF_UNIX) as probe:

@@ -23,7 +23,11 @@ fn clients_that_receive_take_no_file_and_no_living_socket_away() {
         assert_eq!(client.run(&file, Stdio::null()), Some(1), "{language:?}");
         assert_eq!(std::fs::read(&file).unwrap(), b"precious", "{language:?}");
 
-        // A backlog that is full: it must not be waited for.
+        // A backlog that is full: it must not be waited for. Elsewhere the kernel says that nobody
+        // listens.
+        if !cfg!(target_os = "linux") {
+            continue;
+        }
         let path = place.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
         listen(&listener, Backlog::new(0).unwrap()).unwrap();
