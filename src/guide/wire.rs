@@ -2,8 +2,11 @@
 //!
 //! A *sender* is what this crate calls a writer, a *receiver* what it calls a reader. "Must" is
 //! what the other end relies on; "may" is left to you. Bytes are hexadecimal. The folder
-//! `examples/clients` has a sender and a receiver in Python and in C that do all of this, and
-//! `vectors.json`, which the tests of all languages read.
+//! `examples/clients` has a sender and a receiver in Python and in C, and `vectors.json`, which the
+//! tests of all languages read. To be short, these leave out: in a sender, the time after which a
+//! write is given up, and `00` to keep a connection alive; in a receiver, the idle timeout, what to
+//! do when a message can't be stored (they end, and confirm nothing more), and, over TCP, all that
+//! a stop should say: what is on its way then is lost, or comes again.
 //!
 //! # The stream
 //!
@@ -168,12 +171,24 @@
 //! | --- | --- | --- |
 //! | a sender that is done | closes, or ends its sending side (`shutdown(SHUT_WR)`). One that waits for receipts does so once all are there | the receiver deals with all that came, answers what it was asked, and closes |
 //! | a sender that gives up | closes. It should when the kernel takes no byte for some time (the crate: 1 s unless set) | likewise; half a frame is thrown away |
-//! | a receiver that stops, over a Unix socket of Linux | ends its *receiving* side (`shutdown(SHUT_RD)`), reads on to the end of the stream, answers, closes | the sender's next write fails (`EPIPE`). What the kernel had taken is dealt with. One that waits for receipts must go on reading them until the end of the stream, and only then sends again what they do not cover |
-//! | a receiver that stops, over TCP, to a sender that opened so | sends a receipt that is padded by two bytes; from then on one for each piece that it has stored, unasked and padded so too; and reads on until the sender ends its side | the sender writes nothing more, not even the rest of a frame, ends its sending side, reads receipts to the end, connects anew |
-//! | likewise, to any other | ends its sending side, and reads on until the sender ends its side or is silent (the crate: for three seconds) | the sender reads the end of the stream: it closes, and connects anew |
+//! | a receiver that stops, over a Unix socket of Linux | empties its backlog (see below); ends its *receiving* side (`shutdown(SHUT_RD)`), reads on to the end of the stream, answers, closes | the sender's next write fails (`EPIPE`). What the kernel had taken is dealt with. One that waits for receipts must go on reading them until the end of the stream (or until none has come for some time), and only then sends again what they do not cover |
+//! | a receiver that stops, over TCP, to a sender that opened so | empties its backlog; sends a receipt that is padded by two bytes; from then on one for each piece that it has stored, unasked and padded so too; and reads on until the sender ends its side or is silent (the crate: for three seconds) | the sender writes nothing more, not even the rest of a frame, ends its sending side, reads receipts to the end (or until none has come for some time), connects anew |
+//! | likewise, to any other | empties its backlog; ends its sending side, and reads on until the sender ends its side or is silent (the crate: for three seconds) | the sender reads the end of the stream: it closes, and connects anew |
 //! | a receiver to which a sender has been silent | the same three rows; the crate: after 10 s unless set | likewise. An empty frame in time avoids it |
 //! | a receiver that refuses, or could not store | the last receipt, if one is due, then closes | the sender connects anew |
 //! | a process that dies | its kernel closes the socket | as above, without a last word: `EPIPE` or `ECONNRESET` on a write, the end of the stream or `ECONNRESET` on a read |
+//!
+//! Whoever waits in the backlog of a receiver has connected, and may have sent. So a receiver that
+//! stops must first see that nobody else connects, and accept all who wait; else what they have
+//! sent is lost. On Linux a `shutdown(SHUT_RD)` of the listening Unix socket does that: a `connect`
+//! is then refused, and `accept` fails (`EINVAL`) once nobody waits. (Over TCP it would reset those
+//! who wait: there accept until `EAGAIN`, then close.) Where its connections are bounded, it ends
+//! those that it has, so that there is a place for those who wait. A listener that a service
+//! manager holds is only left alone: its backlog waits for the next start.
+//!
+//! A sender must not wait for the last receipts for ever: the receiver may hang. It counts from the
+//! last receipt that covered something. (The crate: its write timeout, 1 s unless set, and longer
+//! each time; after "stops" only while a message waits to be written. The examples: 10 s.)
 //!
 //! A sender over TCP that does not know the word "stops" is told by the end of the stream, when ten
 //! seconds have passed, or 64 MiB have come. Over TCP a receiver that closes while bytes lie unread
@@ -215,7 +230,8 @@
 //! | up, ending | a receipt for `count`, `confirmed` ≤ `count` ≤ `confirmed` + length of `unconfirmed` | settle the first `count` − `confirmed` of `unconfirmed`; `confirmed` = `count`; note its word | as before |
 //! | up, ending | another receipt, or no number | close | down |
 //! | up | a receipt with the word "stops" | `shutdown(SHUT_WR)` | ending |
-//! | up | a write fails | write nothing more | ending |
+//! | up | a write fails | write nothing more; if `unconfirmed` is empty, only read what is there | ending |
+//! | ending | no receipt has covered anything for some time | as at the end of the stream | down |
 //! | up, ending | end of the stream, or an error of a read | close; `unconfirmed` goes back before `waiting`; if the last word was "refuses the next", give the first up | down |
 //! | up | both are empty, and no message will come | close | done |
 //!

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MOST_CONNECTIONS = 64 /* more wait in the backlog */, READ_SIZE = 256 << 10 };
@@ -24,6 +25,8 @@ struct connection {
 /* The listening socket is in the first place. */
 static struct pollfd polled[1 + MOST_CONNECTIONS];
 static struct connection connections[1 + MOST_CONNECTIONS];
+static int listener; /* -1: closed. */
+static bool is_full; /* Nobody is accepted until a connection has ended. */
 static volatile sig_atomic_t is_stopping;
 
 /* From now on nobody connects. Those who wait are accepted. */
@@ -31,7 +34,7 @@ static void stop(int signal) {
     int before = errno;
     (void)signal;
     is_stopping = 1;
-    shutdown(polled[0].fd, SHUT_RD);
+    shutdown(listener, SHUT_RDWR); /* That is POLLHUP, which is told even where nothing is asked for. */
     errno = before;
 }
 
@@ -103,34 +106,53 @@ static bool receive(int stream, struct connection *connection) {
     return goes_on;
 }
 
+/* Whether a process that was killed left its socket there. Of any other file, and where somebody listens (on Linux a full
+   backlog is EAGAIN), the bind fails. */
+static bool is_left(const char *path, const struct sockaddr_un *address, socklen_t len) {
+    struct stat file;
+    if (path[0] == '@' || lstat(path, &file) < 0 || !S_ISSOCK(file.st_mode))
+        return false;
+    int probe = socket(AF_UNIX, SOCK_STREAM, 0);
+    fcntl(probe, F_SETFL, O_NONBLOCK);
+    bool is_refused = connect(probe, (const struct sockaddr *)address, len) < 0 && errno == ECONNREFUSED;
+    close(probe);
+    return is_refused;
+}
+
 static int listen_at(const char *path) {
     struct sockaddr_un address;
     socklen_t len = resolve(path, &address);
-    int listener = socket(AF_UNIX, SOCK_STREAM, 0), probe = socket(AF_UNIX, SOCK_STREAM, 0);
-    if (len == 0 || listener < 0 || probe < 0)
+    int bound = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (len == 0 || bound < 0)
         fail(path);
-    /* A process that was killed left it there. */
-    if (connect(probe, (struct sockaddr *)&address, len) < 0 && errno == ECONNREFUSED && path[0] != '@')
+    if (is_left(path, &address, len))
         unlink(path);
-    close(probe);
-    if (bind(listener, (struct sockaddr *)&address, len) < 0 || listen(listener, 128) < 0)
+    if (bind(bound, (struct sockaddr *)&address, len) < 0 || listen(bound, 128) < 0)
         fail(path);
-    fcntl(listener, F_SETFL, O_NONBLOCK);
-    return listener;
+    fcntl(bound, F_SETFL, O_NONBLOCK);
+    return bound;
 }
 
-static void accept_one(size_t place) {
-    bool is_last = is_stopping;
-    int stream = accept(polled[0].fd, NULL, NULL);
+/* From now on the senders' writes fail. What they have sent is read, up to its end. */
+static void end_connections(void) {
+    for (size_t at = 1; at <= MOST_CONNECTIONS; at++)
+        if (polled[at].fd >= 0)
+            shutdown(polled[at].fd, SHUT_RD);
+}
+
+static void accept_one(size_t place, bool is_last) {
+    int stream = accept(listener, NULL, NULL);
     if (stream >= 0) {
         fcntl(stream, F_SETFL, O_NONBLOCK);
         polled[place].fd = stream;
-    } else if (is_last) { /* From now on the senders' writes fail. What they have sent is read, up to its end. */
-        close(polled[0].fd);
-        polled[0].fd = -1;
-        for (size_t at = 1; at <= MOST_CONNECTIONS; at++)
-            if (polled[at].fd >= 0)
-                shutdown(polled[at].fd, SHUT_RD);
+    } else if (errno == EINVAL || errno == EAGAIN) { /* Nobody waits. */
+        if (!is_last)
+            return;
+        end_connections();
+        close(listener);
+        listener = -1;
+    } else if (errno != ECONNABORTED && errno != EINTR) {
+        is_full = true; /* EMFILE, or the like. */
     }
 }
 
@@ -139,27 +161,37 @@ int main(int count, char **words) {
         return fprintf(stderr, "receive PATH >> FILE\n"), 2;
     for (size_t at = 0; at <= MOST_CONNECTIONS; at++)
         polled[at] = (struct pollfd){-1, POLLIN, 0};
-    polled[0].fd = listen_at(words[1]);
-    sigaction(SIGTERM, &(struct sigaction){.sa_handler = stop}, NULL);
-    sigaction(SIGINT, &(struct sigaction){.sa_handler = stop}, NULL);
+    listener = listen_at(words[1]);
+    /* Not the write of a message is interrupted, but poll. */
+    sigaction(SIGTERM, &(struct sigaction){.sa_handler = stop, .sa_flags = SA_RESTART}, NULL);
+    sigaction(SIGINT, &(struct sigaction){.sa_handler = stop, .sa_flags = SA_RESTART}, NULL);
     signal(SIGPIPE, SIG_IGN);
     for (;;) {
+        bool is_last = is_stopping; /* Whoever is to be accepted connected before. */
         size_t open = 0, place = 0;
         for (size_t at = 1; at <= MOST_CONNECTIONS; at++)
             polled[at].fd < 0 ? (place = at) : open++;
-        if (polled[0].fd < 0 && open == 0)
+        if (listener < 0 && open == 0)
             return 0;
-        polled[0].events = place ? POLLIN : 0;
-        if (poll(polled, 1 + MOST_CONNECTIONS, -1) < 0)
+        is_full = open > 0 && (is_full || place == 0);
+        if (is_full && is_last) /* Places must become free for those who wait. */
+            end_connections();
+        polled[0].fd = is_full && is_last ? -1 : listener;
+        polled[0].events = is_full ? 0 : POLLIN;
+        if (poll(polled, 1 + MOST_CONNECTIONS, -1) < 0) {
+            if (errno != EINTR)
+                fail("receive");
             continue;
+        }
         for (size_t at = 1; at <= MOST_CONNECTIONS; at++)
             if (polled[at].fd >= 0 && polled[at].revents && !receive(polled[at].fd, &connections[at])) {
                 close(polled[at].fd);
                 polled[at].fd = -1;
                 free(connections[at].bytes);
                 connections[at] = (struct connection){0};
+                is_full = false;
             }
-        if (place && polled[0].fd >= 0 && polled[0].revents)
-            accept_one(place);
+        if (listener >= 0 && place && !is_full && polled[0].revents)
+            accept_one(place, is_last);
     }
 }

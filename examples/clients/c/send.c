@@ -12,7 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_QUEUED = 4 << 20 /* bytes */, MIN_WAIT = 10, MAX_WAIT = 1000 /* ms, between two tries to connect */ };
+enum { MOST_QUEUED = 4 << 20 /* bytes */, MIN_WAIT = 10, MAX_WAIT = 1000 /* ms, between two tries to connect */,
+       LAST_WAIT = 10000 /* ms, for the next receipt of a reader that takes nothing more */ };
 
 struct frame {
     struct frame *next;
@@ -20,7 +21,7 @@ struct frame {
     unsigned char bytes[];
 };
 
-static bool at_least_once, has_input = true;
+static bool at_least_once, has_input = true, is_complete = true;
 static struct frame *oldest, *newest; /* What is not settled yet, in order. */
 static size_t queued;                 /* Its bytes. */
 static int wait_ms = MIN_WAIT;
@@ -30,6 +31,7 @@ static struct frame *waiting;        /* The first of which the kernel lacks a by
 static size_t part;                  /* Bytes of it that the kernel has. */
 static uint64_t written, confirmed;  /* Messages: those before `waiting`, and those that a receipt covers. */
 static bool is_asked, may_write, is_refused;
+static long long until;              /* The end of it, once nothing more may be written. */
 static unsigned char receipt[MAX_VARINT]; /* The beginning of one. */
 static size_t receipt_len;
 
@@ -79,8 +81,13 @@ static void read_lines(void) {
     if (size - len < 65536)
         line = need(realloc(line, size = 2 * size + 65536));
     ssize_t got = read(0, line + len, size - len - 1);
-    if (got < 0)
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    if (got < 0) { /* What came before it is sent. */
+        perror("send: standard input");
+        is_complete = false;
+        got = 0;
+    }
     has_input = got > 0;
     size_t end = len + (size_t)got;
     if (!has_input)
@@ -94,29 +101,12 @@ static void read_lines(void) {
     memmove(line, rest, len);
 }
 
-/* Whether the connection goes on. */
-static bool write_one(int stream) {
-    unsigned char ask = 0;
-    const unsigned char *bytes = waiting ? waiting->bytes + part : &ask;
-    ssize_t taken = send(stream, bytes, waiting ? waiting->len - part : 1, 0);
-    if (taken < 0 && (errno == EAGAIN || errno == EINTR))
-        return true;
-    if (taken < 0)  /* A reader that stops has yet to say how far it got. */
-        return (may_write = false, confirmed < written);
-    if (waiting == NULL)
-        return is_asked = true;
-    part += (size_t)taken;
-    if (part < waiting->len)
-        return true;
-    part = 0;
-    waiting = waiting->next;
-    if (at_least_once)
-        written++, is_asked = false;
-    else
-        settle_oldest();
-    return true;
+static void end_writing(int wait) {
+    may_write = false;
+    until = now_ms() + wait;
 }
 
+/* Whether the connection goes on. */
 static bool read_receipts(int stream) {
     unsigned char bytes[256];
     ssize_t got = recv(stream, bytes, sizeof bytes, 0);
@@ -131,17 +121,40 @@ static bool read_receipts(int stream) {
         receipt_len = 0;
         if (size < 0 || count < confirmed || count > written)
             return false; /* It cannot be true. */
-        for (; confirmed < count; confirmed++, wait_ms = MIN_WAIT)
+        for (; confirmed < count; confirmed++, wait_ms = MIN_WAIT, until = now_ms() + LAST_WAIT)
             settle_oldest();
         unsigned char minimal[MAX_VARINT];
         size_t padding = (size_t)size - put_varint(minimal, count, 0);
         is_refused = padding == REFUSES;
         if (padding == STOPS && may_write) {
-            may_write = false;
+            end_writing(LAST_WAIT);
             shutdown(stream, SHUT_WR);
         }
     }
     return got > 0;
+}
+
+/* Whether the connection goes on. */
+static bool write_one(int stream) {
+    unsigned char ask = 0;
+    const unsigned char *bytes = waiting ? waiting->bytes + part : &ask;
+    ssize_t taken = send(stream, bytes, waiting ? waiting->len - part : 1, 0);
+    if (taken < 0 && (errno == EAGAIN || errno == EINTR))
+        return true;
+    if (taken < 0) /* A reader that stops has yet to say how far it got; one that refuses has said so. */
+        return end_writing(confirmed < written ? LAST_WAIT : 0), true;
+    if (waiting == NULL)
+        return is_asked = true;
+    part += (size_t)taken;
+    if (part < waiting->len)
+        return true;
+    part = 0;
+    waiting = waiting->next;
+    if (at_least_once)
+        written++, is_asked = false;
+    else
+        settle_oldest();
+    return true;
 }
 
 /* Sends on one connection, until that has ended or all is done. */
@@ -152,14 +165,18 @@ static void use_connection(int stream) {
     written = confirmed = 0;
     is_asked = may_write = true;
     is_refused = false;
-    if (at_least_once) /* The opening, for which a new socket has room. */
-        may_write = send(stream, "\x80\0", 2, 0) == 2;
+    if (at_least_once && send(stream, "\x80\0", 2, 0) != 2) /* The opening, for which a new socket has room. */
+        end_writing(0);
     bool goes_on = true;
     while (goes_on && (has_input || oldest)) {
         bool has_more = may_write && (waiting || !is_asked);
         struct pollfd polled[] = {{stream, (short)(POLLIN | (has_more ? POLLOUT : 0)), 0},
                                   {has_input && queued < MOST_QUEUED ? 0 : -1, POLLIN, 0}};
-        if (poll(polled, 2, -1) < 0)
+        long long left = until - now_ms();
+        int ready = poll(polled, 2, may_write ? -1 : left > 0 ? (int)left : 0);
+        if (ready == 0)
+            break;
+        if (ready < 0)
             continue;
         if (polled[1].revents)
             read_lines();
@@ -182,6 +199,7 @@ int main(int count, char **words) {
         return fprintf(stderr, "send [--at-least-once] PATH < FILE\n"), 2;
     at_least_once = count > 2 && strcmp(words[1], "--at-least-once") == 0;
     signal(SIGPIPE, SIG_IGN);
+    srand((unsigned)getpid());
     while (has_input || oldest) {
         long long began = now_ms();
         int stream = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -192,10 +210,11 @@ int main(int count, char **words) {
         close(stream);
         if (now_ms() - began >= 1000)
             wait_ms = MIN_WAIT;
-        struct timespec pause = {wait_ms / 1000, wait_ms % 1000 * 1000000L};
+        int some_ms = wait_ms / 2 + rand() % (wait_ms / 2 + 1); /* Not all senders at once. */
+        struct timespec pause = {some_ms / 1000, some_ms % 1000 * 1000000L};
         if (has_input || oldest)
             nanosleep(&pause, NULL);
         wait_ms = wait_ms * 2 < MAX_WAIT ? wait_ms * 2 : MAX_WAIT;
     }
-    return 0;
+    return is_complete ? 0 : 1;
 }

@@ -37,10 +37,14 @@ func send(path string) error {
 	writer.Start()
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 10<<20)
+	var queued uint64
 	for lines.Scan() {
 		line := bytes.Clone(lines.Bytes()) // The writer keeps it.
 		for errors.Is(writer.WriteMessage(line), udsipc.ErrBufferFull) {
 			time.Sleep(10 * time.Millisecond)
+		}
+		if len(line) > 0 { // It does not send an empty one.
+			queued++
 		}
 	}
 	// It sends what is queued if it is connected now: it does not connect again to do so.
@@ -49,6 +53,9 @@ func send(path string) error {
 	err = writer.Stop(within)
 	sent, dropped, failed, left := writer.GetMetrics()
 	fmt.Fprintf(os.Stderr, "%d sent, %d times dropped, %d tries failed, %d left\n", sent, dropped, failed, left)
+	if sent < queued { // Without a connection its Stop throws away what is queued, and returns nil.
+		err = errors.Join(err, fmt.Errorf("%d of %d messages are lost", queued-sent, queued))
+	}
 	return errors.Join(lines.Err(), err)
 }
 

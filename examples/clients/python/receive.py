@@ -4,12 +4,15 @@ ADDRESS: PATH, unix:PATH, @NAME (Linux) or tcp:HOST:PORT. SIGTERM or an interrup
 whatever was sent until then is still written.
 """
 import contextlib
+import errno
 import selectors
 import signal
 import socket
 import sys
 
 import wire
+
+MOST_CONNECTIONS = 64  # More wait in the backlog.
 
 
 def store(messages):
@@ -31,7 +34,7 @@ class Connection:
             data = self.stream.recv(256 * 1024)
         except BlockingIOError:
             return True
-        except ConnectionError:
+        except OSError:
             return False
         self.bytes += data
         messages, asks, word, at = [], False, 0, 0
@@ -65,7 +68,7 @@ class Connection:
             return self.stream.send(receipt) == len(receipt)
         except BlockingIOError:
             return False
-        except ConnectionError:
+        except OSError:
             return True  # Who has gone is noticed when it is read from.
 
 
@@ -74,6 +77,7 @@ class Receiver:
         self.listener, self.is_stopping = wire.listen(address), False
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.listener, selectors.EVENT_READ)
+        self.connections, self.is_full = set(), False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
 
@@ -83,33 +87,55 @@ class Receiver:
                 if key.fileobj is self.listener:
                     self.accept()
                 elif not key.data.receive():
-                    self.selector.unregister(key.fileobj)
-                    key.fileobj.close()
+                    self.close(key.fileobj)
 
     def accept(self):
         is_last = self.is_stopping
         try:
             stream = self.listener.accept()[0]
-        except OSError:
-            if is_last:
-                self.finish()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self.be_full()
+            elif is_last and error.errno in (errno.EINVAL, errno.EAGAIN):  # Nobody waits.
+                self.selector.unregister(self.listener)
+                self.listener.close()
+                self.end_connections()
             return
         stream.setblocking(False)
         self.selector.register(stream, selectors.EVENT_READ, Connection(stream))
+        self.connections.add(stream)
+        if len(self.connections) == MOST_CONNECTIONS:
+            self.be_full()
+
+    def be_full(self):
+        """Nobody is accepted until a connection has ended."""
+        if self.connections:
+            self.selector.unregister(self.listener)
+            self.is_full = True
+            if self.is_stopping:
+                self.end_connections()
+
+    def close(self, stream):
+        self.selector.unregister(stream)
+        self.connections.remove(stream)
+        stream.close()
+        if self.is_full:
+            self.is_full = False
+            self.selector.register(self.listener, selectors.EVENT_READ)
 
     def stop(self, *_):
-        """From now on nobody connects. Those who wait are accepted."""
+        """From now on nobody connects. Those who wait are accepted, for which places must become free."""
         self.is_stopping = True
         with contextlib.suppress(OSError):  # A second signal.
             self.listener.shutdown(socket.SHUT_RD)
+        if self.is_full:
+            self.end_connections()
 
-    def finish(self):
+    def end_connections(self):
         """From now on the senders' writes fail. What they have sent is read, up to its end."""
-        self.selector.unregister(self.listener)
-        self.listener.close()
-        for key in self.selector.get_map().values():
+        for stream in self.connections:
             with contextlib.suppress(OSError):
-                key.fileobj.shutdown(socket.SHUT_RD)
+                stream.shutdown(socket.SHUT_RD)
 
 
 if __name__ == "__main__":

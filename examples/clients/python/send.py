@@ -15,13 +15,15 @@ import wire
 MOST_QUEUED = 4 << 20  # Bytes. More lines wait with whoever writes them.
 WRITE_SIZE = 64 << 10
 MIN_WAIT, MAX_WAIT = 0.01, 1.0  # Between two tries to connect, in seconds.
+LAST_WAIT = 10  # Seconds, for the next receipt of a reader that takes nothing more.
 
 
 class Sender:
     def __init__(self, address, at_least_once):
         self.address, self.at_least_once = address, at_least_once
+        wire.resolve(address)
         self.line = b""  # The beginning of a line.
-        self.has_input = True
+        self.has_input, self.is_complete = True, True
         self.waiting = deque()  # Frames of which the kernel lacks a byte.
         self.unconfirmed = deque()  # With --at-least-once those that it has, until a receipt covers them.
         self.queued = 0  # The bytes of both.
@@ -69,7 +71,9 @@ class Sender:
         poll.register(self.stream, select.POLLIN | (select.POLLOUT if has_more else 0))
         if self.has_input and self.queued < MOST_QUEUED:
             poll.register(0, select.POLLIN)
-        events = dict(poll.poll())
+        events = dict(poll.poll(None if self.may_write else max(0, self.until - time.monotonic()) * 1000))
+        if not events and not self.may_write:
+            raise TimeoutError("the reader takes nothing more")
         if 0 in events:
             self.read_lines()
         if events.get(self.stream.fileno(), 0) & ~select.POLLOUT:
@@ -78,7 +82,13 @@ class Sender:
             self.write()
 
     def read_lines(self):
-        data = os.read(0, WRITE_SIZE)
+        try:
+            data = os.read(0, WRITE_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:  # What came before it is sent.
+            print(f"send.py: standard input: {error}", file=sys.stderr)
+            data, self.is_complete = b"", False
         *lines, self.line = (self.line + (data or b"\n")).split(b"\n")
         self.has_input = bool(data)
         for line in lines:
@@ -98,10 +108,11 @@ class Sender:
         ask = b"\x00" if self.at_least_once else b""
         try:
             self.part += self.stream.send(b"".join(frames)[self.part:] + ask)
-        except ConnectionError:
-            if not self.unconfirmed:
-                raise
-            self.may_write = False  # A reader that stops has yet to say how far it got.
+        except BlockingIOError:
+            return
+        except OSError:
+            # A reader that stops has yet to say how far it got; one that refuses has said so.
+            self.end_writing(LAST_WAIT if self.unconfirmed else 0)
             return
         for frame in frames:
             if self.part < len(frame):
@@ -115,6 +126,9 @@ class Sender:
         self.is_asked = self.part == len(ask)
         self.part = 0
 
+    def end_writing(self, wait):
+        self.may_write, self.until = False, time.monotonic() + wait
+
     def read_receipts(self):
         data = self.stream.recv(4096)
         if not data:
@@ -127,13 +141,15 @@ class Sender:
                 raise ValueError("a receipt that cannot be true")
             for _ in range(count - self.confirmed):
                 self.queued -= len(self.unconfirmed.popleft())
-                self.wait = MIN_WAIT
+                self.wait, self.until = MIN_WAIT, time.monotonic() + LAST_WAIT
             self.confirmed, self.is_refused = count, padding == wire.REFUSES
             if padding == wire.STOPS and self.may_write:
-                self.may_write = False
+                self.end_writing(LAST_WAIT)
                 self.stream.shutdown(socket.SHUT_WR)
 
 
 if __name__ == "__main__":
     *options, address = sys.argv[1:]
-    Sender(address, "--at-least-once" in options).run()
+    sender = Sender(address, "--at-least-once" in options)
+    sender.run()
+    sys.exit(not sender.is_complete)

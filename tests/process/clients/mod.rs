@@ -3,6 +3,7 @@
 
 mod addresses;
 mod deaths;
+mod mistakes;
 mod programs;
 #[cfg(target_os = "linux")]
 mod stops;

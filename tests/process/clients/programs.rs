@@ -1,11 +1,12 @@
 //! The programs, as processes that do not outlive their test.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -32,12 +33,17 @@ pub(super) fn vectors() -> String {
     fs::read_to_string(clients().join("vectors.json")).unwrap()
 }
 
+/// Set to `must` where a test that finds no such program is to fail.
+const MUST: &str = "UDS_IPC_CLIENTS";
+
 /// `None`, said aloud, where there is no such program.
 #[expect(clippy::print_stderr, reason = "a test that skips itself says so")]
 fn is_there(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output();
     let is_there = !found.is_err_and(|error| error.kind() == ErrorKind::NotFound);
     if !is_there {
+        let must = env::var_os(MUST).is_some_and(|must| must == "must");
+        assert!(!must, "there is no {program}");
         eprintln!("skipped: there is no {program}");
     }
     is_there
@@ -80,6 +86,17 @@ impl Client {
         command.args(&self.0[1..]);
         command
     }
+
+    /// Runs it until it ends by itself; returns its exit code.
+    pub(super) fn run(&self, address: &Path, input: Stdio) -> Option<i32> {
+        let mut command = self.command();
+        command
+            .arg(address)
+            .stdin(input)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Program::start(&mut command).wait().code()
+    }
 }
 
 /// A message that says which it is, and whether it is whole. It is a line.
@@ -104,9 +121,14 @@ impl Program {
     }
 
     #[track_caller]
-    fn wait_for_success(&mut self) {
+    fn wait(&mut self) -> ExitStatus {
         wait_until("the program ends", || self.0.try_wait().unwrap().is_some());
-        let status = self.0.wait().unwrap();
+        self.0.wait().unwrap()
+    }
+
+    #[track_caller]
+    fn wait_for_success(&mut self) {
+        let status = self.wait();
         assert!(status.success(), "{status}");
     }
 }
@@ -207,8 +229,14 @@ impl Receiver {
     #[track_caller]
     pub(super) fn start(client: &Client, path: &Path, output: &Path) -> Self {
         let file = File::create_new(output).unwrap();
+        Self::start_writing(client, path, output, file.into())
+    }
+
+    /// As [`Receiver::start`], where it writes to something else than a new file.
+    #[track_caller]
+    pub(super) fn start_writing(client: &Client, path: &Path, output: &Path, to: Stdio) -> Self {
         let mut command = client.command();
-        command.arg(path).stdin(Stdio::null()).stdout(file);
+        command.arg(path).stdin(Stdio::null()).stdout(to);
         let receiver = Self {
             program: Program::start(&mut command),
             output: output.to_owned(),
@@ -232,9 +260,18 @@ impl Receiver {
     /// Has it end in order, and waits for that.
     #[track_caller]
     pub(super) fn stop(mut self) {
+        self.ask_to_stop();
+        self.wait_for_end();
+    }
+
+    #[track_caller]
+    pub(super) fn wait_for_end(&mut self) {
+        self.program.wait_for_success();
+    }
+
+    pub(super) fn ask_to_stop(&self) {
         let process = Pid::from_raw(self.program.0.id().try_into().unwrap());
         kill(process, Signal::SIGTERM).unwrap();
-        self.program.wait_for_success();
     }
 
     /// Ends it in the midst of what it does.

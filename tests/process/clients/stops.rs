@@ -2,9 +2,18 @@
 //! is lost, and at most once nothing comes twice. Elsewhere than on Linux the kernel throws away
 //! what was queued.
 
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use uds_ipc::{Delivery, FlushLevel, Reader};
 
 use super::programs::{Language, Receiver, Sender, line, number_of_line, stored_in};
@@ -121,5 +130,71 @@ fn clients_that_stop_lose_nothing_that_the_writer_sends() {
         for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
             clients_stop(language, delivery);
         }
+    }
+}
+
+/// More than a client accepts at once: the others wait in its backlog.
+#[test]
+fn clients_that_stop_lose_nothing_of_those_who_wait_to_be_accepted() {
+    for language in [Language::Python, Language::C] {
+        let place = tempfile::tempdir().unwrap();
+        let Some(client) = language.client("receive", place.path()) else {
+            continue;
+        };
+        let path = place.path().join("s");
+        let output = place.path().join("stored");
+        let receiver = Receiver::start(&client, &path, &output);
+        let senders: Vec<_> = (100..200)
+            .map(|number| {
+                let mut sender = UnixStream::connect(&path).unwrap();
+                write!(sender, "\x03{number}").unwrap();
+                sender
+            })
+            .collect();
+        wait_until("all that it accepts have their place", || {
+            receiver.stored().len() >= 64
+        });
+        receiver.stop();
+        drop(senders);
+        let mut stored = stored_in(&output);
+        stored.sort();
+        let wanted = (100..200).map(|number| number.to_string().into_bytes());
+        assert!(stored.into_iter().eq(wanted), "{language:?}");
+    }
+}
+
+/// The signal comes while a client waits for room to write what it has received.
+#[test]
+fn clients_that_are_told_to_stop_while_they_write_write_it_all() {
+    for language in [Language::Python, Language::C] {
+        let place = tempfile::tempdir().unwrap();
+        let Some(client) = language.client("receive", place.path()) else {
+            continue;
+        };
+        let path = place.path().join("s");
+        let pipe = place.path().join("pipe");
+        mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+        let read_end = options.open(&pipe).unwrap();
+        let write_end = OpenOptions::new().write(true).open(&pipe).unwrap();
+        let for_it = write_end.try_clone().unwrap().into();
+        let mut receiver = Receiver::start_writing(&client, &path, &pipe, for_it);
+        let mut sender = UnixStream::connect(&path).unwrap();
+        let message = vec![b'x'; 100_000];
+        sender
+            .write_all(&[&[0xa0, 0x8d, 0x06][..], &message].concat())
+            .unwrap();
+        wait_until("the pipe is full", || {
+            let mut ends = [PollFd::new(write_end.as_fd(), PollFlags::POLLOUT)];
+            poll(&mut ends, PollTimeout::ZERO).unwrap() == 0
+        });
+        receiver.ask_to_stop();
+        drop((sender, write_end));
+        fcntl(&read_end, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+        let mut written = Vec::new();
+        (&read_end).read_to_end(&mut written).unwrap();
+        assert!(written == [&message[..], b"\n"].concat(), "{language:?}");
+        receiver.wait_for_end();
     }
 }

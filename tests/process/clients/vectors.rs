@@ -671,3 +671,25 @@ fn the_clients_in_c_agree_with_the_vectors() {
 fn the_clients_in_c_do_nothing_undefined() {
     both(Language::CheckedC);
 }
+
+/// A receiver that stops, and then neither says nor closes anything, is given up.
+#[test]
+fn clients_do_not_wait_for_ever_for_a_receiver_that_hangs_when_it_stops() {
+    let first = b"\x80\x00\x01a\x00";
+    for language in [Language::Python, Language::C] {
+        let place = tempfile::tempdir().unwrap();
+        let Some(client) = language.client("send", place.path()) else {
+            continue;
+        };
+        let listener = Listener::bind(place.path());
+        let mut sender = Sender::start(&client, &place.path().join("s"), true);
+        sender.hand(b"a");
+        let mut hangs = listener.accept();
+        assert_eq!(read(&mut hangs, 5), first);
+        hangs.write_all(b"\x80\x80\x00").unwrap();
+        let mut next = listener.accept();
+        assert_eq!(read(&mut next, 5), first);
+        next.write_all(b"\x01").unwrap();
+        sender.end();
+    }
+}
