@@ -52,7 +52,7 @@ pub(crate) async fn read(url: &str, stream: &str, prefix: &str) -> Result<u64, R
             .and_then(|rest| rest.strip_prefix('.'));
         let headers = message.headers.as_ref();
         let id = headers.and_then(|headers| headers.get(async_nats::header::NATS_MESSAGE_ID));
-        let number = name.and_then(|name| jetstream::number(id?.as_str(), name));
+        let number = id.and_then(|id| jetstream::number(id.as_str(), &message.subject));
         if let (Some(name), Some(number)) = (name, number) {
             write!(output, "{name} {number} ")?;
             output.write_all(&message.payload)?;

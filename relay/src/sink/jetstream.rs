@@ -1,6 +1,7 @@
 //! NATS JetStream: one stream, a subject for each producer, `PREFIX.NAME`.
 //!
-//! Each message has the id `NAME-NUMBER`. The first of a run expects the sequence of its subject's
+//! Each message has the id `PREFIX.NAME-NUMBER`: the server looks ids up in the whole stream, which
+//! relays with other prefixes may share. The first of a run expects the sequence of its subject's
 //! last message, each further one the id of the message before it in the stream.
 
 use std::sync::Arc;
@@ -26,8 +27,8 @@ use super::{Answer, Outcome, Sink, Trouble};
 use crate::rule;
 use crate::runs::{Piece, Position};
 
-/// The most bytes of the headers: two ids with the longest names.
-const HEADERS: usize = 512;
+/// The most bytes of the headers: two ids with the longest prefix and name, and the stream.
+const HEADERS: usize = 1024;
 
 /// The server pings a client that is silent; we do so too, to notice a network that is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -223,22 +224,23 @@ impl Sink for JetStream {
             self.probe().await?;
         }
         let subject = self.subject(name);
-        let position = match self.stream.get_last_raw_message_by_subject(&subject).await {
-            Ok(message) => {
-                let id = message.headers.get(async_nats::header::NATS_MESSAGE_ID);
-                let number = id.and_then(|id| number(id.as_str(), name)).ok_or_else(|| {
+        let position =
+            match self.stream.get_last_raw_message_by_subject(&subject).await {
+                Ok(message) => {
+                    let id = message.headers.get(async_nats::header::NATS_MESSAGE_ID);
+                    let number = id.and_then(|id| number(id.as_str(), &subject)).ok_or_else(|| {
                     let sequence = message.sequence;
                     Trouble::Blocked(format!(
                         "message {sequence} of the stream, at {subject}, is none of the relay's"
                     ))
                 })?;
-                Position {
-                    number,
-                    sequence: message.sequence,
+                    Position {
+                        number,
+                        sequence: message.sequence,
+                    }
                 }
-            }
-            Err(error) => not_told(&error)?,
-        };
+                Err(error) => not_told(&error)?,
+            };
         #[cfg(feature = "faults")]
         let position = self.mistake(name, position).await?;
         Ok(position)
@@ -248,19 +250,22 @@ impl Sink for JetStream {
         // From now on: a connection that is lost later has these messages with it.
         let mut lost = self.lost.subscribe();
         let name = Arc::clone(&piece.producer.name);
-        let subject = async_nats::Subject::from(self.subject(&name));
+        let place = self.subject(&name);
+        let subject = async_nats::Subject::from(place.as_str());
         let mut acks = Vec::with_capacity(piece.messages.len());
         let mut trouble = None;
         for (index, message) in piece.messages.iter().enumerate() {
             let publish = PublishMessage::build()
                 .payload(message.body.clone())
-                .message_id(id(&name, message.number));
+                .message_id(id(&place, message.number));
             let expected = expectation::of(&piece, index);
             #[cfg(feature = "faults")]
             let expected = self.put_in(expected);
             let publish = match expected {
                 Expectation::Sequence(sequence) => publish.expected_last_subject_sequence(sequence),
-                Expectation::Message(number) => publish.expected_last_message_id(id(&name, number)),
+                Expectation::Message(number) => {
+                    publish.expected_last_message_id(id(&place, number))
+                }
                 #[cfg(any(test, feature = "faults"))]
                 Expectation::Nothing => publish,
                 #[cfg(any(test, feature = "faults"))]
@@ -327,14 +332,14 @@ impl Sink for JetStream {
 }
 
 /// The id of a message.
-fn id(name: &str, number: u64) -> String {
-    format!("{name}-{number}")
+fn id(subject: &str, number: u64) -> String {
+    format!("{subject}-{number}")
 }
 
 /// The number in an id.
-pub(crate) fn number(id: &str, name: &str) -> Option<u64> {
+pub(crate) fn number(id: &str, subject: &str) -> Option<u64> {
     let (its, number) = id.rsplit_once('-')?;
-    rule::digits(number).filter(|_| its == name)
+    rule::digits(number).filter(|_| its == subject)
 }
 
 /// Whether subjects that fit `wanted`, which may end in `>`, all fit `pattern`.
@@ -405,9 +410,10 @@ mod tests {
 
     #[test]
     fn the_number_is_the_end_of_an_id() {
-        assert_eq!(number(&id("a-1", 2), "a-1"), Some(2));
-        assert_eq!(number(&id("a-1", 2), "a"), None);
-        assert_eq!(number("a-+2", "a"), None);
+        assert_eq!(number(&id("logs.a-1", 2), "logs.a-1"), Some(2));
+        assert_eq!(number(&id("logs.a-1", 2), "logs.a"), None);
+        assert_eq!(number(&id("logs.a", 2), "other.a"), None);
+        assert_eq!(number("logs.a-+2", "logs.a"), None);
     }
 
     #[test]

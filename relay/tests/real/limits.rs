@@ -39,6 +39,32 @@ fn what_is_too_long_or_nobodys_is_left_out_and_the_rest_goes_on() {
     wait_for("the log", || relay.log().contains("messages were left out"));
 }
 
+/// Ids are those of the whole stream: one prefix's must not count for another's.
+#[test]
+fn two_prefixes_in_one_stream_have_the_same_names_and_numbers() {
+    let nats = Nats::start();
+    nats.make_stream_of(Config {
+        name: STREAM.to_owned(),
+        subjects: vec!["logs.>".to_owned()],
+        duplicate_window: Duration::from_secs(120),
+        ..Config::default()
+    });
+    for prefix in ["logs.a", "logs.b"] {
+        let relay = Relay::start(&["--nats-url", &nats.url(), "--prefix", prefix]);
+        let writer = writer(&relay.socket());
+        for number in 1..=2 {
+            writer
+                .send_timeout(message("web", number), PATIENCE)
+                .unwrap();
+        }
+        assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+        assert_eq!(relay.figure("acknowledged_total"), 2);
+        let mut numbers = Vec::new();
+        nats.read(&format!("{prefix}.>"), |_, number, _| numbers.push(number));
+        assert_eq!(numbers, [1, 2], "{prefix}");
+    }
+}
+
 #[test]
 fn fields_of_json_say_whose_a_message_is() {
     let nats = Nats::start();
