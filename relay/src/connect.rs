@@ -32,6 +32,7 @@ pub(crate) async fn jetstream(settings: &Settings) -> Result<JetStream, ConnectE
         stream: nats.stream.clone(),
         prefix: settings.prefix.clone(),
         create: nats.create_stream,
+        allow_replicas: nats.allow_replicas,
         ack_timeout: settings.bounds.ack_timeout,
         in_flight: settings.bounds.max_in_flight_messages,
     };

@@ -153,6 +153,9 @@ pub(crate) struct Nats {
     /// Make the stream where it is not there
     #[arg(long, env = "UDS_IPC_RELAY_CREATE_STREAM")]
     pub(crate) create_stream: bool,
+    /// Accept a stream with replicas, with which the relay was never tested
+    #[arg(long, env = "UDS_IPC_RELAY_ALLOW_REPLICAS")]
+    pub(crate) allow_replicas: bool,
     /// A file of credentials (.creds)
     #[arg(long, env = "UDS_IPC_RELAY_NATS_CREDENTIALS", value_name = "FILE")]
     pub(crate) nats_credentials: Option<PathBuf>,

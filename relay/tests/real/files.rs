@@ -102,7 +102,8 @@ fn two_relays_do_not_write_into_one_folder() {
         folder.path().to_str().unwrap(),
     ];
     let _first = Relay::start(&arguments);
-    let mut second = Relay::start(&arguments);
+    let mut second = Relay::unstarted(&arguments, &[]);
+    second.begin();
     assert!(!second.process.take().unwrap().wait().success());
     assert!(
         second.log().contains("another relay writes into"),

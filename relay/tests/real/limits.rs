@@ -190,6 +190,32 @@ fn a_stream_that_forgets_what_is_consumed_is_refused() {
 }
 
 #[test]
+fn a_stream_that_is_made_anew_as_another_kind_is_refused() {
+    let nats = Nats::start();
+    nats.make_stream();
+    let relay = Relay::start(&["--nats-url", &nats.url()]);
+    let writer = writer(&relay.socket());
+    writer.send_timeout(message("web", 1), PATIENCE).unwrap();
+    wait_for("the first", || relay.figure("acknowledged_total") == 1);
+    nats.ask(async |context| context.delete_stream(STREAM).await.unwrap());
+    nats.make_stream_of(Config {
+        name: STREAM.to_owned(),
+        subjects: vec!["messages.>".to_owned()],
+        retention: RetentionPolicy::WorkQueue,
+        ..Config::default()
+    });
+    writer.send_timeout(message("web", 2), PATIENCE).unwrap();
+    wait_for("the refusal", || {
+        relay
+            .get("/health")
+            .unwrap()
+            .contains("forgets what is consumed")
+    });
+    assert_eq!(writer.shutdown(Duration::ZERO).unwrap().left.messages, 1);
+    assert_eq!(relay.figure("acknowledged_total"), 1);
+}
+
+#[test]
 fn a_stream_that_has_lost_messages_is_counted() {
     let nats = Nats::start();
     nats.make_stream();
@@ -197,11 +223,17 @@ fn a_stream_that_has_lost_messages_is_counted() {
     let writer = writer(&relay.socket());
     writer.send_timeout(message("web", 1), PATIENCE).unwrap();
     wait_for("the first", || relay.figure("acknowledged_total") == 1);
+    // What its limits or its operator have removed is not lost.
     nats.ask(async |context| {
         let stream = context.get_stream(STREAM).await.unwrap();
         stream.purge().await.unwrap();
     });
     writer.send_timeout(message("web", 2), PATIENCE).unwrap();
+    wait_for("the second", || relay.figure("acknowledged_total") == 2);
+    assert_eq!(relay.figure("went_back_total"), 0);
+    nats.ask(async |context| context.delete_stream(STREAM).await.unwrap());
+    nats.make_stream();
+    writer.send_timeout(message("web", 3), PATIENCE).unwrap();
     assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
     assert_eq!(relay.figure("went_back_total"), 1);
     assert!(
