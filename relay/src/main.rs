@@ -37,7 +37,7 @@ use uds_ipc::{Batches, Reader};
 use crate::health::Health;
 use crate::notify::Notify;
 use crate::relay::{Relay, Report};
-use crate::settings::{Engine, LogFormat, Settings};
+use crate::settings::{Engine, LogFormat, Nats, Settings};
 use crate::sink::Sink;
 
 /// The longest message that is read at all. A writer is told of a longer one, and counts it.
@@ -91,14 +91,8 @@ struct Send {
 
 #[derive(Args)]
 struct Read {
-    #[arg(
-        long,
-        env = "UDS_IPC_RELAY_NATS_URL",
-        default_value = "nats://127.0.0.1:4222"
-    )]
-    nats_url: String,
-    #[arg(long, env = "UDS_IPC_RELAY_STREAM", default_value = "MESSAGES")]
-    stream: String,
+    #[command(flatten)]
+    nats: Nats,
     #[arg(long, env = "UDS_IPC_RELAY_PREFIX", default_value = "messages")]
     prefix: String,
 }
@@ -166,14 +160,9 @@ fn start() -> Result<ExitCode, Box<dyn Error>> {
             writeln!(io::stderr(), "{count} messages confirmed")?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Read(Read {
-            nats_url,
-            stream,
-            prefix,
-        }) => {
-            runtime
-                .build()?
-                .block_on(read::read(&nats_url, &stream, &prefix))?;
+        Command::Read(Read { nats, prefix }) => {
+            nats.check()?;
+            runtime.build()?.block_on(read::read(&nats, &prefix))?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -181,7 +170,10 @@ fn start() -> Result<ExitCode, Box<dyn Error>> {
 
 /// The arguments, with what the settings' file says as their defaults.
 fn arguments() -> Result<ArgMatches, settings::SettingsError> {
-    let command = Cli::command();
+    // What the environment has may be a secret that is in the wrong place.
+    let command = Cli::command().mut_subcommands(|subcommand| {
+        subcommand.mut_args(|argument| argument.hide_env_values(true))
+    });
     let matches = command.clone().get_matches();
     let file = match matches.subcommand() {
         Some(("run", run)) => run.get_one::<std::path::PathBuf>("settings").cloned(),
