@@ -64,7 +64,7 @@ enum Command {
     /// Send each line of standard input as a message, numbered, and wait until all are confirmed
     Send(Send),
     /// Print what a JetStream stream has, a line for each message: NAME NUMBER MESSAGE
-    Read(Read),
+    Read(Box<Read>),
 }
 
 #[derive(Args)]
@@ -160,7 +160,8 @@ fn start() -> Result<ExitCode, Box<dyn Error>> {
             writeln!(io::stderr(), "{count} messages confirmed")?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Read(Read { nats, prefix }) => {
+        Command::Read(read) => {
+            let Read { nats, prefix } = *read;
             nats.check()?;
             runtime.build()?.block_on(read::read(&nats, &prefix))?;
             Ok(ExitCode::SUCCESS)

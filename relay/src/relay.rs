@@ -663,7 +663,7 @@ mod tests {
             let reader = self.reader;
             let down = tokio::task::spawn_blocking(move || reader.shutdown(PATIENCE));
             let report = self.relay.await.unwrap();
-            down.await.unwrap().unwrap();
+            let _ = down.await.unwrap().unwrap();
             report
         }
     }

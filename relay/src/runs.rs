@@ -509,3 +509,66 @@ impl Known {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silent_producers_beyond_the_bound_are_forgotten() {
+        let mut runs = Runs::new(Bounds {
+            run_messages: 4,
+            piece_messages: 2,
+            piece_bytes: 100,
+            may_extend: true,
+            producers: 10,
+        });
+        for name in 0..1_000 {
+            let message = Message {
+                number: 1,
+                body: Bytes::new(),
+            };
+            runs.push(&format!("p{name}"), message, 0, 1).unwrap();
+            let Some(Step::Ask(producer)) = runs.step(100) else {
+                panic!("it does not ask");
+            };
+            runs.told(&producer, Position::default());
+            let Some(Step::Send(piece)) = runs.step(100) else {
+                panic!("it does not send");
+            };
+            let position = Position {
+                number: 1,
+                sequence: 1,
+            };
+            runs.acknowledged(&piece.producer, position);
+            assert!(runs.known.len() <= 10 && runs.by_name.len() <= 10);
+        }
+    }
+
+    #[test]
+    fn who_repeats_is_told() {
+        let mut runs = Runs::new(Bounds {
+            run_messages: 4,
+            piece_messages: 2,
+            piece_bytes: 100,
+            may_extend: true,
+            producers: 10,
+        });
+        let message = Message {
+            number: 3,
+            body: Bytes::new(),
+        };
+        runs.push("web", message, 0, 1).unwrap();
+        let Some(Step::Ask(producer)) = runs.step(100) else {
+            panic!("it does not ask");
+        };
+        let position = Position {
+            number: 5,
+            sequence: 1,
+        };
+        runs.told(&producer, position);
+        assert_eq!(runs.step(100), None);
+        assert_eq!(runs.take_repeated(), Some(("web".into(), 5)));
+        assert_eq!(runs.take_repeated(), None);
+    }
+}

@@ -382,12 +382,18 @@ fn member(file: &mut impl BufRead, positions: &mut BTreeMap<String, u64>) -> io:
     match take(&mut lines, positions) {
         // Nothing is left that is no line.
         Ok(_) => Ok(lines.fill_buf().is_ok_and(<[u8]>::is_empty)),
-        Err(error) => match error.kind() {
-            io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::InvalidData
-            | io::ErrorKind::InvalidInput => Ok(false),
-            _ => Err(error),
-        },
+        Err(error) => {
+            let torn = [
+                io::ErrorKind::UnexpectedEof,
+                io::ErrorKind::InvalidData,
+                io::ErrorKind::InvalidInput,
+            ];
+            if torn.contains(&error.kind()) {
+                Ok(false)
+            } else {
+                Err(error)
+            }
+        }
     }
 }
 

@@ -265,7 +265,7 @@ fn a_producer_whose_subject_others_write_to_holds_up_nobody_else() {
 }
 
 #[test]
-fn many_names_cost_no_memory_for_ever() {
+fn more_names_than_are_remembered_arrive() {
     let nats = Nats::start();
     nats.make_stream();
     let relay = Relay::start(&["--nats-url", &nats.url(), "--max-producers", "10"]);

@@ -78,6 +78,7 @@ impl Relay {
             let page = self.get("/metrics");
             page.is_some_and(|page| page.contains("uds_ipc_relay_accepted_total"))
         });
+        self.process.as_mut().unwrap().assert_lives();
     }
 
     pub(crate) fn kill(&mut self) {
