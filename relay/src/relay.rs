@@ -557,6 +557,7 @@ mod tests {
         positions: Mutex<HashMap<Arc<str>, Position>>,
         blocks_bad_ones: AtomicBool,
         is_full: AtomicBool,
+        takes_its_time: AtomicBool,
         refusals: AtomicUsize,
         /// Said to be well while it refused.
         flaps: AtomicUsize,
@@ -579,6 +580,11 @@ mod tests {
         }
 
         async fn send(&self, piece: Piece) -> Result<Answer, Trouble> {
+            if self.takes_its_time.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let unknown = Outcome::unknown(Trouble::Unreachable("no answer".to_owned()));
+                return Ok(std::future::ready(unknown).boxed());
+            }
             if self.is_full.load(Ordering::SeqCst) {
                 let health = self.health.as_ref().unwrap();
                 if self.refusals.fetch_add(1, Ordering::SeqCst) > 0 && health.is_reachable() {
@@ -611,7 +617,7 @@ mod tests {
         folder: tempfile::TempDir,
         reader: Reader,
         relay: JoinHandle<Report>,
-        _stop: watch::Sender<Option<Instant>>,
+        stop: watch::Sender<Option<Instant>>,
     }
 
     fn start(sink: &Arc<Fake>, health: &Arc<Health>) -> Running {
@@ -639,7 +645,7 @@ mod tests {
             folder,
             reader,
             relay: tokio::spawn(relay.run(batches, stopped)),
-            _stop: stop,
+            stop,
         }
     }
 
@@ -698,6 +704,26 @@ mod tests {
             confirmed(writer).await;
         }
         assert_eq!(running.stop().await, Report { left: 0 });
+    }
+
+    /// However many producers have something to hand over.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn handing_over_does_not_hold_up_a_stop() {
+        let sink = Arc::new(Fake::default());
+        let health = Arc::new(Health::new(crate::now()));
+        let running = start(&sink, &health);
+        let names: Vec<_> = (0..40).map(|name| format!("p{name}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        confirmed(running.send(&names, 1)).await;
+        sink.takes_its_time.store(true, Ordering::SeqCst);
+        let writer = running.send(&names, 2);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        running.stop.send_replace(Some(crate::now()));
+        // Far from the 40 s that all would take.
+        let ended = tokio::time::timeout(Duration::from_secs(15), running.relay).await;
+        assert!(ended.unwrap().unwrap().left > 0);
+        drop(running.reader);
+        let _ = writer.shutdown(Duration::ZERO);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

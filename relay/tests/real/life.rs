@@ -1,11 +1,10 @@
 //! Starting, stopping, and being watched.
 
 use std::fs;
-use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -59,44 +58,6 @@ fn a_stop_takes_its_time_and_no_more_when_the_engine_is_away() {
     relay.restart();
     assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
     nats.compare(&[("web".to_owned(), 100)]).unwrap();
-}
-
-/// A connection that takes no more is found so by each producer: not one after the other.
-#[test]
-#[expect(clippy::disallowed_methods, reason = "far from what it takes")]
-fn a_stop_takes_its_time_when_the_engine_stands_still_with_many_producers() {
-    let nats = Nats::start();
-    nats.make_stream();
-    let mut relay = Relay::start(&["--nats-url", &nats.url(), "--stop-timeout", "1s"]);
-    wait_for("the stream", || {
-        relay.get("/health").unwrap().contains("stream reachable")
-    });
-    let text = "x".repeat(1_000);
-    // Each has its own bound in the reader: one alone would not fill the connection.
-    let writers: Vec<_> = (0..30).map(|_| writer(&relay.socket())).collect();
-    let send = |numbers: RangeInclusive<u32>| {
-        for (name, writer) in writers.iter().enumerate() {
-            for number in numbers.clone() {
-                for name in [format!("a{name}"), format!("b{name}")] {
-                    writer.try_send(format!("{name} {number} {text}")).unwrap();
-                }
-            }
-        }
-    };
-    // It knows where each stands, before the server stands still.
-    send(1..=1);
-    wait_for("all", || relay.figure("acknowledged_total") == 60);
-    nats.signal(Signal::SIGSTOP);
-    send(2..=600);
-    wait_for("more than a connection takes", || {
-        relay.figure("in_flight_bytes") > 20 * 1024 * 1024
-    });
-    let begin = Instant::now();
-    assert!(relay.stop().success());
-    assert!(begin.elapsed() < Duration::from_secs(20));
-    for writer in writers {
-        let _ = writer.shutdown(Duration::ZERO);
-    }
 }
 
 #[test]
