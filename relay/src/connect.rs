@@ -31,14 +31,15 @@ pub(crate) async fn jetstream(settings: &Settings) -> Result<JetStream, ConnectE
         url: nats.nats_url.clone(),
         stream: nats.stream.clone(),
         prefix: settings.prefix.clone(),
-        create: nats.create_stream,
+        create: settings.create_stream,
+        allow_replicas: settings.allow_replicas,
         ack_timeout: settings.bounds.ack_timeout,
         in_flight: settings.bounds.max_in_flight_messages,
     };
     Ok(JetStream::connect(options(nats)?, target).await?)
 }
 
-fn options(nats: &Nats) -> Result<ConnectOptions, ConnectError> {
+pub(crate) fn options(nats: &Nats) -> Result<ConnectOptions, ConnectError> {
     let mut options = ConnectOptions::new();
     if let Some(file) = &nats.nats_credentials {
         options = options.credentials(&settings::read(file)?)?;

@@ -24,9 +24,11 @@ use std::time::{Duration, Instant};
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
 use tracing::{debug, error, info, warn};
 use tracing_subscriber::EnvFilter;
 use uds_ipc::event::{ReaderEvent, Severity};
@@ -35,7 +37,7 @@ use uds_ipc::{Batches, Reader};
 use crate::health::Health;
 use crate::notify::Notify;
 use crate::relay::{Relay, Report};
-use crate::settings::{Engine, LogFormat, Settings};
+use crate::settings::{Engine, LogFormat, Nats, Settings};
 use crate::sink::Sink;
 
 /// The longest message that is read at all. A writer is told of a longer one, and counts it.
@@ -62,7 +64,7 @@ enum Command {
     /// Send each line of standard input as a message, numbered, and wait until all are confirmed
     Send(Send),
     /// Print what a JetStream stream has, a line for each message: NAME NUMBER MESSAGE
-    Read(Read),
+    Read(Box<Read>),
 }
 
 #[derive(Args)]
@@ -89,14 +91,8 @@ struct Send {
 
 #[derive(Args)]
 struct Read {
-    #[arg(
-        long,
-        env = "UDS_IPC_RELAY_NATS_URL",
-        default_value = "nats://127.0.0.1:4222"
-    )]
-    nats_url: String,
-    #[arg(long, env = "UDS_IPC_RELAY_STREAM", default_value = "MESSAGES")]
-    stream: String,
+    #[command(flatten)]
+    nats: Nats,
     #[arg(long, env = "UDS_IPC_RELAY_PREFIX", default_value = "messages")]
     prefix: String,
 }
@@ -164,14 +160,10 @@ fn start() -> Result<ExitCode, Box<dyn Error>> {
             writeln!(io::stderr(), "{count} messages confirmed")?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Read(Read {
-            nats_url,
-            stream,
-            prefix,
-        }) => {
-            runtime
-                .build()?
-                .block_on(read::read(&nats_url, &stream, &prefix))?;
+        Command::Read(read) => {
+            let Read { nats, prefix } = *read;
+            nats.check()?;
+            runtime.build()?.block_on(read::read(&nats, &prefix))?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -179,7 +171,10 @@ fn start() -> Result<ExitCode, Box<dyn Error>> {
 
 /// The arguments, with what the settings' file says as their defaults.
 fn arguments() -> Result<ArgMatches, settings::SettingsError> {
-    let command = Cli::command();
+    // What the environment has may be a secret that is in the wrong place.
+    let command = Cli::command().mut_subcommands(|subcommand| {
+        subcommand.mut_args(|argument| argument.hide_env_values(true))
+    });
     let matches = command.clone().get_matches();
     let file = match matches.subcommand() {
         Some(("run", run)) => run.get_one::<std::path::PathBuf>("settings").cloned(),
@@ -257,12 +252,13 @@ async fn run(settings: Settings, bound: uds_ipc::BoundReader) -> Result<(), Box<
         figures,
         reader.publisher("relay"),
     );
-    tokio::spawn(scraped);
+    let page = tokio::spawn(scraped);
     info!(listen = %reader.address(), http = %settings.http, to = ?settings.to, "relay up");
     let parts = Parts {
         reader,
         batches,
         health,
+        page,
     };
     let report = match settings.to {
         Engine::Jetstream => {
@@ -289,11 +285,34 @@ struct Parts {
     reader: Reader,
     batches: Batches,
     health: Arc<Health>,
+    page: JoinHandle<io::Result<()>>,
+}
+
+/// What ended before anybody wanted it: systemd starts the relay again, as a whole.
+#[derive(Debug, Error)]
+enum EndedError {
+    #[error("the relay ended by itself: {0:?}")]
+    Relay(Result<Report, JoinError>),
+    #[error("the page ended by itself: {0:?}")]
+    Page(Result<io::Result<()>, JoinError>),
+}
+
+/// Waits until the relay is to stop. An error: something has ended already.
+async fn watch_over(
+    stopping: impl Future<Output = ()>,
+    relay: &mut JoinHandle<Report>,
+    page: &mut JoinHandle<io::Result<()>>,
+) -> Result<(), EndedError> {
+    tokio::select! {
+        () = stopping => Ok(()),
+        ended = relay => Err(EndedError::Relay(ended)),
+        ended = page => Err(EndedError::Page(ended)),
+    }
 }
 
 impl Parts {
     async fn relay<S: Sink>(
-        self,
+        mut self,
         sink: S,
         settings: Settings,
         stopping: impl Future<Output = ()>,
@@ -303,8 +322,8 @@ impl Parts {
         notify::ready();
         let relay = Relay::new(sink, settings.rule, limits, self.health, notify);
         let (stop, stopped) = watch::channel(None);
-        let relay = tokio::spawn(relay.run(self.batches, stopped));
-        stopping.await;
+        let mut relay = tokio::spawn(relay.run(self.batches, stopped));
+        watch_over(stopping, &mut relay, &mut self.page).await?;
         notify::stopping();
         let timeout = settings.stop_timeout;
         stop.send_replace(Some(now() + timeout));
@@ -314,5 +333,27 @@ impl Parts {
         let report = relay.await?;
         let _ = reader.await?;
         Ok(report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_ends_by_itself_ends_the_process() {
+        let mut lives = tokio::spawn(pending());
+        let mut page = tokio::spawn(pending());
+        let mut dies = tokio::spawn(pending());
+        dies.abort();
+        let ended = watch_over(pending(), &mut dies, &mut page).await;
+        assert!(matches!(ended, Err(EndedError::Relay(Err(_)))), "{ended:?}");
+        let mut ends = tokio::spawn(async { Ok(()) });
+        let ended = watch_over(pending(), &mut lives, &mut ends).await;
+        assert!(matches!(ended, Err(EndedError::Page(_))), "{ended:?}");
+        let ended = watch_over(async {}, &mut lives, &mut page).await;
+        assert!(ended.is_ok());
     }
 }

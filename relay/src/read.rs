@@ -7,11 +7,15 @@ use async_nats::jetstream::consumer::pull::OrderedConfig;
 use futures_util::StreamExt;
 use thiserror::Error;
 
+use crate::connect::{self, ConnectError};
+use crate::settings::Nats;
 use crate::sink::jetstream;
 
 /// Why the stream could not be read.
 #[derive(Debug, Error)]
 pub(crate) enum ReadError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     #[error("NATS: {0}")]
     Nats(#[from] async_nats::Error),
     #[error("standard output: {0}")]
@@ -19,13 +23,15 @@ pub(crate) enum ReadError {
 }
 
 /// Prints what the relay has put under `prefix` until now. Returns how many messages there were.
-pub(crate) async fn read(url: &str, stream: &str, prefix: &str) -> Result<u64, ReadError> {
-    let client = async_nats::connect(url)
+pub(crate) async fn read(nats: &Nats, prefix: &str) -> Result<u64, ReadError> {
+    let client = connect::options(nats)?;
+    let client = client
+        .connect(nats.nats_url.as_str())
         .await
         .map_err(async_nats::Error::from)?;
     let context = async_nats::jetstream::new(client);
     let stream = context
-        .get_stream(stream)
+        .get_stream(&nats.stream)
         .await
         .map_err(async_nats::Error::from)?;
     let config = OrderedConfig {
@@ -52,7 +58,7 @@ pub(crate) async fn read(url: &str, stream: &str, prefix: &str) -> Result<u64, R
             .and_then(|rest| rest.strip_prefix('.'));
         let headers = message.headers.as_ref();
         let id = headers.and_then(|headers| headers.get(async_nats::header::NATS_MESSAGE_ID));
-        let number = name.and_then(|name| jetstream::number(id?.as_str(), name));
+        let number = id.and_then(|id| jetstream::number(id.as_str(), &message.subject));
         if let (Some(name), Some(number)) = (name, number) {
             write!(output, "{name} {number} ")?;
             output.write_all(&message.payload)?;

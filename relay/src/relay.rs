@@ -17,7 +17,7 @@ use uds_ipc::{Batch, Batches};
 use crate::figures::{self, Figures};
 use crate::health::Health;
 use crate::notify::Notify;
-use crate::rule::Rule;
+use crate::rule::{self, Rule};
 use crate::runs::{Bounds, Fate, Message, Position, Producer, Runs, Step, Told};
 use crate::sink::{Outcome, Sink, Trouble};
 
@@ -32,6 +32,12 @@ const ASKS: usize = 64;
 
 /// How often the log tells of what happens often.
 const SELDOM: Duration = Duration::from_secs(10);
+
+/// So long after trouble, messages that come again are no wonder.
+const CALM: Duration = Duration::from_secs(60);
+
+/// The most bytes of a message that do not go on: a name, a number and two spaces.
+const LONGEST_MARK: usize = rule::LONGEST_NAME + 22;
 
 /// What bounds the relay.
 #[derive(Clone, Copy, Debug)]
@@ -63,14 +69,21 @@ pub(crate) struct Relay<S> {
     /// The batches' keys and numbers, in the order in which they came.
     arrivals: VecDeque<(usize, u64)>,
     arrived: u64,
+    /// All that is not settled.
     messages: usize,
+    /// What batches hold that are not done.
     bytes: usize,
+    /// What of these counts against the limits.
+    room: Weight,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
     asks: usize,
     is_probing: bool,
     probed: Instant,
     left_out: Seldom,
     blocked: Seldom,
+    repeated: Seldom,
+    /// When there was trouble last, or the relay began: what is repeated after it is no wonder.
+    troubled: Instant,
 }
 
 /// A batch that is not done.
@@ -78,7 +91,31 @@ struct Out {
     batch: Batch,
     number: u64,
     left: usize,
+    /// Of them, messages of producers that are blocked.
+    stuck: usize,
+    bytes: usize,
     since: Instant,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Weight {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Out {
+    /// What counts against the limits. What waits for an operator must not hold up others for ever:
+    /// the reader's own bound of a connection is enough for it.
+    fn weight(&self) -> Weight {
+        if self.stuck > 0 {
+            Weight::default()
+        } else {
+            Weight {
+                messages: self.left,
+                bytes: self.bytes,
+            }
+        }
+    }
 }
 
 /// What came of something that was begun.
@@ -121,12 +158,15 @@ impl<S: Sink> Relay<S> {
             arrived: 0,
             messages: 0,
             bytes: 0,
+            room: Weight::default(),
             events: FuturesUnordered::new(),
             asks: 0,
             is_probing: false,
             probed: now.checked_sub(PROBE_INTERVAL).unwrap_or(now),
             left_out: Seldom::default(),
             blocked: Seldom::default(),
+            repeated: Seldom::default(),
+            troubled: now,
         }
     }
 
@@ -142,9 +182,12 @@ impl<S: Sink> Relay<S> {
         let mut has_ended = false;
         while !(has_ended && self.batches.is_empty()) {
             self.advance().await;
-            let has_room = self.messages < self.limits.in_flight_messages
-                && self.bytes < self.limits.in_flight_bytes;
+            let has_room = self.room.messages < self.limits.in_flight_messages
+                && self.room.bytes < self.limits.in_flight_bytes;
             let deadline = *stop.borrow_and_update();
+            if deadline.is_some_and(|deadline| crate::now() >= deadline) {
+                break;
+            }
             tokio::select! {
                 Some(event) = self.events.next() => self.happened(event),
                 batch = batches.next(), if has_room && !has_ended => match batch {
@@ -162,11 +205,19 @@ impl<S: Sink> Relay<S> {
         }
     }
 
-    /// Takes the messages of a batch over.
+    /// Takes the messages of a batch over. Its bytes are in memory until the last of them is settled.
     fn accept(&mut self, batch: Batch) {
         let now = crate::now();
         let (mut text, mut marked) = (Vec::new(), Vec::new());
+        let mut bytes = 0;
         for message in batch.messages() {
+            bytes += message.len();
+            // Before it is parsed.
+            if message.len() > self.limits.message_bytes.saturating_add(LONGEST_MARK) {
+                figures::left_out("too_long").increment(1);
+                self.left_out.note(&"too long");
+                continue;
+            }
             match self.rule.mark(message) {
                 Ok(found) if found.body.len() > self.limits.message_bytes => {
                     figures::left_out("too_long").increment(1);
@@ -195,10 +246,7 @@ impl<S: Sink> Relay<S> {
             };
             let pushed = self.runs.push(&name, message, key, batch.peer().connection);
             match pushed {
-                Ok(()) => {
-                    left += 1;
-                    self.bytes += len;
-                }
+                Ok(()) => left += 1,
                 Err(why) => {
                     figures::left_out("out_of_order").increment(1);
                     self.left_out.note(&why);
@@ -210,19 +258,27 @@ impl<S: Sink> Relay<S> {
             batch.done();
             return;
         }
+        self.bytes += bytes;
+        self.room.messages += left;
+        self.room.bytes += bytes;
         self.arrived += 1;
         self.arrivals.push_back((key, self.arrived));
         self.batches.insert(Out {
             batch,
             number: self.arrived,
             left,
+            stuck: 0,
+            bytes,
             since: now,
         });
     }
 
     /// Does what is to be done now.
     async fn advance(&mut self) {
+        let begin = crate::now();
+        // To hand over may take its time: the clock, and a stop, do not wait for all producers.
         while self.asks < ASKS
+            && crate::now().duration_since(begin) < TICK
             && let Some(step) = self.runs.step(self.sink.longest())
         {
             let sink = Arc::clone(&self.sink);
@@ -247,7 +303,6 @@ impl<S: Sink> Relay<S> {
                         }
                         Err(trouble) => {
                             self.failed(&producer, &trouble);
-                            // It may have taken its time: the clock must not wait for all others.
                             break;
                         }
                     }
@@ -275,6 +330,8 @@ impl<S: Sink> Relay<S> {
                 self.is_probing = false;
                 self.probed = crate::now();
                 match probed {
+                    // With nothing on its way, no acknowledgement will tell.
+                    Ok(()) if self.room.messages == 0 => self.health.stored(self.probed),
                     Ok(()) => self.health.reached(self.probed),
                     Err(trouble) => self.health.failed(&trouble.to_string()),
                 }
@@ -287,9 +344,15 @@ impl<S: Sink> Relay<S> {
         self.health.reached(crate::now());
         let (name, number, sequence) = (&producer.name, position.number, position.sequence);
         debug!(%name, number, sequence, "the stream told where the producer stands");
-        if self.runs.told(producer, position) == Told::WentBack {
-            self.figures.went_back.increment(1);
-            error!(%name, number, "the stream has lost messages that it had acknowledged");
+        match self.runs.told(producer, position) {
+            Told::WentBack { before } if before.sequence < self.sink.first() => {
+                debug!(%name, "the stream's limits have removed the producer's last message");
+            }
+            Told::WentBack { .. } => {
+                self.figures.went_back.increment(1);
+                error!(%name, number, "the stream has lost messages that it had acknowledged");
+            }
+            Told::Fine => {}
         }
     }
 
@@ -298,8 +361,11 @@ impl<S: Sink> Relay<S> {
             self.runs.acknowledged(producer, outcome.position);
         }
         match outcome.trouble {
-            None => self.health.reached(crate::now()),
+            None => self.health.stored(crate::now()),
             Some(trouble) => {
+                if matches!(trouble, Trouble::Refused(_)) {
+                    self.health.refused(&trouble.to_string());
+                }
                 if let Trouble::TooLong { number, .. } = trouble {
                     self.runs.left_out(producer, number);
                 }
@@ -315,12 +381,18 @@ impl<S: Sink> Relay<S> {
             return;
         };
         figures::refused(trouble.reason()).increment(1);
+        if !matches!(trouble, Trouble::Blocked(_)) {
+            self.troubled = crate::now();
+        }
         debug!(name = %producer.name, %trouble, "a run has ended");
         match trouble {
             Trouble::Unreachable(_) | Trouble::Refused(_) => {
                 self.health.failed(&trouble.to_string());
             }
-            Trouble::Blocked(why) => self.blocked.note(why),
+            Trouble::Blocked(why) => {
+                self.runs.block(&producer.name);
+                self.blocked.note(why);
+            }
             Trouble::Moved(_) | Trouble::TooLong { .. } => {}
         }
         let name = Arc::clone(&producer.name);
@@ -334,6 +406,21 @@ impl<S: Sink> Relay<S> {
 
     /// Confirms the batches of which all messages are settled.
     fn settle(&mut self) {
+        for stuck in self.runs.take_stuck() {
+            self.change(stuck.batch, |out| {
+                out.stuck = if stuck.begins {
+                    out.stuck + 1
+                } else {
+                    out.stuck.saturating_sub(1)
+                };
+            });
+        }
+        if let Some((name, number)) = self.runs.take_repeated()
+            && self.troubled.elapsed() > CALM
+        {
+            let why = format!("{name}, which stands at {number}");
+            self.repeated.note(&why);
+        }
         for settled in self.runs.take_settled() {
             match settled.fate {
                 Fate::Acknowledged => self.figures.acknowledged.increment(1),
@@ -344,14 +431,25 @@ impl<S: Sink> Relay<S> {
                 }
             }
             self.messages -= 1;
-            self.bytes -= settled.bytes;
-            let Some(out) = self.batches.get_mut(settled.batch) else {
-                continue;
-            };
-            out.left -= 1;
-            if out.left == 0 {
-                self.batches.remove(settled.batch).batch.done();
+            self.change(settled.batch, |out| out.left -= 1);
+            let is_over = |out: &Out| out.left == 0;
+            if self.batches.get(settled.batch).is_some_and(is_over) {
+                let out = self.batches.remove(settled.batch);
+                self.bytes -= out.bytes;
+                self.room.bytes -= out.weight().bytes;
+                out.batch.done();
             }
+        }
+    }
+
+    /// Changes a batch, and with it what counts against the limits.
+    fn change(&mut self, key: usize, change: impl FnOnce(&mut Out)) {
+        if let Some(out) = self.batches.get_mut(key) {
+            let before = out.weight();
+            change(out);
+            let after = out.weight();
+            self.room.messages = self.room.messages + after.messages - before.messages;
+            self.room.bytes = self.room.bytes + after.bytes - before.bytes;
         }
     }
 
@@ -360,6 +458,8 @@ impl<S: Sink> Relay<S> {
         self.show();
         self.left_out.tell(now, "messages were left out");
         self.blocked.tell(now, "a producer is blocked");
+        let what = "a number was not above the last though there was no trouble: do two writers share a name?";
+        self.repeated.tell(now, what);
         let health = &self.health;
         self.notify.alive(now, || health.text(now));
         if !self.is_probing && now.duration_since(self.probed) >= PROBE_INTERVAL {
@@ -434,4 +534,215 @@ fn count(messages: usize) -> u64 {
 /// For a gauge: what is below 2^32 is exact.
 fn float(value: usize) -> f64 {
     u32::try_from(value).map_or(f64::INFINITY, f64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use tokio::task::JoinHandle;
+    use uds_ipc::{Delivery, Reader, Writer};
+
+    use super::*;
+    use crate::runs::Piece;
+    use crate::sink::Answer;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// An engine in memory, which blocks producers, or has no room, when it is told to.
+    #[derive(Default)]
+    struct Fake {
+        positions: Mutex<HashMap<Arc<str>, Position>>,
+        blocks_bad_ones: AtomicBool,
+        is_full: AtomicBool,
+        takes_its_time: AtomicBool,
+        refusals: AtomicUsize,
+        /// Said to be well while it refused.
+        flaps: AtomicUsize,
+        health: Option<Arc<Health>>,
+    }
+
+    impl Sink for Arc<Fake> {
+        const MAY_EXTEND: bool = false;
+
+        async fn probe(&self) -> Result<(), Trouble> {
+            Ok(())
+        }
+
+        async fn ask(&self, name: &str) -> Result<Position, Trouble> {
+            if name.starts_with("bad") && self.blocks_bad_ones.load(Ordering::SeqCst) {
+                return Err(Trouble::Blocked("somebody else's".to_owned()));
+            }
+            let positions = self.positions.lock().unwrap();
+            Ok(positions.get(name).copied().unwrap_or_default())
+        }
+
+        async fn send(&self, piece: Piece) -> Result<Answer, Trouble> {
+            if self.takes_its_time.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let unknown = Outcome::unknown(Trouble::Unreachable("no answer".to_owned()));
+                return Ok(std::future::ready(unknown).boxed());
+            }
+            if self.is_full.load(Ordering::SeqCst) {
+                let health = self.health.as_ref().unwrap();
+                if self.refusals.fetch_add(1, Ordering::SeqCst) > 0 && health.is_reachable() {
+                    self.flaps.fetch_add(1, Ordering::SeqCst);
+                }
+                let refused = Outcome::unknown(Trouble::Refused("no room".to_owned()));
+                return Ok(std::future::ready(refused).boxed());
+            }
+            let number = piece.messages.last().unwrap().number;
+            let position = Position {
+                number,
+                sequence: number,
+            };
+            let mut positions = self.positions.lock().unwrap();
+            positions.insert(piece.producer.name, position);
+            let stored = Outcome {
+                stored: piece.messages.len(),
+                position,
+                trouble: None,
+            };
+            Ok(std::future::ready(stored).boxed())
+        }
+
+        fn longest(&self) -> usize {
+            usize::MAX
+        }
+    }
+
+    struct Running {
+        folder: tempfile::TempDir,
+        reader: Reader,
+        relay: JoinHandle<Report>,
+        stop: watch::Sender<Option<Instant>>,
+    }
+
+    fn start(sink: &Arc<Fake>, health: &Arc<Health>) -> Running {
+        let folder = tempfile::tempdir().unwrap();
+        let bound = Reader::builder(folder.path().join("s")).bind().unwrap();
+        let (reader, batches) = bound.start_batches().unwrap();
+        let limits = Limits {
+            in_flight_messages: 50,
+            in_flight_bytes: 1 << 20,
+            message_bytes: 1 << 20,
+            retry_min: Duration::from_millis(1),
+            retry_max: Duration::from_millis(5),
+            runs: Bounds {
+                run_messages: 100,
+                piece_messages: 50,
+                piece_bytes: 1 << 20,
+                may_extend: false,
+                producers: 100,
+            },
+        };
+        let (sink, health) = (Arc::clone(sink), Arc::clone(health));
+        let relay = Relay::new(sink, Rule::Prefix, limits, health, Notify::new());
+        let (stop, stopped) = watch::channel(None);
+        Running {
+            folder,
+            reader,
+            relay: tokio::spawn(relay.run(batches, stopped)),
+            stop,
+        }
+    }
+
+    impl Running {
+        fn send(&self, names: &[&str], last: u64) -> Writer {
+            let builder = Writer::builder(self.folder.path().join("s"));
+            let builder = builder
+                .delivery(Delivery::AtLeastOnce)
+                .write_timeout(PATIENCE);
+            let writer = builder.max_queued_messages(100_000).start().unwrap();
+            for number in 1..=last {
+                for name in names {
+                    writer.try_send(format!("{name} {number} text")).unwrap();
+                }
+            }
+            writer
+        }
+
+        /// What a planned stop leaves.
+        async fn stop(self) -> Report {
+            let reader = self.reader;
+            let down = tokio::task::spawn_blocking(move || reader.shutdown(PATIENCE));
+            let report = self.relay.await.unwrap();
+            let _ = down.await.unwrap().unwrap();
+            report
+        }
+    }
+
+    async fn confirmed(writer: Writer) {
+        let down = tokio::task::spawn_blocking(move || writer.shutdown(PATIENCE));
+        assert_eq!(down.await.unwrap().unwrap().left.messages, 0);
+    }
+
+    async fn wait_for(mut condition: impl FnMut() -> bool) {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn blocked_producers_hold_up_no_other_connection() {
+        let sink = Arc::new(Fake::default());
+        sink.blocks_bad_ones.store(true, Ordering::SeqCst);
+        let health = Arc::new(Health::new(crate::now()));
+        let running = start(&sink, &health);
+        // A backlog beyond the limit, on several connections, one of which is shared.
+        let shared = running.send(&["bad.0", "well"], 500);
+        let bad: Vec<_> = ["bad.1", "bad.2", "bad.3"]
+            .iter()
+            .map(|name| running.send(&[name], 500))
+            .collect();
+        confirmed(running.send(&["good"], 2_000)).await;
+        sink.blocks_bad_ones.store(false, Ordering::SeqCst);
+        confirmed(shared).await;
+        for writer in bad {
+            confirmed(writer).await;
+        }
+        assert_eq!(running.stop().await, Report { left: 0 });
+    }
+
+    /// However many producers have something to hand over.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn handing_over_does_not_hold_up_a_stop() {
+        let sink = Arc::new(Fake::default());
+        let health = Arc::new(Health::new(crate::now()));
+        let running = start(&sink, &health);
+        let names: Vec<_> = (0..40).map(|name| format!("p{name}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        confirmed(running.send(&names, 1)).await;
+        sink.takes_its_time.store(true, Ordering::SeqCst);
+        let writer = running.send(&names, 2);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        running.stop.send_replace(Some(crate::now()));
+        // Far from the 40 s that all would take.
+        let ended = tokio::time::timeout(Duration::from_secs(15), running.relay).await;
+        assert!(ended.unwrap().unwrap().left > 0);
+        drop(running.reader);
+        let _ = writer.shutdown(Duration::ZERO);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_engine_that_stores_nothing_is_not_well() {
+        let health = Arc::new(Health::new(crate::now()));
+        let sink = Arc::new(Fake {
+            health: Some(Arc::clone(&health)),
+            ..Fake::default()
+        });
+        let running = start(&sink, &health);
+        wait_for(|| health.is_reachable()).await;
+        sink.is_full.store(true, Ordering::SeqCst);
+        let writer = running.send(&["web"], 10);
+        wait_for(|| sink.refusals.load(Ordering::SeqCst) > 50).await;
+        assert_eq!(sink.flaps.load(Ordering::SeqCst), 0);
+        assert!(!health.is_reachable());
+        sink.is_full.store(false, Ordering::SeqCst);
+        confirmed(writer).await;
+        assert!(health.is_reachable());
+        assert_eq!(running.stop().await, Report { left: 0 });
+    }
 }

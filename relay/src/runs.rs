@@ -97,16 +97,25 @@ pub(crate) enum Fate {
 pub(crate) struct Settled {
     /// What [`Runs::push`] was given.
     pub(crate) batch: usize,
-    pub(crate) bytes: usize,
     pub(crate) fate: Fate,
+}
+
+/// A message that begins or ends to wait for its operator: its producer is blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stuck {
+    /// What [`Runs::push`] was given.
+    pub(crate) batch: usize,
+    pub(crate) begins: bool,
 }
 
 /// What the stream's answer tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Fine,
-    /// It stands behind what was acknowledged before: the stream has lost messages.
-    WentBack,
+    /// It stands behind what was acknowledged before: the stream has lost or removed messages.
+    WentBack {
+        before: Position,
+    },
 }
 
 /// Why a message is not taken: its number is not above that of its producer's message before on the
@@ -126,6 +135,9 @@ pub(crate) struct Runs {
     last_sent: Option<usize>,
     lives: u64,
     settled: Vec<Settled>,
+    stuck: Vec<Stuck>,
+    /// Who sent a message last that the stream had already, and where it stands.
+    repeated: Option<(Arc<str>, u64)>,
 }
 
 /// What is known of a producer.
@@ -139,6 +151,7 @@ struct Known {
     sent: VecDeque<Item>,
     last_pushed: Pushed,
     waiting: VecDeque<Item>,
+    is_blocked: bool,
     /// How long a run may be now: others in the stream break long ones.
     run_messages: usize,
     /// How often in a row there was trouble.
@@ -173,7 +186,6 @@ impl Item {
     fn settled(&self, fate: Fate) -> Settled {
         Settled {
             batch: self.batch,
-            bytes: self.message.body.len(),
             fate,
         }
     }
@@ -189,6 +201,8 @@ impl Runs {
             last_sent: None,
             lives: 0,
             settled: Vec::new(),
+            stuck: Vec::new(),
+            repeated: None,
         }
     }
 
@@ -220,6 +234,12 @@ impl Runs {
             number: message.number,
         };
         known.waiting.push_back(Item { message, batch });
+        if known.is_blocked {
+            self.stuck.push(Stuck {
+                batch,
+                begins: true,
+            });
+        }
         known.take_turn(key, &mut self.turns);
         Ok(())
     }
@@ -227,6 +247,16 @@ impl Runs {
     /// What became of messages since the last call.
     pub(crate) fn take_settled(&mut self) -> Vec<Settled> {
         std::mem::take(&mut self.settled)
+    }
+
+    /// Which messages began or ended to be stuck since the last call, in order.
+    pub(crate) fn take_stuck(&mut self) -> Vec<Stuck> {
+        std::mem::take(&mut self.stuck)
+    }
+
+    /// Who sent a message since the last call that the stream had already, and where it stands.
+    pub(crate) fn take_repeated(&mut self) -> Option<(Arc<str>, u64)> {
+        self.repeated.take()
     }
 
     /// The next thing to do, until there is none. `longest` is the most bytes of a body that the
@@ -244,9 +274,13 @@ impl Runs {
                 }
                 State::Stands => {
                     let is_last = self.bounds.may_extend && self.last_sent == Some(key);
-                    if let Some(piece) =
-                        known.piece(key, &self.bounds, is_last, longest, &mut self.settled)
-                    {
+                    let already = self.settled.len();
+                    let piece = known.piece(key, &self.bounds, is_last, longest, &mut self.settled);
+                    let mut new = self.settled.iter().skip(already);
+                    if new.any(|settled| settled.fate == Fate::Repeated) {
+                        self.repeated = Some((Arc::clone(&known.name), known.stored.number));
+                    }
+                    if let Some(piece) = piece {
                         self.last_sent = Some(key);
                         known.take_turn(key, &mut self.turns);
                         return Some(Step::Send(piece));
@@ -268,9 +302,12 @@ impl Runs {
         }
         let before = std::mem::replace(&mut known.stored, position);
         known.state = State::Stands;
+        if std::mem::take(&mut known.is_blocked) {
+            self.stuck.extend(known.stuck(false));
+        }
         known.take_turn(producer.key, &mut self.turns);
         if position.number < before.number {
-            Told::WentBack
+            Told::WentBack { before }
         } else {
             Told::Fine
         }
@@ -335,6 +372,17 @@ impl Runs {
         Some(known.troubles - 1)
     }
 
+    /// What the producer has waits for somebody, until the stream tells where it stands.
+    /// [`failed`](Self::failed) came before.
+    pub(crate) fn block(&mut self, name: &str) {
+        if let Some(key) = self.by_name.get(name)
+            && let Some(known) = self.known.get_mut(*key)
+            && !std::mem::replace(&mut known.is_blocked, true)
+        {
+            self.stuck.extend(known.stuck(true));
+        }
+    }
+
     /// The producer may be asked for again.
     pub(crate) fn retry(&mut self, name: &str) {
         let Some(key) = self.by_name.get(name) else {
@@ -376,6 +424,7 @@ impl Runs {
             sent: VecDeque::new(),
             last_pushed: Pushed::default(),
             waiting: VecDeque::new(),
+            is_blocked: false,
             run_messages: self.bounds.run_messages,
             troubles: 0,
             has_turn: false,
@@ -399,6 +448,14 @@ impl Known {
             self.has_turn = true;
             turns.push_back(key);
         }
+    }
+
+    fn stuck(&self, begins: bool) -> impl Iterator<Item = Stuck> {
+        let all = self.sent.iter().chain(&self.waiting);
+        all.map(move |item| Stuck {
+            batch: item.batch,
+            begins,
+        })
     }
 
     /// The next part of the run, if there is one that may go.
@@ -450,5 +507,68 @@ impl Known {
             behind,
             messages,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silent_producers_beyond_the_bound_are_forgotten() {
+        let mut runs = Runs::new(Bounds {
+            run_messages: 4,
+            piece_messages: 2,
+            piece_bytes: 100,
+            may_extend: true,
+            producers: 10,
+        });
+        for name in 0..1_000 {
+            let message = Message {
+                number: 1,
+                body: Bytes::new(),
+            };
+            runs.push(&format!("p{name}"), message, 0, 1).unwrap();
+            let Some(Step::Ask(producer)) = runs.step(100) else {
+                panic!("it does not ask");
+            };
+            runs.told(&producer, Position::default());
+            let Some(Step::Send(piece)) = runs.step(100) else {
+                panic!("it does not send");
+            };
+            let position = Position {
+                number: 1,
+                sequence: 1,
+            };
+            runs.acknowledged(&piece.producer, position);
+            assert!(runs.known.len() <= 10 && runs.by_name.len() <= 10);
+        }
+    }
+
+    #[test]
+    fn who_repeats_is_told() {
+        let mut runs = Runs::new(Bounds {
+            run_messages: 4,
+            piece_messages: 2,
+            piece_bytes: 100,
+            may_extend: true,
+            producers: 10,
+        });
+        let message = Message {
+            number: 3,
+            body: Bytes::new(),
+        };
+        runs.push("web", message, 0, 1).unwrap();
+        let Some(Step::Ask(producer)) = runs.step(100) else {
+            panic!("it does not ask");
+        };
+        let position = Position {
+            number: 5,
+            sequence: 1,
+        };
+        runs.told(&producer, position);
+        assert_eq!(runs.step(100), None);
+        assert_eq!(runs.take_repeated(), Some(("web".into(), 5)));
+        assert_eq!(runs.take_repeated(), None);
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::builder::OsStr;
 use clap::{Args, Command, ValueEnum};
+use redis::IntoConnectionInfo;
 use thiserror::Error;
 
 use crate::relay::Limits;
@@ -93,6 +94,12 @@ pub(crate) struct Settings {
     )]
     pub(crate) prefix: String,
 
+    /// Make the stream where it is not there
+    #[arg(long, env = "UDS_IPC_RELAY_CREATE_STREAM")]
+    pub(crate) create_stream: bool,
+    /// Accept a stream with replicas, with which the relay was never tested
+    #[arg(long, env = "UDS_IPC_RELAY_ALLOW_REPLICAS")]
+    pub(crate) allow_replicas: bool,
     #[command(flatten)]
     pub(crate) nats: Nats,
     #[command(flatten)]
@@ -150,9 +157,6 @@ pub(crate) struct Nats {
         default_value = "MESSAGES"
     )]
     pub(crate) stream: String,
-    /// Make the stream where it is not there
-    #[arg(long, env = "UDS_IPC_RELAY_CREATE_STREAM")]
-    pub(crate) create_stream: bool,
     /// A file of credentials (.creds)
     #[arg(long, env = "UDS_IPC_RELAY_NATS_CREDENTIALS", value_name = "FILE")]
     pub(crate) nats_credentials: Option<PathBuf>,
@@ -163,12 +167,7 @@ pub(crate) struct Nats {
     #[arg(long, env = "UDS_IPC_RELAY_NATS_TOKEN", value_name = "FILE")]
     pub(crate) nats_token: Option<PathBuf>,
     /// A user
-    #[arg(
-        long,
-        env = "UDS_IPC_RELAY_NATS_USER",
-        value_name = "NAME",
-        requires = "nats_password"
-    )]
+    #[arg(long, env = "UDS_IPC_RELAY_NATS_USER", value_name = "NAME")]
     pub(crate) nats_user: Option<String>,
     /// A file with the user's password
     #[arg(long, env = "UDS_IPC_RELAY_NATS_PASSWORD", value_name = "FILE")]
@@ -180,12 +179,7 @@ pub(crate) struct Nats {
     #[arg(long, env = "UDS_IPC_RELAY_NATS_CA", value_name = "FILE")]
     pub(crate) nats_ca: Option<PathBuf>,
     /// The relay's own certificate
-    #[arg(
-        long,
-        env = "UDS_IPC_RELAY_NATS_CERTIFICATE",
-        value_name = "FILE",
-        requires = "nats_key"
-    )]
+    #[arg(long, env = "UDS_IPC_RELAY_NATS_CERTIFICATE", value_name = "FILE")]
     pub(crate) nats_certificate: Option<PathBuf>,
     /// The key of the certificate
     #[arg(long, env = "UDS_IPC_RELAY_NATS_KEY", value_name = "FILE")]
@@ -317,10 +311,39 @@ pub(crate) enum SettingsError {
     Kind { path: PathBuf, name: String },
     #[error("{0} has a password in it, which others could see: name a file with it instead")]
     Password(&'static str),
+    #[error("{0} needs {1}")]
+    Alone(&'static str, &'static str),
     #[error("{0} is no prefix: words of letters, digits, `-`, `_`, with `.` between them")]
     Prefix(String),
     #[error("{name} is not known as a {kind} of this machine")]
     Nobody { kind: &'static str, name: String },
+}
+
+/// `user:password@` in any of the servers.
+fn has_user(urls: &str) -> bool {
+    let mut users = urls.split(',').filter_map(|url| url.rsplit_once('@'));
+    users.any(|(user, _)| !user.is_empty())
+}
+
+impl Nats {
+    /// Checks what arguments alone do not show: what is in the file needs nothing for clap.
+    pub(crate) fn check(&self) -> Result<(), SettingsError> {
+        if has_user(&self.nats_url) {
+            return Err(SettingsError::Password("nats-url"));
+        }
+        let pairs = [
+            ("nats-user", self.nats_user.is_some()),
+            ("nats-password", self.nats_password.is_some()),
+            ("nats-certificate", self.nats_certificate.is_some()),
+            ("nats-key", self.nats_key.is_some()),
+        ];
+        for pair in pairs.chunks_exact(2) {
+            if let [(is_set, true), (is_not, false)] | [(is_not, false), (is_set, true)] = pair {
+                return Err(SettingsError::Alone(is_set, is_not));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Makes what the file at `path` says the defaults of the command.
@@ -360,16 +383,16 @@ pub(crate) fn with_file(mut command: Command, path: &Path) -> Result<Command, Se
 impl Settings {
     /// Checks what arguments alone do not show.
     pub(crate) fn check(&self) -> Result<(), SettingsError> {
-        // `user:password@` in any of the servers.
-        let has_password = |url: &str| {
-            let servers = url.split(',').filter_map(|url| url.rsplit_once('@'));
-            servers.into_iter().any(|(user, _)| !user.is_empty())
-        };
-        if has_password(&self.nats.nats_url) {
-            return Err(SettingsError::Password("nats-url"));
-        }
-        if has_password(&self.redis.redis_url) {
+        self.nats.check()?;
+        let url = self.redis.redis_url.as_str();
+        // `unix:///path?pass=…` has one too.
+        let info = url.into_connection_info();
+        let is_inside = info.is_ok_and(|info| info.redis_settings().password().is_some());
+        if is_inside || has_user(url) {
             return Err(SettingsError::Password("redis-url"));
+        }
+        if self.redis.redis_user.is_some() && self.redis.redis_password.is_none() {
+            return Err(SettingsError::Alone("redis-user", "redis-password"));
         }
         if !crate::rule::is_name(&self.prefix) {
             return Err(SettingsError::Prefix(self.prefix.clone()));

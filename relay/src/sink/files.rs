@@ -4,11 +4,13 @@
 //!   may leave a half one at the end of the last file: it is cut off at the next start.
 //! * Each file begins with lines `# NAME NUMBER`: where each producer stood then. So the last file
 //!   tells where all stand.
-//! * A line break in a message is written `\n`, a backslash `\\`.
+//! * A line break in a message is written `\n`, a backslash `\\`, a zero byte `\0`: so one that is
+//!   found as it is, is what a power cut left where nothing was written.
+//! * Damage with something whole behind it is more than a kill leaves: the relay does not start.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -19,6 +21,7 @@ use flate2::write::GzEncoder;
 use futures_util::FutureExt;
 use thiserror::Error;
 use tokio::sync::oneshot;
+use tracing::warn;
 
 use super::{Answer, Outcome, Sink, Trouble};
 use crate::rule;
@@ -43,6 +46,10 @@ pub(crate) struct Layout {
 pub(crate) enum OpenError {
     #[error("another relay writes into {}", .0.display())]
     Locked(PathBuf),
+    #[error(
+        "{} is damaged at byte {at}, and has whole messages behind: mend it, or put all files away", .path.display()
+    )]
+    Damaged { path: PathBuf, at: u64 },
     #[error("{}: {source}", .path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -123,6 +130,8 @@ struct Store {
     index: u64,
     /// The length of what is whole and synced.
     len: u64,
+    /// The length that counts for `max_bytes` is that behind its head.
+    head: u64,
     /// Held as long as this is.
     _lock: File,
 }
@@ -139,49 +148,60 @@ impl Store {
         if lock.try_lock().is_err() {
             return Err(OpenError::Locked(path));
         }
-        Self::recover(layout, lock).map_err(failed)
+        Self::recover(layout, lock)
     }
 
     /// Goes on behind what is whole in the last file.
-    fn recover(layout: Layout, lock: File) -> io::Result<Self> {
+    fn recover(layout: Layout, lock: File) -> Result<Self, OpenError> {
+        let folder = layout.folder.clone();
+        let failed = |source| OpenError::Io {
+            path: folder.clone(),
+            source,
+        };
         let mut positions = BTreeMap::new();
-        let Some((index, path)) = files(&layout.folder)?.pop() else {
-            let (file, len) = begin(&layout, 1, &positions)?;
+        let Some((index, path)) = files(&folder).map_err(failed)?.pop() else {
+            let (file, len) = begin(&layout, 1, &positions).map_err(failed)?;
             return Ok(Self {
                 layout,
                 positions,
                 file,
                 index: 1,
                 len,
+                head: len,
                 _lock: lock,
             });
         };
-        let bytes = fs::read(&path)?;
-        let whole = if path.extension().is_some_and(|extension| extension == "gz") {
-            members(&bytes, |lines| take_positions(lines, &mut positions))
+        let is_compressed = path.extension().is_some_and(|extension| extension == "gz");
+        let mut reader = BufReader::new(File::open(&path).map_err(failed)?);
+        let len = if is_compressed {
+            members(&mut reader, &mut positions)
         } else {
-            let whole = bytes
-                .iter()
-                .rposition(|byte| *byte == b'\n')
-                .map_or(0, |end| end + 1);
-            take_positions(bytes.get(..whole).unwrap_or_default(), &mut positions);
-            whole
+            take(&mut reader, &mut positions)
         };
-        let file = File::options().append(true).open(&path)?;
-        let len = u64::try_from(whole).unwrap_or(u64::MAX);
-        file.set_len(len)?;
-        file.sync_all()?;
+        let len = len.map_err(failed)?;
+        if is_compressed && is_member_behind(&mut reader, len).map_err(failed)? {
+            return Err(OpenError::Damaged { path, at: len });
+        }
+        let file = File::options().append(true).open(&path).map_err(failed)?;
+        let cut = file.metadata().map_err(failed)?.len().saturating_sub(len);
+        if cut > 0 {
+            warn!(file = %path.display(), bytes = cut, "half of what came last is cut off");
+            file.set_len(len).map_err(failed)?;
+        }
+        file.sync_all().map_err(failed)?;
         let mut store = Self {
             layout,
             positions,
             file,
             index,
             len,
+            // What was its head is known no more; this one may become longer.
+            head: 0,
             _lock: lock,
         };
         // It may have been written the other way.
         if path != name_of(&store.layout, index) {
-            store.rotate()?;
+            store.rotate().map_err(failed)?;
         }
         Ok(store)
     }
@@ -244,7 +264,7 @@ impl Store {
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.len >= self.layout.max_bytes {
+        if self.len - self.head >= self.layout.max_bytes {
             self.rotate()?;
         }
         let bytes = packed(&self.layout, lines)?;
@@ -259,6 +279,7 @@ impl Store {
     fn rotate(&mut self) -> io::Result<()> {
         let index = self.index + 1;
         (self.file, self.len) = begin(&self.layout, index, &self.positions)?;
+        self.head = self.len;
         self.index = index;
         if self.layout.keep > 0 {
             let mut files = files(&self.layout.folder)?;
@@ -337,30 +358,93 @@ fn packed(layout: &Layout, lines: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// Looks at what each whole member has. Returns where the last of them ends.
-fn members(bytes: &[u8], mut look: impl FnMut(&[u8])) -> usize {
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let (mut later, mut lines) = (rest, Vec::new());
-        if GzDecoder::new(&mut later).read_to_end(&mut lines).is_err() {
-            break;
+/// Where each producer stands after the whole members. Returns where the last of them ends.
+fn members(
+    file: &mut (impl BufRead + Seek),
+    positions: &mut BTreeMap<String, u64>,
+) -> io::Result<u64> {
+    loop {
+        let begin = file.stream_position()?;
+        if file.fill_buf()?.is_empty() {
+            return Ok(begin);
         }
-        rest = later;
-        look(&lines);
+        let mut its = BTreeMap::new();
+        if !member(file, &mut its)? {
+            return Ok(begin);
+        }
+        positions.append(&mut its);
     }
-    bytes.len() - rest.len()
 }
 
-/// Where each producer stands after these lines.
-fn take_positions(lines: &[u8], positions: &mut BTreeMap<String, u64>) {
-    for line in lines.split(|byte| *byte == b'\n') {
-        let line = line.strip_prefix(b"# ").unwrap_or(line);
-        let mut words = line.splitn(3, |byte| *byte == b' ');
-        let mut word = || std::str::from_utf8(words.next()?).ok();
-        if let (Some(name), Some(number)) = (word(), word().and_then(rule::digits)) {
-            positions.insert(name.to_owned(), number);
+/// Reads a member; whether it is whole, to its check at the end, and one of the relay's.
+fn member(file: &mut impl BufRead, positions: &mut BTreeMap<String, u64>) -> io::Result<bool> {
+    let mut lines = BufReader::new(GzDecoder::new(file));
+    match take(&mut lines, positions) {
+        // Nothing is left that is no line.
+        Ok(_) => Ok(lines.fill_buf().is_ok_and(<[u8]>::is_empty)),
+        Err(error) => {
+            let torn = [
+                io::ErrorKind::UnexpectedEof,
+                io::ErrorKind::InvalidData,
+                io::ErrorKind::InvalidInput,
+            ];
+            if torn.contains(&error.kind()) {
+                Ok(false)
+            } else {
+                Err(error)
+            }
         }
     }
+}
+
+/// Whether a member with messages begins somewhere behind `end`.
+fn is_member_behind(file: &mut BufReader<File>, end: u64) -> io::Result<bool> {
+    const BEGIN: &[u8] = &[0x1f, 0x8b, 8];
+    file.seek(SeekFrom::Start(end))?;
+    let mut rest = Vec::new();
+    file.read_to_end(&mut rest)?;
+    for (index, window) in rest.windows(BEGIN.len()).enumerate().skip(1) {
+        let mut positions = BTreeMap::new();
+        if window == BEGIN
+            && let Some(mut rest) = rest.get(index..)
+            && member(&mut rest, &mut positions)?
+            && !positions.is_empty()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Where each producer stands after the whole lines. Returns where the last of them ends.
+fn take(lines: &mut impl BufRead, positions: &mut BTreeMap<String, u64>) -> io::Result<u64> {
+    let (mut end, mut line) = (0, Vec::new());
+    loop {
+        line.clear();
+        lines.read_until(b'\n', &mut line)?;
+        let Some((name, number)) = parsed(&line) else {
+            return Ok(end);
+        };
+        positions.insert(name.to_owned(), number);
+        end += u64::try_from(line.len()).unwrap_or(u64::MAX);
+    }
+}
+
+/// The name and the number of a line, if it is a whole one.
+fn parsed(line: &[u8]) -> Option<(&str, u64)> {
+    let line = line.strip_suffix(b"\n").filter(|line| !line.contains(&0))?;
+    let (head, is_head) = match line.strip_prefix(b"# ") {
+        Some(head) => (head, true),
+        None => (line, false),
+    };
+    let mut words = head.splitn(3, |byte| *byte == b' ');
+    let mut word = || words.next();
+    let name = std::str::from_utf8(word()?).ok();
+    let number = std::str::from_utf8(word()?).ok().and_then(rule::digits);
+    if word().is_none() != is_head {
+        return None;
+    }
+    Some((name.filter(|name| rule::is_name(name))?, number?))
 }
 
 fn line(name: &str, number: u64, body: &[u8], lines: &mut Vec<u8>) {
@@ -369,8 +453,92 @@ fn line(name: &str, number: u64, body: &[u8], lines: &mut Vec<u8>) {
         match byte {
             b'\n' => lines.extend_from_slice(b"\\n"),
             b'\\' => lines.extend_from_slice(b"\\\\"),
+            0 => lines.extend_from_slice(b"\\0"),
             byte => lines.push(*byte),
         }
     }
     lines.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(folder: &Path, is_compressed: bool, max_bytes: u64) -> Layout {
+        Layout {
+            folder: folder.to_owned(),
+            max_bytes,
+            keep: 0,
+            is_compressed,
+        }
+    }
+
+    fn append(store: &mut Store, number: u64) {
+        let mut lines = Vec::new();
+        line("web", number, b"a\0b\nc\\d", &mut lines);
+        store.append(&lines).unwrap();
+        store.positions.insert("web".to_owned(), number);
+    }
+
+    #[test]
+    fn damage_before_what_is_whole_is_not_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(layout(folder.path(), true, 1 << 20)).unwrap();
+        let mut begins = Vec::new();
+        for number in 1..=9 {
+            begins.push(store.len);
+            append(&mut store, number);
+        }
+        drop(store);
+        let path = folder.path().join("000000000001.log.gz");
+        let whole = fs::read(&path).unwrap();
+        let mut damaged = whole.clone();
+        damaged[usize::try_from(begins[2]).unwrap() + 12] ^= 0xff;
+        fs::write(&path, &damaged).unwrap();
+        let refused = Store::open(layout(folder.path(), true, 1 << 20));
+        let at = match refused.map(drop) {
+            Err(OpenError::Damaged { at, .. }) => at,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((at, fs::read(&path).unwrap()), (begins[2], damaged));
+        // A torn end is cut off.
+        fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+        let store = Store::open(layout(folder.path(), true, 1 << 20)).unwrap();
+        assert_eq!((store.stands("web"), store.len), (8, begins[8]));
+    }
+
+    #[test]
+    fn a_hole_of_zeros_is_no_line_nor_what_follows_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(layout(folder.path(), false, 1 << 20)).unwrap();
+        append(&mut store, 1);
+        let len = store.len;
+        drop(store);
+        let path = folder.path().join("000000000001.log");
+        for torn in [
+            &b"\0\0\0\nweb 3 whole\n"[..],
+            b"web 2 a\0\0\nweb 3 whole\n",
+            b"web 2 a",
+        ] {
+            let file = File::options().append(true).open(&path);
+            file.unwrap().write_all(torn).unwrap();
+            let store = Store::open(layout(folder.path(), false, 1 << 20)).unwrap();
+            assert_eq!((store.stands("web"), store.len), (1, len));
+        }
+    }
+
+    /// Else each message would have a file of its own.
+    #[test]
+    fn a_head_longer_than_a_file_may_be_does_not_fill_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(layout(folder.path(), false, 1_000)).unwrap();
+        for name in 0..1_000 {
+            store.positions.insert(format!("p{name}"), 1);
+        }
+        store.rotate().unwrap();
+        for number in 1..=20 {
+            append(&mut store, number);
+        }
+        assert_eq!(store.index, 2);
+    }
 }

@@ -1,19 +1,18 @@
 //! NATS JetStream: one stream, a subject for each producer, `PREFIX.NAME`.
 //!
-//! Each message has the id `NAME-NUMBER`. The first of a run expects the sequence of its subject's
+//! Each message has the id `PREFIX.NAME-NUMBER`: the server looks ids up in the whole stream, which
+//! relays with other prefixes may share. The first of a run expects the sequence of its subject's
 //! last message, each further one the id of the message before it in the stream.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::context::{
     Context, ContextBuilder, GetStreamErrorKind, PublishAckFuture, PublishError, PublishErrorKind,
 };
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{
-    Config, LastRawMessageError, LastRawMessageErrorKind, RetentionPolicy, Stream,
-};
+use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, RetentionPolicy, Stream};
 use async_nats::jetstream::{Error as StreamError, ErrorCode};
 use async_nats::{ConnectOptions, Event};
 use futures_util::FutureExt;
@@ -26,8 +25,8 @@ use super::{Answer, Outcome, Sink, Trouble};
 use crate::rule;
 use crate::runs::{Piece, Position};
 
-/// The most bytes of the headers: two ids with the longest names.
-const HEADERS: usize = 512;
+/// The most bytes of the headers: two ids with the longest prefix and name, and the stream.
+const HEADERS: usize = 1024;
 
 /// The server pings a client that is silent; we do so too, to notice a network that is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -43,7 +42,9 @@ pub(crate) struct Target {
     pub(crate) prefix: String,
     /// Whether to make the stream where it is not there.
     pub(crate) create: bool,
-    /// How long an acknowledgement, an answer, or the handing over of a message may take.
+    /// Whether the stream may have replicas.
+    pub(crate) allow_replicas: bool,
+    /// How long an acknowledgement, an answer, or the handing over of a piece may take.
     pub(crate) ack_timeout: Duration,
     /// The most messages on their way.
     pub(crate) in_flight: usize,
@@ -64,7 +65,10 @@ pub(crate) struct JetStream {
     stream: Stream<()>,
     /// Counts the connections that were lost.
     lost: watch::Sender<u64>,
+    /// As it was last seen: a stream may be made anew, as another kind.
     is_fit: AtomicBool,
+    /// The sequence of the stream's first message, or of the next one where it is empty.
+    first: AtomicU64,
     /// The stream's own limit of a message.
     max_message: AtomicUsize,
     #[cfg(feature = "faults")]
@@ -127,6 +131,7 @@ impl JetStream {
             stream,
             lost,
             is_fit: AtomicBool::new(false),
+            first: AtomicU64::new(0),
             max_message: AtomicUsize::new(usize::MAX),
             #[cfg(feature = "faults")]
             wrong: expectation::Wrong::from_environment().map(|wrong| Arc::new(wrong.into())),
@@ -172,11 +177,30 @@ impl JetStream {
             let why = format!("stream {stream} has not the subjects {wanted}");
             return Err(Trouble::Refused(why));
         }
+        if config.num_replicas > 1 && !self.target.allow_replicas {
+            let why =
+                format!("stream {stream} has replicas, with which the relay was never tested");
+            return Err(Trouble::Refused(why));
+        }
         let max = usize::try_from(config.max_message_size).unwrap_or(0);
         let max = if max == 0 { usize::MAX } else { max };
         self.max_message.store(max, Ordering::Relaxed);
-        self.is_fit.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    async fn look(&self) -> Result<(), Trouble> {
+        let (config, first) = match self.context.get_stream(&self.target.stream).await {
+            Ok(stream) => {
+                let info = stream.cached_info();
+                (info.config.clone(), info.state.first_sequence)
+            }
+            Err(error) if self.target.create && is_missing(&error.kind()) => {
+                (self.create().await?, 0)
+            }
+            Err(error) => return Err(Trouble::Unreachable(text(&error))),
+        };
+        self.first.store(first, Ordering::Relaxed);
+        self.check(&config)
     }
 
     /// The position as the wrong way, if one was put in, takes it to be.
@@ -210,12 +234,9 @@ impl Sink for JetStream {
     const MAY_EXTEND: bool = true;
 
     async fn probe(&self) -> Result<(), Trouble> {
-        let config = match self.context.get_stream(&self.target.stream).await {
-            Ok(stream) => stream.cached_info().config.clone(),
-            Err(error) if self.target.create && is_missing(&error.kind()) => self.create().await?,
-            Err(error) => return Err(Trouble::Unreachable(text(&error))),
-        };
-        self.check(&config)
+        let looked = self.look().await;
+        self.is_fit.store(looked.is_ok(), Ordering::Relaxed);
+        looked
     }
 
     async fn ask(&self, name: &str) -> Result<Position, Trouble> {
@@ -223,22 +244,31 @@ impl Sink for JetStream {
             self.probe().await?;
         }
         let subject = self.subject(name);
-        let position = match self.stream.get_last_raw_message_by_subject(&subject).await {
-            Ok(message) => {
-                let id = message.headers.get(async_nats::header::NATS_MESSAGE_ID);
-                let number = id.and_then(|id| number(id.as_str(), name)).ok_or_else(|| {
+        let position =
+            match self.stream.get_last_raw_message_by_subject(&subject).await {
+                Ok(message) => {
+                    let id = message.headers.get(async_nats::header::NATS_MESSAGE_ID);
+                    let number = id.and_then(|id| number(id.as_str(), &subject)).ok_or_else(|| {
                     let sequence = message.sequence;
                     Trouble::Blocked(format!(
                         "message {sequence} of the stream, at {subject}, is none of the relay's"
                     ))
                 })?;
-                Position {
-                    number,
-                    sequence: message.sequence,
+                    Position {
+                        number,
+                        sequence: message.sequence,
+                    }
                 }
-            }
-            Err(error) => not_told(&error)?,
-        };
+                // It is new, was forgotten, or the stream was made anew.
+                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                    self.probe().await?;
+                    Position::default()
+                }
+                Err(error) => {
+                    self.is_fit.store(false, Ordering::Relaxed);
+                    return Err(Trouble::Unreachable(text(&error)));
+                }
+            };
         #[cfg(feature = "faults")]
         let position = self.mistake(name, position).await?;
         Ok(position)
@@ -248,31 +278,47 @@ impl Sink for JetStream {
         // From now on: a connection that is lost later has these messages with it.
         let mut lost = self.lost.subscribe();
         let name = Arc::clone(&piece.producer.name);
-        let subject = async_nats::Subject::from(self.subject(&name));
+        let place = self.subject(&name);
+        let subject = async_nats::Subject::from(place.as_str());
         let mut acks = Vec::with_capacity(piece.messages.len());
         let mut trouble = None;
+        let deadline = tokio::time::Instant::now() + self.target.ack_timeout;
         for (index, message) in piece.messages.iter().enumerate() {
             let publish = PublishMessage::build()
                 .payload(message.body.clone())
-                .message_id(id(&name, message.number));
+                .expected_stream(&self.target.stream)
+                .message_id(id(&place, message.number));
             let expected = expectation::of(&piece, index);
             #[cfg(feature = "faults")]
             let expected = self.put_in(expected);
             let publish = match expected {
                 Expectation::Sequence(sequence) => publish.expected_last_subject_sequence(sequence),
-                Expectation::Message(number) => publish.expected_last_message_id(id(&name, number)),
+                Expectation::Message(number) => {
+                    publish.expected_last_message_id(id(&place, number))
+                }
                 #[cfg(any(test, feature = "faults"))]
                 Expectation::Nothing => publish,
                 #[cfg(any(test, feature = "faults"))]
                 Expectation::StreamSequence(sequence) => publish.expected_last_sequence(sequence),
             };
-            match self.context.send_publish(subject.clone(), publish).await {
-                Ok(ack) => acks.push((message.number, ack)),
-                Err(error) => {
-                    trouble = Some(not_sent(&error, message.number));
-                    break;
+            let sent = self.context.send_publish(subject.clone(), publish);
+            match tokio::time::timeout_at(deadline, sent).await {
+                Ok(Ok(ack)) => acks.push((message.number, ack)),
+                Ok(Err(error)) => trouble = Some(not_sent(&error, message.number)),
+                Err(_) => {
+                    let why = "the connection takes no more".to_owned();
+                    trouble = Some(Trouble::Unreachable(why));
                 }
             }
+            if trouble.is_some() {
+                break;
+            }
+        }
+        // A message that is too long is told by the answer.
+        if acks.is_empty()
+            && let Some(Trouble::Unreachable(why)) = trouble
+        {
+            return Err(Trouble::Unreachable(why));
         }
         #[cfg(feature = "faults")]
         let wrong = self.wrong.clone();
@@ -336,17 +382,21 @@ impl Sink for JetStream {
         let max = self.max_message.load(Ordering::Relaxed);
         max.min(self.client.max_payload()).saturating_sub(HEADERS)
     }
+
+    fn first(&self) -> u64 {
+        self.first.load(Ordering::Relaxed)
+    }
 }
 
 /// The id of a message.
-fn id(name: &str, number: u64) -> String {
-    format!("{name}-{number}")
+fn id(subject: &str, number: u64) -> String {
+    format!("{subject}-{number}")
 }
 
 /// The number in an id.
-pub(crate) fn number(id: &str, name: &str) -> Option<u64> {
+pub(crate) fn number(id: &str, subject: &str) -> Option<u64> {
     let (its, number) = id.rsplit_once('-')?;
-    rule::digits(number).filter(|_| its == name)
+    rule::digits(number).filter(|_| its == subject)
 }
 
 /// Whether subjects that fit `wanted`, which may end in `>`, all fit `pattern`.
@@ -365,14 +415,6 @@ fn covers(pattern: &str, wanted: &str) -> bool {
 fn is_missing(error: &GetStreamErrorKind) -> bool {
     let missing = ErrorCode::STREAM_NOT_FOUND;
     matches!(error, GetStreamErrorKind::JetStream(error) if error.error_code() == missing)
-}
-
-fn not_told(error: &LastRawMessageError) -> Result<Position, Trouble> {
-    if error.kind() == LastRawMessageErrorKind::NoMessageFound {
-        Ok(Position::default())
-    } else {
-        Err(Trouble::Unreachable(text(error)))
-    }
 }
 
 fn not_sent(error: &PublishError, number: u64) -> Trouble {
@@ -417,9 +459,35 @@ mod tests {
 
     #[test]
     fn the_number_is_the_end_of_an_id() {
-        assert_eq!(number(&id("a-1", 2), "a-1"), Some(2));
-        assert_eq!(number(&id("a-1", 2), "a"), None);
-        assert_eq!(number("a-+2", "a"), None);
+        assert_eq!(number(&id("logs.a-1", 2), "logs.a-1"), Some(2));
+        assert_eq!(number(&id("logs.a-1", 2), "logs.a"), None);
+        assert_eq!(number(&id("logs.a", 2), "other.a"), None);
+        assert_eq!(number("logs.a-+2", "logs.a"), None);
+    }
+
+    /// No server is needed: the relay waits for none.
+    #[tokio::test]
+    async fn replicas_are_refused_unless_they_are_allowed() {
+        for allow_replicas in [false, true] {
+            let target = Target {
+                url: "nats://127.0.0.1:1".to_owned(),
+                stream: "MESSAGES".to_owned(),
+                prefix: "messages".to_owned(),
+                create: false,
+                allow_replicas,
+                ack_timeout: Duration::from_secs(1),
+                in_flight: 1,
+            };
+            let sink = JetStream::connect(ConnectOptions::new(), target).await;
+            let config = |num_replicas| Config {
+                subjects: vec!["messages.>".to_owned()],
+                num_replicas,
+                ..Config::default()
+            };
+            let sink = sink.unwrap();
+            assert!(sink.check(&config(1)).is_ok());
+            assert_eq!(sink.check(&config(3)).is_ok(), allow_replicas);
+        }
     }
 
     #[test]

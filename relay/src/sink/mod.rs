@@ -24,12 +24,18 @@ pub(crate) trait Sink: Send + Sync + 'static {
     /// Asks where a producer stands. Number and sequence come out of one answer.
     fn ask(&self, name: &str) -> impl Future<Output = Result<Position, Trouble>> + Send;
 
-    /// Sends a piece: returns when the next one may be sent behind it. Each message may be stored
+    /// Sends a piece: returns when the next one may be sent behind it. An error: nothing of it was
+    /// handed over. Each message may be stored
     /// only behind the one before it, the first one only as [`Piece::behind`] says.
     fn send(&self, piece: Piece) -> impl Future<Output = Result<Answer, Trouble>> + Send;
 
     /// The most bytes of a body that the engine takes.
     fn longest(&self) -> usize;
+
+    /// What has a sequence below this was removed by the engine's limits, or its operator.
+    fn first(&self) -> u64 {
+        0
+    }
 }
 
 /// What becomes of a piece, once that is known.

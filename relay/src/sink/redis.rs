@@ -175,6 +175,9 @@ fn position(number: u64) -> Position {
 
 /// What a server says itself is a refusal, unless it only says that it will be there soon.
 fn trouble(error: &RedisError) -> Trouble {
+    if error.code() == Some("WRONGTYPE") {
+        return Trouble::Blocked(format!("a key is no stream: {error}"));
+    }
     let is_there = error
         .code()
         .is_some_and(|code| !["LOADING", "TRYAGAIN"].contains(&code));

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 
-use crate::support::pause;
-use crate::support::producer::{Found, Producer};
+use crate::support::producer::{Found, Producer, writer};
 use crate::support::relay::Relay;
+use crate::support::{PATIENCE, pause};
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder)
@@ -38,7 +38,7 @@ fn compare(folder: &Path, sent: &[(String, u64)]) -> Result<u64, String> {
                 words.next().unwrap(),
                 words.next().unwrap().parse().unwrap(),
             );
-            let body = words.next().unwrap().replace("\\\\", "\\");
+            let body = unescaped(words.next().unwrap());
             found.look(name, number, body.as_bytes());
         }
     }
@@ -92,6 +92,37 @@ fn a_relay_that_is_killed_goes_on_behind_what_is_whole() {
     }
 }
 
+/// The message of a line, as it was.
+fn unescaped(text: &str) -> String {
+    let mut letters = text.chars();
+    let mut next = || match letters.next()? {
+        '\\' => match letters.next().unwrap() {
+            'n' => Some('\n'),
+            '0' => Some('\0'),
+            other => Some(other),
+        },
+        other => Some(other),
+    };
+    std::iter::from_fn(&mut next).collect()
+}
+
+#[test]
+fn what_would_break_a_line_comes_back_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let form = ["--to", "files", "--files-plain", "--files-folder", path];
+    let relay = Relay::start(&form);
+    let writer = writer(&relay.socket());
+    let body = "two\nlines, \\n is none, \0 and \\";
+    writer
+        .send_timeout(format!("web 1 {body}"), PATIENCE)
+        .unwrap();
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    let text = fs::read_to_string(&files(folder.path())[0]).unwrap();
+    let lines: Vec<_> = text.lines().map(unescaped).collect();
+    assert_eq!(lines, [format!("web 1 {body}")]);
+}
+
 #[test]
 fn two_relays_do_not_write_into_one_folder() {
     let folder = tempfile::tempdir().unwrap();
@@ -102,7 +133,8 @@ fn two_relays_do_not_write_into_one_folder() {
         folder.path().to_str().unwrap(),
     ];
     let _first = Relay::start(&arguments);
-    let mut second = Relay::start(&arguments);
+    let mut second = Relay::unstarted(&arguments, &[]);
+    second.begin();
     assert!(!second.process.take().unwrap().wait().success());
     assert!(
         second.log().contains("another relay writes into"),

@@ -39,6 +39,32 @@ fn what_is_too_long_or_nobodys_is_left_out_and_the_rest_goes_on() {
     wait_for("the log", || relay.log().contains("messages were left out"));
 }
 
+/// Ids are those of the whole stream: one prefix's must not count for another's.
+#[test]
+fn two_prefixes_in_one_stream_have_the_same_names_and_numbers() {
+    let nats = Nats::start();
+    nats.make_stream_of(Config {
+        name: STREAM.to_owned(),
+        subjects: vec!["logs.>".to_owned()],
+        duplicate_window: Duration::from_secs(120),
+        ..Config::default()
+    });
+    for prefix in ["logs.a", "logs.b"] {
+        let relay = Relay::start(&["--nats-url", &nats.url(), "--prefix", prefix]);
+        let writer = writer(&relay.socket());
+        for number in 1..=2 {
+            writer
+                .send_timeout(message("web", number), PATIENCE)
+                .unwrap();
+        }
+        assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+        assert_eq!(relay.figure("acknowledged_total"), 2);
+        let mut numbers = Vec::new();
+        nats.read(&format!("{prefix}.>"), |_, number, _| numbers.push(number));
+        assert_eq!(numbers, [1, 2], "{prefix}");
+    }
+}
+
 #[test]
 fn fields_of_json_say_whose_a_message_is() {
     let nats = Nats::start();
@@ -164,6 +190,32 @@ fn a_stream_that_forgets_what_is_consumed_is_refused() {
 }
 
 #[test]
+fn a_stream_that_is_made_anew_as_another_kind_is_refused() {
+    let nats = Nats::start();
+    nats.make_stream();
+    let relay = Relay::start(&["--nats-url", &nats.url()]);
+    let writer = writer(&relay.socket());
+    writer.send_timeout(message("web", 1), PATIENCE).unwrap();
+    wait_for("the first", || relay.figure("acknowledged_total") == 1);
+    nats.ask(async |context| context.delete_stream(STREAM).await.unwrap());
+    nats.make_stream_of(Config {
+        name: STREAM.to_owned(),
+        subjects: vec!["messages.>".to_owned()],
+        retention: RetentionPolicy::WorkQueue,
+        ..Config::default()
+    });
+    writer.send_timeout(message("web", 2), PATIENCE).unwrap();
+    wait_for("the refusal", || {
+        relay
+            .get("/health")
+            .unwrap()
+            .contains("forgets what is consumed")
+    });
+    assert_eq!(writer.shutdown(Duration::ZERO).unwrap().left.messages, 1);
+    assert_eq!(relay.figure("acknowledged_total"), 1);
+}
+
+#[test]
 fn a_stream_that_has_lost_messages_is_counted() {
     let nats = Nats::start();
     nats.make_stream();
@@ -171,11 +223,17 @@ fn a_stream_that_has_lost_messages_is_counted() {
     let writer = writer(&relay.socket());
     writer.send_timeout(message("web", 1), PATIENCE).unwrap();
     wait_for("the first", || relay.figure("acknowledged_total") == 1);
+    // What its limits or its operator have removed is not lost.
     nats.ask(async |context| {
         let stream = context.get_stream(STREAM).await.unwrap();
         stream.purge().await.unwrap();
     });
     writer.send_timeout(message("web", 2), PATIENCE).unwrap();
+    wait_for("the second", || relay.figure("acknowledged_total") == 2);
+    assert_eq!(relay.figure("went_back_total"), 0);
+    nats.ask(async |context| context.delete_stream(STREAM).await.unwrap());
+    nats.make_stream();
+    writer.send_timeout(message("web", 3), PATIENCE).unwrap();
     assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
     assert_eq!(relay.figure("went_back_total"), 1);
     assert!(
@@ -211,7 +269,7 @@ fn a_producer_whose_subject_others_write_to_holds_up_nobody_else() {
 }
 
 #[test]
-fn many_names_cost_no_memory_for_ever() {
+fn more_names_than_are_remembered_arrive() {
     let nats = Nats::start();
     nats.make_stream();
     let relay = Relay::start(&["--nats-url", &nats.url(), "--max-producers", "10"]);

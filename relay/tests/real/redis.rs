@@ -1,5 +1,7 @@
 //! Redis Streams: the same faults, and what is Redis's own.
 
+use std::time::Duration;
+
 use fastrand::Rng;
 use nix::sys::signal::Signal;
 use redis::Commands;
@@ -68,6 +70,12 @@ fn entries_that_were_trimmed_or_are_none_of_ours_are_minded() {
         "100",
     ]);
     let mut connection = redis.connection();
+    // A key that is no stream is its operator's too.
+    let _: () = connection.set("messages:text", "text").unwrap();
+    let other = writer(&relay.socket());
+    other.send_timeout(message("text", 1), PATIENCE).unwrap();
+    wait_for("the log", || relay.log().contains("a key is no stream"));
+    assert_eq!(other.shutdown(Duration::ZERO).unwrap().left.messages, 1);
     let _: String = connection
         .xadd("messages:bad", "5-7", &[("a", "b")])
         .unwrap();
@@ -106,6 +114,11 @@ fn what_redis_has_no_memory_for_waits() {
     wait_for("a refusal", || {
         relay.figure("refused_total{reason=\"refused\"}") > 0
     });
+    wait_for("the refusal's text", || {
+        let health = relay.get("/health").unwrap();
+        health.contains("unreachable for") && health.contains("refused: ")
+    });
     limit("0");
     redis.compare(&producer.end()).unwrap();
+    assert!(relay.get("/health").unwrap().contains("stream reachable"));
 }

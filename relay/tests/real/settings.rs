@@ -79,11 +79,35 @@ fn settings_that_cannot_be_are_refused_by_name() {
             "{said}"
         );
     }
-    let said = refusal(&["--to", "redis", "--redis-url", "redis://:hush@127.0.0.1:1"]);
+    for url in ["redis://:hush@127.0.0.1:1", "unix:///x?pass=hush"] {
+        let said = refusal(&["--to", "redis", "--redis-url", url]);
+        assert!(
+            said.contains("name a file") && !said.contains("hush"),
+            "{said}"
+        );
+    }
+    // In the file too.
+    for (set, missing) in [
+        ("nats-user", "nats-password"),
+        ("nats-password", "nats-user"),
+        ("nats-certificate", "nats-key"),
+    ] {
+        fs::write(&file, format!("{set} = \"x\"\n")).unwrap();
+        let said = refusal(&["--settings", file.to_str().unwrap()]);
+        assert!(said.contains(&format!("{set} needs {missing}")), "{said}");
+    }
+    let mut help = Command::new(PROGRAM);
+    help.args(["run", "--help"])
+        .env("UDS_IPC_RELAY_NATS_URL", "nats://me:hush@127.0.0.1:1");
+    let shown = String::from_utf8(help.output().unwrap().stdout).unwrap();
     assert!(
-        said.contains("name a file") && !said.contains("hush"),
-        "{said}"
+        shown.contains("--nats-url") && !shown.contains("hush"),
+        "{shown}"
     );
+    let mut read = Command::new(PROGRAM);
+    read.args(["read", "--nats-url", "nats://me:hush@127.0.0.1:1"]);
+    let said = String::from_utf8(read.output().unwrap().stderr).unwrap();
+    assert!(said.contains("name a file"), "{said}");
 }
 
 /// All goes through, and the secret is not in the log, whatever is logged.
@@ -96,8 +120,22 @@ fn arrives(nats: &Nats, arguments: &[&str], secret: &str) {
         "trace",
     ];
     let relay = Relay::start(&[&all, arguments].concat());
-    Producer::start(&relay.socket(), &["web"], 100).end();
+    let sent = Producer::start(&relay.socket(), &["web"], 100).end();
     assert!(!relay.log().contains(secret));
+    // `read` has the same credentials.
+    let mut read = Command::new(PROGRAM);
+    let output = read
+        .args(["read", "--nats-url", &nats.url()])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        lines.lines().count().to_string(),
+        sent[0].1.to_string(),
+        "{said}"
+    );
 }
 
 #[test]

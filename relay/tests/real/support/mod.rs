@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 /// What only a failure reaches.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A port that is free now.
+/// A port that is free now, and below those that the kernel gives to connections.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
+    ports.find(is_free).unwrap()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test waits")]

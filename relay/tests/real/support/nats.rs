@@ -60,6 +60,7 @@ impl Nats {
         wait_for("nats-server", || {
             TcpStream::connect(("127.0.0.1", self.port)).is_ok()
         });
+        self.process.as_mut().unwrap().assert_lives();
     }
 
     fn begin(&mut self) {

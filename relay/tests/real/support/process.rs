@@ -26,6 +26,12 @@ impl Process {
         let _ = self.0.wait();
     }
 
+    /// Who answers at a port may be somebody else, if this has found it taken.
+    #[track_caller]
+    pub(crate) fn assert_lives(&mut self) {
+        assert!(matches!(self.0.try_wait(), Ok(None)), "{:?}", self.0);
+    }
+
     pub(crate) fn wait(&mut self) -> ExitStatus {
         self.0.wait().unwrap()
     }

@@ -56,6 +56,7 @@ impl Redis {
         wait_for("redis-server", || {
             TcpStream::connect(("127.0.0.1", self.port)).is_ok()
         });
+        self.process.as_mut().unwrap().assert_lives();
     }
 
     pub(crate) fn kill(&mut self) {

@@ -28,16 +28,20 @@ impl Relay {
     }
 
     pub(crate) fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut relay = Self::unstarted(arguments, environment);
+        relay.restart();
+        relay
+    }
+
+    pub(crate) fn unstarted(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let mut relay = Self {
+        Self {
             folder: tempfile::tempdir().unwrap(),
             arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
             environment: environment.iter().map(owned).collect(),
             http: free_port(),
             process: None,
-        };
-        relay.restart();
-        relay
+        }
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -69,7 +73,12 @@ impl Relay {
 
     pub(crate) fn restart(&mut self) {
         self.begin();
-        wait_for("the relay", || self.get("/health").is_some());
+        // Its figures are there a moment after the page is.
+        wait_for("the relay", || {
+            let page = self.get("/metrics");
+            page.is_some_and(|page| page.contains("uds_ipc_relay_accepted_total"))
+        });
+        self.process.as_mut().unwrap().assert_lives();
     }
 
     pub(crate) fn kill(&mut self) {
