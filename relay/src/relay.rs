@@ -205,7 +205,7 @@ impl<S: Sink> Relay<S> {
         }
     }
 
-    /// Takes the messages of a batch over. Its bytes are in memory until the last of them is settled.
+    /// Takes the messages of a batch over. Its bytes are in memory until the last is settled.
     fn accept(&mut self, batch: Batch) {
         let now = crate::now();
         let (mut text, mut marked) = (Vec::new(), Vec::new());
