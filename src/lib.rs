@@ -349,6 +349,8 @@ mod atomics;
 mod backoff;
 mod buffer_pool;
 mod buffer_size;
+#[cfg(feature = "calls")]
+pub mod calls;
 mod clock;
 mod codec;
 mod deadline;
