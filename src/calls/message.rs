@@ -189,7 +189,7 @@ mod tests {
         let mut stream = Prefix::new(more.len()).as_slice().to_vec();
         stream.extend_from_slice(&more);
         let mut messages = Vec::new();
-        Frames::new(100).feed(&stream, &mut messages).unwrap();
+        Frames::<CallFrame>::new(100).feed(&stream, &mut messages).unwrap();
         assert_eq!(messages, [call(3, b"x")]);
     }
 
@@ -214,7 +214,7 @@ mod tests {
             for call in &sent {
                 stream.extend_from_slice(&frame(call));
             }
-            let (mut frames, mut came) = (Frames::new(1000), Vec::new());
+            let (mut frames, mut came) = (Frames::<CallFrame>::new(1000), Vec::new());
             let (mut rest, mut sizes) = (&stream[..], sizes.iter().cycle());
             while !rest.is_empty() {
                 let (piece, later) = rest.split_at(rest.len().min(*sizes.next().unwrap()));

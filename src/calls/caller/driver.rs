@@ -13,6 +13,7 @@ use std::task::Waker as TaskWaker;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::dial::dial;
@@ -27,8 +28,11 @@ use crate::sys::fork::HomeProcess;
 use crate::sys::{self, Received, Sent, Stream, Waker, Wanted};
 use crate::system_error::SystemError;
 
-/// How much is read at a time.
+/// How much is read at a time, at most.
 const READ_SIZE: usize = 64 * 1024;
+
+/// How much is read at first: an idle caller keeps no more memory than that.
+const FIRST_READ_SIZE: usize = 4 * 1024;
 
 /// How many frames are written with one call of the system.
 const MOST_SLICES: usize = 64;
@@ -58,6 +62,7 @@ pub(super) struct State {
     link: Link,
     backoff: Backoff,
     is_driven: bool,
+    is_writing: bool,
     /// When whoever drives looks at the clock.
     looks_at: Deadline,
     /// A thread drives for as long as the caller lives, for tasks.
@@ -132,6 +137,7 @@ impl Shared {
                 },
                 backoff,
                 is_driven: false,
+                is_writing: false,
                 looks_at: None,
                 has_thread: false,
                 has_ended: false,
@@ -139,7 +145,7 @@ impl Shared {
                 connects: 0,
             }),
             input: Mutex::new(Input {
-                buffer: vec![0; READ_SIZE],
+                buffer: vec![0; FIRST_READ_SIZE],
                 frames: Frames::new(settings.limits.max_reply_len),
                 replies: Vec::new(),
             }),
@@ -181,10 +187,7 @@ impl Shared {
         let open = |(method, body)| machine.open(method, body, answers, timeout, at);
         let keys = calls.map(open).collect();
         let woken = self.write(&mut state, at);
-        // Who drives is to wait for room too, or to connect.
-        if state.is_driven && state.machine.has_to_write() {
-            self.waker.wake();
-        }
+        self.nudge(&state);
         drop(state);
         wake(woken);
         keys
@@ -259,11 +262,16 @@ impl Shared {
         state.waiting.remove(&key);
         let mut woken = self.write(&mut state, now());
         woken.extend(state.next_to_drive());
-        if state.is_driven && state.machine.has_to_write() {
-            self.waker.wake();
-        }
+        self.nudge(&state);
         drop(state);
         wake(woken);
+    }
+
+    /// Who drives is to wait for room too, or to connect.
+    fn nudge(&self, state: &State) {
+        if state.is_driven && !state.is_writing && state.machine.has_to_write() {
+            self.waker.wake();
+        }
     }
 
     /// Says whether a thread is to be started that drives: only the first call is told so.
@@ -356,7 +364,7 @@ impl Shared {
                     (None, state.machine.has_to_write().then_some(*retry_at))
                 }
             };
-            let has_to_write = state.machine.has_to_write();
+            let has_to_write = state.machine.has_to_write() && !state.is_writing;
             let until = earlier(until, state.machine.next_deadline());
             state.looks_at = until;
             drop(state);
@@ -368,20 +376,20 @@ impl Shared {
             }
             // Another thread may have lost that connection meanwhile; none but this one makes a new
             // one.
-            if let (Some(stream), Link::Up(current)) = (&stream, &state.link) {
-                if Arc::ptr_eq(stream, current) {
-                    let woken = self.take_in(&mut state, &mut input, news);
-                    wake(woken);
-                }
+            if stream.is_some_and(|stream| state.is_up(&stream)) {
+                let woken = self.take_in(&mut state, &mut input, news);
+                wake(woken);
+            } else {
+                input.replies.clear();
             }
         }
     }
 
     /// Writes, and ends the calls whose time is over.
-    fn go_on(&self, state: &mut State, at: Instant) -> Vec<Waiting> {
+    fn go_on(&self, state: &mut MutexGuard<'_, State>, at: Instant) -> Vec<Waiting> {
         let mut woken = self.write(state, at);
         let mut over = Vec::new();
-        let State { machine, link, .. } = &mut *state;
+        let State { machine, link, .. } = &mut **state;
         let unsent = match link {
             Link::Down { error, .. } => error.as_ref(),
             Link::Up(_) => None,
@@ -396,24 +404,35 @@ impl Shared {
     }
 
     /// Writes what the socket takes. Returns who is to be told that it was written, or lost.
-    fn write(&self, state: &mut State, at: Instant) -> Vec<Waiting> {
+    /// Not under the lock: other threads queue meanwhile, and theirs goes with the next write.
+    fn write(&self, state: &mut MutexGuard<'_, State>, at: Instant) -> Vec<Waiting> {
         let mut over = Vec::new();
+        if state.is_writing {
+            return Vec::new();
+        }
+        state.is_writing = true;
         while let (Link::Up(stream), true) = (&state.link, state.machine.has_to_write()) {
-            let mut slices = [IoSlice::new(&[]); MOST_SLICES];
-            let mut len = 0;
-            for (place, piece) in slices.iter_mut().zip(state.machine.to_write()) {
-                *place = IoSlice::new(piece);
-                len += 1;
+            let stream = Arc::clone(stream);
+            let pieces = state.machine.begin_write(MOST_SLICES);
+            let sent = MutexGuard::unlocked(state, || send(&stream, &pieces));
+            if !state.is_up(&stream) {
+                // It was lost meanwhile, and what was on its way with it.
+                continue;
             }
-            match stream.send(slices.get(..len).unwrap_or_default()) {
-                Ok(Sent::Some(written)) => state.machine.wrote(written, &mut over),
-                Ok(Sent::Blocked | Sent::NoMemory) => break,
+            match sent {
+                Ok(Sent::Some(len)) => state.machine.wrote(len, &mut over),
+                Ok(Sent::Blocked | Sent::NoMemory) => {
+                    state.machine.wrote(0, &mut over);
+                    break;
+                }
                 Err(error) => {
+                    state.machine.wrote(0, &mut over);
                     over.extend(self.lose(state, Some(error.into()), at));
                     break;
                 }
             }
         }
+        state.is_writing = false;
         state.waiting_for(&over)
     }
 
@@ -499,6 +518,14 @@ enum News {
     Lost(Option<SystemError>),
 }
 
+fn send(stream: &Stream, pieces: &[Bytes]) -> io::Result<Sent> {
+    if let [piece] = pieces {
+        return stream.send(&[IoSlice::new(piece)]);
+    }
+    let slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    stream.send(&slices)
+}
+
 /// Reads once.
 fn read(stream: &Stream, input: &mut Input) -> News {
     let Input {
@@ -509,6 +536,9 @@ fn read(stream: &Stream, input: &mut Input) -> News {
     match stream.receive(buffer) {
         Ok(Received::Some(len)) => {
             let fed = frames.feed(buffer.get(..len).unwrap_or_default(), replies);
+            if len == buffer.len() && len < READ_SIZE {
+                *buffer = vec![0; READ_SIZE];
+            }
             match fed {
                 Ok(()) => News::Nothing,
                 Err(malformed) => {
@@ -524,6 +554,11 @@ fn read(stream: &Stream, input: &mut Input) -> News {
 }
 
 impl State {
+    /// Whether this is the connection still.
+    fn is_up(&self, stream: &Arc<Stream>) -> bool {
+        matches!(&self.link, Link::Up(current) if Arc::ptr_eq(current, stream))
+    }
+
     fn is_to_connect(&self, at: Instant) -> bool {
         let is_due = matches!(self.link, Link::Down { retry_at, .. } if at >= retry_at);
         is_due && self.machine.has_to_write()

@@ -52,6 +52,8 @@ pub(crate) struct Machine {
     outbox: VecDeque<Outgoing>,
     /// How much of the first of them is written.
     written: usize,
+    /// So many of the first are on their way into the socket.
+    being_written: usize,
     /// What the open calls hold.
     call_bytes: usize,
     /// What the answers hold that nobody has taken.
@@ -87,6 +89,7 @@ impl Machine {
             deadlines: BTreeSet::new(),
             outbox: VecDeque::new(),
             written: 0,
+            being_written: 0,
             call_bytes: 0,
             answer_bytes: 0,
             late: 0,
@@ -157,22 +160,25 @@ impl Machine {
         Ok(key)
     }
 
-    /// What is to be written next, piece by piece.
-    pub(crate) fn to_write(&self) -> impl Iterator<Item = &[u8]> {
-        let mut skip = self.written;
-        self.outbox.iter().map(move |outgoing| {
-            let rest = outgoing.frame.get(skip..).unwrap_or_default();
-            skip = 0;
-            rest
-        })
+    /// What is to be written next, `most` pieces at most. [`wrote`](Self::wrote) must follow, with
+    /// nothing if none of it was; until then nobody knows how much of it is.
+    pub(crate) fn begin_write(&mut self, most: usize) -> Vec<Bytes> {
+        let frames = self.outbox.iter().take(most);
+        let mut pieces: Vec<_> = frames.map(|outgoing| outgoing.frame.clone()).collect();
+        if let Some(first) = pieces.first_mut() {
+            *first = first.slice(self.written..);
+        }
+        self.being_written = pieces.len();
+        pieces
     }
 
     pub(crate) fn has_to_write(&self) -> bool {
         !self.outbox.is_empty()
     }
 
-    /// The next `len` bytes were written. Appends what is over by that to `over`.
+    /// The next `len` bytes were written, and no more for now. Appends what is over by that to `over`.
     pub(crate) fn wrote(&mut self, len: usize, over: &mut Vec<Key>) {
+        self.being_written = 0;
         self.written += len;
         while let Some(first) = self.outbox.front() {
             if self.written < first.frame.len() {
@@ -200,11 +206,14 @@ impl Machine {
         if key == 0 || key > self.last {
             return Err(Malformed::Lie("an answer to a call that was never made"));
         }
+        // A quick peer answers before the write is known to have ended.
+        let mut begun = self.outbox.iter().take(self.being_written);
+        let is_begun = begun.any(|outgoing| outgoing.key == Some(key));
         let Some(open) = self.open.get_mut(&key).filter(|open| open.end.is_none()) else {
             self.late += 1;
             return Ok(None);
         };
-        if !open.is_sent {
+        if !(open.is_sent || is_begun) {
             return Err(Malformed::Lie("an answer to a call that was not sent"));
         }
         if !reply.error.is_empty() {
@@ -301,14 +310,16 @@ impl Machine {
     /// what was sent in part was not done. All else waits for the next connection. Appends what is
     /// over to `over`.
     pub(crate) fn lost(&mut self, source: Option<&SystemError>, over: &mut Vec<Key>) {
-        // Half a frame is nothing to the other end.
-        let half = (self.written > 0).then(|| self.outbox.pop_front()).flatten();
-        let half = half.and_then(|outgoing| outgoing.key);
-        self.written = 0;
+        // Half a frame is nothing to the other end. What is on its way may be whole.
+        let may_be_sent = self.being_written > 0;
+        let begun = self.being_written.max(usize::from(self.written > 0));
+        let begun: BTreeSet<_> = self.outbox.drain(..begun).filter_map(|begun| begun.key).collect();
+        (self.written, self.being_written) = (0, 0);
         self.outbox.retain(|outgoing| outgoing.key.is_some());
         let is_lost = |(key, open): (&Key, &Open)| {
-            let is_on_its_way = open.is_sent || Some(*key) == half;
-            (is_on_its_way && open.end.is_none()).then_some((*key, open.is_sent))
+            let is_begun = begun.contains(key);
+            let is_over = open.end.is_some() || !(open.is_sent || is_begun);
+            (!is_over).then_some((*key, open.is_sent || may_be_sent))
         };
         let lost: Vec<_> = self.open.iter().filter_map(is_lost).collect();
         for (key, sent) in lost {
@@ -321,6 +332,12 @@ impl Machine {
     /// How many calls are open.
     pub(crate) fn open_calls(&self) -> usize {
         self.open.len()
+    }
+
+    /// What open calls hold, and what answers do that nobody has taken.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.call_bytes, self.answer_bytes)
     }
 
     /// How many answers came when nobody waited for them any more.
@@ -341,7 +358,7 @@ impl Machine {
         };
         let is_cancelled = open.answers != Answers::None;
         match queued {
-            Some(at) if at > 0 || self.written == 0 => {
+            Some(at) if at >= self.being_written.max(usize::from(self.written > 0)) => {
                 self.outbox.remove(at);
                 self.end(key, Err(why(false)));
             }

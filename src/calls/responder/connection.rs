@@ -2,7 +2,7 @@
 //! Never waits for the peer, but in `answer`, which the user calls.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,7 @@ pub(super) struct State {
     output_len: usize,
     blocked_since: Option<Instant>,
     is_reading: bool,
+    is_writing: bool,
     /// Somebody is to flush it soon.
     pub(super) is_corked: bool,
 }
@@ -94,6 +95,7 @@ impl Connection {
                 output_len: 0,
                 blocked_since: None,
                 is_reading: false,
+                is_writing: false,
                 is_corked: false,
             }),
             room: Condvar::new(),
@@ -169,11 +171,12 @@ impl Connection {
         })
     }
 
-    /// This thread has read all that it wanted.
-    pub(super) fn end_reading(&self, poller: &Poller) {
+    /// This thread has read all that it wanted. Says whether the peer leaves answers unread.
+    pub(super) fn end_reading(&self, poller: &Poller) -> bool {
         let mut state = self.lock();
         state.is_reading = false;
         self.arm(&state, poller);
+        state.is_blocked()
     }
 
     /// Queues an answer, and waits while those before it hold `most` bytes already. `is_last` closes
@@ -222,16 +225,23 @@ impl Connection {
     }
 
     /// Writes what the socket takes; what it does not take is written when the poller tells of room.
-    pub(super) fn flush(&self, state: &mut State, poller: &Poller) {
+    /// Not under the lock: the peer may answer at once, and then another thread reads that.
+    pub(super) fn flush(&self, state: &mut MutexGuard<'_, State>, poller: &Poller) {
+        if state.is_writing {
+            // Whoever writes goes on to what was queued meanwhile.
+            return;
+        }
+        state.is_writing = true;
         let was_blocked = state.blocked_since.is_some();
-        while !state.output.is_empty() && !state.machine.has_ended() {
-            let mut slices = [IoSlice::new(&[]); MOST_SLICES];
-            let (mut skip, mut len) = (state.written, 0);
-            for (place, piece) in slices.iter_mut().zip(&state.output) {
-                *place = IoSlice::new(piece.get(skip..).unwrap_or_default());
-                (skip, len) = (0, len + 1);
+        while !state.output.is_empty() {
+            let (pieces, written) = (mem::take(&mut state.output), state.written);
+            let sent = MutexGuard::unlocked(state, || self.send(&pieces, written));
+            state.put_back(pieces);
+            if state.machine.has_ended() {
+                state.discard();
+                break;
             }
-            match self.stream.send(slices.get(..len).unwrap_or_default()) {
+            match sent {
                 Ok(Sent::Some(len)) => {
                     state.blocked_since = None;
                     state.wrote(len);
@@ -250,12 +260,24 @@ impl Connection {
                 }
             }
         }
+        state.is_writing = false;
         if was_blocked {
             self.room.notify_all();
             if !state.is_reading {
                 self.arm(state, poller);
             }
         }
+    }
+
+    /// Sends what is behind the first `written` bytes of the pieces.
+    fn send(&self, pieces: &VecDeque<Bytes>, written: usize) -> io::Result<Sent> {
+        let mut slices = [IoSlice::new(&[]); MOST_SLICES];
+        let (mut skip, mut len) = (written, 0);
+        for (place, piece) in slices.iter_mut().zip(pieces) {
+            *place = IoSlice::new(piece.get(skip..).unwrap_or_default());
+            (skip, len) = (0, len + 1);
+        }
+        self.stream.send(slices.get(..len).unwrap_or_default())
     }
 
     /// Nobody waits for anything here any more.
@@ -274,12 +296,6 @@ impl Connection {
         let has_ended = self.lock().machine.has_ended();
         let len = if has_ended { 0 } else { input.frames.half_len() };
         (mem::replace(&mut input.counted, len), len)
-    }
-
-    /// Whether something is awaited of the peer in time.
-    pub(super) fn is_timed(&self) -> bool {
-        let is_half = self.input.try_lock().is_some_and(|input| input.half_since.is_some());
-        is_half || self.lock().blocked_since.is_some()
     }
 
     /// Whether the peer has taken too long, for the rest of a frame or for reading an answer; `None`
@@ -319,6 +335,17 @@ impl Connection {
 }
 
 impl State {
+    /// What was taken to be written stands before what was queued meanwhile.
+    fn put_back(&mut self, mut pieces: VecDeque<Bytes>) {
+        pieces.append(&mut self.output);
+        self.output = pieces;
+    }
+
+    /// Whether the peer has left so much unread that the socket takes no more.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked_since.is_some()
+    }
+
     fn push(&mut self, bytes: Bytes) {
         self.output_len += bytes.len();
         self.output.push_back(bytes);
@@ -344,6 +371,6 @@ impl State {
 
     /// Whether all was written.
     pub(super) fn is_written(&self) -> bool {
-        self.output.is_empty()
+        self.output.is_empty() && !self.is_writing
     }
 }

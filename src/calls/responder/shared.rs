@@ -287,7 +287,7 @@ impl Shared {
             return Ok(());
         }
         connection.flush(&mut state, &self.poller);
-        let is_blocked = !state.is_written();
+        let is_blocked = state.is_blocked();
         drop(state);
         if is_blocked {
             self.watch_the_clock();
@@ -302,8 +302,8 @@ impl Shared {
         }
     }
 
-    /// Runs a call's handler, or answers for it when it is too late.
-    pub(super) fn run(self: &Arc<Self>, job: Job) {
+    /// Runs a call's handler, unless the call `has_waited` so long that it is too late.
+    pub(super) fn run(self: &Arc<Self>, job: Job, has_waited: bool) {
         let Job {
             connection,
             call,
@@ -317,7 +317,7 @@ impl Shared {
             key,
             len(&call),
         );
-        if reply.is_cancelled() {
+        if has_waited && reply.is_cancelled() {
             // It tells nobody: nobody waits.
             return;
         }
@@ -391,9 +391,13 @@ impl Shared {
         self.tell_end();
     }
 
-    /// Counts what half a frame of a connection holds now. Says whether that is too much.
+    /// Counts what half a frame of a connection holds now, for which its peer has a time. Says whether
+    /// that is too much.
     pub(super) fn count_half(&self, connection: &Connection) -> bool {
         let (before, len) = connection.count_half();
+        if len > 0 {
+            self.watch_the_clock();
+        }
         self.held.fetch_add(len, Ordering::Relaxed);
         self.held.fetch_sub(before, Ordering::Relaxed);
         len > before && self.is_full()

@@ -114,17 +114,14 @@ fn serve(shared: &Arc<Shared>, key: u64, buffer: &mut [u8]) {
         .all(|call| take_in(shared, &connection, call, &mut jobs));
     if is_last || !is_good || shared.count_half(&connection) {
         shared.remove(&connection);
-    } else {
-        connection.end_reading(&shared.poller);
-    }
-    if connection.is_timed() {
+    } else if connection.end_reading(&shared.poller) {
         shared.watch_the_clock();
     }
     if jobs.len() > 1 {
         shared.queue.lock().calls.extend(jobs);
         work_off(shared);
     } else if let Some(job) = jobs.pop() {
-        shared.run(job);
+        shared.run(job, false);
     }
 }
 
@@ -186,7 +183,7 @@ fn work_off(shared: &Arc<Shared>) {
         let Some(job) = shared.next_job(can_come) else {
             return;
         };
-        shared.run(job);
+        shared.run(job, true);
     }
 }
 
