@@ -145,7 +145,12 @@ impl World {
 
     fn responder_reads(&mut self) {
         let Some(link) = &mut self.link else { return };
-        let len = self.random.usize(..=link.to_responder.len());
+        let all = link.to_responder.len();
+        let len = if self.random.bool() {
+            all
+        } else {
+            self.random.usize(..=all)
+        };
         let bytes: Vec<_> = link.to_responder.drain(..len).collect();
         let mut calls = Vec::new();
         link.calls.feed(&bytes, &mut calls).expect("a caller frames as it should");
@@ -239,6 +244,11 @@ impl World {
     }
 
     fn lose(&mut self) {
+        // What has come to the other end may still be done there.
+        for _ in 0..self.random.usize(..6) {
+            self.responder_reads();
+            self.handler_acts();
+        }
         if let Some(mut link) = self.link.take() {
             link.machine.end();
             let mut over = Vec::new();
