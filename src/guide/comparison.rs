@@ -18,13 +18,14 @@
 //! | iceoryx2 | publish and subscribe, requests and events over shared memory | messages are large, or several processes read the same ones, or the latency may not depend on their size |
 //! | journald | the system's log: structured, indexed, kept on disk | people read it with `journalctl`, at the rates of a log |
 //! | syslog | the system's log, as text, and on to other machines | what receives it speaks syslog already |
+//! | an RPC library (tonic, zbus, varlink) | requests and their answers | you want typed services, or answers that are streams |
 //! | a broker (NATS, Kafka, Redis Streams) | a server that stores messages for many readers | messages must outlive both ends, or have many readers. The package in `relay/` takes them on to one |
 //!
 //! # When things go wrong
 //!
 //! | | the receiver is slow or away | the receiver is killed | who is told what was lost |
 //! | --- | --- | --- | --- |
-//! | this crate | the queue fills, to a bound in messages and in bytes; then messages are refused, or the oldest go. A send never waits | `AtLeastOnce`: nothing is lost, some may come twice. `AtMostOnce`: up to [a socket's buffer](super::delivery) | the caller, the figures, the events |
+//! | this crate | the queue fills, to a bound in messages and in bytes; then messages are refused, or the oldest go. A send never waits | `AtLeastOnce`: nothing is lost, some may come twice. `AtMostOnce`: [what it had read, and a socket's buffer](super::delivery) | the caller, the figures, the events |
 //! | tracing-appender 0.2.5 | the queue of 128,000 lines fills; then lines are dropped, or with `lossy(false)` callers wait | there is none: the file is the receiver | a counter has the lines that were dropped. A write that fails is not reported |
 //! | cadence 1.8 | a datagram for each metric, or for a buffer of them. `QueuingMetricSink` sends from a thread, with a queue that is unbounded unless `with_capacity` is used | what lay in the socket is lost; the next metric goes to whoever listens at the path | the caller, when the queue is full; the `with_error_handler`, when sending fails |
 //! | ZeroMQ (libzmq 4.3.4), PUSH | `zmq_send` waits at the high-water mark, 1,000 messages for each peer unless set, or fails with `ZMQ_DONTWAIT`. (PUB drops instead) | PUSH and PULL have no acknowledgement | the caller, when it does not wait. A socket monitor tells of connections |
@@ -44,13 +45,13 @@
 //! | --- | --- | --- | --- |
 //! | this crate | any bytes, up to 10 MiB unless set | no runtime, no C code | Linux; macOS and the BSDs are type-checked only |
 //! | tracing-appender | lines | `tracing-subscriber` | wherever Rust's std is |
-//! | cadence | statsd's text; above what a datagram holds it cannot be sent | nothing | Unix sockets on Unix, UDP everywhere |
+//! | cadence | statsd's text; above what a datagram holds it cannot be sent | a statsd server | Unix sockets on Unix, UDP everywhere |
 //! | ZeroMQ, nng | any bytes, also in parts (ZeroMQ) | a C library | many, also Windows; nng's `ipc://` is a named pipe there |
 //! | tokio-util | any bytes; four bytes of length and up to 8 MiB unless set | an async runtime's streams | wherever they are |
 //! | ipc-channel | what serde can write, and descriptors, memory, channels | Rust at both ends | also macOS and Windows |
 //! | iceoryx2 | memory that both ends understand without encoding it | shared memory; C, C++ and Python have bindings | Linux, macOS, Windows, QNX, FreeBSD |
 //! | journald | fields; a line of standard output up to 48 KiB unless set | systemd | Linux |
-//! | syslog | text; 1,024 bytes in RFC 3164 | nothing | Unix |
+//! | syslog | text; 1,024 bytes in RFC 3164 | a syslog daemon | Unix |
 //!
 //! # Each by itself
 //!

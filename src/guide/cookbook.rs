@@ -1,4 +1,5 @@
-//! Things that others have done before: a program for each, to be copied. All of them run as tests.
+//! Programs for common tasks, to be copied. They are tests of the crate: each is compiled, and all
+//! but the one that waits for a signal run.
 //!
 //! # Many daemons, one collector
 //!
