@@ -152,6 +152,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "stream notify asymmetric_fence",
             "linux other windows",
             "descriptor environment file fork interest resolve signals standard_streams",
+            "no_shared_memory",
             "abilities arrival family file_change not_accepted readiness shared_memory_error tcp_options transfer",
         ],
     ),
@@ -172,14 +173,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "mod",
             "arrival_watch file_watch peer_process",
-            "credentials fence passing pinned poll poller process shared_memory unread waker",
+            "credentials fence passing pinned poll poller process unread waker",
         ],
     ),
     (
         "sys/windows",
         &[
             "mod",
-            "inherited listening_socket shared_memory wait",
+            "inherited listening_socket peer_process wait",
             "poller stream watch",
             "waker",
             "fence unsupported",

@@ -140,6 +140,7 @@
 //!     abilities.rs          what a kind of stream can do: what the machines go by
 //!     arrival.rs family.rs file_change.rs interest.rs not_accepted.rs readiness.rs
 //!     shared_memory_error.rs tcp_options.rs transfer.rs
+//!     no_shared_memory.rs   where no memory can be passed
 //!     fork.rs resolve.rs asymmetric_fence.rs
 //!     file.rs descriptor.rs environment.rs inherited.rs signals.rs standard_streams.rs
 //!     listening_socket.rs notify.rs poller.rs wait.rs
@@ -153,10 +154,9 @@
 //!         unread.rs waker.rs
 //!     other/                the same for macOS and the BSDs
 //!         mod.rs arrival_watch.rs credentials.rs fence.rs file_watch.rs passing.rs
-//!         peer_process.rs pinned.rs poll.rs poller.rs process.rs shared_memory.rs
-//!         unread.rs waker.rs
+//!         peer_process.rs pinned.rs poll.rs poller.rs process.rs unread.rs waker.rs
 //!     windows/              a stub of all that is not the same on each system
-//!         mod.rs fence.rs inherited.rs listening_socket.rs poller.rs shared_memory.rs
+//!         mod.rs fence.rs inherited.rs listening_socket.rs peer_process.rs poller.rs
 //!         stream.rs unsupported.rs wait.rs waker.rs watch.rs
 //! event/                    what happens later
 //!     mod.rs writer.rs reader.rs notify_error.rs severity.rs
