@@ -34,8 +34,9 @@
 //! ```text
 //! lib.rs                    the front page, and what users need first
 //! guide/                    pages
-//!     mod.rs architecture.rs crash_proof.rs delivery.rs ecosystem.rs from_go.rs production.rs
-//!     promises.rs sockets.rs speed.rs streams.rs systemd.rs wire.rs
+//!     mod.rs architecture.rs comparison.rs cookbook.rs crash_proof.rs delivery.rs ecosystem.rs
+//!     from_go.rs from_tracing_appender.rs from_zeromq.rs production.rs promises.rs settings.rs
+//!     sockets.rs speed.rs stability.rs streams.rs systemd.rs tool.rs wire.rs
 //! systemd/                  a service, and how it notifies systemd
 //!     mod.rs service.rs     what users hold
 //!     schedule.rs           when systemd is notified next (pure)
@@ -345,7 +346,8 @@
 //! seed decides what the senders, the reader and chance do. After every step the simulation
 //! compares the bounds, the figures, the books and the order with what the simulated kernel and
 //! reader know. In the end every message that the promises speak of must have arrived. A failure is
-//! cut down to a short history.
+//! cut down to a short history. To run many: `UDS_IPC_HISTORIES=1000000 cargo test --release --lib
+//! simulation`.
 //!
 //! The lanes, which are unsafe code, run under Miri, and their protocol under loom
 //! (`writer/lane/model.rs`): the orders in which a sender publishes while the queue ends its lease,
