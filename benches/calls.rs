@@ -1,13 +1,13 @@
-//! What a call costs beside a raw socket's round trip: one at a time, 64 open at once, and many idle
-//! callers. Linux only: it asks `/proc`.
+//! What a call costs beside a raw socket's round trip: one at a time, 64 open at once, and many
+//! idle callers. Linux only: it asks `/proc`.
 //!
 //! ```text
 //! cargo bench --bench calls --features calls
 //! ```
 //!
 //! The answering end is a process of its own in each case. The raw one writes 64 bytes and reads 64
-//! back, over a blocking socket, on both sides: nothing has fewer system calls. In each round the two
-//! take turns, so that what the machine does meanwhile hits both.
+//! back, over a blocking socket, on both sides: nothing has fewer system calls. In each round the
+//! two take turns, so that what the machine does meanwhile hits both.
 
 #![expect(
     clippy::expect_used,
@@ -59,9 +59,13 @@ fn main() {
         println!(
             "one at a time: raw p50 {:.1} us, p99 {:.1} us; call p50 {:.1} us, p99 {:.1} us, {:.0}/s; \
              64 open at once: {together:.0}/s in a batch, {threads:.0}/s from 64 threads",
-            raw.at(0.5), raw.at(0.99), ours.at(0.5), ours.at(0.99), ours.per_second,
+            raw.at(50),
+            raw.at(99),
+            ours.at(50),
+            ours.at(99),
+            ours.per_second,
         );
-        p50.push(ours.at(0.5) / raw.at(0.5));
+        p50.push(ours.at(50) / raw.at(50));
         gains.push(together / ours.per_second);
     }
     println!("p50 of a call, of a raw round trip's: {}", spread(&mut p50));
@@ -74,7 +78,12 @@ fn spread(ratios: &mut [f64]) -> String {
     ratios.sort_by(f64::total_cmp);
     let at = |at: usize| ratios.get(at).copied().unwrap_or(f64::NAN);
     let last = ratios.len().saturating_sub(1);
-    format!("{:.2} ({:.2} to {:.2})", at(ratios.len() / 2), at(0), at(last))
+    format!(
+        "{:.2} ({:.2} to {:.2})",
+        at(ratios.len() / 2),
+        at(0),
+        at(last)
+    )
 }
 
 struct Times {
@@ -101,9 +110,11 @@ impl Times {
     }
 
     /// In microseconds.
-    fn at(&self, part: f64) -> f64 {
-        let at = (self.sorted.len() * (part * 1000.0).round() as usize) / 1000;
-        self.sorted.get(at).map_or(f64::NAN, |time| time.as_secs_f64() * 1e6)
+    fn at(&self, percent: usize) -> f64 {
+        let at = self.sorted.len() * percent / 100;
+        self.sorted
+            .get(at)
+            .map_or(f64::NAN, |time| time.as_secs_f64() * 1e6)
     }
 }
 
@@ -183,7 +194,11 @@ fn from_threads(count: usize) -> f64 {
 fn idle(count: usize) {
     let most = raise_limit();
     // Each caller has a waker beside its socket.
-    let count = count.min(usize::try_from(most / 2).unwrap_or(count).saturating_sub(50));
+    let count = count.min(
+        usize::try_from(most / 2)
+            .unwrap_or(count)
+            .saturating_sub(50),
+    );
     let mut other = Other::start("responder");
     let before = (other.memory(), memory());
     let callers: Vec<_> = (0..count)
@@ -204,7 +219,7 @@ fn idle(count: usize) {
          a call beside them: p50 {:.1} us",
         each(before.0, after.0),
         each(before.1, after.1),
-        a_call.at(0.5),
+        a_call.at(50),
     );
 }
 
@@ -239,7 +254,10 @@ fn number(count: usize) -> u64 {
 /// Resident, in bytes.
 fn memory() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let resident = pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    let resident = pages
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok());
     resident.unwrap_or(0) * 4096
 }
 

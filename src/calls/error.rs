@@ -55,7 +55,9 @@ pub enum CallError {
         source: SystemError,
     },
     /// The call is longer than [`max_call_len`](super::CallerBuilder::max_call_len).
-    #[error("the call is {len} bytes long, above the limit of {limit}: raise max_call_len at both ends")]
+    #[error(
+        "the call is {len} bytes long, above the limit of {limit}: raise max_call_len at both ends"
+    )]
     #[non_exhaustive]
     TooLarge {
         /// Its length with all that is sent of it, in bytes.
@@ -72,7 +74,9 @@ pub enum CallError {
     },
     /// The calls that are open, or the answers that nobody has taken, hold as many bytes as they
     /// may.
-    #[error("calls or answers hold {limit} bytes already: take answers sooner, or raise max_bytes_in_flight")]
+    #[error(
+        "calls or answers hold {limit} bytes already: take answers sooner, or raise max_bytes_in_flight"
+    )]
     #[non_exhaustive]
     TooManyBytes {
         /// The limit.
@@ -95,9 +99,9 @@ impl CallError {
     pub fn may_have_been_done(&self) -> bool {
         match self {
             Self::Failed { .. } | Self::Unanswered | Self::SeveralAnswers => true,
-            Self::Timeout { sent, .. } | Self::Lost { sent, .. } | Self::TooManyBytes { sent, .. } => {
-                *sent
-            }
+            Self::Timeout { sent, .. }
+            | Self::Lost { sent, .. }
+            | Self::TooManyBytes { sent, .. } => *sent,
             Self::Refused { .. }
             | Self::NotConnected { .. }
             | Self::TooLarge { .. }
@@ -136,7 +140,9 @@ pub enum ReplyError {
     NotWanted,
     /// The answer is longer than [`max_reply_len`](super::ResponderBuilder::max_reply_len). The
     /// caller was told that the call failed.
-    #[error("the answer is {len} bytes long, above the limit of {limit}: raise max_reply_len at both ends, or send it in parts")]
+    #[error(
+        "the answer is {len} bytes long, above the limit of {limit}: raise max_reply_len at both ends, or send it in parts"
+    )]
     #[non_exhaustive]
     TooLarge {
         /// Its length with all that is sent of it, in bytes.

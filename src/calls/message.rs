@@ -189,7 +189,9 @@ mod tests {
         let mut stream = Prefix::new(more.len()).as_slice().to_vec();
         stream.extend_from_slice(&more);
         let mut messages = Vec::new();
-        Frames::<CallFrame>::new(100).feed(&stream, &mut messages).unwrap();
+        Frames::<CallFrame>::new(100)
+            .feed(&stream, &mut messages)
+            .unwrap();
         assert_eq!(messages, [call(3, b"x")]);
     }
 
@@ -199,7 +201,11 @@ mod tests {
         let refused = frames.feed(b"\x06", &mut Vec::new()).unwrap_err();
         assert!(matches!(
             refused,
-            Malformed::Frame(FrameError::TooLong { len: 6, limit: 5, .. })
+            Malformed::Frame(FrameError::TooLong {
+                len: 6,
+                limit: 5,
+                ..
+            })
         ));
     }
 

@@ -1,8 +1,8 @@
 //! Calls and their answers, beside the pipe: with the feature `calls`.
 //!
 //! A daemon that sends telemetry may also be asked: for its figures, to log more, to drain now. A
-//! [`Responder`] answers, at a socket of its own; a [`Caller`] asks, from any number of threads over
-//! one connection. [The page on calls](crate::guide::calls) says when to use them, and what is
+//! [`Responder`] answers, at a socket of its own; a [`Caller`] asks, from any number of threads
+//! over one connection. [The page on calls](crate::guide::calls) says when to use them, and what is
 //! promised when either end dies.
 //!
 //! ```
@@ -32,6 +32,8 @@
 
 mod caller;
 mod error;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod message;
 mod responder;
 #[cfg(test)]

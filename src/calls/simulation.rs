@@ -18,6 +18,7 @@ use super::error::{CallError, Refusal};
 use super::message::{CallFrame, Cause, Frames, ReplyFrame, frame};
 use super::responder::machine::{self as responder, Verdict};
 use crate::clock::now;
+use crate::num::to_u64;
 
 const LIMITS: Limits = Limits {
     max_open_calls: 12,
@@ -120,7 +121,10 @@ impl World {
             0 => Duration::MAX,
             _ => Duration::from_millis(self.random.u64(..200)),
         };
-        match self.caller.open("method", &body, answers, timeout, self.now) {
+        match self
+            .caller
+            .open("method", &body, answers, timeout, self.now)
+        {
             Ok(key) => {
                 self.made.insert(key, (body.into(), answers));
             }
@@ -153,7 +157,9 @@ impl World {
         };
         let bytes: Vec<_> = link.to_responder.drain(..len).collect();
         let mut calls = Vec::new();
-        link.calls.feed(&bytes, &mut calls).expect("a caller frames as it should");
+        link.calls
+            .feed(&bytes, &mut calls)
+            .expect("a caller frames as it should");
         for call in calls {
             let refusal = (self.random.u8(..20) == 0).then_some(Refusal::NotAllowed);
             let verdict = link.machine.received(&call, refusal, self.now);
@@ -179,8 +185,14 @@ impl World {
             link.machine.close(key);
             return;
         }
-        assert!(self.handled.insert(body.clone()), "a call was handled twice");
-        let told = self.outcomes.iter().find(|(key, _)| self.made[key].0 == body);
+        assert!(
+            self.handled.insert(body.clone()),
+            "a call was handled twice"
+        );
+        let told = self
+            .outcomes
+            .iter()
+            .find(|(key, _)| self.made[key].0 == body);
         if let Some((_, Err(error))) = told {
             assert!(error.may_have_been_done(), "handled after {error:?}");
         }
@@ -204,7 +216,10 @@ impl World {
             link.to_caller.extend(frame_bytes(&reply));
         }
         link.machine.close(key);
-        assert!(!link.machine.is_wanted(key, self.now), "it could be answered again");
+        assert!(
+            !link.machine.is_wanted(key, self.now),
+            "it could be answered again"
+        );
     }
 
     /// A peer that lies answers anything: what is open once more, what is over, what never was.
@@ -213,11 +228,14 @@ impl World {
         let id = match self.random.u8(..8) {
             0 => 0,
             1 => self.random.u64(..),
-            _ => self.random.u64(..=self.made.len() as u64),
+            _ => self.random.u64(..=to_u64(self.made.len())),
         };
         let lie = ReplyFrame {
             id,
-            body: self.made.get(&id).map_or(Bytes::new(), |made| made.0.clone()),
+            body: self
+                .made
+                .get(&id)
+                .map_or(Bytes::new(), |made| made.0.clone()),
             more: self.random.bool(),
             ..ReplyFrame::default()
         };
@@ -233,7 +251,9 @@ impl World {
         let len = self.random.usize(..=link.to_caller.len());
         let bytes: Vec<_> = link.to_caller.drain(..len).collect();
         let mut replies = Vec::new();
-        link.replies.feed(&bytes, &mut replies).expect("even a liar frames as it should");
+        link.replies
+            .feed(&bytes, &mut replies)
+            .expect("even a liar frames as it should");
         for reply in replies {
             if let Err(malformed) = self.caller.received(reply) {
                 assert!(self.lies > 0, "{malformed}");
@@ -257,17 +277,27 @@ impl World {
     }
 
     fn forget(&mut self) {
-        let open: Vec<_> = self.made.keys().filter(|key| !self.outcomes.contains_key(key)).collect();
+        let open: Vec<_> = self
+            .made
+            .keys()
+            .filter(|key| !self.outcomes.contains_key(key))
+            .collect();
         if let Some(key) = self.random.choice(open).copied() {
             self.caller.forget(key);
             // As the future that is dropped: nobody is told.
-            self.outcomes.insert(key, Err(CallError::Timeout { sent: true }));
+            self.outcomes
+                .insert(key, Err(CallError::Timeout { sent: true }));
         }
     }
 
     /// Whoever waits takes what there is.
     fn take(&mut self) {
-        let open: Vec<_> = self.made.keys().copied().filter(|key| !self.outcomes.contains_key(key)).collect();
+        let open: Vec<_> = self
+            .made
+            .keys()
+            .copied()
+            .filter(|key| !self.outcomes.contains_key(key))
+            .collect();
         for key in open {
             loop {
                 match self.caller.take(key) {
@@ -310,7 +340,10 @@ impl World {
             }
         }
         assert_eq!(self.caller.open_calls(), 0);
-        assert!(!self.caller.has_to_write(), "something is left to be written");
+        assert!(
+            !self.caller.has_to_write(),
+            "something is left to be written"
+        );
         assert_eq!(self.caller.next_deadline(), None);
         assert_eq!(self.caller.held(), (0, 0));
         if self.is_honest {
@@ -325,7 +358,9 @@ fn frame_bytes(reply: &ReplyFrame) -> Vec<u8> {
 
 #[test]
 fn whatever_happens_a_call_has_one_outcome_and_it_is_true() {
-    let histories = std::env::var("UDS_IPC_HISTORIES").ok().and_then(|count| count.parse().ok());
+    let histories = std::env::var("UDS_IPC_HISTORIES")
+        .ok()
+        .and_then(|count| count.parse().ok());
     let histories: u64 = histories.unwrap_or(300);
     let first = fastrand::u64(..u64::MAX / 2);
     for seed in first..first + histories {
@@ -351,11 +386,20 @@ fn an_id_that_is_used_twice_is_a_lie() {
         ..CallFrame::default()
     };
     let at = now();
-    assert!(matches!(machine.received(&call(5), None, at), Ok(Verdict::Run { key: 5, .. })));
+    assert!(matches!(
+        machine.received(&call(5), None, at),
+        Ok(Verdict::Run { key: 5, .. })
+    ));
     machine.close(5);
     for id in [5, 4, 1, 1 << 63, u64::MAX] {
         assert!(machine.received(&call(id), None, at).is_err(), "{id}");
     }
-    assert!(matches!(machine.received(&call(0), None, at), Ok(Verdict::Run { .. })));
-    assert!(matches!(machine.received(&call(0), None, at), Ok(Verdict::Run { .. })));
+    assert!(matches!(
+        machine.received(&call(0), None, at),
+        Ok(Verdict::Run { .. })
+    ));
+    assert!(matches!(
+        machine.received(&call(0), None, at),
+        Ok(Verdict::Run { .. })
+    ));
 }

@@ -9,6 +9,9 @@ pub(crate) enum Interest {
     /// Likewise, or room to send: at once, unless the peer leaves unread what was sent to it.
     Now,
     /// Room to send, or its end.
-    #[cfg_attr(not(feature = "calls"), expect(dead_code, reason = "the pipe waits otherwise"))]
+    #[cfg_attr(
+        not(feature = "calls"),
+        expect(dead_code, reason = "the pipe waits otherwise")
+    )]
     Room,
 }

@@ -64,7 +64,8 @@ impl AsyncCaller {
         let address = shared.address.clone();
         let refused = StartError::system("start a thread", &address);
         if !shared.claim_thread() {
-            let error = std::io::Error::other("the caller has a thread already: clone the AsyncCaller");
+            let error =
+                std::io::Error::other("the caller has a thread already: clone the AsyncCaller");
             return Err(refused(error));
         }
         let (driven, scope) = (Arc::clone(&shared), Scope::new());
@@ -91,7 +92,8 @@ impl AsyncCaller {
         &self.driver.shared.address
     }
 
-    /// Makes a call, and waits for its answer: see [`Caller::call`]. It is written in the first poll.
+    /// Makes a call, and waits for its answer: see [`Caller::call`]. It is written in the first
+    /// poll.
     ///
     /// # Errors
     /// As [`Caller::call`].

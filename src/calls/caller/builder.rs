@@ -49,8 +49,8 @@ impl CallerBuilder {
         }
     }
 
-    /// The most calls that are open at once: 1,024 unless set, at least 1. One above that is refused
-    /// at once.
+    /// The most calls that are open at once: 1,024 unless set, at least 1. One above that is
+    /// refused at once.
     pub fn max_open_calls(mut self, calls: usize) -> Self {
         self.limits.max_open_calls = calls;
         self
@@ -63,15 +63,15 @@ impl CallerBuilder {
         self
     }
 
-    /// The longest call with its method and some bytes more, in bytes: 1 MiB unless set, at least 1.
-    /// It must not be above the responder's: that closes the connection for a longer one.
+    /// The longest call with its method and some bytes more, in bytes: 1 MiB unless set, at least
+    /// 1. It must not be above the responder's: that closes the connection for a longer one.
     pub fn max_call_len(mut self, bytes: usize) -> Self {
         self.limits.max_call_len = bytes;
         self
     }
 
-    /// The longest answer with some bytes more, in bytes: 10 MiB unless set, at least 1. For a longer
-    /// one the connection is given up.
+    /// The longest answer with some bytes more, in bytes: 10 MiB unless set, at least 1. For a
+    /// longer one the connection is given up.
     pub fn max_reply_len(mut self, bytes: usize) -> Self {
         self.limits.max_reply_len = bytes;
         self
@@ -137,11 +137,10 @@ impl CallerBuilder {
 /// A connection is made anew after a loss: a descriptor cannot be.
 fn check_kind(address: &Address) -> Result<(), StartError> {
     match address.kind() {
-        Kind::Path(_) | Kind::Name(_) => Ok(()),
         Kind::Tcp(tcp) if tcp.port == 0 => Err(StartError::NoPort {
             address: address.clone(),
         }),
-        Kind::Tcp(_) => Ok(()),
+        Kind::Path(_) | Kind::Name(_) | Kind::Tcp(_) => Ok(()),
         Kind::Descriptor(_) | Kind::Standard | Kind::Label => Err(StartError::NotAStream {
             kind: DescriptorKind::Other("no address to connect to"),
         }),

@@ -22,7 +22,8 @@ pub(super) fn dial(address: &Address, until: Deadline) -> io::Result<Stream> {
     };
     let mut refused = io::Error::other("the name has no loopback address");
     for at in found.into_iter().filter(|at| at.ip().is_loopback()) {
-        match Stream::begin_tcp(at, &TcpOptions::default()).and_then(|stream| finish(stream, until)) {
+        match Stream::begin_tcp(at, &TcpOptions::default()).and_then(|stream| finish(stream, until))
+        {
             Ok(stream) => return Ok(stream),
             Err(error) => refused = error,
         }

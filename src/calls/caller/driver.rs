@@ -1,9 +1,9 @@
 //! What the threads of a caller share, and how one of them drives the connection for all.
 //!
 //! A thread writes its own call. Then, if no other thread drives, it drives: it connects, waits for
-//! the socket, reads, and hands the others their answers, until its own has come. So a single thread
-//! waits in the system's call for its answer, and no other thread is woken for it. The others sleep
-//! until they are woken with an answer, or in order to drive.
+//! the socket, reads, and hands the others their answers, until its own has come. So a single
+//! thread waits in the system's call for its answer, and no other thread is woken for it. The
+//! others sleep until they are woken with an answer, or in order to drive.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -57,6 +57,7 @@ pub(super) struct Shared {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct State {
     pub(super) machine: Machine,
     link: Link,
@@ -125,7 +126,11 @@ pub(super) struct Settings {
 
 impl Shared {
     pub(super) fn new(settings: Settings) -> io::Result<Self> {
-        let backoff = Backoff::new(settings.backoff_min, settings.backoff_max, fastrand::u64(..));
+        let backoff = Backoff::new(
+            settings.backoff_min,
+            settings.backoff_max,
+            fastrand::u64(..),
+        );
         Ok(Self {
             address: settings.address,
             limits: settings.limits,
@@ -186,7 +191,7 @@ impl Shared {
         let machine = &mut state.machine;
         let open = |(method, body)| machine.open(method, body, answers, timeout, at);
         let keys = calls.map(open).collect();
-        let woken = self.write(&mut state, at);
+        let woken = write(&mut state, at);
         self.nudge(&state);
         drop(state);
         wake(woken);
@@ -206,7 +211,9 @@ impl Shared {
                 return outcome;
             }
             if state.is_driven || state.has_thread {
-                state.waiting.insert(key, Waiting::Thread(thread::current()));
+                state
+                    .waiting
+                    .insert(key, Waiting::Thread(thread::current()));
                 let deadline = state.machine.deadline(key);
                 drop(state);
                 match remaining(deadline, now()) {
@@ -215,7 +222,7 @@ impl Shared {
                 }
                 // Whoever drives may look at the clock later than that.
                 if has_come(deadline, now()) {
-                    let woken = self.go_on(&mut self.lock(), now());
+                    let woken = go_on(&mut self.lock(), now());
                     wake(woken);
                 }
             } else {
@@ -260,7 +267,7 @@ impl Shared {
         let mut state = self.lock();
         state.machine.forget(key);
         state.waiting.remove(&key);
-        let mut woken = self.write(&mut state, now());
+        let mut woken = write(&mut state, now());
         woken.extend(state.next_to_drive());
         self.nudge(&state);
         drop(state);
@@ -328,8 +335,8 @@ impl Shared {
         !self.process.is_elsewhere()
     }
 
-    /// Drives the connection, for all, until there are news for this thread. `state` says that it is
-    /// driven.
+    /// Drives the connection, for all, until there are news for this thread. `state` says that it
+    /// is driven.
     fn drive<'a>(&'a self, mut state: MutexGuard<'a, State>, until: Until) {
         let mut input = self.input.lock();
         loop {
@@ -342,7 +349,7 @@ impl Shared {
                 state.dialed(dialed, now());
                 input.frames = Frames::new(self.limits.max_reply_len);
             }
-            let mut woken = self.go_on(&mut state, now());
+            let mut woken = go_on(&mut state, now());
             let is_over = match until {
                 Until::News(key) => state.machine.has_news(key),
                 Until::Sent(key) => state.machine.is_sent_or_over(key),
@@ -377,78 +384,12 @@ impl Shared {
             // Another thread may have lost that connection meanwhile; none but this one makes a new
             // one.
             if stream.is_some_and(|stream| state.is_up(&stream)) {
-                let woken = self.take_in(&mut state, &mut input, news);
+                let woken = take_in(&mut state, &mut input, news);
                 wake(woken);
             } else {
                 input.replies.clear();
             }
         }
-    }
-
-    /// Writes, and ends the calls whose time is over.
-    fn go_on(&self, state: &mut MutexGuard<'_, State>, at: Instant) -> Vec<Waiting> {
-        let mut woken = self.write(state, at);
-        let mut over = Vec::new();
-        let State { machine, link, .. } = &mut **state;
-        let unsent = match link {
-            Link::Down { error, .. } => error.as_ref(),
-            Link::Up(_) => None,
-        };
-        machine.expire(at, unsent, &mut over);
-        if !over.is_empty() {
-            // What cancels them.
-            woken.extend(self.write(state, at));
-        }
-        woken.extend(state.waiting_for(&over));
-        woken
-    }
-
-    /// Writes what the socket takes. Returns who is to be told that it was written, or lost.
-    /// Not under the lock: other threads queue meanwhile, and theirs goes with the next write.
-    fn write(&self, state: &mut MutexGuard<'_, State>, at: Instant) -> Vec<Waiting> {
-        let mut over = Vec::new();
-        if state.is_writing {
-            return Vec::new();
-        }
-        state.is_writing = true;
-        while let (Link::Up(stream), true) = (&state.link, state.machine.has_to_write()) {
-            let stream = Arc::clone(stream);
-            let pieces = state.machine.begin_write(MOST_SLICES);
-            let sent = MutexGuard::unlocked(state, || send(&stream, &pieces));
-            if !state.is_up(&stream) {
-                // It was lost meanwhile, and what was on its way with it.
-                continue;
-            }
-            match sent {
-                Ok(Sent::Some(len)) => state.machine.wrote(len, &mut over),
-                Ok(Sent::Blocked | Sent::NoMemory) => {
-                    state.machine.wrote(0, &mut over);
-                    break;
-                }
-                Err(error) => {
-                    state.machine.wrote(0, &mut over);
-                    over.extend(self.lose(state, Some(error.into()), at));
-                    break;
-                }
-            }
-        }
-        state.is_writing = false;
-        state.waiting_for(&over)
-    }
-
-    fn lose(&self, state: &mut State, source: Option<SystemError>, at: Instant) -> Vec<Key> {
-        if let Link::Up(stream) = &state.link {
-            // For whoever waits for it.
-            stream.cut();
-        }
-        let mut over = Vec::new();
-        state.machine.lost(source.as_ref(), &mut over);
-        let wait = state.next_wait().max(AFTER_LOSS);
-        state.link = Link::Down {
-            retry_at: after(at, wait).unwrap_or(at),
-            error: source,
-        };
-        over
     }
 
     /// Waits, and reads what came.
@@ -476,32 +417,83 @@ impl Shared {
             Some(_) | None => (came, News::Nothing),
         }
     }
+}
 
-    /// Hands out what was read.
-    fn take_in(&self, state: &mut State, input: &mut Input, news: News) -> Vec<Waiting> {
-        let mut over = Vec::new();
-        let mut lost = match news {
-            News::Nothing => None,
-            News::Lost(source) => Some(source),
-        };
-        for reply in input.replies.drain(..) {
-            // A peer that answers is there.
-            state.backoff.reset();
-            match state.machine.received(reply) {
-                Ok(key) => over.extend(key),
-                Err(malformed) => {
-                    let error = io::Error::new(io::ErrorKind::InvalidData, malformed.to_string());
-                    lost = Some(Some(error.into()));
-                    break;
-                }
+/// Writes, and ends the calls whose time is over.
+fn go_on(state: &mut MutexGuard<'_, State>, at: Instant) -> Vec<Waiting> {
+    let mut woken = write(state, at);
+    let mut over = Vec::new();
+    let State { machine, link, .. } = &mut **state;
+    let unsent = match link {
+        Link::Down { error, .. } => error.as_ref(),
+        Link::Up(_) => None,
+    };
+    machine.expire(at, unsent, &mut over);
+    if !over.is_empty() {
+        // What cancels them.
+        woken.extend(write(state, at));
+    }
+    woken.extend(state.waiting_for(&over));
+    woken
+}
+
+/// Writes what the socket takes. Returns who is to be told that it was written, or lost.
+/// Not under the lock: other threads queue meanwhile, and theirs goes with the next write.
+fn write(state: &mut MutexGuard<'_, State>, at: Instant) -> Vec<Waiting> {
+    let mut over = Vec::new();
+    if state.is_writing {
+        return Vec::new();
+    }
+    state.is_writing = true;
+    while let (Link::Up(stream), true) = (&state.link, state.machine.has_to_write()) {
+        let stream = Arc::clone(stream);
+        let pieces = state.machine.begin_write(MOST_SLICES);
+        let sent = MutexGuard::unlocked(state, || send(&stream, &pieces));
+        if !state.is_up(&stream) {
+            // It was lost meanwhile, and what was on its way with it.
+            continue;
+        }
+        match sent {
+            Ok(Sent::Some(len)) => state.machine.wrote(len, &mut over),
+            Ok(Sent::Blocked | Sent::NoMemory) => {
+                state.machine.wrote(0, &mut over);
+                break;
+            }
+            Err(error) => {
+                state.machine.wrote(0, &mut over);
+                over.extend(state.lose(Some(error.into()), at));
+                break;
             }
         }
-        input.replies.clear();
-        if let Some(source) = lost {
-            over.extend(self.lose(state, source, now()));
-        }
-        state.waiting_for(&over)
     }
+    state.is_writing = false;
+    state.waiting_for(&over)
+}
+
+/// Hands out what was read.
+fn take_in(state: &mut State, input: &mut Input, news: News) -> Vec<Waiting> {
+    let mut over = Vec::new();
+    let mut lost = match news {
+        News::Nothing => None,
+        News::Lost(source) => Some(source),
+    };
+    for reply in input.replies.drain(..) {
+        // A peer that answers is there.
+        state.backoff.reset();
+        match state.machine.received(reply) {
+            Ok(key) => over.extend(key),
+            Err(malformed) => {
+                let error = io::Error::new(io::ErrorKind::InvalidData, malformed.to_string());
+                lost = Some(Some(error.into()));
+                break;
+            }
+        }
+    }
+    input.replies.clear();
+    if let Some(source) = lost {
+        over.extend(state.lose(source, now()));
+    }
+    state.waiting_for(&over)
 }
 
 /// How long a connection over TCP may take.
@@ -543,7 +535,9 @@ fn read(stream: &Stream, input: &mut Input) -> News {
                 Ok(()) => News::Nothing,
                 Err(malformed) => {
                     let text = malformed.to_string();
-                    News::Lost(Some(io::Error::new(io::ErrorKind::InvalidData, text).into()))
+                    News::Lost(Some(
+                        io::Error::new(io::ErrorKind::InvalidData, text).into(),
+                    ))
                 }
             }
         }
@@ -575,6 +569,22 @@ impl State {
                 error: Some(error.into()),
             },
         };
+    }
+
+    /// The connection is lost. Returns the calls that are over by that.
+    fn lose(&mut self, source: Option<SystemError>, at: Instant) -> Vec<Key> {
+        if let Link::Up(stream) = &self.link {
+            // For whoever waits for it.
+            stream.cut();
+        }
+        let mut over = Vec::new();
+        self.machine.lost(source.as_ref(), &mut over);
+        let wait = self.next_wait().max(AFTER_LOSS);
+        self.link = Link::Down {
+            retry_at: after(at, wait).unwrap_or(at),
+            error: source,
+        };
+        over
     }
 
     /// The wait after a failure: the backoff's first, of nothing, is for the first try of all.

@@ -13,6 +13,10 @@ use crate::system_error::SystemError;
 
 /// The bounds of a caller.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "they are called as the settings are"
+)]
 pub(crate) struct Limits {
     pub(crate) max_open_calls: usize,
     pub(crate) max_bytes_in_flight: usize,
@@ -176,7 +180,8 @@ impl Machine {
         !self.outbox.is_empty()
     }
 
-    /// The next `len` bytes were written, and no more for now. Appends what is over by that to `over`.
+    /// The next `len` bytes were written, and no more for now. Appends what is over by that to
+    /// `over`.
     pub(crate) fn wrote(&mut self, len: usize, over: &mut Vec<Key>) {
         self.being_written = 0;
         self.written += len;
@@ -313,7 +318,11 @@ impl Machine {
         // Half a frame is nothing to the other end. What is on its way may be whole.
         let may_be_sent = self.being_written > 0;
         let begun = self.being_written.max(usize::from(self.written > 0));
-        let begun: BTreeSet<_> = self.outbox.drain(..begun).filter_map(|begun| begun.key).collect();
+        let begun: BTreeSet<_> = self
+            .outbox
+            .drain(..begun)
+            .filter_map(|begun| begun.key)
+            .collect();
         (self.written, self.being_written) = (0, 0);
         self.outbox.retain(|outgoing| outgoing.key.is_some());
         let is_lost = |(key, open): (&Key, &Open)| {

@@ -91,9 +91,9 @@ impl Caller {
     /// Makes a call, and waits for its answer.
     ///
     /// The method is a name that the handler and the rules of who may call what go by; the body is
-    /// for the handler. `timeout` is for all of it: for a connection, to be sent, and for the answer.
-    /// It travels with the call, and when it is over the responder is told that nobody waits any
-    /// more. `Duration::MAX` is for ever.
+    /// for the handler. `timeout` is for all of it: for a connection, to be sent, and for the
+    /// answer. It travels with the call, and when it is over the responder is told that nobody
+    /// waits any more. `Duration::MAX` is for ever.
     ///
     /// # Errors
     /// See [`CallError`]: [`may_have_been_done`](CallError::may_have_been_done) says whether the
@@ -104,7 +104,9 @@ impl Caller {
         body: impl AsRef<[u8]>,
         timeout: Duration,
     ) -> Result<Vec<u8>, CallError> {
-        let key = self.shared.open(method, body.as_ref(), Answers::One, timeout)?;
+        let key = self
+            .shared
+            .open(method, body.as_ref(), Answers::One, timeout)?;
         self.answer(key)
     }
 
@@ -119,7 +121,9 @@ impl Caller {
         body: impl AsRef<[u8]>,
         timeout: Duration,
     ) -> Result<(), CallError> {
-        let key = self.shared.open(method, body.as_ref(), Answers::None, timeout)?;
+        let key = self
+            .shared
+            .open(method, body.as_ref(), Answers::None, timeout)?;
         self.shared.wait(key).end()
     }
 
@@ -138,7 +142,9 @@ impl Caller {
         body: impl AsRef<[u8]>,
         timeout: Duration,
     ) -> Result<Replies, CallError> {
-        let key = self.shared.open(method, body.as_ref(), Answers::Many, timeout)?;
+        let key = self
+            .shared
+            .open(method, body.as_ref(), Answers::Many, timeout)?;
         self.shared.send(key);
         Ok(Replies::new(Arc::clone(&self.shared), key))
     }
@@ -172,7 +178,9 @@ impl Caller {
         B: AsRef<[u8]>,
     {
         let calls: Vec<_> = calls.into_iter().collect();
-        let calls = calls.iter().map(|(method, body)| (method.as_ref(), body.as_ref()));
+        let calls = calls
+            .iter()
+            .map(|(method, body)| (method.as_ref(), body.as_ref()));
         let keys = self.shared.open_all(calls, Answers::One, timeout);
         keys.into_iter().map(|key| self.answer(key?)).collect()
     }

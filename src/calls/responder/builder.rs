@@ -17,9 +17,9 @@ use crate::num::to_u64;
 use crate::peer::Peer;
 #[cfg(all(unix, feature = "systemd"))]
 use crate::runtime_directory::runtime_directory;
-use crate::sys::{self, OwnedDescriptor};
 #[cfg(all(unix, feature = "systemd"))]
 use crate::sys::Family;
+use crate::sys::{self, OwnedDescriptor};
 
 /// The settings of a [`Responder`](super::Responder), made by
 /// [`Responder::builder`](super::Responder::builder).
@@ -106,37 +106,37 @@ impl ResponderBuilder {
     }
 
     /// The most bytes that the open calls of one connection may hold, and its answers that the peer
-    /// has not read: 16 MiB unless set, at least one call's. A call above that is refused; an answer
-    /// waits.
+    /// has not read: 16 MiB unless set, at least one call's. A call above that is refused; an
+    /// answer waits.
     pub fn max_bytes_in_flight(mut self, bytes: usize) -> Self {
         self.settings.limits.max_bytes_in_flight = bytes;
         self
     }
 
     /// The most bytes that the open calls of all connections may hold, with the parts of calls that
-    /// have not come whole: 256 MiB unless set, at least `max_bytes_in_flight`. Calls above that are
-    /// refused, and connections with a part of a call closed.
+    /// have not come whole: 256 MiB unless set, at least `max_bytes_in_flight`. Calls above that
+    /// are refused, and connections with a part of a call closed.
     pub fn max_bytes_held(mut self, bytes: usize) -> Self {
         self.settings.max_bytes_held = bytes;
         self
     }
 
-    /// The longest call with its method and some bytes more, in bytes: 1 MiB unless set, at least 1.
-    /// A peer that announces a longer one loses its connection, before a byte of it is read.
+    /// The longest call with its method and some bytes more, in bytes: 1 MiB unless set, at least
+    /// 1. A peer that announces a longer one loses its connection, before a byte of it is read.
     pub fn max_call_len(mut self, bytes: usize) -> Self {
         self.settings.max_call_len = bytes;
         self
     }
 
-    /// The longest answer with some bytes more, in bytes: 10 MiB unless set, at least 64. It must not
-    /// be above the callers'.
+    /// The longest answer with some bytes more, in bytes: 10 MiB unless set, at least 64. It must
+    /// not be above the callers'.
     pub fn max_reply_len(mut self, bytes: usize) -> Self {
         self.settings.max_reply_len = bytes;
         self
     }
 
-    /// The most connections at once: 1,024 unless set, at least 1. More wait in the socket's backlog
-    /// until one ends. An idle one stays open, and costs no thread.
+    /// The most connections at once: 1,024 unless set, at least 1. More wait in the socket's
+    /// backlog until one ends. An idle one stays open, and costs no thread.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.settings.max_connections = connections;
         self
@@ -149,23 +149,23 @@ impl ResponderBuilder {
         self
     }
 
-    /// The most threads that run handlers: 128 unless set, at least 2. There are one or two at first,
-    /// and more while handlers run: one always waits for calls, as long as there may be more. They
-    /// leave when they have had nothing to do for five seconds.
+    /// The most threads that run handlers: 128 unless set, at least 2. There are one or two at
+    /// first, and more while handlers run: one always waits for calls, as long as there may be
+    /// more. They leave when they have had nothing to do for five seconds.
     pub fn max_threads(mut self, threads: usize) -> Self {
         self.settings.max_threads = threads;
         self
     }
 
-    /// How long a call may take to come whole, once it has begun: 10 s unless set, and the time of its
-    /// bytes at 64 KiB a second. Then the connection is closed.
+    /// How long a call may take to come whole, once it has begun: 10 s unless set, and the time of
+    /// its bytes at 64 KiB a second. Then the connection is closed.
     pub fn frame_timeout(mut self, timeout: Duration) -> Self {
         self.settings.frame_timeout = timeout;
         self
     }
 
-    /// How long a peer may leave its answers unread before its connection is closed: 10 s unless set.
-    /// Meanwhile no calls of it are read.
+    /// How long a peer may leave its answers unread before its connection is closed: 10 s unless
+    /// set. Meanwhile no calls of it are read.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.settings.write_timeout = timeout;
         self
@@ -203,8 +203,8 @@ impl ResponderBuilder {
         self
     }
 
-    /// The name of the threads: `uds-ipc-calls` unless set, without NUL bytes. Linux shows the first
-    /// 15 bytes.
+    /// The name of the threads: `uds-ipc-calls` unless set, without NUL bytes. Linux shows the
+    /// first 15 bytes.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.settings.thread_name = name.into();
         self
@@ -257,7 +257,10 @@ impl ResponderBuilder {
     /// # Errors
     /// When the address is none, a setting is out of its bounds, or the socket is of another kind
     /// or does not listen.
-    pub fn listen_on(self, socket: impl Into<OwnedDescriptor>) -> Result<BoundResponder, BindError> {
+    pub fn listen_on(
+        self,
+        socket: impl Into<OwnedDescriptor>,
+    ) -> Result<BoundResponder, BindError> {
         self.check()?;
         let address = match self.address {
             Ok(ref address) => address.clone(),
@@ -297,10 +300,30 @@ impl ResponderBuilder {
         let limits = settings.limits;
         let per_user = self.max_connections_per_user.map_or(1, to_u64);
         for (setting, value, least, bound) in [
-            ("max_open_calls", to_u64(limits.max_open_calls), 1, "at least 1"),
-            ("max_call_len", to_u64(settings.max_call_len), 1, "at least 1"),
-            ("max_reply_len", to_u64(settings.max_reply_len), 64, "at least 64"),
-            ("max_connections", to_u64(settings.max_connections), 1, "at least 1"),
+            (
+                "max_open_calls",
+                to_u64(limits.max_open_calls),
+                1,
+                "at least 1",
+            ),
+            (
+                "max_call_len",
+                to_u64(settings.max_call_len),
+                1,
+                "at least 1",
+            ),
+            (
+                "max_reply_len",
+                to_u64(settings.max_reply_len),
+                64,
+                "at least 64",
+            ),
+            (
+                "max_connections",
+                to_u64(settings.max_connections),
+                1,
+                "at least 1",
+            ),
             ("max_connections_per_user", per_user, 1, "at least 1"),
             ("max_threads", to_u64(settings.max_threads), 2, "at least 2"),
         ] {

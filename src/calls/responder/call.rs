@@ -144,8 +144,8 @@ impl Reply {
     /// more than that. The answer to a notification goes nowhere, and is no error.
     ///
     /// It waits only while answers to this peer hold
-    /// [`max_bytes_in_flight`](super::ResponderBuilder::max_bytes_in_flight): until the peer has read
-    /// some, the call's time is over, or
+    /// [`max_bytes_in_flight`](super::ResponderBuilder::max_bytes_in_flight): until the peer has
+    /// read some, the call's time is over, or
     /// [`write_timeout`](super::ResponderBuilder::write_timeout) is.
     ///
     /// # Errors
@@ -179,8 +179,8 @@ impl Reply {
         self.connection.lock().machine.is_wanted(self.key, now())
     }
 
-    /// Whether the call is to be done no more: its caller has given up or gone, or its time is over.
-    /// For a notification too.
+    /// Whether the call is to be done no more: its caller has given up or gone, or its time is
+    /// over. For a notification too.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         !self.connection.lock().machine.is_current(self.key, now())
@@ -199,7 +199,9 @@ impl Reply {
     fn end(&mut self, cause: Cause, error: &str) -> Result<(), ReplyError> {
         // What is too long is cut: the caller is to know that it failed, at least.
         let limit = self.shared.settings.max_reply_len.saturating_sub(ENVELOPE);
-        let error = error.get(..error.floor_char_boundary_at(limit)).unwrap_or_default();
+        let error = error
+            .get(..error.floor_char_boundary_at(limit))
+            .unwrap_or_default();
         self.is_over = true;
         self.queue(&ReplyFrame::failure(self.id, cause, error), true)
     }
@@ -214,7 +216,10 @@ impl Reply {
     }
 
     fn check_len(&self, body: &[u8]) -> Result<(), ReplyError> {
-        let (len, limit) = (body.len().saturating_add(ENVELOPE), self.shared.settings.max_reply_len);
+        let (len, limit) = (
+            body.len().saturating_add(ENVELOPE),
+            self.shared.settings.max_reply_len,
+        );
         if len > limit {
             return Err(ReplyError::TooLarge { len, limit });
         }
@@ -228,7 +233,8 @@ impl Reply {
             }
             return Ok(());
         }
-        self.shared.answer(&self.connection, self.key, answer, is_last)
+        self.shared
+            .answer(&self.connection, self.key, answer, is_last)
     }
 }
 
@@ -246,7 +252,9 @@ impl Drop for Reply {
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reply").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Reply")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -257,6 +265,9 @@ trait FloorCharBoundary {
 
 impl FloorCharBoundary for str {
     fn floor_char_boundary_at(&self, at: usize) -> usize {
-        (0..=at.min(self.len())).rev().find(|at| self.is_char_boundary(*at)).unwrap_or(0)
+        (0..=at.min(self.len()))
+            .rev()
+            .find(|at| self.is_char_boundary(*at))
+            .unwrap_or(0)
     }
 }

@@ -65,7 +65,8 @@ pub(super) struct State {
 pub(super) enum Read {
     /// These came, and perhaps others can be read.
     Calls(Vec<CallFrame>),
-    /// Likewise, and they are the last: the peer has gone, or what follows is none of this protocol.
+    /// Likewise, and they are the last: the peer has gone, or what follows is none of this
+    /// protocol.
     Last(Vec<CallFrame>, Option<Malformed>),
 }
 
@@ -167,7 +168,7 @@ impl Connection {
                 }
                 Verdict::Nothing
             }
-            run_or_nothing => run_or_nothing,
+            verdict @ (Verdict::Run { .. } | Verdict::Nothing) => verdict,
         })
     }
 
@@ -179,8 +180,8 @@ impl Connection {
         state.is_blocked()
     }
 
-    /// Queues an answer, and waits while those before it hold `most` bytes already. `is_last` closes
-    /// the call, whatever becomes of the answer.
+    /// Queues an answer, and waits while those before it hold `most` bytes already. `is_last`
+    /// closes the call, whatever becomes of the answer.
     pub(super) fn answer(
         &self,
         key: Key,
@@ -224,8 +225,9 @@ impl Connection {
         Ok(state)
     }
 
-    /// Writes what the socket takes; what it does not take is written when the poller tells of room.
-    /// Not under the lock: the peer may answer at once, and then another thread reads that.
+    /// Writes what the socket takes; what it does not take is written when the poller tells of
+    /// room. Not under the lock: the peer may answer at once, and then another thread reads
+    /// that.
     pub(super) fn flush(&self, state: &mut MutexGuard<'_, State>, poller: &Poller) {
         if state.is_writing {
             // Whoever writes goes on to what was queued meanwhile.
@@ -294,12 +296,16 @@ impl Connection {
     pub(super) fn count_half(&self) -> (usize, usize) {
         let mut input = self.input.lock();
         let has_ended = self.lock().machine.has_ended();
-        let len = if has_ended { 0 } else { input.frames.half_len() };
+        let len = if has_ended {
+            0
+        } else {
+            input.frames.half_len()
+        };
         (mem::replace(&mut input.counted, len), len)
     }
 
-    /// Whether the peer has taken too long, for the rest of a frame or for reading an answer; `None`
-    /// where nothing is awaited of it.
+    /// Whether the peer has taken too long, for the rest of a frame or for reading an answer;
+    /// `None` where nothing is awaited of it.
     pub(super) fn is_overdue(
         &self,
         at: Instant,
@@ -309,7 +315,9 @@ impl Connection {
         let half = self.input.try_lock().and_then(|input| {
             let len = u64::try_from(input.frames.half_len()).unwrap_or(u64::MAX);
             let time = frame_timeout + Duration::from_secs(len / LEAST_RATE);
-            input.half_since.map(|since| has_come(after(since, time), at))
+            input
+                .half_since
+                .map(|since| has_come(after(since, time), at))
         });
         let blocked = self.lock().blocked_since;
         let blocked = blocked.map(|since| has_come(after(since, write_timeout), at));

@@ -75,7 +75,11 @@ impl Machine {
         now: Instant,
     ) -> Result<Verdict, Malformed> {
         if call.cancel {
-            if let Some(open) = self.open.get_mut(&call.id).filter(|_| call.id < NOTIFICATIONS) {
+            if let Some(open) = self
+                .open
+                .get_mut(&call.id)
+                .filter(|_| call.id < NOTIFICATIONS)
+            {
                 open.is_cancelled = true;
             }
             return Ok(Verdict::Nothing);
@@ -84,7 +88,9 @@ impl Machine {
             self.notifications += 1;
             NOTIFICATIONS | self.notifications
         } else if call.id <= self.last || call.id >= NOTIFICATIONS {
-            return Err(Malformed::Lie("the id of a call is not above the one before"));
+            return Err(Malformed::Lie(
+                "the id of a call is not above the one before",
+            ));
         } else {
             self.last = call.id;
             call.id

@@ -17,7 +17,7 @@ pub use builder::ResponderBuilder;
 pub use call::{Call, Reply};
 pub use registry::{ConnectionInfo, OpenCall};
 use shared::{Accepting, Settings, Shared};
-use worker::ensure_idle;
+use worker::{Service, ensure_idle};
 
 use crate::address::Address;
 use crate::clock::now;
@@ -30,13 +30,13 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers the calls of [`Caller`](super::Caller)s, on threads of its own.
 ///
-/// The handler gets each [`Call`], and a [`Reply`] to answer it with. It runs on the thread that read
-/// the call, and may block: that holds up no other call, as long as there may be
-/// [more threads](ResponderBuilder::max_threads). Calls of one connection may run at once, and end in
-/// any order.
+/// The handler gets each [`Call`], and a [`Reply`] to answer it with. It runs on the thread that
+/// read the call, and may block: that holds up no other call, as long as there may be
+/// [more threads](ResponderBuilder::max_threads). Calls of one connection may run at once, and end
+/// in any order.
 ///
-/// Unless [`allow`](ResponderBuilder::allow) says otherwise, only this process's own user and root may
-/// call.
+/// Unless [`allow`](ResponderBuilder::allow) says otherwise, only this process's own user and root
+/// may call.
 #[derive(Debug)]
 #[must_use = "a responder that is dropped stops"]
 pub struct Responder {
@@ -82,9 +82,9 @@ pub struct ResponderFigures {
 }
 
 impl Responder {
-    /// The settings of a responder at `address`: a path, or any of the forms that [`Address`] takes of
-    /// Unix sockets and of TCP on a loopback address. It is a socket of its own, never that of a
-    /// [`Reader`](crate::Reader).
+    /// The settings of a responder at `address`: a path, or any of the forms that [`Address`] takes
+    /// of Unix sockets and of TCP on a loopback address. It is a socket of its own, never that
+    /// of a [`Reader`](crate::Reader).
     pub fn builder(address: impl AsRef<OsStr>) -> ResponderBuilder {
         ResponderBuilder::at(address.as_ref())
     }
@@ -119,8 +119,8 @@ impl Responder {
     /// [`Refusal::Stopping`](crate::calls::Refusal::Stopping), and waits until those in hand are
     /// answered and their answers written, for up to `timeout`. Then it closes all connections.
     ///
-    /// A handler whose call is left then sees that as [cancelled](Reply::is_cancelled); nobody waits
-    /// for it to return.
+    /// A handler whose call is left then sees that as [cancelled](Reply::is_cancelled); nobody
+    /// waits for it to return.
     ///
     /// # Errors
     /// When it is called by a handler of this responder, or in a process that `fork` made.
@@ -215,13 +215,18 @@ impl BoundResponder {
     ) -> Result<Responder, StartError> {
         let refused = |doing| StartError::system(doing, &self.address);
         let Some((listener, settings)) = self.parts.take() else {
-            return Err(refused("start twice")(std::io::ErrorKind::InvalidInput.into()));
+            return Err(refused("start twice")(
+                std::io::ErrorKind::InvalidInput.into(),
+            ));
         };
-        let handle = Box::new(handle);
-        let shared = Shared::new(self.address.clone(), settings, listener, handle);
+        let shared = Shared::new(self.address.clone(), settings, listener);
         let shared = Arc::new(shared.map_err(refused("make a poller"))?);
+        let service = Arc::new(Service {
+            shared: Arc::clone(&shared),
+            handle: Box::new(handle),
+        });
         let responder = Responder { shared };
-        ensure_idle(&responder.shared).map_err(refused("start a thread"))?;
+        ensure_idle(&service).map_err(refused("start a thread"))?;
         Ok(responder)
     }
 }

@@ -19,7 +19,8 @@ pub struct ConnectionInfo {
     pub open: Vec<OpenCall>,
 }
 
-/// A call that is in flight: its handler runs, waits for a thread, or has left the answer to others.
+/// A call that is in flight: its handler runs, waits for a thread, or has left the answer to
+/// others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenCall {

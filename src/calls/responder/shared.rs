@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::call::{Call, Reply};
 use super::connection::Connection;
 use super::machine::{Key, Limits};
 use crate::address::Address;
@@ -20,7 +19,6 @@ use crate::calls::error::ReplyError;
 use crate::calls::message::{CallFrame, ReplyFrame};
 use crate::deadline::{Deadline, has_come};
 use crate::listen::Listener;
-use crate::panic_guard::guarded;
 use crate::peer::Peer;
 use crate::reentry::Scope;
 use crate::sys::fork::HomeProcess;
@@ -36,7 +34,6 @@ thread_local! {
     static HAS_MORE: Cell<bool> = const { Cell::new(false) };
 }
 
-type Handle = dyn Fn(Call, Reply) + Send + Sync;
 type Allow = dyn Fn(&Peer, &str) -> bool + Send + Sync;
 
 /// The settings of a responder that its threads know.
@@ -59,7 +56,6 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) listener: Listener,
     pub(super) poller: Poller,
-    pub(super) handle: Box<Handle>,
     pub(super) connections: Mutex<Connections>,
     pub(super) queue: Mutex<Queue>,
     queue_waker: Waker,
@@ -131,7 +127,6 @@ impl Shared {
         address: Address,
         settings: Settings,
         listener: Listener,
-        handle: Box<Handle>,
     ) -> io::Result<Self> {
         let (poller, queue_waker) = (Poller::new()?, Waker::new()?);
         poller.add(listener.socket(), LISTENER, Interest::Read)?;
@@ -141,7 +136,6 @@ impl Shared {
             settings,
             listener,
             poller,
-            handle,
             connections: Mutex::new(Connections {
                 entries: BTreeMap::new(),
                 count: 0,
@@ -275,7 +269,10 @@ impl Shared {
             self.settings.write_timeout,
         );
         let answered = connection.answer(key, answer, is_last, most, timeout, &self.poller);
-        if answered.as_ref().is_err_and(|error| *error == ReplyError::PeerDoesNotRead) {
+        if answered
+            .as_ref()
+            .is_err_and(|error| *error == ReplyError::PeerDoesNotRead)
+        {
             self.remove(connection);
         }
         let mut state = answered?;
@@ -299,31 +296,6 @@ impl Shared {
     pub(super) fn watch_the_clock(&self) {
         if !self.is_timed.swap(true, Ordering::SeqCst) {
             self.wake();
-        }
-    }
-
-    /// Runs a call's handler, unless the call `has_waited` so long that it is too late.
-    pub(super) fn run(self: &Arc<Self>, job: Job, has_waited: bool) {
-        let Job {
-            connection,
-            call,
-            key,
-            deadline,
-        } = job;
-        let reply = Reply::new(
-            Arc::clone(self),
-            Arc::clone(&connection),
-            call.id,
-            key,
-            len(&call),
-        );
-        if has_waited && reply.is_cancelled() {
-            // It tells nobody: nobody waits.
-            return;
-        }
-        let call = Call::new(call, connection.peer, deadline);
-        if guarded(|| (self.handle)(call, reply)).is_err() {
-            self.figures.panics.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -364,12 +336,11 @@ impl Shared {
             if is_over(&connections) {
                 return true;
             }
-            let is_late = match until {
-                Some(until) => self.ended.wait_until(&mut connections, until).timed_out(),
-                None => {
-                    self.ended.wait(&mut connections);
-                    false
-                }
+            let is_late = if let Some(until) = until {
+                self.ended.wait_until(&mut connections, until).timed_out()
+            } else {
+                self.ended.wait(&mut connections);
+                false
             };
             if is_late {
                 return is_over(&connections);
@@ -391,8 +362,8 @@ impl Shared {
         self.tell_end();
     }
 
-    /// Counts what half a frame of a connection holds now, for which its peer has a time. Says whether
-    /// that is too much.
+    /// Counts what half a frame of a connection holds now, for which its peer has a time. Says
+    /// whether that is too much.
     pub(super) fn count_half(&self, connection: &Connection) -> bool {
         let (before, len) = connection.count_half();
         if len > 0 {
@@ -409,7 +380,9 @@ impl Shared {
     }
 
     pub(super) fn arm_listener(&self) {
-        let _ = self.poller.arm(self.listener.socket(), LISTENER, Interest::Read);
+        let _ = self
+            .poller
+            .arm(self.listener.socket(), LISTENER, Interest::Read);
     }
 
     /// Ends what peers have taken too long for, and an accept's pause. Says whether something is
@@ -446,12 +419,16 @@ pub(super) fn len(call: &CallFrame) -> usize {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Settings")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::call::{Call, Reply};
 use super::connection::{Connection, Read};
 use super::machine::Verdict;
 use super::shared::{Accepting, FIRST_CONNECTION, Job, LISTENER, QUEUE, Shared, len};
@@ -41,16 +42,23 @@ const LEAVE: Duration = Duration::from_secs(5);
 /// So many threads stay: one for a call, and one that waits meanwhile.
 const LEAST_THREADS: usize = 2;
 
-/// Starts a thread, if none waits.
-pub(super) fn ensure_idle(shared: &Arc<Shared>) -> io::Result<bool> {
-    shared.ensure_idle(|name| {
-        let shared = Arc::clone(shared);
+/// What the threads share, and the user's handler.
+pub(super) struct Service {
+    pub(super) shared: Arc<Shared>,
+    pub(super) handle: Box<dyn Fn(Call, Reply) + Send + Sync>,
+}
+
+/// Starts a thread, if none waits. Says whether one does.
+pub(super) fn ensure_idle(service: &Arc<Service>) -> io::Result<bool> {
+    service.shared.ensure_idle(|name| {
+        let service = Arc::clone(service);
         // Nobody joins it: a handler may never return.
-        OwnThread::start(name, move || run(&shared)).map(drop)
+        OwnThread::start(name, move || run(service)).map(drop)
     })
 }
 
-fn run(shared: &Arc<Shared>) {
+fn run(service: Arc<Service>) {
+    let shared = Arc::clone(&service.shared);
     shared.scope.enter();
     let mut buffer = vec![0; READ_SIZE];
     loop {
@@ -71,15 +79,17 @@ fn run(shared: &Arc<Shared>) {
         }
         shared.idle.fetch_sub(1, Ordering::SeqCst);
         match ready {
-            Ok(Ready::Socket(LISTENER)) => accept(shared),
+            Ok(Ready::Socket(LISTENER)) => accept(&shared),
             Ok(Ready::Socket(QUEUE)) => {
                 shared.came_for_queue();
                 shared.uncork_all();
-                work_off(shared);
+                work_off(&service);
             }
-            Ok(Ready::Socket(key)) => serve(shared, key, &mut buffer),
+            Ok(Ready::Socket(key)) => serve(&service, key, &mut buffer),
             // A poller that cannot wait never will again.
             Ok(Ready::Closed | Ready::Nothing) | Err(_) => {
+                // The handler goes before the thread is known to have ended.
+                let _ = guarded(|| drop(service));
                 shared.leave();
                 return;
             }
@@ -88,7 +98,29 @@ fn run(shared: &Arc<Shared>) {
     }
 }
 
-fn serve(shared: &Arc<Shared>, key: u64, buffer: &mut [u8]) {
+/// Runs a call's handler, unless the call `has_waited` so long that it is too late.
+fn handle(service: &Service, job: Job, has_waited: bool) {
+    let shared = &service.shared;
+    let Job {
+        connection,
+        call,
+        key,
+        deadline,
+    } = job;
+    let peer = connection.peer;
+    let reply = Reply::new(Arc::clone(shared), connection, call.id, key, len(&call));
+    if has_waited && reply.is_cancelled() {
+        // It tells nobody: nobody waits.
+        return;
+    }
+    let call = Call::new(call, peer, deadline);
+    if guarded(|| (service.handle)(call, reply)).is_err() {
+        shared.figures.panics.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn serve(service: &Arc<Service>, key: u64, buffer: &mut [u8]) {
+    let shared = &service.shared;
     let connection = shared.connections.lock().entries.get(&key).map(Arc::clone);
     let Some(connection) = connection else {
         return;
@@ -99,7 +131,7 @@ fn serve(shared: &Arc<Shared>, key: u64, buffer: &mut [u8]) {
         return;
     }
     // Where as many threads run as may, the others are held up after all.
-    let _ = ensure_idle(shared);
+    let _ = ensure_idle(service);
     let (calls, is_last) = match connection.read(buffer, now()) {
         Read::Calls(calls) => (calls, false),
         Read::Last(calls, malformed) => {
@@ -119,15 +151,15 @@ fn serve(shared: &Arc<Shared>, key: u64, buffer: &mut [u8]) {
     }
     if jobs.len() > 1 {
         shared.queue.lock().calls.extend(jobs);
-        work_off(shared);
+        work_off(service);
     } else if let Some(job) = jobs.pop() {
-        shared.run(job, false);
+        handle(service, job, false);
     }
 }
 
 /// Sorts a call that came. `false` when the connection cannot go on.
 fn take_in(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     connection: &Arc<Connection>,
     call: CallFrame,
     jobs: &mut Vec<Job>,
@@ -176,21 +208,24 @@ fn is_allowed(shared: &Shared, peer: &Peer, method: &str) -> bool {
 }
 
 /// Runs calls until none waits.
-fn work_off(shared: &Arc<Shared>) {
+fn work_off(service: &Arc<Service>) {
     loop {
         // This one may block in the handler.
-        let can_come = ensure_idle(shared).unwrap_or(false);
-        let Some(job) = shared.next_job(can_come) else {
+        let can_come = ensure_idle(service).unwrap_or(false);
+        let Some(job) = service.shared.next_job(can_come) else {
             return;
         };
-        shared.run(job, true);
+        handle(service, job, true);
     }
 }
 
 /// Accepts the connections that wait, up to a turn's share.
-fn accept(shared: &Arc<Shared>) {
+fn accept(shared: &Shared) {
     let mut connections = shared.connections.lock();
-    if matches!(connections.accepting, Accepting::Ended | Accepting::Paused { .. }) {
+    if matches!(
+        connections.accepting,
+        Accepting::Ended | Accepting::Paused { .. }
+    ) {
         return;
     }
     for _ in 0..ACCEPTS_PER_TURN {
@@ -249,6 +284,8 @@ fn connect(shared: &Shared, stream: Stream, peer: Peer) -> io::Result<Arc<Connec
     let settings = &shared.settings;
     let connection = Connection::new(stream, peer, key, settings.max_call_len, settings.limits);
     // It is looked up under the lock that its acceptor has.
-    shared.poller.add(connection.stream(), key, Interest::Read)?;
+    shared
+        .poller
+        .add(connection.stream(), key, Interest::Read)?;
     Ok(Arc::new(connection))
 }

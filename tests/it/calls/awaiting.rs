@@ -28,7 +28,10 @@ fn many_calls_are_awaited_at_once() {
     });
     // Beside it, and when it has gone.
     assert_eq!(blocking.call("echo", "x", PATIENCE).unwrap(), b"x");
-    assert!(AsyncCaller::new(blocking.clone()).is_err(), "it has its thread already");
+    assert!(
+        AsyncCaller::new(blocking.clone()).is_err(),
+        "it has its thread already"
+    );
     drop(caller);
     assert_eq!(blocking.call("echo", "y", PATIENCE).unwrap(), b"y");
     drop(AsyncCaller::new(blocking).unwrap());

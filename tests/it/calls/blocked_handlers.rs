@@ -57,9 +57,15 @@ fn what_came_with_a_call_that_blocks_is_answered_meanwhile() {
         let methods = (0..8).map(|at| (if at == blocking { "block" } else { "echo" }, "x"));
         thread::scope(|scope| {
             let batch = scope.spawn(|| caller.call_batch(methods, LONG));
-            wait_until("the others are answered", || done.load(Ordering::SeqCst) == 7);
+            wait_until("the others are answered", || {
+                done.load(Ordering::SeqCst) == 7
+            });
             let connections = responder.connections();
-            assert_eq!(connections[0].open.len(), 1, "what is left is the one that blocks");
+            assert_eq!(
+                connections[0].open.len(),
+                1,
+                "what is left is the one that blocks"
+            );
             gate.open();
             assert!(batch.join().unwrap().iter().all(Result::is_ok));
         });

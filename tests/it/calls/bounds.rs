@@ -24,12 +24,22 @@ fn a_call_above_the_callers_bounds_is_not_sent() {
         .build()
         .unwrap();
     let too_large = caller.call("m", [0; 101], PATIENCE).unwrap_err();
-    assert!(matches!(too_large, CallError::TooLarge { limit: 100, .. }), "{too_large:?}");
+    assert!(
+        matches!(too_large, CallError::TooLarge { limit: 100, .. }),
+        "{too_large:?}"
+    );
     thread::scope(|scope| {
         let one = scope.spawn(|| caller.call("m", [0; 80], LONG));
         wait_until("it is open", || caller.figures().open == 1);
         let refused = caller.call("m", [0; 80], PATIENCE).unwrap_err();
-        assert!(matches!(refused, CallError::TooManyBytes { limit: 150, sent: false, .. }));
+        assert!(matches!(
+            refused,
+            CallError::TooManyBytes {
+                limit: 150,
+                sent: false,
+                ..
+            }
+        ));
         let two = scope.spawn(|| caller.call("m", "", LONG));
         wait_until("it is open", || caller.figures().open == 2);
         let refused = caller.call("m", "", PATIENCE).unwrap_err();
@@ -60,12 +70,24 @@ fn a_call_above_the_responders_bounds_is_refused_with_a_word() {
         let three = scope.spawn(|| caller.call_batch([("a", ""), ("b", ""), ("c", "")], LONG));
         wait_until("they are in hand", || responder.figures().in_hand == 3);
         let refused = caller.call("d", "", PATIENCE).unwrap_err();
-        assert!(matches!(refused, CallError::Refused { refusal: Refusal::Busy, .. }), "{refused:?}");
+        assert!(
+            matches!(
+                refused,
+                CallError::Refused {
+                    refusal: Refusal::Busy,
+                    ..
+                }
+            ),
+            "{refused:?}"
+        );
         assert!(!refused.may_have_been_done());
         gate.open();
         assert!(three.join().unwrap().iter().all(Result::is_ok));
     });
-    assert!(caller.call("e", "", PATIENCE).is_ok(), "there is room again");
+    assert!(
+        caller.call("e", "", PATIENCE).is_ok(),
+        "there is room again"
+    );
     stop(responder);
 }
 
@@ -94,9 +116,22 @@ fn an_answer_above_the_responders_bound_fails_its_call_and_no_other() {
 fn an_answer_above_the_callers_bound_costs_the_connection() {
     let place = Place::new();
     let responder = responder(&place.socket(), answer);
-    let caller = Caller::builder(place.socket()).max_reply_len(500).build().unwrap();
+    let caller = Caller::builder(place.socket())
+        .max_reply_len(500)
+        .build()
+        .unwrap();
     let error = caller.call("echo", [0; 600], PATIENCE).unwrap_err();
-    assert!(matches!(&error, CallError::Lost { sent: true, source: Some(_), .. }), "{error:?}");
+    assert!(
+        matches!(
+            &error,
+            CallError::Lost {
+                sent: true,
+                source: Some(_),
+                ..
+            }
+        ),
+        "{error:?}"
+    );
     assert_eq!(caller.call("echo", [0; 400], PATIENCE).unwrap().len(), 400);
     assert_eq!(caller.figures().connects, 2);
     stop(responder);
@@ -129,7 +164,14 @@ fn answers_that_nobody_takes_hold_no_more_than_they_may() {
             Err(error) => end = Some(error),
         }
     }
-    assert!(matches!(end, Some(CallError::TooManyBytes { limit: 5000, sent: true, .. })));
+    assert!(matches!(
+        end,
+        Some(CallError::TooManyBytes {
+            limit: 5000,
+            sent: true,
+            ..
+        })
+    ));
     // One was taken, perhaps after the bound was met.
     assert!(good == 4 || good == 5, "{good}");
     stop(responder);
@@ -138,11 +180,24 @@ fn answers_that_nobody_takes_hold_no_more_than_they_may() {
 #[test]
 fn settings_out_of_their_bounds_are_named() {
     let place = Place::new();
-    let refused = Caller::builder(place.socket()).max_open_calls(0).build().unwrap_err();
-    assert!(matches!(&refused, StartError::Setting(setting) if setting.setting == "max_open_calls"));
-    let refused = Caller::builder(place.socket()).max_bytes_in_flight(1).build().unwrap_err();
-    assert!(matches!(&refused, StartError::Setting(setting) if setting.setting == "max_bytes_in_flight"));
-    let refused = Responder::builder(place.socket()).max_threads(1).bind().unwrap_err();
+    let refused = Caller::builder(place.socket())
+        .max_open_calls(0)
+        .build()
+        .unwrap_err();
+    assert!(
+        matches!(&refused, StartError::Setting(setting) if setting.setting == "max_open_calls")
+    );
+    let refused = Caller::builder(place.socket())
+        .max_bytes_in_flight(1)
+        .build()
+        .unwrap_err();
+    assert!(
+        matches!(&refused, StartError::Setting(setting) if setting.setting == "max_bytes_in_flight")
+    );
+    let refused = Responder::builder(place.socket())
+        .max_threads(1)
+        .bind()
+        .unwrap_err();
     assert!(matches!(&refused, BindError::Setting(setting) if setting.setting == "max_threads"));
     for nowhere in ["fd:7", "-", "tcp:127.0.0.1:0"] {
         assert!(Caller::new(nowhere).is_err(), "{nowhere}");

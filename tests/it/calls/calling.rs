@@ -59,7 +59,11 @@ fn answers_come_in_any_order_to_the_threads_that_asked() {
         wait_until("all calls are there", || kept.lock().len() == 20);
         for info in responder.connections() {
             assert_eq!(info.open.len(), 20);
-            assert!(info.open.iter().all(|open| open.method == "keep" && !open.is_cancelled));
+            assert!(
+                info.open
+                    .iter()
+                    .all(|open| open.method == "keep" && !open.is_cancelled)
+            );
         }
         // The last first, from a thread of this test.
         for (body, reply) in kept.lock().drain(..).rev() {
@@ -166,7 +170,10 @@ fn a_batch_has_its_results_in_order() {
     }
     assert_eq!(answers.len(), 300);
     let mixed = caller.call_batch([("echo", "a"), ("fail", ""), ("echo", "b")], PATIENCE);
-    assert!(matches!(&mixed[..], [Ok(_), Err(CallError::Failed { .. }), Ok(_)]));
+    assert!(matches!(
+        &mixed[..],
+        [Ok(_), Err(CallError::Failed { .. }), Ok(_)]
+    ));
     stop(responder);
 }
 
@@ -176,7 +183,10 @@ fn the_handler_knows_who_calls() {
     let responder = responder(&place.socket(), |call, reply| {
         let credentials = call.peer().identity.credentials().unwrap();
         let deadline = call.deadline().is_some();
-        let _ = reply.send(format!("{} {:?} {deadline}", credentials.uid, credentials.pid));
+        let _ = reply.send(format!(
+            "{} {:?} {deadline}",
+            credentials.uid, credentials.pid
+        ));
     });
     let caller = caller(&place.socket());
     let us = format!("{} {:?}", nix::unistd::geteuid(), Some(std::process::id()));
@@ -185,7 +195,10 @@ fn the_handler_knows_who_calls() {
         assert_eq!(answer, format!("{us} true"));
     }
     let answer = caller.call("who", "", std::time::Duration::MAX).unwrap();
-    assert!(String::from_utf8(answer).unwrap().ends_with("false"), "no deadline");
+    assert!(
+        String::from_utf8(answer).unwrap().ends_with("false"),
+        "no deadline"
+    );
     stop(responder);
 }
 

@@ -13,13 +13,18 @@ fn a_lost_connection_ends_every_open_call_as_unknown() {
     let listener = std::os::unix::net::UnixListener::bind(place.socket()).unwrap();
     let caller = caller(&place.socket());
     thread::scope(|scope| {
-        let calls: Vec<_> = (0..5).map(|_| scope.spawn(|| caller.call("m", "", LONG))).collect();
+        let calls: Vec<_> = (0..5)
+            .map(|_| scope.spawn(|| caller.call("m", "", LONG)))
+            .collect();
         let (mut stream, _) = listener.accept().unwrap();
         assert_eq!(strangers::calls(&mut stream, 5).len(), 5);
         drop((stream, listener));
         for call in calls {
             let error = call.join().unwrap().unwrap_err();
-            assert!(matches!(error, CallError::Lost { sent: true, .. }), "{error:?}");
+            assert!(
+                matches!(error, CallError::Lost { sent: true, .. }),
+                "{error:?}"
+            );
             assert!(error.may_have_been_done());
         }
     });
@@ -69,6 +74,8 @@ fn the_handler_of_a_caller_that_has_gone_is_told() {
     wait_until("it is in hand", || responder.figures().in_hand == 1);
     drop(stream);
     assert!(told.recv_timeout(PATIENCE).unwrap());
-    wait_until("the connection is gone", || responder.connections().is_empty());
+    wait_until("the connection is gone", || {
+        responder.connections().is_empty()
+    });
     stop(responder);
 }

@@ -38,7 +38,11 @@ fn a_stop_answers_what_is_in_hand_and_refuses_new_calls_with_a_word() {
         assert_eq!((report.left, report.figures.connections), (0, 0));
         assert!(report.figures.refused >= 1);
     });
-    assert!(place.files().iter().all(|file| file != "s"), "{:?}", place.files());
+    assert!(
+        place.files().iter().all(|file| file != "s"),
+        "{:?}",
+        place.files()
+    );
 }
 
 #[test]
@@ -57,7 +61,10 @@ fn a_stop_whose_time_is_over_tells_how_many_calls_are_left() {
         let report = responder.shutdown(Duration::from_millis(20)).unwrap();
         assert_eq!(report.left, 1);
         let error = left.join().unwrap().unwrap_err();
-        assert!(matches!(error, CallError::Lost { sent: true, .. }), "{error:?}");
+        assert!(
+            matches!(error, CallError::Lost { sent: true, .. }),
+            "{error:?}"
+        );
     });
     gate.open();
 }
@@ -76,7 +83,9 @@ fn a_handler_cannot_stop_its_own_responder() {
     *own.lock() = Some(bound);
     // The responder is dropped within: at once, so that its answer may be lost with the connection.
     let _ = caller(&place.socket()).call("m", "", PATIENCE);
-    wait_until("its socket is gone", || !place.files().contains(&"s".to_owned()));
+    wait_until("its socket is gone", || {
+        !place.files().contains(&"s".to_owned())
+    });
 }
 
 #[test]
@@ -85,7 +94,11 @@ fn a_dropped_responder_leaves_no_thread_and_no_file() {
     let dropped = responder(&place.socket(), answer);
     assert!(caller(&place.socket()).call("echo", "", PATIENCE).is_ok());
     drop(dropped);
-    assert!(!place.files().contains(&"s".to_owned()), "{:?}", place.files());
+    assert!(
+        !place.files().contains(&"s".to_owned()),
+        "{:?}",
+        place.files()
+    );
     // The path is free again.
     stop(responder(&place.socket(), answer));
 }

@@ -49,7 +49,9 @@ struct TheirReply {
 
 fn frame(message: &impl Message) -> Vec<u8> {
     let mut bytes = Vec::new();
-    FrameCodec::default().append(&message.encode_to_vec(), &mut bytes).unwrap();
+    FrameCodec::default()
+        .append(&message.encode_to_vec(), &mut bytes)
+        .unwrap();
     bytes
 }
 
@@ -92,7 +94,10 @@ pub(super) fn answers(stream: &mut UnixStream, count: usize) -> Vec<u64> {
 /// The ids and methods of the next calls.
 pub(super) fn calls(stream: &mut UnixStream, count: usize) -> Vec<(u64, String)> {
     let calls: Vec<TheirCall> = messages(stream, count);
-    calls.into_iter().map(|call| (call.id, call.method)).collect()
+    calls
+        .into_iter()
+        .map(|call| (call.id, call.method))
+        .collect()
 }
 
 fn ends(stream: &mut UnixStream) {
@@ -181,7 +186,11 @@ fn half_calls_hold_no_more_than_all_calls_may() {
     wait_until("one is closed", || responder.connections().len() == 3);
     drop(halves);
     wait_until("all are gone", || responder.connections().is_empty());
-    assert!(caller(&place.socket()).call("echo", [0; 9_000], PATIENCE).is_ok());
+    assert!(
+        caller(&place.socket())
+            .call("echo", [0; 9_000], PATIENCE)
+            .is_ok()
+    );
     stop(responder);
 }
 
@@ -204,7 +213,9 @@ fn a_peer_that_reads_no_answers_is_not_read_from_and_loses_its_connection() {
         }
     }
     wait_until("it is closed", || responder.connections().is_empty());
-    wait_until("no handler waits for it", || responder.figures().in_hand == 0);
+    wait_until("no handler waits for it", || {
+        responder.figures().in_hand == 0
+    });
     stop(responder);
 }
 
@@ -225,7 +236,17 @@ fn an_answer_to_no_call_costs_the_connection_and_answers_nothing() {
     };
     stream.write_all(&frame(&lie)).unwrap();
     let error = results.recv_timeout(PATIENCE).unwrap().unwrap_err();
-    assert!(matches!(&error, CallError::Lost { sent: true, source: Some(_), .. }), "{error:?}");
+    assert!(
+        matches!(
+            &error,
+            CallError::Lost {
+                sent: true,
+                source: Some(_),
+                ..
+            }
+        ),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -246,7 +267,9 @@ fn a_second_answer_to_the_same_call_goes_nowhere() {
                     ..TheirReply::default()
                 })
             };
-            stream.write_all(&[reply("first"), reply("second")].concat()).unwrap();
+            stream
+                .write_all(&[reply("first"), reply("second")].concat())
+                .unwrap();
         }
         stream
     });

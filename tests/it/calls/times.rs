@@ -21,7 +21,9 @@ fn a_time_that_is_over_cancels_the_call_at_the_other_end() {
         sender.send(reply.send("too late").is_err()).unwrap();
     });
     let caller = caller(&place.socket());
-    let error = caller.call("slow", "", Duration::from_millis(20)).unwrap_err();
+    let error = caller
+        .call("slow", "", Duration::from_millis(20))
+        .unwrap_err();
     assert!(matches!(error, CallError::Timeout { sent: true, .. }));
     assert!(error.may_have_been_done());
     assert!(cancelled.recv_timeout(PATIENCE).unwrap());
@@ -52,10 +54,17 @@ fn a_cancelled_call_is_told_by_a_word_though_its_time_is_not_over() {
 fn where_nobody_listens_the_call_was_not_done() {
     let place = Place::new();
     let caller = caller(&place.socket());
-    let error = caller.call("echo", "", Duration::from_millis(50)).unwrap_err();
-    assert!(matches!(&error, CallError::NotConnected { .. }), "{error:?}");
+    let error = caller
+        .call("echo", "", Duration::from_millis(50))
+        .unwrap_err();
+    assert!(
+        matches!(&error, CallError::NotConnected { .. }),
+        "{error:?}"
+    );
     assert!(!error.may_have_been_done());
-    let error = caller.notify("echo", "", Duration::from_millis(50)).unwrap_err();
+    let error = caller
+        .notify("echo", "", Duration::from_millis(50))
+        .unwrap_err();
     assert!(!error.may_have_been_done());
     assert_eq!(caller.figures().open, 0);
 }
@@ -85,7 +94,9 @@ fn a_time_is_over_though_another_thread_waits_longer() {
         let long = scope.spawn(|| caller.call("long", "", LONG));
         wait_until("it waits", || responder.figures().in_hand == 1);
         let begun = Instant::now();
-        let short = caller.call("short", "", Duration::from_millis(30)).unwrap_err();
+        let short = caller
+            .call("short", "", Duration::from_millis(30))
+            .unwrap_err();
         assert!(matches!(short, CallError::Timeout { sent: true, .. }));
         assert!(begun.elapsed() >= Duration::from_millis(30));
         gate.open();
