@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
+#[cfg(feature = "async")]
 use std::mem;
 use std::sync::Arc;
 use std::task::Waker as TaskWaker;
@@ -87,6 +88,7 @@ enum Link {
 #[derive(Debug)]
 enum Waiting {
     Thread(Thread),
+    #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "for tasks"))]
     Task(TaskWaker),
 }
 
@@ -112,6 +114,7 @@ struct Input {
 enum Until {
     News(Key),
     Sent(Key),
+    #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "for tasks"))]
     End,
 }
 
