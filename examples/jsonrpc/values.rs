@@ -112,8 +112,10 @@ impl Splitter {
             (Place::BetweenValues, b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
                 self.place = Place::Word;
             }
-            (Place::Word, b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z') => {}
-            (Place::Word, _) => return Ok(Byte::Behind),
+            (Place::Word, b' ' | b'\t' | b'\r' | b'\n' | b'"' | b',' | b':') => {
+                return Ok(Byte::Behind);
+            }
+            (Place::Word, b'[' | b']' | b'{' | b'}') => return Ok(Byte::Behind),
             (Place::BetweenValues | Place::Brackets, b'"') => self.place = Place::String,
             (Place::BetweenValues | Place::Brackets, b'[') => self.open(b']')?,
             (Place::BetweenValues | Place::Brackets, b'{') => self.open(b'}')?,
@@ -130,7 +132,7 @@ impl Splitter {
             }
             (Place::String, b'\\') => self.place = Place::Escape,
             (Place::Escape, _) => self.place = Place::String,
-            (Place::Brackets | Place::String, _) => {}
+            (Place::Word | Place::Brackets | Place::String, _) => {}
         }
         Ok(Byte::Part)
     }
