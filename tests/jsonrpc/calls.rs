@@ -358,6 +358,8 @@ fn request() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_batch_is_answered_as_its_requests_one_by_one(
         requests in vec(request(), 1..MAX_BATCH_LEN),

@@ -189,6 +189,8 @@ fn parsed(stream: &[u8]) -> Vec<Value> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_values_are_found_whatever_the_pieces_in_which_they_come(
         values in vec((json(), "[ \t\r\n]{1,3}", any::<bool>()), 0..10),
