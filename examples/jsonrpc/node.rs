@@ -18,7 +18,7 @@ pub(crate) struct Node {
 impl Node {
     /// `age` is how long the node has been running.
     pub(crate) fn call(
-        &self,
+        self,
         age: Duration,
         method: &str,
         params: Option<&RawValue>,

@@ -116,7 +116,9 @@ impl Splitter {
                 return Ok(Byte::Behind);
             }
             (Place::Word, b'[' | b']' | b'{' | b'}') => return Ok(Byte::Behind),
-            (Place::BetweenValues | Place::Brackets, b'"') => self.place = Place::String,
+            (Place::BetweenValues | Place::Brackets, b'"') | (Place::Escape, _) => {
+                self.place = Place::String;
+            }
             (Place::BetweenValues | Place::Brackets, b'[') => self.open(b']')?,
             (Place::BetweenValues | Place::Brackets, b'{') => self.open(b'}')?,
             (Place::BetweenValues, _) => return Err(SplitError::Malformed),
@@ -131,7 +133,6 @@ impl Splitter {
                 return Ok(self.last_unless_open());
             }
             (Place::String, b'\\') => self.place = Place::Escape,
-            (Place::Escape, _) => self.place = Place::String,
             (Place::Word | Place::Brackets | Place::String, _) => {}
         }
         Ok(Byte::Part)

@@ -54,12 +54,16 @@ fn asked(value: &str) -> Answer {
 fn answered(value: &str) -> Option<Value> {
     match asked(value) {
         Answer::Nothing => None,
-        Answer::Text(text) => Some(serde_json::from_str(&text).unwrap()),
+        Answer::Text(text) => Some(serde_json::from_str(&text).expect("JSON")),
         Answer::Last(text) => panic!("{text}"),
     }
 }
 
 /// An error as the specification has it.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "what `json!` makes is a value"
+)]
 fn error(code: i32, message: &str, id: Value) -> Value {
     json!({"jsonrpc": "2.0", "error": {"code": code, "message": message}, "id": id})
 }
@@ -68,6 +72,10 @@ fn invalid_request(id: Value) -> Value {
     error(-32600, "Invalid Request", id)
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "what `json!` makes is a value"
+)]
 fn result(result: Value, id: Value) -> Value {
     json!({"jsonrpc": "2.0", "result": result, "id": id})
 }
