@@ -34,6 +34,9 @@
 //! }
 //! ```
 //!
+//! A collector of one's own waits for SIGTERM in the place of Enter: the example `collector` does,
+//! with `signal-hook`.
+//!
 //! A daemon:
 //!
 //! ```no_run
@@ -105,13 +108,23 @@
 //!
 //! In tokio:
 //!
-//! ```ignore
-//! let writer = Writer::start("/tmp/telemetry.sock")?; // A clone is another handle.
+//! ```
+//! # use std::time::Duration;
+//! # use uds_ipc::{Reader, Writer};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("telemetry.sock");
+//! # let reader = Reader::builder(&path).bind()?.start(|_| ())?;
+//! let writer = Writer::start(&path)?; // A clone is another handle.
 //! writer.try_send("requests:17|c")?; // Never blocks.
 //!
 //! let last = writer.clone();
 //! let shutdown = move || last.shutdown(Duration::from_secs(5));
 //! let report = tokio::task::spawn_blocking(shutdown).await??;
+//! # assert_eq!(report.metrics.sent.messages, 1);
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! # Sending
@@ -337,7 +350,9 @@
 //! # Platforms
 //!
 //! Linux first; macOS and the BSDs are type-checked only, and differ where the docs of an item say
-//! so. Windows is not supported.
+//! so. There a planned stop can lose a socket's buffer, since those systems discard what is queued
+//! when receiving is shut down. Windows is not supported. Rust 1.85 or later: [what may
+//! change](guide::stability) from one version to the next.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -407,7 +422,7 @@ pub use writer::{
     WriterBuilder, WriterReport,
 };
 
-/// The README's program runs as a test.
+/// The README's programs run as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 enum Readme {}

@@ -152,6 +152,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "stream notify asymmetric_fence",
             "linux other windows",
             "descriptor environment file fork interest resolve signals standard_streams",
+            "no_shared_memory",
             "abilities arrival family file_change not_accepted readiness shared_memory_error tcp_options transfer",
         ],
     ),
@@ -172,14 +173,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "mod",
             "arrival_watch file_watch peer_process",
-            "credentials fence passing pinned poll poller process shared_memory unread waker",
+            "credentials fence passing pinned poll poller process unread waker",
         ],
     ),
     (
         "sys/windows",
         &[
             "mod",
-            "inherited listening_socket shared_memory wait",
+            "inherited listening_socket peer_process wait",
             "poller stream watch",
             "waker",
             "fence unsupported",
@@ -226,7 +227,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "guide",
         &[
             "mod",
-            "architecture crash_proof delivery ecosystem from_go production promises sockets speed streams systemd wire",
+            "architecture comparison cookbook crash_proof delivery ecosystem from_go from_tracing_appender from_zeromq production promises settings sockets speed stability streams systemd tool wire",
         ],
     ),
     (
@@ -776,24 +777,145 @@ fn every_example_stands_in_the_readme() {
     }
 }
 
+/// The names in the first column of the tables below a heading, without their link, in order.
+fn rows(page: &str, heading: &str) -> Vec<String> {
+    let lines = page.lines().map(|line| line.trim_start_matches("//!"));
+    let lines = lines.map(str::trim);
+    let section = lines.skip_while(|line| *line != heading).skip(1);
+    let section = section.take_while(|line| !line.starts_with("# "));
+    let cells = section.filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let cells = cells.skip_while(|cell| *cell != "---");
+    let names = cells.filter_map(|cell| cell.split('`').nth(1));
+    names.map(str::to_owned).collect()
+}
+
+/// The setters of a builder.
+fn setters(code: &str) -> BTreeSet<String> {
+    let methods = code.split("pub fn ").skip(1);
+    let setters = methods.filter_map(|method| {
+        let (name, arguments) = method.split_once('(')?;
+        let is_setter = arguments.trim_start().starts_with("mut self");
+        is_setter.then(|| name.split('<').next().unwrap_or(name).to_owned())
+    });
+    setters.collect()
+}
+
 #[test]
-fn every_setting_stands_in_the_readme() {
-    let readme = text("README.md");
-    for builder in ["src/writer/builder.rs", "src/reader/builder.rs"] {
-        let code = text(builder);
-        let methods = code
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("pub fn "));
-        let setters = methods
-            .filter_map(|line| line.split_once("(mut self"))
-            .map(|(name, _)| name);
-        for setter in setters {
-            assert!(
-                readme.contains(&format!("`{setter}`")),
-                "the README does not name the setting {setter}"
-            );
+fn the_page_on_settings_has_each_of_them_once() {
+    let page = text("src/guide/settings.rs");
+    for (heading, builder, least) in [
+        ("# A writer's", "src/writer/builder.rs", 20),
+        ("# A reader's", "src/reader/builder.rs", 16),
+    ] {
+        let (rows, setters) = (rows(&page, heading), setters(&text(builder)));
+        assert!(setters.len() >= least, "{builder}: {setters:?}");
+        let once: BTreeSet<_> = rows.iter().cloned().collect();
+        assert_eq!(once.len(), rows.len(), "one is there twice: {rows:?}");
+        assert_eq!(once, setters, "{heading}");
+    }
+}
+
+/// The lines of a table of Cargo.toml, without comments.
+fn cargo_table(manifest: &str, name: &str) -> Vec<String> {
+    let lines = manifest.lines().skip_while(|line| *line != name).skip(1);
+    let lines = lines.take_while(|line| !line.starts_with('['));
+    let lines = lines.filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_table_of_features_has_each_of_them_once_and_ci_builds_each() {
+    let table = cargo_table(&text("Cargo.toml"), "[features]");
+    let (mut features, mut defaults) = (BTreeSet::new(), BTreeSet::new());
+    for (name, brings) in table.iter().filter_map(|line| line.split_once(" = [")) {
+        if name == "default" {
+            let brings = brings.trim_end_matches(']').split(',');
+            defaults.extend(brings.map(|feature| feature.trim().trim_matches('"').to_owned()));
+        } else {
+            features.insert(name.to_owned());
         }
     }
+    assert!(features.len() >= 6, "{features:?}");
+
+    let page = text("src/lib.rs");
+    let rows = rows(&page, "# Features");
+    assert_eq!(
+        rows.iter().cloned().collect::<BTreeSet<_>>(),
+        features,
+        "Cargo.toml has others"
+    );
+    assert_eq!(rows.len(), features.len(), "one is there twice: {rows:?}");
+    for feature in &features {
+        let says_default = page.contains(&format!("| `{feature}`, on by default |"));
+        assert_eq!(says_default, defaults.contains(feature), "{feature}");
+    }
+
+    let script = text(".ci/run");
+    let built = script.split("for features in ").nth(1).unwrap();
+    let built = built.split(';').next().unwrap().split(' ').skip(1);
+    assert_eq!(
+        built.map(str::to_owned).collect::<BTreeSet<_>>(),
+        features,
+        ".ci/run builds others alone"
+    );
+}
+
+/// Where the README's links lead, without those to the web.
+fn links(readme: &str) -> BTreeSet<String> {
+    let links = readme.split("](").skip(1);
+    let links = links.filter_map(|rest| rest.split([')', '#']).next());
+    let links = links.filter(|link| !link.is_empty() && !link.contains("://"));
+    links.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readme_is_short_and_leads_to_every_page() {
+    let readme = text("README.md");
+    let lines = readme.lines().count();
+    assert!(
+        lines <= 200,
+        "it has {lines} lines: move something to the guide"
+    );
+    let links = links(&readme);
+    let mut broken = Vec::new();
+    for link in &links {
+        if !root().join(link).exists() {
+            broken.push(format!("the README leads to {link}, which is not there"));
+        }
+    }
+    let list = text("src/guide/mod.rs");
+    for page in files(&["src/guide"]) {
+        let name = page.rsplit('/').next().unwrap().trim_end_matches(".rs");
+        if name != "mod" && !links.contains(&page) {
+            broken.push(format!("the README does not lead to {page}"));
+        }
+        if name != "mod" && !list.contains(&format!("[`{name}`]")) {
+            broken.push(format!("the guide's list does not have {name}"));
+        }
+    }
+    assert_none(&broken);
+}
+
+/// Whether a block of code in a page is left out of the tests, by what stands behind its backticks.
+fn is_left_out(line: &str) -> bool {
+    let line = line.trim_start().trim_start_matches(['/', '!']).trim();
+    let kind = line.strip_prefix("```");
+    kind.is_some_and(|kind| kind.split(',').any(|word| word == "ignore"))
+}
+
+#[test]
+fn every_snippet_is_compiled() {
+    let mut broken = Vec::new();
+    let mut pages = files(&["src"]);
+    pages.push("README.md".to_owned());
+    for page in pages {
+        for (number, line) in text(&page).lines().enumerate() {
+            if is_left_out(line) {
+                broken.push(format!("{page}:{} is not compiled", number + 1));
+            }
+        }
+    }
+    assert_none(&broken);
 }
 
 /// One test asserts of each public type that threads may share it.
@@ -1166,6 +1288,27 @@ fn only_prose_is_too_wide() {
     ] {
         assert!(!is_wide_comment(&fine), "{fine}");
     }
+}
+
+#[test]
+fn the_first_column_of_a_table_is_read_below_its_heading() {
+    let page = "//! # A\n//! | `no` | |\n//! # B\n//! | what | is |\n//! | --- | --- |\n\
+                //! | [`one`](crate::one) | 1 |\n//! | `two`, too | `three` |\n//! # C\n//! | `no` | |\n";
+    assert_eq!(rows(page, "# B"), ["one", "two"]);
+    let code = "pub fn one(mut self, a: u8) {}\npub fn two<F>(\n    mut self,\n    f: F,\n) {}\npub fn no(&self) {}";
+    let setters = setters(code);
+    assert_eq!(setters.iter().collect::<Vec<_>>(), ["one", "two"]);
+}
+
+#[test]
+fn a_block_that_is_left_out_is_seen() {
+    assert!(is_left_out("//! ```ignore"));
+    assert!(is_left_out("    /// ```rust,ignore"));
+    for fine in ["//! ```", "```no_run", "//! ```text", "//! to ignore it"] {
+        assert!(!is_left_out(fine), "{fine}");
+    }
+    let links = links("[a](b.md#c) [d](https://e) [f](#g)");
+    assert_eq!(links.iter().collect::<Vec<_>>(), ["b.md"]);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The way through the relay beside the same client publishing directly with the same
 //! acknowledgements, in turns, on one server: `cargo bench --bench speed -- --bench`.
 //!
-//! Direct, with ids: what an exact publisher has at least to send. Direct, bare: without headers.
+//! Direct and exact: each message has its id, and expects that of the one before, as the relay's
+//! have; the rest is what the relay itself costs. Direct, with ids: without what is expected.
+//! Direct, bare: without headers.
 //! `UDS_IPC_RELAY_MESSAGES` sets how many messages a round has.
 
 #![expect(
@@ -27,6 +29,7 @@ use uds_ipc::{Delivery, Writer};
 
 use support::PATIENCE;
 use support::nats::{Nats, STREAM};
+use support::process::{Process, process_time};
 use support::relay::Relay;
 
 /// Unacknowledged messages of one direct publisher; the relay has as many for one producer.
@@ -39,7 +42,7 @@ fn main() {
         && !std::env::args().any(|argument| argument == "--test");
     let messages = std::env::var("UDS_IPC_RELAY_MESSAGES").map(|text| text.parse().unwrap());
     let messages: u64 = messages.unwrap_or(if is_real { 200_000 } else { 2_000 });
-    let rounds = if is_real { 7 } else { 1 };
+    let rounds = if is_real { 8 } else { 1 };
     for producers in [1, 8] {
         let nats = Nats::start();
         nats.make_stream();
@@ -51,12 +54,34 @@ fn main() {
                 .max_ack_inflight(WINDOW * 16)
                 .build(client)
         });
-        let mut rates: [Vec<f64>; 3] = Default::default();
+        let ends = Ends {
+            server: nats.process.as_ref().unwrap(),
+            relay: relay.process.as_ref().unwrap(),
+        };
+        // What is expected is the stream's last message: several publishers would be in each other's
+        // way, if they did not wait for each other as the relay's runs do.
+        let direct_ways = match producers {
+            1 => &HEADERS[..],
+            _ => &HEADERS[1..],
+        };
+        let mut ways: Vec<Vec<Round>> = (0..=direct_ways.len()).map(|_| Vec::new()).collect();
         for round in 1..=rounds {
             let each = messages / producers;
-            rates[0].push(through_the_relay(&relay, producers, each, round));
-            rates[1].push(runtime.block_on(direct(&context, producers, each, round, true)));
-            rates[2].push(runtime.block_on(direct(&context, producers, each, round, false)));
+            let sent = each * producers;
+            // Each way has each place in a round: what the server does behind the purge is not to
+            // fall to one of them.
+            for turn in 0..ways.len() {
+                let index = (turn + usize::try_from(round).unwrap()) % ways.len();
+                let cost = match index.checked_sub(1).map(|index| direct_ways[index]) {
+                    None => ends.measure(sent, || {
+                        through_the_relay(&relay, producers, each, round);
+                    }),
+                    Some(headers) => ends.measure(sent, || {
+                        runtime.block_on(direct(&context, producers, each, round, headers));
+                    }),
+                };
+                ways[index].push(cost);
+            }
             runtime.block_on(async {
                 context
                     .get_stream(STREAM)
@@ -67,27 +92,89 @@ fn main() {
                     .unwrap();
             });
         }
-        let [through, with_ids, bare] = rates.map(median);
-        println!(
-            "{producers} producers, {LEN} B: {through:.0}/s through the relay, {with_ids:.0}/s direct with ids ({:.2}), {bare:.0}/s direct and bare ({:.2})",
-            through / with_ids,
-            through / bare
+        let of = |figure: fn(&Round) -> f64| -> Vec<f64> {
+            ways.iter().map(|way| median(way, figure)).collect()
+        };
+        let (rates, server, clients) = (
+            of(|round| round.rate),
+            of(|round| round.server),
+            of(|round| round.clients),
         );
+        println!(
+            "{producers} producers, {LEN} B; processor seconds of the server and its clients:"
+        );
+        for index in 0..ways.len() {
+            let name = match index.checked_sub(1).map(|index| direct_ways[index]) {
+                None => "through the relay",
+                Some(Headers::Exact) => "direct and exact",
+                Some(Headers::Id) => "direct, with ids",
+                Some(Headers::None) => "direct and bare",
+            };
+            println!(
+                "    {name}: {:.0}/s, the relay has {:.2} of that; {:.2} and {:.2} a million",
+                rates[index],
+                rates[0] / rates[index],
+                server[index],
+                clients[index],
+            );
+        }
     }
 }
 
-fn median(mut rates: Vec<f64>) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
+/// What a message that is published directly says of itself.
+#[derive(Clone, Copy, Debug)]
+enum Headers {
+    Exact,
+    Id,
+    None,
+}
+
+const HEADERS: [Headers; 3] = [Headers::Exact, Headers::Id, Headers::None];
+
+/// What one round came to: messages a second, and processor seconds a million.
+struct Round {
+    rate: f64,
+    server: f64,
+    /// Of the relay, and of this process.
+    clients: f64,
+}
+
+struct Ends<'a> {
+    server: &'a Process,
+    relay: &'a Process,
+}
+
+impl Ends<'_> {
+    fn times(&self) -> (Duration, Duration) {
+        let own = process_time("self");
+        (self.server.time(), self.relay.time() + own)
+    }
+
+    fn measure(&self, messages: u64, act: impl FnOnce()) -> Round {
+        let (begin, before) = (Instant::now(), self.times());
+        act();
+        let (rate, after) = (rate(messages, begin.elapsed()), self.times());
+        let millions = f64::from(u32::try_from(messages).unwrap()) / 1e6;
+        Round {
+            rate,
+            server: after.0.saturating_sub(before.0).as_secs_f64() / millions,
+            clients: after.1.saturating_sub(before.1).as_secs_f64() / millions,
+        }
+    }
+}
+
+fn median(rounds: &[Round], figure: fn(&Round) -> f64) -> f64 {
+    let mut figures: Vec<_> = rounds.iter().map(figure).collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }
 
 fn rate(messages: u64, time: Duration) -> f64 {
     f64::from(u32::try_from(messages).unwrap()) / time.as_secs_f64()
 }
 
-fn through_the_relay(relay: &Relay, producers: u64, each: u64, round: u64) -> f64 {
+fn through_the_relay(relay: &Relay, producers: u64, each: u64, round: u64) {
     let body = "x".repeat(LEN);
-    let begin = Instant::now();
     let threads = (0..producers).map(|producer| {
         let (socket, body) = (relay.socket(), body.clone());
         std::thread::spawn(move || {
@@ -105,23 +192,24 @@ fn through_the_relay(relay: &Relay, producers: u64, each: u64, round: u64) -> f6
     for thread in threads {
         thread.join().unwrap();
     }
-    rate(each * producers, begin.elapsed())
 }
 
-async fn direct(context: &Context, producers: u64, each: u64, round: u64, with_ids: bool) -> f64 {
+async fn direct(context: &Context, producers: u64, each: u64, round: u64, headers: Headers) {
     let body = bytes::Bytes::from("x".repeat(LEN));
-    let begin = Instant::now();
     let mut tasks = Vec::new();
     for producer in 0..producers {
         let (context, body) = (context.clone(), body.clone());
         tasks.push(tokio::spawn(async move {
-            let name = format!("d{producer}.{round}.{with_ids}");
+            let name = format!("d{producer}.{round}.{headers:?}");
             let subject = async_nats::Subject::from(format!("foreign.{name}"));
             let mut acks = VecDeque::new();
             for number in 1..=each {
                 let mut message = PublishMessage::build().payload(body.clone());
-                if with_ids {
+                if !matches!(headers, Headers::None) {
                     message = message.message_id(format!("{name}-{number}"));
+                }
+                if matches!(headers, Headers::Exact) && number > 1 {
+                    message = message.expected_last_message_id(format!("{name}-{}", number - 1));
                 }
                 acks.push_back(
                     context
@@ -141,5 +229,4 @@ async fn direct(context: &Context, producers: u64, each: u64, round: u64, with_i
     for task in tasks {
         task.await.unwrap();
     }
-    rate(each * producers, begin.elapsed())
 }

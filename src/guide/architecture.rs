@@ -34,8 +34,9 @@
 //! ```text
 //! lib.rs                    the front page, and what users need first
 //! guide/                    pages
-//!     mod.rs architecture.rs crash_proof.rs delivery.rs ecosystem.rs from_go.rs production.rs
-//!     promises.rs sockets.rs speed.rs streams.rs systemd.rs wire.rs
+//!     mod.rs architecture.rs comparison.rs cookbook.rs crash_proof.rs delivery.rs ecosystem.rs
+//!     from_go.rs from_tracing_appender.rs from_zeromq.rs production.rs promises.rs settings.rs
+//!     sockets.rs speed.rs stability.rs streams.rs systemd.rs tool.rs wire.rs
 //! systemd/                  a service, and how it notifies systemd
 //!     mod.rs service.rs     what users hold
 //!     schedule.rs           when systemd is notified next (pure)
@@ -139,6 +140,7 @@
 //!     abilities.rs          what a kind of stream can do: what the machines go by
 //!     arrival.rs family.rs file_change.rs interest.rs not_accepted.rs readiness.rs
 //!     shared_memory_error.rs tcp_options.rs transfer.rs
+//!     no_shared_memory.rs   where no memory can be passed
 //!     fork.rs resolve.rs asymmetric_fence.rs
 //!     file.rs descriptor.rs environment.rs inherited.rs signals.rs standard_streams.rs
 //!     listening_socket.rs notify.rs poller.rs wait.rs
@@ -152,10 +154,9 @@
 //!         unread.rs waker.rs
 //!     other/                the same for macOS and the BSDs
 //!         mod.rs arrival_watch.rs credentials.rs fence.rs file_watch.rs passing.rs
-//!         peer_process.rs pinned.rs poll.rs poller.rs process.rs shared_memory.rs
-//!         unread.rs waker.rs
+//!         peer_process.rs pinned.rs poll.rs poller.rs process.rs unread.rs waker.rs
 //!     windows/              a stub of all that is not the same on each system
-//!         mod.rs fence.rs inherited.rs listening_socket.rs poller.rs shared_memory.rs
+//!         mod.rs fence.rs inherited.rs listening_socket.rs peer_process.rs poller.rs
 //!         stream.rs unsupported.rs wait.rs waker.rs watch.rs
 //! event/                    what happens later
 //!     mod.rs writer.rs reader.rs notify_error.rs severity.rs
@@ -345,7 +346,8 @@
 //! seed decides what the senders, the reader and chance do. After every step the simulation
 //! compares the bounds, the figures, the books and the order with what the simulated kernel and
 //! reader know. In the end every message that the promises speak of must have arrived. A failure is
-//! cut down to a short history.
+//! cut down to a short history. To run many: `UDS_IPC_HISTORIES=1000000 cargo test --release --lib
+//! simulation`.
 //!
 //! The lanes, which are unsafe code, run under Miri, and their protocol under loom
 //! (`writer/lane/model.rs`): the orders in which a sender publishes while the queue ends its lease,

@@ -1,9 +1,23 @@
 //! With what a daemon already has: log libraries, Prometheus and the `metrics` crate, encoders.
 //!
+//! | you want | take |
+//! | --- | --- |
+//! | `tracing`, `slog`, `env_logger`, the output of a child | [`writer.lines()`](crate::Writer::lines): [below](#logs) |
+//! | the last words of a program that panics | [`writer.flush_on_panic(timeout)`](crate::Writer::flush_on_panic) |
+//! | details that give way when the queue fills, and a line that says so | [`writer.shed_at(0.8)`](crate::Writer::shed_at), [`drop_notice`](crate::WriterBuilder::drop_notice) |
+//! | prost, serde or another encoder | `writer.try_send_with(\|buffer\| …)`: [below](#encoders) |
+//! | a page for Prometheus, or the `metrics` crate (0.24) | [`Exposition`](crate::metrics::Exposition), or `publisher` of a writer or a reader, feature `metrics`: [below](#figures) |
+//! | tokio or another runtime | `AsyncWriter`, `MessageSink`, and [batches](crate::BoundReader::start_batches) as a `Stream`, feature `async`: [a program](super::production#in-async-code) |
+//! | a receiver that confirms in a loop, or later | [`start_batches`](crate::BoundReader::start_batches) |
+//! | a handler of whole batches, to write them on together | [`start_batch_handler`](crate::BoundReader::start_batch_handler) |
+//! | the frames over a stream of an async runtime | [`FrameCodec`](crate::FrameCodec), with tokio-util by the feature `tokio-util`: [below](#streams-of-your-own) |
+//!
 //! # Logs
 //!
 //! **First: how the program ends.** A subscriber or logger that is set for the whole program is
 //! never dropped, nor is the writer in it, so that nobody sends what is queued when `main` returns.
+//! SIGTERM and `exit` end a program without a drop too: [catch the
+//! signal](super::production#a-writer-for-the-whole-program), and let `main` return.
 //! A program that logs 1,000 lines and ends before its collector is there loses all of them;
 //! with a [guard](crate::Writer::shutdown_guard) that waits for the collector it loses none (what
 //! is left when the guard's time is over is lost; the event
@@ -64,9 +78,9 @@
 //!
 //! **When the queue fills**, lines are dropped and counted in `dropped.full`: the default has room
 //! for 10,000, so raise [`max_queued_messages`](crate::WriterBuilder::max_queued_messages) to what
-//! a burst brings. No line waits for room: a log call that does would hold up the program. Where
-//! that is wanted, an `io::Write` of your own calls [`send_timeout`](crate::Writer::send_timeout).
-//! Better let details give way: a handle of
+//! a burst brings: a burst of 100,000 lines needs as much. No line waits for room: a log call that
+//! does would hold up the program. Where that is wanted, an `io::Write` of your own calls
+//! [`send_timeout`](crate::Writer::send_timeout). Better let details give way: a handle of
 //! [`shed_at`](crate::Writer::shed_at) refuses from a share of the queue on, and the rest is left
 //! to what matters. [`drop_notice`](crate::WriterBuilder::drop_notice) sends a message of your own
 //! making that says how much was dropped.

@@ -12,6 +12,29 @@
 //! | this crate, [`AtMostOnce`](crate::Delivery::AtMostOnce) | Go | yes. A [`keepalive`](crate::WriterBuilder::keepalive) does no harm: empty frames are passed over |
 //! | this crate, [`AtLeastOnce`](crate::Delivery::AtLeastOnce), or [`FlushLevel::Handled`](crate::FlushLevel::Handled) | Go | no: these need receipts, and none come. The event is [`NoReceipt`](crate::event::WriterEvent::NoReceipt) |
 //!
+//! # The same program
+//!
+//! ```
+//! use std::time::Duration;
+//! use uds_ipc::{Reader, Writer};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("telemetry.sock");
+//! // NewReader(handler, path), Start()
+//! let reader = Reader::builder(&path).bind()?.start(|message| {
+//!     println!("{}", String::from_utf8_lossy(message));
+//! })?;
+//!
+//! // NewWriter(path), Start(), WriteMessage(data)
+//! let writer = Writer::start(&path)?;
+//! writer.try_send(b"requests:17|c")?;
+//!
+//! // Stop(ctx), of each
+//! assert_eq!(writer.shutdown(Duration::from_secs(5))?.left.messages, 0);
+//! assert_eq!(reader.shutdown(Duration::from_secs(5))?.metrics.received.messages, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # What is called what
 //!
 //! | Go | here |

@@ -23,6 +23,8 @@ mod family;
 mod file_change;
 pub(crate) mod fork;
 mod interest;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod no_shared_memory;
 mod not_accepted;
 mod readiness;
 mod resolve;
@@ -66,6 +68,11 @@ mod windows;
 #[cfg(windows)]
 use windows as platform;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use linux::shared_memory as memory;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use no_shared_memory as memory;
+
 pub(crate) use abilities::{Abilities, PeerEnd};
 pub(crate) use arrival::Arrival;
 pub(crate) use family::Family;
@@ -78,7 +85,8 @@ pub(crate) use resolve::resolve;
 pub(crate) use tcp_options::TcpOptions;
 pub(crate) use transfer::{AdoptError, Received, Sent};
 pub(crate) use {
-    platform::{Mapping, PassedMemory, PeerProcess, SharedFile, SharedMemory, sealed_copy},
+    memory::{Mapping, PassedMemory, SharedFile, SharedMemory, sealed_copy},
+    platform::PeerProcess,
     shared_memory_error::SharedMemoryError,
 };
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::stage::Place;
+use crate::stage::{Place, tool_command};
 
 const COMMANDS: [&str; 6] = ["listen", "send", "top", "check", "bench", "install-docs"];
 
@@ -71,4 +72,59 @@ fn what_cannot_be_written_is_named() {
         .end()
         .assert_code(1)
         .assert_said("cannot write file/share/");
+}
+
+/// The options in the calls of the tool that a page shows, with their commands.
+fn options_in(page: &str) -> Vec<(&'static str, String)> {
+    let mut options = Vec::new();
+    for call in page.lines().flat_map(|line| line.split("uds-ipc ").skip(1)) {
+        // What stands behind it is of another program, or prose.
+        let call = call.split(['`', '|', '#', '>', '<']).next().unwrap();
+        let mut words = call.split_whitespace();
+        let command = words
+            .next()
+            .and_then(|word| COMMANDS.iter().find(|it| **it == word));
+        if let Some(command) = command {
+            let names = words.filter(|word| word.starts_with("--"));
+            options.extend(names.map(|name| (*command, name.to_owned())));
+        }
+    }
+    options
+}
+
+#[test]
+fn the_pages_call_the_tool_with_options_that_it_has() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guide = fs::read_dir(root.join("src/guide")).unwrap();
+    let pages = guide.map(|page| page.unwrap().path());
+    let pages = pages.chain([root.join("README.md")]);
+    let options = pages.flat_map(|page| options_in(&fs::read_to_string(page).unwrap()));
+    let options: BTreeSet<_> = options.collect();
+    assert!(options.len() >= 12, "{options:?}");
+    for command in COMMANDS {
+        let help = tool_command().args(["help", command]).output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        for (_, option) in options.iter().filter(|(of, _)| *of == command) {
+            let is_there = help.split([' ', ',', '\n']).any(|word| word == option);
+            assert!(is_there, "{command} has no {option}");
+        }
+    }
+}
+
+#[test]
+fn the_options_of_a_call_are_found() {
+    let page = "//! $ uds-ipc listen /s --for 1m > out --no   # --no\n`uds-ipc send s --rate 5` --no\n\
+                ssh HOST 'uds-ipc send - --nul' | uds-ipc top - --sort total\nuds-ipc is --no";
+    let expected = [
+        ("listen", "--for"),
+        ("send", "--rate"),
+        ("send", "--nul"),
+        ("top", "--sort"),
+    ];
+    let found = options_in(&page.replace('\'', " "));
+    let found: Vec<_> = found
+        .iter()
+        .map(|(of, option)| (*of, option.as_str()))
+        .collect();
+    assert_eq!(found, expected);
 }

@@ -206,7 +206,7 @@ fn an_id_comes_back_as_it_was_written() {
         let call = format!(r#"{{"id":{id} ,"method":"nothing","jsonrpc":"2.0"}}"#);
         let expected = format!(r#"{{"jsonrpc":"2.0","result":null,"id":{id}}}"#);
         assert_eq!(asked(&call), Answer::Text(expected));
-        let batch = format!(r#"[{call}, {call}]"#);
+        let batch = format!("[{call}, {call}]");
         let expected = format!(
             r#"[{{"jsonrpc":"2.0","result":null,"id":{id}}},{{"jsonrpc":"2.0","result":null,"id":{id}}}]"#
         );

@@ -13,12 +13,13 @@ import sys
 import wire
 
 MOST_CONNECTIONS = 64  # More wait in the backlog.
+OUTPUT = open(1, "wb", closefd=False)  # sys.stdout.buffer writes in part where PYTHONUNBUFFERED is set.
 
 
 def store(messages):
     """When this returns they are confirmed: a file that must survive a loss of power needs an os.fsync."""
-    sys.stdout.buffer.writelines(message + b"\n" for message in messages)
-    sys.stdout.buffer.flush()
+    OUTPUT.writelines(message + b"\n" for message in messages)
+    OUTPUT.flush()
 
 
 class Connection:

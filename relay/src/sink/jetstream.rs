@@ -23,7 +23,7 @@ use tracing::{debug, info};
 use super::expectation::{self, Expectation};
 use super::{Answer, Outcome, Sink, Trouble};
 use crate::rule;
-use crate::runs::{Piece, Position};
+use crate::runs::{Message, Piece, Position};
 
 /// The most bytes of the headers: two ids with the longest prefix and name, and the stream.
 const HEADERS: usize = 1024;
@@ -140,6 +140,36 @@ impl JetStream {
 
     fn subject(&self, name: &str) -> String {
         format!("{}.{name}", self.target.prefix)
+    }
+
+    /// The message at `index` of the piece, as it is published at the subject `place`.
+    fn publish(
+        &self,
+        piece: &Piece,
+        index: usize,
+        message: &Message,
+        place: &str,
+    ) -> PublishMessage {
+        let publish = PublishMessage::build()
+            .payload(message.body.clone())
+            .message_id(id(place, message.number));
+        // Those after it expect the one before them, which is in no other stream. Each header costs
+        // the server time.
+        let publish = match index {
+            0 => publish.expected_stream(&self.target.stream),
+            _ => publish,
+        };
+        let expected = expectation::of(piece, index);
+        #[cfg(feature = "faults")]
+        let expected = self.put_in(expected);
+        match expected {
+            Expectation::Sequence(sequence) => publish.expected_last_subject_sequence(sequence),
+            Expectation::Message(number) => publish.expected_last_message_id(id(place, number)),
+            #[cfg(any(test, feature = "faults"))]
+            Expectation::Nothing => publish,
+            #[cfg(any(test, feature = "faults"))]
+            Expectation::StreamSequence(sequence) => publish.expected_last_sequence(sequence),
+        }
     }
 
     async fn create(&self) -> Result<Config, Trouble> {
@@ -284,23 +314,7 @@ impl Sink for JetStream {
         let mut trouble = None;
         let deadline = tokio::time::Instant::now() + self.target.ack_timeout;
         for (index, message) in piece.messages.iter().enumerate() {
-            let publish = PublishMessage::build()
-                .payload(message.body.clone())
-                .expected_stream(&self.target.stream)
-                .message_id(id(&place, message.number));
-            let expected = expectation::of(&piece, index);
-            #[cfg(feature = "faults")]
-            let expected = self.put_in(expected);
-            let publish = match expected {
-                Expectation::Sequence(sequence) => publish.expected_last_subject_sequence(sequence),
-                Expectation::Message(number) => {
-                    publish.expected_last_message_id(id(&place, number))
-                }
-                #[cfg(any(test, feature = "faults"))]
-                Expectation::Nothing => publish,
-                #[cfg(any(test, feature = "faults"))]
-                Expectation::StreamSequence(sequence) => publish.expected_last_sequence(sequence),
-            };
+            let publish = self.publish(&piece, index, message, &place);
             let sent = self.context.send_publish(subject.clone(), publish);
             match tokio::time::timeout_at(deadline, sent).await {
                 Ok(Ok(ack)) => acks.push((message.number, ack)),

@@ -11,7 +11,7 @@ pub(super) mod poll;
 pub(super) mod poller;
 #[cfg(feature = "systemd")]
 pub(super) mod process;
-mod shared_memory;
+pub(super) mod shared_memory;
 pub(super) mod unread;
 mod waker;
 
@@ -21,7 +21,6 @@ pub(crate) use peer_process::PeerProcess;
 pub(crate) use pinned::PinnedFile;
 #[cfg(test)]
 pub(crate) use shared_memory::sealed_memory;
-pub(crate) use shared_memory::{Mapping, PassedMemory, SharedFile, SharedMemory, sealed_copy};
 pub(crate) use waker::Waker;
 
 use nix::libc;

@@ -1,8 +1,6 @@
 //! `SO_PEERPIDFD`: the process at the other end of a socket, and not another one that has its
 //! number by now.
 
-#![allow(dead_code, reason = "the reader is to use it, the tests do already")]
-
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 

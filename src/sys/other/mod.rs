@@ -11,7 +11,6 @@ pub(super) mod poll;
 pub(super) mod poller;
 #[cfg(feature = "systemd")]
 pub(super) mod process;
-mod shared_memory;
 pub(super) mod unread;
 mod waker;
 
@@ -19,7 +18,6 @@ pub(crate) use arrival_watch::ArrivalWatch;
 pub(crate) use file_watch::FileWatch;
 pub(crate) use peer_process::PeerProcess;
 pub(crate) use pinned::PinnedFile;
-pub(crate) use shared_memory::{Mapping, PassedMemory, SharedFile, SharedMemory, sealed_copy};
 pub(crate) use waker::Waker;
 
 #[cfg(not(target_vendor = "apple"))]

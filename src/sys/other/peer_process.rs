@@ -1,7 +1,5 @@
 //! No kernel here gives a process at the other end of a socket as a descriptor.
 
-#![allow(dead_code, reason = "the reader is to use it")]
-
 use std::os::fd::AsFd;
 
 /// There is none.

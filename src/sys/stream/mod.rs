@@ -5,8 +5,6 @@
 //! Each kind has a file with the same names in it. What a kind can do is a value, `Abilities`: who
 //! uses a stream goes by that and not by its kind.
 
-#![allow(dead_code, reason = "the writer and the reader are to pass memory")]
-
 mod calls;
 mod other;
 mod pipe;

@@ -4,8 +4,8 @@
 pub(super) mod fence;
 pub(crate) mod inherited;
 mod listening_socket;
+mod peer_process;
 mod poller;
-mod shared_memory;
 mod stream;
 mod unsupported;
 mod wait;
@@ -13,10 +13,8 @@ mod waker;
 mod watch;
 
 pub(crate) use listening_socket::{ListeningSocket, check_listening};
+pub(crate) use peer_process::PeerProcess;
 pub(crate) use poller::Poller;
-pub(crate) use shared_memory::{
-    Mapping, PassedMemory, PeerProcess, SharedFile, SharedMemory, sealed_copy,
-};
 pub(crate) use stream::Stream;
 pub(crate) use wait::{wait, wait_for_arrival, wait_for_either, wait_with_file};
 pub(crate) use waker::Waker;

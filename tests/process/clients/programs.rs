@@ -84,6 +84,8 @@ impl Client {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.0[0]);
         command.args(&self.0[1..]);
+        // As containers have it. Python's standard output is then not buffered.
+        command.env("PYTHONUNBUFFERED", "1");
         command
     }
 
@@ -272,6 +274,16 @@ impl Receiver {
     pub(super) fn ask_to_stop(&self) {
         let process = Pid::from_raw(self.program.0.id().try_into().unwrap());
         kill(process, Signal::SIGTERM).unwrap();
+        let status = format!("/proc/{process}/status");
+        wait_until("it has taken the signal", || {
+            // Other systems have no such file.
+            fs::read_to_string(&status).map_or(true, |status| {
+                let pending = status
+                    .lines()
+                    .find_map(|line| line.strip_prefix("ShdPnd:\t"));
+                pending == Some("0000000000000000")
+            })
+        });
     }
 
     /// Ends it in the midst of what it does.

@@ -194,7 +194,8 @@ fn clients_that_are_told_to_stop_while_they_write_write_it_all() {
         fcntl(&read_end, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
         let mut written = Vec::new();
         (&read_end).read_to_end(&mut written).unwrap();
-        assert!(written == [&message[..], b"\n"].concat(), "{language:?}");
         receiver.wait_for_end();
+        assert_eq!(written.len(), message.len() + 1, "{language:?}");
+        assert!(written == [&message[..], b"\n"].concat(), "{language:?}");
     }
 }

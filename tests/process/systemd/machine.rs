@@ -27,6 +27,7 @@ wait_for() {
         sleep 0.1
     done
     echo "waited in vain: $*"
+    tail --lines=20 /box/place/*
     return 1
 }
 # Whether a property of a unit has a value.

@@ -195,16 +195,22 @@ fn what_a_writer_with_receipts_leaves_without_a_collector_is_sent_by_its_success
     each_line_comes_once(NAME, "least", "ten", WITHOUT_COLLECTOR);
 }
 
-/// The collector was there, and has gone without a word; with it all that it knew.
+/// The collector was there, and has gone without a word; with it all that it knew. The writer comes
+/// to know of it when it is gone as a whole: what is dying may still listen where it has closed the
+/// connection, and is sent the rest.
 const COLLECTOR_DIED: &str = r#"
     systemctl start c.service u.service
     wait_for [ -e /box/place/written ]
+    wait_for has_line /box/place/noted 'line 0'
     touch /box/place/hold
+    first=$(cat /box/place/written)
+    kill -STOP "$first"
     systemctl kill --signal=KILL --kill-who=main c.service
     wait_for is c.service SubState start-pre
+    kill -CONT "$first"
     wait_for has_line /box/place/told 'lost'
     must has_stored c.service 0
-    kill -KILL "$(cat /box/place/written)"
+    kill -KILL "$first"
     wait_for has_line /box/place/told 'the process before this one died, and left 9 messages'
     rm /box/place/hold
     must_be_noted

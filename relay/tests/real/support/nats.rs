@@ -24,7 +24,7 @@ pub(crate) const STREAM: &str = "MESSAGES";
 pub(crate) struct Nats {
     folder: TempDir,
     pub(crate) port: u16,
-    process: Option<Process>,
+    pub(crate) process: Option<Process>,
 }
 
 impl Nats {

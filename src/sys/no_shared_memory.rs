@@ -1,12 +1,14 @@
-//! No memory that one process alone can write, and others can read.
+//! Where there is no memory that one process alone can write, and others can read: the names of
+//! Linux for it, and nothing that can be made.
 
 use std::io;
-use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd as OwnedDescriptor};
+#[cfg(windows)]
+use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle as OwnedDescriptor};
 use std::ptr::NonNull;
 
-use super::stream::Stream;
-use super::unsupported::unsupported;
-use crate::sys::shared_memory_error::SharedMemoryError;
+use super::shared_memory_error::SharedMemoryError;
 
 /// There is none.
 #[derive(Debug)]
@@ -55,20 +57,36 @@ impl SharedFile {
     }
 }
 
+#[cfg(unix)]
+impl AsFd for SharedFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match *self {}
+    }
+}
+
+#[cfg(windows)]
 impl AsHandle for SharedFile {
     fn as_handle(&self) -> BorrowedHandle<'_> {
         match *self {}
     }
 }
 
-pub(crate) fn sealed_copy(_: &[u8]) -> io::Result<OwnedHandle> {
-    unsupported()
+pub(crate) fn sealed_copy(_: &[u8]) -> io::Result<OwnedDescriptor> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// There is none.
 #[derive(Debug)]
 pub(crate) enum PassedMemory {}
 
+#[cfg(unix)]
+impl AsFd for PassedMemory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match *self {}
+    }
+}
+
+#[cfg(windows)]
 impl AsHandle for PassedMemory {
     fn as_handle(&self) -> BorrowedHandle<'_> {
         match *self {}
@@ -76,7 +94,7 @@ impl AsHandle for PassedMemory {
 }
 
 impl PassedMemory {
-    pub(crate) fn check(descriptor: OwnedHandle) -> Result<Self, OwnedHandle> {
+    pub(crate) fn check(descriptor: OwnedDescriptor) -> Result<Self, OwnedDescriptor> {
         Err(descriptor)
     }
 
@@ -105,20 +123,6 @@ impl PassedMemory {
     }
 
     pub(crate) fn claim(&self) -> bool {
-        match *self {}
-    }
-}
-
-/// There is none.
-#[derive(Debug)]
-pub(crate) enum PeerProcess {}
-
-impl PeerProcess {
-    pub(crate) fn of(_: &Stream) -> Option<Self> {
-        None
-    }
-
-    pub(crate) fn is_dead(&self) -> bool {
         match *self {}
     }
 }
