@@ -342,6 +342,7 @@
 //! | --- | --- |
 //! | `systemd`, on by default | the module [`systemd`], and sockets that systemd passes. Without it a reader binds its own socket, and `listenfd` and `sd-notify` are not built |
 //! | `serde` | `Serialize` and `Deserialize` for figures, [`Address`], [`Peer`], [`Identity`], [`Credentials`], [`Delivery`], [`FlushLevel`] and [`Overflow`]; `Serialize` for events |
+//! | `calls` | the module `calls`: calls and their answers, on a socket of their own, to ask a running daemon or to command it |
 //! | `async` | an `AsyncWriter`, a `MessageSink`, and batches as a `Stream`: for any runtime |
 //! | `metrics` | a `Publisher` of the figures for the `metrics` crate |
 //! | `tokio-util` | `FrameCodec` as an `Encoder` and a `Decoder` |
@@ -364,6 +365,8 @@ mod atomics;
 mod backoff;
 mod buffer_pool;
 mod buffer_size;
+#[cfg(feature = "calls")]
+pub mod calls;
 mod clock;
 mod codec;
 mod deadline;
@@ -397,6 +400,8 @@ mod writer;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing {
+    #[cfg(feature = "calls")]
+    pub use crate::calls::fuzzing::{read_calls, read_replies};
     pub use crate::reader::fuzzing::decode;
     pub use crate::writer::fuzzing::take_receipts;
 }

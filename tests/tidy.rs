@@ -33,6 +33,10 @@ const MAY_NAME: &[(&str, &str)] = &[
         "reader",
         "activation address arena buffer_size clock deadline descriptor_store error event listen metrics num observer outcome own_thread panic_guard peer buffer_pool reentry runtime_directory sys wire",
     ),
+    (
+        "calls",
+        "activation address backoff buffer_size clock codec deadline descriptor_kind error listen num own_thread panic_guard peer reentry runtime_directory sys system_error wire",
+    ),
     // Where the reader's socket comes from.
     ("listen", "address buffer_size descriptor_kind error sys"),
     ("activation", "descriptor_kind sys"),
@@ -138,6 +142,29 @@ const LAYERS: &[(&str, &[&str])] = &[
         "reader/threads",
         &["mod", "supervisor", "worker", "accept turn", "batch"],
     ),
+    ("calls", &["mod", "caller responder", "error message"]),
+    (
+        "calls/caller",
+        &[
+            "async_caller builder",
+            "mod",
+            "replies",
+            "driver",
+            "dial machine",
+        ],
+    ),
+    (
+        "calls/responder",
+        &[
+            "builder",
+            "mod",
+            "registry worker",
+            "call",
+            "shared",
+            "connection",
+            "machine",
+        ],
+    ),
     ("systemd", &["mod", "service", "notify schedule"]),
     (
         "event",
@@ -227,7 +254,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "guide",
         &[
             "mod",
-            "architecture comparison cookbook crash_proof delivery ecosystem from_go from_tracing_appender from_zeromq production promises settings sockets speed stability streams systemd tool wire",
+            "architecture calls comparison cookbook crash_proof delivery ecosystem from_go from_tracing_appender from_zeromq production promises settings sockets speed stability streams systemd tool wire",
         ],
     ),
     (
@@ -267,6 +294,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 const BUILDERS: &[(&str, &str)] = &[
     ("writer/mod.rs", "writer/builder.rs"),
     ("reader/mod.rs", "reader/builder.rs"),
+    ("calls/caller/mod.rs", "calls/caller/builder.rs"),
+    ("calls/responder/mod.rs", "calls/responder/builder.rs"),
 ];
 
 /// The files, and the folders (with a `/`), that wait, read the clock, or do I/O. All others are
@@ -276,6 +305,19 @@ const SHELLS: &[&str] = &[
     "activation/mod.rs",
     "arena/frames.rs",
     "arena/passed.rs",
+    "calls/caller/async_caller.rs",
+    "calls/caller/builder.rs",
+    "calls/caller/dial.rs",
+    "calls/caller/driver.rs",
+    "calls/caller/mod.rs",
+    "calls/caller/replies.rs",
+    "calls/responder/builder.rs",
+    "calls/responder/call.rs",
+    "calls/responder/connection.rs",
+    "calls/responder/mod.rs",
+    "calls/responder/registry.rs",
+    "calls/responder/shared.rs",
+    "calls/responder/worker.rs",
     "clock.rs",
     "descriptor_store/mod.rs",
     "descriptor_store/manager.rs",
@@ -1017,7 +1059,12 @@ fn missing(names: &str, tests: &BTreeSet<String>) -> Vec<String> {
 fn every_row_of_a_table_of_promises_names_its_tests() {
     let tests = tests();
     let mut broken = Vec::new();
-    for (page, least) in [("delivery", 10), ("promises", 60), ("streams", 13)] {
+    for (page, least) in [
+        ("delivery", 10),
+        ("promises", 60),
+        ("streams", 13),
+        ("calls", 20),
+    ] {
         let mut count = 0;
         let mut is_table = false;
         for line in text(format!("src/guide/{page}.rs")).lines() {

@@ -34,9 +34,9 @@
 //! ```text
 //! lib.rs                    the front page, and what users need first
 //! guide/                    pages
-//!     mod.rs architecture.rs comparison.rs cookbook.rs crash_proof.rs delivery.rs ecosystem.rs
-//!     from_go.rs from_tracing_appender.rs from_zeromq.rs production.rs promises.rs settings.rs
-//!     sockets.rs speed.rs stability.rs streams.rs systemd.rs tool.rs wire.rs
+//!     mod.rs architecture.rs calls.rs comparison.rs cookbook.rs crash_proof.rs delivery.rs
+//!     ecosystem.rs from_go.rs from_tracing_appender.rs from_zeromq.rs production.rs promises.rs
+//!     settings.rs sockets.rs speed.rs stability.rs streams.rs systemd.rs tool.rs wire.rs
 //! systemd/                  a service, and how it notifies systemd
 //!     mod.rs service.rs     what users hold
 //!     schedule.rs           when systemd is notified next (pure)
@@ -173,6 +173,21 @@
 //! reentry.rs                whether a call comes out of a callback
 //! runtime_directory.rs      the directory that systemd made
 //! descriptor_kind.rs        what a descriptor is that is not what was asked for
+//! calls/                    calls and their answers, on a socket of their own
+//!     mod.rs
+//!     error.rs              what becomes of a call that gets no answer
+//!     message.rs            the two messages on the wire, and their frames (pure)
+//!     caller/
+//!         mod.rs builder.rs replies.rs async_caller.rs  what users hold
+//!         driver.rs         one of the threads that wait drives the connection for all
+//!         dial.rs           makes the connection
+//!         machine.rs        open calls: queued, sent, answered, given up, lost (pure)
+//!     responder/
+//!         mod.rs builder.rs call.rs registry.rs  what users hold
+//!         worker.rs         a thread: reads calls, and runs their handlers
+//!         shared.rs         what the threads share
+//!         connection.rs     one connection
+//!         machine.rs        its calls: which are open, and what may be answered (pure)
 //! address/                  where a stream is
 //!     mod.rs bytes.rs error.rs
 //!     parse.rs              from what is given to what it names (pure)

@@ -1,6 +1,7 @@
 //! Pages about the crate as a whole.
 //!
 //! * [`architecture`]: what the crate is made of, for readers of its code.
+//! * [`calls`], with the feature `calls`: to ask a running daemon, and when not to.
 //! * [`comparison`]: what others do, what they do when things go wrong, and when to choose them.
 //! * [`cookbook`]: programs to be copied, from many daemons to the size of a queue.
 //! * [`crash_proof`]: what a process that dies had to say last, arrives.
@@ -22,6 +23,8 @@
 //! * [`wire`]: every byte on the wire, for whoever writes an end in another language.
 
 pub mod architecture;
+#[cfg(feature = "calls")]
+pub mod calls;
 pub mod comparison;
 pub mod cookbook;
 pub mod crash_proof;

@@ -8,4 +8,10 @@ pub(crate) enum Interest {
     Read,
     /// Likewise, or room to send: at once, unless the peer leaves unread what was sent to it.
     Now,
+    /// Room to send, or its end.
+    #[cfg_attr(
+        not(feature = "calls"),
+        expect(dead_code, reason = "the pipe waits otherwise")
+    )]
+    Room,
 }

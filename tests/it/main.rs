@@ -17,6 +17,8 @@ mod batches;
 mod callbacks_at_the_end;
 mod callbacks_of_readers;
 mod callbacks_of_writers;
+#[cfg(feature = "calls")]
+mod calls;
 #[cfg(feature = "tokio-util")]
 mod codec;
 mod connecting;

@@ -23,6 +23,29 @@ fn every_public_type_can_be_sent_shared_and_kept() {
     is_free::<uds_ipc::metrics::Exposition>();
     #[cfg(feature = "metrics")]
     is_free::<uds_ipc::metrics::Publisher>();
+    #[cfg(feature = "calls")]
+    {
+        is_free::<uds_ipc::calls::BoundResponder>();
+        is_free::<uds_ipc::calls::Call>();
+        is_free::<uds_ipc::calls::CallError>();
+        is_free::<uds_ipc::calls::Caller>();
+        is_free::<uds_ipc::calls::CallerBuilder>();
+        is_free::<uds_ipc::calls::CallerFigures>();
+        is_free::<uds_ipc::calls::ConnectionInfo>();
+        is_free::<uds_ipc::calls::OpenCall>();
+        is_free::<uds_ipc::calls::Refusal>();
+        is_free::<uds_ipc::calls::Replies>();
+        is_free::<uds_ipc::calls::Reply>();
+        is_free::<uds_ipc::calls::ReplyError>();
+        is_free::<uds_ipc::calls::Responder>();
+        is_free::<uds_ipc::calls::ResponderBuilder>();
+        is_free::<uds_ipc::calls::ResponderFigures>();
+        is_free::<uds_ipc::calls::ResponderReport>();
+    }
+    #[cfg(all(feature = "async", feature = "calls"))]
+    is_free::<uds_ipc::calls::AsyncCaller>();
+    #[cfg(all(feature = "async", feature = "calls"))]
+    is_free::<uds_ipc::calls::AsyncReplies>();
     #[cfg(feature = "async")]
     is_free::<uds_ipc::AsyncWriter>();
     #[cfg(feature = "async")]

@@ -15,6 +15,8 @@ mod activation;
 mod again;
 #[cfg(target_os = "linux")]
 mod arenas;
+#[cfg(feature = "calls")]
+mod calls;
 mod clients;
 mod collector;
 #[cfg(target_os = "linux")]

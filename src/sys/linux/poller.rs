@@ -68,5 +68,6 @@ fn flags(interest: Interest) -> EpollFlags {
         // A socket that can be written to is ready at once; one that cannot be has a
         // peer that does not read.
         Interest::Now => readable | EpollFlags::EPOLLOUT,
+        Interest::Room => EpollFlags::EPOLLOUT | EpollFlags::EPOLLONESHOT,
     }
 }

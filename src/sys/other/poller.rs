@@ -41,7 +41,7 @@ impl Queue {
     ) -> io::Result<()> {
         let filter = match interest {
             Interest::Read => EventFilter::EVFILT_READ,
-            Interest::Now => EventFilter::EVFILT_WRITE,
+            Interest::Now | Interest::Room => EventFilter::EVFILT_WRITE,
         };
         self.change(fd, filter, EvFlags::EV_ADD | EvFlags::EV_ONESHOT, key)
     }

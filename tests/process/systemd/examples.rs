@@ -66,6 +66,7 @@ fn the_first_message_starts_the_tool_and_arrives() {
 fn the_units_are_valid_and_well_confined() {
     let units = [
         "collector.socket",
+        "collector-admin.socket",
         "collector.service",
         "uds-ipc-listen.socket",
         "uds-ipc-listen.service",

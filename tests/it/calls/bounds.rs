@@ -1,0 +1,206 @@
+//! What is above a bound is refused at once, and changes nothing.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use uds_ipc::calls::{CallError, Caller, Refusal, Responder};
+use uds_ipc::error::{BindError, StartError};
+
+use super::{Gate, LONG, PATIENCE, Place, answer, caller, responder, stop, wait_until};
+
+#[test]
+fn a_call_above_the_callers_bounds_is_not_sent() {
+    let place = Place::new();
+    let gate = Gate::new();
+    let held = gate.clone();
+    let responder = responder(&place.socket(), move |call, reply| {
+        held.pass();
+        let _ = reply.send(call.body());
+    });
+    let caller = Caller::builder(place.socket())
+        .max_open_calls(2)
+        .max_call_len(100)
+        .max_reply_len(100)
+        .max_bytes_in_flight(150)
+        .build()
+        .unwrap();
+    let too_large = caller.call("m", [0; 101], PATIENCE).unwrap_err();
+    assert!(
+        matches!(too_large, CallError::TooLarge { limit: 100, .. }),
+        "{too_large:?}"
+    );
+    thread::scope(|scope| {
+        let one = scope.spawn(|| caller.call("m", [0; 80], LONG));
+        wait_until("it is open", || caller.figures().open == 1);
+        let refused = caller.call("m", [0; 80], PATIENCE).unwrap_err();
+        assert!(matches!(
+            refused,
+            CallError::TooManyBytes {
+                limit: 150,
+                sent: false,
+                ..
+            }
+        ));
+        let two = scope.spawn(|| caller.call("m", "", LONG));
+        wait_until("it is open", || caller.figures().open == 2);
+        let refused = caller.call("m", "", PATIENCE).unwrap_err();
+        assert!(matches!(refused, CallError::TooManyOpen { limit: 2, .. }));
+        assert!(!refused.may_have_been_done());
+        gate.open();
+        assert!(one.join().unwrap().is_ok() && two.join().unwrap().is_ok());
+    });
+    stop(responder);
+}
+
+#[test]
+fn a_call_above_the_responders_bounds_is_refused_with_a_word() {
+    let place = Place::new();
+    let gate = Gate::new();
+    let held = gate.clone();
+    let responder = Responder::builder(place.socket())
+        .max_open_calls(3)
+        .bind()
+        .unwrap()
+        .start(move |_, reply| {
+            held.pass();
+            let _ = reply.send("");
+        })
+        .unwrap();
+    let caller = caller(&place.socket());
+    thread::scope(|scope| {
+        let three = scope.spawn(|| caller.call_batch([("a", ""), ("b", ""), ("c", "")], LONG));
+        wait_until("they are in hand", || responder.figures().in_hand == 3);
+        let refused = caller.call("d", "", PATIENCE).unwrap_err();
+        assert!(
+            matches!(
+                refused,
+                CallError::Refused {
+                    refusal: Refusal::Busy,
+                    ..
+                }
+            ),
+            "{refused:?}"
+        );
+        assert!(!refused.may_have_been_done());
+        gate.open();
+        assert!(three.join().unwrap().iter().all(Result::is_ok));
+    });
+    assert!(
+        caller.call("e", "", PATIENCE).is_ok(),
+        "there is room again"
+    );
+    stop(responder);
+}
+
+#[test]
+fn an_answer_above_the_responders_bound_fails_its_call_and_no_other() {
+    let place = Place::new();
+    let responder = Responder::builder(place.socket())
+        .max_reply_len(1000)
+        .bind()
+        .unwrap()
+        .start(|call, reply| {
+            let len = call.body().len();
+            let sent = reply.send(vec![1; len * 100]);
+            assert_eq!(sent.is_err(), len > 9);
+        })
+        .unwrap();
+    let caller = caller(&place.socket());
+    let error = caller.call("m", [0; 10], PATIENCE).unwrap_err();
+    assert!(error.to_string().contains("max_reply_len"), "{error}");
+    assert_eq!(caller.call("m", [0; 9], PATIENCE).unwrap().len(), 900);
+    assert_eq!(caller.figures().connects, 1);
+    stop(responder);
+}
+
+#[test]
+fn an_answer_above_the_callers_bound_costs_the_connection() {
+    let place = Place::new();
+    let responder = responder(&place.socket(), answer);
+    let caller = Caller::builder(place.socket())
+        .max_reply_len(500)
+        .build()
+        .unwrap();
+    let error = caller.call("echo", [0; 600], PATIENCE).unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            CallError::Lost {
+                sent: true,
+                source: Some(_),
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert_eq!(caller.call("echo", [0; 400], PATIENCE).unwrap().len(), 400);
+    assert_eq!(caller.figures().connects, 2);
+    stop(responder);
+}
+
+#[test]
+fn answers_that_nobody_takes_hold_no_more_than_they_may() {
+    let place = Place::new();
+    let parts = AtomicUsize::new(0);
+    let responder = responder(&place.socket(), move |call, reply| {
+        if call.method() == "endless" {
+            while reply.send_part([0; 1000]).is_ok() {
+                parts.fetch_add(1, Ordering::SeqCst);
+            }
+        } else {
+            // Behind one more than may be held: at that the other call is given up.
+            wait_until("some were sent", || parts.load(Ordering::SeqCst) >= 6);
+            let _ = reply.send("");
+        }
+    });
+    let caller = Caller::builder(place.socket())
+        .max_call_len(1000)
+        .max_reply_len(2000)
+        .max_bytes_in_flight(5000)
+        .build()
+        .unwrap();
+    let answers = caller.call_many("endless", "", PATIENCE).unwrap();
+    // Another call reads them.
+    assert!(caller.call("m", "", PATIENCE).is_ok());
+    let results: Vec<_> = answers.collect();
+    let (end, good) = results.split_last().unwrap();
+    assert!(matches!(
+        end,
+        Err(CallError::TooManyBytes {
+            limit: 5000,
+            sent: true,
+            ..
+        })
+    ));
+    assert_eq!(good.len(), 5);
+    assert!(good.iter().all(Result::is_ok));
+    stop(responder);
+}
+
+#[test]
+fn settings_out_of_their_bounds_are_named() {
+    let place = Place::new();
+    let refused = Caller::builder(place.socket())
+        .max_open_calls(0)
+        .build()
+        .unwrap_err();
+    assert!(
+        matches!(&refused, StartError::Setting(setting) if setting.setting == "max_open_calls")
+    );
+    let refused = Caller::builder(place.socket())
+        .max_bytes_in_flight(1)
+        .build()
+        .unwrap_err();
+    assert!(
+        matches!(&refused, StartError::Setting(setting) if setting.setting == "max_bytes_in_flight")
+    );
+    let refused = Responder::builder(place.socket())
+        .max_threads(1)
+        .bind()
+        .unwrap_err();
+    assert!(matches!(&refused, BindError::Setting(setting) if setting.setting == "max_threads"));
+    for nowhere in ["fd:7", "-", "tcp:127.0.0.1:0"] {
+        assert!(Caller::new(nowhere).is_err(), "{nowhere}");
+    }
+    assert!(place.files().is_empty());
+}
