@@ -13,7 +13,8 @@ import sys
 import wire
 
 MOST_CONNECTIONS = 64  # More wait in the backlog.
-OUTPUT = open(1, "wb", closefd=False)  # sys.stdout.buffer writes in part where PYTHONUNBUFFERED is set.
+# Where PYTHONUNBUFFERED is set, sys.stdout.buffer may write a part and say nothing.
+OUTPUT = open(1, "wb", closefd=False)
 
 
 def store(messages):
