@@ -514,15 +514,17 @@ impl Known {
 mod tests {
     use super::*;
 
+    const BOUNDS: Bounds = Bounds {
+        run_messages: 4,
+        piece_messages: 2,
+        piece_bytes: 100,
+        may_extend: true,
+        producers: 10,
+    };
+
     #[test]
     fn silent_producers_beyond_the_bound_are_forgotten() {
-        let mut runs = Runs::new(Bounds {
-            run_messages: 4,
-            piece_messages: 2,
-            piece_bytes: 100,
-            may_extend: true,
-            producers: 10,
-        });
+        let mut runs = Runs::new(BOUNDS);
         for name in 0..1_000 {
             let message = Message {
                 number: 1,
@@ -547,13 +549,7 @@ mod tests {
 
     #[test]
     fn who_repeats_is_told() {
-        let mut runs = Runs::new(Bounds {
-            run_messages: 4,
-            piece_messages: 2,
-            piece_bytes: 100,
-            may_extend: true,
-            producers: 10,
-        });
+        let mut runs = Runs::new(BOUNDS);
         let message = Message {
             number: 3,
             body: Bytes::new(),
