@@ -57,7 +57,9 @@ impl CallerBuilder {
     }
 
     /// The most bytes that open calls may hold, and as many that answers may which are not taken
-    /// yet: 64 MiB unless set, at least one call's and one answer's.
+    /// yet: 64 MiB unless set, at least one call's and one answer's. The last answer of each call
+    /// is taken also above that: with many calls open at once, bound the answers by
+    /// [`max_reply_len`](Self::max_reply_len).
     pub fn max_bytes_in_flight(mut self, bytes: usize) -> Self {
         self.limits.max_bytes_in_flight = bytes;
         self

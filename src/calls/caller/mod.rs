@@ -132,7 +132,9 @@ impl Caller {
     ///
     /// Answers that are not taken yet are held, up to
     /// [`max_bytes_in_flight`](CallerBuilder::max_bytes_in_flight); while no thread waits for an
-    /// answer of this caller they stay in the socket, and the handler waits for room in it.
+    /// answer of this caller they stay in the socket, and the handler waits for room in it: as long
+    /// as the responder's [`write_timeout`](super::ResponderBuilder::write_timeout), then the
+    /// connection is closed.
     ///
     /// # Errors
     /// As [`call`](Self::call); what happens later is an item of the iterator, the last.
