@@ -4,19 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::{Gate, LONG, PATIENCE, Place, caller, responder, stop, wait_until};
+use super::{Gate, LONG, PATIENCE, Place, caller, holding, responder, stop, wait_until};
 
 #[test]
 fn a_handler_that_blocks_holds_up_no_call_of_any_connection() {
     let place = Place::new();
-    let gate = Gate::new();
-    let held = gate.clone();
-    let responder = responder(&place.socket(), move |call, reply| {
-        if call.method() == "block" {
-            held.pass();
-        }
-        let _ = reply.send(call.body());
-    });
+    let (responder, gate) = holding(&place.socket(), |method| method == "block");
     let one = caller(&place.socket());
     thread::scope(|scope| {
         let blocked: Vec<_> = (0..10)
@@ -76,14 +69,7 @@ fn what_came_with_a_call_that_blocks_is_answered_meanwhile() {
 #[test]
 fn answers_before_a_call_that_blocks_are_with_their_caller() {
     let place = Place::new();
-    let gate = Gate::new();
-    let held = gate.clone();
-    let responder = responder(&place.socket(), move |call, reply| {
-        if call.method() == "block" {
-            held.pass();
-        }
-        let _ = reply.send(call.body());
-    });
+    let (responder, gate) = holding(&place.socket(), |method| method == "block");
     // A client that writes by hand, since a batch waits for all.
     let calls: Vec<_> = (1..=40)
         .flat_map(|id| super::strangers::call(id, if id == 40 { "block" } else { "echo" }))

@@ -6,17 +6,15 @@ use std::thread;
 use uds_ipc::calls::{CallError, Caller, Refusal, Responder};
 use uds_ipc::error::{BindError, StartError};
 
-use super::{Gate, LONG, PATIENCE, Place, answer, caller, responder, stop, wait_until};
+use super::{
+    Gate, LONG, PATIENCE, Place, answer, assert_lost_for_a_fault, caller, holding, responder, stop,
+    wait_until,
+};
 
 #[test]
 fn a_call_above_the_callers_bounds_is_not_sent() {
     let place = Place::new();
-    let gate = Gate::new();
-    let held = gate.clone();
-    let responder = responder(&place.socket(), move |call, reply| {
-        held.pass();
-        let _ = reply.send(call.body());
-    });
+    let (responder, gate) = holding(&place.socket(), |_| true);
     let caller = Caller::builder(place.socket())
         .max_open_calls(2)
         .max_call_len(100)
@@ -122,17 +120,7 @@ fn an_answer_above_the_callers_bound_costs_the_connection() {
         .build()
         .unwrap();
     let error = caller.call("echo", [0; 600], PATIENCE).unwrap_err();
-    assert!(
-        matches!(
-            &error,
-            CallError::Lost {
-                sent: true,
-                source: Some(_),
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert_lost_for_a_fault(&error);
     assert_eq!(caller.call("echo", [0; 400], PATIENCE).unwrap().len(), 400);
     assert_eq!(caller.figures().connects, 2);
     stop(responder);

@@ -14,7 +14,7 @@ mod times;
 use std::path::Path;
 use std::time::Duration;
 
-use uds_ipc::calls::{Call, Caller, Reply, Responder};
+use uds_ipc::calls::{Call, CallError, Caller, Reply, Responder};
 
 pub(crate) use crate::support::{Gate, PATIENCE, Place, wait_until};
 
@@ -55,6 +55,36 @@ pub(crate) fn responder(
         .unwrap()
         .start(handle)
         .unwrap()
+}
+
+/// Answers with the body, and holds the calls of some methods up until the gate is open.
+pub(crate) fn holding(
+    path: &Path,
+    holds: impl Fn(&str) -> bool + Send + Sync + 'static,
+) -> (Responder, Gate) {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let responder = responder(path, move |call, reply| {
+        if holds(call.method()) {
+            held.pass();
+        }
+        let _ = reply.send(call.body());
+    });
+    (responder, gate)
+}
+
+/// The caller has hung up, for what the other end has said.
+#[track_caller]
+pub(crate) fn assert_lost_for_a_fault(error: &CallError) {
+    let is_it = matches!(
+        error,
+        CallError::Lost {
+            sent: true,
+            source: Some(_),
+            ..
+        }
+    );
+    assert!(is_it, "{error:?}");
 }
 
 pub(crate) fn caller(path: &Path) -> Caller {

@@ -7,17 +7,12 @@ use std::time::Duration;
 use uds_ipc::calls::{CallError, Refusal};
 use uds_ipc::error::ShutdownError;
 
-use super::{Gate, LONG, PATIENCE, Place, answer, caller, responder, stop, wait_until};
+use super::{Gate, LONG, PATIENCE, Place, answer, caller, holding, responder, stop, wait_until};
 
 #[test]
 fn a_stop_answers_what_is_in_hand_and_refuses_new_calls_with_a_word() {
     let place = Place::new();
-    let gate = Gate::new();
-    let held = gate.clone();
-    let responder = responder(&place.socket(), move |call, reply| {
-        held.pass();
-        let _ = reply.send(call.body());
-    });
+    let (responder, gate) = holding(&place.socket(), |_| true);
     let caller = caller(&place.socket());
     thread::scope(|scope| {
         let in_hand = scope.spawn(|| caller.call("m", "in hand", LONG));

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use prost::Message;
 use uds_ipc::FrameCodec;
-use uds_ipc::calls::{CallError, Caller, Responder};
+use uds_ipc::calls::{Caller, Responder};
 
-use super::{LONG, PATIENCE, Place, answer, caller, responder, stop, wait_until};
+use super::{
+    LONG, PATIENCE, Place, answer, assert_lost_for_a_fault, caller, responder, stop, wait_until,
+};
 
 /// Written once more from `calls.proto`, as a stranger would.
 #[derive(Clone, PartialEq, Message)]
@@ -236,17 +238,7 @@ fn an_answer_to_no_call_costs_the_connection_and_answers_nothing() {
     };
     stream.write_all(&frame(&lie)).unwrap();
     let error = results.recv_timeout(PATIENCE).unwrap().unwrap_err();
-    assert!(
-        matches!(
-            &error,
-            CallError::Lost {
-                sent: true,
-                source: Some(_),
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert_lost_for_a_fault(&error);
 }
 
 #[test]
