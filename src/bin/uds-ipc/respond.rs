@@ -89,7 +89,10 @@ Examples:
 
 /// Answers calls: each with what a command prints
 #[derive(Debug, Args)]
-#[command(after_help = DETAILS)]
+#[command(
+    after_help = DETAILS,
+    override_usage = "uds-ipc respond <ADDRESS> [OPTIONS] --exec <COMMAND> [ARG]..."
+)]
 pub(crate) struct Options {
     /// Where to answer: PATH or unix:PATH, @NAME, or tcp:HOST:PORT of this machine; a bare file
     /// name is in the runtime directory of a service
