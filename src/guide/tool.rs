@@ -1,5 +1,5 @@
-//! The command-line tool `uds-ipc`: to listen, to send, to record, to see who sends most, and to
-//! check.
+//! The command-line tool `uds-ipc`: to listen, to send, to record, to see who sends most, to call
+//! and to answer, and to check.
 //!
 //! ```console
 //! $ cargo install --path . --features cli
@@ -41,6 +41,30 @@
 //! $ uds-ipc top /run/a.sock                              # on a terminal; q ends it
 //! $ uds-ipc top /run/a.sock --for 10 --sort total        # a table, of ten seconds
 //! ```
+//!
+//! # Calls
+//!
+//! `call` asks a daemon that [answers calls](super::calls), and prints the answer. `respond` answers
+//! with what a command prints: it gets the call's body on standard input, and the method and the
+//! caller's user in the variables `UDS_IPC_METHOD`, `UDS_IPC_UID`, `UDS_IPC_GID` and `UDS_IPC_PID`.
+//! When nobody waits any more, the command is killed with its process group.
+//!
+//! ```console
+//! $ uds-ipc call /run/collector/admin.sock version
+//! $ uds-ipc call /run/collector/admin.sock log-level debug --notify
+//! $ uds-ipc call /run/collector/admin.sock dump --raw --timeout 5m > dump.bin
+//! $ uds-ipc respond /run/a.sock --mode 660 --group admin --allow-anyone --exec uptime
+//! ```
+//!
+//! | exit code of `call` | what it says | may the call have been done |
+//! | --- | --- | --- |
+//! | 0 | answered, or with `--notify` sent | it was; a notification may have been |
+//! | 1 | the call failed, in the words of who answers; or the answer could not be printed | yes |
+//! | 2 | wrong usage, or the call is too long | no |
+//! | 3 | nobody took the call within `--timeout` | no |
+//! | 4 | refused: not allowed, busy, or stopping | no |
+//! | 5 | no answer within `--timeout` | yes |
+//! | 6 | the connection was lost, or the call ended without an answer | yes |
 //!
 //! # A health check
 //!

@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod calls;
 mod check;
 mod lines;
 mod manual;

@@ -7,7 +7,16 @@ use std::process::{Command, Stdio};
 
 use crate::stage::{Place, tool_command};
 
-const COMMANDS: [&str; 6] = ["listen", "send", "top", "check", "bench", "install-docs"];
+const COMMANDS: [&str; 8] = [
+    "listen",
+    "send",
+    "top",
+    "call",
+    "respond",
+    "check",
+    "bench",
+    "install-docs",
+];
 
 /// Runs a checker where it is installed, and expects it to find nothing.
 fn assert_clean(command: &mut Command) {

@@ -51,18 +51,8 @@ pub(crate) struct Place {
     #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
     idle_timeout: Option<Duration>,
 
-    /// The permissions of the socket's file, 600 unless given; to connect needs the right to write
-    #[arg(long, value_name = "OCTAL", value_parser = values::mode)]
-    mode: Option<u32>,
-
-    /// The user that the socket's file belongs to, by name or number
-    #[arg(long, visible_alias = "user", value_name = "USER", value_parser = accounts::user)]
-    owner: Option<u32>,
-
-    /// The group that the socket's file belongs to, by name or number: with --mode 660 its members
-    /// may connect
-    #[arg(long, value_name = "GROUP", value_parser = accounts::group)]
-    group: Option<u32>,
+    #[command(flatten)]
+    file: SocketFile,
 
     /// Lets in only processes of these users, by name or number; others are refused, and that is
     /// said. The file's permissions must let them in too
@@ -73,6 +63,40 @@ pub(crate) struct Place {
     /// nothing is encrypted
     #[arg(long)]
     allow_remote: bool,
+}
+
+/// What the file of a socket is like.
+#[derive(Debug, Args)]
+pub(crate) struct SocketFile {
+    /// The permissions of the socket's file, 600 unless given; to connect needs the right to write
+    #[arg(long, value_name = "OCTAL", value_parser = values::mode)]
+    pub(crate) mode: Option<u32>,
+
+    /// The user that the socket's file belongs to, by name or number
+    #[arg(long, visible_alias = "user", value_name = "USER", value_parser = accounts::user)]
+    pub(crate) owner: Option<u32>,
+
+    /// The group that the socket's file belongs to, by name or number: with --mode 660 its members
+    /// may connect
+    #[arg(long, value_name = "GROUP", value_parser = accounts::group)]
+    pub(crate) group: Option<u32>,
+}
+
+impl SocketFile {
+    /// Only a file has these.
+    pub(crate) fn check(&self, address: &Address) -> Result<(), WrongUsage> {
+        for (name, is_given) in [
+            ("mode", self.mode.is_some()),
+            ("owner", self.owner.is_some()),
+            ("group", self.group.is_some()),
+        ] {
+            if is_given && address.path().is_none() {
+                let why = format!("{address} is no file: leave --{name} away");
+                return Err(WrongUsage(why));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Why it is time to stop.
@@ -168,16 +192,7 @@ pub(crate) fn start(
     };
     let is_single = Arc::clone(&watch.is_single);
     let address = Address::new(&place.address)?;
-    for (name, is_given) in [
-        ("mode", place.mode.is_some()),
-        ("owner", place.owner.is_some()),
-        ("group", place.group.is_some()),
-    ] {
-        if is_given && address.path().is_none() {
-            let why = format!("{address} is no file: leave --{name} away");
-            return Err(WrongUsage(why).into());
-        }
-    }
+    place.file.check(&address)?;
     if address.port().is_some() && !place.allow_uid.is_empty() {
         let why = "over TCP nobody says of which user a process is: leave --allow-uid away";
         return Err(WrongUsage(why.into()).into());
@@ -262,13 +277,13 @@ fn builder(place: &Place, watch: Watch) -> ReaderBuilder {
         // A message that is longer than all that may be held would never be complete.
         .max_partial_bytes(max_message_len.max(HELD_SIZE))
         .allow_remote(place.allow_remote)
-        .socket_owner(place.owner)
-        .socket_group(place.group)
+        .socket_owner(place.file.owner)
+        .socket_group(place.file.group)
         .on_event(move |event| {
             tell(&event);
             watch.see(&event);
         });
-    if let Some(mode) = place.mode {
+    if let Some(mode) = place.file.mode {
         builder = builder.socket_mode(mode);
     }
     if let Some(timeout) = place.idle_timeout {

@@ -1,11 +1,13 @@
 //! The command-line tool: listens at an address and prints what comes or shows who sends it, sends
-//! what it reads, checks who listens, or measures how fast that is. Only the choice of the
-//! subcommand; each is a module of its own.
+//! what it reads, calls who answers and answers who calls, checks who listens, or measures how fast
+//! that is. Only the choice of the subcommand; each is a module of its own.
 
 mod accounts;
 mod bench;
 mod board;
+mod call;
 mod check;
+mod command;
 mod figures;
 mod format;
 mod frames;
@@ -18,6 +20,7 @@ mod output;
 mod patient;
 mod program;
 mod progress;
+mod respond;
 mod say;
 mod screen;
 mod send;
@@ -43,6 +46,9 @@ To record a stream, and send it again:
   uds-ipc send ADDRESS --frames --file messages.bin
 To see which processes send most (as listen, in place of the collector):
   uds-ipc top ADDRESS
+To ask a daemon, or a command that answers for it:
+  uds-ipc respond /run/a.sock --exec uptime
+  uds-ipc call /run/a.sock now
 For a health check of a collector, which it does not disturb:
   uds-ipc check ADDRESS --quiet
 Is a Unix socket faster than TCP here, or a pipe?
@@ -58,7 +64,7 @@ An ADDRESS is one of these:
 
 Exit codes: 0 all is well, 1 something failed or was left unsent, 2 wrong usage or input,
 3 nobody listened within --connect-timeout, 128 + N ended at once by a second signal N.
-Those of check are its own.";
+Those of call and check are their own.";
 
 /// Messages between processes, over a Unix socket, TCP or a pipe.
 #[derive(Debug, Parser)]
@@ -73,6 +79,8 @@ enum Command {
     Listen(listen::Options),
     Send(send::Options),
     Top(top::Options),
+    Call(call::Options),
+    Respond(respond::Options),
     Check(check::Options),
     Bench(bench::Options),
     InstallDocs(manual::Options),
@@ -85,6 +93,8 @@ fn main() -> ExitCode {
         Command::Listen(options) => listen::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Top(options) => top::run(&options),
+        Command::Call(options) => call::run(&options),
+        Command::Respond(options) => respond::run(&options),
         Command::Check(options) => check::run(&options),
         Command::InstallDocs(options) => manual::run(&options, CommandLine::command()),
         Command::Bench(options) => bench::run(&options),

@@ -17,6 +17,9 @@ const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// More threads than any machine has processors measure its scheduler.
 const MAX_PRODUCERS: usize = 1024;
 
+/// Each has a thread that waits for it.
+const MAX_COMMANDS: usize = 1024;
+
 /// Messages a second.
 const RATES: RangeInclusive<f64> = 1e-3..=1e9;
 
@@ -108,6 +111,15 @@ pub(crate) fn message() -> impl TypedValueParser<Value = OsString> {
     OsStringValueParser::new().try_map(whole)
 }
 
+/// How many commands run at once.
+pub(crate) fn commands(text: &str) -> Result<usize, String> {
+    let commands = text
+        .parse()
+        .ok()
+        .filter(|commands| (1..=MAX_COMMANDS).contains(commands));
+    commands.ok_or_else(|| format!("it must be a number from 1 to {MAX_COMMANDS}"))
+}
+
 /// How many threads send.
 pub(crate) fn producers(text: &str) -> Result<usize, String> {
     let producers = text
@@ -159,6 +171,14 @@ mod tests {
                 message_len(bad).is_err() && producers(bad).is_err(),
                 "{bad}"
             );
+        }
+    }
+
+    #[test]
+    fn commands_run_at_least_one_by_one() {
+        assert_eq!((commands("1"), commands("1024")), (Ok(1), Ok(1024)));
+        for bad in ["", "0", "-1", "1025", "many"] {
+            assert!(commands(bad).is_err(), "{bad}");
         }
     }
 
