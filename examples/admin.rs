@@ -46,14 +46,10 @@ struct Log {
 
 impl Log {
     fn take(&self, event: &ReaderEvent) {
-        match event {
-            ReaderEvent::Opened { peer, .. } => {
-                self.senders.lock().insert(peer.connection, *peer);
-            }
-            ReaderEvent::Closed { peer, .. } => {
-                self.senders.lock().remove(&peer.connection);
-            }
-            _ => {}
+        if let ReaderEvent::Opened { peer, .. } = event {
+            self.senders.lock().insert(peer.connection, *peer);
+        } else if let ReaderEvent::Closed { peer, .. } = event {
+            self.senders.lock().remove(&peer.connection);
         }
         if event.severity() >= *self.level.lock() {
             eprintln!("admin: {event}");
@@ -78,7 +74,8 @@ impl Admin {
             }
             "connections" => {
                 let senders = self.log.senders.lock();
-                Ok(senders.values().map(|peer| format!("{peer}\n")).collect())
+                let lines: Vec<_> = senders.values().map(Peer::to_string).collect();
+                Ok(lines.join("\n"))
             }
             "log-level" => {
                 let level = level(call.body())?;
@@ -175,10 +172,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 
     // Handles all that was sent. Until that is done it can be asked how far it is.
     for report in service.shutdown(Duration::from_secs(5))? {
-        eprintln!(
-            "admin: {}, {} connections cut",
-            report.metrics, report.cut
-        );
+        eprintln!("admin: {}, {} connections cut", report.metrics, report.cut);
     }
     responder.shutdown(Duration::from_secs(5))?;
     Ok(())

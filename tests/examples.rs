@@ -382,7 +382,12 @@ fn pings_are_answered_by_a_responder_that_comes_later_in_either_language() {
 #[test]
 #[cfg(feature = "calls")]
 fn ping_takes_nothing_else_than_it_says() {
-    for words in [&[][..], &["call"], &["respond", "a", "b"], &["call", "a", "many"]] {
+    for words in [
+        &[][..],
+        &["call"],
+        &["respond", "a", "b"],
+        &["call", "a", "many"],
+    ] {
         let ended = Running::start(example("ping").args(words)).end();
         assert_eq!(ended.code, Some(1), "{words:?} {ended:?}");
     }
@@ -430,10 +435,12 @@ fn the_admin_socket_answers_and_stops_the_collector() {
         let answer = caller.call(method, body, PATIENCE)?;
         Ok::<_, uds_ipc::calls::CallError>(String::from_utf8(answer).unwrap())
     };
-    let figures = || -> serde_json::Value { serde_json::from_str(&call("figures", "").unwrap()).unwrap() };
+    let figures =
+        || -> serde_json::Value { serde_json::from_str(&call("figures", "").unwrap()).unwrap() };
     assert_eq!(figures()["received"]["messages"], 0);
     assert_eq!(call("connections", "").unwrap(), "");
-    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&admin).unwrap().permissions());
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&admin).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
 
     let writer = Writer::start(&telemetry).unwrap();
@@ -441,7 +448,10 @@ fn the_admin_socket_answers_and_stops_the_collector() {
     writer.flush(FlushLevel::Written, PATIENCE).unwrap();
     wait_until("it is counted", || figures()["received"]["messages"] == 1);
     let connections = call("connections", "").unwrap();
-    assert!(connections.starts_with("connection 1 (uid "), "{connections}");
+    assert!(
+        connections.starts_with("connection 1 (uid "),
+        "{connections}"
+    );
     assert_eq!(connections.lines().count(), 1);
 
     // Connections come and go at the level debug.
@@ -449,10 +459,14 @@ fn the_admin_socket_answers_and_stops_the_collector() {
     let other = Writer::start(&telemetry).unwrap();
     other.try_send("another").unwrap();
     let _ = collector.wait_for("admin: connection 2 (");
-    other.shutdown(PATIENCE).unwrap();
+    assert_eq!(other.shutdown(PATIENCE).unwrap().left.messages, 0);
     for (method, body, error) in [
         ("log-level", "loud", r#""loud" is none of debug"#),
-        ("reboot", "", r#"there is no method "reboot", but figures, "#),
+        (
+            "reboot",
+            "",
+            r#"there is no method "reboot", but figures, "#,
+        ),
     ] {
         let failed = call(method, body).unwrap_err().to_string();
         assert!(failed.contains(error), "{failed}");

@@ -75,7 +75,8 @@ fn python_answers_many_calls_at_once_while_others_are_open() {
             let caller = &caller;
             scope.spawn(move || {
                 for number in 0..100 {
-                    // From empty, over more than a buffer of a socket, to the longest but some bytes.
+                    // From empty, over more than a buffer of a socket, to the longest but some
+                    // bytes.
                     let body = format!("{thread} {number}").repeat(number * number * 14);
                     assert_eq!(
                         caller.call("ping", &body, PATIENCE).unwrap(),
@@ -320,8 +321,9 @@ fn python_calls_many_times_at_once_and_takes_answers_in_any_order() {
     for (body, reply) in calls.into_iter().rev() {
         reply.send(body).unwrap();
     }
-    let answers: String = (1..=20).rev().map(|it| format!("{it} = {it}\n")).collect();
-    assert_eq!(asker.end(), (Some(0), format!("21 = ä\n{answers}")));
+    let mut lines = vec!["21 = ä\n".to_owned()];
+    lines.extend((1..=20).rev().map(|it| format!("{it} = {it}\n")));
+    assert_eq!(asker.end(), (Some(0), lines.concat()));
     let report = responder.shutdown(PATIENCE).unwrap();
     assert_eq!((report.left, report.figures.malformed), (0, 0));
 }
@@ -352,7 +354,10 @@ fn python_tells_why_there_is_no_answer() {
     assert!(code == Some(1) && said.starts_with("1 ! "), "{said}");
     assert_eq!(responder.figures().refused, 1);
     wait_until("the other answers are not wanted", || {
-        held.lock().unwrap().iter().all(|(_, reply)| reply.is_cancelled())
+        held.lock()
+            .unwrap()
+            .iter()
+            .all(|(_, reply)| reply.is_cancelled())
     });
 }
 
@@ -391,23 +396,23 @@ fn python_does_not_know_what_a_lost_responder_has_done_and_finds_the_next() {
         return;
     };
     let mut asker = Asker::start(&client, &path, "600");
-    let mut said = String::new();
+    let mut said = Vec::new();
     for life in 1..=3 {
         let held = Held::default();
         let responder = responder(&path, &held);
         asker.ask("ping x");
-        said += &format!("{} = x\n", 2 * life - 1);
-        wait_until("it finds the next", || asker.said() == said);
+        said.push(format!("{} = x\n", 2 * life - 1));
+        wait_until("it finds the next", || asker.said() == said.concat());
         asker.ask("hold");
         wait_for_held(&held, 1);
         assert_eq!(responder.shutdown(Duration::ZERO).unwrap().left, 1);
-        said += &format!(
-            "{} ! the connection was lost: unknown whether the call was done\n",
-            2 * life
-        );
-        wait_until("it has lost the connection", || asker.said() == said);
+        let lost = "the connection was lost: unknown whether the call was done";
+        said.push(format!("{} ! {lost}\n", 2 * life));
+        wait_until("it has lost the connection", || {
+            asker.said() == said.concat()
+        });
     }
-    assert_eq!(asker.end(), (Some(1), said));
+    assert_eq!(asker.end(), (Some(1), said.concat()));
 }
 
 #[test]
@@ -425,5 +430,7 @@ fn python_that_was_killed_cancels_its_calls() {
     wait_until("the call is cancelled", || {
         held.lock().unwrap()[0].1.is_cancelled()
     });
-    wait_until("the connection is gone", || responder.connections().is_empty());
+    wait_until("the connection is gone", || {
+        responder.connections().is_empty()
+    });
 }
