@@ -10,6 +10,7 @@
 )]
 #![expect(clippy::print_stderr, reason = "a test that skips itself says so")]
 
+mod jsonrpc;
 mod patience;
 
 use std::env;

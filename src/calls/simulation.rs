@@ -403,3 +403,32 @@ fn an_id_that_is_used_twice_is_a_lie() {
         Ok(Verdict::Run { .. })
     ));
 }
+
+#[test]
+fn a_notification_ends_once_whoever_ends_it_and_an_answer_to_it_is_a_lie() {
+    let mut machine = Machine::new(LIMITS);
+    let at = now();
+    let second = Duration::from_secs(1);
+    let key = machine
+        .open("note", b"body", Answers::None, second, at)
+        .unwrap();
+    let len = machine.begin_write(1).first().unwrap().len();
+    let (mut over, answer) = (
+        Vec::new(),
+        ReplyFrame {
+            id: key,
+            ..ReplyFrame::default()
+        },
+    );
+    assert!(machine.received(answer).is_err());
+    // Half of it is written when its time is over; nobody has looked when the rest is.
+    machine.wrote(1, &mut over);
+    machine.expire(at + second, None, &mut over);
+    let _ = machine.begin_write(1);
+    machine.wrote(len - 1, &mut over);
+    assert_eq!((over, machine.held()), (vec![key], (0, 0)));
+    assert_eq!(
+        machine.take(key),
+        Outcome::End(Err(CallError::Timeout { sent: true }))
+    );
+}

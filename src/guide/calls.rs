@@ -103,12 +103,12 @@
 //!
 //! `cargo bench --bench calls --features calls` measures it beside a raw socket, both ends in
 //! processes of their own, 64 bytes each way. On a virtual machine with
-//! two processors that had other work too, medians of eleven rounds, in four runs:
+//! two processors that had other work too, medians of eleven rounds, in five runs:
 //!
 //! | | the aim | measured |
 //! | --- | --- | --- |
-//! | one call at a time, p50, of a raw round trip's | 1.3 | 1.20 to 1.42 (raw 7.7 µs, a call 10.7 µs; p99 10 and 15 µs) |
-//! | 64 open at once, made as batches, of the calls a second one at a time | 5 | 10 to 31 (some 880,000 a second) |
+//! | one call at a time, p50, of a raw round trip's | 1.3 | 1.20 to 1.51, so it is missed more often than met (raw 7.7 µs, a call 10.7 µs; p99 10 and 15 µs) |
+//! | 64 open at once, made as batches, of the calls a second one at a time | 5 | 10 to 31 (530,000 to 930,000 a second) |
 //! | 64 threads that call one at a time through one caller | | as many calls a second as a single thread: some 88,000 |
 //! | an idle caller: memory in the responder, and in its own process | | 1.5 KiB and 6.7 KiB; no threads |
 //! | a call beside 9,950 idle callers, p50 | | as without them |

@@ -64,6 +64,28 @@ fn man_pages_and_completions_are_installed_and_are_well_formed() {
 }
 
 #[test]
+fn bash_completes_the_options_of_a_subcommand() {
+    let place = Place::new();
+    place
+        .tool(&["install-docs", "prefix"], Stdio::null(), Stdio::null())
+        .end()
+        .assert_code(0);
+    let script = r#"
+        source "$1"
+        COMP_WORDS=(uds-ipc listen --until) COMP_CWORD=2
+        _uds__ipc uds-ipc --until listen
+        echo "${COMPREPLY[@]}"
+    "#;
+    let file = place.path("prefix/share/bash-completion/completions/uds-ipc");
+    let output = Command::new("bash")
+        .args(["-c", script, "bash"])
+        .arg(file)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "--until-idle\n");
+}
+
+#[test]
 fn what_cannot_be_written_is_named() {
     let place = Place::new();
     fs::write(place.path("file"), "").unwrap();

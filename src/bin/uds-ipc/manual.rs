@@ -48,6 +48,14 @@ pub(crate) fn run(options: &Options, command: Command) -> Result<ExitCode, Box<d
     for (shell, place) in COMPLETIONS {
         let mut text = Vec::new();
         generate(shell, &mut command.clone(), "uds-ipc", &mut text);
+        if shell == Shell::Bash {
+            // What is made for bash calls a program with a hyphen by two names: no option of a
+            // subcommand would be completed.
+            let script = String::from_utf8(text)?;
+            text = script
+                .replace("uds__subcmd__ipc__subcmd__", "uds__ipc__subcmd__")
+                .into_bytes();
+        }
         write(&options.prefix.join(place), &text)?;
     }
     let mut command = command.disable_help_subcommand(true);

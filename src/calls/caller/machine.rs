@@ -197,7 +197,8 @@ impl Machine {
                 continue;
             };
             open.is_sent = true;
-            if open.answers == Answers::None {
+            // Its time may have been over before.
+            if open.answers == Answers::None && open.end.is_none() {
                 self.end(key, Ok(()));
                 over.push(key);
             }
@@ -218,6 +219,9 @@ impl Machine {
             self.late += 1;
             return Ok(None);
         };
+        if open.answers == Answers::None {
+            return Err(Malformed::Lie("an answer to a notification"));
+        }
         if !(open.is_sent || is_begun) {
             return Err(Malformed::Lie("an answer to a call that was not sent"));
         }

@@ -228,9 +228,11 @@ impl Reply {
 
     fn queue(&self, answer: &ReplyFrame, is_last: bool) -> Result<(), ReplyError> {
         if self.id == 0 {
-            if is_last {
-                self.connection.lock().machine.close(self.key);
+            if !is_last {
+                // Nobody hears it: a handler that goes on while it is wanted must end.
+                return Err(ReplyError::NotWanted);
             }
+            self.connection.lock().machine.close(self.key);
             return Ok(());
         }
         self.shared

@@ -263,11 +263,10 @@ impl Connection {
             }
         }
         state.is_writing = false;
-        if was_blocked {
-            self.room.notify_all();
-            if !state.is_reading {
-                self.arm(state, poller);
-            }
+        // Others may have found no room while this was written.
+        self.room.notify_all();
+        if was_blocked && !state.is_reading {
+            self.arm(state, poller);
         }
     }
 
@@ -314,7 +313,7 @@ impl Connection {
     ) -> Option<bool> {
         let half = self.input.try_lock().and_then(|input| {
             let len = u64::try_from(input.frames.half_len()).unwrap_or(u64::MAX);
-            let time = frame_timeout + Duration::from_secs(len / LEAST_RATE);
+            let time = frame_timeout.saturating_add(Duration::from_secs(len / LEAST_RATE));
             input
                 .half_since
                 .map(|since| has_come(after(since, time), at))

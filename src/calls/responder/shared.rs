@@ -253,7 +253,14 @@ impl Shared {
             let mut state = connection.lock();
             state.is_corked = false;
             connection.flush(&mut state, &self.poller);
+            let is_blocked = state.is_blocked();
+            drop(state);
+            if is_blocked {
+                self.watch_the_clock();
+            }
         }
+        // A stop may wait for what was written here.
+        self.tell_end();
     }
 
     /// Sends an answer, or leaves it to be written with others.
@@ -277,11 +284,19 @@ impl Shared {
         }
         let mut state = answered?;
         if is_last && HAS_MORE.get() {
-            if !mem::replace(&mut state.is_corked, true) {
-                drop(state);
-                self.queue.lock().corked.push(Arc::clone(connection));
+            if mem::replace(&mut state.is_corked, true) {
+                return Ok(());
             }
-            return Ok(());
+            drop(state);
+            let mut queue = self.queue.lock();
+            // Whoever comes writes it. With nobody on the way it would wait for the handler.
+            if queue.is_waking {
+                queue.corked.push(Arc::clone(connection));
+                return Ok(());
+            }
+            drop(queue);
+            state = connection.lock();
+            state.is_corked = false;
         }
         connection.flush(&mut state, &self.poller);
         let is_blocked = state.is_blocked();

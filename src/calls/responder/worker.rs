@@ -164,6 +164,10 @@ fn take_in(
     call: CallFrame,
     jobs: &mut Vec<Job>,
 ) -> bool {
+    let is_full = shared.is_full();
+    // Before it is looked whether a stop has begun: either this sees the stop, or that waits.
+    let len = len(&call);
+    shared.is_in_hand(len);
     // Of whoever may not call it, it is not said that it would be too much.
     let refusal = if call.cancel {
         None
@@ -172,14 +176,11 @@ fn take_in(
     } else if shared.is_stopping.load(Ordering::SeqCst) {
         Some(Refusal::Stopping)
     } else {
-        shared.is_full().then_some(Refusal::Busy)
+        is_full.then_some(Refusal::Busy)
     };
     if refusal.is_some() {
         shared.figures.refused.fetch_add(1, Ordering::Relaxed);
     }
-    // Before it is open: a stop waits for it from then on.
-    let len = len(&call);
-    shared.is_in_hand(len);
     match connection.received(&call, refusal, now(), &shared.poller) {
         Ok(Verdict::Run { key, deadline }) => {
             jobs.push(Job {

@@ -158,6 +158,20 @@ fn a_dropped_iterator_cancels_its_call() {
 }
 
 #[test]
+fn a_handler_that_sends_as_long_as_it_is_heard_ends_at_once_for_a_notification() {
+    let place = Place::new();
+    let (sender, ended) = mpsc::channel();
+    let responder = responder(&place.socket(), move |_, reply| {
+        while reply.send_part("on and on").is_ok() {}
+        sender.send(()).unwrap();
+    });
+    let caller = caller(&place.socket());
+    caller.notify("endless", "", PATIENCE).unwrap();
+    ended.recv_timeout(PATIENCE).unwrap();
+    stop(responder);
+}
+
+#[test]
 fn a_batch_has_its_results_in_order() {
     let place = Place::new();
     let responder = responder(&place.socket(), answer);

@@ -1,7 +1,6 @@
 //! A child process that never outlives its test.
 
 use std::process::{Child, Command, ExitStatus};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -37,11 +36,6 @@ impl Process {
         self.0.wait().unwrap()
     }
 
-    /// What it has had of the processors so far.
-    pub(crate) fn time(&self) -> Duration {
-        process_time(&self.pid().to_string())
-    }
-
     /// What the kernel says that it holds in memory, in bytes.
     pub(crate) fn resident(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
@@ -52,16 +46,6 @@ impl Process {
         let kilobytes: usize = line.trim().trim_end_matches(" kB").parse().unwrap();
         kilobytes * 1024
     }
-}
-
-/// What a process has had of the processors, of which `/proc` says it in hundredths of a second.
-pub(crate) fn process_time(process: &str) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    // The name of the program is in parentheses, and may hold anything.
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    let fields: Vec<_> = fields.split(' ').collect();
-    let ticks = |index: usize| fields[index].parse::<u64>().unwrap();
-    Duration::from_millis(10 * (ticks(11) + ticks(12)))
 }
 
 impl Drop for Process {
