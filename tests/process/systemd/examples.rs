@@ -1,6 +1,6 @@
 //! The units of examples/systemd, with the programs that they are for.
 
-#[cfg(any(feature = "calls", feature = "cli"))]
+#[cfg(any(feature = "cli", all(feature = "calls", feature = "serde")))]
 use std::path::Path;
 
 use super::machine::Machine;
