@@ -334,6 +334,158 @@ fn the_emitter_keeps_standard_output_for_the_messages_that_go_there() {
     assert!(ended.output.iter().copied().eq(frames), "{ended:?}");
 }
 
+/// A client in Python, or nothing where that is not installed.
+#[cfg(feature = "calls")]
+fn python_client(name: &str) -> Option<Command> {
+    let python = python_with("UDS_IPC_PYTHON", "import asyncio")?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples/clients/python")
+        .join(name);
+    let mut command = Command::new(python);
+    command.arg("-B").arg(script);
+    Some(command)
+}
+
+#[cfg(feature = "calls")]
+fn assert_answered(ended: &Ended, count: usize) {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let expected = format!("answered {count}\nfailed 0\nconnections 1\np50 ");
+    assert!(ended.text().starts_with(&expected), "{ended:?}");
+    assert!(ended.text().contains("\np99 "), "{ended:?}");
+}
+
+#[test]
+#[cfg(feature = "calls")]
+fn pings_are_answered_by_a_responder_that_comes_later_in_either_language() {
+    let directory = tempdir().unwrap();
+    let socket = directory.path().join("s");
+    let call = || Running::start(example("ping").arg("call").arg(&socket).arg("500"));
+
+    let caller = call();
+    let responder = Running::start(example("ping").arg("respond").arg(&socket));
+    assert_answered(&caller.end(), 500);
+    responder.signal("TERM");
+    let ended = responder.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.errors.ends_with("ping: 0 calls left\n"), "{ended:?}");
+    assert_no_file_in(directory.path());
+
+    if let Some(mut python) = python_client("respond.py") {
+        let caller = call();
+        let responder = Running::start(python.arg(&socket));
+        assert_answered(&caller.end(), 500);
+        responder.signal("TERM");
+        assert_eq!(responder.end().code, Some(0));
+        assert_no_file_in(directory.path());
+    }
+}
+
+#[test]
+#[cfg(feature = "calls")]
+fn ping_takes_nothing_else_than_it_says() {
+    for words in [
+        &[][..],
+        &["call"],
+        &["respond", "a", "b"],
+        &["call", "a", "many"],
+    ] {
+        let ended = Running::start(example("ping").args(words)).end();
+        assert_eq!(ended.code, Some(1), "{words:?} {ended:?}");
+    }
+}
+
+#[test]
+#[cfg(feature = "calls")]
+fn python_finds_the_next_responder_when_that_of_ping_is_killed() {
+    let Some(mut python) = python_client("call.py") else {
+        return;
+    };
+    let directory = tempdir().unwrap();
+    let socket = directory.path().join("s");
+    let mut caller = Running::start(python.arg(&socket).arg("600"));
+    let mut input = caller.process.stdin.take().unwrap();
+    let respond = || {
+        let responder = Running::start(example("ping").arg("respond").arg(&socket));
+        responder.wait_for("answering at ");
+        responder
+    };
+    let responder = respond();
+    // The answer to the second call says that the first was read.
+    input.write_all(b"nap 600000\nping x\n").unwrap();
+    caller.wait_for_output("2 = x\n");
+    // That is SIGKILL.
+    drop(responder);
+    caller.wait_for_output("1 ! the connection was lost: unknown whether the call was done\n");
+    let _responder = respond();
+    input.write_all(b"nap 1\nfail as asked\n").unwrap();
+    drop(input);
+    let ended = caller.end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.text().contains("3 = 1\n"), "{ended:?}");
+    assert!(ended.text().contains("4 ! as asked\n"), "{ended:?}");
+}
+
+#[test]
+#[cfg(all(feature = "calls", feature = "serde"))]
+fn the_admin_socket_answers_and_stops_the_collector() {
+    let directory = tempdir().unwrap();
+    let (telemetry, admin) = (directory.path().join("t"), directory.path().join("a"));
+    let collector = Running::start(example("admin").arg(&telemetry).arg(&admin));
+    let caller = uds_ipc::calls::Caller::new(&admin).unwrap();
+    let call = |method, body| {
+        let answer = caller.call(method, body, PATIENCE)?;
+        Ok::<_, uds_ipc::calls::CallError>(String::from_utf8(answer).unwrap())
+    };
+    let figures =
+        || -> serde_json::Value { serde_json::from_str(&call("figures", "").unwrap()).unwrap() };
+    assert_eq!(figures()["received"]["messages"], 0);
+    assert_eq!(call("connections", "").unwrap(), "");
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&admin).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+
+    let writer = Writer::start(&telemetry).unwrap();
+    writer.try_send("a line").unwrap();
+    writer.flush(FlushLevel::Written, PATIENCE).unwrap();
+    wait_until("it is counted", || figures()["received"]["messages"] == 1);
+    let connections = call("connections", "").unwrap();
+    assert!(
+        connections.starts_with("connection 1 (uid "),
+        "{connections}"
+    );
+    assert_eq!(connections.lines().count(), 1);
+
+    // Connections come and go at the level debug.
+    assert_eq!(call("log-level", "debug").unwrap(), "info");
+    let other = Writer::start(&telemetry).unwrap();
+    other.try_send("another").unwrap();
+    let _ = collector.wait_for("admin: connection 2 (");
+    assert_eq!(other.shutdown(PATIENCE).unwrap().left.messages, 0);
+    for (method, body, error) in [
+        ("log-level", "loud", r#""loud" is none of debug"#),
+        (
+            "reboot",
+            "",
+            r#"there is no method "reboot", but figures, "#,
+        ),
+    ] {
+        let failed = call(method, body).unwrap_err().to_string();
+        assert!(failed.contains(error), "{failed}");
+    }
+    assert_eq!(call("log-level", "warning").unwrap(), "debug");
+
+    writer.try_send("the last").unwrap();
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    assert_eq!(call("stop", "").unwrap(), "");
+    let ended = collector.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let mut lines: Vec<_> = ended.text().lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["a line", "another", "the last"], "{ended:?}");
+    assert!(!ended.errors.contains("connection 1 ("), "{ended:?}");
+    assert_no_file_in(directory.path());
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_last_words_of_a_process_that_kills_itself_arrive() {
@@ -803,6 +955,8 @@ print(chdb.query(f"""
 struct Running {
     process: Child,
     output: Receiver<Vec<u8>>,
+    #[cfg(feature = "calls")]
+    output_so_far: Arc<Mutex<Vec<u8>>>,
     errors: Receiver<Vec<u8>>,
     errors_so_far: Arc<Mutex<Vec<u8>>>,
 }
@@ -816,15 +970,27 @@ impl Running {
         let mut process = command
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        let output = read_all(process.stdout.take(), &Arc::default());
+        let output_so_far = Arc::default();
+        let output = read_all(process.stdout.take(), &output_so_far);
         let errors_so_far = Arc::default();
         let errors = read_all(process.stderr.take(), &errors_so_far);
         Self {
             process,
             output,
+            #[cfg(feature = "calls")]
+            output_so_far,
             errors,
             errors_so_far,
         }
+    }
+
+    /// Waits until `text` stands in its standard output.
+    #[cfg(feature = "calls")]
+    fn wait_for_output(&self, text: &str) {
+        wait_until(&format!("its output has {text}"), || {
+            let said = self.output_so_far.lock().expect("it does not panic");
+            String::from_utf8_lossy(&said).contains(text)
+        });
     }
 
     /// What it says on standard error behind `text`, up to the end of that line.

@@ -85,7 +85,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! `examples/systemd/collector-admin.socket` is such a unit.
+//! `examples/admin.rs` is such a collector: it answers with its figures and who is connected,
+//! changes its log level, and stops. In `examples/systemd`, `collector-admin.socket` is the unit of
+//! its second socket, and `collector-admin.conf` has `collector.service` take it.
 //!
 //! # On the wire
 //!
@@ -99,6 +101,16 @@
 //! * An empty frame says nothing.
 //! * What a peer sends that cannot be, such as an id twice, ends its connection
 //!   (`an_id_that_is_used_twice_is_a_lie`, `a_client_that_knows_only_the_proto_file_is_answered`).
+//!
+//! `call.py` and `respond.py` in `examples/clients/python` are both ends with Python's standard
+//! library alone. They speak with `examples/ping.rs`, which calls or answers, and says how long
+//! that takes:
+//!
+//! ```console
+//! $ cargo run --release --features calls --example ping -- respond /tmp/ping.sock
+//! $ echo "ping hello" | python3 examples/clients/python/call.py /tmp/ping.sock
+//! 1 = hello
+//! ```
 //!
 //! # How fast it is
 //!

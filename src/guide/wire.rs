@@ -289,7 +289,7 @@
 //!
 //! | language | what is there |
 //! | --- | --- |
-//! | Python, standard library only | `examples/clients/python/send.py` and `receive.py`: a sender that connects again, at most or at least once, and a receiver that gives receipts |
+//! | Python, standard library only | `examples/clients/python/send.py` and `receive.py`: a sender that connects again, at most or at least once, and a receiver that gives receipts; for [calls](super::calls) `call.py` and `respond.py` |
 //! | C, POSIX only | `examples/clients/c/send.c` and `receive.c`: likewise; `cc -o send examples/clients/c/send.c` |
 //! | Go | `examples/clients/go`: how to use the original library with this crate; [what is called what](super::from_go), for those who come from it |
 //! | any other | `examples/clients/vectors.json`: frames, refusals, receipts and conversations, which the tests of this crate and of these clients read |

@@ -2,6 +2,8 @@
 //! what arrives when either end is killed or stopped.
 
 mod addresses;
+#[cfg(feature = "calls")]
+mod calls;
 mod deaths;
 mod mistakes;
 mod programs;

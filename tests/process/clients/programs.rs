@@ -81,7 +81,7 @@ impl Language {
 }
 
 impl Client {
-    fn command(&self) -> Command {
+    pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.0[0]);
         command.args(&self.0[1..]);
         // As containers have it. Python's standard output is then not buffered.
@@ -115,15 +115,15 @@ pub(crate) fn number_of_line(message: &[u8]) -> Option<u64> {
 }
 
 /// A process that is killed with whoever holds this.
-struct Program(Child);
+pub(super) struct Program(pub(super) Child);
 
 impl Program {
-    fn start(command: &mut Command) -> Self {
+    pub(super) fn start(command: &mut Command) -> Self {
         Self(command.spawn().unwrap())
     }
 
     #[track_caller]
-    fn wait(&mut self) -> ExitStatus {
+    pub(super) fn wait(&mut self) -> ExitStatus {
         wait_until("the program ends", || self.0.try_wait().unwrap().is_some());
         self.0.wait().unwrap()
     }

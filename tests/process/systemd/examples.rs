@@ -1,6 +1,6 @@
 //! The units of examples/systemd, with the programs that they are for.
 
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", all(feature = "calls", feature = "serde")))]
 use std::path::Path;
 
 use super::machine::Machine;
@@ -37,6 +37,67 @@ fn the_first_message_starts_the_collector_and_arrives() {
         must [ -S /run/collector/telemetry.sock ]
         systemctl stop collector.socket
         must [ ! -e /run/collector/telemetry.sock ]
+        "#
+    ));
+}
+
+#[test]
+#[cfg(all(feature = "calls", feature = "serde"))]
+fn the_collector_with_an_admin_socket_has_both_from_their_units() {
+    let machine = Machine::new("none");
+    machine.install_example("admin");
+    machine.install_example("emitter");
+    for name in ["call.py", "calls.py", "wire.py"] {
+        let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/clients/python");
+        machine.install(name, &client.join(name));
+    }
+    machine.example_units(&[
+        "collector.socket",
+        "collector-admin.socket",
+        "collector-admin.conf",
+        "collector.service",
+        "emitter.service",
+    ]);
+    machine.run(&format!(
+        r#"
+        {INSTALL}
+        cd /etc/systemd/system
+        mkdir collector.service.d
+        mv collector-admin.conf collector.service.d/admin.conf
+        systemctl daemon-reload
+        systemd-analyze verify collector-admin.socket 2>&1 | tee /run/said
+        must [ ! -s /run/said ]
+        systemctl start collector.socket collector-admin.socket
+        must [ "$(stat --format='%a %U' /run/collector/admin.sock)" = "600 root" ]
+        must is collector.service ActiveState inactive
+        ask() {{ python3 -B /box/bin/call.py /run/collector/admin.sock 60 <<<"$1"; }}
+        # A call starts it, as a message would.
+        must [ "$(ask 'log-level debug')" = "1 = info" ]
+        must is collector.service ActiveState active
+        systemctl start emitter.service
+        has() {{ ask "$1" | grep --quiet --fixed-strings -- "$2"; }}
+        wait_for has connections 'connection 1 (uid '
+        none() {{ has figures '"received":{{"messages":0,'; }}
+        counted() {{ ! none; }}
+        wait_for counted
+        printed() {{ journalctl --unit=collector.service | grep --quiet --fixed-strings 'admin: connection 1 ('; }}
+        wait_for printed
+        # The user of the emitter may not.
+        if setpriv --reuid=nobody --regid=nogroup --clear-groups \
+            python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect("/run/collector/admin.sock")' 2>/dev/null; then
+            echo "anybody can connect"; exit 1
+        fi
+        systemctl stop emitter.service
+        must [ "$(ask stop)" = "1 = " ]
+        wait_for is collector.service ActiveState inactive
+        must is collector.service Result success
+        # Both sockets stay, and a call starts it anew.
+        must [ -S /run/collector/telemetry.sock ]
+        must has figures '"received":{{"messages":0,'
+        systemctl stop collector.service
+        must is collector.service Result success
+        systemctl stop collector.socket collector-admin.socket
+        must [ ! -e /run/collector/admin.sock ]
         "#
     ));
 }
