@@ -33,11 +33,22 @@ fn without_a_terminal_the_table_is_printed_at_the_end() {
     let rows = rows(&table);
     assert_eq!(rows.len(), 2, "{table}");
     for ((row, pid), messages) in rows.iter().zip(pids).zip(["3,000", "1"]) {
-        let uid = nix::unistd::geteuid().to_string();
-        assert!(row.contains(&messages) && row.contains(&&*uid), "{table}");
+        assert!(
+            row.contains(&messages) && row.contains(&&*own_name()),
+            "{table}"
+        );
         let is_named = row.contains(&&*pid) && row.contains(&"uds-ipc");
         assert!(!cfg!(target_os = "linux") || is_named, "{table}");
     }
+}
+
+/// Of this user, as the table has it.
+fn own_name() -> String {
+    let uid = nix::unistd::geteuid();
+    let user = nix::unistd::User::from_uid(uid).unwrap();
+    let name = user.map(|user| user.name);
+    let name = name.filter(|name| name.len() <= 12);
+    name.unwrap_or_else(|| uid.to_string())
 }
 
 #[test]
@@ -175,6 +186,39 @@ mod terminal {
                 table().is_some_and(|table| table.contains("uds-ipc (ended)"))
             });
             assert!(!table().unwrap().contains(ENTER));
+        }
+    }
+
+    #[test]
+    fn a_sender_that_lives_when_top_ends_has_not_ended() {
+        for delivery in [&[][..], &["--at-least-once"]] {
+            let place = Place::new();
+            let options = ["top", "s", "--interval", "0.01", "--idle-timeout", "600"];
+            let (mut terminal, top) = Terminal::run(&place, SAYS_TO_US, &options);
+            terminal.wait_for(ENTER);
+            let arguments = [&["send", "s"], delivery].concat();
+            let mut lives = place.tool(&arguments, Stdio::piped(), Stdio::null());
+            let mut input = lives.child.stdin.take().unwrap();
+            input.write_all(b"one\n").unwrap();
+            terminal.wait_for("in all 1 messages");
+            place.send(b"two\n", delivery).end().assert_code(0);
+            terminal.wait_for("uds-ipc (ended)");
+            terminal.press(b"p");
+            terminal.wait_for("PID▲");
+            terminal.press(b"q");
+            top.end().assert_code(0);
+            let table = || {
+                let text = terminal.text();
+                let (_, table) = text.rsplit_once(LEAVE)?;
+                table.ends_with('\n').then(|| table.to_owned())
+            };
+            wait_until("the table is there", || {
+                table().is_some_and(|table| table.lines().count() == 4)
+            });
+            let table = table().unwrap();
+            assert_eq!(table.matches("(ended)").count(), 1, "{table}");
+            assert_eq!(table.matches("(closed)").count(), 0, "{table}");
+            drop((input, lives));
         }
     }
 

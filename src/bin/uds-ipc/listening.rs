@@ -20,7 +20,7 @@ use uds_ipc::metrics::Tally;
 use uds_ipc::systemd::Service;
 use uds_ipc::{Address, Handler, Peer, Reader, ReaderBuilder, ReaderReport};
 
-use crate::board::Board;
+use crate::board::{Board, End};
 use crate::output::{Output, Over, Rest};
 use crate::say::WrongUsage;
 use crate::{accounts, program, say, values};
@@ -169,13 +169,8 @@ impl Handler for Taking {
             // The number of one that is dead may be another's by now.
             let pid = pid.filter(|_| !peer.recovered);
             let program = pid.and_then(program::of);
-            board.lock().open(*peer, program);
-        }
-    }
-
-    fn closed(&self, peer: &Peer) {
-        if let Some(board) = &self.board {
-            board.lock().close(peer);
+            let user = peer.identity.uid().and_then(accounts::name);
+            board.lock().open(*peer, program, user);
         }
     }
 }
@@ -189,6 +184,7 @@ pub(crate) fn start(
     let watch = Watch {
         is_single: Arc::default(),
         stop,
+        board: handler.board.clone(),
     };
     let is_single = Arc::clone(&watch.is_single);
     let address = Address::new(&place.address)?;
@@ -299,10 +295,11 @@ fn builder(place: &Place, watch: Watch) -> ReaderBuilder {
     builder
 }
 
-/// Waits for the end of a stream that is the only one.
+/// Waits for the end of a stream that is the only one, and notes how each ended.
 struct Watch {
     is_single: Arc<AtomicBool>,
     stop: Sender<Stop>,
+    board: Option<Arc<Mutex<Board>>>,
 }
 
 impl Watch {
@@ -311,12 +308,19 @@ impl Watch {
         reason = "both enums may grow: a new cause is a fault, a new event is no end"
     )]
     fn see(&self, event: &ReaderEvent) {
-        if !self.is_single.load(Ordering::Relaxed) {
-            return;
-        }
         let ReaderEvent::Closed { peer, cause, .. } = event else {
             return;
         };
+        let end = match cause {
+            CloseCause::EndOfStream | CloseCause::Truncated | CloseCause::Failed(_) => End::Ended,
+            _ => End::Closed,
+        };
+        if let Some(board) = &self.board {
+            board.lock().close(peer, end);
+        }
+        if !self.is_single.load(Ordering::Relaxed) {
+            return;
+        }
         if let CloseCause::Idle = cause {
             // Elsewhere the peer comes back, and nothing is said.
             say::problem(format_args!("{peer}: {cause}"));
