@@ -123,6 +123,36 @@ fn options_in(page: &str) -> Vec<(&'static str, String)> {
     options
 }
 
+/// What an operator must know who has nothing but the help.
+const TOLD: [(&str, &str); 3] = [
+    (
+        "listen",
+        "What was sent beyond is lost, unless its sender delivers at least once",
+    ),
+    (
+        "listen",
+        "since the last one or, where none came, since the start",
+    ),
+    (
+        "listen",
+        "where nothing ever comes it stops after that, with exit code 0",
+    ),
+];
+
+fn help(command: &str) -> String {
+    let help = tool_command().args(["help", command]).output().unwrap();
+    String::from_utf8(help.stdout).unwrap()
+}
+
+#[test]
+fn the_help_tells_what_it_costs_not_to_know() {
+    for (command, words) in TOLD {
+        let help = help(command);
+        let text = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(words), "{command}: {words}: {help}");
+    }
+}
+
 #[test]
 fn the_pages_call_the_tool_with_options_that_it_has() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -133,8 +163,7 @@ fn the_pages_call_the_tool_with_options_that_it_has() {
     let options: BTreeSet<_> = options.collect();
     assert!(options.len() >= 12, "{options:?}");
     for command in COMMANDS {
-        let help = tool_command().args(["help", command]).output().unwrap();
-        let help = String::from_utf8(help.stdout).unwrap();
+        let help = help(command);
         for (_, option) in options.iter().filter(|(of, _)| *of == command) {
             let is_there = help.split([' ', ',', '\n']).any(|word| word == option);
             assert!(is_there, "{command} has no {option}");

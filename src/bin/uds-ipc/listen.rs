@@ -36,9 +36,12 @@ ends it at once. It also stops, without an error, when standard output is closed
 how many messages it had that were not printed. What it had not read yet its senders keep,
 or know to be lost.
 
-With --count, --for and --until-idle it stops by itself; what was sent by then is printed,
-except beyond --count. A message that is not printed is not confirmed: with --at-least-once
-its sender sends it to the next listener.
+With --count, --for and --until-idle it stops by itself, at whichever comes first. At the end of
+a time what was sent by then is still printed. With --count nothing beyond N is printed, and
+what was sent beyond is lost, unless its sender has each message confirmed, as with
+`send --at-least-once`: what is not printed is not confirmed, and goes to the next listener.
+The time of --until-idle begins anew with each message. The first begins once it accepts: where
+nothing ever comes it stops after that, with exit code 0 (with --count 1).
 
 At fd:N and at - it serves a socket that listens, or one stream: a pipe or a socket that
 is connected. When one stream has ended and all is printed, it ends too. With port 0 it
@@ -84,7 +87,8 @@ pub(crate) struct Options {
     #[arg(long)]
     timestamps: bool,
 
-    /// Stops after so many messages
+    /// Stops after so many messages. What was sent beyond is lost, unless its sender delivers at
+    /// least once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
@@ -92,7 +96,8 @@ pub(crate) struct Options {
     #[arg(long = "for", value_name = "DURATION", value_parser = values::positive_duration)]
     time: Option<Duration>,
 
-    /// Stops once no message has come for so long, from the start on
+    /// Stops once no message has come for so long, since the last one or, where none came, since
+    /// the start
     #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
     until_idle: Option<Duration>,
 
