@@ -77,6 +77,31 @@
 //! in a container file  HEALTHCHECK CMD uds-ipc check /run/a.sock --quiet || exit 1
 //! ```
 //!
+//! | exit code of `check` | what it says |
+//! | --- | --- |
+//! | 0 | somebody accepts and reads |
+//! | 1 | nobody listens: no socket, one that is left over, or what is there is no socket |
+//! | 2 | wrong usage |
+//! | 3 | not let in: by the file's permissions, or by the reader, which hangs up |
+//! | 4 | no answer within `--timeout`: the backlog is full, or the reader hangs |
+//! | 5 | something else: an answer that is no reader's, or a name that leads nowhere |
+//!
+//! Nagios and Icinga have four codes of their own. A plugin for them:
+//!
+//! ```sh
+//! #!/bin/sh
+//! # check_uds_ipc ADDRESS [OPTION]...: the options are those of `uds-ipc check`.
+//! text=$(uds-ipc check "$@" 2>&1)
+//! case $? in
+//!   0) state=OK code=0 ;;
+//!   3) state=WARNING code=1 ;;      # somebody is there, and does not let the plugin's user in
+//!   1 | 4) state=CRITICAL code=2 ;; # nobody, or one who does not read
+//!   *) state=UNKNOWN code=3 ;;      # wrong usage, something else, or there is no uds-ipc
+//! esac
+//! echo "$state - ${text#uds-ipc: }"
+//! exit $code
+//! ```
+//!
 //! # Measuring
 //!
 //! `bench` measures on your machine: [the page on speed](super::speed#measuring) says what.

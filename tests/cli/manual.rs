@@ -124,7 +124,7 @@ fn options_in(page: &str) -> Vec<(&'static str, String)> {
 }
 
 /// What an operator must know who has nothing but the help.
-const TOLD: [(&str, &str); 3] = [
+const TOLD: &[(&str, &str)] = &[
     (
         "listen",
         "What was sent beyond is lost, unless its sender delivers at least once",
@@ -137,6 +137,11 @@ const TOLD: [(&str, &str); 3] = [
         "listen",
         "where nothing ever comes it stops after that, with exit code 0",
     ),
+    (
+        "check",
+        "Exit codes: 0 somebody accepts and reads 1 nobody listens",
+    ),
+    // Further ones.
 ];
 
 fn help(command: &str) -> String {

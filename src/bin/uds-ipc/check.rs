@@ -4,9 +4,11 @@
 
 use std::error::Error;
 use std::fmt::Display;
+use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, ToSocketAddrs};
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -37,10 +39,16 @@ It prints who began to listen (with a socket of systemd's that is systemd), and 
 gives receipts: they are what `send --at-least-once` needs, and the Go library's reader
 gives none. What is crash-proof cannot be seen from outside.
 
-Exit codes: 0 somebody accepts and reads, 1 nobody: no socket, or one that is left over,
-2 wrong usage, 3 not let in: by the file's permissions, or by the reader, which hangs up,
-4 no answer within --timeout: the backlog is full, or the reader hangs or has as many
-connections as it takes, 5 something else, such as an answer that is no reader's.
+Exit codes:
+  0  somebody accepts and reads
+  1  nobody listens: no socket, one that is left over, or what is there is no socket
+  2  wrong usage
+  3  not let in: by the file's permissions, or by the reader, which hangs up
+  4  no answer within --timeout: the backlog is full, or the reader hangs or has as many
+     connections as it takes
+  5  something else: an answer that is no reader's, or a name that leads nowhere
+
+For Nagios and Icinga, which want other codes, a wrapper is in the guide, on the page of the tool.
 
 A DURATION is seconds, such as 10 or 0.5, or has units: 200ms, 5m, 1h30m.
 
@@ -153,8 +161,16 @@ fn places(address: &Address) -> Result<Result<Vec<SockAddr>, Fault>, Box<dyn Err
         let found = found.map(|places| places.map(SockAddr::from).collect());
         return Ok(found.map_err(|error| Fault::other(say::chain(&error))));
     }
-    let why = format!("{address} is a stream that is open already: nobody listens there");
-    Err(WrongUsage(why).into())
+    let name = if text == "-" {
+        "- (standard input)"
+    } else {
+        &*text
+    };
+    let why = "nobody listens there: give the address that the listener has, PATH, @NAME or tcp:HOST:PORT";
+    Err(WrongUsage(format!(
+        "{name} is a stream that is open already, and {why}"
+    ))
+    .into())
 }
 
 /// Connects to the first that accepts.
@@ -165,7 +181,10 @@ fn connect(places: &[SockAddr], options: &Options) -> Result<Socket, Fault> {
         for place in places {
             match dial(place, options.timeout) {
                 Ok(socket) => return Ok(socket),
-                Err(error) => last = fault(&error),
+                Err(error) => {
+                    let other = options.address.path().and_then(no_socket);
+                    last = other.unwrap_or_else(|| fault(&error));
+                }
             }
         }
         let limit = match last.code {
@@ -195,6 +214,22 @@ fn dial(place: &SockAddr, timeout: Duration) -> io::Result<Socket> {
         socket.connect_timeout(place, timeout)?;
     }
     Ok(socket)
+}
+
+/// What is at the path instead of a socket: the system would only say that it refuses.
+fn no_socket(path: &Path) -> Option<Fault> {
+    let kind = fs::metadata(path).ok()?.file_type();
+    let name = if kind.is_socket() {
+        return None;
+    } else if kind.is_file() {
+        "a regular file"
+    } else if kind.is_dir() {
+        "a directory"
+    } else {
+        "a device or a pipe"
+    };
+    let why = format!("this is {name}, not a socket: remove it, or give the path of the socket");
+    Some(Fault::nobody(why))
 }
 
 /// In the words of who asks.
