@@ -265,8 +265,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "listening",
             "command input outlet output progress signals",
             "board format frames",
-            "accounts figures program say screen speed values",
-            "patient",
+            "accounts figures say screen speed values",
+            "clock patient program",
         ],
     ),
     (
@@ -395,6 +395,7 @@ const SHELLS: &[&str] = &[
     "bin/uds-ipc/accounts.rs",
     "bin/uds-ipc/call.rs",
     "bin/uds-ipc/check.rs",
+    "bin/uds-ipc/clock.rs",
     "bin/uds-ipc/command.rs",
     "bin/uds-ipc/input.rs",
     "bin/uds-ipc/listen.rs",

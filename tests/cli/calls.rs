@@ -22,7 +22,12 @@ impl Place {
     /// A responder that accepts, with the script that a shell runs for each call.
     fn respond(&self, options: &[&str], script: &str) -> Tool {
         let command = ["--exec", "sh", "-c", script];
-        let arguments = [&["respond", "s"], options, &command].concat();
+        let figures = if options.contains(&"--figures") {
+            &[][..]
+        } else {
+            &["--figures", "json"]
+        };
+        let arguments = [&["respond", "s"], figures, options, &command].concat();
         let mut responder = self.tool(&arguments, Stdio::null(), Stdio::null());
         responder.wait_for("listening on ");
         responder
@@ -109,7 +114,7 @@ fn big_and_binary_bodies_go_both_ways() {
     let options = ["--max-call", "8000000", "--max-answer", "8000000"];
     let responder = place.respond(&options, "cat");
     let body = any_bytes(5_000_000);
-    let options = ["echo", "-", "--raw", "--timeout", "60", "--figures"];
+    let options = ["echo", "-", "--raw", "--timeout", "60", "--figures", "json"];
     let limits = ["--max-call", "8000000", "--max-answer", "8000000"];
     let (answer, ended) = place.call_with(&body, &[&options[..], &limits].concat());
     ended.assert_code(0);
@@ -119,10 +124,27 @@ fn big_and_binary_bodies_go_both_ways() {
     assert_eq!(ended.figure("answers/bytes"), 5_000_000);
     assert_eq!(ended.figure("connects"), 1);
 
+    let (_, ended) = place.call(&["echo", "four", "--figures", "text"]);
+    ended.assert_code(0).assert_said("1 answer, 4 B in ");
+
     // Above the limit nothing is sent.
     let (_, ended) = place.call_with(&body, &["echo", "-"]);
     ended.assert_code(2).assert_said("raise --max-call");
-    assert_eq!(responder.stop().figure("answered"), 1);
+    assert_eq!(responder.stop().figure("answered"), 2);
+}
+
+#[test]
+fn at_its_end_a_responder_says_in_one_line_what_became_of_the_calls() {
+    let place = Place::new();
+    let script = "test $UDS_IPC_METHOD = good";
+    let responder = place.respond(&["--figures", "text"], script);
+    for (method, code) in [("good", 0), ("bad", 1), ("good", 0)] {
+        place.call(&[method]).1.assert_code(code);
+    }
+    let ended = responder.stop();
+    ended.assert_code(0).assert_said("answered 2 calls in ");
+    let line = ended.said.last().unwrap();
+    assert!(line.ends_with(" s, failed: 1"), "{line}");
 }
 
 #[test]
@@ -210,7 +232,14 @@ fn a_failure_has_the_words_of_the_command() {
 #[test]
 fn a_command_that_is_not_there_fails_each_call_and_is_told_at_both_ends() {
     let place = Place::new();
-    let arguments = ["respond", "s", "--exec", "./no such command"];
+    let arguments = [
+        "respond",
+        "s",
+        "--figures",
+        "json",
+        "--exec",
+        "./no such command",
+    ];
     let mut responder = place.tool(&arguments, Stdio::null(), Stdio::null());
     responder.wait_for("listening on ");
     for _ in 0..2 {

@@ -59,7 +59,8 @@ impl Place {
     }
 
     pub(crate) fn listen_to(&self, output: Stdio, options: &[&str]) -> Tool {
-        let mut listener = self.tool(&[&["listen", "s"], options].concat(), Stdio::null(), output);
+        let arguments = [&["listen", "s", "--figures", "json"], options].concat();
+        let mut listener = self.tool(&arguments, Stdio::null(), output);
         listener.wait_for("listening on ");
         listener
     }
@@ -71,7 +72,12 @@ impl Place {
 
     pub(crate) fn send_to(&self, address: &str, input: &[u8], options: &[&str]) -> Tool {
         let input = self.input(input);
-        let arguments = [&["send", address], options].concat();
+        let figures = if options.contains(&"--quiet") {
+            &[][..]
+        } else {
+            &["--figures", "json"]
+        };
+        let arguments = [&["send", address], figures, options].concat();
         self.tool(&arguments, input, Stdio::null())
     }
 

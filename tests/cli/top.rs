@@ -248,13 +248,13 @@ mod terminal {
     #[test]
     fn figures_are_one_line_that_changes() {
         let place = Place::new();
-        let options = ["listen", "s", "--format", "none", "--figures", "0.01"];
+        let options = ["listen", "s", "--format", "none", "--figures-every", "0.01"];
         let (terminal, listener) = Terminal::run(&place, SAYS_TO_THE_TERMINAL, &options);
         terminal.wait_for("listening on ");
         place.send(b"one\ntwo\n", &[]).end().assert_code(0);
         terminal.wait_for("2 messages, ");
         listener.stop().assert_code(0);
-        terminal.wait_for("\"received\":");
+        terminal.wait_for("received 2 messages, 6 B over 1 connection in ");
         let text = terminal.text();
         let (_, after) = text.split_once("listening on ").unwrap();
         // Nothing but the last line begins a further one.

@@ -11,12 +11,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use indicatif::DecimalBytes;
 use serde::Serialize;
 use uds_ipc::Address;
 use uds_ipc::calls::{CallError, Caller};
 use uds_ipc::error::StartError;
 use uds_ipc::metrics::Tally;
 
+use crate::clock::now;
+use crate::figures::Form;
 use crate::patient::Patient;
 use crate::say::WrongUsage;
 use crate::{figures, say, values};
@@ -95,9 +98,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "BYTES", default_value_t = NonZeroUsize::new(values::MAX_MESSAGE_LEN).unwrap_or(NonZeroUsize::MIN))]
     max_answer: NonZeroUsize,
 
-    /// Says the figures at the end, on standard error as one line of JSON
-    #[arg(long)]
-    figures: bool,
+    /// How to say the figures at the end, on standard error
+    #[arg(long, value_enum, default_value_t = Form::None)]
+    figures: Form,
 }
 
 /// What was sent, and what came.
@@ -107,6 +110,14 @@ struct Figures {
     /// Of the body.
     sent_bytes: usize,
     answers: Tally,
+}
+
+impl Figures {
+    fn words(&self, elapsed: Duration) -> String {
+        let answers = figures::number(self.answers.messages, "answer");
+        let bytes = DecimalBytes(self.answers.bytes);
+        format!("{answers}, {bytes} in {}", figures::time(elapsed))
+    }
 }
 
 /// Why it is over before its end.
@@ -128,6 +139,7 @@ impl From<io::Error> for Over {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    let began = now();
     let (max_call, max_answer) = (options.max_call.get(), options.max_answer.get());
     let caller = Caller::builder(options.address.to_string())
         .max_call_len(max_call)
@@ -153,9 +165,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
             ExitCode::from(code(&error))
         }
     };
-    if options.figures {
-        figures.connects = caller.figures().connects;
-        say::last(figures::of(figures));
+    figures.connects = caller.figures().connects;
+    let elapsed = now().saturating_duration_since(began);
+    if let Some(line) = figures::line(options.figures, figures.words(elapsed), figures) {
+        say::last(line);
     }
     Ok(code)
 }

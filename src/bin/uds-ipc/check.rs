@@ -17,6 +17,7 @@ use crossbeam_channel::after;
 use socket2::{Domain, SockAddr, Socket, Type};
 use uds_ipc::Address;
 
+use crate::clock::now;
 use crate::say::WrongUsage;
 use crate::{say, values};
 
@@ -326,9 +327,8 @@ struct Limit {
 }
 
 impl Limit {
-    #[expect(clippy::disallowed_methods, reason = "it begins now")]
     fn new(most: Duration) -> Self {
-        let began = Instant::now();
+        let began = now();
         Self { began, most }
     }
 

@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, Sender, after, never, select, tick, unbounded};
 use indicatif::HumanCount;
-use uds_ipc::Reader;
 use uds_ipc::metrics::Tally;
 use uds_ipc::systemd::Service;
+use uds_ipc::{Reader, ReaderReport};
 
+use crate::clock::now;
+use crate::figures::Form;
 use crate::format::{Format, Layout};
 use crate::listening::{self, Stop, Taking};
 use crate::output::Output;
@@ -31,7 +33,7 @@ elsewhere, to where all is sent on, as in the last example.
 
 Once it accepts it says \"listening on ADDRESS\" on standard error. At SIGTERM, SIGINT or
 SIGHUP (unless that is ignored) it stops: what was sent already is still printed, for up to
-10 s, and then the figures follow on standard error as one line of JSON. A second signal
+10 s, and then it says on standard error how much that was: see --figures. A second signal
 ends it at once. It also stops, without an error, when standard output is closed, and says
 how many messages it had that were not printed. What it had not read yet its senders keep,
 or know to be lost.
@@ -101,10 +103,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
     until_idle: Option<Duration>,
 
-    /// Also says the figures on standard error, every so often: on a terminal in one line that
-    /// changes, unless messages are printed there too; elsewhere as a line of JSON
+    /// How to say the figures at the end, on standard error
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    figures: Form,
+
+    /// Also says the figures every so often; as text on a terminal in one line that changes,
+    /// unless messages are printed there too
     #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
-    figures: Option<Duration>,
+    figures_every: Option<Duration>,
 
     #[command(flatten)]
     place: listening::Place,
@@ -122,11 +128,16 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         board: None,
     };
     let service = listening::start(&options.place, handler, stop)?;
-    let stop = wait(&service, &stops, options);
+    let began = now();
+    let stop = wait(&service, &stops, options, began);
     let later = || stops.try_iter().collect();
     let (code, reports) = listening::finish(&service, &output, stop, later)?;
-    for report in &reports {
-        say::last(figures::of(report.metrics));
+    let elapsed = now().saturating_duration_since(began);
+    for ReaderReport { metrics, .. } in &reports {
+        let words = figures::received(metrics, elapsed);
+        if let Some(line) = figures::line(options.figures, words, metrics) {
+            say::last(line);
+        }
     }
     Ok(code)
 }
@@ -151,10 +162,11 @@ fn output(options: &Options, stop: &Sender<Stop>) -> Result<Arc<Output>, Box<dyn
 }
 
 /// Waits for the first reason to stop; says the figures meanwhile.
-fn wait(service: &Service, stops: &Receiver<Stop>, options: &Options) -> Stop {
-    let ticks = options.figures.map_or_else(never, tick);
+fn wait(service: &Service, stops: &Receiver<Stop>, options: &Options, began: Instant) -> Stop {
+    let ticks = options.figures_every.map_or_else(never, tick);
     // Messages on the same terminal would be torn by a line that changes.
-    let is_live = io::stderr().is_terminal()
+    let is_live = options.figures == Form::Text
+        && io::stderr().is_terminal()
         && (options.format == Format::None || !io::stdout().is_terminal());
     let mut live = is_live.then(Speed::default);
     let end = options.time.map_or_else(never, after);
@@ -172,7 +184,7 @@ fn wait(service: &Service, stops: &Receiver<Stop>, options: &Options) -> Stop {
                     return Stop::Time;
                 }
             },
-            recv(ticks) -> now => tell_figures(service, live.as_mut().zip(now.ok())),
+            recv(ticks) -> _ => tell_figures(service, options.figures, live.as_mut(), began),
         }
     }
 }
@@ -185,11 +197,10 @@ struct Quiet {
 }
 
 impl Quiet {
-    #[expect(clippy::disallowed_methods, reason = "the quiet begins with the wait")]
     fn new(most: Duration) -> Self {
         Self {
             most,
-            since: Instant::now(),
+            since: now(),
             received: 0,
         }
     }
@@ -209,10 +220,17 @@ fn received(service: &Service) -> u64 {
         .sum()
 }
 
-fn tell_figures(service: &Service, live: Option<(&mut Speed, Instant)>) {
+fn tell_figures(service: &Service, form: Form, live: Option<&mut Speed>, began: Instant) {
     let metrics = service.readers().iter().map(Reader::metrics);
-    let Some((speed, now)) = live else {
-        metrics.for_each(|metrics| say::line(figures::of(metrics)));
+    let now = now();
+    let Some(speed) = live else {
+        let elapsed = now.saturating_duration_since(began);
+        for metrics in metrics {
+            let words = figures::received(&metrics, elapsed);
+            if let Some(line) = figures::line(form, words, metrics) {
+                say::line(line);
+            }
+        }
         return;
     };
     let (received, open) = metrics.fold((Tally::default(), 0), |(received, open), metrics| {

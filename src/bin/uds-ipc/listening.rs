@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use crossbeam_channel::Sender;
@@ -21,6 +21,7 @@ use uds_ipc::systemd::Service;
 use uds_ipc::{Address, Handler, Peer, Reader, ReaderBuilder, ReaderReport};
 
 use crate::board::{Board, End};
+use crate::clock::now;
 use crate::output::{Output, Over, Rest};
 use crate::say::WrongUsage;
 use crate::{accounts, program, say, values};
@@ -155,10 +156,9 @@ impl Handler for Taking {
         self.output.print(message, peer)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the batch came now")]
     fn batch_end(&self, peer: &Peer) -> io::Result<()> {
         if let Some(board) = &self.board {
-            board.lock().count(peer, BATCH.take(), Instant::now());
+            board.lock().count(peer, BATCH.take(), now());
         }
         self.output.flush()
     }

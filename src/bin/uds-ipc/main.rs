@@ -7,6 +7,7 @@ mod bench;
 mod board;
 mod call;
 mod check;
+mod clock;
 mod command;
 mod figures;
 mod format;

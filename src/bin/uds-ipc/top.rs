@@ -5,13 +5,14 @@ use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use crossbeam_channel::{Receiver, Sender, after, never, select, tick, unbounded};
 use parking_lot::Mutex;
 
 use crate::board::{Board, Order, View};
+use crate::clock::now;
 use crate::format::{Format, Layout};
 use crate::listening::{self, Stop, Taking};
 use crate::output::Output;
@@ -72,14 +73,6 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     place: listening::Place,
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the clock"
-)]
-fn now() -> Instant {
-    Instant::now()
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
