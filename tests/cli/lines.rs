@@ -292,7 +292,7 @@ fn a_listener_with_a_lower_limit_says_so_and_the_message_is_given_up() {
     listener
         .stop()
         .assert_code(0)
-        .assert_said("a message of 2000000 bytes, above the limit of 1000");
+        .assert_said("a message of 2000000 bytes, above the limit of 1000: raise --max-message");
     assert_eq!(place.printed(), b"small\n");
 }
 
@@ -528,7 +528,7 @@ fn failures_are_said_with_their_cause() {
         (
             ["listen", "none/s"],
             Stdio::null(),
-            "/none: make it, for instance with create_socket_dir",
+            "/none: make it with mkdir",
         ),
         (
             ["send", "s"],
@@ -1042,4 +1042,21 @@ fn other_machines_are_out_of_reach_unless_they_are_asked_for() {
         ended.assert_code(2).assert_said("or give --allow-remote");
     }
     drop(input);
+}
+
+#[test]
+fn where_there_is_no_directory_it_is_said_how_to_make_it() {
+    let place = Place::new();
+    for command in [
+        &["listen", "none/s"][..],
+        &["respond", "none/s", "--exec", "cat"],
+    ] {
+        place
+            .tool(command, Stdio::null(), Stdio::null())
+            .end()
+            .assert_code(1)
+            .assert_said(
+                "/none: make it with mkdir, or in a unit of systemd with RuntimeDirectory=",
+            );
+    }
 }

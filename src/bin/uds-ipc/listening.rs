@@ -349,6 +349,33 @@ fn refusal(error: BindError) -> Box<dyn Error> {
             let is_terminal = io::stdin().is_terminal();
             WrongUsage(values::not_a_stream(&address, "input", kind, is_terminal)).into()
         }
+        other => no_socket(other),
+    }
+}
+
+/// Why no socket could be made, for every command that makes one: where the library names functions
+/// and settings, in words and options.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the others the library says all there is to say"
+)]
+pub(crate) fn no_socket(error: BindError) -> Box<dyn Error> {
+    match error {
+        BindError::NoDirectory { directory, .. } => format!(
+            "there is no directory {}: make it with mkdir, or in a unit of systemd with RuntimeDirectory=, or choose another path",
+            directory.display()
+        )
+        .into(),
+        BindError::Mode {
+            path,
+            wanted,
+            found,
+            ..
+        } => format!(
+            "cannot give {} the mode {wanted:03o}, it has {found:03o}: ask for that with --mode, or choose a directory whose file system knows modes",
+            path.display()
+        )
+        .into(),
         other => other.into(),
     }
 }
@@ -362,6 +389,9 @@ fn tell(event: &ReaderEvent) {
     match event {
         ReaderEvent::Closed { peer, cause, .. } => match cause {
             CloseCause::EndOfStream | CloseCause::Idle | CloseCause::Stopped => {}
+            CloseCause::TooLarge { len, limit, .. } => say::problem(format_args!(
+                "{peer}: the peer announced a message of {len} bytes, above the limit of {limit}: raise --max-message if it is wanted"
+            )),
             fault => say::problem(format_args!("{peer}: {}", say::chain(fault))),
         },
         ReaderEvent::Recovered { .. } => say::problem(event),

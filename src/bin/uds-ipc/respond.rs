@@ -23,7 +23,7 @@ use uds_ipc::{Address, Peer};
 use crate::clock::now;
 use crate::command::{self, End};
 use crate::figures::Form;
-use crate::listening::SocketFile;
+use crate::listening::{self, SocketFile};
 use crate::say::WrongUsage;
 use crate::{accounts, figures, say, signals, values};
 
@@ -316,7 +316,7 @@ fn refusal(error: BindError) -> Box<dyn Error> {
             "{found} can be reached from other machines: answer at a loopback address such as tcp:127.0.0.1:PORT, behind ssh, stunnel or WireGuard"
         ))
         .into(),
-        other => other.into(),
+        other => listening::no_socket(other),
     }
 }
 
