@@ -49,9 +49,15 @@ fn man_pages_and_completions_are_installed_and_are_well_formed() {
     let expected = of_commands.into_iter().chain(["uds-ipc.1".to_owned()]);
     assert_eq!(names, expected.collect());
     for name in names {
-        let page = pages.join(name);
+        let page = pages.join(&name);
         let text = fs::read_to_string(&page).unwrap();
-        assert!(text.contains("SH DETAILS"), "{text}");
+        for section in ["SYNOPSIS", "OPTIONS", "DETAILS", "EXAMPLES"] {
+            let is_there = text.contains(&format!(".SH {section}\n"));
+            assert!(is_there, "no {section} in {name}: {text}");
+        }
+        let has_codes = text.contains(".SH \"EXIT STATUS\"\n");
+        assert!(has_codes || name.contains("install-docs"), "{name}: {text}");
+        assert!(!text.contains("bench\\-reader"), "{name}: {text}");
         assert_clean(
             Command::new("mandoc")
                 .args(["-T", "lint", "-W", "warning"])
@@ -68,6 +74,10 @@ fn man_pages_and_completions_are_installed_and_are_well_formed() {
         for word in COMMANDS.into_iter().chain(["until-idle"]) {
             assert!(text.contains(word), "no {word} for {shell}");
         }
+        let is_said = ["bench-reader", "bench__reader"]
+            .iter()
+            .any(|word| text.contains(word));
+        assert!(!is_said, "for {shell}");
         assert_clean(Command::new(shell).arg("-n").arg(file));
     }
 }

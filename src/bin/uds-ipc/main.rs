@@ -30,8 +30,11 @@ mod speed;
 mod top;
 mod values;
 
+use std::env;
+use std::error::Error;
 use std::process::ExitCode;
 
+use bench::processes::READER;
 use clap::{CommandFactory, Parser, Subcommand};
 
 const EXAMPLES: &str = "\
@@ -85,12 +88,25 @@ enum Command {
     Check(check::Options),
     Bench(bench::Options),
     InstallDocs(manual::Options),
-    #[command(name = bench::processes::READER, hide = true)]
-    BenchReader(bench::reading::Options),
 }
 
 fn main() -> ExitCode {
-    let ended = match CommandLine::parse().command {
+    run().unwrap_or_else(|error| {
+        say::problem(say::chain(&*error));
+        if error.is::<say::WrongUsage>() {
+            ExitCode::from(say::WRONG_USAGE)
+        } else {
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn run() -> Result<ExitCode, Box<dyn Error>> {
+    // Of a bench alone: even hidden, the shells would complete it.
+    if env::args_os().nth(1).is_some_and(|word| word == READER) {
+        return bench::reading::run(bench::reading::Options::parse_from(env::args_os().skip(1)));
+    }
+    match CommandLine::parse().command {
         Command::Listen(options) => listen::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Top(options) => top::run(&options),
@@ -99,14 +115,5 @@ fn main() -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::InstallDocs(options) => manual::run(&options, CommandLine::command()),
         Command::Bench(options) => bench::run(&options),
-        Command::BenchReader(options) => bench::reading::run(options),
-    };
-    ended.unwrap_or_else(|error| {
-        say::problem(say::chain(&*error));
-        if error.is::<say::WrongUsage>() {
-            ExitCode::from(say::WRONG_USAGE)
-        } else {
-            ExitCode::FAILURE
-        }
-    })
+    }
 }
