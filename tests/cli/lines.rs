@@ -159,7 +159,9 @@ fn lines_are_confirmed_where_that_is_asked_for() {
 fn sending_may_start_before_listening() {
     let place = Place::new();
     let mut sender = place.send(b"early\n", &["--timeout", "50"]);
-    sender.wait_for("waiting for a reader at ");
+    let line = sender.wait_for("waiting for a reader at ");
+    // Why, and that once.
+    assert!(line.ends_with("/s: no such file or directory"), "{line}");
     let listener = place.listen(&[]);
     sender.end().assert_code(0);
     listener.stop().assert_code(0);
@@ -1042,6 +1044,17 @@ fn other_machines_are_out_of_reach_unless_they_are_asked_for() {
         ended.assert_code(2).assert_said("or give --allow-remote");
     }
     drop(input);
+}
+
+#[test]
+fn a_sender_that_waits_at_what_is_no_socket_says_what_it_is() {
+    let place = Place::new();
+    File::create(place.path("s")).unwrap();
+    let mut sender = place.send(b"one\n", &["--timeout", "50"]);
+    let line = sender.wait_for("waiting for a reader at ");
+    let why = "/s: this is a regular file, not a socket: remove it";
+    assert!(line.contains(why), "{line}");
+    drop(sender);
 }
 
 #[test]

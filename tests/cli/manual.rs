@@ -151,6 +151,10 @@ const TOLD: &[(&str, &str)] = &[
         "check",
         "Exit codes: 0 somebody accepts and reads 1 nobody listens",
     ),
+    (
+        "listen",
+        "a stream (SOCK_STREAM, not datagrams) of varint frames",
+    ),
     // Further ones.
 ];
 
@@ -166,6 +170,9 @@ fn the_help_tells_what_it_costs_not_to_know() {
         let text = help.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains(words), "{command}: {words}: {help}");
     }
+    let overview = tool_command().arg("--help").output().unwrap();
+    let overview = String::from_utf8(overview.stdout).unwrap();
+    assert!(overview.contains("a stream, not datagrams: before each message its length, a varint"));
 }
 
 #[test]

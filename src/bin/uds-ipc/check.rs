@@ -4,11 +4,9 @@
 
 use std::error::Error;
 use std::fmt::Display;
-use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, ToSocketAddrs};
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -19,7 +17,7 @@ use uds_ipc::Address;
 
 use crate::clock::now;
 use crate::say::WrongUsage;
-use crate::{say, values};
+use crate::{instead, say, values};
 
 /// How soon to try again where nobody is yet, or the backlog is full.
 const RETRY: Duration = Duration::from_millis(20);
@@ -183,8 +181,8 @@ fn connect(places: &[SockAddr], options: &Options) -> Result<Socket, Fault> {
             match dial(place, options.timeout) {
                 Ok(socket) => return Ok(socket),
                 Err(error) => {
-                    let other = options.address.path().and_then(no_socket);
-                    last = other.unwrap_or_else(|| fault(&error));
+                    let other = options.address.path().and_then(instead::of_socket);
+                    last = other.map_or_else(|| fault(&error), Fault::nobody);
                 }
             }
         }
@@ -215,22 +213,6 @@ fn dial(place: &SockAddr, timeout: Duration) -> io::Result<Socket> {
         socket.connect_timeout(place, timeout)?;
     }
     Ok(socket)
-}
-
-/// What is at the path instead of a socket: the system would only say that it refuses.
-fn no_socket(path: &Path) -> Option<Fault> {
-    let kind = fs::metadata(path).ok()?.file_type();
-    let name = if kind.is_socket() {
-        return None;
-    } else if kind.is_file() {
-        "a regular file"
-    } else if kind.is_dir() {
-        "a directory"
-    } else {
-        "a device or a pipe"
-    };
-    let why = format!("this is {name}, not a socket: remove it, or give the path of the socket");
-    Some(Fault::nobody(why))
 }
 
 /// In the words of who asks.

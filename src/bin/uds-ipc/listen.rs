@@ -28,6 +28,9 @@ const LOOKS: u32 = 10;
 const LEAST_LOOK: Duration = Duration::from_millis(1);
 
 const DETAILS: &str = "\
+What it takes is a stream (SOCK_STREAM, not datagrams) of varint frames: before each message its
+length, as an unsigned LEB128 number. `uds-ipc send` makes them of lines.
+
 It is the reader of its address: a collector that has it must be stopped first, or listen
 elsewhere, to where all is sent on, as in the last example.
 

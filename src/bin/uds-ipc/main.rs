@@ -13,6 +13,7 @@ mod figures;
 mod format;
 mod frames;
 mod input;
+mod instead;
 mod listen;
 mod listening;
 mod manual;
@@ -65,6 +66,8 @@ An ADDRESS is one of these:
   tcp:HOST:PORT    a TCP socket of this machine, or of another with --allow-remote
   fd:N             a descriptor that is open already
   -                standard input to listen on, standard output to send to
+What goes over it is a stream, not datagrams: before each message its length, a varint
+(unsigned LEB128). What sends plain text, such as nc, is understood by way of `send`.
 
 Exit codes: 0 all is well, 1 something failed or was left unsent, 2 wrong usage or input,
 3 nobody listened within --connect-timeout, 128 + N ended at once by a second signal N.

@@ -27,7 +27,7 @@ use crate::input::{Extent, Input, Origin, Pace, Shape};
 use crate::outlet::Outlet;
 use crate::progress::Progress;
 use crate::say::WrongUsage;
-use crate::{figures, say, signals, values};
+use crate::{figures, instead, say, signals, values};
 
 /// Wrong input is wrong usage.
 const BAD_INPUT: u8 = say::WRONG_USAGE;
@@ -656,10 +656,14 @@ impl Told {
         {
             let _ = self.trouble.send(Trouble::Elsewhere(*found));
         } else if let WriterEvent::ConnectFailed { address, cause, .. } = event {
-            self.progress.problem(format_args!(
-                "waiting for a reader at {address}: {}",
-                say::chain(cause)
-            ));
+            let other = address.path().and_then(instead::of_socket);
+            let why = other.unwrap_or_else(|| match cause {
+                // The library's own words say once more that a reader is missing.
+                ConnectError::Io(error) => say::chain(error),
+                cause => say::chain(cause),
+            });
+            self.progress
+                .problem(format_args!("waiting for a reader at {address}: {why}"));
         }
         if let WriterEvent::Lost {
             cause, retry_in, ..
