@@ -155,6 +155,7 @@ const TOLD: &[(&str, &str)] = &[
         "listen",
         "a stream (SOCK_STREAM, not datagrams) of varint frames",
     ),
+    ("listen", "No times are recorded: `send --rate` paces"),
     // Further ones.
 ];
 
