@@ -657,10 +657,13 @@ impl Told {
             let _ = self.trouble.send(Trouble::Elsewhere(*found));
         } else if let WriterEvent::ConnectFailed { address, cause, .. } = event {
             let other = address.path().and_then(instead::of_socket);
-            let why = other.unwrap_or_else(|| match cause {
-                // The library's own words say once more that a reader is missing.
-                ConnectError::Io(error) => say::chain(error),
-                cause => say::chain(cause),
+            let why = other.unwrap_or_else(|| {
+                if let ConnectError::Io(error) = cause {
+                    // The library's own words say once more that a reader is missing.
+                    say::chain(error)
+                } else {
+                    say::chain(cause)
+                }
             });
             self.progress
                 .problem(format_args!("waiting for a reader at {address}: {why}"));
