@@ -64,10 +64,10 @@
 //! | 0 | answered, or with `--notify` sent | it was; a notification may have been |
 //! | 1 | the call failed, in the words of who answers; or the answer could not be printed | yes |
 //! | 2 | wrong usage, or the call is too long | no |
-//! | 3 | nobody took the call within `--timeout` | no |
+//! | 3 | nobody took the call: at once, or after `--wait` | no |
 //! | 4 | refused: not allowed, busy, or stopping | no |
 //! | 5 | no answer within `--timeout` | yes |
-//! | 6 | the connection was lost, or the call ended without an answer | yes |
+//! | 6 | the connection was lost, the call ended without an answer, or standard output was closed before one | yes |
 //!
 //! # A health check
 //!

@@ -156,6 +156,10 @@ const TOLD: &[(&str, &str)] = &[
         "a stream (SOCK_STREAM, not datagrams) of varint frames",
     ),
     ("listen", "No times are recorded: `send --rate` paces"),
+    (
+        "call",
+        "Where nobody answers it fails at once, or after --wait",
+    ),
     // Further ones.
 ];
 

@@ -5,22 +5,17 @@
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, ToSocketAddrs};
-use std::path::PathBuf;
+use std::net::Shutdown;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use crossbeam_channel::after;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{SockAddr, Socket};
 use uds_ipc::Address;
 
 use crate::clock::now;
-use crate::say::WrongUsage;
-use crate::{instead, say, values};
-
-/// How soon to try again where nobody is yet, or the backlog is full.
-const RETRY: Duration = Duration::from_millis(20);
+use crate::{instead, reach, say, values};
 
 /// No message, but a request for a receipt.
 const EMPTY_FRAME: [u8; 1] = [0];
@@ -113,7 +108,8 @@ impl Fault {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let Options { address, .. } = options;
-    let found = places(address)?.and_then(|places| connect(&places, options));
+    let found = reach::places(address)?.map_err(|error| Fault::other(say::chain(&error)));
+    let found = found.and_then(|places| connect(&places, options));
     let found = found.and_then(|socket| {
         let reader = who(&socket);
         match ask(&socket, options.timeout) {
@@ -145,40 +141,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-/// What an address names, which may be several; or why its name could not be looked up.
-fn places(address: &Address) -> Result<Result<Vec<SockAddr>, Fault>, Box<dyn Error>> {
-    let text = address.to_string();
-    if let Some(path) = address.path() {
-        return Ok(Ok(vec![SockAddr::unix(path)?]));
-    }
-    if let Some(name) = text.strip_prefix('@') {
-        let path = PathBuf::from(format!("\0{name}"));
-        return Ok(Ok(vec![SockAddr::unix(path)?]));
-    }
-    if let Some(host) = text.strip_prefix("tcp:") {
-        let found = host.to_socket_addrs();
-        let found = found.map(|places| places.map(SockAddr::from).collect());
-        return Ok(found.map_err(|error| Fault::other(say::chain(&error))));
-    }
-    let name = if text == "-" {
-        "- (standard input)"
-    } else {
-        &*text
-    };
-    let why = "nobody listens there: give the address that the listener has, PATH, @NAME or tcp:HOST:PORT";
-    Err(WrongUsage(format!(
-        "{name} is a stream that is open already, and {why}"
-    ))
-    .into())
-}
-
 /// Connects to the first that accepts.
 fn connect(places: &[SockAddr], options: &Options) -> Result<Socket, Fault> {
     let (waiting, mut trying) = (Limit::new(options.wait), None);
     loop {
         let mut last = Fault::nobody("the name leads nowhere");
         for place in places {
-            match dial(place, options.timeout) {
+            match reach::dial(place, options.timeout) {
                 Ok(socket) => return Ok(socket),
                 Err(error) => {
                     let other = options.address.path().and_then(instead::of_socket);
@@ -198,21 +167,8 @@ fn connect(places: &[SockAddr], options: &Options) -> Result<Socket, Fault> {
         if limit.left().is_zero() {
             return Err(last);
         }
-        let _ = after(RETRY).recv();
+        let _ = after(reach::RETRY).recv();
     }
-}
-
-fn dial(place: &SockAddr, timeout: Duration) -> io::Result<Socket> {
-    let socket = Socket::new(place.domain(), Type::STREAM, None)?;
-    if place.domain() == Domain::UNIX {
-        // It would wait for as long as the backlog is full.
-        socket.set_nonblocking(true)?;
-        socket.connect(place)?;
-        socket.set_nonblocking(false)?;
-    } else {
-        socket.connect_timeout(place, timeout)?;
-    }
-    Ok(socket)
 }
 
 /// In the words of who asks.
@@ -282,6 +238,7 @@ fn hung_up(error: &io::Error) -> Fault {
 fn who(socket: &Socket) -> Option<String> {
     use crate::program;
     use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+    use socket2::Domain;
 
     if socket.local_addr().ok()?.domain() != Domain::UNIX {
         return None;

@@ -22,6 +22,7 @@ mod output;
 mod patient;
 mod program;
 mod progress;
+mod reach;
 mod respond;
 mod say;
 mod screen;

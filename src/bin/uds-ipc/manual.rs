@@ -109,7 +109,8 @@ fn sections(details: &str) -> Vec<(&'static str, String)> {
     let (mut rest, mut codes, mut examples) = (Vec::new(), Vec::new(), Vec::new());
     for paragraph in details.split("\n\n") {
         let is_example = |line: &str| line.starts_with(' ') && line.contains("uds-ipc ");
-        if let Some(text) = paragraph.strip_prefix("Exit codes:") {
+        if let Some(text) = paragraph.strip_prefix("Exit codes") {
+            let text = text.strip_prefix(':').unwrap_or(text);
             codes.push(text.strip_prefix([' ', '\n']).unwrap_or(text));
         } else if paragraph.lines().any(is_example) {
             examples.push(paragraph.strip_prefix("Examples:\n").unwrap_or(paragraph));

@@ -316,6 +316,10 @@ fn refusal(error: BindError) -> Box<dyn Error> {
             "{found} can be reached from other machines: answer at a loopback address such as tcp:127.0.0.1:PORT, behind ssh, stunnel or WireGuard"
         ))
         .into(),
+        BindError::Setting(error) if error.setting == "max_reply_len" => {
+            let (value, bound) = (error.value, error.bound);
+            WrongUsage(format!("--max-answer is {value}: it must be {bound}")).into()
+        }
         other => listening::no_socket(other),
     }
 }
