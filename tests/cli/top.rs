@@ -200,7 +200,7 @@ mod terminal {
             let mut lives = place.tool(&arguments, Stdio::piped(), Stdio::null());
             let mut input = lives.child.stdin.take().unwrap();
             input.write_all(b"one\n").unwrap();
-            terminal.wait_for("in all 1 messages");
+            terminal.wait_for("in all 1 message, ");
             place.send(b"two\n", delivery).end().assert_code(0);
             terminal.wait_for("uds-ipc (ended)");
             terminal.press(b"p");

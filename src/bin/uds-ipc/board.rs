@@ -11,6 +11,7 @@ use indicatif::{DecimalBytes, HumanCount};
 use uds_ipc::metrics::Tally;
 use uds_ipc::{Identity, Peer};
 
+use crate::figures::number;
 use crate::speed::{bytes_per_second, messages_per_second};
 
 /// The rows that stay of connections that have ended.
@@ -204,11 +205,11 @@ impl Board {
             grown += row.grown;
         }
         let mut text = format!(
-            "{} open, {}/s, {}/s; in all {} messages, {}",
+            "{} open, {}/s, {}/s; in all {}, {}",
             HumanCount(u64::try_from(open).unwrap_or(u64::MAX)),
             messages_per_second(grown.messages, self.elapsed),
             bytes_per_second(grown.bytes, self.elapsed),
-            HumanCount(self.total.messages),
+            number(self.total.messages, "message"),
             DecimalBytes(self.total.bytes),
         );
         if self.recovered.messages > 0 {
@@ -288,7 +289,7 @@ fn line(numbers: [&str; 6], user: &str, program: &str) -> String {
 
 impl Row {
     fn text(&self, elapsed: Duration, now: Instant) -> String {
-        let number = |number: Option<u32>| number.map_or_else(|| "-".into(), |it| it.to_string());
+        let known = |number: Option<u32>| number.map_or_else(|| "-".into(), |it| it.to_string());
         let mut program = match (self.peer.identity, &self.program) {
             (_, Some(program)) => program.clone(),
             (Identity::Remote(address), None) => address.to_string(),
@@ -303,12 +304,12 @@ impl Row {
                 None => "",
             });
         }
-        let uid = || number(self.peer.identity.uid());
+        let uid = || known(self.peer.identity.uid());
         let user = self.user.clone().unwrap_or_else(uid);
         let last = self.last.map(|last| now.saturating_duration_since(last));
         line(
             [
-                &number(self.pid()),
+                &known(self.pid()),
                 &messages_per_second(self.grown.messages, elapsed),
                 &bytes_per_second(self.grown.bytes, elapsed),
                 &HumanCount(self.total.messages).to_string(),
