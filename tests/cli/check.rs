@@ -11,6 +11,8 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 
+#[cfg(target_os = "linux")]
+use crate::stage::wait_until;
 use crate::stage::{Ended, Place};
 
 impl Place {
@@ -48,7 +50,7 @@ fn a_listener_is_named_and_not_disturbed() {
     for fault in faults {
         assert_eq!(ended.figure(&format!("protocol_errors/{fault}")), 0);
     }
-    assert_eq!(ended.said.len(), 2, "no word of it: {ended:?}");
+    assert_eq!(ended.own_words().len(), 2, "no word of it: {ended:?}");
 }
 
 #[test]
@@ -98,12 +100,22 @@ fn nobody_is_told_apart_from_one_who_does_not_answer() {
 
     let listener = place.listen(&[]);
     listener.signal(Signal::SIGSTOP);
+    #[cfg(target_os = "linux")]
+    wait_until("it is stopped", || is_stopped(listener.child.id()));
     let (_, ended) = place.check(&["s", "--timeout", "0.2"]);
     ended
         .assert_code(4)
         .assert_said("no answer: it does not read");
     listener.signal(Signal::SIGCONT);
     listener.stop().assert_code(0);
+}
+
+/// All its threads are: each stops when it next would run.
+#[cfg(target_os = "linux")]
+fn is_stopped(process: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let mut states = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")));
+    states.all(|state| state.is_ok_and(|state| state.rsplit(')').next().unwrap().starts_with(" T")))
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn at_the_end_each_side_says_in_one_line_how_much_it_was() {
     ended
         .assert_code(0)
         .assert_said("received 5 messages, 15 B over 4 connections in ");
-    assert_eq!(ended.said.len(), 2, "{ended:?}");
+    assert_eq!(ended.own_words().len(), 2, "{ended:?}");
 }
 
 #[test]

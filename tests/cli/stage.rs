@@ -208,6 +208,14 @@ impl Ended {
         self
     }
 
+    /// What it said but for the word that a stop takes its time: a busy machine's does.
+    pub(crate) fn own_words(&self) -> Vec<&str> {
+        let lines = self.said.iter().map(String::as_str);
+        lines
+            .filter(|line| !line.contains("still stopping"))
+            .collect()
+    }
+
     /// What was accepted has ended, one way or the other.
     #[track_caller]
     pub(crate) fn assert_books_balance(&self) -> &Self {
