@@ -291,14 +291,15 @@ impl Options {
         let mut output = Patient(File::from(io::stdout().as_fd().try_clone_to_owned()?));
         for answer in caller.call_many(&self.method, body, self.timeout)? {
             let mut answer = answer?;
-            let len = u64::try_from(answer.len()).unwrap_or(u64::MAX);
+            // Before it is printed: who reads it may close the output at once.
+            let mut came = answers.lock();
+            came.messages += 1;
+            came.bytes += u64::try_from(answer.len()).unwrap_or(u64::MAX);
+            drop(came);
             if !self.raw && answer.last() != Some(&b'\n') {
                 answer.push(b'\n');
             }
             output.write_all(&answer)?;
-            let mut answers = answers.lock();
-            answers.messages += 1;
-            answers.bytes += len;
         }
         Ok(())
     }
