@@ -75,7 +75,8 @@ the timeout, kills what is left, and says its figures on standard error: see --f
 A second signal ends it at once, and leaves the commands running.
 
 As a service it takes its socket from systemd, if that passes one: with --activation the one
-of this name.
+of this name. It tells systemd that it is ready and that it stops (Type=notify), but no more:
+set no WatchdogSec= for it.
 
 A DURATION is seconds, such as 10 or 0.5, or has units: 200ms, 5m, 1h30m.
 
