@@ -196,8 +196,8 @@
 //!
 //! It is at least once. `waiting` and `unconfirmed` are queues of frames, each a length and a
 //! payload. Together they are bounded: when they are full, the program may give no message; nor one
-//! that is empty or longer than the limit. The socket does not block: where the kernel takes nothing,
-//! `n` is 0.
+//! that is empty or longer than the limit. The socket does not block: where the kernel takes
+//! nothing, `n` is 0.
 //!
 //! ```text
 //! pause = 0
@@ -210,8 +210,9 @@
 //!         writes = not ending and (waiting is not empty or not asked)
 //!         if no more will come, and waiting and unconfirmed are empty: leave the loop
 //!         if not writes and not ending: since = now        nothing is held up
-//!         if now - since > (write timeout, or in ending the last wait): leave the loop
-//!         poll until then: to read; to write if writes; the program if it may give a message
+//!         end = since + (write timeout, or in ending the last wait)
+//!         poll until end: to read; to write if writes; the program if it may give a message
+//!         if the socket is not ready, and end has come: leave the loop    a last look came before
 //!         if the program has a message: append its frame to waiting
 //!         if there is something to read:
 //!             read; at the end of the stream, or an error: leave the loop
@@ -300,10 +301,11 @@
 //! Whoever waits in the backlog of a receiver has connected, and may have sent. So a receiver that
 //! stops must first see that nobody else connects, and accept all who wait; else what they have
 //! sent is lost. On Linux a `shutdown(SHUT_RD)` of the listening Unix socket does that: a `connect`
-//! is then refused, and `accept` fails (`EINVAL`) once nobody waits. (Over TCP it would reset those
-//! who wait: there accept until `EAGAIN`, then close.) Where its connections are bounded, it ends
-//! those that it has, so that there is a place for those who wait. A listener that a service
-//! manager holds is only left alone: its backlog waits for the next start.
+//! is then refused, and once nobody waits `accept` fails: with `EINVAL`, or, where it does not block,
+//! with `EAGAIN`. (Over TCP it would reset those who wait: there accept until `EAGAIN`, then close.)
+//! Where its connections are bounded, it ends those that it has, so that there is a place for those
+//! who wait. A listener that a service manager holds is only left alone: its backlog waits for the
+//! next start.
 //!
 //! A sender must not wait for the last receipts for ever: the receiver may hang. It counts from the
 //! last receipt that covered something.
