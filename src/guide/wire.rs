@@ -85,7 +85,7 @@
 //! | --- | --- | --- |
 //! | `05`, `ac 02` | 0 | 5, or 300, messages are dealt with |
 //! | `85 00`, `80 00` | 1: *refuses the next* | 5, or none, are dealt with; the one after them will never be taken, since it is longer than the limit |
-//! | `85 80 00` | 2: *stops* | 5 are dealt with, and the receiver wants to close the connection (not over Unix sockets) |
+//! | `85 80 00` | 2: *stops* | 5 are dealt with, and the receiver wants to close the connection (the crate: not over Unix sockets) |
 //! | `85 80 80 00` | 3 and more | 5 are dealt with: kept for later words, and read as plain |
 //!
 //! What a receiver must do:
@@ -170,6 +170,8 @@
 //!
 //! * The first two bytes of each connection are the opening, `80 00`, at once or with the first
 //!   message. It is a request as well: `00` may come as an answer before any message.
+//! * Where a library does not say how much the kernel took, all that was handed to it counts as
+//!   written: only a receipt settles a message.
 //! * A sender keeps each message until a receipt covers it. Messages that wait for receipts must be
 //!   bounded; a bound that is lower than what a receiver stores at a time costs speed, nothing
 //!   else.
@@ -301,11 +303,11 @@
 //! Whoever waits in the backlog of a receiver has connected, and may have sent. So a receiver that
 //! stops must first see that nobody else connects, and accept all who wait; else what they have
 //! sent is lost. On Linux a `shutdown(SHUT_RD)` of the listening Unix socket does that: a `connect`
-//! is then refused, and once nobody waits `accept` fails: with `EINVAL`, or, where it does not block,
-//! with `EAGAIN`. (Over TCP it would reset those who wait: there accept until `EAGAIN`, then close.)
-//! Where its connections are bounded, it ends those that it has, so that there is a place for those
-//! who wait. A listener that a service manager holds is only left alone: its backlog waits for the
-//! next start.
+//! is then refused, and once nobody waits `accept` fails, with `EINVAL`, or with `EAGAIN` where it
+//! does not block. (Over TCP it would reset those who wait: there accept until `EAGAIN`, then
+//! close.) Where its connections are bounded, it ends those that it has, so that there is a place
+//! for those who wait. A listener that a service manager holds is only left alone: its backlog
+//! waits for the next start.
 //!
 //! A sender must not wait for the last receipts for ever: the receiver may hang. It counts from the
 //! last receipt that covered something.
