@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::Deserialize;
 use serde_json::Value;
 use uds_ipc::error::FrameError;
@@ -271,6 +273,14 @@ impl Sending {
         match self {
             Self::Crate(writer) => writer.send_timeout(message, PATIENCE).unwrap(),
             Self::Client(sender) => sender.hand(message),
+        }
+    }
+
+    /// `None` if it is this one.
+    fn process(&self) -> Option<Pid> {
+        match self {
+            Self::Crate(_) => None,
+            Self::Client(sender) => Some(sender.process()),
         }
     }
 
@@ -672,14 +682,18 @@ fn converse_with_sender(who: &Who, what: &str, how_often: HowOften, steps: Vec<S
                 assert!(is_part, "{what}");
             }
             Step::HandMoreThanFits(Many { message, times }) => thread::scope(|scope| {
-                scope.spawn(|| answer_when_it_waits(current, &message.0, times, &what));
+                let (end, bytes) = (EndOnPanic(sending.process()), &message.0);
+                scope.spawn(move || {
+                    let _end = end;
+                    answer_when_it_waits(current, bytes, times, what);
+                });
                 for _ in 0..times {
                     sending.hand(&message.0);
                 }
             }),
             Step::ReceiverRefuses(Refused { length, until }) => {
                 let mut refusals = 0;
-                while refuses(current, length, &until.0, &what) {
+                while refuses(current, length, &until.0, what) {
                     refusals += 1;
                     assert!(refusals < MOST_REFUSALS, "{what}: it comes again and again");
                     drop(stream.take());
@@ -695,6 +709,18 @@ fn converse_with_sender(who: &Who, what: &str, how_often: HowOften, steps: Vec<S
     if let Some(mut stream) = stream {
         let more = read_to_end(&mut stream);
         assert!(more.is_empty(), "{what}: {more:x?}");
+    }
+}
+
+/// Kills a sender when the thread that answers it fails: nobody can hand it anything more then, and
+/// whoever tries would wait for ever.
+struct EndOnPanic(Option<Pid>);
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if let (true, Some(process)) = (thread::panicking(), self.0) {
+            let _ = kill(process, Signal::SIGKILL);
+        }
     }
 }
 
