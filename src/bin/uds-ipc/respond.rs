@@ -364,16 +364,6 @@ fn conclude(report: ResponderReport, figures: Figures, form: Form, elapsed: Dura
     }
 }
 
-/// Whether nobody waits any more. Who has sent a notification does not wait in any case, and may go
-/// at once: until its time is over it is to be done.
-fn is_cancelled(call: &Call, reply: &Reply) -> bool {
-    if call.is_notification() {
-        call.deadline().is_some_and(|deadline| deadline <= now())
-    } else {
-        reply.is_cancelled()
-    }
-}
-
 /// Runs commands, one at a time on each thread.
 #[derive(Clone)]
 struct Runner {
@@ -401,7 +391,7 @@ impl Runner {
 
     fn answer(&self, Job { call, reply }: Job) {
         let began = now();
-        let is_cancelled = || is_cancelled(&call, &reply);
+        let is_cancelled = || reply.is_cancelled();
         let look = || {
             let is_over = self.is_over.try_recv() == Err(TryRecvError::Disconnected);
             let now = now();
