@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -82,7 +82,7 @@ pub(crate) fn threads<C: Blocking + Send>(order: &Order, caller: impl Fn() -> C)
                     })
                 })
                 .collect();
-            let times = threads.into_iter().map(|thread| thread.join());
+            let times = threads.into_iter().map(ScopedJoinHandle::join);
             times.flat_map(|times| times.expect("it calls")).collect()
         })
     };

@@ -37,6 +37,10 @@ impl UnaryService<Body> for Echo {
 }
 
 /// Listens, and gives what answers.
+#[expect(
+    clippy::unused_async,
+    reason = "in a runtime: its poller is to know the socket"
+)]
 pub(super) async fn answer(path: &Path) -> impl Future<Output = ()> + Send + 'static {
     let listener = UnixListener::bind(path).expect("a socket");
     async move {
