@@ -851,6 +851,8 @@ fn the_page_on_settings_has_each_of_them_once() {
     for (heading, builder, least) in [
         ("# A writer's", "src/writer/builder.rs", 20),
         ("# A reader's", "src/reader/builder.rs", 16),
+        ("# A caller's", "src/calls/caller/builder.rs", 7),
+        ("# A responder's", "src/calls/responder/builder.rs", 15),
     ] {
         let (rows, setters) = (rows(&page, heading), setters(&text(builder)));
         assert!(setters.len() >= least, "{builder}: {setters:?}");

@@ -155,4 +155,7 @@ pub enum ReplyError {
     /// closed.
     #[error("the caller does not read its answers")]
     PeerDoesNotRead,
+    /// It was given in a process that `fork` made, to a call that its parent got.
+    #[error("this process was made by fork: the parent answers the call")]
+    InForkedChild,
 }

@@ -9,6 +9,9 @@ use prost::{Enumeration, Message};
 use crate::codec::{FrameCodec, FrameError};
 use crate::wire::frame::Prefix;
 
+/// What the lists of either end take of a message besides its bytes, about.
+pub(crate) const OVERHEAD: usize = 256;
+
 /// From the caller.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct CallFrame {
@@ -33,6 +36,12 @@ impl CallFrame {
             cancel: true,
             ..Self::default()
         }
+    }
+
+    /// What it holds while it is open at the responder, where the list of open calls has its method
+    /// once more.
+    pub(crate) fn held(&self) -> usize {
+        self.body.len() + 2 * self.method.len() + OVERHEAD
     }
 }
 
@@ -128,8 +137,9 @@ impl<M: Message + Default> Frames<M> {
         if rest_len == 0 {
             // Long frames are rare: an idle connection keeps no memory.
             self.half = Vec::new();
-        } else {
-            self.half.drain(..self.half.len() - rest_len);
+        } else if rest_len < self.half.len() {
+            // Without the room of those that came before.
+            self.half = self.half.split_off(self.half.len() - rest_len);
         }
         Ok(())
     }
@@ -137,6 +147,11 @@ impl<M: Message + Default> Frames<M> {
     /// How many bytes of a frame wait for the rest.
     pub(crate) fn half_len(&self) -> usize {
         self.half.len()
+    }
+
+    /// What they hold, with the room for more.
+    pub(crate) fn held(&self) -> usize {
+        self.half.capacity()
     }
 }
 

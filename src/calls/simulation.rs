@@ -22,7 +22,7 @@ use crate::num::to_u64;
 
 const LIMITS: Limits = Limits {
     max_open_calls: 12,
-    max_bytes_in_flight: 2_000,
+    max_bytes_in_flight: 4_000,
     max_call_len: 300,
     max_reply_len: 300,
 };
@@ -47,7 +47,7 @@ impl Link {
             replies: Frames::new(400),
             machine: responder::Machine::new(responder::Limits {
                 max_open_calls: 8,
-                max_bytes_in_flight: 1_500,
+                max_bytes_in_flight: 3_000,
             }),
             running: Vec::new(),
         }
@@ -105,7 +105,10 @@ impl World {
                 _ => {}
             },
         }
-        self.take();
+        // Not each at once.
+        if self.random.u8(..4) > 0 {
+            self.take();
+        }
     }
 
     fn make_a_call(&mut self) {

@@ -32,32 +32,34 @@
 //! | the connection is lost while the call goes out, or before | `Lost` or a wait for the next one | as the error says | `whatever_happens_a_call_has_one_outcome_and_it_is_true` |
 //! | the responder is killed while its handler runs | `Lost` | unknown | `a_killed_responder_leaves_its_callers_with_unknown` |
 //! | the caller is killed, or drops its call | nobody is there | perhaps; the handler sees that it is cancelled | `the_handler_of_a_caller_that_has_gone_is_told`, `a_killed_caller_cancels_its_calls`, `a_dropped_iterator_cancels_its_call` |
+//! | the sender of a notification ends behind it | nobody is there | it will be, unless its time is over | `a_notification_is_done_though_its_sender_has_gone` |
 //! | the call's time is over | `Timeout` | unknown once it was sent; the handler sees it | `a_time_that_is_over_cancels_the_call_at_the_other_end`, `a_cancelled_call_is_told_by_a_word_though_its_time_is_not_over` |
 //! | an answer comes when nobody waits any more | nothing; it is counted as `late` | it was | `a_second_answer_to_the_same_call_goes_nowhere` |
 //! | the handler panics, or drops its handle | `Unanswered` | unknown | `a_handler_that_ends_without_an_answer_leaves_nobody_waiting` |
 //! | the handler blocks | nothing yet; all other calls go on | it is being done | `a_handler_that_blocks_holds_up_no_call_of_any_connection`, `what_came_with_a_call_that_blocks_is_answered_meanwhile`, `answers_before_a_call_that_blocks_are_with_their_caller` |
 //! | the responder stops | `Refused`: `Stopping`, while others are in hand, which are answered; then `Lost` | no; unknown where it is lost | `a_stop_answers_what_is_in_hand_and_refuses_new_calls_with_a_word` |
 //! | the stop's time is over | `Lost` | unknown | `a_stop_whose_time_is_over_tells_how_many_calls_are_left` |
+//! | the responder is not of the user that was expected | `NotConnected` | no | `a_responder_of_another_user_than_expected_is_called_by_nobody` |
 //! | the peer may not call the method | `Refused`: `NotAllowed` | no | `what_is_not_allowed_does_not_come_to_the_handler`, `a_peer_of_whom_no_user_is_known_may_call_nothing_unless_allowed` |
-//! | a bound of the responder is met | `Refused`: `Busy` | no | `a_call_above_the_responders_bounds_is_refused_with_a_word` |
-//! | a bound of the caller is met | `TooLarge`, `TooManyOpen`, `TooManyBytes` | no, unless it was an answer that found no room | `a_call_above_the_callers_bounds_is_not_sent`, `answers_that_nobody_takes_hold_no_more_than_they_may` |
+//! | a bound of the responder is met | `Refused`: `Busy` | no | `a_call_above_the_responders_bounds_is_refused_with_a_word`, `calls_and_answers_without_bytes_hold_something_too` |
+//! | a bound of the caller is met | `TooLarge`, `TooManyOpen`, `TooManyBytes` | no, unless it was an answer that found no room | `a_call_above_the_callers_bounds_is_not_sent`, `no_more_calls_are_open_than_may_be`, `answers_that_nobody_takes_hold_no_more_than_they_may` |
 //! | an answer is longer than the responder may send | `Failed` | it was | `an_answer_above_the_responders_bound_fails_its_call_and_no_other` |
 //! | an answer is longer than the caller takes | `Lost` | unknown | `an_answer_above_the_callers_bound_costs_the_connection` |
 //! | the responder answers what was never asked | `Lost` for all open calls | unknown | `an_answer_to_no_call_costs_the_connection_and_answers_nothing` |
-//! | a peer sends no calls, half calls, or reads no answers | `Lost`: its connection is closed | unknown | `a_peer_that_sends_no_call_loses_its_connection_and_nobody_else_does`, `half_a_call_that_takes_too_long_costs_its_connection`, `half_calls_hold_no_more_than_all_calls_may`, `a_peer_that_reads_no_answers_is_not_read_from_and_loses_its_connection` |
+//! | a peer sends no calls, half calls, or reads no answers | `Lost`: its connection is closed | unknown | `a_peer_that_sends_no_call_loses_its_connection_and_nobody_else_does`, `half_a_call_that_takes_too_long_costs_its_connection`, `half_calls_hold_no_more_than_all_calls_may`, `a_peer_that_reads_no_answers_is_not_read_from_and_loses_its_connection`, `a_time_is_over_also_where_there_is_always_something_to_do` |
 //!
 //! # What is not promised
 //!
-//! * A connection that has gone keeps its descriptor as long as a handler keeps a
-//!   [`Reply`](crate::calls::Reply) of it: a handler that keeps them looks at
+//! * A call whose caller has gone holds its part of the bounds as long as a handler keeps its
+//!   [`Reply`](crate::calls::Reply): a handler that keeps them looks at
 //!   [`is_cancelled`](crate::calls::Reply::is_cancelled).
 //! * While all threads up to [`max_threads`](crate::calls::ResponderBuilder::max_threads) are in
 //!   handlers, no call is read, and no peer's time is looked at. A peer that reads its answers
 //!   slowly holds the threads of its calls.
-//! * The bounds count the bytes of calls and answers, and not what the lists of them take.
-//! * After a fork, only the process that made it may use a caller, a responder, or what they gave.
+//! * In a process that `fork` made, calls are errors, answers too, and all figures are 0
+//!   (`every_call_in_a_forked_child_returns_at_once`).
 //! * A client that closes its sending side has gone, and its calls are cancelled.
-//! * A notification that is above a bound of the responder is lost, and nobody is told.
+//! * A notification that the responder refuses is lost. Only its figure `refused` tells.
 //!
 //! # In a service
 //!

@@ -1,4 +1,5 @@
-//! Every setting of a writer and of a reader, with its default, and how an address is written.
+//! Every setting of a writer, a reader, and both ends of calls, with its default, and how an
+//! address is written.
 //!
 //! The defaults suit a daemon that sends telemetry, and a collector. Every setting is checked when
 //! the writer or the reader is built.
@@ -52,6 +53,41 @@
 //! | [`peer_check`](crate::ReaderBuilder::peer_check) | all | | refuses a peer before a byte of it is read |
 //! | [`thread_name`](crate::ReaderBuilder::thread_name) | `uds-ipc-reader` | | the name of the threads that run the handler; Linux shows its first 15 bytes |
 //! | [`on_event`](crate::ReaderBuilder::on_event) | none | | the observer of connections, errors and shortages |
+//!
+//! # A caller's
+//!
+//! With the feature `calls`, as the next.
+//!
+//! | [`Caller::builder(address)`](crate::calls::Caller::builder) | default | unit | what it is |
+//! | --- | --- | --- | --- |
+//! | [`max_open_calls`](crate::calls::CallerBuilder::max_open_calls) | 1,024 | calls | the most that may be open at once; one above that is an error at once |
+//! | [`max_bytes_in_flight`](crate::calls::CallerBuilder::max_bytes_in_flight) | 64 MiB | bytes | what open calls may hold, and likewise answers that nobody has taken; each counts for 256 bytes more |
+//! | [`max_call_len`](crate::calls::CallerBuilder::max_call_len) | 1 MiB | bytes | a longer call is refused; not above the responder's |
+//! | [`max_reply_len`](crate::calls::CallerBuilder::max_reply_len) | 10 MiB | bytes | a responder that announces a longer answer loses its connection |
+//! | [`backoff_min`](crate::calls::CallerBuilder::backoff_min) | 10 ms | time | the first wait between two tries to connect |
+//! | [`backoff_max`](crate::calls::CallerBuilder::backoff_max) | 250 ms | time | the longest wait between two tries to connect |
+//! | [`expect_peer_uid`](crate::calls::CallerBuilder::expect_peer_uid) | any | uid | the only user whose responder is called |
+//!
+//! # A responder's
+//!
+//! | [`Responder::builder(address)`](crate::calls::Responder::builder) | default | unit | what it is |
+//! | --- | --- | --- | --- |
+//! | [`allow`](crate::calls::ResponderBuilder::allow) | this user and root, everything | | who may call what |
+//! | [`max_open_calls`](crate::calls::ResponderBuilder::max_open_calls) | 1,024 | calls | of one connection at once; one above that is refused |
+//! | [`max_bytes_in_flight`](crate::calls::ResponderBuilder::max_bytes_in_flight) | 16 MiB | bytes | what the open calls of one connection may hold, and its answers that are not read; each counts for 256 bytes more |
+//! | [`max_bytes_held`](crate::calls::ResponderBuilder::max_bytes_held) | 256 MiB | bytes | what the open and half calls of all connections may hold |
+//! | [`max_call_len`](crate::calls::ResponderBuilder::max_call_len) | 1 MiB | bytes | a peer that announces a longer call loses its connection |
+//! | [`max_reply_len`](crate::calls::ResponderBuilder::max_reply_len) | 10 MiB | bytes | a longer answer fails its call; not above the callers' |
+//! | [`max_connections`](crate::calls::ResponderBuilder::max_connections) | 1,024 | connections | more wait in the backlog |
+//! | [`max_connections_per_user`](crate::calls::ResponderBuilder::max_connections_per_user) | all; half where other users may connect | connections | more of one user are closed |
+//! | [`max_threads`](crate::calls::ResponderBuilder::max_threads) | 128 | threads | for handlers that block; there are two at least |
+//! | [`frame_timeout`](crate::calls::ResponderBuilder::frame_timeout) | 10 s | time | how long a call may take to come whole, and 1 s for each 64 KiB of it |
+//! | [`write_timeout`](crate::calls::ResponderBuilder::write_timeout) | 10 s | time | how long a peer may leave answers unread |
+//! | [`socket_mode`](crate::calls::ResponderBuilder::socket_mode) | 0600 | permissions | set before any peer can connect |
+//! | [`socket_owner`](crate::calls::ResponderBuilder::socket_owner) | the user that binds | uid | |
+//! | [`socket_group`](crate::calls::ResponderBuilder::socket_group) | the group that binds | gid | |
+//! | [`activation`](crate::calls::ResponderBuilder::activation) | the first that fits | | which socket of systemd's the responder takes; where systemd passed none, it makes its own |
+//! | [`thread_name`](crate::calls::ResponderBuilder::thread_name) | `uds-ipc-calls` | | the name of its threads; Linux shows its first 15 bytes |
 //!
 //! # Addresses
 //!

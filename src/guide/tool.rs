@@ -44,10 +44,10 @@
 //!
 //! # Calls
 //!
-//! `call` asks a daemon that [answers calls](super::calls), and prints the answer. `respond` answers
-//! with what a command prints: it gets the call's body on standard input, and the method and the
-//! caller's user in the variables `UDS_IPC_METHOD`, `UDS_IPC_UID`, `UDS_IPC_GID` and `UDS_IPC_PID`.
-//! When nobody waits any more, the command is killed with its process group.
+//! `call` asks a daemon that [answers calls](super::calls), and prints the answer. `respond`
+//! answers with what a command prints: it gets the call's body on standard input, and the method
+//! and the caller's user in the variables `UDS_IPC_METHOD`, `UDS_IPC_UID`, `UDS_IPC_GID` and
+//! `UDS_IPC_PID`. When nobody waits any more, the command is killed with its process group.
 //!
 //! ```console
 //! $ uds-ipc call /run/collector/admin.sock version

@@ -32,6 +32,7 @@ pub struct CallerBuilder {
     limits: Limits,
     backoff_min: Duration,
     backoff_max: Duration,
+    expect_peer_uid: Option<u32>,
 }
 
 impl CallerBuilder {
@@ -46,6 +47,7 @@ impl CallerBuilder {
             },
             backoff_min: Duration::from_millis(10),
             backoff_max: Duration::from_millis(250),
+            expect_peer_uid: None,
         }
     }
 
@@ -57,7 +59,8 @@ impl CallerBuilder {
     }
 
     /// The most bytes that open calls may hold, and as many that answers may which are not taken
-    /// yet: 64 MiB unless set, at least one call's and one answer's. The last answer of each call
+    /// yet: 64 MiB unless set, at least one call's and one answer's. Each counts for 256 bytes
+    /// more, which is what the lists of them take. The last answer of each call
     /// is taken also above that: with many calls open at once, bound the answers by
     /// [`max_reply_len`](Self::max_reply_len).
     pub fn max_bytes_in_flight(mut self, bytes: usize) -> Self {
@@ -92,6 +95,13 @@ impl CallerBuilder {
         self
     }
 
+    /// Calls only a responder that this user runs: any user's unless set. Checked after each
+    /// connect, before the first byte; one of another user is as if nobody listened.
+    pub fn expect_peer_uid(mut self, uid: impl Into<Option<u32>>) -> Self {
+        self.expect_peer_uid = uid.into();
+        self
+    }
+
     /// Makes the caller. It connects with the first call: that nobody listens is no error here.
     ///
     /// # Errors
@@ -123,11 +133,18 @@ impl CallerBuilder {
         let least = Duration::from_millis(1);
         SettingError::check("backoff_min", min, min >= least, "at least 1 ms")?;
         SettingError::check("backoff_max", max, max >= min, "at least backoff_min")?;
+        SettingError::check(
+            "expect_peer_uid",
+            self.expect_peer_uid,
+            self.expect_peer_uid.is_none() || !matches!(address.kind(), Kind::Tcp(_)),
+            "unset: over TCP it is not told who the peer is",
+        )?;
         let shared = Shared::new(Settings {
             address: address.clone(),
             limits: self.limits,
             backoff_min: min,
             backoff_max: max,
+            expect_peer_uid: self.expect_peer_uid,
         });
         let shared = shared.map_err(StartError::system("make a waker", &address))?;
         Ok(Caller {

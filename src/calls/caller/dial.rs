@@ -11,10 +11,19 @@ use crate::sys::{self, Stream, TcpOptions, Waker, Wanted};
 /// What `SO_SNDBUF` is for a Unix socket: the most that no system limits further.
 const UNIX_SEND_BUFFER: usize = 212_992;
 
-/// Connects; over TCP it waits until `until`, which the waker does not shorten.
-pub(super) fn dial(address: &Address, until: Deadline) -> io::Result<Stream> {
+/// Connects, to a peer of the user `expected` if that is one; over TCP, where nobody is told who
+/// that is, it waits until `until`, which the waker does not shorten.
+pub(super) fn dial(
+    address: &Address,
+    expected: Option<u32>,
+    until: Deadline,
+) -> io::Result<Stream> {
     let Kind::Tcp(tcp) = address.kind() else {
-        return Stream::connect(address, Some(UNIX_SEND_BUFFER));
+        let stream = Stream::connect(address, Some(UNIX_SEND_BUFFER))?;
+        if let Some(expected) = expected {
+            check_peer(&stream, expected)?;
+        }
+        return Ok(stream);
     };
     let found = match tcp.host {
         Host::Ip(ip) => vec![(ip, tcp.port).into()],
@@ -29,6 +38,17 @@ pub(super) fn dial(address: &Address, until: Deadline) -> io::Result<Stream> {
         }
     }
     Err(refused)
+}
+
+fn check_peer(stream: &Stream, expected: u32) -> io::Result<()> {
+    let found = stream.peer()?;
+    if found.uid() == Some(expected) {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("the responder is not of the expected uid {expected} ({found})"),
+    ))
 }
 
 fn finish(stream: Stream, until: Deadline) -> io::Result<Stream> {

@@ -25,6 +25,7 @@ use crate::calls::error::CallError;
 use crate::calls::message::{Frames, ReplyFrame};
 use crate::clock::now;
 use crate::deadline::{Deadline, after, earlier, has_come, remaining};
+use crate::panic_guard::guarded;
 use crate::sys::fork::HomeProcess;
 use crate::sys::{self, Received, Sent, Stream, Waker, Wanted};
 use crate::system_error::SystemError;
@@ -49,6 +50,7 @@ const SHORT_OF_MEMORY: Duration = Duration::from_millis(50);
 pub(super) struct Shared {
     pub(super) address: Address,
     limits: Limits,
+    expect_peer_uid: Option<u32>,
     state: Mutex<State>,
     /// Of whoever drives.
     input: Mutex<Input>,
@@ -96,7 +98,8 @@ impl Waiting {
     fn wake(self) {
         match self {
             Self::Thread(thread) => thread.unpark(),
-            Self::Task(waker) => waker.wake(),
+            // It is the user's: a panic in it is none of this thread's.
+            Self::Task(waker) => drop(guarded(|| waker.wake())),
         }
     }
 }
@@ -125,6 +128,7 @@ pub(super) struct Settings {
     pub(super) limits: Limits,
     pub(super) backoff_min: Duration,
     pub(super) backoff_max: Duration,
+    pub(super) expect_peer_uid: Option<u32>,
 }
 
 impl Shared {
@@ -137,6 +141,7 @@ impl Shared {
         Ok(Self {
             address: settings.address,
             limits: settings.limits,
+            expect_peer_uid: settings.expect_peer_uid,
             state: Mutex::new(State {
                 machine: Machine::new(settings.limits),
                 link: Link::Down {
@@ -203,6 +208,9 @@ impl Shared {
 
     /// Waits until a call has news, and takes them.
     pub(super) fn wait(&self, key: Key) -> Outcome {
+        if self.process.is_elsewhere() {
+            return Outcome::End(Err(CallError::InForkedChild));
+        }
         loop {
             let mut state = self.lock();
             let outcome = state.machine.take(key);
@@ -225,7 +233,10 @@ impl Shared {
                 }
                 // Whoever drives may look at the clock later than that.
                 if has_come(deadline, now()) {
-                    let woken = go_on(&mut self.lock(), now());
+                    let mut state = self.lock();
+                    let woken = go_on(&mut state, now());
+                    self.nudge(&state);
+                    drop(state);
                     wake(woken);
                 }
             } else {
@@ -248,6 +259,9 @@ impl Shared {
     /// Takes the news of a call, or has `waker` woken when there are some. A thread must drive.
     #[cfg(feature = "async")]
     pub(super) fn poll(&self, key: Key, waker: &TaskWaker) -> Outcome {
+        if self.process.is_elsewhere() {
+            return Outcome::End(Err(CallError::InForkedChild));
+        }
         let mut state = self.lock();
         let outcome = state.machine.take(key);
         if outcome == Outcome::Pending {
@@ -333,7 +347,6 @@ impl Shared {
         wake(thread);
     }
 
-    #[cfg(feature = "async")]
     pub(super) fn is_of_this_process(&self) -> bool {
         !self.process.is_elsewhere()
     }
@@ -347,7 +360,7 @@ impl Shared {
             if state.is_to_connect(at) {
                 let until = earlier(state.machine.next_deadline(), after(at, CONNECT_TIMEOUT));
                 drop(state);
-                let dialed = dial(&self.address, until);
+                let dialed = dial(&self.address, self.expect_peer_uid, until);
                 state = self.lock();
                 state.dialed(dialed, now());
                 input.frames = Frames::new(self.limits.max_reply_len);

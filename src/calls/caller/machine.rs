@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::calls::error::{CallError, Refusal};
-use crate::calls::message::{CallFrame, Cause, Malformed, ReplyFrame, frame};
+use crate::calls::message::{CallFrame, Cause, Malformed, OVERHEAD, ReplyFrame, frame};
 use crate::deadline::{Deadline, after};
 use crate::system_error::SystemError;
 
@@ -70,7 +70,7 @@ pub(crate) struct Machine {
 struct Open {
     answers: Answers,
     deadline: Deadline,
-    len: usize,
+    held: usize,
     is_sent: bool,
     /// Those that came, and are not taken.
     came: VecDeque<Bytes>,
@@ -136,14 +136,17 @@ impl Machine {
                 limit: limits.max_call_len,
             });
         }
-        if self.call_bytes.saturating_add(len) > limits.max_bytes_in_flight {
+        let held = len.saturating_add(OVERHEAD);
+        // One is taken in any case: it is below the bound of a single one.
+        let sum = self.call_bytes.saturating_add(held);
+        if self.call_bytes > 0 && sum > limits.max_bytes_in_flight {
             return Err(CallError::TooManyBytes {
                 limit: limits.max_bytes_in_flight,
                 sent: false,
             });
         }
         self.last = key;
-        self.call_bytes += len;
+        self.call_bytes += held;
         let deadline = after(now, timeout);
         self.deadlines.extend(deadline.map(|at| (at, key)));
         self.outbox.push_back(Outgoing {
@@ -155,7 +158,7 @@ impl Machine {
             Open {
                 answers,
                 deadline,
-                len,
+                held,
                 is_sent: false,
                 came: VecDeque::new(),
                 end: None,
@@ -235,13 +238,14 @@ impl Machine {
         }
         let limit = self.limits.max_bytes_in_flight;
         // What comes last is taken in any case: it would be lost, though it is here.
-        if reply.more && self.answer_bytes.saturating_add(reply.body.len()) > limit {
+        let sum = self.answer_bytes.saturating_add(held(&reply.body));
+        if reply.more && self.answer_bytes > 0 && sum > limit {
             self.give_up(key, |sent| CallError::TooManyBytes { limit, sent });
             return Ok(Some(key));
         }
-        self.answer_bytes += reply.body.len();
         // The last of many may be empty, to say no more than that it is the last.
         if open.answers == Answers::One || reply.more || !reply.body.is_empty() {
+            self.answer_bytes = sum;
             open.came.push_back(reply.body);
         }
         if !reply.more {
@@ -256,7 +260,7 @@ impl Machine {
             return Outcome::End(Ok(()));
         };
         if let Some(answer) = open.came.pop_front() {
-            self.answer_bytes -= answer.len();
+            self.answer_bytes -= held(&answer);
             return Outcome::Answer(answer);
         }
         let Some(end) = open.end.take() else {
@@ -276,7 +280,7 @@ impl Machine {
     pub(crate) fn forget(&mut self, key: Key) {
         self.give_up(key, |sent| CallError::Timeout { sent });
         if let Some(open) = self.open.remove(&key) {
-            self.answer_bytes -= open.came.iter().map(Bytes::len).sum::<usize>();
+            self.answer_bytes -= open.came.iter().map(held).sum::<usize>();
         }
     }
 
@@ -393,7 +397,7 @@ impl Machine {
             return;
         };
         open.end = Some(end);
-        self.call_bytes -= open.len;
+        self.call_bytes -= open.held;
         if let Some(at) = open.deadline {
             self.deadlines.remove(&(at, key));
         }
@@ -405,6 +409,11 @@ fn milliseconds(timeout: Duration) -> u64 {
     let whole = timeout.as_nanos().div_ceil(1_000_000);
     // What no clock can count to is for ever.
     u64::try_from(whole).map_or(0, |whole| whole.max(1))
+}
+
+/// What an answer holds until it is taken.
+fn held(answer: &Bytes) -> usize {
+    answer.len().saturating_add(OVERHEAD)
 }
 
 fn failure(reply: ReplyFrame) -> CallError {

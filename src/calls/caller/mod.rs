@@ -56,7 +56,8 @@ pub struct Caller {
 }
 
 /// Figures of a [`Caller`], of one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct CallerFigures {
     /// How many calls are open.
@@ -187,9 +188,12 @@ impl Caller {
         keys.into_iter().map(|key| self.answer(key?)).collect()
     }
 
-    /// Figures of this moment.
+    /// Figures of this moment; all of them 0 in a process that `fork` made.
     #[must_use]
     pub fn figures(&self) -> CallerFigures {
+        if !self.shared.is_of_this_process() {
+            return CallerFigures::default();
+        }
         let state = self.shared.lock();
         CallerFigures {
             open: state.machine.open_calls(),

@@ -106,8 +106,8 @@ impl ResponderBuilder {
     }
 
     /// The most bytes that the open calls of one connection may hold, and its answers that the peer
-    /// has not read: 16 MiB unless set, at least one call's. A call above that is refused; an
-    /// answer waits.
+    /// has not read: 16 MiB unless set, at least one call's. Each counts for 256 bytes more. A call
+    /// above that is refused; an answer waits.
     pub fn max_bytes_in_flight(mut self, bytes: usize) -> Self {
         self.settings.limits.max_bytes_in_flight = bytes;
         self

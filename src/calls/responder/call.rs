@@ -173,17 +173,21 @@ impl Reply {
     }
 
     /// Whether an answer is of use: not once the caller has given up or gone, its time is over, or
-    /// this is a notification. A handler that takes long looks now and then.
+    /// this is a notification; nor in a process that `fork` made. A handler that takes long looks
+    /// now and then.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
-        self.connection.lock().machine.is_wanted(self.key, now())
+        !self.shared.process.is_elsewhere()
+            && self.connection.lock().machine.is_wanted(self.key, now())
     }
 
     /// Whether the call is to be done no more: its caller has given up or gone, or its time is
-    /// over. For a notification too.
+    /// over; or this is a process that `fork` made. Of a notification only the time counts: who
+    /// sent it may end at once, and wants it done all the same.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        !self.connection.lock().machine.is_current(self.key, now())
+        self.shared.process.is_elsewhere()
+            || !self.connection.lock().machine.is_current(self.key, now())
     }
 
     fn answer(&mut self, body: &[u8], is_last: bool) -> Result<(), ReplyError> {
@@ -227,6 +231,10 @@ impl Reply {
     }
 
     fn queue(&self, answer: &ReplyFrame, is_last: bool) -> Result<(), ReplyError> {
+        // The locks may be held by a thread that is not here.
+        if self.shared.process.is_elsewhere() {
+            return Err(ReplyError::InForkedChild);
+        }
         if self.id == 0 {
             if !is_last {
                 // Nobody hears it: a handler that goes on while it is wanted must end.
@@ -248,7 +256,9 @@ impl Drop for Reply {
         if !self.is_over {
             let _ = self.end(Cause::Unanswered, "the handler ended without an answer");
         }
-        self.shared.is_over(self.len);
+        if !self.shared.process.is_elsewhere() {
+            self.shared.is_over(self.len);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::mem;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,9 +12,10 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::machine::{Key, Limits, Machine, Verdict};
 use crate::calls::error::{Refusal, ReplyError};
-use crate::calls::message::{CallFrame, Frames, Malformed, ReplyFrame, frame};
+use crate::calls::message::{CallFrame, Frames, Malformed, OVERHEAD, ReplyFrame, frame};
 use crate::clock::now;
 use crate::deadline::{after, earlier, has_come};
+use crate::num::to_u64;
 use crate::peer::Peer;
 use crate::sys::{Interest, Poller, Received, Sent, Stream};
 
@@ -28,7 +30,6 @@ pub(super) struct Connection {
     pub(super) peer: Peer,
     pub(super) since: Instant,
     pub(super) key: u64,
-    stream: Stream,
     input: Mutex<Input>,
     state: Mutex<State>,
     /// Told when the socket has taken what blocked.
@@ -48,10 +49,12 @@ struct Input {
 pub(super) struct State {
     pub(super) machine: Machine,
     pub(super) answered: u64,
+    /// `None` once it has ended: whoever keeps the handle of a call keeps no descriptor with it.
+    stream: Option<Arc<Stream>>,
     output: VecDeque<Bytes>,
     /// How much of the first of them is written.
     written: usize,
-    /// What they hold.
+    /// What they hold, with what the list takes.
     output_len: usize,
     blocked_since: Option<Instant>,
     is_reading: bool,
@@ -82,7 +85,6 @@ impl Connection {
             peer,
             since: now(),
             key,
-            stream,
             input: Mutex::new(Input {
                 frames: Frames::new(max_call_len),
                 half_since: None,
@@ -91,6 +93,7 @@ impl Connection {
             state: Mutex::new(State {
                 machine: Machine::new(limits),
                 answered: 0,
+                stream: Some(Arc::new(stream)),
                 output: VecDeque::new(),
                 written: 0,
                 output_len: 0,
@@ -105,10 +108,6 @@ impl Connection {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
-    }
-
-    pub(super) fn stream(&self) -> &Stream {
-        &self.stream
     }
 
     /// The poller has told of it: writes what waits, and says whether it is now for this thread to
@@ -132,7 +131,11 @@ impl Connection {
     pub(super) fn read(&self, buffer: &mut [u8], at: Instant) -> Read {
         let mut input = self.input.lock();
         let mut calls = Vec::new();
-        match self.stream.receive(buffer) {
+        let stream = self.lock().stream.clone();
+        let Some(stream) = stream else {
+            return Read::Last(calls, None);
+        };
+        match stream.receive(buffer) {
             Ok(Received::Some(len)) => {
                 let bytes = buffer.get(..len).unwrap_or_default();
                 if let Err(malformed) = input.frames.feed(bytes, &mut calls) {
@@ -160,16 +163,11 @@ impl Connection {
     ) -> Result<Verdict, Malformed> {
         let mut state = self.lock();
         let verdict = state.machine.received(call, refusal, at)?;
-        Ok(match verdict {
-            Verdict::Refuse(answer) => {
-                if let Some(answer) = answer {
-                    state.push(frame(&answer));
-                    self.flush(&mut state, poller);
-                }
-                Verdict::Nothing
-            }
-            verdict @ (Verdict::Run { .. } | Verdict::Nothing) => verdict,
-        })
+        if let Verdict::Refuse(Some(answer)) = &verdict {
+            state.push(frame(answer));
+            self.flush(&mut state, poller);
+        }
+        Ok(verdict)
     }
 
     /// This thread has read all that it wanted. Says whether the peer leaves answers unread.
@@ -236,8 +234,13 @@ impl Connection {
         state.is_writing = true;
         let was_blocked = state.blocked_since.is_some();
         while !state.output.is_empty() {
+            let Some(stream) = state.stream.clone() else {
+                state.discard();
+                break;
+            };
             let (pieces, written) = (mem::take(&mut state.output), state.written);
-            let sent = MutexGuard::unlocked(state, || self.send(&pieces, written));
+            let sent = MutexGuard::unlocked(state, || send(&stream, &pieces, written));
+            drop(stream);
             state.put_back(pieces);
             if state.machine.has_ended() {
                 state.discard();
@@ -270,23 +273,15 @@ impl Connection {
         }
     }
 
-    /// Sends what is behind the first `written` bytes of the pieces.
-    fn send(&self, pieces: &VecDeque<Bytes>, written: usize) -> io::Result<Sent> {
-        let mut slices = [IoSlice::new(&[]); MOST_SLICES];
-        let (mut skip, mut len) = (written, 0);
-        for (place, piece) in slices.iter_mut().zip(pieces) {
-            *place = IoSlice::new(piece.get(skip..).unwrap_or_default());
-            (skip, len) = (0, len + 1);
-        }
-        self.stream.send(slices.get(..len).unwrap_or_default())
-    }
-
     /// Nobody waits for anything here any more.
     pub(super) fn end(&self) {
         let mut state = self.lock();
         state.machine.end();
         state.discard();
-        self.stream.cut();
+        if let Some(stream) = state.stream.take() {
+            // For a thread that reads or writes at this moment.
+            stream.cut();
+        }
         self.room.notify_all();
     }
 
@@ -295,11 +290,7 @@ impl Connection {
     pub(super) fn count_half(&self) -> (usize, usize) {
         let mut input = self.input.lock();
         let has_ended = self.lock().machine.has_ended();
-        let len = if has_ended {
-            0
-        } else {
-            input.frames.half_len()
-        };
+        let len = if has_ended { 0 } else { input.frames.held() };
         (mem::replace(&mut input.counted, len), len)
     }
 
@@ -312,7 +303,7 @@ impl Connection {
         write_timeout: Duration,
     ) -> Option<bool> {
         let half = self.input.try_lock().and_then(|input| {
-            let len = u64::try_from(input.frames.half_len()).unwrap_or(u64::MAX);
+            let len = to_u64(input.frames.half_len());
             let time = frame_timeout.saturating_add(Duration::from_secs(len / LEAST_RATE));
             input
                 .half_since
@@ -335,10 +326,21 @@ impl Connection {
         } else {
             Interest::Read
         };
-        if !state.machine.has_ended() {
-            let _ = poller.arm(&self.stream, self.key, interest);
+        if let Some(stream) = &state.stream {
+            let _ = poller.arm(&**stream, self.key, interest);
         }
     }
+}
+
+/// Sends what is behind the first `written` bytes of the pieces.
+fn send(stream: &Stream, pieces: &VecDeque<Bytes>, written: usize) -> io::Result<Sent> {
+    let mut slices = [IoSlice::new(&[]); MOST_SLICES];
+    let (mut skip, mut len) = (written, 0);
+    for (place, piece) in slices.iter_mut().zip(pieces) {
+        *place = IoSlice::new(piece.get(skip..).unwrap_or_default());
+        (skip, len) = (0, len + 1);
+    }
+    stream.send(slices.get(..len).unwrap_or_default())
 }
 
 impl State {
@@ -354,7 +356,7 @@ impl State {
     }
 
     fn push(&mut self, bytes: Bytes) {
-        self.output_len += bytes.len();
+        self.output_len += bytes.len() + OVERHEAD;
         self.output.push_back(bytes);
     }
 
@@ -365,7 +367,7 @@ impl State {
                 break;
             }
             self.written -= first.len();
-            self.output_len -= first.len();
+            self.output_len -= first.len() + OVERHEAD;
             self.output.pop_front();
         }
     }

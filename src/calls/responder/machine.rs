@@ -95,9 +95,10 @@ impl Machine {
             self.last = call.id;
             call.id
         };
-        let len = call.body.len() + call.method.len();
+        let len = call.held();
+        // One is taken in any case: it is below the bound of a single one.
         let is_full = self.open.len() >= self.limits.max_open_calls
-            || self.bytes.saturating_add(len) > self.limits.max_bytes_in_flight;
+            || self.bytes > 0 && self.bytes.saturating_add(len) > self.limits.max_bytes_in_flight;
         if let Some(refusal) = refusal.or(is_full.then_some(Refusal::Busy)) {
             let answer = (call.id != 0).then(|| refused(call.id, refusal));
             return Ok(Verdict::Refuse(answer));
@@ -124,9 +125,11 @@ impl Machine {
         key < NOTIFICATIONS && self.is_current(key, now)
     }
 
-    /// Whether a call is still worth doing, a notification too.
+    /// Whether a call is still worth doing. That of a notification is also when its peer has gone,
+    /// which may have sent it as its last word.
     pub(crate) fn is_current(&self, key: Key, now: Instant) -> bool {
-        let open = self.open.get(&key).filter(|_| !self.has_ended);
+        let has_gone = self.has_ended && key < NOTIFICATIONS;
+        let open = self.open.get(&key).filter(|_| !has_gone);
         open.is_some_and(|open| !open.is_cancelled && !has_come(open.deadline, now))
     }
 

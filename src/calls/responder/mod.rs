@@ -24,6 +24,7 @@ use crate::clock::now;
 use crate::deadline::after;
 use crate::error::{ShutdownError, StartError};
 use crate::listen::Listener;
+use crate::sys::fork::HomeProcess;
 
 /// How long the drop of a responder waits for calls in hand.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -49,10 +50,12 @@ pub struct Responder {
 pub struct BoundResponder {
     address: Address,
     parts: Option<(Listener, Settings)>,
+    process: HomeProcess,
 }
 
 /// What a responder has come to by its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ResponderReport {
     /// How many calls were in hand when the time was over. Their callers do not know whether they
@@ -63,15 +66,16 @@ pub struct ResponderReport {
 }
 
 /// Figures of a [`Responder`], of one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ResponderFigures {
     /// How many connections are open.
     pub connections: usize,
     /// How many calls are in hand, those that wait for a thread too.
     pub in_hand: usize,
-    /// How many calls were refused because the peer may not call them, because of a bound that all
-    /// connections share, or during the stop.
+    /// How many calls were refused, notifications too: because the peer may not call them, because
+    /// of a bound, or during the stop.
     pub refused: usize,
     /// How many connections were closed because of what the peer sent.
     pub malformed: usize,
@@ -95,16 +99,23 @@ impl Responder {
         &self.shared.address
     }
 
-    /// Who is connected, since when, and what is in flight, in the order of the connections.
+    /// Who is connected, since when, and what is in flight, in the order of the connections; nobody
+    /// in a process that `fork` made.
     #[must_use]
     pub fn connections(&self) -> Vec<ConnectionInfo> {
+        if self.shared.process.is_elsewhere() {
+            return Vec::new();
+        }
         registry::of(&self.shared)
     }
 
-    /// Figures of this moment.
+    /// Figures of this moment; all of them 0 in a process that `fork` made.
     #[must_use]
     pub fn figures(&self) -> ResponderFigures {
         let shared = &self.shared;
+        if shared.process.is_elsewhere() {
+            return ResponderFigures::default();
+        }
         ResponderFigures {
             connections: shared.connections.lock().entries.len(),
             in_hand: shared.in_hand(),
@@ -154,6 +165,7 @@ impl Responder {
             shared.in_hand() == 0 && entries.all(|connection| connection.lock().is_written())
         });
         let left = shared.in_hand();
+        shared.has_stopped.store(true, Ordering::SeqCst);
         loop {
             let mut connections = shared.connections.lock();
             connections.accepting = Accepting::Ended;
@@ -194,6 +206,7 @@ impl BoundResponder {
         Self {
             address,
             parts: Some((listener, settings)),
+            process: HomeProcess::this(),
         }
     }
 
@@ -231,9 +244,12 @@ impl BoundResponder {
     }
 }
 
-/// The socket's file goes with it.
+/// The socket's file goes with it, but for one in a process that `fork` made.
 impl Drop for BoundResponder {
     fn drop(&mut self) {
+        if self.process.is_elsewhere_for_certain() {
+            return;
+        }
         if let Some((listener, _)) = &self.parts {
             listener.end();
             listener.remove_file();

@@ -17,6 +17,7 @@ use super::machine::{Key, Limits};
 use crate::address::Address;
 use crate::calls::error::ReplyError;
 use crate::calls::message::{CallFrame, ReplyFrame};
+use crate::clock::now;
 use crate::deadline::{Deadline, has_come};
 use crate::listen::Listener;
 use crate::peer::Peer;
@@ -65,10 +66,12 @@ pub(super) struct Shared {
     pub(super) idle: AtomicUsize,
     /// A peer is to do something in time.
     pub(super) is_timed: AtomicBool,
+    looked_at: Mutex<Instant>,
     /// What open calls and half frames hold.
     pub(super) held: AtomicUsize,
     in_hand: AtomicUsize,
     pub(super) is_stopping: AtomicBool,
+    pub(super) has_stopped: AtomicBool,
     /// Told when something has come to its end during a stop.
     ended: Condvar,
     pub(super) scope: Scope,
@@ -146,9 +149,11 @@ impl Shared {
             threads: Mutex::new(0),
             idle: AtomicUsize::new(0),
             is_timed: AtomicBool::new(false),
+            looked_at: Mutex::new(now()),
             held: AtomicUsize::new(0),
             in_hand: AtomicUsize::new(0),
             is_stopping: AtomicBool::new(false),
+            has_stopped: AtomicBool::new(false),
             ended: Condvar::new(),
             scope: Scope::new(),
             process: HomeProcess::this(),
@@ -331,6 +336,11 @@ impl Shared {
         self.in_hand.load(Ordering::SeqCst)
     }
 
+    /// Whether a stop has come to its end, and nothing that waits is begun any more.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.has_stopped.load(Ordering::SeqCst)
+    }
+
     /// During a stop: something may have come to its end.
     pub(super) fn tell_end(&self) {
         if self.is_stopping.load(Ordering::SeqCst) {
@@ -400,9 +410,16 @@ impl Shared {
             .arm(self.listener.socket(), LISTENER, Interest::Read);
     }
 
-    /// Ends what peers have taken too long for, and an accept's pause. Says whether something is
-    /// still to come in time.
-    pub(super) fn look_at_the_clock(&self, at: Instant) {
+    /// Ends what peers have taken too long for, and an accept's pause, unless a thread has looked
+    /// less than `pause` ago.
+    pub(super) fn look_at_the_clock(&self, at: Instant, pause: Duration) {
+        {
+            let mut looked_at = self.looked_at.lock();
+            if at.saturating_duration_since(*looked_at) < pause {
+                return;
+            }
+            *looked_at = at;
+        }
         // Before the look: what begins during it is seen by the next.
         self.is_timed.store(false, Ordering::SeqCst);
         let mut connections = self.connections.lock();
@@ -425,11 +442,6 @@ impl Shared {
             }
         }
     }
-}
-
-/// What a call counts as.
-pub(super) fn len(call: &CallFrame) -> usize {
-    call.body.len() + call.method.len()
 }
 
 impl fmt::Debug for Settings {

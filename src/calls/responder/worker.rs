@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::call::{Call, Reply};
 use super::connection::{Connection, Read};
 use super::machine::Verdict;
-use super::shared::{Accepting, FIRST_CONNECTION, Job, LISTENER, QUEUE, Shared, len};
+use super::shared::{Accepting, FIRST_CONNECTION, Job, LISTENER, QUEUE, Shared};
 use crate::calls::error::Refusal;
 use crate::calls::message::CallFrame;
 use crate::clock::now;
@@ -69,10 +69,12 @@ fn run(service: Arc<Service>) {
             (shared.idle.load(Ordering::SeqCst) > LEAST_THREADS).then_some(LEAVE)
         };
         let ready = shared.poller.wait(patience);
+        if is_timed {
+            // Also where there is always something to do.
+            shared.look_at_the_clock(now(), LOOK);
+        }
         if matches!(ready, Ok(Ready::Nothing)) {
-            if is_timed {
-                shared.look_at_the_clock(now());
-            } else if patience.is_some() && shared.may_leave(LEAST_THREADS) {
+            if !is_timed && patience.is_some() && shared.may_leave(LEAST_THREADS) {
                 return;
             }
             continue;
@@ -108,8 +110,8 @@ fn handle(service: &Service, job: Job, has_waited: bool) {
         deadline,
     } = job;
     let peer = connection.peer;
-    let reply = Reply::new(Arc::clone(shared), connection, call.id, key, len(&call));
-    if has_waited && reply.is_cancelled() {
+    let reply = Reply::new(Arc::clone(shared), connection, call.id, key, call.held());
+    if has_waited && (reply.is_cancelled() || shared.has_stopped()) {
         // It tells nobody: nobody waits.
         return;
     }
@@ -166,8 +168,8 @@ fn take_in(
 ) -> bool {
     let is_full = shared.is_full();
     // Before it is looked whether a stop has begun: either this sees the stop, or that waits.
-    let len = len(&call);
-    shared.is_in_hand(len);
+    let held = call.held();
+    shared.is_in_hand(held);
     // Of whoever may not call it, it is not said that it would be too much.
     let refusal = if call.cancel {
         None
@@ -178,9 +180,6 @@ fn take_in(
     } else {
         is_full.then_some(Refusal::Busy)
     };
-    if refusal.is_some() {
-        shared.figures.refused.fetch_add(1, Ordering::Relaxed);
-    }
     match connection.received(&call, refusal, now(), &shared.poller) {
         Ok(Verdict::Run { key, deadline }) => {
             jobs.push(Job {
@@ -191,11 +190,13 @@ fn take_in(
             });
             return true;
         }
-        Ok(Verdict::Nothing | Verdict::Refuse(_)) => {
-            shared.is_over(len);
+        Ok(verdict @ (Verdict::Nothing | Verdict::Refuse(_))) => {
+            let count = usize::from(matches!(verdict, Verdict::Refuse(_)));
+            shared.figures.refused.fetch_add(count, Ordering::Relaxed);
+            shared.is_over(held);
             return true;
         }
-        Err(_) => shared.is_over(len),
+        Err(_) => shared.is_over(held),
     }
     shared.figures.malformed.fetch_add(1, Ordering::Relaxed);
     false
@@ -283,10 +284,8 @@ fn accept(shared: &Shared) {
 fn connect(shared: &Shared, stream: Stream, peer: Peer) -> io::Result<Arc<Connection>> {
     let key = FIRST_CONNECTION + peer.connection % (Poller::MOST_KEY - FIRST_CONNECTION);
     let settings = &shared.settings;
-    let connection = Connection::new(stream, peer, key, settings.max_call_len, settings.limits);
     // It is looked up under the lock that its acceptor has.
-    shared
-        .poller
-        .add(connection.stream(), key, Interest::Read)?;
+    shared.poller.add(&stream, key, Interest::Read)?;
+    let connection = Connection::new(stream, peer, key, settings.max_call_len, settings.limits);
     Ok(Arc::new(connection))
 }

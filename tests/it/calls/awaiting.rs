@@ -1,12 +1,15 @@
 //! The async caller, with any runtime.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt};
 use uds_ipc::calls::{AsyncCaller, CallError};
 
-use super::{Gate, LONG, PATIENCE, Place, answer, caller, responder, stop, wait_until};
+use super::{Gate, LONG, PATIENCE, Place, answer, caller, holding, responder, stop, wait_until};
 
 #[test]
 fn many_calls_are_awaited_at_once() {
@@ -63,5 +66,35 @@ fn the_time_of_an_awaited_call_ends() {
     let error = futures_executor::block_on(caller.call("m", "", Duration::from_millis(20)));
     assert!(matches!(error, Err(CallError::Timeout { sent: true, .. })));
     gate.open();
+    stop(responder);
+}
+
+/// A runtime whose wakers panic.
+struct Bomb(AtomicUsize);
+
+impl Wake for Bomb {
+    #[expect(clippy::panic, reason = "that is what it is for")]
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("as asked");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_ends_no_thread_of_ours() {
+    let place = Place::new();
+    let (responder, gate) = holding(&place.socket(), |method| method == "hold");
+    let caller = AsyncCaller::new(caller(&place.socket())).unwrap();
+    let bomb = Arc::new(Bomb(AtomicUsize::new(0)));
+    let mut call = Box::pin(caller.call("hold", "", LONG));
+    let waker = Waker::from(Arc::clone(&bomb));
+    let mut context = Context::from_waker(&waker);
+    assert!(call.as_mut().poll(&mut context).is_pending());
+    gate.open();
+    wait_until("it is woken", || bomb.0.load(Ordering::SeqCst) == 1);
+    assert_eq!(call.now_or_never().unwrap().unwrap(), b"");
+    let answer = futures_executor::block_on(caller.call("echo", "x", PATIENCE));
+    assert_eq!(answer.unwrap(), b"x");
+    drop(caller);
     stop(responder);
 }

@@ -16,10 +16,9 @@ fn a_call_above_the_callers_bounds_is_not_sent() {
     let place = Place::new();
     let (responder, gate) = holding(&place.socket(), |_| true);
     let caller = Caller::builder(place.socket())
-        .max_open_calls(2)
         .max_call_len(100)
         .max_reply_len(100)
-        .max_bytes_in_flight(150)
+        .max_bytes_in_flight(800)
         .build()
         .unwrap();
     let too_large = caller.call("m", [0; 101], PATIENCE).unwrap_err();
@@ -30,23 +29,89 @@ fn a_call_above_the_callers_bounds_is_not_sent() {
     thread::scope(|scope| {
         let one = scope.spawn(|| caller.call("m", [0; 80], LONG));
         wait_until("it is open", || caller.figures().open == 1);
+        let two = scope.spawn(|| caller.call("m", "", LONG));
+        wait_until("it is open", || caller.figures().open == 2);
+        // Each counts for more than its bytes.
         let refused = caller.call("m", [0; 80], PATIENCE).unwrap_err();
         assert!(matches!(
             refused,
             CallError::TooManyBytes {
-                limit: 150,
+                limit: 800,
                 sent: false,
                 ..
             }
         ));
-        let two = scope.spawn(|| caller.call("m", "", LONG));
-        wait_until("it is open", || caller.figures().open == 2);
-        let refused = caller.call("m", "", PATIENCE).unwrap_err();
-        assert!(matches!(refused, CallError::TooManyOpen { limit: 2, .. }));
         assert!(!refused.may_have_been_done());
         gate.open();
         assert!(one.join().unwrap().is_ok() && two.join().unwrap().is_ok());
     });
+    stop(responder);
+}
+
+#[test]
+fn no_more_calls_are_open_than_may_be() {
+    let place = Place::new();
+    let (responder, gate) = holding(&place.socket(), |_| true);
+    let caller = Caller::builder(place.socket()).max_open_calls(2);
+    let caller = caller.build().unwrap();
+    thread::scope(|scope| {
+        let two = scope.spawn(|| caller.call_batch([("m", ""), ("m", "")], LONG));
+        wait_until("they are open", || caller.figures().open == 2);
+        let refused = caller.call("m", "", PATIENCE).unwrap_err();
+        assert!(matches!(refused, CallError::TooManyOpen { limit: 2, .. }));
+        assert!(!refused.may_have_been_done());
+        gate.open();
+        assert!(two.join().unwrap().iter().all(Result::is_ok));
+    });
+    stop(responder);
+}
+
+#[test]
+fn calls_and_answers_without_bytes_hold_something_too() {
+    let place = Place::new();
+    let gate = Gate::new();
+    let held = gate.clone();
+    let responder = Responder::builder(place.socket())
+        .max_call_len(1000)
+        .max_bytes_in_flight(2000)
+        .bind()
+        .unwrap()
+        .start(move |call, reply| {
+            if call.method() == "endless" {
+                while reply.send_part("").is_ok() {}
+            } else {
+                held.pass();
+                let _ = reply.send("");
+            }
+        })
+        .unwrap();
+    let caller = Caller::builder(place.socket())
+        .max_call_len(1000)
+        .max_reply_len(1000)
+        .max_bytes_in_flight(20_000)
+        .build()
+        .unwrap();
+    let held = thread::scope(|scope| {
+        let calls = scope.spawn(|| caller.call_batch([("m", ""); 60], LONG));
+        wait_until("some are refused", || responder.figures().refused > 0);
+        wait_until("none is on its way", || {
+            responder.figures().refused + responder.figures().in_hand == 60
+        });
+        let held = responder.figures().in_hand;
+        gate.open();
+        calls.join().unwrap();
+        held
+    });
+    assert!(held < 20, "{held} calls in 2,000 bytes");
+    let answers = caller.call_many("endless", "", PATIENCE).unwrap();
+    // Another call reads them.
+    wait_until("it is given up", || {
+        caller.call("m", "", PATIENCE).unwrap();
+        responder.figures().in_hand == 0
+    });
+    let results: Vec<_> = answers.collect();
+    assert!(results.last().unwrap().is_err());
+    assert!(results.len() < 100, "{} answers", results.len());
     stop(responder);
 }
 
@@ -144,7 +209,7 @@ fn answers_that_nobody_takes_hold_no_more_than_they_may() {
     let caller = Caller::builder(place.socket())
         .max_call_len(1000)
         .max_reply_len(2000)
-        .max_bytes_in_flight(5000)
+        .max_bytes_in_flight(7000)
         .build()
         .unwrap();
     let answers = caller.call_many("endless", "", PATIENCE).unwrap();
@@ -155,7 +220,7 @@ fn answers_that_nobody_takes_hold_no_more_than_they_may() {
     assert!(matches!(
         end,
         Err(CallError::TooManyBytes {
-            limit: 5000,
+            limit: 7000,
             sent: true,
             ..
         })

@@ -1,11 +1,12 @@
 //! A connection that is lost ends its calls with what is known of them.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use uds_ipc::calls::CallError;
 
-use super::{LONG, PATIENCE, Place, answer, caller, responder, stop, strangers, wait_until};
+use super::{Gate, LONG, PATIENCE, Place, answer, caller, responder, stop, strangers, wait_until};
 
 #[test]
 fn a_lost_connection_ends_every_open_call_as_unknown() {
@@ -77,5 +78,30 @@ fn the_handler_of_a_caller_that_has_gone_is_told() {
     wait_until("the connection is gone", || {
         responder.connections().is_empty()
     });
+    stop(responder);
+}
+
+#[test]
+fn a_notification_is_done_though_its_sender_has_gone() {
+    let place = Place::new();
+    let done = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&done);
+    let gate = Gate::new();
+    let held = gate.clone();
+    let responder = responder(&place.socket(), move |_, reply| {
+        held.pass();
+        assert!(!reply.is_cancelled());
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    let caller = caller(&place.socket());
+    // All but the first may wait behind it.
+    for _ in 0..10 {
+        caller.notify("note", "", PATIENCE).unwrap();
+    }
+    wait_until("they have come", || responder.figures().in_hand == 10);
+    drop(caller);
+    wait_until("it has gone", || responder.connections().is_empty());
+    gate.open();
+    wait_until("all are done", || done.load(Ordering::SeqCst) == 10);
     stop(responder);
 }

@@ -1,11 +1,15 @@
 //! Who may call what.
 
+use std::error::Error;
+#[cfg(target_os = "linux")]
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use uds_ipc::calls::{CallError, Refusal, Responder};
+use uds_ipc::calls::{CallError, Caller, Refusal, Responder};
 
-use super::{PATIENCE, Place, answer, caller, stop};
+use super::{PATIENCE, Place, answer, caller, responder, stop};
 
 fn is_not_allowed(error: &CallError) -> bool {
     let refusal = matches!(
@@ -68,9 +72,30 @@ fn a_peer_of_whom_no_user_is_known_may_call_nothing_unless_allowed() {
         .unwrap()
         .start(answer)
         .unwrap();
-    let caller = uds_ipc::calls::Caller::new(responder.address()).unwrap();
+    let caller = Caller::new(responder.address()).unwrap();
     assert!(is_not_allowed(
         &caller.call("echo", "", PATIENCE).unwrap_err()
     ));
+    stop(responder);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_responder_of_another_user_than_expected_is_called_by_nobody() {
+    let place = Place::new();
+    let responder = responder(&place.socket(), answer);
+    let us = std::fs::metadata(place.socket()).unwrap().uid();
+    let stranger = Caller::builder(place.socket()).expect_peer_uid(us + 1);
+    let refused = stranger.build().unwrap();
+    let refused = refused.call("echo", "", Duration::from_millis(50));
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused, CallError::NotConnected { .. }));
+    assert!(refused.source().unwrap().to_string().contains("uid"));
+    assert_eq!(responder.figures().refused, 0);
+    let friend = Caller::builder(place.socket()).expect_peer_uid(us);
+    let friend = friend.build().unwrap();
+    assert_eq!(friend.call("echo", "x", PATIENCE).unwrap(), b"x");
+    let nobody_knows = Caller::builder("tcp:127.0.0.1:9").expect_peer_uid(us);
+    assert!(nobody_knows.build().is_err());
     stop(responder);
 }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -165,6 +166,37 @@ fn half_a_call_that_takes_too_long_costs_its_connection() {
     // Who is silent between two calls may be so.
     idle.write_all(&call(1, "echo")).unwrap();
     assert_eq!(answers(&mut idle, 1), [1]);
+    stop(responder);
+}
+
+#[test]
+fn a_time_is_over_also_where_there_is_always_something_to_do() {
+    let place = Place::new();
+    let responder = Responder::builder(place.socket())
+        .frame_timeout(Duration::from_millis(50))
+        .max_threads(2)
+        .bind()
+        .unwrap()
+        .start(answer)
+        .unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let caller = caller(&place.socket());
+                while !is_over.load(Ordering::Relaxed) {
+                    caller.call_batch([("echo", ""); 8], PATIENCE);
+                }
+            });
+        }
+        wait_until("they call", || responder.connections().len() == 2);
+        let mut half = connect(&place.socket());
+        half.write_all(&call(1, "echo")[..5]).unwrap();
+        let mut rest = Vec::new();
+        let end = half.read_to_end(&mut rest);
+        is_over.store(true, Ordering::Relaxed);
+        end.unwrap();
+    });
     stop(responder);
 }
 
