@@ -130,12 +130,13 @@
 //!
 //! ## Beside tonic and tarpc
 //!
-//! `benches/rivals`, a package of its own, measures calls beside a raw socket, tonic 0.14, and tarpc
-//! 0.38 with bincode, all over a Unix socket: `cargo run --release` there. Each end is a process of
-//! its own, and every call has a time that travels with it, except over the raw socket. Here with 32
-//! bytes each way, the medians of fourteen rounds in two runs, and in brackets where the middle half
-//! of them lay, on a virtual machine with two processors that had other work all the time. With 1
-//! KiB each way tonic took 4.4 times a raw round trip's time; all others were as here.
+//! `benches/rivals`, a package of its own, measures calls beside a raw socket, tonic 0.14, and
+//! tarpc 0.38 with bincode, all over a Unix socket: `cargo run --release` there. Each end is a
+//! process of its own, and every call has a time that travels with it, except over the raw socket.
+//! Here with 32 bytes each way, the medians of fourteen rounds in two runs, and in brackets where
+//! the middle half of them lay, on a virtual machine with two processors that had other work all
+//! the time. With 1 KiB each way tonic took 4.4 times a raw round trip's time; all others were as
+//! here.
 //!
 //! | | one at a time: p50, of a raw round trip's | 64 open at once: calls a second, of `Caller`'s one at a time | processor time of one of them, likewise | memory of an idle one of 10,000, at the answering end and the calling end |
 //! | --- | --- | --- | --- | --- |
@@ -148,9 +149,9 @@
 //! | tonic, tokio with one thread | 3.7 (3.6 to 3.8) | 0.9 (0.5 to 1.1) | 1.1 | 27 KiB; 32 KiB |
 //! | tonic, tokio with two | 5.2 (4.9 to 5.5) | 0.5 (0.4 to 0.8) | 1.9 | |
 //!
-//! So tarpc on a runtime of one thread is the faster for many tasks that call at once: it reads the
-//! answers on the thread that runs the tasks, and writes the calls of all of them together. An
+//! So tarpc on a runtime of one thread is the faster for many tasks that call at once: it reads
+//! the answers on the thread that runs the tasks, and writes the calls of all of them together. An
 //! [`AsyncCaller`](crate::calls::AsyncCaller) works with any runtime, and for that has a thread of
 //! its own that reads, and wakes the runtime; each call is written by itself. Threads that call at
-//! once through one caller are woken one by one, as the threads of any client are; who has many calls
-//! at hand makes a batch of them.
+//! once through one caller are woken one by one, as the threads of any client are; who has many
+//! calls at hand makes a batch of them.
