@@ -4,9 +4,11 @@
 use std::marker::PhantomData;
 
 use bytes::Bytes;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use prost::{Enumeration, Message};
 
 use crate::codec::{FrameCodec, FrameError};
+use crate::num::to_u64;
 use crate::wire::frame::Prefix;
 
 /// What the lists of either end take of a message besides its bytes, about.
@@ -91,6 +93,70 @@ pub(crate) fn frame(message: &impl Message) -> Bytes {
     let mut bytes = Vec::with_capacity(prefix.as_slice().len() + len);
     bytes.extend_from_slice(prefix.as_slice());
     message.encode_raw(&mut bytes);
+    bytes.into()
+}
+
+/// A call as a frame, of what is only lent. As [`frame`] of a [`CallFrame`], without copies of them.
+pub(crate) fn frame_of_call(id: u64, method: &str, body: &[u8], timeout_ms: u64) -> Bytes {
+    framed(&[
+        Field::Number(1, id),
+        Field::Bytes(2, body),
+        Field::Number(3, timeout_ms),
+        Field::Bytes(5, method.as_bytes()),
+    ])
+}
+
+/// An answer likewise.
+pub(crate) fn frame_of_answer(id: u64, body: &[u8], more: bool) -> Bytes {
+    framed(&[
+        Field::Number(1, id),
+        Field::Bytes(2, body),
+        Field::Number(4, more.into()),
+    ])
+}
+
+/// A field of a message, by its number. What is 0 or empty is left out.
+#[derive(Clone, Copy)]
+enum Field<'a> {
+    Number(u32, u64),
+    Bytes(u32, &'a [u8]),
+}
+
+impl Field<'_> {
+    fn len(self) -> usize {
+        match self {
+            Self::Number(_, 0) | Self::Bytes(_, []) => 0,
+            Self::Number(tag, value) => key_len(tag) + encoded_len_varint(value),
+            Self::Bytes(tag, bytes) => {
+                key_len(tag) + encoded_len_varint(to_u64(bytes.len())) + bytes.len()
+            }
+        }
+    }
+
+    fn append_to(self, buffer: &mut Vec<u8>) {
+        match self {
+            Self::Number(_, 0) | Self::Bytes(_, []) => {}
+            Self::Number(tag, value) => {
+                encode_key(tag, WireType::Varint, buffer);
+                encode_varint(value, buffer);
+            }
+            Self::Bytes(tag, bytes) => {
+                encode_key(tag, WireType::LengthDelimited, buffer);
+                encode_varint(to_u64(bytes.len()), buffer);
+                buffer.extend_from_slice(bytes);
+            }
+        }
+    }
+}
+
+fn framed(fields: &[Field<'_>]) -> Bytes {
+    let len = fields.iter().map(|field| field.len()).sum();
+    let prefix = Prefix::new(len);
+    let mut bytes = Vec::with_capacity(prefix.as_slice().len() + len);
+    bytes.extend_from_slice(prefix.as_slice());
+    for field in fields {
+        field.append_to(&mut bytes);
+    }
     bytes.into()
 }
 
@@ -225,6 +291,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_lent_is_framed_as_what_is_owned(
+            id in prop_oneof![0..3u64, any::<u64>()],
+            method in ".{0,20}",
+            body in prop::collection::vec(any::<u8>(), 0..300),
+            timeout_ms in prop_oneof![0..200u64, any::<u64>()],
+            more in any::<bool>(),
+        ) {
+            let call = frame_of_call(id, &method, &body, timeout_ms);
+            let answer = frame_of_answer(id, &body, more);
+            let body = Bytes::from(body);
+            let owned = CallFrame { id, body: body.clone(), timeout_ms, cancel: false, method };
+            prop_assert_eq!(call, frame(&owned));
+            let owned = ReplyFrame { id, body, more, ..ReplyFrame::default() };
+            prop_assert_eq!(answer, frame(&owned));
+        }
+
         #[test]
         fn messages_come_back_however_the_stream_is_cut(
             bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..12),

@@ -305,7 +305,10 @@ impl World {
             loop {
                 match self.caller.take(key) {
                     Outcome::Pending => break,
-                    Outcome::Answer(answer) => {
+                    Outcome::Answer {
+                        body: answer,
+                        is_last,
+                    } => {
                         let (body, answers) = &self.made[&key];
                         assert_eq!(answer, body, "an answer for another call");
                         let count = self.answered.entry(key).or_default();
@@ -313,6 +316,10 @@ impl World {
                         assert!(*count == 1 || *answers == Answers::Many, "two answers");
                         if self.is_honest {
                             assert!(self.handled.contains(body), "an answer that nobody gave");
+                        }
+                        if is_last {
+                            assert!(self.outcomes.insert(key, Ok(())).is_none(), "two outcomes");
+                            break;
                         }
                     }
                     Outcome::End(end) => {

@@ -105,7 +105,7 @@ impl AsyncCaller {
     ) -> Result<Vec<u8>, CallError> {
         let mut open = self.open(method, body.as_ref(), Answers::One, timeout)?;
         match poll_fn(|context| open.poll(context)).await {
-            Outcome::Answer(answer) => Ok(answer.into()),
+            Outcome::Answer { body, .. } => Ok(body.into()),
             end @ (Outcome::End(_) | Outcome::Pending) => end.end().map(|()| Vec::new()),
         }
     }
@@ -185,7 +185,10 @@ impl Open {
                 self.key = None;
                 Poll::Ready(Outcome::End(end))
             }
-            answer @ Outcome::Answer(_) => Poll::Ready(answer),
+            Outcome::Answer { body, is_last } => {
+                self.key = self.key.filter(|_| !is_last);
+                Poll::Ready(Outcome::Answer { body, is_last })
+            }
         }
     }
 }
@@ -211,7 +214,7 @@ impl Stream for AsyncReplies {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.open.poll(context).map(|outcome| match outcome {
-            Outcome::Answer(answer) => Some(Ok(answer.into())),
+            Outcome::Answer { body, .. } => Some(Ok(body.into())),
             end @ (Outcome::End(_) | Outcome::Pending) => end.end().err().map(Err),
         })
     }

@@ -179,8 +179,7 @@ impl Shared {
         answers: Answers,
         timeout: Duration,
     ) -> Result<Key, CallError> {
-        let mut batch = self.open_all([(method, body)].into_iter(), answers, timeout);
-        batch.pop().unwrap_or(Err(CallError::InForkedChild))
+        self.open_with(|machine, at| machine.open(method, body, answers, timeout, at))?
     }
 
     /// Makes some calls, and writes them together.
@@ -190,20 +189,29 @@ impl Shared {
         answers: Answers,
         timeout: Duration,
     ) -> Vec<Result<Key, CallError>> {
-        // Its locks may be held by a thread that is not here.
         if self.process.is_elsewhere() {
             return calls.map(|_| Err(CallError::InForkedChild)).collect();
         }
+        let opened = self.open_with(|machine, at| {
+            let open = |(method, body)| machine.open(method, body, answers, timeout, at);
+            calls.map(open).collect()
+        });
+        opened.unwrap_or_default()
+    }
+
+    fn open_with<T>(&self, open: impl FnOnce(&mut Machine, Instant) -> T) -> Result<T, CallError> {
+        // Its locks may be held by a thread that is not here.
+        if self.process.is_elsewhere() {
+            return Err(CallError::InForkedChild);
+        }
         let at = now();
         let mut state = self.lock();
-        let machine = &mut state.machine;
-        let open = |(method, body)| machine.open(method, body, answers, timeout, at);
-        let keys = calls.map(open).collect();
+        let opened = open(&mut state.machine, at);
         let woken = write(&mut state, at);
         self.nudge(&state);
         drop(state);
         wake(woken);
-        keys
+        Ok(opened)
     }
 
     /// Waits until a call has news, and takes them.
@@ -355,18 +363,21 @@ impl Shared {
     /// is driven.
     fn drive<'a>(&'a self, mut state: MutexGuard<'a, State>, until: Until) {
         let mut input = self.input.lock();
+        // Never under the lock, which they take.
+        let mut woken = Vec::new();
         loop {
             let mut at = now();
             if state.is_to_connect(at) {
                 let until = earlier(state.machine.next_deadline(), after(at, CONNECT_TIMEOUT));
                 drop(state);
+                wake(woken.drain(..));
                 let dialed = dial(&self.address, self.expect_peer_uid, until);
                 state = self.lock();
                 at = now();
                 state.dialed(dialed, at);
                 input.frames = Frames::new(self.limits.max_reply_len);
             }
-            let mut woken = go_on(&mut state, at);
+            woken.extend(go_on(&mut state, at));
             let is_over = match until {
                 Until::News(key) => state.machine.has_news(key),
                 Until::Sent(key) => state.machine.is_sent_or_over(key),
@@ -396,8 +407,9 @@ impl Shared {
             }
             state.looks_at = until;
             drop(state);
-            wake(woken);
-            let (came, news) = self.wait_for(stream.as_deref(), has_to_write, until, &mut input);
+            wake(woken.drain(..));
+            let timeout = remaining(until, at);
+            let (came, news) = self.wait_for(stream.as_deref(), has_to_write, timeout, &mut input);
             state = self.lock();
             if came.is_woken {
                 self.waker.reset();
@@ -405,8 +417,7 @@ impl Shared {
             // Another thread may have lost that connection meanwhile; none but this one makes a new
             // one.
             if stream.is_some_and(|stream| state.is_up(&stream)) {
-                let woken = take_in(&mut state, &mut input, news);
-                wake(woken);
+                woken.extend(take_in(&mut state, &mut input, news));
             } else {
                 input.replies.clear();
             }
@@ -418,14 +429,13 @@ impl Shared {
         &self,
         stream: Option<&Stream>,
         has_to_write: bool,
-        until: Deadline,
+        mut timeout: Option<Duration>,
         input: &mut Input,
     ) -> (Came, News) {
         let wanted = Wanted {
             room: stream.is_some() && has_to_write,
             bytes: stream.is_some(),
         };
-        let mut timeout = remaining(until, now());
         if wanted.room {
             timeout = Some(timeout.map_or(SHORT_OF_MEMORY, |timeout| timeout.min(SHORT_OF_MEMORY)));
         }

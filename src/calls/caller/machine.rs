@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::calls::error::{CallError, Refusal};
-use crate::calls::message::{CallFrame, Cause, Malformed, OVERHEAD, ReplyFrame, frame};
+use crate::calls::message::{CallFrame, Cause, Malformed, OVERHEAD, ReplyFrame, frame, frame_of_call};
 use crate::deadline::{Deadline, after};
 use crate::system_error::SystemError;
 
@@ -37,8 +37,12 @@ pub(crate) enum Answers {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Pending,
-    Answer(Bytes),
-    /// The last: the call is not known any more.
+    Answer {
+        body: Bytes,
+        /// The call is over, and not known any more.
+        is_last: bool,
+    },
+    /// Likewise.
     End(Result<(), CallError>),
 }
 
@@ -121,13 +125,8 @@ impl Machine {
         let frame = if len > limits.max_call_len {
             Bytes::new()
         } else {
-            frame(&CallFrame {
-                id: if answers == Answers::None { 0 } else { key },
-                body: Bytes::copy_from_slice(body),
-                timeout_ms: milliseconds(timeout),
-                cancel: false,
-                method: method.to_owned(),
-            })
+            let id = if answers == Answers::None { 0 } else { key };
+            frame_of_call(id, method, body, milliseconds(timeout))
         };
         let len = len.max(frame.len());
         if len > limits.max_call_len {
@@ -259,9 +258,13 @@ impl Machine {
         let Some(open) = self.open.get_mut(&key) else {
             return Outcome::End(Ok(()));
         };
-        if let Some(answer) = open.came.pop_front() {
-            self.answer_bytes -= held(&answer);
-            return Outcome::Answer(answer);
+        if let Some(body) = open.came.pop_front() {
+            self.answer_bytes -= held(&body);
+            let is_last = open.came.is_empty() && open.end == Some(Ok(()));
+            if is_last {
+                self.open.remove(&key);
+            }
+            return Outcome::Answer { body, is_last };
         }
         let Some(end) = open.end.take() else {
             return Outcome::Pending;
@@ -435,7 +438,7 @@ impl Outcome {
     pub(crate) fn end(self) -> Result<(), CallError> {
         match self {
             Self::End(end) => end,
-            Self::Answer(_) | Self::Pending => Ok(()),
+            Self::Answer { .. } | Self::Pending => Ok(()),
         }
     }
 }

@@ -204,10 +204,7 @@ impl Caller {
 
     fn answer(&self, key: Key) -> Result<Vec<u8>, CallError> {
         match self.shared.wait(key) {
-            Outcome::Answer(answer) => {
-                self.shared.forget(key);
-                Ok(answer.into())
-            }
+            Outcome::Answer { body, .. } => Ok(body.into()),
             end @ (Outcome::End(_) | Outcome::Pending) => end.end().map(|()| Vec::new()),
         }
     }

@@ -33,7 +33,10 @@ impl Iterator for Replies {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.shared.wait(self.key?) {
-            Outcome::Answer(answer) => Some(Ok(answer.into())),
+            Outcome::Answer { body, is_last } => {
+                self.key = self.key.filter(|_| !is_last);
+                Some(Ok(body.into()))
+            }
             end @ (Outcome::End(_) | Outcome::Pending) => {
                 self.key = None;
                 end.end().err().map(Err)

@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::machine::Key;
 use super::shared::Shared;
 use crate::calls::error::ReplyError;
-use crate::calls::message::{CallFrame, Cause, ReplyFrame};
+use crate::calls::message::{CallFrame, Cause, ReplyFrame, frame, frame_of_answer};
 use crate::clock::now;
 use crate::deadline::Deadline;
 use crate::peer::Peer;
@@ -161,7 +161,7 @@ impl Reply {
     /// As [`send`](Self::send); the call stays open.
     pub fn send_part(&self, body: impl AsRef<[u8]>) -> Result<(), ReplyError> {
         self.check_len(body.as_ref())?;
-        self.queue(&self.success(body.as_ref(), true), false)
+        self.queue(frame_of_answer(self.id, body.as_ref(), true), false)
     }
 
     /// Answers that the call failed. The text goes to the caller as it is.
@@ -196,8 +196,7 @@ impl Reply {
             return Err(too_large);
         }
         self.is_over = is_last;
-        let answer = self.success(body, !is_last);
-        self.queue(&answer, is_last)
+        self.queue(frame_of_answer(self.id, body, !is_last), is_last)
     }
 
     fn end(&mut self, cause: Cause, error: &str) -> Result<(), ReplyError> {
@@ -207,16 +206,7 @@ impl Reply {
             .get(..error.floor_char_boundary_at(limit))
             .unwrap_or_default();
         self.is_over = true;
-        self.queue(&ReplyFrame::failure(self.id, cause, error), true)
-    }
-
-    fn success(&self, body: &[u8], more: bool) -> ReplyFrame {
-        ReplyFrame {
-            id: self.id,
-            body: Bytes::copy_from_slice(body),
-            more,
-            ..ReplyFrame::default()
-        }
+        self.queue(frame(&ReplyFrame::failure(self.id, cause, error)), true)
     }
 
     fn check_len(&self, body: &[u8]) -> Result<(), ReplyError> {
@@ -230,7 +220,7 @@ impl Reply {
         Ok(())
     }
 
-    fn queue(&self, answer: &ReplyFrame, is_last: bool) -> Result<(), ReplyError> {
+    fn queue(&self, answer: Bytes, is_last: bool) -> Result<(), ReplyError> {
         // The locks may be held by a thread that is not here.
         if self.shared.process.is_elsewhere() {
             return Err(ReplyError::InForkedChild);

@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::machine::{Key, Limits, Machine, Verdict};
 use crate::calls::error::{Refusal, ReplyError};
-use crate::calls::message::{CallFrame, Frames, Malformed, OVERHEAD, ReplyFrame, frame};
+use crate::calls::message::{CallFrame, Frames, Malformed, OVERHEAD, frame};
 use crate::clock::now;
 use crate::deadline::{after, earlier, has_come};
 use crate::num::to_u64;
@@ -110,31 +110,28 @@ impl Connection {
         self.state.lock()
     }
 
-    /// The poller has told of it: writes what waits, and says whether it is now for this thread to
-    /// read.
-    pub(super) fn begin_reading(&self, poller: &Poller) -> bool {
+    /// The poller has told of it: writes what waits. Returns the socket if it is now for this thread
+    /// to read.
+    pub(super) fn begin_reading(&self, poller: &Poller) -> Option<Arc<Stream>> {
         let mut state = self.lock();
         self.flush(&mut state, poller);
-        if state.is_reading || state.machine.has_ended() {
-            return false;
+        if state.is_reading {
+            return None;
         }
         if state.blocked_since.is_some() {
             // A peer that does not read its answers is not read from.
             self.arm(&state, poller);
-            return false;
+            return None;
         }
-        state.is_reading = true;
-        true
+        let stream = state.stream.clone();
+        state.is_reading = stream.is_some();
+        stream
     }
 
     /// Reads once.
-    pub(super) fn read(&self, buffer: &mut [u8], at: Instant) -> Read {
+    pub(super) fn read(&self, stream: &Stream, buffer: &mut [u8], at: Instant) -> Read {
         let mut input = self.input.lock();
         let mut calls = Vec::new();
-        let stream = self.lock().stream.clone();
-        let Some(stream) = stream else {
-            return Read::Last(calls, None);
-        };
         match stream.receive(buffer) {
             Ok(Received::Some(len)) => {
                 let bytes = buffer.get(..len).unwrap_or_default();
@@ -183,13 +180,12 @@ impl Connection {
     pub(super) fn answer(
         &self,
         key: Key,
-        answer: &ReplyFrame,
+        answer: Bytes,
         is_last: bool,
         most: usize,
         write_timeout: Duration,
         poller: &Poller,
     ) -> Result<MutexGuard<'_, State>, ReplyError> {
-        let bytes = frame(answer);
         let mut state = self.lock();
         let queued = loop {
             let at = now();
@@ -218,7 +214,7 @@ impl Connection {
             state.machine.close(key);
         }
         queued?;
-        state.push(bytes);
+        state.push(answer);
         state.answered += u64::from(is_last);
         Ok(state)
     }

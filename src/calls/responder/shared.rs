@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use super::connection::Connection;
 use super::machine::{Key, Limits};
 use crate::address::Address;
 use crate::calls::error::ReplyError;
-use crate::calls::message::{CallFrame, ReplyFrame};
+use crate::calls::message::CallFrame;
 use crate::clock::now;
 use crate::deadline::{Deadline, has_come};
 use crate::listen::Listener;
@@ -273,7 +274,7 @@ impl Shared {
         &self,
         connection: &Arc<Connection>,
         key: Key,
-        answer: &ReplyFrame,
+        answer: Bytes,
         is_last: bool,
     ) -> Result<(), ReplyError> {
         let (most, timeout) = (

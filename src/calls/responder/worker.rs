@@ -8,7 +8,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::call::{Call, Reply};
 use super::connection::{Connection, Read};
@@ -127,14 +127,15 @@ fn serve(service: &Arc<Service>, key: u64, buffer: &mut [u8]) {
     let Some(connection) = connection else {
         return;
     };
-    let may_read = connection.begin_reading(&shared.poller);
+    let stream = connection.begin_reading(&shared.poller);
     shared.tell_end();
-    if !may_read {
+    let Some(stream) = stream else {
         return;
-    }
+    };
     // Where as many threads run as may, the others are held up after all.
     let _ = ensure_idle(service);
-    let (calls, is_last) = match connection.read(buffer, now()) {
+    let at = now();
+    let (calls, is_last) = match connection.read(&stream, buffer, at) {
         Read::Calls(calls) => (calls, false),
         Read::Last(calls, malformed) => {
             let count = usize::from(malformed.is_some());
@@ -142,10 +143,12 @@ fn serve(service: &Arc<Service>, key: u64, buffer: &mut [u8]) {
             (calls, true)
         }
     };
+    // The handler may take long, and the peer go meanwhile.
+    drop(stream);
     let mut jobs = Vec::with_capacity(calls.len());
     let is_good = calls
         .into_iter()
-        .all(|call| take_in(shared, &connection, call, &mut jobs));
+        .all(|call| take_in(shared, &connection, call, at, &mut jobs));
     if is_last || !is_good || shared.count_half(&connection) {
         shared.remove(&connection);
     } else if connection.end_reading(&shared.poller) {
@@ -164,6 +167,7 @@ fn take_in(
     shared: &Shared,
     connection: &Arc<Connection>,
     call: CallFrame,
+    at: Instant,
     jobs: &mut Vec<Job>,
 ) -> bool {
     let is_full = shared.is_full();
@@ -180,7 +184,7 @@ fn take_in(
     } else {
         is_full.then_some(Refusal::Busy)
     };
-    match connection.received(&call, refusal, now(), &shared.poller) {
+    match connection.received(&call, refusal, at, &shared.poller) {
         Ok(Verdict::Run { key, deadline }) => {
             jobs.push(Job {
                 connection: Arc::clone(connection),
