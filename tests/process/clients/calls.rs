@@ -126,12 +126,18 @@ fn python_answers_many_calls_at_once_while_others_are_open() {
     assert!(!path.exists());
 }
 
-/// A responder with methods that end otherwise than those of `respond.py`.
-const ODD_METHODS: &str = r#"
-import asyncio, sys
-sys.path.insert(0, sys.argv[1])
-import respond
+/// A program that uses `respond.py`.
+fn python_with(program: &str) -> Command {
+    let mut command = Command::new("python3");
+    command.args(["-B", "-c"]).arg(format!(
+        "import asyncio, sys\nsys.path.insert(0, sys.argv[1])\nimport respond\n{program}"
+    ));
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/clients/python"));
+    command
+}
 
+/// Methods that end otherwise than those of `respond.py`.
+const ODD_METHODS: &str = r#"
 async def late(body):
     raise asyncio.TimeoutError("too late")
 
@@ -150,10 +156,7 @@ fn whatever_a_method_in_python_does_its_caller_is_told() {
     let Some((_place, path, _)) = stage("respond") else {
         return;
     };
-    let mut command = Command::new("python3");
-    command.args(["-B", "-c", ODD_METHODS]);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/clients/python"));
-    let python = Python::start(command, &path);
+    let python = Python::start(python_with(ODD_METHODS), &path);
     let caller = Caller::new(&path).unwrap();
     for (method, why) in [("late", "too late"), ("text", "'str'"), ("surrogate", "?")] {
         let failed = caller.call(method, "", PATIENCE).unwrap_err();
@@ -231,12 +234,19 @@ fn python_that_was_killed_leaves_its_caller_with_unknown_and_is_found_again() {
     }
 }
 
+/// However slow the machine is, it does not stop before the test has seen what it wants to see.
+const SLOW_STOP: &str = r#"
+respond.LAST_WAIT = 600
+methods = {"ping": respond.ping, "nap": respond.nap}
+asyncio.run(respond.Responder(sys.argv[2], methods).run())
+"#;
+
 #[test]
 fn python_that_stops_refuses_new_calls_and_answers_those_in_hand() {
-    let Some((_place, path, client)) = stage("respond") else {
+    let Some((_place, path, _)) = stage("respond") else {
         return;
     };
-    let mut python = Python::respond(&client, &path);
+    let mut python = Python::start(python_with(SLOW_STOP), &path);
     let caller = Caller::new(&path).unwrap();
     let mut short = caller.call_many("nap", "300", LONG).unwrap();
     let long = caller.call_many("nap", LONG_NAP, LONG).unwrap();
@@ -264,14 +274,14 @@ fn python_answers_what_is_in_hand_though_its_socket_was_removed() {
     let Some((_place, path, client)) = stage("respond") else {
         return;
     };
-    let python = Python::respond(&client, &path);
+    let mut python = Python::respond(&client, &path);
     let caller = Caller::new(&path).unwrap();
     let mut nap = caller.call_many("nap", "300", LONG).unwrap();
     assert_eq!(caller.call("ping", "x", PATIENCE).unwrap(), b"x");
     fs::remove_file(&path).unwrap();
     python.ask_to_stop();
     assert_eq!(nap.next().unwrap().unwrap(), b"300");
-    python.end();
+    assert!(python.program.wait().success());
 }
 
 /// A call with those fields behind some that nobody knows, of each kind.
