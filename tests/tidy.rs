@@ -862,6 +862,105 @@ fn the_page_on_settings_has_each_of_them_once() {
     }
 }
 
+/// The value that `name` has in some code, as the docs write it.
+fn value_in_code(code: &str, name: &str) -> Option<String> {
+    let start = format!("{name}: ");
+    code.split(&start).skip(1).find_map(as_in_docs)
+}
+
+/// The value at the front of some code: `Duration::from_secs(1),` or `u32 = 6;`, say.
+fn as_in_docs(code: &str) -> Option<String> {
+    let value = code.split([',', ';']).next()?;
+    let value = value.split(" = ").last()?;
+    if value == "None" {
+        return Some("never".to_owned());
+    }
+    for (unit, call) in [("s", "from_secs"), ("ms", "from_millis")] {
+        let call = value.strip_prefix(&format!("Duration::{call}("));
+        if let Some(number) = call {
+            return Some(format!("{} {unit}", number.strip_suffix(')')?));
+        }
+    }
+    let factors = value.split(" * ").map(|factor| factor.replace('_', ""));
+    let factors: Result<Vec<u64>, _> = factors.map(|factor| factor.parse()).collect();
+    let number: u64 = factors.ok()?.iter().product();
+    if number % (1 << 20) == 0 {
+        return Some(format!("{} MiB", number >> 20));
+    }
+    Some(match (number / 1000, number % 1000) {
+        (0, rest) => rest.to_string(),
+        (thousands, rest) => format!("{thousands},{rest:03}"),
+    })
+}
+
+/// Where the code has what a row of the table of times and bounds is about.
+const TIMES_AND_BOUNDS: &[(&str, &str, &str)] = &[
+    ("the longest message", WRITER, "max_message_len"),
+    ("the longest message", READER, "max_message_len"),
+    ("messages that wait", WRITER, "max_queued_messages"),
+    ("their bytes", WRITER, "max_queued_bytes"),
+    ("a connect under way", WRITER, "connect_timeout"),
+    ("first wait", WRITER, "backoff_min"),
+    ("longest wait", WRITER, "backoff_max"),
+    ("least wait after a loss", TIMING, "AFTER_LOSS"),
+    ("a connection that has lived", TIMING, "PROVEN_AFTER"),
+    ("write timeout", WRITER, "WRITE_TIMEOUT"),
+    ("how often the write timeout", TIMING, "MOST_DOUBLINGS"),
+    ("`00` after so much silence", WRITER, "keepalive"),
+    (
+        "connections in a row",
+        "src/writer/queue/outbox.rs",
+        "MOST_REFUSALS",
+    ),
+    (
+        "repeats of a receipt",
+        "src/writer/ack_tracker.rs",
+        "MOST_REPEATS",
+    ),
+    ("idle timeout", READER, "IDLE_TIMEOUT"),
+    ("least rate", READER, "min_receive_rate"),
+    ("connections at once", READER, "max_connections"),
+    ("farewell", TURN, "FAREWELL"),
+    ("time until the word", TURN, "MOST_UNHEEDED"),
+    ("bytes until it does", TURN, "MOST_UNHEEDED_BYTES"),
+];
+const WRITER: &str = "src/writer/builder.rs";
+const READER: &str = "src/reader/builder.rs";
+const TIMING: &str = "src/writer/state/timing.rs";
+const TURN: &str = "src/reader/threads/turn.rs";
+
+#[test]
+fn the_page_on_the_wire_has_the_times_and_bounds_of_the_code() {
+    let page = text("src/guide/wire.rs");
+    let table = page.split("//! # Times and bounds\n").nth(1).unwrap();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .skip_while(|line| !line.starts_with("//! | ---"))
+        .skip(1)
+        .take_while(|line| line.starts_with("//! | "))
+        .map(|line| line.split(" | ").collect())
+        .collect();
+    for row in &rows {
+        let [_, _, what, value, _] = row[..] else {
+            panic!("{row:?}");
+        };
+        let places = TIMES_AND_BOUNDS
+            .iter()
+            .filter(|(start, ..)| what.starts_with(start));
+        let mut is_checked = false;
+        for (_, file, name) in places {
+            let found = value_in_code(&text(file), name);
+            assert_eq!(found.as_deref(), Some(value), "{what}: {file}, {name}");
+            is_checked = true;
+        }
+        assert!(is_checked, "where is it in the code: {what}");
+    }
+    for (start, ..) in TIMES_AND_BOUNDS {
+        let there = rows.iter().filter(|row| row[2].starts_with(start)).count();
+        assert_eq!(there, 1, "{start}");
+    }
+}
+
 /// The lines of a table of Cargo.toml, without comments.
 fn cargo_table(manifest: &str, name: &str) -> Vec<String> {
     let lines = manifest.lines().skip_while(|line| *line != name).skip(1);

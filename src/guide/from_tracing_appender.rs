@@ -10,7 +10,7 @@
 //!
 //! Before:
 //!
-//! ```text
+//! ```no_run
 //! let file = tracing_appender::rolling::daily("/var/log", "app");
 //! let (lines, _guard) = tracing_appender::non_blocking(file);
 //! tracing_subscriber::fmt().with_writer(lines).init();

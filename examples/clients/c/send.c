@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 enum { MOST_QUEUED = 4 << 20 /* bytes */, MIN_WAIT = 10, MAX_WAIT = 1000 /* ms, between two tries to connect */,
-       LAST_WAIT = 10000 /* ms, for the next receipt of a reader that takes nothing more */ };
+       LAST_WAIT = 10000 /* ms, for the next receipt of a reader that takes nothing more */,
+       MOST_CUTS = 3 /* connections in a row that end in the same message: the reader does not take it */ };
 
 struct frame {
     struct frame *next;
@@ -25,6 +26,7 @@ static bool at_least_once, has_input = true, is_complete = true;
 static struct frame *oldest, *newest; /* What is not settled yet, in order. */
 static size_t queued;                 /* Its bytes. */
 static int wait_ms = MIN_WAIT;
+static int cuts; /* Connections that have ended in the oldest message, at most once. */
 
 /* What holds for one connection. */
 static struct frame *waiting;        /* The first of which the kernel lacks a byte. */
@@ -149,6 +151,7 @@ static bool write_one(int stream) {
     if (part < waiting->len)
         return true;
     part = 0;
+    cuts = 0;
     waiting = waiting->next;
     if (at_least_once)
         written++, is_asked = false;
@@ -186,7 +189,10 @@ static void use_connection(int stream) {
             goes_on = write_one(stream);
     }
     waiting = NULL;
-    if (is_refused && oldest) {
+    if (!at_least_once && part > 0)
+        is_refused = ++cuts == MOST_CUTS;
+    if (is_refused && (confirmed < written || part > 0)) { /* What it has no byte of it can't refuse. */
+        cuts = 0;
         fprintf(stderr, "send: the reader refuses a message: it is too long\n");
         settle_oldest();
     }

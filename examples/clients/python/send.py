@@ -16,6 +16,7 @@ MOST_QUEUED = 4 << 20  # Bytes. More lines wait with whoever writes them.
 WRITE_SIZE = 64 << 10
 MIN_WAIT, MAX_WAIT = 0.01, 1.0  # Between two tries to connect, in seconds.
 LAST_WAIT = 10  # Seconds, for the next receipt of a reader that takes nothing more.
+MOST_CUTS = 3  # Connections in a row that end in the same message: the reader does not take it.
 
 
 class Sender:
@@ -28,6 +29,7 @@ class Sender:
         self.unconfirmed = deque()  # With --at-least-once those that it has, until a receipt covers them.
         self.queued = 0  # The bytes of both.
         self.wait, self.said = MIN_WAIT, ""
+        self.cuts = 0  # Connections that have ended in the first waiting message.
 
     def run(self):
         while not self.is_done():
@@ -59,9 +61,15 @@ class Sender:
             while not self.is_done():
                 self.take_step()
         finally:  # What no receipt covers goes out on the next connection, the oldest first.
+            if not self.at_least_once and self.part:
+                self.cuts += 1
+                self.is_refused = self.cuts == MOST_CUTS
+            # What it has no byte of it can't refuse.
+            self.is_refused &= bool(self.unconfirmed or self.part)
             self.waiting.extendleft(reversed(self.unconfirmed))
             self.unconfirmed.clear()
-            if self.is_refused and self.waiting:
+            if self.is_refused:
+                self.cuts = 0
                 self.queued -= len(self.waiting.popleft())
                 print("send.py: the reader refuses a message: it is too long", file=sys.stderr)
 
@@ -118,6 +126,7 @@ class Sender:
             if self.part < len(frame):
                 return
             self.part -= len(frame)
+            self.cuts = 0
             self.waiting.popleft()
             if self.at_least_once:
                 self.unconfirmed.append(frame)

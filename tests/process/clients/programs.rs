@@ -164,6 +164,10 @@ impl Sender {
         Self { program, input }
     }
 
+    pub(super) fn process(&self) -> Pid {
+        Pid::from_raw(self.program.0.id().try_into().unwrap())
+    }
+
     pub(super) fn hand(&mut self, message: &[u8]) {
         let line = [message, b"\n"].concat();
         self.input.as_mut().unwrap().write_all(&line).unwrap();

@@ -6,7 +6,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::Deserialize;
 use serde_json::Value;
 use uds_ipc::error::FrameError;
@@ -125,18 +128,44 @@ enum Step {
     Hand(Bytes),
     #[serde(rename = "from sender")]
     FromSender(Bytes),
-    /// On a new connection, at least once: with a question behind the last, or more.
+    /// On a new connection. At least once: with the opening, and a question behind the last, or
+    /// more.
     #[serde(rename = "messages from sender")]
     MessagesFromSender(Vec<Bytes>),
     #[serde(rename = "from receiver")]
     FromReceiver(Bytes),
     #[serde(rename = "sender ends")]
     SenderEnds,
+    /// What comes before its end is a beginning of this, and not all.
+    #[serde(rename = "sender ends inside")]
+    SenderEndsInside(Bytes),
+    /// So often that it must wait for receipts: there is one when nothing more comes, if the sender
+    /// has asked behind the last.
+    #[serde(rename = "hand more than fits")]
+    HandMoreThanFits(Many),
+    /// On each connection the receiver refuses the first message of that length, until there is
+    /// another one in its place.
+    #[serde(rename = "receiver refuses")]
+    ReceiverRefuses(Refused),
     /// By `shutdown`: what it was sent it has still.
     #[serde(rename = "receiver ends receiving")]
     ReceiverEndsReceiving,
     #[serde(rename = "receiver closes")]
     ReceiverCloses,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Many {
+    message: Bytes,
+    times: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Refused {
+    length: usize,
+    until: Bytes,
 }
 
 #[derive(Deserialize)]
@@ -247,6 +276,14 @@ impl Sending {
         }
     }
 
+    /// `None` if it is this one.
+    fn process(&self) -> Option<Pid> {
+        match self {
+            Self::Crate(_) => None,
+            Self::Client(sender) => Some(sender.process()),
+        }
+    }
+
     /// All must be gone, or confirmed.
     #[track_caller]
     fn end(self) {
@@ -323,16 +360,16 @@ fn unframe(stream: &[u8]) -> (Vec<Vec<u8>>, bool) {
     (messages, asks && rest.is_empty())
 }
 
-/// Reads the messages of a connection that is opened with at-least-once, to the question behind
-/// the last of `count`.
-fn read_messages(stream: &mut UnixStream, count: usize) -> Vec<Vec<u8>> {
+/// Reads `count` messages of a connection; at least once to the question behind the last.
+fn read_messages(stream: &mut UnixStream, how_often: HowOften, count: usize) -> Vec<Vec<u8>> {
+    let is_at_least_once = how_often == HowOften::AtLeastOnce;
     let mut bytes = Vec::new();
     loop {
-        if let (messages, true) = unframe(&bytes) {
-            if messages.len() >= count {
-                assert!(bytes.starts_with(&[0x80, 0x00]), "it does not open so");
-                return messages;
-            }
+        let (messages, asks) = unframe(&bytes);
+        if messages.len() >= count && (asks || !is_at_least_once) {
+            let opens = bytes.starts_with(&[0x80, 0x00]);
+            assert_eq!(opens, is_at_least_once, "it does not open so");
+            return messages;
         }
         let mut piece = vec![0; 64 * 1024];
         let len = stream.read(&mut piece).unwrap();
@@ -402,16 +439,21 @@ fn the_codec_agrees_with_the_vectors() {
 fn what_nobody_knows_in_the_vectors_is_told() {
     let known: Value = serde_json::from_str(&programs::vectors()).unwrap();
     assert!(Vectors::deserialize(&known).is_ok());
+    let conversations = known["conversations"].as_array().unwrap();
+    let first = |role| {
+        let index = conversations.iter().position(|it| it["role"] == role);
+        format!("/conversations/{}", index.unwrap())
+    };
+    let (receiver, sender) = (first("receiver"), first("sender"));
     for place in [
         "",
         "/frames/0",
         "/malformed/0",
         "/receipts/0",
         "/false_receipts/0",
-    ]
-    .into_iter()
-    .chain(["/conversations/0", "/conversations/10"])
-    {
+        &receiver,
+        &sender,
+    ] {
         let mut more = known.clone();
         more.pointer_mut(place).unwrap()["new"] = Value::from("entry");
         assert!(Vectors::deserialize(&more).is_err(), "{place}");
@@ -490,7 +532,12 @@ fn converse_with_receiver(who: &Who, what: &str, steps: Vec<Step>, stored: &[Byt
                 let is_stored = receiving.stored().len() >= count_in(&bytes.0);
                 assert!(is_stored, "{what}: a receipt for what is not stored");
             }
-            Step::Hand(_) | Step::MessagesFromSender(_) | Step::ReceiverEndsReceiving => {
+            Step::Hand(_)
+            | Step::MessagesFromSender(_)
+            | Step::ReceiverEndsReceiving
+            | Step::SenderEndsInside(_)
+            | Step::HandMoreThanFits(_)
+            | Step::ReceiverRefuses(_) => {
                 assert_eq!(what, "", "this is for a sender");
             }
         }
@@ -589,11 +636,15 @@ fn hears(who: &Who, what: &str, sent: usize, gone: usize, say: impl FnOnce(&mut 
         sending.hand(message);
     }
     let mut stream = listener.accept();
-    assert_eq!(read_messages(&mut stream, sent), messages, "{what}");
+    assert_eq!(
+        read_messages(&mut stream, HowOften::AtLeastOnce, sent),
+        messages,
+        "{what}"
+    );
     say(&mut stream);
     drop(stream);
     let mut stream = listener.accept();
-    let again = read_messages(&mut stream, sent - gone);
+    let again = read_messages(&mut stream, HowOften::AtLeastOnce, sent - gone);
     assert_eq!(again, &messages[gone..], "{what}");
     stream.write_all(&varint(sent - gone)).unwrap();
     sending.end();
@@ -613,17 +664,42 @@ fn converse_with_sender(who: &Who, what: &str, how_often: HowOften, steps: Vec<S
             sending.hand(&message.0);
             continue;
         }
-        let current = stream.get_or_insert_with(|| listener.accept());
+        let mut current = stream.get_or_insert_with(|| listener.accept());
         match step {
             Step::FromSender(bytes) => {
                 assert!(read(current, bytes.0.len()) == bytes.0, "{what}");
             }
             Step::MessagesFromSender(messages) => {
                 let wanted = bytes_of(&messages);
-                assert!(read_messages(current, wanted.len()) == wanted, "{what}");
+                let found = read_messages(current, how_often, wanted.len());
+                assert!(found == wanted, "{what}");
             }
             Step::FromReceiver(bytes) => current.write_all(&bytes.0).unwrap(),
             Step::SenderEnds => assert!(read_to_end(current).is_empty(), "{what}"),
+            Step::SenderEndsInside(bytes) => {
+                let rest = read_to_end(current);
+                let is_part = rest.len() < bytes.0.len() && bytes.0.starts_with(&rest);
+                assert!(is_part, "{what}");
+            }
+            Step::HandMoreThanFits(Many { message, times }) => thread::scope(|scope| {
+                let (end, bytes) = (EndOnPanic(sending.process()), &message.0);
+                scope.spawn(move || {
+                    let _end = end;
+                    answer_when_it_waits(current, bytes, times, what);
+                });
+                for _ in 0..times {
+                    sending.hand(&message.0);
+                }
+            }),
+            Step::ReceiverRefuses(Refused { length, until }) => {
+                let mut refusals = 0;
+                while refuses(current, length, &until.0, what) {
+                    refusals += 1;
+                    assert!(refusals < MOST_REFUSALS, "{what}: it comes again and again");
+                    drop(stream.take());
+                    current = stream.insert(listener.accept());
+                }
+            }
             Step::ReceiverEndsReceiving => current.shutdown(Shutdown::Read).unwrap(),
             Step::ReceiverCloses => stream = None,
             Step::Hand(_) => {}
@@ -633,6 +709,91 @@ fn converse_with_sender(who: &Who, what: &str, how_often: HowOften, steps: Vec<S
     if let Some(mut stream) = stream {
         let more = read_to_end(&mut stream);
         assert!(more.is_empty(), "{what}: {more:x?}");
+    }
+}
+
+/// Kills a sender when the thread that answers it fails: nobody can hand it anything more then, and
+/// whoever tries would wait for ever.
+struct EndOnPanic(Option<Pid>);
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if let (true, Some(process)) = (thread::panicking(), self.0) {
+            let _ = kill(process, Signal::SIGKILL);
+        }
+    }
+}
+
+/// How often a sender may come with a message that was refused.
+const MOST_REFUSALS: usize = 10;
+
+/// How long nothing must have come from a sender that waits. Were it too short, the sender would
+/// only have its receipts earlier.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// Confirms what has come only when nothing more comes, until there are so many of the message.
+fn answer_when_it_waits(stream: &mut UnixStream, message: &[u8], times: usize, what: &str) {
+    let codec = FrameCodec::default();
+    let (mut bytes, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
+    let (mut count, mut asks, mut last) = (0, false, Instant::now());
+    stream.set_read_timeout(Some(QUIET)).unwrap();
+    loop {
+        match stream.read(&mut piece) {
+            Ok(len) => {
+                assert!(len > 0, "{what}: it ended after {count}");
+                bytes.extend_from_slice(&piece[..len]);
+                let mut rest = &bytes[..];
+                while let Some(frame) = codec.take(&mut rest).unwrap() {
+                    asks = frame.is_empty();
+                    assert!(asks || frame == message, "{what}");
+                    count += usize::from(!asks);
+                }
+                asks &= rest.is_empty();
+                bytes = rest.to_vec();
+                last = Instant::now();
+            }
+            Err(_) if asks => {
+                stream.write_all(&varint(count)).unwrap();
+                asks = false;
+                if count == times {
+                    break;
+                }
+            }
+            Err(_) => assert!(
+                last.elapsed() < PATIENCE,
+                "{what}: it waits after {count}, and has not asked"
+            ),
+        }
+    }
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+}
+
+/// Reads the first message of a connection. Hangs up on one of that length, and says so before if
+/// it was asked.
+fn refuses(stream: &mut UnixStream, length: usize, until: &[u8], what: &str) -> bool {
+    let refused = varint(length);
+    let (mut prefix, mut asked) = (Vec::new(), false);
+    loop {
+        prefix.extend(read(stream, 1));
+        match prefix.as_slice() {
+            [0] => {
+                asked = true;
+                prefix.clear();
+                stream.write_all(&[0]).unwrap();
+            }
+            prefix if prefix == refused => {
+                if asked {
+                    stream.write_all(&[0x80, 0]).unwrap();
+                }
+                return true;
+            }
+            [.., last] if *last >= 0x80 => {}
+            prefix => {
+                assert_eq!(prefix, varint(until.len()), "{what}");
+                assert_eq!(read(stream, until.len()), until, "{what}");
+                return false;
+            }
+        }
     }
 }
 
