@@ -57,11 +57,10 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode, Box<dyn Error>> {
     // An address need not be text, all else must be.
     let words: Vec<_> = env::args_os().skip(1).collect();
-    let (role, address) = match &words[..] {
-        [role, address, ..] => (role.to_str(), address),
-        _ => return Err(USAGE.into()),
+    let [role, address, more @ ..] = &words[..] else {
+        return Err(USAGE.into());
     };
-    match (role, &words[2..]) {
+    match (role.to_str(), more) {
         (Some("respond"), []) => respond(address),
         (Some("call"), []) => call(address, 1000),
         (Some("call"), [count]) => call(address, count.to_str().ok_or(USAGE)?.parse()?),
