@@ -8,7 +8,8 @@
 //! The responder answers until SIGTERM or Ctrl-C. The methods are those of
 //! `examples/clients/python/respond.py`: either end may be the one in Python. The caller calls
 //! `ping` as often as it is told, 1,000 times unless it is, each once the answer before is there.
-//! It waits for a responder that is not there yet, and finds one that was restarted.
+//! It waits for a responder that is not there yet, and finds one that was restarted. Over TCP this
+//! responder refuses all calls: no user is known there, see `ResponderBuilder::allow`.
 
 #![expect(
     clippy::disallowed_methods,

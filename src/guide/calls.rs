@@ -89,8 +89,9 @@
 //!
 //! `examples/admin.rs` is such a collector: it answers with its figures and who is connected,
 //! changes its log level, and drains: it takes no more, handles what was sent, answers with how
-//! much that was, and ends. In `examples/systemd`, `collector-admin.socket` is the unit of
-//! its second socket, and `collector-admin.conf` has `collector.service` take it.
+//! much that was, and ends. In `examples/systemd`, `collector-admin.socket` is the unit of its
+//! second socket, and `collector-admin.conf` has `collector.service` take it. Where systemd holds
+//! a socket, whoever connects while the service is away waits for its next start.
 //!
 //! # On the wire
 //!
