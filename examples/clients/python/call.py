@@ -14,6 +14,7 @@ import calls
 import wire
 
 MAX_CALL, MAX_REPLY = 1 << 20, 10 << 20
+MOST_OPEN = 1024  # Calls. A responder may refuse more of one connection.
 MIN_WAIT, MAX_WAIT = 0.01, 0.25  # Between two tries to connect, in seconds.
 LOST = "the connection was lost: unknown whether the call was done"
 
@@ -75,12 +76,13 @@ class Connection:
 
 
 class Caller:
-    """Any number of tasks call at once, over one connection. It is made by the first call, and again after a loss.
-    Nothing is sent twice."""
+    """Any number of tasks call at once, over one connection; those above MOST_OPEN wait for room. It is made by the first
+    call, and again after a loss. Nothing is sent twice."""
 
     def __init__(self, address):
         self.place = wire.resolve(address)
-        self.connecting, self.connection, self.trouble = asyncio.Lock(), None, None
+        self.room, self.connecting = asyncio.Semaphore(MOST_OPEN), asyncio.Lock()
+        self.connection, self.trouble = None, None
 
     async def call(self, method, body=b"", timeout=5.0):
         """The answer, or a CallError."""
@@ -99,19 +101,25 @@ class Caller:
             raise CallError("no answer in time: unknown whether the call was done", True) from None
         finally:
             connection.forget(number)
+            self.room.release()
 
     async def begin(self, fields, until):
         """Writes the call once there is a connection with room."""
-        while True:
-            connection = await self.connected()
-            async with connection.turn:
-                try:
-                    await connection.writer.drain()
-                except OSError:
-                    connection.is_lost = True
-                if not connection.is_lost:
-                    left = max(1, int(1000 * (until - time.monotonic())))
-                    return connection, *connection.send({**fields, calls.TIMEOUT_MS: left})
+        await self.room.acquire()
+        try:
+            while True:
+                connection = await self.connected()
+                async with connection.turn:
+                    try:
+                        await connection.writer.drain()
+                    except OSError:
+                        connection.is_lost = True
+                    if not connection.is_lost:
+                        left = max(1, int(1000 * (until - time.monotonic())))
+                        return connection, *connection.send({**fields, calls.TIMEOUT_MS: left})
+        except BaseException:
+            self.room.release()
+            raise
 
     async def connected(self):
         wait = MIN_WAIT

@@ -433,6 +433,30 @@ fn python_calls_many_times_at_once_and_takes_answers_in_any_order() {
 }
 
 #[test]
+fn python_has_no_more_calls_open_than_the_responder_takes() {
+    let Some((_place, path, client)) = stage("call") else {
+        return;
+    };
+    let held = Held::default();
+    let responder = responder(&path, &held);
+    let mut asker = Asker::start(&client, &path, "600");
+    let (most, count) = (1024, 1100);
+    for _ in 0..count {
+        asker.ask("hold x");
+    }
+    for more in [most, count - most] {
+        wait_for_held(&held, more);
+        let calls: Vec<_> = held.lock().unwrap().drain(..).collect();
+        for (body, reply) in calls {
+            reply.send(body).unwrap();
+        }
+    }
+    let (code, said) = asker.end();
+    assert_eq!((code, said.lines().count()), (Some(0), count), "{said}");
+    assert_eq!(responder.figures().refused, 0);
+}
+
+#[test]
 fn python_tells_why_there_is_no_answer() {
     let Some((_place, path, client)) = stage("call") else {
         return;
