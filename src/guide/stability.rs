@@ -16,7 +16,7 @@
 //! | the wire | nothing of [the wire](super::wire) changes within a line, and ends of different lines go on talking to each other: what is new on the wire is only sent to a peer that has asked for it |
 //! | figures | the name, the unit, the labels or the meaning of one on [Prometheus](crate::metrics::Exposition), in the `metrics` crate, or as a field |
 //! | events, errors, figures and settings as JSON (feature `serde`) | a field or a variant that goes, or changes its type. More may come: ignore those that you do not know |
-//! | the tool | a command, an option, an exit code, or a field of `--json` and of the line of JSON at the end, that goes or changes its meaning |
+//! | the tool | a command, an option, an exit code, or a field of `--json` and of `--figures json`, that goes or changes its meaning |
 //! | features | one that goes, or no longer brings what it did |
 //!
 //! # What is not promised

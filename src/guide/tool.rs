@@ -17,8 +17,11 @@
 //! $ ssh HOST 'tail -F app.log | uds-ipc send -' | uds-ipc listen -
 //! ```
 //!
-//! Both print their figures as a line of JSON when they end. `uds-ipc help listen` and `uds-ipc
-//! help send` list the options. The man pages, and completions for bash, zsh and fish:
+//! When they end, both say in a line on standard error how much it was: `sent 3 messages, 18 B in
+//! 0.02 s`, with what was dropped or failed, if anything was. `--figures json` says all figures
+//! there, as a line of JSON, and `--figures none` nothing; so it is with `call` and `respond`.
+//! `uds-ipc help listen` and `uds-ipc help send` list the options. The man pages, and completions
+//! for bash, zsh and fish:
 //!
 //! ```console
 //! $ sudo uds-ipc install-docs /usr/local   # or without sudo: uds-ipc install-docs ~/.local
@@ -61,10 +64,10 @@
 //! | 0 | answered, or with `--notify` sent | it was; a notification may have been |
 //! | 1 | the call failed, in the words of who answers; or the answer could not be printed | yes |
 //! | 2 | wrong usage, or the call is too long | no |
-//! | 3 | nobody took the call within `--timeout` | no |
+//! | 3 | nobody took the call: at once, or after `--wait` | no |
 //! | 4 | refused: not allowed, busy, or stopping | no |
 //! | 5 | no answer within `--timeout` | yes |
-//! | 6 | the connection was lost, or the call ended without an answer | yes |
+//! | 6 | the connection was lost, the call ended without an answer, or standard output was closed before one | yes |
 //!
 //! # A health check
 //!
@@ -75,6 +78,31 @@
 //! in a shell           uds-ipc check /run/a.sock --quiet || systemctl restart collector
 //! in a systemd unit    ExecStartPost=/usr/local/bin/uds-ipc check /run/a.sock --wait 10
 //! in a container file  HEALTHCHECK CMD uds-ipc check /run/a.sock --quiet || exit 1
+//! ```
+//!
+//! | exit code of `check` | what it says |
+//! | --- | --- |
+//! | 0 | somebody accepts and reads |
+//! | 1 | nobody listens: no socket, one that is left over, or what is there is no socket |
+//! | 2 | wrong usage |
+//! | 3 | not let in: by the file's permissions, or by the reader, which hangs up |
+//! | 4 | no answer within `--timeout`: the backlog is full, or the reader hangs |
+//! | 5 | something else: an answer that is no reader's, or a name that leads nowhere |
+//!
+//! Nagios and Icinga have four codes of their own. A plugin for them:
+//!
+//! ```sh
+//! #!/bin/sh
+//! # check_uds_ipc ADDRESS [OPTION]...: the options are those of `uds-ipc check`.
+//! text=$(uds-ipc check "$@" 2>&1)
+//! case $? in
+//!   0) state=OK code=0 ;;
+//!   3) state=WARNING code=1 ;;      # somebody is there, and does not let the plugin's user in
+//!   1 | 4) state=CRITICAL code=2 ;; # nobody, or one who does not read
+//!   *) state=UNKNOWN code=3 ;;      # wrong usage, something else, or there is no uds-ipc
+//! esac
+//! echo "$state - ${text#uds-ipc: }"
+//! exit $code
 //! ```
 //!
 //! # Measuring

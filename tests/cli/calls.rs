@@ -2,7 +2,7 @@
 //! call.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
@@ -22,7 +22,12 @@ impl Place {
     /// A responder that accepts, with the script that a shell runs for each call.
     fn respond(&self, options: &[&str], script: &str) -> Tool {
         let command = ["--exec", "sh", "-c", script];
-        let arguments = [&["respond", "s"], options, &command].concat();
+        let figures = if options.contains(&"--figures") {
+            &[][..]
+        } else {
+            &["--figures", "json"]
+        };
+        let arguments = [&["respond", "s"], figures, options, &command].concat();
         let mut responder = self.tool(&arguments, Stdio::null(), Stdio::null());
         responder.wait_for("listening on ");
         responder
@@ -109,7 +114,7 @@ fn big_and_binary_bodies_go_both_ways() {
     let options = ["--max-call", "8000000", "--max-answer", "8000000"];
     let responder = place.respond(&options, "cat");
     let body = any_bytes(5_000_000);
-    let options = ["echo", "-", "--raw", "--timeout", "60", "--figures"];
+    let options = ["echo", "-", "--raw", "--timeout", "60", "--figures", "json"];
     let limits = ["--max-call", "8000000", "--max-answer", "8000000"];
     let (answer, ended) = place.call_with(&body, &[&options[..], &limits].concat());
     ended.assert_code(0);
@@ -119,10 +124,27 @@ fn big_and_binary_bodies_go_both_ways() {
     assert_eq!(ended.figure("answers/bytes"), 5_000_000);
     assert_eq!(ended.figure("connects"), 1);
 
+    let (_, ended) = place.call(&["echo", "four", "--figures", "text"]);
+    ended.assert_code(0).assert_said("1 answer, 4 B in ");
+
     // Above the limit nothing is sent.
     let (_, ended) = place.call_with(&body, &["echo", "-"]);
     ended.assert_code(2).assert_said("raise --max-call");
-    assert_eq!(responder.stop().figure("answered"), 1);
+    assert_eq!(responder.stop().figure("answered"), 2);
+}
+
+#[test]
+fn at_its_end_a_responder_says_in_one_line_what_became_of_the_calls() {
+    let place = Place::new();
+    let script = "test $UDS_IPC_METHOD = good";
+    let responder = place.respond(&["--figures", "text"], script);
+    for (method, code) in [("good", 0), ("bad", 1), ("good", 0)] {
+        place.call(&[method]).1.assert_code(code);
+    }
+    let ended = responder.stop();
+    ended.assert_code(0).assert_said("answered 2 calls in ");
+    let line = ended.said.last().unwrap();
+    assert!(line.ends_with(" s, failed: 1"), "{line}");
 }
 
 #[test]
@@ -184,6 +206,41 @@ fn a_closed_output_ends_a_call_and_the_responder_is_told() {
 }
 
 #[test]
+fn a_closed_output_ends_a_call_that_has_no_further_answer_yet() {
+    for answers in [0, 1] {
+        let place = Place::new();
+        let (gone, is_gone) = crossbeam_channel::bounded(1);
+        let (came, has_come) = crossbeam_channel::bounded(1);
+        let responder = Responder::builder(place.path("s")).bind().unwrap();
+        let responder = responder.start(move |_, reply| {
+            for _ in 0..answers {
+                reply.send_part("one").unwrap();
+            }
+            let _ = came.send(());
+            wait_until("it is cancelled", || reply.is_cancelled());
+            let _ = gone.send(());
+        });
+        let arguments = ["call", "s", "feed", "--timeout", LONG];
+        let mut call = place.tool(&arguments, Stdio::null(), Stdio::piped());
+        let mut output = call.output();
+        has_come.recv_timeout(PATIENCE).unwrap();
+        let mut line = String::new();
+        for _ in 0..answers {
+            output.read_line(&mut line).unwrap();
+        }
+        drop(output);
+        let ended = call.end();
+        if answers == 0 {
+            ended.assert_code(6).assert_said("closed before an answer");
+        } else {
+            ended.assert_code(0);
+        }
+        is_gone.recv_timeout(PATIENCE).unwrap();
+        responder.unwrap().shutdown(PATIENCE).unwrap();
+    }
+}
+
+#[test]
 fn a_notification_is_done_and_prints_nothing() {
     let place = Place::new();
     let responder = place.respond(&[], "cat > noted.tmp; mv noted.tmp noted; echo done");
@@ -210,7 +267,14 @@ fn a_failure_has_the_words_of_the_command() {
 #[test]
 fn a_command_that_is_not_there_fails_each_call_and_is_told_at_both_ends() {
     let place = Place::new();
-    let arguments = ["respond", "s", "--exec", "./no such command"];
+    let arguments = [
+        "respond",
+        "s",
+        "--figures",
+        "json",
+        "--exec",
+        "./no such command",
+    ];
     let mut responder = place.tool(&arguments, Stdio::null(), Stdio::null());
     responder.wait_for("listening on ");
     for _ in 0..2 {
@@ -426,17 +490,66 @@ fn over_tcp_whoever_may_call_must_be_said() {
 #[test]
 fn where_nobody_takes_a_call_that_is_told_apart() {
     let place = Place::new();
-    let (_, ended) = place.call(&["m", "--timeout", "0.2"]);
-    ended.assert_code(3).assert_said("cannot connect");
+    // At once: the timeout is longer than any test.
+    let nobody = ["m", "--timeout", LONG];
+    let (_, ended) = place.call(&nobody);
+    let why = "/s: no such file or directory";
+    ended
+        .assert_code(3)
+        .assert_said("nobody answers at ")
+        .assert_said(why);
     drop(UnixListener::bind(place.path("s")).unwrap());
-    let (_, ended) = place.call(&["m", "--timeout", "0.2"]);
-    ended.assert_code(3).assert_said("connection refused");
+    let (_, ended) = place.call(&nobody);
+    ended.assert_code(3).assert_said("/s: connection refused");
+    fs::remove_file(place.path("s")).unwrap();
+    fs::write(place.path("s"), "").unwrap();
+    let (_, ended) = place.call(&["m", "--notify", "--timeout", LONG]);
+    ended
+        .assert_code(3)
+        .assert_said("/s: this is a regular file, not a socket");
+    let arguments = [
+        "call",
+        "tcp:127.0.0.1:9",
+        "m",
+        "--wait",
+        "0.1",
+        "--timeout",
+        LONG,
+    ];
+    let call = place.tool(&arguments, Stdio::null(), Stdio::null());
+    call.end()
+        .assert_code(3)
+        .assert_said("tcp:127.0.0.1:9: connection refused");
+}
+
+#[test]
+fn a_path_that_is_no_text_is_called_too() {
+    use std::os::unix::ffi::OsStringExt;
+
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let place = Place::new();
+    let name = std::ffi::OsString::from_vec(b"s\xff".to_vec());
+    let responder = Responder::builder(place.0.path().join(&name))
+        .bind()
+        .unwrap();
+    let responder = responder.start(|_, reply| drop(reply.send("yes"))).unwrap();
+    let call = crate::stage::tool_command()
+        .arg("call")
+        .arg(&name)
+        .arg("m")
+        .current_dir(&place.0)
+        .output()
+        .unwrap();
+    assert_eq!((call.stdout, call.stderr), (b"yes\n".to_vec(), Vec::new()));
+    responder.shutdown(PATIENCE).unwrap();
 }
 
 #[test]
 fn a_call_may_wait_for_the_responder() {
     let place = Place::new();
-    let arguments = ["call", "s", "m", "--timeout", LONG];
+    let arguments = ["call", "s", "m", "--wait", LONG, "--timeout", LONG];
     let call = place.tool(&arguments, Stdio::null(), Stdio::null());
     let responder = place.respond(&[], "echo yes");
     call.end().assert_code(0);
@@ -520,9 +633,14 @@ fn bad_usage_has_a_code_of_its_own_here_too() {
         (&["call", "-", "m"], "needs an address to connect to"),
         (&["call", "fd:0", "m"], "needs an address to connect to"),
         (&["call", "tcp:127.0.0.1:0", "m"], "is 0"),
+        (&["call", "tcp:192.0.2.1:9", "m"], "to this machine only"),
         (&["call", "s", "m", "--timeout", "0"], "more than nothing"),
         (&["respond", "s"], "--exec"),
         (&["respond", "s", "--exec"], "--exec"),
+        (
+            &["respond", "s", "--max-answer", "10", "--exec", "cat"],
+            "--max-answer is 10: it must be at least 64",
+        ),
         (&["respond", "-", "--exec", "cat"], "is one stream"),
         (
             &["respond", "@n", "--mode", "660", "--exec", "cat"],

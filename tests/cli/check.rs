@@ -5,11 +5,14 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use nix::sys::signal::Signal;
 
+#[cfg(target_os = "linux")]
+use crate::stage::wait_until;
 use crate::stage::{Ended, Place};
 
 impl Place {
@@ -47,7 +50,7 @@ fn a_listener_is_named_and_not_disturbed() {
     for fault in faults {
         assert_eq!(ended.figure(&format!("protocol_errors/{fault}")), 0);
     }
-    assert_eq!(ended.said.len(), 2, "no word of it: {ended:?}");
+    assert_eq!(ended.own_words().len(), 2, "no word of it: {ended:?}");
 }
 
 #[test]
@@ -97,12 +100,22 @@ fn nobody_is_told_apart_from_one_who_does_not_answer() {
 
     let listener = place.listen(&[]);
     listener.signal(Signal::SIGSTOP);
+    #[cfg(target_os = "linux")]
+    wait_until("it is stopped", || is_stopped(listener.child.id()));
     let (_, ended) = place.check(&["s", "--timeout", "0.2"]);
     ended
         .assert_code(4)
         .assert_said("no answer: it does not read");
     listener.signal(Signal::SIGCONT);
     listener.stop().assert_code(0);
+}
+
+/// All its threads are: each stops when it next would run.
+#[cfg(target_os = "linux")]
+fn is_stopped(process: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let mut states = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")));
+    states.all(|state| state.is_ok_and(|state| state.rsplit(')').next().unwrap().starts_with(" T")))
 }
 
 #[test]
@@ -181,4 +194,83 @@ fn what_says_nothing_of_the_reader_is_no_word_that_nobody_is_there() {
         check.end().assert_code(5).assert_said("cannot print");
         listener.stop().assert_code(0);
     }
+}
+
+#[test]
+fn what_is_no_socket_is_named() {
+    let place = Place::new();
+    fs::write(place.path("file"), "").unwrap();
+    fs::create_dir(place.path("folder")).unwrap();
+    for (path, words) in [
+        (
+            "file",
+            "nobody listens: this is a regular file, not a socket: remove it",
+        ),
+        (
+            "folder",
+            "nobody listens: this is a directory, not a socket",
+        ),
+        (
+            "/dev/null",
+            "nobody listens: this is a device or a pipe, not a socket",
+        ),
+    ] {
+        let (_, ended) = place.check(&[path]);
+        ended.assert_code(1).assert_said(words);
+    }
+    let (_, ended) = place.check(&["-"]);
+    let words = "- (standard input) is a stream that is open already, and nobody listens there: \
+                 give the address";
+    ended.assert_code(2).assert_said(words);
+}
+
+/// The plugin of the guide, as an operator would save it.
+#[test]
+fn the_plugin_for_nagios_has_the_codes_of_nagios() {
+    let guide = include_str!("../../src/guide/tool.rs");
+    let (_, rest) = guide.split_once("//! ```sh\n").unwrap();
+    let (lines, _) = rest.split_once("//! ```\n").unwrap();
+    let lines = lines.lines().map(|line| line.strip_prefix("//! ").unwrap());
+    let plugin: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let place = Place::new();
+    fs::write(place.path("plugin"), plugin).unwrap();
+    let folder = Path::new(env!("CARGO_BIN_EXE_uds-ipc")).parent().unwrap();
+    let found = std::env::var_os("PATH").unwrap();
+    let folders = [folder.to_owned()]
+        .into_iter()
+        .chain(std::env::split_paths(&found));
+    let path = std::env::join_paths(folders).unwrap();
+    let plugin = |arguments: &[&str]| {
+        let output = Command::new("sh")
+            .arg("plugin")
+            .args(arguments)
+            .current_dir(&place.0)
+            .env("PATH", &path)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        (output.status.code(), text)
+    };
+    let (code, text) = plugin(&["s"]);
+    assert_eq!(code, Some(2));
+    assert!(
+        text.starts_with("CRITICAL - /") && text.contains("s: nobody listens: "),
+        "{text}"
+    );
+    let listener = place.listen(&[]);
+    let (code, text) = plugin(&["s", "--timeout", "50"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        text.starts_with("OK - /") && text.contains("s: accepts\n"),
+        "{text}"
+    );
+    listener.stop().assert_code(0);
+    let listener = place.listen(&["--allow-uid", "4294967294"]);
+    let (code, text) = plugin(&["s", "--timeout", "50"]);
+    assert_eq!(code, Some(1));
+    assert!(text.starts_with("WARNING - "), "{text}");
+    listener.stop().assert_code(0);
+    let (code, text) = plugin(&[]);
+    assert_eq!(code, Some(3));
+    assert!(text.starts_with("UNKNOWN - "), "{text}");
 }

@@ -65,6 +65,40 @@ fn lines_arrive_byte_for_byte() {
 }
 
 #[test]
+fn at_the_end_each_side_says_in_one_line_how_much_it_was() {
+    let place = Place::new();
+    let mut listener = place.tool(&["listen", "s"], Stdio::null(), Stdio::null());
+    listener.wait_for("listening on ");
+    for (options, expected) in [
+        (&["one"][..], "sent 1 message, 3 B in "),
+        (
+            &["one", "two", "--at-least-once", "--figures", "text"],
+            "sent 2 messages, 6 B in ",
+        ),
+    ] {
+        let arguments = [&["send", "s"], options].concat();
+        let sent = place.tool(&arguments, Stdio::null(), Stdio::null()).end();
+        sent.assert_code(0);
+        let [line] = &sent.said[..] else {
+            panic!("not one line: {sent:?}");
+        };
+        assert!(line.starts_with(expected), "{line}");
+        let is_confirmed = options.contains(&"--at-least-once");
+        assert_eq!(line.ends_with(" s, all confirmed"), is_confirmed, "{line}");
+    }
+    for form in [&["--quiet"][..], &["--figures", "none"]] {
+        let arguments = [&["send", "s", "one"], form].concat();
+        let sent = place.tool(&arguments, Stdio::null(), Stdio::null()).end();
+        assert!(sent.assert_code(0).said.is_empty(), "{sent:?}");
+    }
+    let ended = listener.stop();
+    ended
+        .assert_code(0)
+        .assert_said("received 5 messages, 15 B over 4 connections in ");
+    assert_eq!(ended.own_words().len(), 2, "{ended:?}");
+}
+
+#[test]
 fn lines_that_were_taken_arrive_from_a_sender_that_is_killed() {
     let place = Place::new();
     let mut listener = place.listen(&["--format", "json"]);
@@ -125,7 +159,9 @@ fn lines_are_confirmed_where_that_is_asked_for() {
 fn sending_may_start_before_listening() {
     let place = Place::new();
     let mut sender = place.send(b"early\n", &["--timeout", "50"]);
-    sender.wait_for("waiting for a reader at ");
+    let line = sender.wait_for("waiting for a reader at ");
+    // Why, and that once.
+    assert!(line.ends_with("/s: no such file or directory"), "{line}");
     let listener = place.listen(&[]);
     sender.end().assert_code(0);
     listener.stop().assert_code(0);
@@ -258,7 +294,7 @@ fn a_listener_with_a_lower_limit_says_so_and_the_message_is_given_up() {
     listener
         .stop()
         .assert_code(0)
-        .assert_said("a message of 2000000 bytes, above the limit of 1000");
+        .assert_said("a message of 2000000 bytes, above the limit of 1000: raise --max-message");
     assert_eq!(place.printed(), b"small\n");
 }
 
@@ -290,7 +326,7 @@ fn lines_of_many_senders_stay_whole() {
 #[test]
 fn the_listener_has_its_mode_and_prints_figures_as_often_as_asked_for() {
     let place = Place::new();
-    let mut listener = place.listen(&["--mode", "660", "--figures", "0.05"]);
+    let mut listener = place.listen(&["--mode", "660", "--figures-every", "0.05"]);
     assert_eq!(
         fs::metadata(place.path("s")).unwrap().permissions().mode() & 0o777,
         0o660
@@ -324,7 +360,11 @@ fn a_signal_stops_the_listener_which_prints_its_figures() {
 fn a_terminal_that_closes_costs_no_line() {
     let place = Place::new();
     let listener = place.listen(&[]);
-    let mut sender = place.tool(&["send", "s"], Stdio::piped(), Stdio::null());
+    let mut sender = place.tool(
+        &["send", "s", "--figures", "json"],
+        Stdio::piped(),
+        Stdio::null(),
+    );
     let mut input = sender.child.stdin.take().unwrap();
     input.write_all(&b"a line\n".repeat(1_000)).unwrap();
     // Sent on, so that the sender has read all that comes before.
@@ -398,7 +438,11 @@ fn an_input_that_somebody_made_non_blocking_is_read_to_its_end() {
     let listener = place.listen(&[]);
     let (reading, writing) = pipe2(OFlag::O_CLOEXEC).unwrap();
     make_impatient(&reading);
-    let sender = place.tool(&["send", "s"], reading.into(), Stdio::null());
+    let sender = place.tool(
+        &["send", "s", "--figures", "json"],
+        reading.into(),
+        Stdio::null(),
+    );
     let mut input = File::from(writing);
     for line in ["one\n", "two\n", "three\n", "four\n", "five\n"] {
         input.write_all(line.as_bytes()).unwrap();
@@ -486,7 +530,7 @@ fn failures_are_said_with_their_cause() {
         (
             ["listen", "none/s"],
             Stdio::null(),
-            "/none: make it, for instance with create_socket_dir",
+            "/none: make it with mkdir",
         ),
         (
             ["send", "s"],
@@ -599,7 +643,11 @@ fn a_signal_stops_the_sender_once_it_has_sent_what_it_has_read() {
     let place = Place::new();
     let mut listener = place.listen_to(Stdio::piped(), &[]);
     let mut output = listener.output();
-    let mut sender = place.tool(&["send", "s"], Stdio::piped(), Stdio::null());
+    let mut sender = place.tool(
+        &["send", "s", "--figures", "json"],
+        Stdio::piped(),
+        Stdio::null(),
+    );
     let mut input = sender.child.stdin.take().unwrap();
     input.write_all(b"whole\nhalf").unwrap();
     let mut line = String::new();
@@ -616,7 +664,7 @@ fn a_signal_stops_the_sender_once_it_has_sent_what_it_has_read() {
 fn a_signal_ends_a_sender_whose_queue_is_full() {
     let place = Place::new();
     let mut sender = place.tool(
-        &["send", "s", "--timeout", "0.1"],
+        &["send", "s", "--timeout", "0.1", "--figures", "json"],
         Stdio::piped(),
         Stdio::null(),
     );
@@ -657,10 +705,14 @@ fn lines_go_from_standard_output_to_standard_input() {
     let place = Place::new();
     let lines = all_kinds_of_lines();
     let input = place.input(&lines.join(&b'\n'));
-    let mut sender = place.tool(&["send", "-"], input, Stdio::piped());
+    let mut sender = place.tool(&["send", "-", "--figures", "json"], input, Stdio::piped());
     let pipe = sender.child.stdout.take().unwrap();
     let output = File::create(place.path("out")).unwrap();
-    let listener = place.tool(&["listen", "-"], pipe.into(), output.into());
+    let listener = place.tool(
+        &["listen", "-", "--figures", "json"],
+        pipe.into(),
+        output.into(),
+    );
     sender.end().assert_code(0).assert_books_balance();
     // Nobody has told it to stop.
     let received = listener.end();
@@ -678,7 +730,7 @@ fn a_listener_at_one_stream_ends_with_it() {
             let place = Place::new();
             let mut shell = Command::new("sh");
             shell
-                .args(["-c", r#"exec 5<&0; exec "$0" listen "$1""#])
+                .args(["-c", r#"exec 5<&0; exec "$0" listen "$1" --figures json"#])
                 .args([env!("CARGO_BIN_EXE_uds-ipc"), address])
                 .current_dir(&place.0)
                 .stdin(far)
@@ -703,7 +755,11 @@ fn a_stream_that_ends_in_the_middle_is_a_failure_of_its_listener() {
     for (far, mut near) in streams() {
         let place = Place::new();
         let output = File::create(place.path("out")).unwrap();
-        let listener = place.tool(&["listen", "-"], far.into(), output.into());
+        let listener = place.tool(
+            &["listen", "-", "--figures", "json"],
+            far.into(),
+            output.into(),
+        );
         near.write_all(b"\x05whole\x05ha").unwrap();
         drop(near);
         listener
@@ -718,7 +774,7 @@ fn a_stream_that_ends_in_the_middle_is_a_failure_of_its_listener() {
 fn one_stream_may_be_silent_unless_a_time_is_given() {
     for (far, _near) in streams() {
         let place = Place::new();
-        let arguments = ["listen", "-", "--idle-timeout", "0.1"];
+        let arguments = ["listen", "-", "--figures", "json", "--idle-timeout", "0.1"];
         place
             .tool(&arguments, far.into(), Stdio::null())
             .end()
@@ -734,7 +790,11 @@ fn a_listening_socket_may_be_given_as_a_descriptor() {
         let socket = UnixListener::bind(place.path("s")).unwrap();
         let output = File::create(place.path("out")).unwrap();
         let input = OwnedFd::from(socket).into();
-        let mut listener = place.tool(&["listen", address], input, output.into());
+        let mut listener = place.tool(
+            &["listen", address, "--figures", "json"],
+            input,
+            output.into(),
+        );
         let line = listener.wait_for("listening on ");
         assert!(line.ends_with("/s"), "{line}");
         for line in [&b"one\n"[..], b"two\n"] {
@@ -753,7 +813,11 @@ fn what_comes_back_on_standard_output_is_no_receipt() {
     let place = Place::new();
     let (mut near, far) = UnixStream::pair().unwrap();
     let far = OwnedFd::from(far);
-    let sender = place.tool(&["send", "-"], far.try_clone().unwrap().into(), far.into());
+    let sender = place.tool(
+        &["send", "-", "--figures", "json"],
+        far.try_clone().unwrap().into(),
+        far.into(),
+    );
     let line = b"\x01\x02\xff of whatever bytes";
     let lines = [&line[..], b"\n"].concat().repeat(10_000);
     let mut input = near.try_clone().unwrap();
@@ -773,7 +837,11 @@ fn what_comes_back_on_standard_output_is_no_receipt() {
     near.write_all(b"\xff\xff\xff\xff\xff typed").unwrap();
     near.shutdown(Shutdown::Write).unwrap();
     let far = OwnedFd::from(far);
-    let mut sender = place.tool(&["send", "-"], Stdio::piped(), far.into());
+    let mut sender = place.tool(
+        &["send", "-", "--figures", "json"],
+        Stdio::piped(),
+        far.into(),
+    );
     let mut input = sender.child.stdin.take().unwrap();
     for word in [b"one", b"two"] {
         input.write_all(&[&word[..], b"\n"].concat()).unwrap();
@@ -795,7 +863,11 @@ fn a_sender_whose_only_stream_ends_says_so() {
     ];
     for (mut near, far) in ends {
         let place = Place::new();
-        let mut sender = place.tool(&["send", "-"], Stdio::piped(), far.into());
+        let mut sender = place.tool(
+            &["send", "-", "--figures", "json"],
+            Stdio::piped(),
+            far.into(),
+        );
         let mut input = sender.child.stdin.take().unwrap();
         input.write_all(b"one\n").unwrap();
         let mut frame = [0; 4];
@@ -819,7 +891,7 @@ fn what_is_left_when_the_only_stream_ends_is_said() {
     let (reading, writing) = pipe2(OFlag::O_CLOEXEC).unwrap();
     let same = writing.try_clone().unwrap();
     let input = place.input(&b"a line of some length\n".repeat(20_000));
-    let sender = place.tool(&["send", "-"], input, writing.into());
+    let sender = place.tool(&["send", "-", "--figures", "json"], input, writing.into());
     wait_until("the pipe is full", || {
         let mut ends = [PollFd::new(same.as_fd(), PollFlags::POLLOUT)];
         poll(&mut ends, PollTimeout::ZERO).unwrap() == 0
@@ -871,7 +943,14 @@ fn tcp_tells_where_each_message_came_from() {
     let place = Place::new();
     let output = File::create(place.path("out")).unwrap();
     let mut listener = place.tool(
-        &["listen", "tcp:127.0.0.1:0", "--format", "json"],
+        &[
+            "listen",
+            "tcp:127.0.0.1:0",
+            "--format",
+            "json",
+            "--figures",
+            "json",
+        ],
         Stdio::null(),
         output.into(),
     );
@@ -965,4 +1044,32 @@ fn other_machines_are_out_of_reach_unless_they_are_asked_for() {
         ended.assert_code(2).assert_said("or give --allow-remote");
     }
     drop(input);
+}
+
+#[test]
+fn a_sender_that_waits_at_what_is_no_socket_says_what_it_is() {
+    let place = Place::new();
+    File::create(place.path("s")).unwrap();
+    let mut sender = place.send(b"one\n", &["--timeout", "50"]);
+    let line = sender.wait_for("waiting for a reader at ");
+    let why = "/s: this is a regular file, not a socket: remove it";
+    assert!(line.contains(why), "{line}");
+    drop(sender);
+}
+
+#[test]
+fn where_there_is_no_directory_it_is_said_how_to_make_it() {
+    let place = Place::new();
+    for command in [
+        &["listen", "none/s"][..],
+        &["respond", "none/s", "--exec", "cat"],
+    ] {
+        place
+            .tool(command, Stdio::null(), Stdio::null())
+            .end()
+            .assert_code(1)
+            .assert_said(
+                "/none: make it with mkdir, or in a unit of systemd with RuntimeDirectory=",
+            );
+    }
 }

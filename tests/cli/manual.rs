@@ -49,9 +49,15 @@ fn man_pages_and_completions_are_installed_and_are_well_formed() {
     let expected = of_commands.into_iter().chain(["uds-ipc.1".to_owned()]);
     assert_eq!(names, expected.collect());
     for name in names {
-        let page = pages.join(name);
+        let page = pages.join(&name);
         let text = fs::read_to_string(&page).unwrap();
-        assert!(text.contains("SH DETAILS"), "{text}");
+        for section in ["SYNOPSIS", "OPTIONS", "DETAILS", "EXAMPLES"] {
+            let is_there = text.contains(&format!(".SH {section}\n"));
+            assert!(is_there, "no {section} in {name}: {text}");
+        }
+        let has_codes = text.contains(".SH \"EXIT STATUS\"\n");
+        assert!(has_codes || name.contains("install-docs"), "{name}: {text}");
+        assert!(!text.contains("bench\\-reader"), "{name}: {text}");
         assert_clean(
             Command::new("mandoc")
                 .args(["-T", "lint", "-W", "warning"])
@@ -68,6 +74,10 @@ fn man_pages_and_completions_are_installed_and_are_well_formed() {
         for word in COMMANDS.into_iter().chain(["until-idle"]) {
             assert!(text.contains(word), "no {word} for {shell}");
         }
+        let is_said = ["bench-reader", "bench__reader"]
+            .iter()
+            .any(|word| text.contains(word));
+        assert!(!is_said, "for {shell}");
         assert_clean(Command::new(shell).arg("-n").arg(file));
     }
 }
@@ -123,6 +133,53 @@ fn options_in(page: &str) -> Vec<(&'static str, String)> {
     options
 }
 
+/// What an operator must know who has nothing but the help.
+const TOLD: &[(&str, &str)] = &[
+    (
+        "listen",
+        "What was sent beyond is lost, unless its sender delivers at least once",
+    ),
+    (
+        "listen",
+        "since the last one or, where none came, since the start",
+    ),
+    (
+        "listen",
+        "where nothing ever comes it stops after that, with exit code 0",
+    ),
+    (
+        "check",
+        "Exit codes: 0 somebody accepts and reads 1 nobody listens",
+    ),
+    (
+        "listen",
+        "a stream (SOCK_STREAM, not datagrams) of varint frames",
+    ),
+    ("listen", "No times are recorded: `send --rate` paces"),
+    (
+        "call",
+        "Where nobody answers it fails at once, or after --wait",
+    ),
+    // Further ones.
+];
+
+fn help(command: &str) -> String {
+    let help = tool_command().args(["help", command]).output().unwrap();
+    String::from_utf8(help.stdout).unwrap()
+}
+
+#[test]
+fn the_help_tells_what_it_costs_not_to_know() {
+    for (command, words) in TOLD {
+        let help = help(command);
+        let text = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(words), "{command}: {words}: {help}");
+    }
+    let overview = tool_command().arg("--help").output().unwrap();
+    let overview = String::from_utf8(overview.stdout).unwrap();
+    assert!(overview.contains("a stream, not datagrams: before each message its length, a varint"));
+}
+
 #[test]
 fn the_pages_call_the_tool_with_options_that_it_has() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -133,8 +190,7 @@ fn the_pages_call_the_tool_with_options_that_it_has() {
     let options: BTreeSet<_> = options.collect();
     assert!(options.len() >= 12, "{options:?}");
     for command in COMMANDS {
-        let help = tool_command().args(["help", command]).output().unwrap();
-        let help = String::from_utf8(help.stdout).unwrap();
+        let help = help(command);
         for (_, option) in options.iter().filter(|(of, _)| *of == command) {
             let is_there = help.split([' ', ',', '\n']).any(|word| word == option);
             assert!(is_there, "{command} has no {option}");

@@ -1,7 +1,9 @@
 //! A stream that is recorded and sent again; how `listen` stops by itself, and what `send` takes.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -60,6 +62,23 @@ fn a_listener_stops_after_as_many_messages_as_were_wanted() {
         listener.end().assert_code(0);
         assert_eq!(place.printed(), b"three\n");
     }
+}
+
+#[test]
+fn what_was_sent_beyond_the_count_is_lost_without_receipts_and_that_is_said() {
+    let place = Place::new();
+    let listener = place.listen(&["--count", "2"]);
+    // In one piece: all has come before it stops.
+    let mut sender = UnixStream::connect(place.path("s")).unwrap();
+    sender.write_all(b"\x03one\x03two\x05three").unwrap();
+    listener
+        .end()
+        .assert_code(0)
+        .assert_said("messages that came and were not printed: 1");
+    assert_eq!(place.printed(), b"one\ntwo\n");
+    drop(sender);
+    place.listen(&["--until-idle", "0.1"]).end().assert_code(0);
+    assert!(place.printed().is_empty());
 }
 
 #[test]

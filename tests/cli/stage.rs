@@ -59,7 +59,8 @@ impl Place {
     }
 
     pub(crate) fn listen_to(&self, output: Stdio, options: &[&str]) -> Tool {
-        let mut listener = self.tool(&[&["listen", "s"], options].concat(), Stdio::null(), output);
+        let arguments = [&["listen", "s", "--figures", "json"], options].concat();
+        let mut listener = self.tool(&arguments, Stdio::null(), output);
         listener.wait_for("listening on ");
         listener
     }
@@ -71,7 +72,12 @@ impl Place {
 
     pub(crate) fn send_to(&self, address: &str, input: &[u8], options: &[&str]) -> Tool {
         let input = self.input(input);
-        let arguments = [&["send", address], options].concat();
+        let figures = if options.contains(&"--quiet") {
+            &[][..]
+        } else {
+            &["--figures", "json"]
+        };
+        let arguments = [&["send", address], figures, options].concat();
         self.tool(&arguments, input, Stdio::null())
     }
 
@@ -200,6 +206,14 @@ impl Ended {
             "not said: {words}: {self:?}"
         );
         self
+    }
+
+    /// What it said but for the word that a stop takes its time: a busy machine's does.
+    pub(crate) fn own_words(&self) -> Vec<&str> {
+        let lines = self.said.iter().map(String::as_str);
+        lines
+            .filter(|line| !line.contains("still stopping"))
+            .collect()
     }
 
     /// What was accepted has ended, one way or the other.

@@ -33,11 +33,22 @@ fn without_a_terminal_the_table_is_printed_at_the_end() {
     let rows = rows(&table);
     assert_eq!(rows.len(), 2, "{table}");
     for ((row, pid), messages) in rows.iter().zip(pids).zip(["3,000", "1"]) {
-        let uid = nix::unistd::geteuid().to_string();
-        assert!(row.contains(&messages) && row.contains(&&*uid), "{table}");
+        assert!(
+            row.contains(&messages) && row.contains(&&*own_name()),
+            "{table}"
+        );
         let is_named = row.contains(&&*pid) && row.contains(&"uds-ipc");
         assert!(!cfg!(target_os = "linux") || is_named, "{table}");
     }
+}
+
+/// Of this user, as the table has it.
+fn own_name() -> String {
+    let uid = nix::unistd::geteuid();
+    let user = nix::unistd::User::from_uid(uid).unwrap();
+    let name = user.map(|user| user.name);
+    let name = name.filter(|name| name.len() <= 12);
+    name.unwrap_or_else(|| uid.to_string())
 }
 
 #[test]
@@ -179,6 +190,40 @@ mod terminal {
     }
 
     #[test]
+    fn a_sender_that_lives_when_top_ends_has_not_ended() {
+        for delivery in [&[][..], &["--at-least-once"]] {
+            let place = Place::new();
+            let options = ["top", "s", "--interval", "0.01", "--idle-timeout", "600"];
+            let (mut terminal, top) = Terminal::run(&place, SAYS_TO_US, &options);
+            terminal.wait_for(ENTER);
+            let arguments = [&["send", "s"], delivery].concat();
+            let mut lives = place.tool(&arguments, Stdio::piped(), Stdio::null());
+            let mut input = lives.child.stdin.take().unwrap();
+            input.write_all(b"one\n").unwrap();
+            terminal.wait_for("in all 1 message, ");
+            place.send(b"two\n", delivery).end().assert_code(0);
+            // It may have been gone before its name was read.
+            terminal.wait_for(" (ended)");
+            terminal.press(b"p");
+            terminal.wait_for("PID▲");
+            terminal.press(b"q");
+            top.end().assert_code(0);
+            let table = || {
+                let text = terminal.text();
+                let (_, table) = text.rsplit_once(LEAVE)?;
+                table.ends_with('\n').then(|| table.to_owned())
+            };
+            wait_until("the table is there", || {
+                table().is_some_and(|table| table.lines().count() == 4)
+            });
+            let table = table().unwrap();
+            assert_eq!(table.matches("(ended)").count(), 1, "{table}");
+            assert_eq!(table.matches("(closed)").count(), 0, "{table}");
+            drop((input, lives));
+        }
+    }
+
+    #[test]
     fn what_is_said_meanwhile_is_on_the_screen_and_said_afterwards() {
         let place = Place::new();
         let options = [
@@ -204,13 +249,13 @@ mod terminal {
     #[test]
     fn figures_are_one_line_that_changes() {
         let place = Place::new();
-        let options = ["listen", "s", "--format", "none", "--figures", "0.01"];
+        let options = ["listen", "s", "--format", "none", "--figures-every", "0.01"];
         let (terminal, listener) = Terminal::run(&place, SAYS_TO_THE_TERMINAL, &options);
         terminal.wait_for("listening on ");
         place.send(b"one\ntwo\n", &[]).end().assert_code(0);
         terminal.wait_for("2 messages, ");
         listener.stop().assert_code(0);
-        terminal.wait_for("\"received\":");
+        terminal.wait_for("received 2 messages, 6 B over 1 connection in ");
         let text = terminal.text();
         let (_, after) = text.split_once("listening on ").unwrap();
         // Nothing but the last line begins a further one.

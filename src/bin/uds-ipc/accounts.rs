@@ -1,6 +1,8 @@
 //! Users and groups by name or number, as the system knows them.
 
-use nix::unistd::{Group, User};
+use nix::unistd::{Group, Uid, User};
+
+use crate::program::printable;
 
 /// The number of a user.
 pub(crate) fn user(text: &str) -> Result<u32, String> {
@@ -14,6 +16,12 @@ pub(crate) fn group(text: &str) -> Result<u32, String> {
     number(text, "group", || {
         Ok(Group::from_name(text)?.map(|group| group.gid.as_raw()))
     })
+}
+
+/// The name of a user, where it has one.
+pub(crate) fn name(uid: u32) -> Option<String> {
+    let user = User::from_uid(Uid::from_raw(uid)).ok()??;
+    Some(printable(user.name.as_bytes()))
 }
 
 fn number(
@@ -34,6 +42,15 @@ fn number(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_has_a_name_where_the_system_knows_one() {
+        assert_eq!(
+            name(0),
+            User::from_uid(Uid::from_raw(0)).unwrap().map(|it| it.name)
+        );
+        assert_eq!(name(4_294_967_294), None);
+    }
 
     #[test]
     fn names_are_looked_up_and_numbers_taken_as_they_are() {

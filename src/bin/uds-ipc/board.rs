@@ -11,10 +11,14 @@ use indicatif::{DecimalBytes, HumanCount};
 use uds_ipc::metrics::Tally;
 use uds_ipc::{Identity, Peer};
 
-use crate::speed::per_second;
+use crate::figures::number;
+use crate::speed::{bytes_per_second, messages_per_second};
 
 /// The rows that stay of connections that have ended.
 const MOST_ENDED: usize = 1000;
+
+/// A user with a longer name is shown as a number.
+const USER_WIDTH: usize = 12;
 
 const KEYS: &str = "q quit   order: m msg/s  b bytes/s  t total  p pid  n name  l last   r reverse";
 
@@ -50,6 +54,15 @@ impl Order {
     }
 }
 
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Its sender ended it.
+    Ended,
+    /// The reader did: it was silent for too long, or what came was wrong. Its sender may live.
+    Closed,
+}
+
 /// How the rows are looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
@@ -68,19 +81,23 @@ pub(crate) struct Board {
     total: Tally,
     recovered: Tally,
     measured: Option<Instant>,
+    /// Over how long the last measurement went.
+    elapsed: Duration,
+    is_stopping: bool,
 }
 
 #[derive(Debug)]
 struct Row {
     peer: Peer,
     program: Option<String>,
+    user: Option<String>,
     total: Tally,
     /// What it was at the last measurement.
     before: Tally,
-    /// Of a second.
-    speed: Tally,
+    /// By how much it had grown then.
+    grown: Tally,
     last: Option<Instant>,
-    has_ended: bool,
+    end: Option<End>,
 }
 
 impl Row {
@@ -90,9 +107,9 @@ impl Row {
 }
 
 impl Board {
-    /// A connection was made, or one of a dead process was recovered: its program is no more, and
-    /// has the name that it had before.
-    pub(crate) fn open(&mut self, peer: Peer, program: Option<String>) {
+    /// A connection was made by this program and user, as far as their names are known; or one of a
+    /// dead process was recovered: its program is no more, and has the name that it had before.
+    pub(crate) fn open(&mut self, peer: Peer, program: Option<String>, user: Option<String>) {
         let pid = peer.identity.credentials().and_then(|process| process.pid);
         let earlier = || {
             let mut rows = self.rows.values().rev();
@@ -102,11 +119,12 @@ impl Board {
         let row = Row {
             program: program.or_else(earlier),
             peer,
+            user: user.filter(|name| name.chars().count() <= USER_WIDTH),
             total: Tally::default(),
             before: Tally::default(),
-            speed: Tally::default(),
+            grown: Tally::default(),
             last: None,
-            has_ended: false,
+            end: None,
         };
         self.rows.insert(peer.connection, row);
     }
@@ -123,12 +141,19 @@ impl Board {
         }
     }
 
+    /// The reader stops: connections end now because of that, and their senders may live.
+    pub(crate) fn stop(&mut self) {
+        self.is_stopping = true;
+    }
+
     /// A connection has ended. Its row stays for as long as there are not too many of those.
-    pub(crate) fn close(&mut self, peer: &Peer) {
-        let Some(row) = self.rows.get_mut(&peer.connection) else {
+    pub(crate) fn close(&mut self, peer: &Peer, end: End) {
+        let is_stopping = self.is_stopping;
+        let row = self.rows.get_mut(&peer.connection);
+        let Some(row) = row.filter(|_| !is_stopping) else {
             return;
         };
-        row.has_ended = true;
+        row.end = Some(end);
         self.ended.push_back(peer.connection);
         if self.ended.len() > MOST_ENDED {
             if let Some(first) = self.ended.pop_front() {
@@ -141,16 +166,12 @@ impl Board {
     /// Measures how fast messages come, from the last time on.
     pub(crate) fn measure(&mut self, now: Instant) {
         let began = self.measured.replace(now);
-        let elapsed = began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
+        self.elapsed = began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
         for row in self.rows.values_mut() {
             let grown = row.total - row.before;
             row.before = row.total;
-            row.speed = Tally::default();
             // What came before the first measurement took nobody knows how long.
-            if began.is_some() {
-                row.speed.messages = per_second(grown.messages, elapsed);
-                row.speed.bytes = per_second(grown.bytes, elapsed);
-            }
+            row.grown = began.map_or_else(Tally::default, |_| grown);
         }
     }
 
@@ -179,16 +200,16 @@ impl Board {
     /// What all connections have sent.
     fn summary(&self) -> String {
         let open = self.rows.len() - self.ended.len();
-        let mut speed = Tally::default();
+        let mut grown = Tally::default();
         for row in self.rows.values() {
-            speed += row.speed;
+            grown += row.grown;
         }
         let mut text = format!(
-            "{} open, {}/s, {}/s; in all {} messages, {}",
+            "{} open, {}/s, {}/s; in all {}, {}",
             HumanCount(u64::try_from(open).unwrap_or(u64::MAX)),
-            HumanCount(speed.messages),
-            DecimalBytes(speed.bytes),
-            HumanCount(self.total.messages),
+            messages_per_second(grown.messages, self.elapsed),
+            bytes_per_second(grown.bytes, self.elapsed),
+            number(self.total.messages, "message"),
             DecimalBytes(self.total.bytes),
         );
         if self.recovered.messages > 0 {
@@ -208,9 +229,9 @@ impl Board {
         // A stable sort: rows alike stand in the order in which they came.
         match view.order {
             Order::Messages => {
-                rows.sort_by_key(|row| Reverse((row.speed.messages, row.total.messages)));
+                rows.sort_by_key(|row| Reverse((row.grown.messages, row.total.messages)));
             }
-            Order::Bytes => rows.sort_by_key(|row| Reverse((row.speed.bytes, row.total.bytes))),
+            Order::Bytes => rows.sort_by_key(|row| Reverse((row.grown.bytes, row.total.bytes))),
             Order::Total => rows.sort_by_key(|row| Reverse((row.total.bytes, row.total.messages))),
             Order::Pid => rows.sort_by_key(|row| row.pid()),
             Order::Name => rows.sort_by(|one, other| one.program.cmp(&other.program)),
@@ -219,14 +240,37 @@ impl Board {
         if view.is_reversed {
             rows.reverse();
         }
-        let head = line(
-            ["PID", "MSG/S", "BYTES/S", "MESSAGES", "BYTES", "LAST"],
-            "USER",
-            "PROGRAM",
-        );
-        let shown = rows.into_iter().take(most).map(|row| row.text(now));
-        [head].into_iter().chain(shown).collect()
+        let rows = rows.into_iter().take(most);
+        let shown = rows.map(|row| row.text(self.elapsed, now));
+        [head(view)].into_iter().chain(shown).collect()
     }
+}
+
+/// The columns' names, with a mark at the one that the rows are in order of: which way it goes.
+fn head(view: View) -> String {
+    let name = |name: &str, order, is_falling: bool| {
+        if view.order != order {
+            return name.to_owned();
+        }
+        let mark = if is_falling == view.is_reversed {
+            '▲'
+        } else {
+            '▼'
+        };
+        format!("{name}{mark}")
+    };
+    line(
+        [
+            &name("PID", Order::Pid, false),
+            &name("MSG/S", Order::Messages, true),
+            &name("BYTES/S", Order::Bytes, true),
+            "MESSAGES",
+            &name("BYTES", Order::Total, true),
+            &name("LAST", Order::Last, false),
+        ],
+        "USER",
+        &name("PROGRAM", Order::Name, false),
+    )
 }
 
 fn line(numbers: [&str; 6], user: &str, program: &str) -> String {
@@ -239,13 +283,13 @@ fn line(numbers: [&str; 6], user: &str, program: &str) -> String {
         last,
     ] = numbers;
     format!(
-        "{pid:>10} {user:>10} {messages_per_second:>11} {bytes_per_second:>11} {messages:>15} {bytes:>11} {last:>6}  {program}"
+        "{pid:>10} {user:>USER_WIDTH$} {messages_per_second:>11} {bytes_per_second:>11} {messages:>15} {bytes:>11} {last:>6}  {program}"
     )
 }
 
 impl Row {
-    fn text(&self, now: Instant) -> String {
-        let number = |number: Option<u32>| number.map_or_else(|| "-".into(), |it| it.to_string());
+    fn text(&self, elapsed: Duration, now: Instant) -> String {
+        let known = |number: Option<u32>| number.map_or_else(|| "-".into(), |it| it.to_string());
         let mut program = match (self.peer.identity, &self.program) {
             (_, Some(program)) => program.clone(),
             (Identity::Remote(address), None) => address.to_string(),
@@ -253,20 +297,26 @@ impl Row {
         };
         if self.peer.recovered {
             program.push_str(" (recovered)");
-        } else if self.has_ended {
-            program.push_str(" (ended)");
+        } else {
+            program.push_str(match self.end {
+                Some(End::Ended) => " (ended)",
+                Some(End::Closed) => " (closed)",
+                None => "",
+            });
         }
+        let uid = || known(self.peer.identity.uid());
+        let user = self.user.clone().unwrap_or_else(uid);
         let last = self.last.map(|last| now.saturating_duration_since(last));
         line(
             [
-                &number(self.pid()),
-                &HumanCount(self.speed.messages).to_string(),
-                &DecimalBytes(self.speed.bytes).to_string(),
+                &known(self.pid()),
+                &messages_per_second(self.grown.messages, elapsed),
+                &bytes_per_second(self.grown.bytes, elapsed),
                 &HumanCount(self.total.messages).to_string(),
                 &DecimalBytes(self.total.bytes).to_string(),
                 &last.map_or_else(|| "-".to_owned(), ago),
             ],
-            &number(self.peer.identity.uid()),
+            &user,
             &program,
         )
     }
@@ -325,7 +375,7 @@ mod tests {
     fn board(now: Instant) -> Board {
         let mut board = Board::default();
         for (connection, pid, program) in [(1, 30, "few"), (2, 20, "many"), (3, 10, "late")] {
-            board.open(peer(connection, pid), Some(program.to_owned()));
+            board.open(peer(connection, pid), Some(program.to_owned()), None);
         }
         board.measure(now);
         let later = |seconds| now + Duration::from_secs(seconds);
@@ -393,14 +443,61 @@ mod tests {
     }
 
     #[test]
+    fn the_head_shows_the_order_and_which_way_it_goes() {
+        for (order, name, mark, other_way) in [
+            (Order::Messages, "MSG/S", '▼', '▲'),
+            (Order::Bytes, "BYTES/S", '▼', '▲'),
+            (Order::Total, "BYTES", '▼', '▲'),
+            (Order::Pid, "PID", '▲', '▼'),
+            (Order::Name, "PROGRAM", '▲', '▼'),
+            (Order::Last, "LAST", '▲', '▼'),
+        ] {
+            for (is_reversed, mark) in [(false, mark), (true, other_way)] {
+                let head = head(View { order, is_reversed });
+                let marked: Vec<_> = head
+                    .split_whitespace()
+                    .filter(|name| name.ends_with(['▲', '▼']))
+                    .collect();
+                assert_eq!(marked, [format!("{name}{mark}")]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_user_has_a_name_where_there_is_one_that_fits_and_an_end_says_whose_it_was() {
+        let now = start();
+        let mut board = Board::default();
+        for (connection, user, end) in [
+            (1, Some("telemetry"), Some(End::Ended)),
+            (2, Some("a-name-too-long"), Some(End::Closed)),
+            (3, None, None),
+        ] {
+            let peer = peer(connection, 9);
+            board.open(peer, Some("it".to_owned()), user.map(str::to_owned));
+            if let Some(end) = end {
+                board.close(&peer, end);
+            }
+        }
+        board.stop();
+        board.close(&peer(3, 9), End::Ended);
+        let table = board.table(view(Order::Last), usize::MAX, now);
+        let words = |line: &String| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            format!("{} {}", words[1], words[9..].join(" "))
+        };
+        let rows: Vec<_> = table.iter().skip(1).map(words).collect();
+        assert_eq!(rows, ["telemetry it (ended)", "7 it (closed)", "7 it"]);
+    }
+
+    #[test]
     fn what_was_recovered_is_named_as_its_process_was() {
         let now = start();
         let mut board = board(now);
         let mut dead = peer(4, 20);
         dead.recovered = true;
-        board.open(dead, None);
+        board.open(dead, None, None);
         board.count(&dead, tally(7, 7), now);
-        board.close(&dead);
+        board.close(&dead, End::Ended);
         assert!(programs(&board, view(Order::Pid), now).contains(&"many (recovered)".to_owned()));
         assert!(
             board
@@ -415,9 +512,9 @@ mod tests {
         let mut board = board(now);
         for connection in 4..2_000 {
             let peer = peer(connection, 99);
-            board.open(peer, None);
+            board.open(peer, None, None);
             board.count(&peer, tally(1, 1), now);
-            board.close(&peer);
+            board.close(&peer, End::Ended);
         }
         assert_eq!(board.rows.len(), MOST_ENDED + 3);
         assert!(board.rows.contains_key(&1_999) && !board.rows.contains_key(&4));
@@ -429,7 +526,7 @@ mod tests {
         );
         assert_eq!(board.total.messages, 4_003 + 1_996);
         // One of which nothing is known does no harm.
-        board.close(&peer(4, 99));
+        board.close(&peer(4, 99), End::Ended);
         board.count(&peer(4, 99), tally(1, 1), now);
     }
 
@@ -444,13 +541,13 @@ mod tests {
             let mut sum = Tally::default();
             for (step, connection, amount) in steps {
                 let peer = peer(connection, amount % 5);
-                let is_open = board.rows.get(&connection).is_some_and(|row| !row.has_ended);
+                let is_open = board.rows.get(&connection).is_some_and(|row| row.end.is_none());
                 match step {
                     // No number comes twice.
                     0 | 1 if board.rows.contains_key(&connection) => {}
-                    0 => board.open(peer, None),
-                    1 => board.open(peer, Some("program".to_owned())),
-                    2 if is_open => board.close(&peer),
+                    0 => board.open(peer, None, None),
+                    1 => board.open(peer, Some("program".to_owned()), Some("user".to_owned())),
+                    2 if is_open => board.close(&peer, End::Closed),
                     3 => {
                         now += Duration::from_millis(amount.into());
                         board.measure(now);

@@ -8,18 +8,27 @@ use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use crossbeam_channel::{after, bounded};
+use indicatif::DecimalBytes;
+use parking_lot::Mutex;
 use serde::Serialize;
+use socket2::SockAddr;
 use uds_ipc::Address;
 use uds_ipc::calls::{CallError, Caller};
 use uds_ipc::error::StartError;
 use uds_ipc::metrics::Tally;
 
+use crate::clock::now;
+use crate::figures::Form;
+use crate::output::Output;
 use crate::patient::Patient;
 use crate::say::WrongUsage;
-use crate::{figures, say, values};
+use crate::{figures, instead, reach, say, values};
 
 /// Nobody took the call: it was not done.
 const NOT_TAKEN: u8 = 3;
@@ -34,26 +43,32 @@ const UNKNOWN: u8 = 6;
 const HELD_SIZE: usize = 64 * 1024 * 1024;
 
 const DETAILS: &str = "\
-It waits for somebody who answers at ADDRESS, calls METHOD there, and prints the answer. A
-call with several answers prints each as it comes. After an answer that does not end with a
-newline it prints one; with --raw it prints the bytes of the answers and nothing else. When
-standard output is closed, or a signal ends it, the one who answers is told that nobody waits
-any more.
+It calls METHOD at ADDRESS, and prints the answer. A call with several answers prints each as
+it comes. After an answer that does not end with a newline it prints one, and for an empty
+answer nothing; with --raw it prints the bytes of the answers and nothing else. When standard
+output is closed, or a signal ends it, the one who answers is told that nobody waits any more.
 
-The timeout is for all of it: until somebody answers there, the call is sent, and the last
-answer has come. Nothing is ever sent a second time.
+Where nobody answers it fails at once, or after --wait. The timeout is for all the rest: until
+there is a connection, the call is sent, and the last answer has come. Nothing is ever sent a
+second time.
 
 A DURATION is seconds, such as 10 or 0.5, or has units: 200ms, 5m, 1h30m.
 
-Exit codes: 0 answered, or with --notify sent, 1 the call failed, and standard error says
-what the one who answers said of it, or the answer could not be printed, 2 wrong usage, or
-the call is too long, 3 nobody took the call, 4 it was refused: not allowed to you, as many
-calls are open as may be, or the one who answers stops, 5 no answer within --timeout, 6 the
-connection was lost, or the call was ended without an answer. After 2, 3 and 4 the call was
-certainly not done, and may be made again; after 5 and 6 it may have been done.
+Exit codes, and whether the call may have been done:
+  0  answered, or with --notify sent
+  1  the call failed, and standard error says what the one who answers said of it; or the
+     answer could not be printed: it may have been done
+  2  wrong usage, or the call is too long: it was not done
+  3  nobody took the call: it was not done
+  4  refused: not allowed to you, as many calls are open as may be, or the one who answers
+     stops: it was not done
+  5  no answer within --timeout: it may have been done
+  6  the connection was lost, the call was ended without an answer, or standard output was
+     closed before one: it may have been done
 
 Examples:
   uds-ipc call /run/collector/admin.sock version
+  uds-ipc call /run/collector/admin.sock version --wait 10
   uds-ipc call /run/a.sock log-level debug --notify
   uds-ipc call /run/a.sock store - < report.json
   uds-ipc call @admin dump --raw --timeout 5m > dump.bin
@@ -61,7 +76,7 @@ Examples:
 What answers may be a program that uses the crate, or: uds-ipc respond ADDRESS --exec COMMAND";
 
 /// Calls somebody who answers, and prints the answer
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct Options {
     /// Whom to call: PATH or unix:PATH, @NAME, or tcp:HOST:PORT of this machine
@@ -79,6 +94,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", default_value = "10", value_parser = values::positive_duration)]
     timeout: Duration,
 
+    /// How long to wait for somebody who answers there, where nobody does
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = values::duration)]
+    wait: Duration,
+
     /// Sends the call and waits for no answer: nobody says whether it is done
     #[arg(long)]
     notify: bool,
@@ -95,9 +114,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "BYTES", default_value_t = NonZeroUsize::new(values::MAX_MESSAGE_LEN).unwrap_or(NonZeroUsize::MIN))]
     max_answer: NonZeroUsize,
 
-    /// Says the figures at the end, on standard error as one line of JSON
-    #[arg(long)]
-    figures: bool,
+    /// How to say the figures at the end, on standard error
+    #[arg(long, value_enum, default_value_t = Form::None)]
+    figures: Form,
 }
 
 /// What was sent, and what came.
@@ -107,6 +126,14 @@ struct Figures {
     /// Of the body.
     sent_bytes: usize,
     answers: Tally,
+}
+
+impl Figures {
+    fn words(&self, elapsed: Duration) -> String {
+        let answers = figures::number(self.answers.messages, "answer");
+        let bytes = DecimalBytes(self.answers.bytes);
+        format!("{answers}, {bytes} in {}", figures::time(elapsed))
+    }
 }
 
 /// Why it is over before its end.
@@ -129,21 +156,36 @@ impl From<io::Error> for Over {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let (max_call, max_answer) = (options.max_call.get(), options.max_answer.get());
-    let caller = Caller::builder(options.address.to_string())
+    let caller = Caller::builder(&options.address)
         .max_call_len(max_call)
         .max_reply_len(max_answer)
         .max_bytes_in_flight(HELD_SIZE.max(max_call).max(max_answer))
         .build()
         .map_err(refusal)?;
+    if let Some(why) = options.missing()? {
+        say::problem(format_args!("nobody answers at {}: {why}", options.address));
+        return Ok(ExitCode::from(NOT_TAKEN));
+    }
+    let began = now();
     let body = options.body()?;
     let mut figures = Figures {
         sent_bytes: body.len(),
         ..Figures::default()
     };
-    let code = match options.call(&caller, &body, &mut figures.answers) {
+    let answers = Arc::<Mutex<Tally>>::default();
+    let result = options.call_or_closed(&caller, body, &answers)?;
+    figures.answers = *answers.lock();
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Who closed it has seen enough.
-        Err(Over::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        // Who closed it has seen enough, if there was anything to see.
+        Err(Over::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
+            if figures.answers.messages > 0 {
+                ExitCode::SUCCESS
+            } else {
+                say::problem("standard output was closed before an answer came");
+                ExitCode::from(UNKNOWN)
+            }
+        }
         Err(Over::Output(error)) => {
             say::problem(format_args!("cannot print: {}", say::chain(&error)));
             ExitCode::FAILURE
@@ -153,14 +195,50 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
             ExitCode::from(code(&error))
         }
     };
-    if options.figures {
-        figures.connects = caller.figures().connects;
-        say::last(figures::of(figures));
+    figures.connects = caller.figures().connects;
+    let elapsed = now().saturating_duration_since(began);
+    if let Some(line) = figures::line(options.figures, figures.words(elapsed), figures) {
+        say::last(line);
     }
     Ok(code)
 }
 
 impl Options {
+    /// Why nobody answers there, once that was waited for.
+    fn missing(&self) -> Result<Option<String>, Box<dyn Error>> {
+        let places = match reach::places(&self.address)? {
+            Ok(places) => places,
+            Err(error) => return Ok(Some(say::chain(&error))),
+        };
+        let is_here = |place: &SockAddr| {
+            let at = place.as_socket();
+            at.is_none_or(|at| at.ip().is_loopback())
+        };
+        let places: Vec<_> = places.into_iter().filter(is_here).collect();
+        if places.is_empty() {
+            let why = "calls go to this machine only: lead the stream through ssh or stunnel, and call its loopback address";
+            return Err(WrongUsage(format!("{}: {why}", self.address)).into());
+        }
+        let began = now();
+        loop {
+            let mut missing = None;
+            for place in &places {
+                match reach::look(place, self.timeout) {
+                    Ok(()) => return Ok(None),
+                    // Somebody is there: how long that takes is a matter of the call.
+                    Err(error) if is_busy(&error) => return Ok(None),
+                    Err(error) => missing = Some(error),
+                }
+            }
+            let is_worth_waiting = missing.as_ref().is_none_or(is_nobody);
+            if !is_worth_waiting || began.elapsed() >= self.wait {
+                let other = self.address.path().and_then(instead::of_socket);
+                return Ok(other.or_else(|| missing.as_ref().map(|error| say::chain(error))));
+            }
+            let _ = after(reach::RETRY).recv();
+        }
+    }
+
     fn body(&self) -> Result<Vec<u8>, Box<dyn Error>> {
         let Some(body) = &self.body else {
             return Ok(Vec::new());
@@ -181,16 +259,43 @@ impl Options {
         Ok(body)
     }
 
-    fn call(&self, caller: &Caller, body: &[u8], answers: &mut Tally) -> Result<(), Over> {
-        let method = &self.method;
+    /// Calls, until that is over or nobody can read the answers any more. The end of the process
+    /// tells the one who answers.
+    fn call_or_closed(
+        &self,
+        caller: &Caller,
+        body: Vec<u8>,
+        answers: &Arc<Mutex<Tally>>,
+    ) -> io::Result<Result<(), Over>> {
         if self.notify {
-            return Ok(caller.notify(method, body, self.timeout)?);
+            let sent = caller.notify(&self.method, body, self.timeout);
+            return Ok(sent.map_err(Over::Call));
         }
+        let (over, is_over) = bounded(2);
+        let is_closed = over.clone();
+        Output::watch(move || {
+            let _ = is_closed.send(Err(Over::Output(ErrorKind::BrokenPipe.into())));
+        })?;
+        let (options, caller, answers) = (self.clone(), caller.clone(), Arc::clone(answers));
+        let call = move || {
+            let _ = over.send(options.call(&caller, &body, &answers));
+        };
+        thread::Builder::new()
+            .name("uds-ipc-call".into())
+            .spawn(call)?;
+        let ended = is_over.recv();
+        Ok(ended.unwrap_or_else(|_| Err(Over::Output(io::Error::other("its thread has ended")))))
+    }
+
+    fn call(&self, caller: &Caller, body: &[u8], answers: &Mutex<Tally>) -> Result<(), Over> {
         let mut output = Patient(File::from(io::stdout().as_fd().try_clone_to_owned()?));
-        for answer in caller.call_many(method, body, self.timeout)? {
+        for answer in caller.call_many(&self.method, body, self.timeout)? {
             let mut answer = answer?;
-            answers.messages += 1;
-            answers.bytes += u64::try_from(answer.len()).unwrap_or(u64::MAX);
+            // Before it is printed: who reads it may close the output at once.
+            let mut came = answers.lock();
+            came.messages += 1;
+            came.bytes += u64::try_from(answer.len()).unwrap_or(u64::MAX);
+            drop(came);
             if !self.raw && answer.last() != Some(&b'\n') {
                 answer.push(b'\n');
             }
@@ -198,6 +303,19 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// Somebody listens, and does not accept yet.
+fn is_busy(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// Nobody listens, and somebody may yet.
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory
+    )
 }
 
 fn too_long(limit: usize) -> String {

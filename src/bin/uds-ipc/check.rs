@@ -5,21 +5,17 @@
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, ToSocketAddrs};
-use std::path::PathBuf;
+use std::net::Shutdown;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use crossbeam_channel::after;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{SockAddr, Socket};
 use uds_ipc::Address;
 
-use crate::say::WrongUsage;
-use crate::{say, values};
-
-/// How soon to try again where nobody is yet, or the backlog is full.
-const RETRY: Duration = Duration::from_millis(20);
+use crate::clock::now;
+use crate::{instead, reach, say, values};
 
 /// No message, but a request for a receipt.
 const EMPTY_FRAME: [u8; 1] = [0];
@@ -37,10 +33,16 @@ It prints who began to listen (with a socket of systemd's that is systemd), and 
 gives receipts: they are what `send --at-least-once` needs, and the Go library's reader
 gives none. What is crash-proof cannot be seen from outside.
 
-Exit codes: 0 somebody accepts and reads, 1 nobody: no socket, or one that is left over,
-2 wrong usage, 3 not let in: by the file's permissions, or by the reader, which hangs up,
-4 no answer within --timeout: the backlog is full, or the reader hangs or has as many
-connections as it takes, 5 something else, such as an answer that is no reader's.
+Exit codes:
+  0  somebody accepts and reads
+  1  nobody listens: no socket, one that is left over, or what is there is no socket
+  2  wrong usage
+  3  not let in: by the file's permissions, or by the reader, which hangs up
+  4  no answer within --timeout: the backlog is full, or the reader hangs or has as many
+     connections as it takes
+  5  something else: an answer that is no reader's, or a name that leads nowhere
+
+For Nagios and Icinga, which want other codes, a wrapper is in the guide, on the page of the tool.
 
 A DURATION is seconds, such as 10 or 0.5, or has units: 200ms, 5m, 1h30m.
 
@@ -106,7 +108,8 @@ impl Fault {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let Options { address, .. } = options;
-    let found = places(address)?.and_then(|places| connect(&places, options));
+    let found = reach::places(address)?.map_err(|error| Fault::other(say::chain(&error)));
+    let found = found.and_then(|places| connect(&places, options));
     let found = found.and_then(|socket| {
         let reader = who(&socket);
         match ask(&socket, options.timeout) {
@@ -138,34 +141,18 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-/// What an address names, which may be several; or why its name could not be looked up.
-fn places(address: &Address) -> Result<Result<Vec<SockAddr>, Fault>, Box<dyn Error>> {
-    let text = address.to_string();
-    if let Some(path) = address.path() {
-        return Ok(Ok(vec![SockAddr::unix(path)?]));
-    }
-    if let Some(name) = text.strip_prefix('@') {
-        let path = PathBuf::from(format!("\0{name}"));
-        return Ok(Ok(vec![SockAddr::unix(path)?]));
-    }
-    if let Some(host) = text.strip_prefix("tcp:") {
-        let found = host.to_socket_addrs();
-        let found = found.map(|places| places.map(SockAddr::from).collect());
-        return Ok(found.map_err(|error| Fault::other(say::chain(&error))));
-    }
-    let why = format!("{address} is a stream that is open already: nobody listens there");
-    Err(WrongUsage(why).into())
-}
-
 /// Connects to the first that accepts.
 fn connect(places: &[SockAddr], options: &Options) -> Result<Socket, Fault> {
     let (waiting, mut trying) = (Limit::new(options.wait), None);
     loop {
         let mut last = Fault::nobody("the name leads nowhere");
         for place in places {
-            match dial(place, options.timeout) {
+            match reach::dial(place, options.timeout) {
                 Ok(socket) => return Ok(socket),
-                Err(error) => last = fault(&error),
+                Err(error) => {
+                    let other = options.address.path().and_then(instead::of_socket);
+                    last = other.map_or_else(|| fault(&error), Fault::nobody);
+                }
             }
         }
         let limit = match last.code {
@@ -180,21 +167,8 @@ fn connect(places: &[SockAddr], options: &Options) -> Result<Socket, Fault> {
         if limit.left().is_zero() {
             return Err(last);
         }
-        let _ = after(RETRY).recv();
+        let _ = after(reach::RETRY).recv();
     }
-}
-
-fn dial(place: &SockAddr, timeout: Duration) -> io::Result<Socket> {
-    let socket = Socket::new(place.domain(), Type::STREAM, None)?;
-    if place.domain() == Domain::UNIX {
-        // It would wait for as long as the backlog is full.
-        socket.set_nonblocking(true)?;
-        socket.connect(place)?;
-        socket.set_nonblocking(false)?;
-    } else {
-        socket.connect_timeout(place, timeout)?;
-    }
-    Ok(socket)
 }
 
 /// In the words of who asks.
@@ -264,6 +238,7 @@ fn hung_up(error: &io::Error) -> Fault {
 fn who(socket: &Socket) -> Option<String> {
     use crate::program;
     use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+    use socket2::Domain;
 
     if socket.local_addr().ok()?.domain() != Domain::UNIX {
         return None;
@@ -291,9 +266,8 @@ struct Limit {
 }
 
 impl Limit {
-    #[expect(clippy::disallowed_methods, reason = "it begins now")]
     fn new(most: Duration) -> Self {
-        let began = Instant::now();
+        let began = now();
         Self { began, most }
     }
 

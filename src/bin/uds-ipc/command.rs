@@ -100,7 +100,7 @@ impl Running {
                     return Ok(conclude(status, answer, &words));
                 }
                 wait = wait.min(pause);
-                pause *= 2;
+                pause = pause.saturating_mul(2);
             }
             let pipes = [
                 (input.as_ref().map(AsFd::as_fd), PollFlags::POLLOUT),
@@ -139,6 +139,8 @@ impl Drop for Running {
             if let Ok(group) = i32::try_from(child.id()) {
                 let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             }
+            // It may have left the group, and would be waited for as long as it likes.
+            let _ = child.kill();
             let _ = child.wait();
         }
     }
@@ -244,6 +246,20 @@ mod tests {
         let closed = "exec >&- 2>&-; sleep 0.05; exit 7";
         let why = "the command ended with exit status: 7".to_owned();
         assert_eq!(shell(closed, b"", 9), End::Failed(why));
+    }
+
+    #[test]
+    fn what_closes_its_output_and_goes_on_is_looked_at_as_often_as_it_takes() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec >&- 2>&-; read line"]);
+        // A body that the pipe does not hold keeps its input open.
+        let body = vec![b'x'; 1 << 20];
+        let mut looks = 0;
+        let end = run(&mut command, &body, 9, || {
+            looks += 1;
+            (looks < 200).then_some(Duration::from_micros(1))
+        });
+        assert_eq!(end.unwrap(), End::Killed);
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub(crate) enum Format {
     Json,
     /// Two hexadecimal digits a byte, and a newline
     Hex,
-    /// A record of any bytes: before each message its length, as `send --frames` takes it
+    /// A record of any bytes: before each message its length, as `send --frames` takes it. No times
+    /// are recorded: `send --rate` paces
     Frames,
     /// Nothing: messages are only counted
     None,

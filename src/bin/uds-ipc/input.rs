@@ -16,6 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 use uds_ipc::metrics::Tally;
 use uds_ipc::{SendError, Writer};
 
+use crate::clock::now;
 use crate::frames::{Frame, FrameError, Frames};
 use crate::patient::Patient;
 
@@ -238,15 +239,11 @@ impl Outward {
 
     /// Waits until the next message may go. What waits is in nobody's hands but ours, so that a
     /// stop finds it unsent.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the pace begins with the first message"
-    )]
     fn pause(&mut self) -> Result<(), Closed> {
         let Some(pace) = &self.pace else {
             return Ok(());
         };
-        let now = Instant::now();
+        let now = now();
         let due = self.due.unwrap_or(now);
         match pace.stop.recv_timeout(due.saturating_duration_since(now)) {
             Err(RecvTimeoutError::Timeout) => {}

@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, Sender, after, never, select, tick, unbounded};
 use indicatif::HumanCount;
-use uds_ipc::Reader;
 use uds_ipc::metrics::Tally;
 use uds_ipc::systemd::Service;
+use uds_ipc::{Reader, ReaderReport};
 
+use crate::clock::now;
+use crate::figures::Form;
 use crate::format::{Format, Layout};
 use crate::listening::{self, Stop, Taking};
 use crate::output::Output;
@@ -26,19 +28,25 @@ const LOOKS: u32 = 10;
 const LEAST_LOOK: Duration = Duration::from_millis(1);
 
 const DETAILS: &str = "\
+What it takes is a stream (SOCK_STREAM, not datagrams) of varint frames: before each message its
+length, as an unsigned LEB128 number. `uds-ipc send` makes them of lines.
+
 It is the reader of its address: a collector that has it must be stopped first, or listen
 elsewhere, to where all is sent on, as in the last example.
 
 Once it accepts it says \"listening on ADDRESS\" on standard error. At SIGTERM, SIGINT or
 SIGHUP (unless that is ignored) it stops: what was sent already is still printed, for up to
-10 s, and then the figures follow on standard error as one line of JSON. A second signal
+10 s, and then it says on standard error how much that was: see --figures. A second signal
 ends it at once. It also stops, without an error, when standard output is closed, and says
 how many messages it had that were not printed. What it had not read yet its senders keep,
 or know to be lost.
 
-With --count, --for and --until-idle it stops by itself; what was sent by then is printed,
-except beyond --count. A message that is not printed is not confirmed: with --at-least-once
-its sender sends it to the next listener.
+With --count, --for and --until-idle it stops by itself, at whichever comes first. At the end of
+a time what was sent by then is still printed. With --count nothing beyond N is printed, and
+what was sent beyond is lost, unless its sender has each message confirmed, as with
+`send --at-least-once`: what is not printed is not confirmed, and goes to the next listener.
+The time of --until-idle begins anew with each message. The first begins once it accepts: where
+nothing ever comes it stops after that, with exit code 0 (with --count 1).
 
 At fd:N and at - it serves a socket that listens, or one stream: a pipe or a socket that
 is connected. When one stream has ended and all is printed, it ends too. With port 0 it
@@ -84,7 +92,8 @@ pub(crate) struct Options {
     #[arg(long)]
     timestamps: bool,
 
-    /// Stops after so many messages
+    /// Stops after so many messages. What was sent beyond is lost, unless its sender delivers at
+    /// least once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
@@ -92,14 +101,19 @@ pub(crate) struct Options {
     #[arg(long = "for", value_name = "DURATION", value_parser = values::positive_duration)]
     time: Option<Duration>,
 
-    /// Stops once no message has come for so long, from the start on
+    /// Stops once no message has come for so long, since the last one or, where none came, since
+    /// the start
     #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
     until_idle: Option<Duration>,
 
-    /// Also says the figures on standard error, every so often: on a terminal in one line that
-    /// changes, unless messages are printed there too; elsewhere as a line of JSON
+    /// How to say the figures at the end, on standard error
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    figures: Form,
+
+    /// Also says the figures every so often; as text on a terminal in one line that changes,
+    /// unless messages are printed there too
     #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
-    figures: Option<Duration>,
+    figures_every: Option<Duration>,
 
     #[command(flatten)]
     place: listening::Place,
@@ -117,11 +131,16 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         board: None,
     };
     let service = listening::start(&options.place, handler, stop)?;
-    let stop = wait(&service, &stops, options);
+    let began = now();
+    let stop = wait(&service, &stops, options, began);
     let later = || stops.try_iter().collect();
     let (code, reports) = listening::finish(&service, &output, stop, later)?;
-    for report in &reports {
-        say::last(figures::of(report.metrics));
+    let elapsed = now().saturating_duration_since(began);
+    for ReaderReport { metrics, .. } in &reports {
+        let words = figures::received(metrics, elapsed);
+        if let Some(line) = figures::line(options.figures, words, metrics) {
+            say::last(line);
+        }
     }
     Ok(code)
 }
@@ -146,10 +165,11 @@ fn output(options: &Options, stop: &Sender<Stop>) -> Result<Arc<Output>, Box<dyn
 }
 
 /// Waits for the first reason to stop; says the figures meanwhile.
-fn wait(service: &Service, stops: &Receiver<Stop>, options: &Options) -> Stop {
-    let ticks = options.figures.map_or_else(never, tick);
+fn wait(service: &Service, stops: &Receiver<Stop>, options: &Options, began: Instant) -> Stop {
+    let ticks = options.figures_every.map_or_else(never, tick);
     // Messages on the same terminal would be torn by a line that changes.
-    let is_live = io::stderr().is_terminal()
+    let is_live = options.figures == Form::Text
+        && io::stderr().is_terminal()
         && (options.format == Format::None || !io::stdout().is_terminal());
     let mut live = is_live.then(Speed::default);
     let end = options.time.map_or_else(never, after);
@@ -167,7 +187,7 @@ fn wait(service: &Service, stops: &Receiver<Stop>, options: &Options) -> Stop {
                     return Stop::Time;
                 }
             },
-            recv(ticks) -> now => tell_figures(service, live.as_mut().zip(now.ok())),
+            recv(ticks) -> _ => tell_figures(service, options.figures, live.as_mut(), began),
         }
     }
 }
@@ -180,11 +200,10 @@ struct Quiet {
 }
 
 impl Quiet {
-    #[expect(clippy::disallowed_methods, reason = "the quiet begins with the wait")]
     fn new(most: Duration) -> Self {
         Self {
             most,
-            since: Instant::now(),
+            since: now(),
             received: 0,
         }
     }
@@ -204,10 +223,17 @@ fn received(service: &Service) -> u64 {
         .sum()
 }
 
-fn tell_figures(service: &Service, live: Option<(&mut Speed, Instant)>) {
+fn tell_figures(service: &Service, form: Form, live: Option<&mut Speed>, began: Instant) {
     let metrics = service.readers().iter().map(Reader::metrics);
-    let Some((speed, now)) = live else {
-        metrics.for_each(|metrics| say::line(figures::of(metrics)));
+    let now = now();
+    let Some(speed) = live else {
+        let elapsed = now.saturating_duration_since(began);
+        for metrics in metrics {
+            let words = figures::received(&metrics, elapsed);
+            if let Some(line) = figures::line(form, words, metrics) {
+                say::line(line);
+            }
+        }
         return;
     };
     let (received, open) = metrics.fold((Tally::default(), 0), |(received, open), metrics| {

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use crossbeam_channel::Sender;
@@ -20,7 +20,8 @@ use uds_ipc::metrics::Tally;
 use uds_ipc::systemd::Service;
 use uds_ipc::{Address, Handler, Peer, Reader, ReaderBuilder, ReaderReport};
 
-use crate::board::Board;
+use crate::board::{Board, End};
+use crate::clock::now;
 use crate::output::{Output, Over, Rest};
 use crate::say::WrongUsage;
 use crate::{accounts, program, say, values};
@@ -155,10 +156,9 @@ impl Handler for Taking {
         self.output.print(message, peer)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the batch came now")]
     fn batch_end(&self, peer: &Peer) -> io::Result<()> {
         if let Some(board) = &self.board {
-            board.lock().count(peer, BATCH.take(), Instant::now());
+            board.lock().count(peer, BATCH.take(), now());
         }
         self.output.flush()
     }
@@ -169,13 +169,8 @@ impl Handler for Taking {
             // The number of one that is dead may be another's by now.
             let pid = pid.filter(|_| !peer.recovered);
             let program = pid.and_then(program::of);
-            board.lock().open(*peer, program);
-        }
-    }
-
-    fn closed(&self, peer: &Peer) {
-        if let Some(board) = &self.board {
-            board.lock().close(peer);
+            let user = peer.identity.uid().and_then(accounts::name);
+            board.lock().open(*peer, program, user);
         }
     }
 }
@@ -189,6 +184,7 @@ pub(crate) fn start(
     let watch = Watch {
         is_single: Arc::default(),
         stop,
+        board: handler.board.clone(),
     };
     let is_single = Arc::clone(&watch.is_single);
     let address = Address::new(&place.address)?;
@@ -299,10 +295,11 @@ fn builder(place: &Place, watch: Watch) -> ReaderBuilder {
     builder
 }
 
-/// Waits for the end of a stream that is the only one.
+/// Waits for the end of a stream that is the only one, and notes how each ended.
 struct Watch {
     is_single: Arc<AtomicBool>,
     stop: Sender<Stop>,
+    board: Option<Arc<Mutex<Board>>>,
 }
 
 impl Watch {
@@ -311,12 +308,19 @@ impl Watch {
         reason = "both enums may grow: a new cause is a fault, a new event is no end"
     )]
     fn see(&self, event: &ReaderEvent) {
-        if !self.is_single.load(Ordering::Relaxed) {
-            return;
-        }
         let ReaderEvent::Closed { peer, cause, .. } = event else {
             return;
         };
+        let end = match cause {
+            CloseCause::EndOfStream | CloseCause::Truncated | CloseCause::Failed(_) => End::Ended,
+            _ => End::Closed,
+        };
+        if let Some(board) = &self.board {
+            board.lock().close(peer, end);
+        }
+        if !self.is_single.load(Ordering::Relaxed) {
+            return;
+        }
         if let CloseCause::Idle = cause {
             // Elsewhere the peer comes back, and nothing is said.
             say::problem(format_args!("{peer}: {cause}"));
@@ -345,6 +349,33 @@ fn refusal(error: BindError) -> Box<dyn Error> {
             let is_terminal = io::stdin().is_terminal();
             WrongUsage(values::not_a_stream(&address, "input", kind, is_terminal)).into()
         }
+        other => no_socket(other),
+    }
+}
+
+/// Why no socket could be made, for every command that makes one: where the library names functions
+/// and settings, in words and options.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the others the library says all there is to say"
+)]
+pub(crate) fn no_socket(error: BindError) -> Box<dyn Error> {
+    match error {
+        BindError::NoDirectory { directory, .. } => format!(
+            "there is no directory {}: make it with mkdir, or in a unit of systemd with RuntimeDirectory=, or choose another path",
+            directory.display()
+        )
+        .into(),
+        BindError::Mode {
+            path,
+            wanted,
+            found,
+            ..
+        } => format!(
+            "cannot give {} the mode {wanted:03o}, it has {found:03o}: ask for that with --mode, or choose a directory whose file system knows modes",
+            path.display()
+        )
+        .into(),
         other => other.into(),
     }
 }
@@ -358,6 +389,9 @@ fn tell(event: &ReaderEvent) {
     match event {
         ReaderEvent::Closed { peer, cause, .. } => match cause {
             CloseCause::EndOfStream | CloseCause::Idle | CloseCause::Stopped => {}
+            CloseCause::TooLarge { len, limit, .. } => say::problem(format_args!(
+                "{peer}: the peer announced a message of {len} bytes, above the limit of {limit}: raise --max-message if it is wanted"
+            )),
             fault => say::problem(format_args!("{peer}: {}", say::chain(fault))),
         },
         ReaderEvent::Recovered { .. } => say::problem(event),

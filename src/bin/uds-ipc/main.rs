@@ -7,11 +7,13 @@ mod bench;
 mod board;
 mod call;
 mod check;
+mod clock;
 mod command;
 mod figures;
 mod format;
 mod frames;
 mod input;
+mod instead;
 mod listen;
 mod listening;
 mod manual;
@@ -20,6 +22,7 @@ mod output;
 mod patient;
 mod program;
 mod progress;
+mod reach;
 mod respond;
 mod say;
 mod screen;
@@ -29,8 +32,11 @@ mod speed;
 mod top;
 mod values;
 
+use std::env;
+use std::error::Error;
 use std::process::ExitCode;
 
+use bench::processes::READER;
 use clap::{CommandFactory, Parser, Subcommand};
 
 const EXAMPLES: &str = "\
@@ -61,6 +67,8 @@ An ADDRESS is one of these:
   tcp:HOST:PORT    a TCP socket of this machine, or of another with --allow-remote
   fd:N             a descriptor that is open already
   -                standard input to listen on, standard output to send to
+What goes over it is a stream, not datagrams: before each message its length, a varint
+(unsigned LEB128). What sends plain text, such as nc, is understood by way of `send`.
 
 Exit codes: 0 all is well, 1 something failed or was left unsent, 2 wrong usage or input,
 3 nobody listened within --connect-timeout, 128 + N ended at once by a second signal N.
@@ -84,12 +92,25 @@ enum Command {
     Check(check::Options),
     Bench(bench::Options),
     InstallDocs(manual::Options),
-    #[command(name = bench::processes::READER, hide = true)]
-    BenchReader(bench::reading::Options),
 }
 
 fn main() -> ExitCode {
-    let ended = match CommandLine::parse().command {
+    run().unwrap_or_else(|error| {
+        say::problem(say::chain(&*error));
+        if error.is::<say::WrongUsage>() {
+            ExitCode::from(say::WRONG_USAGE)
+        } else {
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn run() -> Result<ExitCode, Box<dyn Error>> {
+    // Of a bench alone: even hidden, the shells would complete it.
+    if env::args_os().nth(1).is_some_and(|word| word == READER) {
+        return bench::reading::run(bench::reading::Options::parse_from(env::args_os().skip(1)));
+    }
+    match CommandLine::parse().command {
         Command::Listen(options) => listen::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Top(options) => top::run(&options),
@@ -98,14 +119,5 @@ fn main() -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::InstallDocs(options) => manual::run(&options, CommandLine::command()),
         Command::Bench(options) => bench::run(&options),
-        Command::BenchReader(options) => bench::reading::run(options),
-    };
-    ended.unwrap_or_else(|error| {
-        say::problem(say::chain(&*error));
-        if error.is::<say::WrongUsage>() {
-            ExitCode::from(say::WRONG_USAGE)
-        } else {
-            ExitCode::FAILURE
-        }
-    })
+    }
 }

@@ -60,8 +60,7 @@ pub(crate) fn run(options: &Options, command: Command) -> Result<ExitCode, Box<d
     }
     let mut command = command.disable_help_subcommand(true);
     command.build();
-    let commands = command.get_subcommands().filter(|one| !one.is_hide_set());
-    for command in commands.chain([&command]) {
+    for command in command.get_subcommands().chain([&command]) {
         let (name, text) = page(command.clone())?;
         write(&options.prefix.join(PAGES).join(name), text.as_bytes())?;
     }
@@ -70,8 +69,8 @@ pub(crate) fn run(options: &Options, command: Command) -> Result<ExitCode, Box<d
 
 /// A man page and the name of its file.
 fn page(command: Command) -> io::Result<(String, String)> {
-    // Its lines stay as they are: the examples would run together.
     let details = command.get_after_help().map(StyledStr::to_string);
+    let has_commands = command.has_subcommands();
     let mut date = format_rfc3339_seconds(SystemTime::now()).to_string();
     date.truncate("2000-01-01".len());
     let source = concat!("uds-ipc ", env!("CARGO_PKG_VERSION"));
@@ -79,17 +78,55 @@ fn page(command: Command) -> io::Result<(String, String)> {
         .date(date)
         .source(source);
     let mut text = Vec::new();
-    man.render(&mut text)?;
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if has_commands {
+        man.render_subcommands_section(&mut text)?;
+    }
     // Between what an option does and its values it has breaks that mandoc warns of.
     let mut text = String::from_utf8_lossy(&text).replace(".br\n\n.br\n", ".sp\n");
     let mut rest = Roff::new();
-    rest.control("SH", ["DETAILS"]).control("nf", []);
-    for line in details.unwrap_or_default().lines() {
-        rest.text([roman(line)]);
+    for (title, lines) in sections(&details.unwrap_or_default()) {
+        // Its lines stay as they are: the examples would run together.
+        rest.control("SH", [title]).control("nf", []);
+        for line in lines.lines() {
+            rest.text([roman(line)]);
+        }
+        rest.control("fi", []);
     }
-    rest.control("fi", []);
+    if !has_commands {
+        rest.control("SH", ["SEE ALSO"]).text([roman("uds-ipc(1)")]);
+    }
     text.push_str(&rest.to_roff());
     Ok((man.get_filename(), text))
+}
+
+/// What stands behind the options of a command, by the sections in which a man page has it.
+fn sections(details: &str) -> Vec<(&'static str, String)> {
+    let (mut rest, mut codes, mut examples) = (Vec::new(), Vec::new(), Vec::new());
+    for paragraph in details.split("\n\n") {
+        let is_example = |line: &str| line.starts_with(' ') && line.contains("uds-ipc ");
+        if let Some(text) = paragraph.strip_prefix("Exit codes") {
+            let text = text.strip_prefix(':').unwrap_or(text);
+            codes.push(text.strip_prefix([' ', '\n']).unwrap_or(text));
+        } else if paragraph.lines().any(is_example) {
+            examples.push(paragraph.strip_prefix("Examples:\n").unwrap_or(paragraph));
+        } else {
+            rest.push(paragraph);
+        }
+    }
+    let sections = [
+        ("DETAILS", rest),
+        ("EXIT STATUS", codes),
+        ("EXAMPLES", examples),
+    ];
+    let sections = sections.into_iter().filter(|(_, text)| !text.is_empty());
+    sections
+        .map(|(title, text)| (title, text.join("\n\n")))
+        .collect()
 }
 
 fn write(path: &Path, text: &[u8]) -> Result<(), String> {

@@ -8,8 +8,9 @@ pub(crate) fn of(pid: u32) -> Option<String> {
     Some(printable(&name))
 }
 
-/// A process may give itself any name: none may move a terminal's cursor, or stretch a table.
-fn printable(name: &[u8]) -> String {
+/// A process may give itself any name, and who makes users too: none may move a terminal's cursor,
+/// or stretch a table.
+pub(crate) fn printable(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(name));
     let is_plain = |letter: char| letter == ' ' || letter.is_ascii_graphic();
     name.chars()

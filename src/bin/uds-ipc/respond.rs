@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
@@ -20,8 +20,10 @@ use uds_ipc::error::BindError;
 use uds_ipc::systemd::Activation;
 use uds_ipc::{Address, Peer};
 
+use crate::clock::now;
 use crate::command::{self, End};
-use crate::listening::SocketFile;
+use crate::figures::Form;
+use crate::listening::{self, SocketFile};
 use crate::say::WrongUsage;
 use crate::{accounts, figures, say, signals, values};
 
@@ -69,11 +71,12 @@ commands run with the rights of this process, whoever calls.
 
 Once it accepts it says \"listening on ADDRESS\" on standard error. At SIGTERM, SIGINT or
 SIGHUP (unless that is ignored) it stops: it refuses new calls, answers those in hand within
-the timeout, kills what is left, and prints its figures to standard error as one line of JSON.
+the timeout, kills what is left, and says its figures on standard error: see --figures.
 A second signal ends it at once, and leaves the commands running.
 
 As a service it takes its socket from systemd, if that passes one: with --activation the one
-of this name.
+of this name. It tells systemd that it is ready and that it stops (Type=notify), but no more:
+set no WatchdogSec= for it.
 
 A DURATION is seconds, such as 10 or 0.5, or has units: 200ms, 5m, 1h30m.
 
@@ -144,6 +147,10 @@ pub(crate) struct Options {
     /// Takes the socket that systemd passes by this name, instead of the first
     #[arg(long, value_name = "NAME")]
     activation: Option<String>,
+
+    /// How to say the figures at the end, on standard error
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    figures: Form,
 }
 
 /// What became of the calls.
@@ -167,6 +174,24 @@ struct Figures {
     left: usize,
 }
 
+impl Figures {
+    fn words(&self, elapsed: Duration) -> String {
+        let answered = figures::number(self.answered, "call");
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let others = [
+            ("failed", self.failed),
+            ("cancelled", self.cancelled),
+            ("too slow", self.too_slow),
+            ("too many", self.too_many),
+            ("refused", count(self.refused)),
+            ("malformed", count(self.malformed)),
+            ("left", count(self.left)),
+        ];
+        let text = format!("answered {answered} in {}", figures::time(elapsed));
+        figures::with_others(text, others)
+    }
+}
+
 /// A call that waits for its command.
 struct Job {
     call: Call,
@@ -174,6 +199,7 @@ struct Job {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    let began = now();
     let (stop, stops) = bounded(1);
     signals::on_first(move || {
         let _ = stop.send(());
@@ -211,7 +237,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     drop::<Sender<()>>(go_on);
     // An error says that all have ended: nothing is ever sent.
     let _ = Receiver::<()>::recv_timeout(&ended, KILL_TIMEOUT);
-    Ok(conclude(report, *figures.lock()))
+    let elapsed = now().saturating_duration_since(began);
+    Ok(conclude(report, *figures.lock(), options.figures, elapsed))
 }
 
 fn bind(
@@ -290,7 +317,11 @@ fn refusal(error: BindError) -> Box<dyn Error> {
             "{found} can be reached from other machines: answer at a loopback address such as tcp:127.0.0.1:PORT, behind ssh, stunnel or WireGuard"
         ))
         .into(),
-        other => other.into(),
+        BindError::Setting(error) if error.setting == "max_reply_len" => {
+            let (value, bound) = (error.value, error.bound);
+            WrongUsage(format!("--max-answer is {value}: it must be {bound}")).into()
+        }
+        other => listening::no_socket(other),
     }
 }
 
@@ -303,7 +334,7 @@ fn tell_systemd(state: NotifyState<'_>) {
 }
 
 /// Says the figures, and what went wrong.
-fn conclude(report: ResponderReport, figures: Figures) -> ExitCode {
+fn conclude(report: ResponderReport, figures: Figures, form: Form, elapsed: Duration) -> ExitCode {
     let ResponderReport {
         left,
         figures: of_library,
@@ -317,34 +348,19 @@ fn conclude(report: ResponderReport, figures: Figures) -> ExitCode {
             "calls left unanswered when the time to stop was over: {left}"
         ));
     }
-    say::last(figures::of(Figures {
+    let figures = Figures {
         refused,
         malformed,
         left,
         ..figures
-    }));
+    };
+    if let Some(line) = figures::line(form, figures.words(elapsed), figures) {
+        say::last(line);
+    }
     if left > 0 {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the clock"
-)]
-fn now() -> Instant {
-    Instant::now()
-}
-
-/// Whether nobody waits any more. Who has sent a notification does not wait in any case, and may go
-/// at once: until its time is over it is to be done.
-fn is_cancelled(call: &Call, reply: &Reply) -> bool {
-    if call.is_notification() {
-        call.deadline().is_some_and(|deadline| deadline <= now())
-    } else {
-        reply.is_cancelled()
     }
 }
 
@@ -375,7 +391,7 @@ impl Runner {
 
     fn answer(&self, Job { call, reply }: Job) {
         let began = now();
-        let is_cancelled = || is_cancelled(&call, &reply);
+        let is_cancelled = || reply.is_cancelled();
         let look = || {
             let is_over = self.is_over.try_recv() == Err(TryRecvError::Disconnected);
             let now = now();

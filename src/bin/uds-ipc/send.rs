@@ -20,12 +20,14 @@ use uds_ipc::event::{ConnectError, LostCause, WriterEvent};
 use uds_ipc::metrics::{Tally, WriterMetrics};
 use uds_ipc::{Address, Delivery, Writer, WriterReport};
 
+use crate::clock::now;
+use crate::figures::Form;
 use crate::frames::FrameError;
 use crate::input::{Extent, Input, Origin, Pace, Shape};
 use crate::outlet::Outlet;
 use crate::progress::Progress;
 use crate::say::WrongUsage;
-use crate::{figures, say, signals, values};
+use crate::{figures, instead, say, signals, values};
 
 /// Wrong input is wrong usage.
 const BAD_INPUT: u8 = say::WRONG_USAGE;
@@ -46,9 +48,9 @@ line goes without its newline and otherwise byte for byte; an empty one sends no
 listener need be there yet: messages wait in a queue, and when that is full, the reading
 waits, for as long as it takes; it also waits for a slow listener. At the end of the input,
 and at SIGTERM, SIGINT or SIGHUP (unless that is ignored), it sends what it has read,
-within the timeout, and prints its figures to standard error as one line of JSON. A second
-signal ends it at once. With --connect-timeout it gives up when nobody has listened for so
-long.
+within the timeout, and says on standard error how many messages that were: see --figures. A
+second signal ends it at once. With --connect-timeout it gives up when nobody has listened for
+so long.
 
 At fd:N and at - (standard output) there is one stream, a pipe or a socket that is
 connected: when that ends, so does the sending. Over a pipe there are no receipts.
@@ -121,8 +123,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = values::interval)]
     rate: Option<Duration>,
 
+    /// How to say the figures at the end, on standard error
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    figures: Form,
+
     /// Says only what went wrong: no progress, and no figures at the end
-    #[arg(long)]
+    #[arg(long, conflicts_with = "figures")]
     quiet: bool,
 
     /// Keeps each message until the listener has printed it, and sends it again after a loss: it
@@ -252,11 +258,7 @@ impl Receipts {
         if sent.messages == 0 || confirmed.messages > 0 {
             return confirmed.messages > 0;
         }
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the time begins with the first message"
-        )]
-        let now = Instant::now();
+        let now = now();
         if now < *self.sent_at.lock().get_or_insert(now) + RECEIPT_TIME {
             return false;
         }
@@ -271,6 +273,7 @@ impl Receipts {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    let began = now();
     let (stop, stops) = unbounded();
     signals::on_first(move || {
         let _ = stop.send(());
@@ -335,30 +338,27 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         troubles: &troubles,
     };
     let end = wait(&writer, wakers, options.connect_timeout, &receipts);
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the timeout begins when the reading ends"
-    )]
-    let began = Instant::now();
+    let ended = now();
     drop(go_on);
     // Kept to the end, so that nothing more is read.
     let _idle = matches!(end, End::Signal).then(|| busy.try_lock_for(options.timeout));
     let timeout = match end {
         End::NoReader(_) | End::Trouble(_) => Duration::ZERO,
-        End::Input(_) | End::Signal => options.timeout.saturating_sub(began.elapsed()),
+        End::Input(_) | End::Signal => options.timeout.saturating_sub(ended.elapsed()),
     };
     let (mut report, late) = drain(&writer, &stops, &troubles, timeout, &receipts)?;
     drop(following);
     report.metrics.dropped.too_large += *refused.lock();
     // The writer has closed its stream by now.
     let copied = outlet.map_or(Ok(()), |outlet| {
-        outlet.finish(timeout.saturating_sub(began.elapsed()))
+        outlet.finish(timeout.saturating_sub(ended.elapsed()))
     });
     let outcome = Outcome {
         end,
         report,
         late,
         copied,
+        elapsed: now().saturating_duration_since(began),
     };
     Ok(outcome.conclude(options, &receipts))
 }
@@ -518,12 +518,19 @@ struct Outcome {
     late: Option<Trouble>,
     /// Whether what was written came to standard output.
     copied: io::Result<()>,
+    /// How long it took, with the wait for a reader.
+    elapsed: Duration,
 }
 
 impl Outcome {
     /// Says what went wrong, once for each cause, and the figures.
     fn conclude(&self, options: &Options, receipts: &Receipts) -> ExitCode {
-        let Self { end, report, .. } = self;
+        let Self {
+            end,
+            report,
+            elapsed,
+            ..
+        } = self;
         let mut problems = self.problems(options);
         let mut code = ExitCode::SUCCESS;
         if matches!(end, End::NoReader(_)) {
@@ -551,7 +558,10 @@ impl Outcome {
             say::problem(problem);
         }
         if !options.quiet {
-            say::last(figures::of(report.metrics));
+            let words = figures::sent(&report.metrics, options.delivery(), *elapsed);
+            if let Some(line) = figures::line(options.figures, words, report.metrics) {
+                say::last(line);
+            }
         }
         code
     }
@@ -646,10 +656,17 @@ impl Told {
         {
             let _ = self.trouble.send(Trouble::Elsewhere(*found));
         } else if let WriterEvent::ConnectFailed { address, cause, .. } = event {
-            self.progress.problem(format_args!(
-                "waiting for a reader at {address}: {}",
-                say::chain(cause)
-            ));
+            let other = address.path().and_then(instead::of_socket);
+            let why = other.unwrap_or_else(|| {
+                if let ConnectError::Io(error) = cause {
+                    // The library's own words say once more that a reader is missing.
+                    say::chain(error)
+                } else {
+                    say::chain(cause)
+                }
+            });
+            self.progress
+                .problem(format_args!("waiting for a reader at {address}: {why}"));
         }
         if let WriterEvent::Lost {
             cause, retry_in, ..

@@ -5,13 +5,14 @@ use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use crossbeam_channel::{Receiver, Sender, after, never, select, tick, unbounded};
 use parking_lot::Mutex;
 
 use crate::board::{Board, Order, View};
+use crate::clock::now;
 use crate::format::{Format, Layout};
 use crate::listening::{self, Stop, Taking};
 use crate::output::Output;
@@ -30,9 +31,13 @@ says how to print them, into a file or a pipe.
 
 On a terminal the screen shows a row for each connection, the busiest on top: the process, its
 user and program when it connected, what came in the last interval and in all, and how long ago
-the last message came. Connections that ended stay, the last 1,000 of them. Recovered ones hold
-what a crash-proof sender left when it died. Keys: q quits, m b t p n l choose the order, r
-turns it around. At the end, and where there is no terminal, the table is printed.
+the last message came. The rows are in order of the column with the mark: ▼ the largest first,
+▲ the smallest. Keys: q quits, m b t p n l choose the order, r turns it around. At the end, and
+where there is no terminal, the table is printed.
+
+Connections that are over stay, the last 1,000 of them: (ended) by the sender; (closed) by top,
+because it was silent for --idle-timeout or sent what is no message: its sender may live, and
+come back as another row. (recovered) ones hold what a crash-proof sender left when it died.
 
 How much waits unread in the sockets the reader does not know: see Recv-Q of `ss -xp`.
 
@@ -68,14 +73,6 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     place: listening::Place,
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the clock"
-)]
-fn now() -> Instant {
-    Instant::now()
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
@@ -114,6 +111,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         },
     };
     let stop = showing.wait(options, &stops, &stop)?;
+    board.lock().stop();
     let later = || stops.try_iter().collect();
     let (code, _) = listening::finish(&service, &output, stop, later)?;
     let table = board.lock().report(&showing.title, showing.view, now());

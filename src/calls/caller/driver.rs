@@ -356,16 +356,17 @@ impl Shared {
     fn drive<'a>(&'a self, mut state: MutexGuard<'a, State>, until: Until) {
         let mut input = self.input.lock();
         loop {
-            let at = now();
+            let mut at = now();
             if state.is_to_connect(at) {
                 let until = earlier(state.machine.next_deadline(), after(at, CONNECT_TIMEOUT));
                 drop(state);
                 let dialed = dial(&self.address, self.expect_peer_uid, until);
                 state = self.lock();
-                state.dialed(dialed, now());
+                at = now();
+                state.dialed(dialed, at);
                 input.frames = Frames::new(self.limits.max_reply_len);
             }
-            let mut woken = go_on(&mut state, now());
+            let mut woken = go_on(&mut state, at);
             let is_over = match until {
                 Until::News(key) => state.machine.has_news(key),
                 Until::Sent(key) => state.machine.is_sent_or_over(key),
@@ -388,7 +389,11 @@ impl Shared {
                 }
             };
             let has_to_write = state.machine.has_to_write() && !state.is_writing;
-            let until = earlier(until, state.machine.next_deadline());
+            let mut until = earlier(until, state.machine.next_deadline());
+            if until.is_none() {
+                // To wake for nothing once costs less than to be woken for the next call's time.
+                until = state.looks_at.filter(|looks_at| *looks_at > at);
+            }
             state.looks_at = until;
             drop(state);
             wake(woken);

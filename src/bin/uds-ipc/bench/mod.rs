@@ -59,8 +59,9 @@ given slices, and once more (\"owned\") a vector for each message; the raw socke
 carries as many bytes in blocks of 128 KiB without frames, the limit of the kernel; \"staged\",
 one thread that frames messages into pieces of 128 KiB and writes them itself, without a
 queue; and what people write by hand, a channel of vectors, one for each message as it must,
-with a thread that drains it into a BufWriter. Every message is received and touched. A ratio of 2 is twice as fast. All have the
-same socket buffer, and queues of at most 2 MiB and 10,000 messages.
+with a thread that drains it into a BufWriter. Every message is received and touched. A ratio
+of 2 is twice as fast. All have the same socket buffer, and queues of at most 2 MiB and 10,000
+messages.
 
 Then it sends at 1,000, 10,000 and 200,000 messages a second: how long try_send takes, and
 how long a message is on its way.

@@ -22,7 +22,7 @@ use super::cases::{Contender, PATIENCE, Stream};
 use super::ends::Place;
 use super::failure::Failure;
 
-/// The hidden subcommand of the other process.
+/// The first word of the other process, which is no subcommand for people.
 pub(crate) const READER: &str = "bench-reader";
 
 /// The reader's process of the present turn, shared with the thread that waits for signals.

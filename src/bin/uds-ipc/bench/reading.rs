@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
-use clap::Args;
+use clap::Parser;
 
 use super::answers::Answer;
 use super::cases::{Contender, Stream};
@@ -17,7 +17,7 @@ use super::{handwritten, ours, raw, staged, stamped};
 use crate::say;
 
 /// The reader's role of a bench, which starts it itself
-#[derive(Debug, Args)]
+#[derive(Debug, Parser)]
 pub(crate) struct Options {
     #[arg(value_enum)]
     contender: Contender,
