@@ -11,7 +11,9 @@
 //! | `figures` | the figures of the collector, in JSON |
 //! | `connections` | who is connected to send, one a line |
 //! | `log-level LEVEL` | the level until now; from now on events below LEVEL are not printed: `debug`, `info`, `warning` or `error` |
-//! | `stop` | an empty one; then it handles what was sent, and ends |
+//! | `drain` | it takes no more, handles what was sent, for up to 5 s, and answers with how much that was; then it ends |
+//!
+//! Where systemd holds the sockets, the next message or call starts it anew.
 //!
 //! Messages go to standard output, one a line; events go to standard error.
 
@@ -33,9 +35,15 @@ use parking_lot::Mutex;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use uds_ipc::calls::{Call, Responder};
+use uds_ipc::error::ShutdownError;
 use uds_ipc::event::{ReaderEvent, Severity};
 use uds_ipc::systemd::{Activation, Service};
 use uds_ipc::{Peer, Reader};
+
+/// How long it handles what was sent before it ends.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it waits until the last answers are read. With the above less than `TimeoutStopSec=`.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the reader's events tell, and the calls ask for.
 struct Log {
@@ -82,16 +90,28 @@ impl Admin {
                 let before = mem::replace(&mut *self.log.level.lock(), level);
                 Ok(format!("{before:?}").to_lowercase())
             }
-            "stop" => {
+            "drain" => {
+                let drained = drain(&self.service)?;
+                // The responder waits until this call is answered.
                 self.stop.close();
-                Ok(String::new())
+                Ok(drained)
             }
             other => Err(format!(
-                "there is no method {other:?}, but figures, connections, log-level and stop"
+                "there is no method {other:?}, but figures, connections, log-level and drain"
             )
             .into()),
         }
     }
+}
+
+/// Handles all that was sent, and says how much that was. Whoever asks again, or sends a signal
+/// meanwhile, waits for the same end.
+fn drain(service: &Service) -> Result<String, ShutdownError> {
+    let reports = service.shutdown(DRAIN_TIMEOUT)?;
+    let reports = reports
+        .iter()
+        .map(|report| format!("{}, {} connections cut", report.metrics, report.cut));
+    Ok(reports.collect::<Vec<_>>().join("\n"))
 }
 
 fn level(name: &[u8]) -> Result<Severity, String> {
@@ -167,13 +187,11 @@ fn run() -> Result<(), Box<dyn Error>> {
     })?;
     eprintln!("admin: answering at {}", responder.address());
 
-    // Waits for a signal, or for a call of `stop`.
+    // Waits for a signal, or for a call of `drain`.
     signals.forever().next();
 
-    // Handles all that was sent. Until that is done it can be asked how far it is.
-    for report in service.shutdown(Duration::from_secs(5))? {
-        eprintln!("admin: {}, {} connections cut", report.metrics, report.cut);
-    }
-    responder.shutdown(Duration::from_secs(5))?;
+    // Meanwhile it can be asked how far it is.
+    eprintln!("admin: {}", drain(&service)?);
+    responder.shutdown(ANSWER_TIMEOUT)?;
     Ok(())
 }

@@ -8,7 +8,8 @@
 //! The responder answers until SIGTERM or Ctrl-C. The methods are those of
 //! `examples/clients/python/respond.py`: either end may be the one in Python. The caller calls
 //! `ping` as often as it is told, 1,000 times unless it is, each once the answer before is there.
-//! It waits for a responder that is not there yet, and finds one that was restarted.
+//! It waits for a responder that is not there yet, and finds one that was restarted. Over TCP this
+//! responder refuses all calls: no user is known there, see `ResponderBuilder::allow`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -25,6 +26,7 @@
 
 use std::env;
 use std::error::Error;
+use std::ffi::OsStr;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,18 +41,35 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a nap looks whether somebody still waits for its end.
 const GLANCE: Duration = Duration::from_millis(10);
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let words: Vec<_> = env::args().skip(1).collect();
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
-    match words[..] {
-        ["respond", address] => respond(address),
-        ["call", address] => call(address, 1000),
-        ["call", address, count] => call(address, count.parse()?),
+fn main() -> ExitCode {
+    let error = match run() {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    // In words, with what to do: a main that returns its error shows it as code.
+    let mut cause: Option<&dyn Error> = Some(&*error);
+    while let Some(error) = cause {
+        eprintln!("ping: {error}");
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<ExitCode, Box<dyn Error>> {
+    // An address need not be text, all else must be.
+    let words: Vec<_> = env::args_os().skip(1).collect();
+    let [role, address, more @ ..] = &words[..] else {
+        return Err(USAGE.into());
+    };
+    match (role.to_str(), more) {
+        (Some("respond"), []) => respond(address),
+        (Some("call"), []) => call(address, 1000),
+        (Some("call"), [count]) => call(address, count.to_str().ok_or(USAGE)?.parse()?),
         _ => Err(USAGE.into()),
     }
 }
 
-fn respond(address: &str) -> Result<ExitCode, Box<dyn Error>> {
+fn respond(address: &OsStr) -> Result<ExitCode, Box<dyn Error>> {
     // Before the socket is there: whoever sees it may signal us.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let responder = Responder::builder(address).bind()?.start(|call, reply| {
@@ -91,7 +110,7 @@ fn nap(length: Duration, call: &Call, reply: Reply) -> Result<(), ReplyError> {
     reply.send(call.body())
 }
 
-fn call(address: &str, count: usize) -> Result<ExitCode, Box<dyn Error>> {
+fn call(address: &OsStr, count: usize) -> Result<ExitCode, Box<dyn Error>> {
     let caller = Caller::new(address)?;
     let (mut times, mut failed) = (Vec::new(), 0);
     for number in 1..=count {

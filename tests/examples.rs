@@ -19,6 +19,8 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+#[cfg(feature = "calls")]
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -348,8 +350,11 @@ fn python_client(name: &str) -> Option<Command> {
 
 #[cfg(feature = "calls")]
 fn assert_answered(ended: &Ended, count: usize) {
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let expected = format!("answered {count}\nfailed 0\nconnections 1\np50 ");
+    // On a slow machine the responder may come too late for the first.
+    let early = ended.errors.matches(": cannot connect to the ").count();
+    assert_eq!(ended.code, Some(i32::from(early > 0)), "{ended:?}");
+    let answered = count - early;
+    let expected = format!("answered {answered}\nfailed {early}\nconnections 1\np50 ");
     assert!(ended.text().starts_with(&expected), "{ended:?}");
     assert!(ended.text().contains("\np99 "), "{ended:?}");
 }
@@ -358,7 +363,13 @@ fn assert_answered(ended: &Ended, count: usize) {
 #[cfg(feature = "calls")]
 fn pings_are_answered_by_a_responder_that_comes_later_in_either_language() {
     let directory = tempdir().unwrap();
-    let socket = directory.path().join("s");
+    // Not every system has names that are no text.
+    let name = if cfg!(target_os = "linux") {
+        OsStr::from_bytes(b"s\xff")
+    } else {
+        OsStr::new("s")
+    };
+    let socket = directory.path().join(name);
     let call = || Running::start(example("ping").arg("call").arg(&socket).arg("500"));
 
     let caller = call();
@@ -391,6 +402,7 @@ fn ping_takes_nothing_else_than_it_says() {
     ] {
         let ended = Running::start(example("ping").args(words)).end();
         assert_eq!(ended.code, Some(1), "{words:?} {ended:?}");
+        assert!(ended.errors.starts_with("ping: "), "{words:?} {ended:?}");
     }
 }
 
@@ -427,7 +439,7 @@ fn python_finds_the_next_responder_when_that_of_ping_is_killed() {
 
 #[test]
 #[cfg(all(feature = "calls", feature = "serde"))]
-fn the_admin_socket_answers_and_stops_the_collector() {
+fn the_admin_socket_answers_and_drains_the_collector() {
     let directory = tempdir().unwrap();
     let (telemetry, admin) = (directory.path().join("t"), directory.path().join("a"));
     let collector = Running::start(example("admin").arg(&telemetry).arg(&admin));
@@ -444,7 +456,11 @@ fn the_admin_socket_answers_and_stops_the_collector() {
         std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&admin).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
 
-    let writer = Writer::start(&telemetry).unwrap();
+    // It would be closed when it is idle for long, which is an event too.
+    let writer = Writer::builder(&telemetry)
+        .keepalive(Duration::from_secs(1))
+        .start()
+        .unwrap();
     writer.try_send("a line").unwrap();
     writer.flush(FlushLevel::Written, PATIENCE).unwrap();
     wait_until("it is counted", || figures()["received"]["messages"] == 1);
@@ -476,9 +492,18 @@ fn the_admin_socket_answers_and_stops_the_collector() {
 
     writer.try_send("the last").unwrap();
     assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
-    assert_eq!(call("stop", "").unwrap(), "");
+    // The answer comes once all is handled.
+    let drained = call("drain", "").unwrap();
+    assert_eq!(
+        drained,
+        "3 messages (21 bytes) received, 0 connections open, 0 connections cut"
+    );
     let ended = collector.end();
     assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(
+        ended.errors.ends_with(&format!("admin: {drained}\n")),
+        "{ended:?}"
+    );
     let mut lines: Vec<_> = ended.text().lines().map(str::to_owned).collect();
     lines.sort();
     assert_eq!(lines, ["a line", "another", "the last"], "{ended:?}");

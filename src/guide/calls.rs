@@ -46,7 +46,7 @@
 //! | an answer is longer than the responder may send | `Failed` | it was | `an_answer_above_the_responders_bound_fails_its_call_and_no_other` |
 //! | an answer is longer than the caller takes | `Lost` | unknown | `an_answer_above_the_callers_bound_costs_the_connection` |
 //! | the responder answers what was never asked | `Lost` for all open calls | unknown | `an_answer_to_no_call_costs_the_connection_and_answers_nothing` |
-//! | a peer sends no calls, half calls, or reads no answers | `Lost`: its connection is closed | unknown | `a_peer_that_sends_no_call_loses_its_connection_and_nobody_else_does`, `half_a_call_that_takes_too_long_costs_its_connection`, `half_calls_hold_no_more_than_all_calls_may`, `a_peer_that_reads_no_answers_is_not_read_from_and_loses_its_connection`, `a_time_is_over_also_where_there_is_always_something_to_do` |
+//! | a peer sends what is no call, half a call, or reads no answers | `Lost`: its connection is closed | unknown | `a_peer_that_sends_no_call_loses_its_connection_and_nobody_else_does`, `half_a_call_that_takes_too_long_costs_its_connection`, `half_calls_hold_no_more_than_all_calls_may`, `a_peer_that_reads_no_answers_is_not_read_from_and_loses_its_connection`, `a_time_is_over_also_where_there_is_always_something_to_do` |
 //!
 //! # What is not promised
 //!
@@ -88,28 +88,27 @@
 //! ```
 //!
 //! `examples/admin.rs` is such a collector: it answers with its figures and who is connected,
-//! changes its log level, and stops. In `examples/systemd`, `collector-admin.socket` is the unit of
-//! its second socket, and `collector-admin.conf` has `collector.service` take it.
+//! changes its log level, and drains: it takes no more, handles what was sent, answers with how
+//! much that was, and ends. In `examples/systemd`, `collector-admin.socket` is the unit of its
+//! second socket, and `collector-admin.conf` has `collector.service` take it. Where systemd holds
+//! a socket, whoever connects while the service is away waits for its next start.
 //!
 //! # On the wire
 //!
 //! Frames as everywhere in this crate, in both directions: a length as a varint, then a Protocol
-//! Buffers message. [`calls.proto`](https://protobuf.dev/programming-guides/proto3/) in `src/calls`
-//! has the two messages, and all that a client must know:
+//! Buffers message. `calls.proto` in `src/calls` has the two messages, in
+//! [proto3](https://protobuf.dev/programming-guides/proto3/), and all that a client must know:
 #![doc = concat!("```proto\n", include_str!("../calls/calls.proto"), "```")]
 //!
-//! * A client that does not read its answers is not read from.
-//! * An answer to a call that was cancelled does not come, or was on its way.
-//! * An empty frame says nothing.
-//! * What a peer sends that cannot be, such as an id twice, ends its connection
-//!   (`an_id_that_is_used_twice_is_a_lie`, `a_client_that_knows_only_the_proto_file_is_answered`).
+//! The tests `a_client_that_knows_only_the_proto_file_is_answered` and
+//! `an_id_that_is_used_twice_is_a_lie` hold the crate to it.
 //!
 //! `call.py` and `respond.py` in `examples/clients/python` are both ends with Python's standard
 //! library alone. They speak with `examples/ping.rs`, which calls or answers, and says how long
 //! that takes:
 //!
 //! ```console
-//! $ cargo run --release --features calls --example ping -- respond /tmp/ping.sock
+//! $ cargo run --release --features calls --example ping -- respond /tmp/ping.sock &
 //! $ echo "ping hello" | python3 examples/clients/python/call.py /tmp/ping.sock
 //! 1 = hello
 //! ```

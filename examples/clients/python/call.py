@@ -1,10 +1,11 @@
 """Calls a responder, of whatever language: python3 call.py ADDRESS [SECONDS] < FILE
 
 Each line of standard input, METHOD [BODY], is a call, made at once. As the answers come they are printed, with the number
-of the line: "1 = ANSWER", or "1 ! ERROR". SECONDS is how long each waits, 5 unless given. The exit code is 1 where one
-failed. ADDRESS: PATH, unix:PATH, @NAME (Linux) or tcp:HOST:PORT.
+of the line: "1 = ANSWER", or "1 ! ERROR". Bodies and answers are bytes, and printed as they are. SECONDS is how long each
+waits, 5 unless given. The exit code is 1 where one failed. ADDRESS: PATH, unix:PATH, @NAME (Linux) or tcp:HOST:PORT.
 """
 import asyncio
+import signal
 import socket
 import sys
 import time
@@ -13,6 +14,7 @@ import calls
 import wire
 
 MAX_CALL, MAX_REPLY = 1 << 20, 10 << 20
+MOST_OPEN = 1024  # Calls. A responder may refuse more of one connection.
 MIN_WAIT, MAX_WAIT = 0.01, 0.25  # Between two tries to connect, in seconds.
 LOST = "the connection was lost: unknown whether the call was done"
 
@@ -74,12 +76,13 @@ class Connection:
 
 
 class Caller:
-    """Any number of tasks call at once, over one connection. It is made by the first call, and again after a loss.
-    Nothing is sent twice."""
+    """Any number of tasks call at once, over one connection; those above MOST_OPEN wait for room. It is made by the first
+    call, and again after a loss. Nothing is sent twice."""
 
     def __init__(self, address):
         self.place = wire.resolve(address)
-        self.connecting, self.connection = asyncio.Lock(), None
+        self.room, self.connecting = asyncio.Semaphore(MOST_OPEN), asyncio.Lock()
+        self.connection, self.trouble = None, None
 
     async def call(self, method, body=b"", timeout=5.0):
         """The answer, or a CallError."""
@@ -90,34 +93,42 @@ class Caller:
         try:
             connection, number, answer = await asyncio.wait_for(self.begin(fields, until), timeout)
         except asyncio.TimeoutError:
-            raise CallError("the call could not be sent in time: it was not done", False) from None
+            trouble = f" ({self.trouble})" if self.trouble else ""
+            raise CallError(f"the call could not be sent in time: it was not done{trouble}", False) from None
         try:
             return await asyncio.wait_for(answer, until - time.monotonic())
         except asyncio.TimeoutError:
             raise CallError("no answer in time: unknown whether the call was done", True) from None
         finally:
             connection.forget(number)
+            self.room.release()
 
     async def begin(self, fields, until):
         """Writes the call once there is a connection with room."""
-        while True:
-            connection = await self.connected()
-            async with connection.turn:
-                try:
-                    await connection.writer.drain()
-                except OSError:
-                    connection.is_lost = True
-                if not connection.is_lost:
-                    left = max(1, int(1000 * (until - time.monotonic())))
-                    return connection, *connection.send({**fields, calls.TIMEOUT_MS: left})
+        await self.room.acquire()
+        try:
+            while True:
+                connection = await self.connected()
+                async with connection.turn:
+                    try:
+                        await connection.writer.drain()
+                    except OSError:
+                        connection.is_lost = True
+                    if not connection.is_lost:
+                        left = max(1, int(1000 * (until - time.monotonic())))
+                        return connection, *connection.send({**fields, calls.TIMEOUT_MS: left})
+        except BaseException:
+            self.room.release()
+            raise
 
     async def connected(self):
         wait = MIN_WAIT
         async with self.connecting:
             while self.connection is None or self.connection.is_lost:
                 try:
-                    self.connection = await self.connect()
-                except OSError:
+                    self.connection, self.trouble = await self.connect(), None
+                except OSError as error:
+                    self.trouble = error
                     await asyncio.sleep(wait)
                     wait = min(2 * wait, MAX_WAIT)
             return self.connection
@@ -138,27 +149,26 @@ class Caller:
 
 
 async def main(address, seconds):
-    caller, tasks, is_well = Caller(address), set(), True
+    caller, tasks = Caller(address), []
 
-    async def print_answer(number, method, body):
-        nonlocal is_well
+    async def answer(number, line):
+        method, _, body = line.rstrip(b"\n").partition(b" ")
         try:
-            print(number, "=", (await caller.call(method, body.encode(), seconds)).decode(errors="replace"), flush=True)
-        except CallError as error:
-            is_well = False
-            print(number, "!", error, flush=True)
+            said = b"= " + await caller.call(method.decode(), body, seconds)
+        except (CallError, UnicodeDecodeError) as error:
+            said = b"! " + str(error).encode()
+        sys.stdout.buffer.write(b"%d %b\n" % (number, said))
+        sys.stdout.buffer.flush()
+        return said.startswith(b"=")
 
-    number = 0
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        number += 1
-        method, _, body = line.rstrip("\n").partition(" ")
-        task = asyncio.create_task(print_answer(number, method, body))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    while tasks:
-        await asyncio.wait(tasks)
-    return is_well
+    while line := await asyncio.to_thread(sys.stdin.buffer.readline):
+        tasks.append(asyncio.create_task(answer(len(tasks) + 1, line)))
+    return all(await asyncio.gather(*tasks))
 
 
 if __name__ == "__main__":
-    sys.exit(not asyncio.run(main(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 5.0)))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # It ends the thread that reads standard input too.
+    wait = float(sys.argv[2]) if len(sys.argv) > 2 else 5.0
+    if not 0 < wait < 1 << 32:
+        sys.exit(f"{wait}: seconds are more than 0, and less than 2^32")
+    sys.exit(not asyncio.run(main(sys.argv[1], wait)))

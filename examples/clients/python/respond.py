@@ -5,6 +5,7 @@ SIGTERM or an interrupt ends it, once what is in hand is answered. ADDRESS: PATH
 tcp:HOST:PORT. At a path only its own user may call, elsewhere whoever can connect.
 """
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import calls
 import wire
 
 MAX_CALL, MAX_REPLY = 1 << 20, 10 << 20
+MAX_ERROR = 1000  # Characters.
 MOST_OPEN = 1024  # Calls of one connection.
 WRITE_WAIT = 10  # Seconds, for a peer that does not read its answers.
 LAST_WAIT = 5  # Seconds, for calls that are in hand at the end.
@@ -24,8 +26,10 @@ async def ping(body):
 
 
 async def nap(body):
+    if (milliseconds := int(body)) < 0:
+        raise ValueError(f"{milliseconds} milliseconds are no time")
     try:
-        await asyncio.sleep(int(body) / 1000)
+        await asyncio.sleep(milliseconds / 1000)
     except asyncio.CancelledError:
         print("nobody waits for a nap any more", file=sys.stderr, flush=True)
         raise
@@ -52,8 +56,9 @@ class Connection:
         except (OSError, EOFError, ValueError):
             pass
         finally:
-            for task in self.open.values():
-                task.cancel()
+            for key, task in self.open.items():
+                if isinstance(key, int):  # A notification is done though its sender has gone.
+                    task.cancel()
             self.responder.connections.discard(self)
             self.writer.close()
 
@@ -81,20 +86,26 @@ class Connection:
         self.responder.tasks.discard(task)
 
     async def answer(self, number, call):
-        name = call.get(calls.METHOD, b"").decode(errors="replace")
-        method, body = self.responder.methods.get(name), call.get(calls.BODY, b"")
         timeout = call.get(calls.TIMEOUT_MS, 0) / 1000 or None
         try:
-            if method is None:
-                raise LookupError(f"there is no method {name!r}")
-            reply = {calls.BODY: await asyncio.wait_for(method(body), timeout)}
-            if len(reply[calls.BODY]) > MAX_REPLY - 64:
-                raise ValueError("the answer is too long")
+            reply = await asyncio.wait_for(self.outcome(call), timeout)
         except asyncio.TimeoutError:
             return  # Nobody waits any more.
-        except Exception as error:
-            reply = {calls.ERROR: (str(error) or repr(error)).encode()[:MAX_CALL]}
         await self.reply(number, reply)
+
+    async def outcome(self, call):
+        """What the method returns or raises, a TimeoutError of its own too."""
+        name = call.get(calls.METHOD, b"").decode(errors="replace")
+        try:
+            if not (method := self.responder.methods.get(name)):
+                raise LookupError(f"there is no method {name!r}")
+            # What is no bytes is a TypeError here.
+            answer = bytes(memoryview(await method(call.get(calls.BODY, b""))))
+            if len(answer) > MAX_REPLY - 64:
+                raise ValueError("the answer is too long")
+            return {calls.BODY: answer}
+        except Exception as error:
+            return {calls.ERROR: (str(error) or repr(error))[:MAX_ERROR].encode(errors="replace")}
 
     async def refuse(self, number, cause, error):
         await self.reply(number, {calls.ERROR: error, calls.CAUSE: cause})
@@ -115,20 +126,23 @@ class Connection:
 
 class Responder:
     def __init__(self, address, methods):
-        self.listener, self.methods = wire.listen(address), methods
+        self.address, self.methods = address, methods
         self.connections, self.tasks, self.is_stopping = set(), set(), False
 
     async def serve(self, reader, writer):
         await Connection(self, reader, writer).run()
 
     async def run(self):
-        server, stop = await asyncio.start_server(self.serve, sock=self.listener), asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):  # Before the socket is there: whoever sees it may signal us.
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        listener = wire.listen(self.address)
+        server = await asyncio.start_server(self.serve, sock=listener)
         await stop.wait()
-        place = self.listener.getsockname()
-        if self.listener.family == socket.AF_UNIX and isinstance(place, str):
-            os.unlink(place)
+        place = listener.getsockname()
+        if listener.family == socket.AF_UNIX and isinstance(place, str):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(place)
         server.close()
         self.is_stopping = True
         if self.tasks:

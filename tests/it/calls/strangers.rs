@@ -130,10 +130,12 @@ fn a_peer_that_sends_no_call_loses_its_connection_and_nobody_else_does() {
     let responder = responder(&place.socket(), answer);
     let caller = caller(&place.socket());
     let used_twice = [call(1, "drop"), call(1, "drop")].concat();
-    let lies: [&[u8]; 5] = [
+    let lies: [&[u8]; 6] = [
         b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
         b"\x80\x80\x80\x80\x10",
         b"\x02\xff\xff",
+        // A method that is no text.
+        b"\x05\x08\x01\x2a\x01\xff",
         &used_twice,
         &call(1 << 63, "echo"),
     ];

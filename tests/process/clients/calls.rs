@@ -4,8 +4,9 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -31,8 +32,12 @@ impl Python {
     /// Starts it, and waits until it listens.
     #[track_caller]
     fn respond(client: &Client, path: &Path) -> Self {
+        Self::start(client.command(), path)
+    }
+
+    #[track_caller]
+    fn start(mut command: Command, path: &Path) -> Self {
         let errors = path.with_extension("errors");
-        let mut command = client.command();
         command.arg(path).stdin(Stdio::null());
         command.stderr(File::create(&errors).unwrap());
         let program = Program::start(&mut command);
@@ -44,12 +49,20 @@ impl Python {
         stored_in(&self.errors)
     }
 
+    fn ask_to_stop(&self) {
+        signal(&self.program, Signal::SIGTERM);
+    }
+
     #[track_caller]
     fn end(mut self) {
-        let process = Pid::from_raw(self.program.0.id().try_into().unwrap());
-        kill(process, Signal::SIGTERM).unwrap();
+        self.ask_to_stop();
         assert!(self.program.wait().success());
     }
+}
+
+fn signal(program: &Program, signal: Signal) {
+    let process = Pid::from_raw(program.0.id().try_into().unwrap());
+    kill(process, signal).unwrap();
 }
 
 /// A folder with a path for a socket, and the client `name`, where Python is there.
@@ -95,11 +108,81 @@ fn python_answers_many_calls_at_once_while_others_are_open() {
         matches!(&failed, CallError::Failed { error, .. } if error == "as asked"),
         "{failed}"
     );
-    let unknown = caller.call("nothing", "", PATIENCE).unwrap_err();
-    assert!(unknown.to_string().contains("no method 'nothing'"));
+    // What a method is called may take more room in the error than in the call.
+    let long = ["x", &"\u{1}".repeat(11), &"ä".repeat(524_260)].concat();
+    for (method, body, why) in [
+        ("nothing", "", "no method 'nothing'"),
+        (&long, "", r"no method 'x\x01"),
+        ("nap", "-5", "-5"),
+    ] {
+        let failed = caller.call(method, body, PATIENCE).unwrap_err();
+        assert!(
+            matches!(&failed, CallError::Failed { error, .. } if error.contains(why)),
+            "{failed}"
+        );
+    }
     drop(naps);
     python.end();
     assert!(!path.exists());
+}
+
+/// A program that uses `respond.py`.
+fn python_with(program: &str) -> Command {
+    let mut command = Command::new("python3");
+    command.args(["-B", "-c"]).arg(format!(
+        "import asyncio, sys\nsys.path.insert(0, sys.argv[1])\nimport respond\n{program}"
+    ));
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/clients/python"));
+    command
+}
+
+/// Methods that end otherwise than those of `respond.py`.
+const ODD_METHODS: &str = r#"
+async def late(body):
+    raise asyncio.TimeoutError("too late")
+
+async def text(body):
+    return "text"
+
+async def surrogate(body):
+    raise ValueError("\udcff")
+
+methods = {"late": late, "text": text, "surrogate": surrogate}
+asyncio.run(respond.Responder(sys.argv[2], methods).run())
+"#;
+
+#[test]
+fn whatever_a_method_in_python_does_its_caller_is_told() {
+    let Some((_place, path, _)) = stage("respond") else {
+        return;
+    };
+    let python = Python::start(python_with(ODD_METHODS), &path);
+    let caller = Caller::new(&path).unwrap();
+    for (method, why) in [("late", "too late"), ("text", "'str'"), ("surrogate", "?")] {
+        let failed = caller.call(method, "", PATIENCE).unwrap_err();
+        assert!(
+            matches!(&failed, CallError::Failed { error, .. } if error.contains(why)),
+            "{method}: {failed}"
+        );
+    }
+    python.end();
+}
+
+#[test]
+fn python_does_what_a_notification_says_though_its_sender_has_gone() {
+    let Some((_place, path, client)) = stage("respond") else {
+        return;
+    };
+    let mut python = Python::respond(&client, &path);
+    let caller = Caller::new(&path).unwrap();
+    caller.notify("nap", "300", LONG).unwrap();
+    // It has begun: they are begun in the order in which they came.
+    assert_eq!(caller.call("ping", "x", PATIENCE).unwrap(), b"x");
+    drop(caller);
+    python.ask_to_stop();
+    assert!(python.program.wait().success());
+    // It would tell of a nap that was cancelled.
+    assert_eq!(python.said(), Vec::<Vec<u8>>::new());
 }
 
 #[test]
@@ -151,18 +234,24 @@ fn python_that_was_killed_leaves_its_caller_with_unknown_and_is_found_again() {
     }
 }
 
+/// However slow the machine is, it does not stop before the test has seen what it wants to see.
+const SLOW_STOP: &str = r#"
+respond.LAST_WAIT = 600
+methods = {"ping": respond.ping, "nap": respond.nap}
+asyncio.run(respond.Responder(sys.argv[2], methods).run())
+"#;
+
 #[test]
 fn python_that_stops_refuses_new_calls_and_answers_those_in_hand() {
-    let Some((_place, path, client)) = stage("respond") else {
+    let Some((_place, path, _)) = stage("respond") else {
         return;
     };
-    let mut python = Python::respond(&client, &path);
+    let mut python = Python::start(python_with(SLOW_STOP), &path);
     let caller = Caller::new(&path).unwrap();
     let mut short = caller.call_many("nap", "300", LONG).unwrap();
     let long = caller.call_many("nap", LONG_NAP, LONG).unwrap();
     assert_eq!(caller.call("ping", "x", PATIENCE).unwrap(), b"x");
-    let process = Pid::from_raw(python.program.0.id().try_into().unwrap());
-    kill(process, Signal::SIGTERM).unwrap();
+    python.ask_to_stop();
     wait_until("its socket is gone", || !path.exists());
     let refused = caller.call("ping", "x", PATIENCE).unwrap_err();
     assert!(
@@ -177,6 +266,21 @@ fn python_that_stops_refuses_new_calls_and_answers_those_in_hand() {
     );
     assert_eq!(short.next().unwrap().unwrap(), b"300");
     drop(long);
+    assert!(python.program.wait().success());
+}
+
+#[test]
+fn python_answers_what_is_in_hand_though_its_socket_was_removed() {
+    let Some((_place, path, client)) = stage("respond") else {
+        return;
+    };
+    let mut python = Python::respond(&client, &path);
+    let caller = Caller::new(&path).unwrap();
+    let mut nap = caller.call_many("nap", "300", LONG).unwrap();
+    assert_eq!(caller.call("ping", "x", PATIENCE).unwrap(), b"x");
+    fs::remove_file(&path).unwrap();
+    python.ask_to_stop();
+    assert_eq!(nap.next().unwrap().unwrap(), b"300");
     assert!(python.program.wait().success());
 }
 
@@ -329,6 +433,30 @@ fn python_calls_many_times_at_once_and_takes_answers_in_any_order() {
 }
 
 #[test]
+fn python_has_no_more_calls_open_than_the_responder_takes() {
+    let Some((_place, path, client)) = stage("call") else {
+        return;
+    };
+    let held = Held::default();
+    let responder = responder(&path, &held);
+    let mut asker = Asker::start(&client, &path, "600");
+    let (most, count) = (1024, 1100);
+    for _ in 0..count {
+        asker.ask("hold x");
+    }
+    for more in [most, count - most] {
+        wait_for_held(&held, more);
+        let calls: Vec<_> = held.lock().unwrap().drain(..).collect();
+        for (body, reply) in calls {
+            reply.send(body).unwrap();
+        }
+    }
+    let (code, said) = asker.end();
+    assert_eq!((code, said.lines().count()), (Some(0), count), "{said}");
+    assert_eq!(responder.figures().refused, 0);
+}
+
+#[test]
 fn python_tells_why_there_is_no_answer() {
     let Some((_place, path, client)) = stage("call") else {
         return;
@@ -386,8 +514,42 @@ fn python_cancels_what_it_does_not_wait_for() {
 
     let mut asker = Asker::start(&client, &path, "0.1");
     asker.ask("ping x");
-    let nobody = "1 ! the call could not be sent in time: it was not done\n";
-    assert_eq!(asker.end(), (Some(1), nobody.to_owned()));
+    let (code, said) = asker.end();
+    let nobody = "1 ! the call could not be sent in time: it was not done ([Errno ";
+    assert!(code == Some(1) && said.starts_with(nobody), "{said}");
+}
+
+#[test]
+fn python_sends_and_prints_bytes_as_they_are() {
+    let Some((_place, path, client)) = stage("call") else {
+        return;
+    };
+    let _responder = responder(&path, &Held::default());
+    let mut asker = Asker::start(&client, &path, "600");
+    // A method is text.
+    let mut input = asker.input.take().unwrap();
+    input.write_all(b"ping \xff\0\r\n\xff x\n").unwrap();
+    drop(input);
+    assert_eq!(asker.program.wait().code(), Some(1));
+    let mut said = stored_in(&asker.output);
+    said.sort();
+    assert_eq!(said[0], b"1 = \xff\0\r");
+    assert!(said[1].starts_with(b"2 ! "), "{:?}", said[1]);
+    assert_eq!(said.len(), 2);
+}
+
+#[test]
+fn an_interrupt_ends_python_though_its_input_has_not_ended() {
+    let Some((_place, path, client)) = stage("call") else {
+        return;
+    };
+    let _responder = responder(&path, &Held::default());
+    let mut asker = Asker::start(&client, &path, "600");
+    asker.ask("ping x");
+    wait_until("it is answered", || asker.said() == "1 = x\n");
+    signal(&asker.program, Signal::SIGINT);
+    let signal = asker.program.wait().signal().unwrap();
+    assert_eq!(Signal::try_from(signal), Ok(Signal::SIGINT));
 }
 
 #[test]
