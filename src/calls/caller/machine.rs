@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::calls::error::{CallError, Refusal};
-use crate::calls::message::{CallFrame, Cause, Malformed, OVERHEAD, ReplyFrame, frame, frame_of_call};
+use crate::calls::message::{
+    CallFrame, Cause, Malformed, OVERHEAD, ReplyFrame, frame, frame_of_call,
+};
 use crate::deadline::{Deadline, after};
 use crate::system_error::SystemError;
 

@@ -85,6 +85,63 @@ fn answers_before_a_call_that_blocks_are_with_their_caller() {
 }
 
 #[test]
+fn an_answer_is_with_its_caller_though_its_handler_goes_on() {
+    let place = Place::new();
+    let second = Arc::new(AtomicUsize::new(0));
+    let came = Arc::clone(&second);
+    let gate = Gate::new();
+    let held = gate.clone();
+    let responder = uds_ipc::calls::Responder::builder(place.socket())
+        .max_threads(2)
+        .bind()
+        .unwrap()
+        .start(move |call, reply| match call.method() {
+            "first" => {
+                // The thread that was woken for the others has come, and has one of them.
+                wait_until("the second is in hand", || came.load(Ordering::SeqCst) > 0);
+                let _ = reply.send(call.body());
+                held.pass();
+            }
+            _ => {
+                came.fetch_add(1, Ordering::SeqCst);
+                held.pass();
+                let _ = reply.send(call.body());
+            }
+        })
+        .unwrap();
+    let calls: Vec<_> = [(1, "first"), (2, "second"), (3, "third")]
+        .into_iter()
+        .flat_map(|(id, method)| super::strangers::call(id, method))
+        .collect();
+    let mut stream = super::strangers::connect(&place.socket());
+    std::io::Write::write_all(&mut stream, &calls).unwrap();
+    assert_eq!(super::strangers::answers(&mut stream, 1), [1]);
+    gate.open();
+    let mut others = super::strangers::answers(&mut stream, 2);
+    others.sort_unstable();
+    assert_eq!(others, [2, 3]);
+    stop(responder);
+}
+
+#[test]
+fn a_call_is_answered_though_who_drove_for_it_does_something_else() {
+    let place = Place::new();
+    let caller = caller(&place.socket());
+    thread::scope(|scope| {
+        // It drives until its call is sent, and does not wait for answers then.
+        let driving = scope.spawn(|| caller.call_many("echo", "many", LONG).unwrap());
+        wait_until("it is open", || caller.figures().open == 1);
+        let waiting = scope.spawn(|| caller.call("echo", "one", PATIENCE));
+        wait_until("both are open", || caller.figures().open == 2);
+        let responder = responder(&place.socket(), super::answer);
+        let answers = driving.join().unwrap();
+        assert_eq!(waiting.join().unwrap().unwrap(), b"one");
+        drop(answers);
+        stop(responder);
+    });
+}
+
+#[test]
 fn with_as_many_threads_as_may_be_the_next_call_waits_for_one() {
     let place = Place::new();
     let gate = Gate::new();
