@@ -95,14 +95,13 @@ fn an_answer_is_with_its_caller_though_its_handler_goes_on() {
         .max_threads(2)
         .bind()
         .unwrap()
-        .start(move |call, reply| match call.method() {
-            "first" => {
+        .start(move |call, reply| {
+            if call.method() == "first" {
                 // The thread that was woken for the others has come, and has one of them.
                 wait_until("the second is in hand", || came.load(Ordering::SeqCst) > 0);
                 let _ = reply.send(call.body());
                 held.pass();
-            }
-            _ => {
+            } else {
                 came.fetch_add(1, Ordering::SeqCst);
                 held.pass();
                 let _ = reply.send(call.body());
