@@ -1,8 +1,9 @@
 //! `call` and `respond`: what goes both ways, each exit code, and that no command outlives its
 //! call.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
@@ -253,6 +254,24 @@ fn a_notification_is_done_and_prints_nothing() {
 }
 
 #[test]
+fn a_command_that_cannot_be_run_is_wrong_usage() {
+    let place = Place::new();
+    fs::write(place.path("text"), "no program").unwrap();
+    fs::create_dir(place.path("folder")).unwrap();
+    for (program, why) in [
+        ("./no such command", "no such file"),
+        ("no-such-command-anywhere", "not found"),
+        ("./text", "permission denied"),
+        ("./folder", "is a directory"),
+    ] {
+        let arguments = ["respond", "s", "--exec", program];
+        let ended = place.tool(&arguments, Stdio::null(), Stdio::null()).end();
+        ended.assert_code(2).assert_said(why);
+        assert!(!place.path("s").exists());
+    }
+}
+
+#[test]
 fn a_failure_has_the_words_of_the_command() {
     let place = Place::new();
     let script = "echo not this; echo \"no $UDS_IPC_METHOD here\" >&2; exit 7";
@@ -265,18 +284,22 @@ fn a_failure_has_the_words_of_the_command() {
 }
 
 #[test]
-fn a_command_that_is_not_there_fails_each_call_and_is_told_at_both_ends() {
+fn a_command_that_is_not_there_any_more_fails_each_call_and_is_told_at_both_ends() {
     let place = Place::new();
+    let program = place.path("such a command");
+    fs::write(&program, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o700)).unwrap();
     let arguments = [
         "respond",
         "s",
         "--figures",
         "json",
         "--exec",
-        "./no such command",
+        "./such a command",
     ];
     let mut responder = place.tool(&arguments, Stdio::null(), Stdio::null());
     responder.wait_for("listening on ");
+    fs::remove_file(&program).unwrap();
     for _ in 0..2 {
         let (_, ended) = place.call(&["m"]);
         ended.assert_code(1);

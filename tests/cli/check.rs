@@ -204,7 +204,7 @@ fn what_is_no_socket_is_named() {
     for (path, words) in [
         (
             "file",
-            "nobody listens: this is a regular file, not a socket: remove it",
+            "nobody listens: this is a regular file, not a socket: give the path",
         ),
         (
             "folder",

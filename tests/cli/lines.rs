@@ -619,6 +619,33 @@ fn who_does_not_want_to_wait_for_a_reader_says_how_long() {
 }
 
 #[test]
+fn who_does_not_want_to_wait_for_a_reader_that_has_gone_says_how_long() {
+    let place = Place::new();
+    let (input, lines) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    let mut lines = File::from(lines);
+    let listener = place.listen(&["--count", "1"]);
+    let arguments = ["send", "s", "--connect-timeout", "0.3", "--timeout", "0"];
+    let sender = place.tool(&arguments, input.into(), Stdio::null());
+    lines.write_all(b"one\n").unwrap();
+    listener.end().assert_code(0);
+    // The input goes on, and nobody comes.
+    let ended = sender.end();
+    ended.assert_code(3).assert_said("nobody listened at ");
+    drop(lines);
+}
+
+#[test]
+fn input_that_cannot_be_read_is_told_before_anybody_listens() {
+    let place = Place::new();
+    fs::create_dir(place.path("folder")).unwrap();
+    for (file, why) in [("folder", "is a directory"), ("nothing", "no such file")] {
+        let arguments = ["send", "s", "--file", file];
+        let sender = place.tool(&arguments, Stdio::null(), Stdio::null());
+        sender.end().assert_code(2).assert_said(why);
+    }
+}
+
+#[test]
 fn a_reader_that_gives_no_receipts_is_told_of_and_does_not_hold_up_the_end() {
     let place = Place::new();
     let listener = UnixListener::bind(place.path("s")).unwrap();
@@ -1052,7 +1079,7 @@ fn a_sender_that_waits_at_what_is_no_socket_says_what_it_is() {
     File::create(place.path("s")).unwrap();
     let mut sender = place.send(b"one\n", &["--timeout", "50"]);
     let line = sender.wait_for("waiting for a reader at ");
-    let why = "/s: this is a regular file, not a socket: remove it";
+    let why = "/s: this is a regular file, not a socket: give the path";
     assert!(line.contains(why), "{line}");
     drop(sender);
 }

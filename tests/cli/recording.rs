@@ -237,5 +237,5 @@ fn options_that_do_not_go_together_are_refused() {
     }
     let mut missing = place.send(b"", &["--file", "none"]);
     missing.wait_for("cannot read none: no such file or directory");
-    missing.end().assert_code(1);
+    missing.end().assert_code(2);
 }

@@ -42,7 +42,10 @@ Exit codes:
      connections as it takes
   5  something else: an answer that is no reader's, or a name that leads nowhere
 
-For Nagios and Icinga, which want other codes, a wrapper is in the guide, on the page of the tool.
+For Nagios and Icinga, which want other codes and one line:
+  #!/bin/bash
+  uds-ipc check ADDRESS 2>&1 | paste -sd ' '
+  case ${PIPESTATUS[0]} in 0) exit 0;; 1|3|4) exit 2;; *) exit 3;; esac
 
 A DURATION is seconds, such as 10 or 0.5, or has units: 200ms, 5m, 1h30m.
 

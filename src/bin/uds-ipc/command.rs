@@ -2,16 +2,19 @@
 //! Reads and writes by turns, on one thread, so that neither waits for the other; and kills the
 //! command with its whole process group when it is to run no longer.
 
+use std::env;
+use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{AccessFlags, Pid, access};
 
 /// The most that is kept of what a command says on standard error: its end, which says why.
 const MOST_WORDS: usize = 4096;
@@ -33,6 +36,26 @@ pub(crate) enum End {
     TooLong,
     /// It was killed, because it was to run no longer.
     Killed,
+}
+
+/// Whether there is such a program, now: as the system will look for it.
+pub(crate) fn check(program: &OsStr) -> io::Result<()> {
+    let is_there = |path: &Path| {
+        if path.is_dir() {
+            return Err(ErrorKind::IsADirectory.into());
+        }
+        access(path, AccessFlags::X_OK).map_err(io::Error::from)
+    };
+    let path = Path::new(program);
+    if path.components().count() > 1 || program.as_encoded_bytes().contains(&b'/') {
+        return is_there(path);
+    }
+    let folders = env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let mut found = env::split_paths(&folders).map(|folder| is_there(&folder.join(path)));
+    if found.any(|found| found.is_ok()) {
+        return Ok(());
+    }
+    Err(ErrorKind::NotFound.into())
 }
 
 /// Runs it to its end. `look` says how long it may run until the next look, at most, and `None` to

@@ -46,7 +46,12 @@ pub(crate) enum Origin {
 
 impl Origin {
     pub(crate) fn file(path: &Path) -> io::Result<Self> {
-        File::open(path).map(Self::Stream)
+        let file = File::open(path)?;
+        if file.metadata()?.is_dir() {
+            // Said now, and not once somebody listens.
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        Ok(Self::Stream(file))
     }
 
     pub(crate) fn standard_input() -> io::Result<Self> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-/// What it is, and what to do about it. `None` where there is a socket, or nothing.
+/// What it is. `None` where there is a socket, or nothing.
 pub(crate) fn of_socket(path: &Path) -> Option<String> {
     let kind = fs::metadata(path).ok()?.file_type();
     let name = if kind.is_socket() {
@@ -17,6 +17,6 @@ pub(crate) fn of_socket(path: &Path) -> Option<String> {
         "a device or a pipe"
     };
     Some(format!(
-        "this is {name}, not a socket: remove it, or give the path of the socket"
+        "this is {name}, not a socket: give the path of the socket"
     ))
 }

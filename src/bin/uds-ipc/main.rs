@@ -71,7 +71,7 @@ What goes over it is a stream, not datagrams: before each message its length, a 
 (unsigned LEB128). What sends plain text, such as nc, is understood by way of `send`.
 
 Exit codes: 0 all is well, 1 something failed or was left unsent, 2 wrong usage or input,
-3 nobody listened within --connect-timeout, 128 + N ended at once by a second signal N.
+3 nobody listened for --connect-timeout, 128 + N ended at once by a second signal N.
 Those of call and check are their own.";
 
 /// Messages between processes, over a Unix socket, TCP or a pipe.

@@ -204,6 +204,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     signals::on_first(move || {
         let _ = stop.send(());
     })?;
+    if let Some(program) = options.exec.first() {
+        command::check(program).map_err(|error| {
+            let program = program.display();
+            WrongUsage(format!("cannot run {program}: {}", say::chain(&error)))
+        })?;
+    }
     let figures = Arc::new(Mutex::new(Figures::default()));
     let (queue, jobs) = bounded(MOST_WAITING);
     let (go_on, is_over) = bounded(0);

@@ -50,7 +50,7 @@ waits, for as long as it takes; it also waits for a slow listener. At the end of
 and at SIGTERM, SIGINT or SIGHUP (unless that is ignored), it sends what it has read,
 within the timeout, and says on standard error how many messages that were: see --figures. A
 second signal ends it at once. With --connect-timeout it gives up when nobody has listened for
-so long.
+so long, also later, while it reads; after the end of the input the timeout counts.
 
 At fd:N and at - (standard output) there is one stream, a pipe or a socket that is
 connected: when that ends, so does the sending. Over a pipe there are no receipts.
@@ -63,8 +63,13 @@ counted as dropped.too_large, and makes the exit code 1. The others are sent all
 
 A DURATION is seconds, such as 10 or 0.5, or has units: 200ms, 5m, 1h30m.
 
+Without --at-least-once a message is sent once the system has taken it, and nobody says what
+becomes of it then: a listener that dies, or refuses one that is too long for it, may cost
+those behind it too.
+
 Exit codes: 0 all was sent, 1 something was left, lost or too large, or the only stream
-ended before the input, 2 wrong usage or a broken frame, 3 nobody listened within
+ended before the input, 2 wrong usage, input that cannot
+be read, or a broken frame, 3 nobody listened within
 --connect-timeout.
 
 Examples:
@@ -90,7 +95,7 @@ pub(crate) struct Options {
     #[arg(value_parser = values::address())]
     address: Address,
 
-    /// Messages to send, instead of standard input
+    /// Messages to send, instead of standard input; - is a message too
     #[arg(value_name = "MESSAGE", value_parser = values::message(), conflicts_with_all = ["file", "frames", "nul", "whole"])]
     messages: Vec<OsString>,
 
@@ -102,7 +107,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", default_value = "10", value_parser = values::duration)]
     timeout: Duration,
 
-    /// How long to wait for somebody who listens; as long as it takes unless given
+    /// How long to wait for somebody who listens, at the start and after a loss; as long as it
+    /// takes unless given
     #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
     connect_timeout: Option<Duration>,
 
@@ -167,14 +173,14 @@ impl Options {
     }
 
     /// What is to be sent.
-    fn from(&self) -> Result<Origin, String> {
+    fn from(&self) -> Result<Origin, WrongUsage> {
         if let Some(path) = &self.file {
             let why = |error| format!("cannot read {}: {}", path.display(), say::chain(&error));
-            return Origin::file(path).map_err(why);
+            return Origin::file(path).map_err(why).map_err(WrongUsage);
         }
         if self.messages.is_empty() {
             let why = |error| format!("cannot read standard input: {}", say::chain(&error));
-            return Origin::standard_input().map_err(why);
+            return Origin::standard_input().map_err(why).map_err(WrongUsage);
         }
         Ok(Origin::Given(self.messages.clone()))
     }
@@ -285,6 +291,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let lost = Arc::new(Mutex::new(None));
     let delivery = options.delivery();
     let (trouble, troubles) = unbounded();
+    let (connected, links) = unbounded();
     let (builder, outlet) =
         if options.is_standard() && delivery == Delivery::AtMostOnce && Outlet::is_needed() {
             let (stream, outlet) = Outlet::open()?;
@@ -297,6 +304,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         are_missing: Arc::clone(&missing),
         lost: Arc::clone(&lost),
         trouble,
+        connected,
     };
     let writer = builder
         .delivery(delivery)
@@ -336,6 +344,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         input,
         stops: &stops,
         troubles: &troubles,
+        links: &links,
     };
     let end = wait(&writer, wakers, options.connect_timeout, &receipts);
     let ended = now();
@@ -400,6 +409,8 @@ struct Wakers<'a> {
     input: Receiver<Result<Extent, FrameError>>,
     stops: &'a Receiver<()>,
     troubles: &'a Receiver<Trouble>,
+    /// Whether there is a connection now.
+    links: &'a Receiver<bool>,
 }
 
 /// Waits for the first reason to read no more. With a time to connect in, the input may have ended
@@ -414,12 +425,11 @@ fn wait(
         mut input,
         stops,
         troubles,
+        links,
     } = wakers;
     let has_connected = || writer.metrics().connects > 0;
-    let deadline = connect_timeout.map_or_else(never, after);
-    // Once connected, and with its first receipt, a sender that waits for more input does not wake
-    // up for nothing.
-    let mut looks = connect_timeout.map_or_else(never, |_| tick(LOOK));
+    let start = || connect_timeout.map_or_else(never, after);
+    let (mut deadline, mut is_connected) = (start(), false);
     let mut receipt_looks = receipts.looks();
     let mut reminders = if io::stderr().is_terminal() {
         tick(REMINDER)
@@ -447,11 +457,13 @@ fn wait(
                     (trouble, _) => End::Trouble(trouble),
                 };
             },
-            recv(deadline) -> _ => if !has_connected() {
-                return End::NoReader(ended.and_then(Result::err));
-            },
-            recv(looks) -> _ => if has_connected() {
-                looks = never();
+            recv(deadline) -> _ => return End::NoReader(ended.and_then(Result::err)),
+            // Told again and again while nobody listens: the time counts from the first.
+            recv(links) -> link => match link {
+                Ok(true) => (deadline, is_connected) = (never(), true),
+                Ok(false) if is_connected => (deadline, is_connected) = (start(), false),
+                // Its other end is in the writer's observer, too.
+                Ok(false) | Err(_) => {}
             },
             recv(receipt_looks) -> _ => if receipts.look(writer) {
                 receipt_looks = never();
@@ -549,6 +561,9 @@ impl Outcome {
             problems.push(say::chain(error));
             if !matches!(error, FrameError::Read(_)) {
                 code = ExitCode::from(BAD_INPUT);
+                if sent.messages == 0 {
+                    problems.push("is this a record of `listen --format frames`?".to_owned());
+                }
             }
         }
         if !problems.is_empty() && code == ExitCode::SUCCESS {
@@ -644,11 +659,16 @@ struct Told {
     are_missing: Arc<AtomicBool>,
     lost: Arc<Mutex<Option<LostCause>>>,
     trouble: Sender<Trouble>,
+    connected: Sender<bool>,
 }
 
 impl Told {
     /// Says why nothing moves. Connections come and go without a word: a reader closes idle ones.
     fn note(&self, event: &WriterEvent) {
+        if let WriterEvent::Connected { .. } | WriterEvent::ConnectFailed { .. } = event {
+            let is_connected = matches!(event, WriterEvent::Connected { .. });
+            let _ = self.connected.send(is_connected);
+        }
         if let WriterEvent::ConnectFailed {
             cause: ConnectError::NotLoopback { found, .. },
             ..
@@ -680,9 +700,18 @@ impl Told {
         if let WriterEvent::NotCrashProof { .. } = event {
             say::problem(event);
         }
-        if let WriterEvent::NoReceipt { .. } = event {
+        if let WriterEvent::NoReceipt {
+            address, waited, ..
+        } = event
+        {
             self.are_missing.store(true, Ordering::Relaxed);
-            self.progress.problem(format_args!("{event}"));
+            if *waited < RECEIPT_TIME {
+                // It has not been waited for: the other end has ended its side.
+                self.progress
+                    .problem(format_args!("{address} gives no receipts"));
+            } else {
+                self.progress.problem(format_args!("{event}"));
+            }
         }
     }
 }
