@@ -352,7 +352,8 @@ fn a_caller_that_goes_takes_its_command_along() {
     let arguments = ["call", "s", "m", "--timeout", LONG];
     let mut call = place.tool(&arguments, Stdio::null(), Stdio::null());
     let processes = ["command", "child"].map(|file| place.process(file));
-    call.signal(Signal::SIGINT);
+    // Not SIGINT, which is ignored where the tests run in the background of a script.
+    call.signal(Signal::SIGTERM);
     call.child.wait().unwrap();
     for process in processes {
         wait_until("it is killed", || is_gone(process));

@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::thread;
@@ -206,7 +207,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     })?;
     if let Some(program) = options.exec.first() {
         command::check(program).map_err(|error| {
-            let program = program.display();
+            let program = Path::new(program).display();
             WrongUsage(format!("cannot run {program}: {}", say::chain(&error)))
         })?;
     }

@@ -1,10 +1,11 @@
 //! A connection that is lost ends its calls with what is known of them.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use uds_ipc::calls::CallError;
+use uds_ipc::calls::{CallError, Responder};
 
 use super::{Gate, LONG, PATIENCE, Place, answer, caller, responder, stop, strangers, wait_until};
 
@@ -71,7 +72,7 @@ fn the_handler_of_a_caller_that_has_gone_is_told() {
         sender.send(reply.send("nobody").is_err()).unwrap();
     });
     let mut stream = strangers::connect(&place.socket());
-    std::io::Write::write_all(&mut stream, &strangers::call(1, "m")).unwrap();
+    stream.write_all(&strangers::call(1, "m")).unwrap();
     wait_until("it is in hand", || responder.figures().in_hand == 1);
     drop(stream);
     assert!(told.recv_timeout(PATIENCE).unwrap());
@@ -103,5 +104,25 @@ fn a_notification_is_done_though_its_sender_has_gone() {
     wait_until("it has gone", || responder.connections().is_empty());
     gate.open();
     wait_until("all are done", || done.load(Ordering::SeqCst) == 10);
+    stop(responder);
+}
+
+/// All of it is there when the socket is first looked at: what was sent, and the end behind it.
+#[test]
+fn a_peer_that_calls_and_goes_at_once_is_known_to_have_gone() {
+    let place = Place::new();
+    let bound = Responder::builder(place.socket()).bind().unwrap();
+    let mut stream = strangers::connect(&place.socket());
+    stream.write_all(&strangers::call(1, "m")).unwrap();
+    drop(stream);
+    let handled = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&handled);
+    let responder = bound.start(move |_, reply| {
+        wait_until("it is cancelled", || reply.is_cancelled());
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    let responder = responder.unwrap();
+    wait_until("it was handled", || handled.load(Ordering::SeqCst) == 1);
+    wait_until("it has gone", || responder.connections().is_empty());
     stop(responder);
 }
