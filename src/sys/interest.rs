@@ -8,13 +8,6 @@ pub(crate) enum Interest {
     Read,
     /// Likewise, or room to send: at once, unless the peer leaves unread what was sent to it.
     Now,
-    /// Something to read, or its end; but what is left unread is told once only. The socket stays
-    /// armed where [`EDGE_STAYS`] is true.
-    #[cfg_attr(
-        not(feature = "calls"),
-        expect(dead_code, reason = "the pipe waits otherwise")
-    )]
-    Edge,
     /// Room to send, or its end.
     #[cfg_attr(
         not(feature = "calls"),
@@ -22,7 +15,3 @@ pub(crate) enum Interest {
     )]
     Room,
 }
-
-/// Whether a socket that is armed for [`Interest::Edge`] stays so.
-#[cfg(feature = "calls")]
-pub(crate) const EDGE_STAYS: bool = cfg!(target_os = "linux");

@@ -77,8 +77,6 @@ pub(crate) use abilities::{Abilities, PeerEnd};
 pub(crate) use arrival::Arrival;
 pub(crate) use family::Family;
 pub(crate) use file_change::FileChange;
-#[cfg(feature = "calls")]
-pub(crate) use interest::EDGE_STAYS;
 pub(crate) use interest::Interest;
 pub(crate) use not_accepted::NotAccepted;
 pub(crate) use platform::{ArrivalWatch, FileWatch, Waker};

@@ -17,7 +17,7 @@ use crate::clock::now;
 use crate::deadline::{after, earlier, has_come};
 use crate::num::to_u64;
 use crate::peer::Peer;
-use crate::sys::{EDGE_STAYS, Interest, Poller, Received, Sent, Stream};
+use crate::sys::{Interest, Poller, Received, Sent, Stream};
 
 /// How many frames are written with one call of the system.
 const MOST_SLICES: usize = 64;
@@ -46,7 +46,6 @@ struct Input {
 }
 
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct State {
     pub(super) machine: Machine,
     pub(super) answered: u64,
@@ -59,8 +58,6 @@ pub(super) struct State {
     output_len: usize,
     blocked_since: Option<Instant>,
     is_reading: bool,
-    /// The poller tells of nothing that is to be read until it is armed again.
-    must_arm: bool,
     is_writing: bool,
     /// Somebody is to flush it soon.
     pub(super) is_corked: bool,
@@ -102,7 +99,6 @@ impl Connection {
                 output_len: 0,
                 blocked_since: None,
                 is_reading: false,
-                must_arm: false,
                 is_writing: false,
                 is_corked: false,
             }),
@@ -114,24 +110,21 @@ impl Connection {
         self.state.lock()
     }
 
-    /// The poller has told of it: writes what waits. Returns the socket if it is now for this
-    /// thread to read.
+    /// The poller has told of it: writes what waits. Returns the socket if it is now for this thread
+    /// to read.
     pub(super) fn begin_reading(&self, poller: &Poller) -> Option<Arc<Stream>> {
         let mut state = self.lock();
         self.flush(&mut state, poller);
         if state.is_reading {
-            // Whoever reads may have read already.
-            state.must_arm = true;
             return None;
         }
         if state.blocked_since.is_some() {
             // A peer that does not read its answers is not read from.
-            self.arm(&mut state, poller);
+            self.arm(&state, poller);
             return None;
         }
         let stream = state.stream.clone();
         state.is_reading = stream.is_some();
-        state.must_arm |= !EDGE_STAYS;
         stream
     }
 
@@ -149,10 +142,6 @@ impl Connection {
                     input.half_since = None;
                 } else if !calls.is_empty() || input.half_since.is_none() {
                     input.half_since = Some(at);
-                }
-                // A read that brings less has emptied the socket.
-                if len == buffer.len() {
-                    self.lock().must_arm = true;
                 }
                 Read::Calls(calls)
             }
@@ -182,9 +171,7 @@ impl Connection {
     pub(super) fn end_reading(&self, poller: &Poller) -> bool {
         let mut state = self.lock();
         state.is_reading = false;
-        if state.must_arm {
-            self.arm(&mut state, poller);
-        }
+        self.arm(&state, poller);
         state.is_blocked()
     }
 
@@ -327,15 +314,14 @@ impl Connection {
     }
 
     /// Arms it for what is awaited of it. A poller that cannot is one that is closed.
-    fn arm(&self, state: &mut State, poller: &Poller) {
+    fn arm(&self, state: &State, poller: &Poller) {
         let interest = if state.blocked_since.is_some() {
             Interest::Room
         } else if state.is_reading {
             return;
         } else {
-            Interest::Edge
+            Interest::Read
         };
-        state.must_arm = interest != Interest::Edge;
         if let Some(stream) = &state.stream {
             let _ = poller.arm(&**stream, self.key, interest);
         }

@@ -289,7 +289,7 @@ fn connect(shared: &Shared, stream: Stream, peer: Peer) -> io::Result<Arc<Connec
     let key = FIRST_CONNECTION + peer.connection % (Poller::MOST_KEY - FIRST_CONNECTION);
     let settings = &shared.settings;
     // It is looked up under the lock that its acceptor has.
-    shared.poller.add(&stream, key, Interest::Edge)?;
+    shared.poller.add(&stream, key, Interest::Read)?;
     let connection = Connection::new(stream, peer, key, settings.max_call_len, settings.limits);
     Ok(Arc::new(connection))
 }

@@ -65,7 +65,6 @@ fn flags(interest: Interest) -> EpollFlags {
     let readable = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLONESHOT;
     match interest {
         Interest::Read => readable,
-        Interest::Edge => EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET,
         // A socket that can be written to is ready at once; one that cannot be has a
         // peer that does not read.
         Interest::Now => readable | EpollFlags::EPOLLOUT,

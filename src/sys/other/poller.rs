@@ -40,7 +40,7 @@ impl Queue {
         interest: Interest,
     ) -> io::Result<()> {
         let filter = match interest {
-            Interest::Read | Interest::Edge => EventFilter::EVFILT_READ,
+            Interest::Read => EventFilter::EVFILT_READ,
             Interest::Now | Interest::Room => EventFilter::EVFILT_WRITE,
         };
         self.change(fd, filter, EvFlags::EV_ADD | EvFlags::EV_ONESHOT, key)
