@@ -96,7 +96,8 @@ pub(crate) fn frame(message: &impl Message) -> Bytes {
     bytes.into()
 }
 
-/// A call as a frame, of what is only lent. As [`frame`] of a [`CallFrame`], without copies of them.
+/// A call as a frame, of what is only lent. As [`frame`] of a [`CallFrame`], without copies of
+/// them.
 pub(crate) fn frame_of_call(id: u64, method: &str, body: &[u8], timeout_ms: u64) -> Bytes {
     framed(&[
         Field::Number(1, id),

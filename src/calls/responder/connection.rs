@@ -110,8 +110,8 @@ impl Connection {
         self.state.lock()
     }
 
-    /// The poller has told of it: writes what waits. Returns the socket if it is now for this thread
-    /// to read.
+    /// The poller has told of it: writes what waits. Returns the socket if it is now for this
+    /// thread to read.
     pub(super) fn begin_reading(&self, poller: &Poller) -> Option<Arc<Stream>> {
         let mut state = self.lock();
         self.flush(&mut state, poller);

@@ -227,6 +227,9 @@ fn answers_that_nobody_takes_hold_no_more_than_they_may() {
     ));
     assert_eq!(good.len(), 5);
     assert!(good.iter().all(Result::is_ok));
+    // Who reads nothing more hears of nothing: the handler would wait for that, and the stop for
+    // it.
+    drop(caller);
     stop(responder);
 }
 
