@@ -31,7 +31,7 @@
 //! | the connection is lost after the call went out | `Lost` | unknown | `a_lost_connection_ends_every_open_call_as_unknown`, `nothing_is_sent_twice_after_a_loss` |
 //! | the connection is lost while the call goes out, or before | `Lost` or a wait for the next one | as the error says | `whatever_happens_a_call_has_one_outcome_and_it_is_true` |
 //! | the responder is killed while its handler runs | `Lost` | unknown | `a_killed_responder_leaves_its_callers_with_unknown` |
-//! | the caller is killed, or drops its call | nobody is there | perhaps; the handler sees that it is cancelled | `the_handler_of_a_caller_that_has_gone_is_told`, `a_killed_caller_cancels_its_calls`, `a_dropped_iterator_cancels_its_call` |
+//! | the caller is killed, or drops its call | nobody is there | perhaps; the handler sees that it is cancelled | `the_handler_of_a_caller_that_has_gone_is_told`, `a_peer_that_calls_and_goes_at_once_is_known_to_have_gone`, `a_killed_caller_cancels_its_calls`, `a_dropped_iterator_cancels_its_call` |
 //! | the sender of a notification ends behind it | nobody is there | it will be, unless its time is over | `a_notification_is_done_though_its_sender_has_gone` |
 //! | the call's time is over | `Timeout` | unknown once it was sent; the handler sees it | `a_time_that_is_over_cancels_the_call_at_the_other_end`, `a_cancelled_call_is_told_by_a_word_though_its_time_is_not_over` |
 //! | an answer comes when nobody waits any more | nothing; it is counted as `late` | it was | `a_second_answer_to_the_same_call_goes_nowhere` |
@@ -46,7 +46,7 @@
 //! | an answer is longer than the responder may send | `Failed` | it was | `an_answer_above_the_responders_bound_fails_its_call_and_no_other` |
 //! | an answer is longer than the caller takes | `Lost` | unknown | `an_answer_above_the_callers_bound_costs_the_connection` |
 //! | the responder answers what was never asked | `Lost` for all open calls | unknown | `an_answer_to_no_call_costs_the_connection_and_answers_nothing` |
-//! | a peer sends what is no call, half a call, or reads no answers | `Lost`: its connection is closed | unknown | `a_peer_that_sends_no_call_loses_its_connection_and_nobody_else_does`, `half_a_call_that_takes_too_long_costs_its_connection`, `half_calls_hold_no_more_than_all_calls_may`, `a_peer_that_reads_no_answers_is_not_read_from_and_loses_its_connection`, `a_time_is_over_also_where_there_is_always_something_to_do` |
+//! | a peer sends what is no call, half a call, or reads no answers | `Lost`: its connection is closed | unknown | `a_peer_that_sends_no_call_loses_its_connection_and_nobody_else_does`, `half_a_call_that_takes_too_long_costs_its_connection`, `half_calls_hold_no_more_than_all_calls_may`, `who_reads_no_refusals_and_calls_on_loses_the_connection`, `a_peer_that_reads_no_answers_is_not_read_from_and_loses_its_connection`, `a_time_is_over_also_where_there_is_always_something_to_do` |
 //!
 //! # What is not promised
 //!

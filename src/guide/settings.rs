@@ -66,7 +66,7 @@
 //! | [`max_reply_len`](crate::calls::CallerBuilder::max_reply_len) | 10 MiB | bytes | a responder that announces a longer answer loses its connection |
 //! | [`backoff_min`](crate::calls::CallerBuilder::backoff_min) | 10 ms | time | the first wait between two tries to connect |
 //! | [`backoff_max`](crate::calls::CallerBuilder::backoff_max) | 250 ms | time | the longest wait between two tries to connect |
-//! | [`expect_peer_uid`](crate::calls::CallerBuilder::expect_peer_uid) | any | uid | the only user whose responder is called |
+//! | [`expect_peer_uid`](crate::calls::CallerBuilder::expect_peer_uid) | any | uid | the only user whose responder is called; with a socket of systemd's that is root |
 //!
 //! # A responder's
 //!

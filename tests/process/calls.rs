@@ -162,6 +162,7 @@ fn every_call_in_a_forked_child_returns_at_once() {
                 && caller.call_batch([("echo", "")], LONG) == [Err(forked.clone())]
                 && answers.as_mut().and_then(Iterator::next) == Some(Err(forked))
                 && caller.figures().open == 0
+                && cannot_be_awaited(&caller)
                 && responder.connections().is_empty()
                 && responder.figures().in_hand == 0
                 && reply.is_cancelled()
@@ -180,4 +181,14 @@ fn every_call_in_a_forked_child_returns_at_once() {
     kept.take().unwrap().send("").unwrap();
     assert_eq!(answers.unwrap().count(), 0);
     assert_eq!(responder.shutdown(PATIENCE).unwrap().left, 0);
+}
+
+#[cfg(feature = "async")]
+fn cannot_be_awaited(caller: &Caller) -> bool {
+    uds_ipc::calls::AsyncCaller::new(caller.clone()).is_err()
+}
+
+#[cfg(not(feature = "async"))]
+fn cannot_be_awaited(_: &Caller) -> bool {
+    true
 }

@@ -57,12 +57,16 @@ impl AsyncCaller {
     /// Makes an async caller of a caller, which can be used beside it, and so can its clones.
     ///
     /// # Errors
-    /// When the system refuses a thread, or the caller has such a thread already: clone the async
-    /// caller instead.
+    /// When the system refuses a thread, the caller has such a thread already (clone the async
+    /// caller instead), or it was made in the parent of this process.
     pub fn new(caller: Caller) -> Result<Self, StartError> {
         let shared = caller.shared;
         let address = shared.address.clone();
         let refused = StartError::system("start a thread", &address);
+        if !shared.is_of_this_process() {
+            let error = std::io::Error::other(CallError::InForkedChild);
+            return Err(refused(error));
+        }
         if !shared.claim_thread() {
             let error =
                 std::io::Error::other("the caller has a thread already: clone the AsyncCaller");

@@ -96,7 +96,8 @@ impl CallerBuilder {
     }
 
     /// Calls only a responder that this user runs: any user's unless set. Checked after each
-    /// connect, before the first byte; one of another user is as if nobody listened.
+    /// connect, before the first byte; one of another user is as if nobody listened. It is the user
+    /// whose process began to listen: with a socket of systemd's that is root.
     pub fn expect_peer_uid(mut self, uid: impl Into<Option<u32>>) -> Self {
         self.expect_peer_uid = uid.into();
         self

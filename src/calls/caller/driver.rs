@@ -65,7 +65,8 @@ pub(super) struct State {
     pub(super) machine: Machine,
     link: Link,
     backoff: Backoff,
-    is_driven: bool,
+    /// How long whoever drives does so.
+    driven: Option<Until>,
     is_writing: bool,
     /// When whoever drives looks at the clock.
     looks_at: Deadline,
@@ -149,7 +150,7 @@ impl Shared {
                     error: None,
                 },
                 backoff,
-                is_driven: false,
+                driven: None,
                 is_writing: false,
                 looks_at: None,
                 has_thread: false,
@@ -229,7 +230,7 @@ impl Shared {
                 wake(next);
                 return outcome;
             }
-            if state.is_driven || state.has_thread {
+            if state.driven.is_some() || state.has_thread {
                 state
                     .waiting
                     .insert(key, Waiting::Thread(thread::current()));
@@ -249,7 +250,6 @@ impl Shared {
                 }
             } else {
                 state.waiting.remove(&key);
-                state.is_driven = true;
                 self.drive(state, Until::News(key));
             }
         }
@@ -257,9 +257,8 @@ impl Shared {
 
     /// Sees to it that a call goes out though no thread waits for its answer yet.
     pub(super) fn send(&self, key: Key) {
-        let mut state = self.lock();
-        if !state.is_driven && !state.has_thread && !state.machine.is_sent_or_over(key) {
-            state.is_driven = true;
+        let state = self.lock();
+        if state.driven.is_none() && !state.has_thread && !state.machine.is_sent_or_over(key) {
             self.drive(state, Until::Sent(key));
         }
     }
@@ -270,17 +269,21 @@ impl Shared {
         if self.process.is_elsewhere() {
             return Outcome::End(Err(CallError::InForkedChild));
         }
+        // What becomes of wakers is the user's code, which may call.
+        let waker = waker.clone();
         let mut state = self.lock();
         let outcome = state.machine.take(key);
-        if outcome == Outcome::Pending {
-            state.waiting.insert(key, Waiting::Task(waker.clone()));
+        let old = if outcome == Outcome::Pending {
             let deadline = state.machine.deadline(key);
             if earlier(deadline, state.looks_at) != state.looks_at {
                 self.waker.wake();
             }
+            state.waiting.insert(key, Waiting::Task(waker))
         } else {
-            state.waiting.remove(&key);
-        }
+            state.waiting.remove(&key)
+        };
+        drop(state);
+        drop(old);
         outcome
     }
 
@@ -291,17 +294,23 @@ impl Shared {
         }
         let mut state = self.lock();
         state.machine.forget(key);
-        state.waiting.remove(&key);
+        let old = state.waiting.remove(&key);
         let mut woken = write(&mut state, now());
         woken.extend(state.next_to_drive());
         self.nudge(&state);
         drop(state);
+        drop(old);
         wake(woken);
     }
 
-    /// Who drives is to wait for room too, or to connect.
+    /// Who drives is to wait for room too, or to connect; or it has come to its end by what others
+    /// wrote for it.
     fn nudge(&self, state: &State) {
-        if state.is_driven && !state.is_writing && state.machine.has_to_write() {
+        let Some(until) = state.driven else {
+            return;
+        };
+        let has_to_write = !state.is_writing && state.machine.has_to_write();
+        if has_to_write || state.has_come(until) {
             self.waker.wake();
         }
     }
@@ -315,7 +324,12 @@ impl Shared {
     /// There is no such thread after all.
     #[cfg(feature = "async")]
     pub(super) fn disclaim_thread(&self) {
-        self.lock().has_thread = false;
+        let mut state = self.lock();
+        state.has_thread = false;
+        // Those that wait left the driving to it.
+        let next = state.next_to_drive();
+        drop(state);
+        wake(next);
     }
 
     /// Drives until the caller has ended.
@@ -331,14 +345,13 @@ impl Shared {
                 wake(next);
                 return;
             }
-            if state.is_driven {
+            if state.driven.is_some() {
                 // A thread that drives for its own answer: it wakes this one when it has it.
                 state.waiting.insert(0, Waiting::Thread(thread::current()));
                 drop(state);
                 thread::park();
             } else {
                 state.waiting.remove(&0);
-                state.is_driven = true;
                 self.drive(state, Until::End);
             }
         }
@@ -359,9 +372,9 @@ impl Shared {
         !self.process.is_elsewhere()
     }
 
-    /// Drives the connection, for all, until there are news for this thread. `state` says that it
-    /// is driven.
+    /// Drives the connection, for all, until there are news for this thread. Nobody else does.
     fn drive<'a>(&'a self, mut state: MutexGuard<'a, State>, until: Until) {
+        state.driven = Some(until);
         let mut input = self.input.lock();
         // Never under the lock, which they take.
         let mut woken = Vec::new();
@@ -378,13 +391,8 @@ impl Shared {
                 input.frames = Frames::new(self.limits.max_reply_len);
             }
             woken.extend(go_on(&mut state, at));
-            let is_over = match until {
-                Until::News(key) => state.machine.has_news(key),
-                Until::Sent(key) => state.machine.is_sent_or_over(key),
-                Until::End => state.has_ended,
-            };
-            if is_over {
-                state.is_driven = false;
+            if state.has_come(until) {
+                state.driven = None;
                 // Who is woken takes the lock of the input, perhaps.
                 drop(input);
                 woken.extend(state.next_to_drive());
@@ -579,6 +587,15 @@ fn read(stream: &Stream, input: &mut Input) -> News {
 }
 
 impl State {
+    /// Whether that for which somebody drives has come.
+    fn has_come(&self, until: Until) -> bool {
+        match until {
+            Until::News(key) => self.machine.has_news(key),
+            Until::Sent(key) => self.machine.is_sent_or_over(key),
+            Until::End => self.has_ended,
+        }
+    }
+
     /// Whether this is the connection still.
     fn is_up(&self, stream: &Arc<Stream>) -> bool {
         matches!(&self.link, Link::Up(current) if Arc::ptr_eq(current, stream))
@@ -636,7 +653,7 @@ impl State {
 
     /// A thread that waits, where nobody drives: it is to drive.
     fn next_to_drive(&mut self) -> Option<Waiting> {
-        if self.is_driven {
+        if self.driven.is_some() {
             return None;
         }
         let is_thread = |waiting: &&Waiting| matches!(waiting, Waiting::Thread(_));

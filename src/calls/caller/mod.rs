@@ -181,10 +181,14 @@ impl Caller {
         B: AsRef<[u8]>,
     {
         let calls: Vec<_> = calls.into_iter().collect();
-        let calls = calls
+        // The user's code, which may call: before the lock.
+        let calls: Vec<_> = calls
             .iter()
-            .map(|(method, body)| (method.as_ref(), body.as_ref()));
-        let keys = self.shared.open_all(calls, Answers::One, timeout);
+            .map(|(method, body)| (method.as_ref(), body.as_ref()))
+            .collect();
+        let keys = self
+            .shared
+            .open_all(calls.into_iter(), Answers::One, timeout);
         keys.into_iter().map(|key| self.answer(key?)).collect()
     }
 

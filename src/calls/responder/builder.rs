@@ -106,15 +106,17 @@ impl ResponderBuilder {
     }
 
     /// The most bytes that the open calls of one connection may hold, and its answers that the peer
-    /// has not read: 16 MiB unless set, at least one call's. Each counts for 256 bytes more. A call
-    /// above that is refused; an answer waits.
+    /// has not read: 16 MiB unless set, at least one call's. Each counts for 256 bytes more, and
+    /// a call for its method once more. A call above that is refused; an answer waits. Who goes on
+    /// calling then, and reads no refusals either, loses the connection.
     pub fn max_bytes_in_flight(mut self, bytes: usize) -> Self {
         self.settings.limits.max_bytes_in_flight = bytes;
         self
     }
 
     /// The most bytes that the open calls of all connections may hold, with the parts of calls that
-    /// have not come whole: 256 MiB unless set, at least `max_bytes_in_flight`. Calls above that
+    /// have not come whole, but not answers: 256 MiB unless set, at least `max_bytes_in_flight`.
+    /// Calls above that
     /// are refused, and connections with a part of a call closed.
     pub fn max_bytes_held(mut self, bytes: usize) -> Self {
         self.settings.max_bytes_held = bytes;

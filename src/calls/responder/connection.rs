@@ -150,19 +150,28 @@ impl Connection {
         }
     }
 
-    /// A call that was read.
+    /// A call that was read. `Err` too when answers above `most` bytes wait, and it would be one
+    /// more refusal.
     pub(super) fn received(
         &self,
         call: &CallFrame,
         refusal: Option<Refusal>,
         at: Instant,
+        most: usize,
         poller: &Poller,
     ) -> Result<Verdict, Malformed> {
         let mut state = self.lock();
         let verdict = state.machine.received(call, refusal, at)?;
         if let Verdict::Refuse(Some(answer)) = &verdict {
+            if state.output_len > most {
+                return Err(Malformed::Lie("calls go on though answers are not read"));
+            }
             state.push(frame(answer));
             self.flush(&mut state, poller);
+        }
+        if call.cancel {
+            // Its handler may wait for room to answer it.
+            self.room.notify_all();
         }
         Ok(verdict)
     }

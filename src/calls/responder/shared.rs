@@ -67,6 +67,8 @@ pub(super) struct Shared {
     pub(super) idle: AtomicUsize,
     /// A peer is to do something in time.
     pub(super) is_timed: AtomicBool,
+    /// How many of the threads that wait will look at the clock by themselves.
+    pub(super) looking: AtomicUsize,
     looked_at: Mutex<Instant>,
     /// What open calls and half frames hold.
     pub(super) held: AtomicUsize,
@@ -150,6 +152,7 @@ impl Shared {
             threads: Mutex::new(0),
             idle: AtomicUsize::new(0),
             is_timed: AtomicBool::new(false),
+            looking: AtomicUsize::new(0),
             looked_at: Mutex::new(now()),
             held: AtomicUsize::new(0),
             in_hand: AtomicUsize::new(0),
@@ -231,7 +234,8 @@ impl Shared {
         let mut queue = self.queue.lock();
         let job = queue.calls.pop_front();
         let is_more = job.is_some() && !(queue.calls.is_empty() && queue.corked.is_empty());
-        let mut comes = queue.is_waking;
+        // One that was woken may have got something else to do.
+        let mut comes = queue.is_waking && can_come;
         if is_more && !comes && can_come {
             queue.is_waking = true;
             comes = true;
@@ -296,7 +300,7 @@ impl Shared {
             drop(state);
             let mut queue = self.queue.lock();
             // Whoever comes writes it. With nobody on the way it would wait for the handler.
-            if queue.is_waking {
+            if queue.is_waking && self.idle.load(Ordering::SeqCst) > 0 {
                 queue.corked.push(Arc::clone(connection));
                 return Ok(());
             }
@@ -311,6 +315,14 @@ impl Shared {
             self.watch_the_clock();
         }
         Ok(())
+    }
+
+    /// This thread may be away for long: another is to look at the clock.
+    pub(super) fn leave_the_clock(&self) {
+        let is_timed = self.is_timed.load(Ordering::SeqCst);
+        if is_timed && self.looking.load(Ordering::SeqCst) == 0 {
+            self.wake();
+        }
     }
 
     /// A peer is to do something in time: an idle thread looks at the clock from now on.

@@ -68,7 +68,13 @@ fn run(service: Arc<Service>) {
         } else {
             (shared.idle.load(Ordering::SeqCst) > LEAST_THREADS).then_some(LEAVE)
         };
+        shared
+            .looking
+            .fetch_add(usize::from(is_timed), Ordering::SeqCst);
         let ready = shared.poller.wait(patience);
+        shared
+            .looking
+            .fetch_sub(usize::from(is_timed), Ordering::SeqCst);
         if is_timed {
             // Also where there is always something to do.
             shared.look_at_the_clock(now(), LOOK);
@@ -116,6 +122,7 @@ fn handle(service: &Service, job: Job, has_waited: bool) {
         return;
     }
     let call = Call::new(call, peer, deadline);
+    shared.leave_the_clock();
     if guarded(|| (service.handle)(call, reply)).is_err() {
         shared.figures.panics.fetch_add(1, Ordering::Relaxed);
     }
@@ -130,10 +137,15 @@ fn serve(service: &Arc<Service>, key: u64, buffer: &mut [u8]) {
     let stream = connection.begin_reading(&shared.poller);
     shared.tell_end();
     let Some(stream) = stream else {
+        if connection.lock().is_blocked() {
+            shared.watch_the_clock();
+        }
         return;
     };
-    // Where as many threads run as may, the others are held up after all.
-    let _ = ensure_idle(service);
+    // Where as many threads run as may, the others are held up after all; but no answer is.
+    if !ensure_idle(service).unwrap_or(false) {
+        shared.uncork_all();
+    }
     let at = now();
     let (calls, is_last) = match connection.read(&stream, buffer, at) {
         Read::Calls(calls) => (calls, false),
@@ -184,7 +196,8 @@ fn take_in(
     } else {
         is_full.then_some(Refusal::Busy)
     };
-    match connection.received(&call, refusal, at, &shared.poller) {
+    let most = shared.settings.limits.max_bytes_in_flight;
+    match connection.received(&call, refusal, at, most, &shared.poller) {
         Ok(Verdict::Run { key, deadline }) => {
             jobs.push(Job {
                 connection: Arc::clone(connection),

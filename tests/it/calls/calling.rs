@@ -1,8 +1,10 @@
 //! What a call brings.
 
 use std::collections::BTreeSet;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use uds_ipc::calls::{CallError, Reply};
@@ -208,7 +210,7 @@ fn the_handler_knows_who_calls() {
     if cfg!(target_os = "linux") {
         assert_eq!(answer, format!("{us} true"));
     }
-    let answer = caller.call("who", "", std::time::Duration::MAX).unwrap();
+    let answer = caller.call("who", "", Duration::MAX).unwrap();
     assert!(
         String::from_utf8(answer).unwrap().ends_with("false"),
         "no deadline"
@@ -248,5 +250,26 @@ fn callers_side_by_side_get_their_own_answers() {
         }
     });
     assert_eq!(all.lock().len(), 30 * 50);
+    stop(responder);
+}
+
+/// One thread may write what another waits for.
+#[test]
+fn notifications_of_several_threads_return_once_they_are_written() {
+    const THREADS: usize = 3;
+    let place = Place::new();
+    let responder = responder(&place.socket(), |_, _| ());
+    let caller = caller(&place.socket());
+    let done = Arc::new(AtomicUsize::new(0));
+    for _ in 0..THREADS {
+        let (caller, done) = (caller.clone(), Arc::clone(&done));
+        thread::spawn(move || {
+            for _ in 0..3_000 {
+                caller.notify("note", "", Duration::MAX).unwrap();
+            }
+            done.fetch_add(1, Ordering::SeqCst);
+        });
+    }
+    wait_until("all are written", || done.load(Ordering::SeqCst) == THREADS);
     stop(responder);
 }

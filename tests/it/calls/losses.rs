@@ -94,13 +94,11 @@ fn a_notification_is_done_though_its_sender_has_gone() {
         assert!(!reply.is_cancelled());
         counted.fetch_add(1, Ordering::SeqCst);
     });
-    let caller = caller(&place.socket());
-    // All but the first may wait behind it.
-    for _ in 0..10 {
-        caller.notify("note", "", PATIENCE).unwrap();
-    }
+    let notes: Vec<_> = (0..10).flat_map(|_| strangers::call(0, "note")).collect();
+    let mut stream = strangers::connect(&place.socket());
+    stream.write_all(&notes).unwrap();
     wait_until("they have come", || responder.figures().in_hand == 10);
-    drop(caller);
+    drop(stream);
     wait_until("it has gone", || responder.connections().is_empty());
     gate.open();
     wait_until("all are done", || done.load(Ordering::SeqCst) == 10);

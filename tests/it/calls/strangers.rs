@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -203,6 +203,30 @@ fn a_time_is_over_also_where_there_is_always_something_to_do() {
 }
 
 #[test]
+fn who_reads_no_refusals_and_calls_on_loses_the_connection() {
+    let place = Place::new();
+    let responder = Responder::builder(place.socket())
+        .max_call_len(1000)
+        .max_bytes_in_flight(1_000)
+        .write_timeout(LONG)
+        .allow(|_, _| false)
+        .bind()
+        .unwrap()
+        .start(|_, _| ())
+        .unwrap();
+    let mut stream = connect(&place.socket());
+    let calls: Vec<_> = (1..=5_000).flat_map(|id| call(id, "m")).collect();
+    // Far more refusals than its socket takes: until it is not read from any more, or closed.
+    stream
+        .set_write_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    let _ = stream.write_all(&calls);
+    wait_until("it is found out", || responder.figures().malformed == 1);
+    wait_until("it is closed", || responder.connections().is_empty());
+    stop(responder);
+}
+
+#[test]
 fn half_calls_hold_no_more_than_all_calls_may() {
     let place = Place::new();
     let responder = Responder::builder(place.socket())
@@ -233,21 +257,27 @@ fn half_calls_hold_no_more_than_all_calls_may() {
 #[test]
 fn a_peer_that_reads_no_answers_is_not_read_from_and_loses_its_connection() {
     let place = Place::new();
+    let handled = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&handled);
     let responder = Responder::builder(place.socket())
         .write_timeout(Duration::from_millis(200))
         .max_call_len(1000)
         .max_bytes_in_flight(1_000)
         .bind()
         .unwrap()
-        .start(|_, reply| drop(reply.send(vec![0; 100_000])))
+        .start(move |_, reply| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            drop(reply.send(vec![0; 100_000]));
+        })
         .unwrap();
     let mut stream = connect(&place.socket());
+    // One after the other: each is a read of its own.
     for id in 1..=100 {
-        // It takes no more at some time.
         if stream.write_all(&call(id, "m")).is_err() {
             break;
         }
     }
+    wait_until("some are handled", || handled.load(Ordering::SeqCst) > 0);
     wait_until("it is closed", || responder.connections().is_empty());
     wait_until("no handler waits for it", || {
         responder.figures().in_hand == 0
