@@ -60,7 +60,6 @@ pub(super) struct Shared {
 }
 
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct State {
     pub(super) machine: Machine,
     link: Link,
