@@ -343,7 +343,7 @@
 //! | `systemd`, on by default | the module [`systemd`], and sockets that systemd passes. Without it a reader binds its own socket, and `listenfd` and `sd-notify` are not built |
 //! | `serde` | `Serialize` and `Deserialize` for figures, [`Address`], [`Peer`], [`Identity`], [`Credentials`], [`Delivery`], [`FlushLevel`] and [`Overflow`]; `Serialize` for events |
 //! | `calls` | the module `calls`: calls and their answers, on a socket of their own, to ask a running daemon or to command it |
-//! | `async` | an `AsyncWriter`, a `MessageSink`, and batches as a `Stream`: for any runtime |
+//! | `async` | an `AsyncWriter`, a `MessageSink`, batches as a `Stream`, and with `calls` an `AsyncCaller`: for any runtime |
 //! | `metrics` | a `Publisher` of the figures for the `metrics` crate |
 //! | `tokio-util` | `FrameCodec` as an `Encoder` and a `Decoder` |
 //! | `cli` | the command-line tool |

@@ -94,7 +94,11 @@ pub enum CallError {
 
 impl CallError {
     /// Whether the handler may have been called: `false` says for certain that the call has done
-    /// nothing, and may be made again.
+    /// nothing. To make it again may help after [`NotConnected`](Self::NotConnected),
+    /// [`Lost`](Self::Lost), [`Timeout`](Self::Timeout), and the refusals
+    /// [`Stopping`](Refusal::Stopping) and [`Busy`](Refusal::Busy); after the others it would
+    /// fail again. [`Failed`](Self::Failed) is the handler's answer: whether it had done
+    /// something before, it says.
     #[must_use]
     pub fn may_have_been_done(&self) -> bool {
         match self {

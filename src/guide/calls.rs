@@ -35,6 +35,7 @@
 //! | the sender of a notification ends behind it | nobody is there | it will be, unless its time is over | `a_notification_is_done_though_its_sender_has_gone` |
 //! | the call's time is over | `Timeout` | unknown once it was sent; the handler sees it | `a_time_that_is_over_cancels_the_call_at_the_other_end`, `a_cancelled_call_is_told_by_a_word_though_its_time_is_not_over` |
 //! | an answer comes when nobody waits any more | nothing; it is counted as `late` | it was | `a_second_answer_to_the_same_call_goes_nowhere` |
+//! | the handler answers that the call failed | `Failed` | it was, as far as the handler says | `an_error_of_the_handler_comes_in_its_words` |
 //! | the handler panics, or drops its handle | `Unanswered` | unknown | `a_handler_that_ends_without_an_answer_leaves_nobody_waiting` |
 //! | the handler blocks | nothing yet; all other calls go on | it is being done | `a_handler_that_blocks_holds_up_no_call_of_any_connection`, `what_came_with_a_call_that_blocks_is_answered_meanwhile`, `answers_before_a_call_that_blocks_are_with_their_caller` |
 //! | the responder stops | `Refused`: `Stopping`, while others are in hand, which are answered; then `Lost` | no; unknown where it is lost | `a_stop_answers_what_is_in_hand_and_refuses_new_calls_with_a_word` |
@@ -58,8 +59,68 @@
 //!   slowly holds the threads of its calls.
 //! * In a process that `fork` made, calls are errors, answers too, and all figures are 0
 //!   (`every_call_in_a_forked_child_returns_at_once`).
+//! * A call to a [`Reader`](crate::Reader)'s socket is a message there, and no answer comes. A
+//!   [`Writer`](crate::Writer) at a responder's socket loses its connection each time. Nothing on
+//!   the wire says which of the two listens: keep their paths apart.
 //! * A client that closes its sending side has gone, and its calls are cancelled.
 //! * A notification that the responder refuses is lost. Only its figure `refused` tells.
+//!
+//! # A call that may be made again
+//!
+//! The daemon, and a client that knows that to ask for figures changes nothing:
+//!
+//! ```
+//! # #[cfg(feature = "calls")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::thread;
+//! use std::time::{Duration, Instant};
+//! use uds_ipc::calls::{CallError, Caller, Refusal, Responder};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("admin.sock");
+//! let responder = Responder::builder(&path).bind()?.start(|call, reply| {
+//!     let _ = match call.method() {
+//!         "figures" => reply.send("received 7"),
+//!         // A feed ends when its client goes, or the daemon stops.
+//!         "ticks" => loop {
+//!             if reply.is_stopping() || reply.send_part("tick").is_err() {
+//!                 break reply.send("");
+//!             }
+//!             thread::sleep(Duration::from_millis(10));
+//!         },
+//!         other => reply.fail(format!("there is no method {other}")),
+//!     };
+//! })?;
+//!
+//! fn figures(caller: &Caller, timeout: Duration) -> Result<Vec<u8>, CallError> {
+//!     let end = Instant::now() + timeout;
+//!     loop {
+//!         let left = end.saturating_duration_since(Instant::now());
+//!         match caller.call("figures", "", left) {
+//!             // Another process may take its place.
+//!             Err(CallError::Lost { .. }) if !left.is_zero() => {}
+//!             Err(CallError::Refused { refusal: Refusal::Stopping, .. }) if !left.is_zero() => {}
+//!             // An answer, or no use.
+//!             end => return end,
+//!         }
+//!     }
+//! }
+//!
+//! let caller = Caller::new(&path)?;
+//! assert_eq!(figures(&caller, Duration::from_secs(5))?, b"received 7");
+//! // What is not known to be harmless is not repeated.
+//! if let Err(error) = caller.call("drain", "", Duration::from_secs(5)) {
+//!     assert!(error.may_have_been_done());
+//!     assert_eq!(error.to_string(), "the call failed: there is no method drain");
+//! }
+//! let ticks = caller.call_many("ticks", "", Duration::MAX)?;
+//! assert_eq!(ticks.take(3).count(), 3);
+//! responder.shutdown(Duration::from_secs(5))?;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "calls"))]
+//! # fn main() {}
+//! ```
 //!
 //! # In a service
 //!

@@ -7,7 +7,7 @@
 //! | details that give way when the queue fills, and a line that says so | [`writer.shed_at(0.8)`](crate::Writer::shed_at), [`drop_notice`](crate::WriterBuilder::drop_notice) |
 //! | prost, serde or another encoder | `writer.try_send_with(\|buffer\| …)`: [below](#encoders) |
 //! | a page for Prometheus, or the `metrics` crate (0.24) | [`Exposition`](crate::metrics::Exposition), or `publisher` of a writer or a reader, feature `metrics`: [below](#figures) |
-//! | tokio or another runtime | `AsyncWriter`, `MessageSink`, and [batches](crate::BoundReader::start_batches) as a `Stream`, feature `async`: [a program](super::production#in-async-code) |
+//! | tokio or another runtime | `AsyncWriter`, `MessageSink`, and [batches](crate::BoundReader::start_batches) as a `Stream`, feature `async`: [a program](super::production#in-async-code); with `calls` an `AsyncCaller` |
 //! | a receiver that confirms in a loop, or later | [`start_batches`](crate::BoundReader::start_batches) |
 //! | a handler of whole batches, to write them on together | [`start_batch_handler`](crate::BoundReader::start_batch_handler) |
 //! | the frames over a stream of an async runtime | [`FrameCodec`](crate::FrameCodec), with tokio-util by the feature `tokio-util`: [below](#streams-of-your-own) |

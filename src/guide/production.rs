@@ -85,6 +85,8 @@
 //! | [`Writer::start`](crate::Writer::start), [`bind`](crate::ReaderBuilder::bind), `start` of a reader | at the start of the program: system calls, which take less than a millisecond, and up to two seconds where several start at the same path |
 //! | `try_send` and `start` of a writer that is [`crash_proof`](super::crash_proof) | as they are: the first message on a connection waits some 50 µs, at most 10 ms, for the writer's own thread; `start` for a first try to connect, at most 100 ms; with a `descriptor_store` also for systemd, which takes microseconds, and at most a few seconds where that hangs |
 //! | [`send_timeout`](crate::Writer::send_timeout), [`flush`](crate::Writer::flush), `shutdown` of either end, the drop of the last clone of a writer | blocks: with the feature `async` an `AsyncWriter` awaits them, for any runtime, and a `MessageSink` takes what comes as a stream; else in `spawn_blocking` |
+//! | with `calls`: `call`, `call_many` and its iterator, `notify` and `call_batch` of a `Caller` | block: an `AsyncCaller` awaits them, for any runtime |
+//! | `shutdown` and drop of a `Responder`; an answer of a `Reply` whose peer does not read | block: in `spawn_blocking` |
 //!
 //! [`AsyncWriter::writer`](crate::Writer) gives the writer itself, with all that never blocks. A
 //! reader's handler is called on a thread of the reader's, never in a task. To receive in a task,

@@ -129,7 +129,7 @@ impl AsyncCaller {
     }
 
     /// Makes a call that has several answers, and returns them as a stream: see
-    /// [`Caller::call_many`].
+    /// [`Caller::call_many`]. It is made at once, and not with the first poll.
     ///
     /// # Errors
     /// As [`Caller::call_many`].

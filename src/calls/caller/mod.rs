@@ -97,8 +97,9 @@ impl Caller {
     /// waits any more. `Duration::MAX` is for ever.
     ///
     /// # Errors
-    /// See [`CallError`]: [`may_have_been_done`](CallError::may_have_been_done) says whether the
-    /// call may be made again.
+    /// See [`CallError`]: [`may_have_been_done`](CallError::may_have_been_done) says whether it may
+    /// have had an effect. [`NotConnected`](CallError::NotConnected) comes once all of the time was
+    /// spent on tries to connect.
     pub fn call(
         &self,
         method: &str,
@@ -129,7 +130,9 @@ impl Caller {
     }
 
     /// Makes a call that has several answers, and returns them as an iterator: each as it comes.
-    /// `timeout` is for all of them together. A dropped iterator cancels the call.
+    /// `timeout` is for all of them together, and for the connection: for a feed without an end,
+    /// make a call that has a time before, to see that somebody is there. A dropped iterator
+    /// cancels the call.
     ///
     /// Answers that are not taken yet are held, up to
     /// [`max_bytes_in_flight`](CallerBuilder::max_bytes_in_flight); while no thread waits for an

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -188,6 +189,13 @@ impl Reply {
     pub fn is_cancelled(&self) -> bool {
         self.shared.process.is_elsewhere()
             || !self.connection.lock().machine.is_current(self.key, now())
+    }
+
+    /// Whether the responder [stops](super::Responder::shutdown), and waits for this answer among
+    /// others. A feed that has no end of its own ends then.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.shared.is_stopping.load(Ordering::SeqCst)
     }
 
     fn answer(&mut self, body: &[u8], is_last: bool) -> Result<(), ReplyError> {

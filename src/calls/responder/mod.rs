@@ -130,12 +130,13 @@ impl Responder {
     /// [`Refusal::Stopping`](crate::calls::Refusal::Stopping), and waits until those in hand are
     /// answered and their answers written, for up to `timeout`. Then it closes all connections.
     ///
-    /// A handler whose call is left then sees that as [cancelled](Reply::is_cancelled); nobody
-    /// waits for it to return.
+    /// A handler may see that it [stops](Reply::is_stopping), and one whose call is left then sees
+    /// that as [cancelled](Reply::is_cancelled); nobody waits for it to return. Further calls of
+    /// this function, from any thread, wait for the same end.
     ///
     /// # Errors
     /// When it is called by a handler of this responder, or in a process that `fork` made.
-    pub fn shutdown(self, timeout: Duration) -> Result<ResponderReport, ShutdownError> {
+    pub fn shutdown(&self, timeout: Duration) -> Result<ResponderReport, ShutdownError> {
         if self.shared.process.is_elsewhere() {
             return Err(ShutdownError::InForkedChild);
         }
@@ -150,6 +151,10 @@ impl Responder {
     /// Returns how many calls were left.
     fn stop(&self, timeout: Duration) -> usize {
         let shared = &self.shared;
+        let mut stopped = shared.stopped.lock();
+        if let Some(left) = *stopped {
+            return left;
+        }
         let until = after(now(), timeout);
         shared.is_stopping.store(true, Ordering::SeqCst);
         shared.listener.end();
@@ -181,6 +186,7 @@ impl Responder {
             shared.wait_for_end(after(now(), DROP_TIMEOUT), |_| shared.threads() == 0);
         }
         shared.listener.remove_file();
+        *stopped = Some(left);
         left
     }
 }
@@ -188,8 +194,7 @@ impl Responder {
 /// Stops it within a second.
 impl Drop for Responder {
     fn drop(&mut self) {
-        let has_stopped = self.shared.is_stopping.load(Ordering::SeqCst);
-        if !has_stopped && !self.shared.process.is_elsewhere() {
+        if !self.shared.has_stopped() && !self.shared.process.is_elsewhere() {
             // Called by a handler it would wait for that.
             let timeout = if self.shared.scope.is_current() {
                 Duration::ZERO

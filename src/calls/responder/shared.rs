@@ -75,6 +75,8 @@ pub(super) struct Shared {
     in_hand: AtomicUsize,
     pub(super) is_stopping: AtomicBool,
     pub(super) has_stopped: AtomicBool,
+    /// How many calls were left at the end of the stop.
+    pub(super) stopped: Mutex<Option<usize>>,
     /// Told when something has come to its end during a stop.
     ended: Condvar,
     pub(super) scope: Scope,
@@ -158,6 +160,7 @@ impl Shared {
             in_hand: AtomicUsize::new(0),
             is_stopping: AtomicBool::new(false),
             has_stopped: AtomicBool::new(false),
+            stopped: Mutex::new(None),
             ended: Condvar::new(),
             scope: Scope::new(),
             process: HomeProcess::this(),

@@ -20,11 +20,20 @@ fn an_answer_is_that_of_its_call() {
     assert_eq!(caller.call("echo", "", PATIENCE).unwrap(), b"");
     let long = vec![7; 1_000_000];
     assert_eq!(caller.call("echo", &long, PATIENCE).unwrap(), long);
+    let figures = caller.figures();
+    assert_eq!((figures.open, figures.connects, figures.late), (0, 1, 0));
+    stop(responder);
+}
+
+#[test]
+fn an_error_of_the_handler_comes_in_its_words() {
+    let place = Place::new();
+    let responder = responder(&place.socket(), answer);
+    let caller = caller(&place.socket());
     let error = caller.call("fail", "", PATIENCE).unwrap_err();
     assert!(matches!(&error, CallError::Failed { error, .. } if error == "as asked"));
     assert!(error.may_have_been_done());
-    let figures = caller.figures();
-    assert_eq!((figures.open, figures.connects, figures.late), (0, 1, 0));
+    assert_eq!(error.to_string(), "the call failed: as asked");
     stop(responder);
 }
 

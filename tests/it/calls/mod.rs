@@ -91,6 +91,7 @@ pub(crate) fn caller(path: &Path) -> Caller {
     Caller::new(path).unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is over then")]
 pub(crate) fn stop(responder: Responder) {
     let report = responder.shutdown(PATIENCE).unwrap();
     assert_eq!((report.left, report.figures.in_hand), (0, 0));

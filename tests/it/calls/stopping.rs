@@ -97,3 +97,24 @@ fn a_dropped_responder_leaves_no_thread_and_no_file() {
     // The path is free again.
     stop(responder(&place.socket(), answer));
 }
+
+#[test]
+fn a_feed_sees_that_the_responder_stops_and_everybody_waits_for_the_same_end() {
+    let place = Place::new();
+    let responder = responder(&place.socket(), |_, reply| {
+        while !reply.is_stopping() && reply.send_part("x").is_ok() {}
+        let _ = reply.send("the last");
+    });
+    let caller = caller(&place.socket());
+    let mut answers = caller.call_many("feed", "", Duration::MAX).unwrap();
+    assert_eq!(answers.next().unwrap().unwrap(), b"x");
+    thread::scope(|scope| {
+        let stops: Vec<_> = (0..2)
+            .map(|_| scope.spawn(|| responder.shutdown(LONG).unwrap()))
+            .collect();
+        assert_eq!(answers.last().unwrap().unwrap(), b"the last");
+        for stop in stops {
+            assert_eq!(stop.join().unwrap().left, 0);
+        }
+    });
+}

@@ -1,6 +1,7 @@
 //! Times: a call that takes too long is over at both ends.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use uds_ipc::calls::CallError;
@@ -102,5 +103,32 @@ fn a_time_is_over_though_another_thread_waits_longer() {
         gate.open();
         long.join().unwrap().unwrap();
     });
+    stop(responder);
+}
+
+#[test]
+fn answers_that_came_in_time_are_there_though_they_are_taken_late() {
+    let place = Place::new();
+    let sent = Arc::new(AtomicBool::new(false));
+    let is_sent = Arc::clone(&sent);
+    let responder = responder(&place.socket(), move |_, reply| {
+        for _ in 0..10 {
+            reply.send_part([7; 10_000]).unwrap();
+        }
+        reply.send("the last").unwrap();
+        is_sent.store(true, Ordering::SeqCst);
+    });
+    let caller = caller(&place.socket());
+    let time = Duration::from_millis(300);
+    let begun = Instant::now();
+    let answers = caller.call_many("m", "", time).unwrap();
+    wait_until("they are in the socket", || sent.load(Ordering::SeqCst));
+    let was_in_time = begun.elapsed() < time;
+    wait_until("the time is over", || begun.elapsed() > time);
+    let answers: Vec<_> = answers.collect();
+    if was_in_time {
+        assert_eq!(answers.len(), 11);
+        assert!(answers.iter().all(Result::is_ok));
+    }
     stop(responder);
 }
