@@ -166,10 +166,10 @@
 //! | 10 KiB | 0.91 million | 0.95 | 0.97 | 4.9 | 4.5 |
 //! | 100 KiB | 0.085 million | 0.86 | 0.88 | 1.5 | 1.3 |
 //!
-//! When four threads send, messages of 100 bytes pass at 0.79 to 0.82 of the speed of one thread: six
-//! threads share two processors then. Pieces that four threads hand to one that writes ("handed",
-//! above) pass at 0.9 of those of one thread, and at three quarters of the speed of a `Writer` that
-//! has four. With the
+//! When four threads send, messages of 100 bytes pass at 0.79 to 0.82 of the speed of one thread:
+//! six threads share two processors then. Pieces that four threads hand to one that writes
+//! ("handed", above) pass at 0.9 of those of one thread, and at three quarters of the speed of a
+//! `Writer` that has four. With the
 //! default settings `cargo bench --bench plain` does the same in a plain loop. `cargo bench`, with
 //! a counterpart to each benchmark of the Go library, has one for each step:
 //!
