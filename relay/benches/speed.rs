@@ -4,9 +4,9 @@
 //! Direct and exact: each message has its id, and expects that of the one before, as the relay's
 //! have; the rest is what the relay itself costs. Direct, with ids: without what is expected.
 //! Direct, bare: without headers.
-//! `UDS_IPC_RELAY_MESSAGES` sets how many messages a round has. In short rounds the beginning shows:
-//! for a producer that is new the relay asks where it stands, and an older server (2.9) reads its
-//! blocks for that.
+//! `UDS_IPC_RELAY_MESSAGES` sets how many messages a round has. In short rounds the beginning
+//! shows: for a producer that is new the relay asks where it stands, and an older server (2.9)
+//! reads its blocks for that.
 
 #![expect(
     clippy::print_stdout,

@@ -113,15 +113,17 @@ pub(crate) fn time(time: Duration) -> String {
     }
 }
 
+/// So many messages with so many bytes.
+#[cfg(test)]
+pub(crate) fn tally(messages: u64, bytes: u64) -> Tally {
+    let mut tally = Tally::default();
+    (tally.messages, tally.bytes) = (messages, bytes);
+    tally
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn tally(messages: u64, bytes: u64) -> Tally {
-        let mut tally = Tally::default();
-        (tally.messages, tally.bytes) = (messages, bytes);
-        tally
-    }
 
     #[test]
     fn what_was_sent_is_one_line_and_says_what_went_wrong_only_if_it_did() {

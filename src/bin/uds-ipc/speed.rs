@@ -67,12 +67,7 @@ impl fmt::Display for Speed {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn tally(messages: u64, bytes: u64) -> Tally {
-        let mut tally = Tally::default();
-        (tally.messages, tally.bytes) = (messages, bytes);
-        tally
-    }
+    use crate::figures::tally;
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "any time will do")]

@@ -116,8 +116,7 @@ impl ResponderBuilder {
 
     /// The most bytes that the open calls of all connections may hold, with the parts of calls that
     /// have not come whole, but not answers: 256 MiB unless set, at least `max_bytes_in_flight`.
-    /// Calls above that
-    /// are refused, and connections with a part of a call closed.
+    /// Calls above that are refused, and connections with a part of a call closed.
     pub fn max_bytes_held(mut self, bytes: usize) -> Self {
         self.settings.max_bytes_held = bytes;
         self
