@@ -40,7 +40,8 @@
 //!   A daemon that forks into the background starts its writers and readers after that; a pool of
 //!   worker processes starts them in each worker. (The C library tells the crate of a `fork`. A
 //!   child that is made without that, by `_Fork` or the system call `clone`, is known to all calls
-//!   but the sends.)
+//!   but the sends. The standard library holds a lock while a thread begins: a child that is made
+//!   at that moment can start no thread itself.)
 //! * **A child that lives on without `exec`** holds copies of the descriptors. A reader that is
 //!   killed then still looks alive: the child keeps its listening socket open, and writers wait in
 //!   its backlog. All descriptors are closed by `exec`.

@@ -65,3 +65,42 @@ impl SocketFile {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux", not(miri)))]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+    use crate::sys;
+
+    /// Many at once: whoever removes a file is then often interrupted in the midst of it.
+    #[test]
+    fn a_file_is_gone_as_soon_as_its_removal_is_told() {
+        let place = tempfile::tempdir().unwrap();
+        let remove_and_look = &|number: usize| {
+            let path = place.path().join(number.to_string());
+            let waker = Arc::new(Waker::new().unwrap());
+            for round in 0..300 {
+                let _socket = UnixListener::bind(&path).unwrap();
+                let file = SocketFile::at(&path).unwrap();
+                let watch = file.watch(&waker).unwrap();
+                // The first look finds a change in any case.
+                watch.look();
+                thread::scope(|scope| {
+                    scope.spawn(|| fs::remove_file(&path).unwrap());
+                    while watch.look().is_none() {
+                        sys::wait_with_file(&waker, &watch, None);
+                        waker.reset();
+                    }
+                    assert!(file.is_displaced(), "round {round}");
+                });
+            }
+        };
+        thread::scope(|scope| {
+            for number in 0..6 {
+                scope.spawn(move || remove_and_look(number));
+            }
+        });
+    }
+}

@@ -12,6 +12,9 @@ use nix::sys::stat::Mode;
 pub(crate) struct FileIdentity {
     device: u64,
     inode: u64,
+    /// Linux tells of a removal while the path still leads to the file: it has no name left then.
+    /// (Some file systems count none: theirs never change.)
+    has_name: bool,
 }
 
 impl FileIdentity {
@@ -19,6 +22,7 @@ impl FileIdentity {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
+            has_name: metadata.nlink() > 0,
         }
     }
 

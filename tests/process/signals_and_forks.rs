@@ -19,7 +19,9 @@ use uds_ipc::error::{FlushError, ShutdownError};
 use uds_ipc::systemd::Service;
 use uds_ipc::{Delivery, EncodeError, FlushLevel, Reader, SendError, Writer};
 
-use crate::stage::{PATIENCE, Role, in_forked_child, stage, wait_for_cue, wait_until};
+use crate::stage::{
+    PATIENCE, Role, in_forked_child, stage, wait_for_cue, wait_until, wait_until_others_sleep,
+};
 
 const SIGPIPE: i32 = 13;
 
@@ -402,6 +404,7 @@ fn a_forked_child_can_start_anew() {
     let old = Writer::start(place.join("nobody")).unwrap();
     old.try_send("this thread has a lane").unwrap();
     let path = place.join("s");
+    wait_until_others_sleep();
     assert!(in_forked_child(|| {
         let reader = Reader::builder(&path).bind().unwrap().start(|_| ());
         let (reader, writer) = (reader.unwrap(), Writer::start(&path).unwrap());
@@ -439,6 +442,7 @@ fn a_forked_child_that_drops_both_keeps_its_own_threads() {
         .start(|_| ())
         .unwrap();
     let writer = Writer::start(&path).unwrap();
+    wait_until_others_sleep();
     match fork::fork().unwrap() {
         fork::Fork::Child => {
             let over = Arc::new(Barrier::new(9));

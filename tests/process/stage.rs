@@ -154,6 +154,26 @@ impl Role {
     }
 }
 
+/// Waits until all other threads of this process sleep. Each takes a lock of the standard library
+/// when it begins: a child that is forked at that moment can start none. (Elsewhere than on Linux
+/// nobody tells.)
+pub(crate) fn wait_until_others_sleep() {
+    let Ok(own) = fs::read_link("/proc/thread-self") else {
+        return;
+    };
+    let own = own.file_name().unwrap();
+    let sleeps = |thread: &fs::DirEntry| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").map(|(_, state)| state);
+        state.is_some_and(|state| state.starts_with('S'))
+    };
+    wait_until("all other threads sleep", || {
+        let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+        let mut others = threads.filter(|thread| thread.file_name() != own);
+        others.all(|thread| sleeps(&thread))
+    });
+}
+
 /// Whether `act` says yes in a child made by fork.
 #[track_caller]
 #[expect(clippy::exit, reason = "a forked child must not go on as a test")]

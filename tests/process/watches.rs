@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, unbounded};
 use uds_ipc::Reader;
 use uds_ipc::event::ReaderEvent;
 
-use crate::stage::{PATIENCE, Role, in_forked_child, stage, wait_until};
+use crate::stage::{PATIENCE, Role, in_forked_child, stage, wait_until, wait_until_others_sleep};
 
 /// So many instances of inotify has this process.
 fn instances() -> usize {
@@ -81,6 +81,7 @@ fn one_instance_of_inotify_serves_all_readers_of_a_process() {
 
     // A child has its own, beside the one that it inherits, and takes nothing away from its parent.
     let (parents, told_parents) = watching_reader(&at("a"));
+    wait_until_others_sleep();
     assert!(in_forked_child(|| {
         let (_reader, told) = watching_reader(&at("b"));
         let has_its_own = instances() == 2;
