@@ -60,8 +60,8 @@ fn main() {
             server: nats.process.as_ref().unwrap(),
             relay: relay.process.as_ref().unwrap(),
         };
-        // What is expected is the stream's last message: several publishers would be in each other's
-        // way, if they did not wait for each other as the relay's runs do.
+        // What is expected is the stream's last message: several publishers would be in each
+        // other's way, if they did not wait for each other as the relay's runs do.
         let direct_ways = match producers {
             1 => &HEADERS[..],
             _ => &HEADERS[1..],
@@ -210,7 +210,7 @@ fn through_the_relay(relay: &Relay, producers: u64, each: u64, round: u64) {
 }
 
 async fn direct(context: &Context, producers: u64, each: u64, round: u64, headers: Headers) {
-    let body = bytes::Bytes::from("x".repeat(LEN));
+    let body = "x".repeat(LEN);
     let mut tasks = Vec::new();
     for producer in 0..producers {
         let (context, body) = (context.clone(), body.clone());
@@ -219,7 +219,9 @@ async fn direct(context: &Context, producers: u64, each: u64, round: u64, header
             let subject = async_nats::Subject::from(format!("foreign.{name}"));
             let mut acks = VecDeque::new();
             for number in 1..=each {
-                let mut message = PublishMessage::build().payload(body.clone());
+                // Made anew, as the daemons behind the relay make theirs.
+                let payload = format!("{number} {body}").into();
+                let mut message = PublishMessage::build().payload(payload);
                 if !matches!(headers, Headers::None) {
                     message = message.message_id(format!("{name}-{number}"));
                 }

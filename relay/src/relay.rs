@@ -208,7 +208,8 @@ impl<S: Sink> Relay<S> {
     /// Takes the messages of a batch over. Its bytes are in memory until the last is settled.
     fn accept(&mut self, batch: Batch) {
         let now = crate::now();
-        let (mut text, mut marked) = (Vec::new(), Vec::new());
+        let most = batch.messages().map(<[u8]>::len).sum();
+        let (mut text, mut marked) = (Vec::with_capacity(most), Vec::new());
         let mut bytes = 0;
         for message in batch.messages() {
             bytes += message.len();

@@ -18,6 +18,7 @@ use async_nats::{ConnectOptions, Event};
 use futures_util::FutureExt;
 use thiserror::Error;
 use tokio::sync::watch;
+use tokio::task::unconstrained;
 use tracing::{debug, info};
 
 use super::expectation::{self, Expectation};
@@ -311,23 +312,22 @@ impl Sink for JetStream {
         let place = self.subject(&name);
         let subject = async_nats::Subject::from(place.as_str());
         let mut acks = Vec::with_capacity(piece.messages.len());
-        let mut trouble = None;
-        let deadline = tokio::time::Instant::now() + self.target.ack_timeout;
-        for (index, message) in piece.messages.iter().enumerate() {
-            let publish = self.publish(&piece, index, message, &place);
-            let sent = self.context.send_publish(subject.clone(), publish);
-            match tokio::time::timeout_at(deadline, sent).await {
-                Ok(Ok(ack)) => acks.push((message.number, ack)),
-                Ok(Err(error)) => trouble = Some(not_sent(&error, message.number)),
-                Err(_) => {
-                    let why = "the connection takes no more".to_owned();
-                    trouble = Some(Trouble::Unreachable(why));
+        let hand_over = async {
+            for (index, message) in piece.messages.iter().enumerate() {
+                let publish = self.publish(&piece, index, message, &place);
+                match self.context.send_publish(subject.clone(), publish).await {
+                    Ok(ack) => acks.push((message.number, ack)),
+                    Err(error) => return Some(not_sent(&error, message.number)),
                 }
             }
-            if trouble.is_some() {
-                break;
-            }
-        }
+            None
+        };
+        let trouble = tokio::time::timeout(self.target.ack_timeout, hand_over)
+            .await
+            .unwrap_or_else(|_| {
+                let why = "the connection takes no more".to_owned();
+                Some(Trouble::Unreachable(why))
+            });
         // A message that is too long is told by the answer.
         if acks.is_empty()
             && let Some(Trouble::Unreachable(why)) = trouble
@@ -345,12 +345,12 @@ impl Sink for JetStream {
                     Some((number, ack)) => Some((number, ack.await)),
                     None => None,
                 };
+                // Unconstrained: else those that are there seem not to be, once the task has had
+                // its share.
                 let is_there = |(number, ack): (u64, PublishAckFuture)| {
                     let missing = || Err(PublishError::new(PublishErrorKind::TimedOut));
-                    (
-                        number,
-                        ack.into_future().now_or_never().unwrap_or_else(missing),
-                    )
+                    let ack = unconstrained(ack.into_future()).now_or_never();
+                    (number, ack.unwrap_or_else(missing))
                 };
                 for (number, ack) in acks.into_iter().map(is_there).chain(last) {
                     let ack = match ack {

@@ -34,6 +34,28 @@ fn planned_stops_under_load_leave_nothing_behind() {
     );
 }
 
+/// However many messages wait: each run is longer than what a task of tokio may do in one go.
+#[test]
+fn a_backlog_goes_through_without_trouble() {
+    let nats = Nats::start();
+    nats.make_stream();
+    nats.signal(Signal::SIGSTOP);
+    let relay = Relay::start(&["--nats-url", &nats.url(), "--ack-timeout", "60s"]);
+    let writer = writer(&relay.socket());
+    for number in 1..=10_000 {
+        writer
+            .send_timeout(message("web", number), PATIENCE)
+            .unwrap();
+    }
+    nats.signal(Signal::SIGCONT);
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    nats.compare(&[("web".to_owned(), 10_000)]).unwrap();
+    for reason in ["unreachable", "moved", "refused", "blocked", "too_long"] {
+        let refused = relay.figure(&format!("refused_total{{reason=\"{reason}\"}}"));
+        assert_eq!(refused, 0, "{reason}");
+    }
+}
+
 #[test]
 fn a_stop_takes_its_time_and_no_more_when_the_engine_is_away() {
     let mut nats = Nats::start();
