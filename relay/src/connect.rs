@@ -23,6 +23,8 @@ pub(crate) enum ConnectError {
     Redis(#[from] RedisError),
     #[error(transparent)]
     Files(#[from] sink::files::OpenError),
+    #[error("the files could not be opened: {0}")]
+    Ended(#[from] tokio::task::JoinError),
 }
 
 pub(crate) async fn jetstream(settings: &Settings) -> Result<JetStream, ConnectError> {
@@ -94,12 +96,14 @@ fn client(redis: &Redis) -> Result<Client, ConnectError> {
     Ok(Client::build_with_tls(info, certificates)?)
 }
 
-pub(crate) fn files(settings: &Settings) -> Result<Files, ConnectError> {
+pub(crate) async fn files(settings: &Settings) -> Result<Files, ConnectError> {
     let files = &settings.files;
-    Ok(Files::open(Layout {
+    let layout = Layout {
         folder: files.files_folder.clone(),
         max_bytes: u64::try_from(files.files_max_bytes).unwrap_or(u64::MAX),
         keep: files.files_keep,
         is_compressed: !files.files_plain,
-    })?)
+    };
+    // It reads the last file again. The page answers meanwhile.
+    Ok(tokio::task::spawn_blocking(|| Files::open(layout)).await??)
 }

@@ -97,11 +97,6 @@ struct Read {
     prefix: String,
 }
 
-/// A message is some twenty allocations of the NATS client's, and its answer frees them in another
-/// order: measured, the C library's allocator takes four tenths of the relay's time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The clock.
 #[expect(clippy::disallowed_methods, reason = "a shell reads it")]
 fn now() -> Instant {
@@ -278,9 +273,8 @@ async fn run(settings: Settings, bound: uds_ipc::BoundReader) -> Result<(), Box<
                 .await?
         }
         Engine::Files => {
-            parts
-                .relay(connect::files(&settings)?, settings, stopping)
-                .await?
+            let sink = connect::files(&settings).await?;
+            parts.relay(sink, settings, stopping).await?
         }
     };
     info!(left = report.left, "relay down");

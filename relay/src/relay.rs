@@ -191,7 +191,12 @@ impl<S: Sink> Relay<S> {
             tokio::select! {
                 Some(event) = self.events.next() => self.happened(event),
                 batch = batches.next(), if has_room && !has_ended => match batch {
-                    Some(batch) => self.accept(batch),
+                    Some(batch) => {
+                        self.accept(batch);
+                        // What is left out never waits for the engine: without this, a flood of it
+                        // would hold up the clock, a stop, and all that the thread has to do.
+                        tokio::task::yield_now().await;
+                    }
                     None => has_ended = true,
                 },
                 _ = ticks.tick() => self.tick(),
@@ -540,6 +545,8 @@ fn float(value: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -686,7 +693,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[tokio::test]
     async fn blocked_producers_hold_up_no_other_connection() {
         let sink = Arc::new(Fake::default());
         sink.blocks_bad_ones.store(true, Ordering::SeqCst);
@@ -708,7 +715,7 @@ mod tests {
     }
 
     /// However many producers have something to hand over.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[tokio::test]
     async fn handing_over_does_not_hold_up_a_stop() {
         let sink = Arc::new(Fake::default());
         let health = Arc::new(Health::new(crate::now()));
@@ -727,7 +734,36 @@ mod tests {
         let _ = writer.shutdown(Duration::ZERO);
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[test]
+    fn a_flood_of_what_is_left_out_holds_up_no_stop() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let flood = |socket: std::path::PathBuf| {
+            let mut stream = UnixStream::connect(socket).unwrap();
+            let frames = b"\x09unmarked!".repeat(10_000);
+            std::thread::spawn(move || while stream.write_all(&frames).is_ok() {})
+        };
+        // A thread that can be left alone: it may never end.
+        std::thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let report = runtime.enable_all().build().unwrap().block_on(async {
+                let sink = Arc::new(Fake::default());
+                let health = Arc::new(Health::new(crate::now()));
+                let running = start(&sink, &health);
+                let socket = running.folder.path().join("s");
+                let floods = [0; 4].map(|_| flood(socket.clone()));
+                wait_for(|| running.reader.metrics().received.messages > 1_000_000).await;
+                running.stop.send_replace(Some(crate::now()));
+                let report = running.relay.await.unwrap();
+                drop(running.reader);
+                let _ = floods.map(|flood| flood.join().unwrap());
+                report
+            });
+            tell.send(report).unwrap();
+        });
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Report { left: 0 });
+    }
+
+    #[tokio::test]
     async fn an_engine_that_stores_nothing_is_not_well() {
         let health = Arc::new(Health::new(crate::now()));
         let sink = Arc::new(Fake {
