@@ -325,16 +325,12 @@ impl Runs {
         }
         known.stored = position;
         known.troubles = 0;
-        let before = known.sent.len();
-        while known
+        let stored = known
             .sent
-            .front()
-            .is_some_and(|item| item.message.number <= position.number)
-            && let Some(item) = known.sent.pop_front()
-        {
-            self.settled.push(item.settled(Fate::Acknowledged));
-        }
-        let stored = before - known.sent.len();
+            .partition_point(|item| item.message.number <= position.number);
+        let settled = known.sent.drain(..stored);
+        self.settled
+            .extend(settled.map(|item| item.settled(Fate::Acknowledged)));
         known.run_messages = (known.run_messages + stored).min(most);
         known.take_turn(producer.key, &mut self.turns);
     }
