@@ -134,9 +134,14 @@ fn naive_repetition_is_caught_by_a_real_server() {
     let mut relay = Relay::start_with(&["--nats-url", &nats.url()], &way);
     let producer = Producer::start(&relay.socket(), &["web"], 1);
     for _ in 0..5 {
-        pause(Duration::from_millis(300));
+        crate::support::wait_for("the producer to stand", || {
+            relay.figure("acknowledged_total") > 0
+        });
         nats.signal(Signal::SIGSTOP);
-        pause(Duration::from_millis(50));
+        let before = relay.figure("published_total");
+        crate::support::wait_for("messages on their way", || {
+            relay.figure("published_total") > before
+        });
         relay.kill();
         nats.signal(Signal::SIGCONT);
         pause(Duration::from_millis(1500));
