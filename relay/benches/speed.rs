@@ -1,9 +1,10 @@
-//! The way through the relay beside the same client publishing directly with the same
-//! acknowledgements, in turns, on one server: `cargo bench --bench speed -- --bench`.
+//! The way through the relay beside the same client publishing directly, in turns, on one server:
+//! `cargo bench --bench speed -- --bench`.
 //!
-//! Direct and exact: each message has its id, and expects that of the one before, as the relay's
-//! have; the rest is what the relay itself costs. Direct, with ids: without what is expected.
-//! Direct, bare: without headers.
+//! Exact: each message has its id, and expects that of the one before, as the relay's have. With
+//! ids: without what is expected. Bare: without headers. Each of these asks for an acknowledgement
+//! of each message; seldom: for as many as the relay, which rests upon what its messages expect.
+//! Exact and seldom does what the relay does; with ids and seldom loses messages without a word.
 //! `UDS_IPC_RELAY_MESSAGES` sets how many messages a round has. In short rounds the beginning
 //! shows: for a producer that is new the relay asks where it stands, and an older server (2.9)
 //! reads its blocks for that.
@@ -35,7 +36,9 @@ use support::process::Process;
 use support::relay::Relay;
 
 /// Unacknowledged messages of one direct publisher; the relay has as many for one producer.
-const WINDOW: usize = 4_096;
+const WINDOW: u64 = 4_096;
+/// The relay asks for an acknowledgement about once in so many messages, where there are many.
+const SELDOM: u64 = 128;
 const LEN: usize = 200;
 
 fn main() {
@@ -53,7 +56,7 @@ fn main() {
         let context = runtime.block_on(async {
             let client = async_nats::connect(nats.url()).await.unwrap();
             ContextBuilder::new()
-                .max_ack_inflight(WINDOW * 16)
+                .max_ack_inflight(16 * usize::try_from(WINDOW).unwrap())
                 .build(client)
         });
         let ends = Ends {
@@ -63,8 +66,8 @@ fn main() {
         // What is expected is the stream's last message: several publishers would be in each
         // other's way, if they did not wait for each other as the relay's runs do.
         let direct_ways = match producers {
-            1 => &HEADERS[..],
-            _ => &HEADERS[1..],
+            1 => &WAYS[..],
+            _ => &WAYS[2..],
         };
         let mut ways: Vec<Vec<Round>> = (0..=direct_ways.len()).map(|_| Vec::new()).collect();
         for round in 1..=rounds {
@@ -78,8 +81,8 @@ fn main() {
                     None => ends.measure(sent, || {
                         through_the_relay(&relay, producers, each, round);
                     }),
-                    Some(headers) => ends.measure(sent, || {
-                        runtime.block_on(direct(&context, producers, each, round, headers));
+                    Some(way) => ends.measure(sent, || {
+                        runtime.block_on(direct(&context, producers, each, round, way));
                     }),
                 };
                 ways[index].push(cost);
@@ -107,10 +110,16 @@ fn main() {
         );
         for index in 0..ways.len() {
             let name = match index.checked_sub(1).map(|index| direct_ways[index]) {
-                None => "through the relay",
-                Some(Headers::Exact) => "direct and exact",
-                Some(Headers::Id) => "direct, with ids",
-                Some(Headers::None) => "direct and bare",
+                None => "through the relay".to_owned(),
+                Some(way) => {
+                    let headers = match way.headers {
+                        Headers::Exact => "exact",
+                        Headers::Id => "with ids",
+                        Headers::None => "bare",
+                    };
+                    let seldom = if way.asks_seldom { ", seldom" } else { "" };
+                    format!("direct, {headers}{seldom}")
+                }
             };
             println!(
                 "    {name}: {:.0}/s, the relay has {:.2} of that; {:.2} and {:.2} a million",
@@ -131,7 +140,37 @@ enum Headers {
     None,
 }
 
-const HEADERS: [Headers; 3] = [Headers::Exact, Headers::Id, Headers::None];
+/// How messages are published directly.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    headers: Headers,
+    /// Whether it asks for an acknowledgement once in so many messages as the relay does.
+    asks_seldom: bool,
+}
+
+/// Those that only one producer can go, at the beginning.
+const WAYS: [Way; 5] = [
+    Way {
+        headers: Headers::Exact,
+        asks_seldom: false,
+    },
+    Way {
+        headers: Headers::Exact,
+        asks_seldom: true,
+    },
+    Way {
+        headers: Headers::Id,
+        asks_seldom: false,
+    },
+    Way {
+        headers: Headers::Id,
+        asks_seldom: true,
+    },
+    Way {
+        headers: Headers::None,
+        asks_seldom: false,
+    },
+];
 
 /// What one round came to: messages a second, and processor seconds a million.
 struct Round {
@@ -209,36 +248,37 @@ fn through_the_relay(relay: &Relay, producers: u64, each: u64, round: u64) {
     }
 }
 
-async fn direct(context: &Context, producers: u64, each: u64, round: u64, headers: Headers) {
+async fn direct(context: &Context, producers: u64, each: u64, round: u64, way: Way) {
     let body = "x".repeat(LEN);
     let mut tasks = Vec::new();
     for producer in 0..producers {
         let (context, body) = (context.clone(), body.clone());
         tasks.push(tokio::spawn(async move {
-            let name = format!("d{producer}.{round}.{headers:?}");
+            let name = format!("d{producer}.{round}.{:?}.{}", way.headers, way.asks_seldom);
             let subject = async_nats::Subject::from(format!("foreign.{name}"));
             let mut acks = VecDeque::new();
             for number in 1..=each {
                 // Made anew, as the daemons behind the relay make theirs.
                 let payload = format!("{number} {body}").into();
                 let mut message = PublishMessage::build().payload(payload);
-                if !matches!(headers, Headers::None) {
+                if !matches!(way.headers, Headers::None) {
                     message = message.message_id(format!("{name}-{number}"));
                 }
-                if matches!(headers, Headers::Exact) && number > 1 {
+                if matches!(way.headers, Headers::Exact) && number > 1 {
                     message = message.expected_last_message_id(format!("{name}-{}", number - 1));
                 }
-                acks.push_back(
-                    context
-                        .send_publish(subject.clone(), message)
-                        .await
-                        .unwrap(),
-                );
-                if acks.len() >= WINDOW {
-                    acks.pop_front().unwrap().await.unwrap();
+                if way.asks_seldom && !number.is_multiple_of(SELDOM) && number != each {
+                    publish_silently(&context, subject.clone(), message).await;
+                    continue;
+                }
+                let ack = context.send_publish(subject.clone(), message).await;
+                acks.push_back((number, ack.unwrap()));
+                let is_due = |(asked, _): &(u64, _)| number - asked >= WINDOW - 1;
+                if acks.front().is_some_and(is_due) {
+                    acks.pop_front().unwrap().1.await.unwrap();
                 }
             }
-            for ack in acks {
+            for (_, ack) in acks {
                 ack.await.unwrap();
             }
         }));
@@ -246,4 +286,18 @@ async fn direct(context: &Context, producers: u64, each: u64, round: u64, header
     for task in tasks {
         task.await.unwrap();
     }
+}
+
+async fn publish_silently(
+    context: &Context,
+    subject: async_nats::Subject,
+    message: PublishMessage,
+) {
+    let message = message.outbound_message(subject);
+    let headers = message.headers.unwrap_or_default();
+    let client = context.client();
+    client
+        .publish_with_headers(message.subject, headers, message.payload)
+        .await
+        .unwrap();
 }

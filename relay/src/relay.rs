@@ -363,8 +363,8 @@ impl<S: Sink> Relay<S> {
     }
 
     fn answered(&mut self, producer: &Producer, outcome: Outcome) {
-        if outcome.stored > 0 {
-            self.runs.acknowledged(producer, outcome.position);
+        if let Some(position) = outcome.stored {
+            self.runs.acknowledged(producer, position);
         }
         match outcome.trouble {
             None => self.health.stored(crate::now()),
@@ -609,8 +609,7 @@ mod tests {
             let mut positions = self.positions.lock().unwrap();
             positions.insert(piece.producer.name, position);
             let stored = Outcome {
-                stored: piece.messages.len(),
-                position,
+                stored: Some(position),
                 trouble: None,
             };
             Ok(std::future::ready(stored).boxed())

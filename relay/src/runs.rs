@@ -84,9 +84,9 @@ pub(crate) enum Step {
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// The stream has acknowledged it.
+    /// It was sent, and the stream has it: said so at once, or when it was asked.
     Acknowledged,
-    /// The stream had it already.
+    /// The stream had it before it was sent.
     Repeated,
     /// Too long for the stream.
     LeftOut,
@@ -180,6 +180,8 @@ struct Pushed {
 struct Item {
     message: Message,
     batch: usize,
+    /// Perhaps in vain.
+    was_sent: bool,
 }
 
 impl Item {
@@ -233,7 +235,11 @@ impl Runs {
             connection,
             number: message.number,
         };
-        known.waiting.push_back(Item { message, batch });
+        known.waiting.push_back(Item {
+            message,
+            batch,
+            was_sent: false,
+        });
         if known.is_blocked {
             self.stuck.push(Stuck {
                 batch,
@@ -483,10 +489,12 @@ impl Known {
                 // It is known to be stored once the one before it is.
                 break;
             }
-            let Some(item) = self.waiting.pop_front() else {
+            let Some(mut item) = self.waiting.pop_front() else {
                 break;
             };
-            if is_repeated {
+            if is_repeated && item.was_sent {
+                settled.push(item.settled(Fate::Acknowledged));
+            } else if is_repeated {
                 settled.push(item.settled(Fate::Repeated));
             } else if item.message.body.len() > longest {
                 settled.push(item.settled(Fate::LeftOut));
@@ -494,6 +502,7 @@ impl Known {
                 before = item.message.number;
                 bytes += item.message.body.len();
                 messages.push(item.message.clone());
+                item.was_sent = true;
                 self.sent.push_back(item);
             }
         }
@@ -541,6 +550,41 @@ mod tests {
             runs.acknowledged(&piece.producer, position);
             assert!(runs.known.len() <= 10 && runs.by_name.len() <= 10);
         }
+    }
+
+    /// Their acknowledgements were lost, or nobody asked for them.
+    #[test]
+    fn what_was_sent_and_is_there_counts_as_acknowledged() {
+        let mut runs = Runs::new(BOUNDS);
+        for number in 1..=2 {
+            let message = Message {
+                number,
+                body: Bytes::new(),
+            };
+            runs.push("web", message, 0, 1).unwrap();
+        }
+        let Some(Step::Ask(producer)) = runs.step(100) else {
+            panic!("it does not ask");
+        };
+        runs.told(&producer, Position::default());
+        assert!(matches!(runs.step(100), Some(Step::Send(_))));
+        assert_eq!(runs.failed(&producer, true), Some(0));
+        runs.retry("web");
+        let Some(Step::Ask(producer)) = runs.step(100) else {
+            panic!("it does not ask again");
+        };
+        let position = Position {
+            number: 2,
+            sequence: 2,
+        };
+        runs.told(&producer, position);
+        assert_eq!(runs.step(100), None);
+        let acknowledged = Settled {
+            batch: 0,
+            fate: Fate::Acknowledged,
+        };
+        assert_eq!(runs.take_settled(), [acknowledged, acknowledged]);
+        assert_eq!(runs.take_repeated(), None);
     }
 
     #[test]

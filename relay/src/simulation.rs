@@ -48,6 +48,7 @@ struct Sent {
     name: String,
     number: u64,
     expectation: Expectation,
+    asks_for_ack: bool,
     /// Of its piece, for the answer.
     piece: u64,
     connection: u64,
@@ -56,6 +57,7 @@ struct Sent {
 enum Reply {
     Stored { sequence: u64, is_duplicate: bool },
     Refused,
+    TooLong,
 }
 
 /// The model of the server.
@@ -104,6 +106,9 @@ impl Server {
         if !is_met {
             return Reply::Refused;
         }
+        if body(sent.number).len() > LONGEST {
+            return Reply::TooLong;
+        }
         self.stream.push(Some(id.clone()));
         self.window.push_back(id.clone());
         if self.window.len() > 60 {
@@ -126,9 +131,9 @@ impl Server {
 /// A piece that is on its way, as the relay sees it.
 struct OnTheWay {
     piece: Piece,
-    stored: usize,
-    position: Position,
-    is_refused: bool,
+    stored: Option<Position>,
+    /// Which message was not stored, and whether it never will be.
+    refused: Option<(u64, bool)>,
 }
 
 /// The relay: the runs, and what it has to do with.
@@ -267,7 +272,13 @@ impl World {
     }
 
     fn step(&mut self) {
-        let step = self.relay.runs.step(LONGEST);
+        // What the relay knows of the stream's limit may be old.
+        let longest = if self.rng.u8(..4) == 0 {
+            usize::MAX
+        } else {
+            LONGEST
+        };
+        let step = self.relay.runs.step(longest);
         self.settle();
         match step {
             Some(Step::Ask(producer)) => self.relay.asks.push(producer),
@@ -282,6 +293,7 @@ impl World {
                         name: piece.producer.name.to_string(),
                         number: message.number,
                         expectation,
+                        asks_for_ack: expectation::asks_for_ack(&piece, index),
                         piece: self.pieces,
                         connection: self.relay.connection,
                     };
@@ -289,9 +301,8 @@ impl World {
                 }
                 let on_the_way = OnTheWay {
                     piece,
-                    stored: 0,
-                    position: Position::default(),
-                    is_refused: false,
+                    stored: None,
+                    refused: None,
                 };
                 self.relay.pieces.insert(self.pieces, on_the_way);
             }
@@ -306,7 +317,7 @@ impl World {
             return;
         };
         let reply = self.server.store(&sent);
-        if sent.connection != self.relay.connection {
+        if sent.connection != self.relay.connection || !sent.asks_for_ack {
             return;
         }
         let Some(on_the_way) = self.relay.pieces.get_mut(&sent.piece) else {
@@ -321,24 +332,31 @@ impl World {
             Reply::Stored {
                 sequence,
                 is_duplicate,
-            } if (!is_duplicate || trusts) && !on_the_way.is_refused => {
-                on_the_way.stored += 1;
-                on_the_way.position = Position {
+            } if (!is_duplicate || trusts) && on_the_way.refused.is_none() => {
+                let position = Position {
                     number: sent.number,
                     sequence,
                 };
+                on_the_way.stored = Some(position);
                 if let Some(wrong) = &mut self.relay.wrong {
-                    wrong.acknowledged(&sent.name, on_the_way.position);
+                    wrong.acknowledged(&sent.name, position);
                 }
             }
-            Reply::Stored { .. } | Reply::Refused => on_the_way.is_refused = true,
+            Reply::Stored { .. } | Reply::Refused => {
+                on_the_way.refused.get_or_insert((sent.number, false));
+            }
+            Reply::TooLong => {
+                on_the_way.refused.get_or_insert((sent.number, true));
+            }
         }
     }
 
     /// The relay learns what became of a piece: of any that is over.
     fn learn(&mut self) {
         let is_over = |on_the_way: &OnTheWay| {
-            on_the_way.is_refused || on_the_way.stored == on_the_way.piece.messages.len()
+            let last = on_the_way.piece.messages.last().unwrap().number;
+            let is_last = |position: Position| position.number == last;
+            on_the_way.refused.is_some() || on_the_way.stored.is_some_and(is_last)
         };
         let pieces = self
             .relay
@@ -352,11 +370,14 @@ impl World {
         let key = keys[self.rng.usize(..keys.len())];
         let on_the_way = self.relay.pieces.remove(&key).unwrap();
         let producer = &on_the_way.piece.producer;
-        if on_the_way.stored > 0 {
-            self.relay.runs.acknowledged(producer, on_the_way.position);
+        if let Some(position) = on_the_way.stored {
+            self.relay.runs.acknowledged(producer, position);
         }
-        if on_the_way.is_refused {
-            self.relay.fail(producer, true);
+        if let Some((number, is_too_long)) = on_the_way.refused {
+            if is_too_long {
+                self.relay.runs.left_out(producer, number);
+            }
+            self.relay.fail(producer, !is_too_long);
         }
         self.settle();
     }

@@ -236,7 +236,7 @@ impl Store {
                         last = message.number;
                     }
                     moved.insert(name, last);
-                    answers.push((answer, piece.messages.len(), last));
+                    answers.push((answer, last));
                 }
             }
         }
@@ -247,11 +247,10 @@ impl Store {
         if appended.is_ok() {
             self.positions.append(&mut moved);
         }
-        for (answer, stored, last) in answers {
+        for (answer, last) in answers {
             let _ = answer.send(match &appended {
                 Ok(()) => Outcome {
-                    stored,
-                    position: position(last),
+                    stored: Some(position(last)),
                     trouble: None,
                 },
                 Err(error) => Outcome::unknown(Trouble::Refused(error.to_string())),

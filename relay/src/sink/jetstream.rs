@@ -10,16 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::context::{
-    Context, ContextBuilder, GetStreamErrorKind, PublishAckFuture, PublishError, PublishErrorKind,
+    Context, ContextBuilder, GetStreamErrorKind, PublishError, PublishErrorKind,
 };
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, RetentionPolicy, Stream};
 use async_nats::jetstream::{Error as StreamError, ErrorCode};
-use async_nats::{ConnectOptions, Event};
+use async_nats::{ConnectOptions, Event, Subject, client};
 use futures_util::FutureExt;
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio::task::unconstrained;
 use tracing::{debug, info};
 
 use super::expectation::{self, Expectation};
@@ -174,6 +173,19 @@ impl JetStream {
         }
     }
 
+    /// Publishes what the stream is not to acknowledge.
+    async fn publish_silently(
+        &self,
+        subject: Subject,
+        publish: PublishMessage,
+    ) -> Result<(), client::PublishError> {
+        let message = publish.outbound_message(subject);
+        let headers = message.headers.unwrap_or_default();
+        self.client
+            .publish_with_headers(message.subject, headers, message.payload)
+            .await
+    }
+
     async fn create(&self) -> Result<Config, Trouble> {
         let config = Config {
             name: self.target.stream.clone(),
@@ -311,14 +323,18 @@ impl Sink for JetStream {
         let mut lost = self.lost.subscribe();
         let name = Arc::clone(&piece.producer.name);
         let place = self.subject(&name);
-        let subject = async_nats::Subject::from(place.as_str());
-        let mut acks = Vec::with_capacity(piece.messages.len());
+        let subject = Subject::from(place.as_str());
+        let mut acks = Vec::new();
         let hand_over = async {
             for (index, message) in piece.messages.iter().enumerate() {
                 let publish = self.publish(&piece, index, message, &place);
-                match self.context.send_publish(subject.clone(), publish).await {
-                    Ok(ack) => acks.push((message.number, ack)),
-                    Err(error) => return Some(not_sent(&error, message.number)),
+                if expectation::asks_for_ack(&piece, index) {
+                    match self.context.send_publish(subject.clone(), publish).await {
+                        Ok(ack) => acks.push((message.number, ack)),
+                        Err(error) => return Some(not_stored(&error, message.number)),
+                    }
+                } else if let Err(error) = self.publish_silently(subject.clone(), publish).await {
+                    return Some(not_sent(&error, message.number));
                 }
             }
             None
@@ -338,25 +354,12 @@ impl Sink for JetStream {
         #[cfg(feature = "faults")]
         let wrong = self.wrong.clone();
         let answer = async move {
-            let (mut stored, mut position) = (0, Position::default());
+            let mut stored = None;
             let wait = async {
-                // Answers come in order: to wait for the last one wakes this up once, where each
-                // by itself would do so hundreds of times.
-                let last = match acks.pop() {
-                    Some((number, ack)) => Some((number, ack.await)),
-                    None => None,
-                };
-                // Unconstrained: else those that are there seem not to be, once the task has had
-                // its share.
-                let is_there = |(number, ack): (u64, PublishAckFuture)| {
-                    let missing = || Err(PublishError::new(PublishErrorKind::TimedOut));
-                    let ack = unconstrained(ack.into_future()).now_or_never();
-                    (number, ack.unwrap_or_else(missing))
-                };
-                for (number, ack) in acks.into_iter().map(is_there).chain(last) {
-                    let ack = match ack {
+                for (number, ack) in acks {
+                    let ack = match ack.await {
                         Ok(ack) => ack,
-                        Err(error) => return Some(not_sent(&error, number)),
+                        Err(error) => return Some(not_stored(&error, number)),
                     };
                     #[cfg(feature = "faults")]
                     let is_trusted = wrong
@@ -367,11 +370,11 @@ impl Sink for JetStream {
                     if ack.duplicate && !is_trusted {
                         return Some(Trouble::Moved("stored before".to_owned()));
                     }
-                    stored += 1;
-                    position = Position {
+                    let position = Position {
                         number,
                         sequence: ack.sequence,
                     };
+                    stored = Some(position);
                     #[cfg(feature = "faults")]
                     if let Some(wrong) = &wrong {
                         lock(wrong).acknowledged(&name, position);
@@ -384,11 +387,7 @@ impl Sink for JetStream {
                 trouble = wait => trouble,
                 _ = lost.changed() => Some(Trouble::Unreachable("the connection was lost".to_owned())),
             };
-            Outcome {
-                stored,
-                position,
-                trouble,
-            }
+            Outcome { stored, trouble }
         };
         Ok(answer.boxed())
     }
@@ -435,7 +434,19 @@ fn is_missing(error: &GetStreamErrorKind) -> bool {
     matches!(error, GetStreamErrorKind::JetStream(error) if error.error_code() == missing)
 }
 
-fn not_sent(error: &PublishError, number: u64) -> Trouble {
+/// Why message `number` was not handed over.
+fn not_sent(error: &client::PublishError, number: u64) -> Trouble {
+    let why = text(error);
+    match error.kind() {
+        client::PublishErrorKind::MaxPayloadExceeded => Trouble::TooLong { number, why },
+        client::PublishErrorKind::InvalidSubject | client::PublishErrorKind::Send => {
+            Trouble::Unreachable(why)
+        }
+    }
+}
+
+/// Why message `number` is not stored, or nobody knows.
+fn not_stored(error: &PublishError, number: u64) -> Trouble {
     let why = text(error);
     let source = std::error::Error::source(error);
     let code = source.and_then(|source| source.downcast_ref::<StreamError>());

@@ -25,8 +25,8 @@ pub(crate) trait Sink: Send + Sync + 'static {
     fn ask(&self, name: &str) -> impl Future<Output = Result<Position, Trouble>> + Send;
 
     /// Sends a piece: returns when the next one may be sent behind it. An error: nothing of it was
-    /// handed over. Each message may be stored
-    /// only behind the one before it, the first one only as [`Piece::behind`] says.
+    /// handed over. Each message may be stored only behind the one before it, the first one only as
+    /// [`Piece::behind`] says.
     fn send(&self, piece: Piece) -> impl Future<Output = Result<Answer, Trouble>> + Send;
 
     /// The most bytes of a body that the engine takes.
@@ -44,10 +44,8 @@ pub(crate) type Answer = BoxFuture<'static, Outcome>;
 /// What became of a piece.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// So many messages are stored, from its beginning.
-    pub(crate) stored: usize,
-    /// Where the last of them is.
-    pub(crate) position: Position,
+    /// Where the last message is that is known to be stored, if there is one.
+    pub(crate) stored: Option<Position>,
     /// Why the rest may not be.
     pub(crate) trouble: Option<Trouble>,
 }
@@ -56,8 +54,7 @@ impl Outcome {
     /// Nothing is known of it.
     pub(crate) fn unknown(trouble: Trouble) -> Self {
         Self {
-            stored: 0,
-            position: Position::default(),
+            stored: None,
             trouble: Some(trouble),
         }
     }

@@ -148,8 +148,7 @@ impl Sink for Redis {
         let answer = async move {
             match add.invoke_async::<String>(&mut connection).await {
                 Ok(stands) if stands.is_empty() => Outcome {
-                    stored: piece.messages.len(),
-                    position: position(last),
+                    stored: Some(position(last)),
                     trouble: None,
                 },
                 Ok(stands) => {
