@@ -6,8 +6,7 @@
 //! of each message; seldom: for as many as the relay, which rests upon what its messages expect.
 //! Exact and seldom does what the relay does; with ids and seldom loses messages without a word.
 //! `UDS_IPC_RELAY_MESSAGES` sets how many messages a round has. In short rounds the beginning
-//! shows: for a producer that is new the relay asks where it stands, and an older server (2.9)
-//! reads its blocks for that.
+//! shows: for a producer that is new the relay asks where it stands.
 
 #![expect(
     clippy::print_stdout,

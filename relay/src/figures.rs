@@ -10,6 +10,7 @@ pub(crate) struct Figures {
     pub(crate) acknowledged: Counter,
     pub(crate) repeated: Counter,
     pub(crate) went_back: Counter,
+    pub(crate) missing: Counter,
     pub(crate) in_flight_messages: Gauge,
     pub(crate) in_flight_bytes: Gauge,
     pub(crate) oldest_seconds: Gauge,
@@ -25,11 +26,11 @@ impl Figures {
         );
         describe_counter!(
             "uds_ipc_relay_acknowledged_total",
-            "Messages that the engine has acknowledged"
+            "Messages that were sent, and that the engine has"
         );
         describe_counter!(
             "uds_ipc_relay_repeated_total",
-            "Messages that the engine had already: their number was not above the producer's last"
+            "Messages that were not sent: their number was not above the producer's last in the engine"
         );
         describe_counter!(
             "uds_ipc_relay_refused_total",
@@ -42,6 +43,10 @@ impl Figures {
         describe_counter!(
             "uds_ipc_relay_went_back_total",
             "Times that a producer's last message in the engine was below one that was acknowledged"
+        );
+        describe_counter!(
+            "uds_ipc_relay_missing_total",
+            "Messages without which the engine has stored those behind them, though each expects the one before"
         );
         describe_gauge!(
             "uds_ipc_relay_in_flight_messages",
@@ -69,6 +74,7 @@ impl Figures {
             acknowledged: counter!("uds_ipc_relay_acknowledged_total"),
             repeated: counter!("uds_ipc_relay_repeated_total"),
             went_back: counter!("uds_ipc_relay_went_back_total"),
+            missing: counter!("uds_ipc_relay_missing_total"),
             in_flight_messages: gauge!("uds_ipc_relay_in_flight_messages"),
             in_flight_bytes: gauge!("uds_ipc_relay_in_flight_bytes"),
             oldest_seconds: gauge!("uds_ipc_relay_oldest_seconds"),

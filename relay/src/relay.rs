@@ -366,6 +366,11 @@ impl<S: Sink> Relay<S> {
         if let Some(position) = outcome.stored {
             self.runs.acknowledged(producer, position);
         }
+        if outcome.missing > 0 {
+            self.figures.missing.increment(count(outcome.missing));
+            let (name, missing) = (&producer.name, outcome.missing);
+            error!(%name, missing, "the stream has stored messages without those before them");
+        }
         match outcome.trouble {
             None => self.health.stored(crate::now()),
             Some(trouble) => {
@@ -610,6 +615,7 @@ mod tests {
             positions.insert(piece.producer.name, position);
             let stored = Outcome {
                 stored: Some(position),
+                missing: 0,
                 trouble: None,
             };
             Ok(std::future::ready(stored).boxed())

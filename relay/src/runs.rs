@@ -180,7 +180,7 @@ struct Pushed {
 struct Item {
     message: Message,
     batch: usize,
-    /// Perhaps in vain.
+    /// Perhaps in vain. After trouble it counts only where the stream stands at what was sent.
     was_sent: bool,
 }
 
@@ -308,6 +308,7 @@ impl Runs {
         }
         let before = std::mem::replace(&mut known.stored, position);
         known.state = State::Stands;
+        known.look_for_sent(position.number);
         if std::mem::take(&mut known.is_blocked) {
             self.stuck.extend(known.stuck(false));
         }
@@ -357,7 +358,8 @@ impl Runs {
 
     /// What is on its way may be stored or not. If the run had been going on until now, this says
     /// how often in a row there had been trouble before, and [`retry`](Self::retry) is called
-    /// later. `is_broken`: somebody else's message came into the run.
+    /// later. `is_broken`: a message of the run was refused, as the one before it was not the
+    /// stream's last.
     pub(crate) fn failed(&mut self, producer: &Producer, is_broken: bool) -> Option<u32> {
         self.lives += 1;
         let life = self.lives;
@@ -449,6 +451,17 @@ impl Known {
         if !self.has_turn {
             self.has_turn = true;
             turns.push_back(key);
+        }
+    }
+
+    /// Where the stream stands at a message that was sent, those before it were stored before it.
+    /// Where it stands elsewhere, somebody else has sent the last one, and nothing is known of these.
+    fn look_for_sent(&mut self, number: u64) {
+        let is_it = |item: &Item| item.was_sent && item.message.number == number;
+        if !self.waiting.iter().any(is_it) {
+            for item in &mut self.waiting {
+                item.was_sent = false;
+            }
         }
     }
 
@@ -552,9 +565,8 @@ mod tests {
         }
     }
 
-    /// Their acknowledgements were lost, or nobody asked for them.
-    #[test]
-    fn what_was_sent_and_is_there_counts_as_acknowledged() {
+    /// What became of the messages 1 and 2, which were sent, when the stream stands at `number`.
+    fn fates_at(number: u64) -> Vec<Fate> {
         let mut runs = Runs::new(BOUNDS);
         for number in 1..=2 {
             let message = Message {
@@ -574,17 +586,23 @@ mod tests {
             panic!("it does not ask again");
         };
         let position = Position {
-            number: 2,
+            number,
             sequence: 2,
         };
         runs.told(&producer, position);
-        assert_eq!(runs.step(100), None);
-        let acknowledged = Settled {
-            batch: 0,
-            fate: Fate::Acknowledged,
-        };
-        assert_eq!(runs.take_settled(), [acknowledged, acknowledged]);
-        assert_eq!(runs.take_repeated(), None);
+        runs.step(100);
+        let settled = runs.take_settled();
+        settled.into_iter().map(|settled| settled.fate).collect()
+    }
+
+    /// Their acknowledgements were lost, or nobody asked for them.
+    #[test]
+    fn what_was_sent_and_is_there_counts_as_acknowledged() {
+        assert_eq!(fates_at(0), []);
+        assert_eq!(fates_at(1), [Fate::Acknowledged]);
+        assert_eq!(fates_at(2), [Fate::Acknowledged, Fate::Acknowledged]);
+        // Somebody else has sent that one.
+        assert_eq!(fates_at(3), [Fate::Repeated, Fate::Repeated]);
     }
 
     #[test]

@@ -58,6 +58,7 @@ enum Reply {
     Stored { sequence: u64, is_duplicate: bool },
     Refused,
     TooLong,
+    NoRoom,
 }
 
 /// The model of the server.
@@ -68,6 +69,7 @@ struct Server {
     window: VecDeque<(String, u64)>,
     /// What it remembers of the last id. After a restart perhaps nothing.
     last_id: Option<(String, u64)>,
+    is_full: bool,
 }
 
 impl Server {
@@ -109,6 +111,9 @@ impl Server {
         if body(sent.number).len() > LONGEST {
             return Reply::TooLong;
         }
+        if self.is_full {
+            return Reply::NoRoom;
+        }
         self.stream.push(Some(id.clone()));
         self.window.push_back(id.clone());
         if self.window.len() > 60 {
@@ -131,9 +136,13 @@ impl Server {
 /// A piece that is on its way, as the relay sees it.
 struct OnTheWay {
     piece: Piece,
+    /// The last of it that asks for an acknowledgement.
+    last_asked: u64,
+    /// Whether all of it was handed over.
+    is_whole: bool,
     stored: Option<Position>,
-    /// Which message was not stored, and whether it never will be.
-    refused: Option<(u64, bool)>,
+    /// Which message was refused first.
+    refused: Option<(u64, Reply)>,
 }
 
 /// The relay: the runs, and what it has to do with.
@@ -284,22 +293,37 @@ impl World {
             Some(Step::Ask(producer)) => self.relay.asks.push(producer),
             Some(Step::Send(piece)) => {
                 self.pieces += 1;
-                for (index, message) in piece.messages.iter().enumerate() {
+                // To hand over may fail in the midst of it.
+                let mut end = piece.messages.len();
+                if self.faults > 0 && self.rng.u8(..10) == 0 {
+                    end = self.rng.usize(1..=end);
+                }
+                let is_whole = end == piece.messages.len();
+                let mut last_asked = 0;
+                for (index, message) in piece.messages.iter().enumerate().take(end) {
                     let expectation = match &mut self.relay.wrong {
                         Some(wrong) => wrong.expectation(),
                         None => expectation::of(&piece, index),
                     };
+                    // In a wrong way nothing follows from the last one's.
+                    let asks_for_ack =
+                        self.relay.wrong.is_some() || expectation::asks_for_ack(&piece, index);
+                    if asks_for_ack {
+                        last_asked = message.number;
+                    }
                     let sent = Sent {
                         name: piece.producer.name.to_string(),
                         number: message.number,
                         expectation,
-                        asks_for_ack: expectation::asks_for_ack(&piece, index),
+                        asks_for_ack,
                         piece: self.pieces,
                         connection: self.relay.connection,
                     };
                     self.wire.last_mut().unwrap().push_back(sent);
                 }
                 let on_the_way = OnTheWay {
+                    last_asked,
+                    is_whole,
                     piece,
                     stored: None,
                     refused: None,
@@ -342,11 +366,8 @@ impl World {
                     wrong.acknowledged(&sent.name, position);
                 }
             }
-            Reply::Stored { .. } | Reply::Refused => {
-                on_the_way.refused.get_or_insert((sent.number, false));
-            }
-            Reply::TooLong => {
-                on_the_way.refused.get_or_insert((sent.number, true));
+            refused @ (Reply::Stored { .. } | Reply::Refused | Reply::TooLong | Reply::NoRoom) => {
+                on_the_way.refused.get_or_insert((sent.number, refused));
             }
         }
     }
@@ -354,8 +375,7 @@ impl World {
     /// The relay learns what became of a piece: of any that is over.
     fn learn(&mut self) {
         let is_over = |on_the_way: &OnTheWay| {
-            let last = on_the_way.piece.messages.last().unwrap().number;
-            let is_last = |position: Position| position.number == last;
+            let is_last = |position: Position| position.number == on_the_way.last_asked;
             on_the_way.refused.is_some() || on_the_way.stored.is_some_and(is_last)
         };
         let pieces = self
@@ -373,11 +393,15 @@ impl World {
         if let Some(position) = on_the_way.stored {
             self.relay.runs.acknowledged(producer, position);
         }
-        if let Some((number, is_too_long)) = on_the_way.refused {
-            if is_too_long {
+        match on_the_way.refused {
+            Some((number, Reply::TooLong)) => {
                 self.relay.runs.left_out(producer, number);
+                self.relay.fail(producer, false);
             }
-            self.relay.fail(producer, !is_too_long);
+            Some((_, Reply::NoRoom)) => self.relay.fail(producer, false),
+            Some(_) => self.relay.fail(producer, true),
+            None if !on_the_way.is_whole => self.relay.fail(producer, false),
+            None => {}
         }
         self.settle();
     }
@@ -408,7 +432,7 @@ impl World {
 
     fn fault(&mut self) {
         self.faults -= 1;
-        match self.rng.u8(..5) {
+        match self.rng.u8(..6) {
             0 => {
                 self.cut();
                 self.relay.connection += 1;
@@ -439,6 +463,8 @@ impl World {
                         .retain(|(its, number), _| *its != producer || *number <= again);
                 }
             }
+            // Until some other time.
+            4 => self.server.is_full = true,
             // The window has passed.
             _ => self.server.window.clear(),
         }
@@ -467,6 +493,7 @@ impl World {
                     }
                 }
                 97 if self.rng.u8(..3) == 0 => self.server.foreign(),
+                99 if self.rng.u8(..4) == 0 => self.server.is_full = false,
                 98 if self.rng.u8(..4) == 0 && self.faults > 0 => self.fault(),
                 _ => {}
             }

@@ -251,6 +251,7 @@ impl Store {
             let _ = answer.send(match &appended {
                 Ok(()) => Outcome {
                     stored: Some(position(last)),
+                    missing: 0,
                     trouble: None,
                 },
                 Err(error) => Outcome::unknown(Trouble::Refused(error.to_string())),

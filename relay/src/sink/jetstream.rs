@@ -13,10 +13,12 @@ use async_nats::jetstream::context::{
     Context, ContextBuilder, GetStreamErrorKind, PublishError, PublishErrorKind,
 };
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, RetentionPolicy, Stream};
 use async_nats::jetstream::{Error as StreamError, ErrorCode};
 use async_nats::{ConnectOptions, Event, Subject, client};
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{debug, info};
@@ -324,13 +326,18 @@ impl Sink for JetStream {
         let name = Arc::clone(&piece.producer.name);
         let place = self.subject(&name);
         let subject = Subject::from(place.as_str());
+        // In a wrong way nothing follows from the last one's.
+        #[cfg(feature = "faults")]
+        let all_ask = self.wrong.is_some();
+        #[cfg(not(feature = "faults"))]
+        let all_ask = false;
         let mut acks = Vec::new();
         let hand_over = async {
             for (index, message) in piece.messages.iter().enumerate() {
                 let publish = self.publish(&piece, index, message, &place);
-                if expectation::asks_for_ack(&piece, index) {
+                if all_ask || expectation::asks_for_ack(&piece, index) {
                     match self.context.send_publish(subject.clone(), publish).await {
-                        Ok(ack) => acks.push((message.number, ack)),
+                        Ok(ack) => acks.push((index, message.number, ack)),
                         Err(error) => return Some(not_stored(&error, message.number)),
                     }
                 } else if let Err(error) = self.publish_silently(subject.clone(), publish).await {
@@ -354,40 +361,42 @@ impl Sink for JetStream {
         #[cfg(feature = "faults")]
         let wrong = self.wrong.clone();
         let answer = async move {
-            let mut stored = None;
-            let wait = async {
-                for (number, ack) in acks {
-                    let ack = match ack.await {
-                        Ok(ack) => ack,
-                        Err(error) => return Some(not_stored(&error, number)),
-                    };
-                    #[cfg(feature = "faults")]
-                    let is_trusted = wrong
-                        .as_ref()
-                        .is_some_and(|wrong| lock(wrong).trusts_the_window());
-                    #[cfg(not(feature = "faults"))]
-                    let is_trusted = false;
-                    if ack.duplicate && !is_trusted {
-                        return Some(Trouble::Moved("stored before".to_owned()));
+            let acks = acks.into_iter().map(async |(index, number, ack)| {
+                let ack: Result<PublishAck, _> = ack.await;
+                (index, number, ack)
+            });
+            let acks = tokio::select! {
+                biased;
+                acks = join_all(acks) => acks,
+                _ = lost.changed() => {
+                    let why = "the connection was lost".to_owned();
+                    return Outcome::unknown(Trouble::Unreachable(why));
+                }
+            };
+            let answers = acks.into_iter().map(|(index, number, ack)| {
+                #[cfg(feature = "faults")]
+                let is_trusted = wrong
+                    .as_ref()
+                    .is_some_and(|wrong| lock(wrong).trusts_the_window());
+                #[cfg(not(feature = "faults"))]
+                let is_trusted = false;
+                let answer = match ack {
+                    Ok(ack) if ack.duplicate && !is_trusted => {
+                        Err(Trouble::Moved("stored before".to_owned()))
                     }
-                    let position = Position {
+                    Ok(ack) => Ok(Position {
                         number,
                         sequence: ack.sequence,
-                    };
-                    stored = Some(position);
-                    #[cfg(feature = "faults")]
-                    if let Some(wrong) = &wrong {
-                        lock(wrong).acknowledged(&name, position);
-                    }
+                    }),
+                    Err(error) => Err(not_stored(&error, number)),
+                };
+                #[cfg(feature = "faults")]
+                if let (Some(wrong), Ok(position)) = (&wrong, &answer) {
+                    lock(wrong).acknowledged(&name, *position);
                 }
-                trouble
-            };
-            let trouble = tokio::select! {
-                biased;
-                trouble = wait => trouble,
-                _ = lost.changed() => Some(Trouble::Unreachable("the connection was lost".to_owned())),
-            };
-            Outcome { stored, trouble }
+                (index, answer)
+            });
+            expectation::outcome(answers.collect(), trouble)
         };
         Ok(answer.boxed())
     }

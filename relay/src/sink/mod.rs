@@ -46,6 +46,8 @@ pub(crate) type Answer = BoxFuture<'static, Outcome>;
 pub(crate) struct Outcome {
     /// Where the last message is that is known to be stored, if there is one.
     pub(crate) stored: Option<Position>,
+    /// How many before it are not, against what they expected: the engine's fault.
+    pub(crate) missing: usize,
     /// Why the rest may not be.
     pub(crate) trouble: Option<Trouble>,
 }
@@ -55,6 +57,7 @@ impl Outcome {
     pub(crate) fn unknown(trouble: Trouble) -> Self {
         Self {
             stored: None,
+            missing: 0,
             trouble: Some(trouble),
         }
     }

@@ -149,6 +149,7 @@ impl Sink for Redis {
             match add.invoke_async::<String>(&mut connection).await {
                 Ok(stands) if stands.is_empty() => Outcome {
                     stored: Some(position(last)),
+                    missing: 0,
                     trouble: None,
                 },
                 Ok(stands) => {
