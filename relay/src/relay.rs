@@ -363,13 +363,8 @@ impl<S: Sink> Relay<S> {
     }
 
     fn answered(&mut self, producer: &Producer, outcome: Outcome) {
-        if let Some(position) = outcome.stored {
+        for position in outcome.stored {
             self.runs.acknowledged(producer, position);
-        }
-        if outcome.missing > 0 {
-            self.figures.missing.increment(count(outcome.missing));
-            let (name, missing) = (&producer.name, outcome.missing);
-            error!(%name, missing, "the stream has stored messages without those before them");
         }
         match outcome.trouble {
             None => self.health.stored(crate::now()),
@@ -425,6 +420,10 @@ impl<S: Sink> Relay<S> {
                     out.stuck.saturating_sub(1)
                 };
             });
+        }
+        for (name, missing) in self.runs.take_missing() {
+            self.figures.missing.increment(count(missing));
+            error!(%name, missing, "the stream has stored messages without those before them");
         }
         if let Some((name, number)) = self.runs.take_repeated()
             && self.troubled.elapsed() > CALM
@@ -614,8 +613,7 @@ mod tests {
             let mut positions = self.positions.lock().unwrap();
             positions.insert(piece.producer.name, position);
             let stored = Outcome {
-                stored: Some(position),
-                missing: 0,
+                stored: vec![position],
                 trouble: None,
             };
             Ok(std::future::ready(stored).boxed())

@@ -138,6 +138,7 @@ pub(crate) struct Runs {
     stuck: Vec<Stuck>,
     /// Who sent a message last that the stream had already, and where it stands.
     repeated: Option<(Arc<str>, u64)>,
+    missing: Vec<(Arc<str>, usize)>,
 }
 
 /// What is known of a producer.
@@ -205,6 +206,7 @@ impl Runs {
             settled: Vec::new(),
             stuck: Vec::new(),
             repeated: None,
+            missing: Vec::new(),
         }
     }
 
@@ -265,6 +267,12 @@ impl Runs {
         self.repeated.take()
     }
 
+    /// Of whom messages are missing since the last call, and how many: the stream has stored what
+    /// was sent behind them, with less positions between than there were messages.
+    pub(crate) fn take_missing(&mut self) -> Vec<(Arc<str>, usize)> {
+        std::mem::take(&mut self.missing)
+    }
+
     /// The next thing to do, until there is none. `longest` is the most bytes of a body that the
     /// stream takes.
     pub(crate) fn step(&mut self, longest: usize) -> Option<Step> {
@@ -306,9 +314,13 @@ impl Runs {
         if known.life != producer.life || known.state != State::Asking {
             return Told::Fine;
         }
+        let passed = known.look_for_sent(position.number);
+        let missing = known.missing(position, passed);
+        if missing > 0 {
+            self.missing.push((Arc::clone(&known.name), missing));
+        }
         let before = std::mem::replace(&mut known.stored, position);
         known.state = State::Stands;
-        known.look_for_sent(position.number);
         if std::mem::take(&mut known.is_blocked) {
             self.stuck.extend(known.stuck(false));
         }
@@ -330,11 +342,15 @@ impl Runs {
         if known.life != producer.life || position.number <= known.stored.number {
             return;
         }
-        known.stored = position;
-        known.troubles = 0;
         let stored = known
             .sent
             .partition_point(|item| item.message.number <= position.number);
+        let missing = known.missing(position, stored);
+        if missing > 0 {
+            self.missing.push((Arc::clone(&known.name), missing));
+        }
+        known.stored = position;
+        known.troubles = 0;
         let settled = known.sent.drain(..stored);
         self.settled
             .extend(settled.map(|item| item.settled(Fate::Acknowledged)));
@@ -454,15 +470,27 @@ impl Known {
         }
     }
 
-    /// Where the stream stands at a message that was sent, those before it were stored before it.
-    /// Where it stands elsewhere, somebody else has sent the last one, and nothing is known of these.
-    fn look_for_sent(&mut self, number: u64) {
-        let is_it = |item: &Item| item.was_sent && item.message.number == number;
-        if !self.waiting.iter().any(is_it) {
-            for item in &mut self.waiting {
-                item.was_sent = false;
-            }
+    /// Where the stream stands at a message that was sent, those before it were stored before it:
+    /// returns how many. Where it stands elsewhere, somebody else has sent the last one, and nothing
+    /// is known of these.
+    fn look_for_sent(&mut self, number: u64) -> usize {
+        let sent = self.waiting.iter().take_while(|item| item.was_sent);
+        let mut numbers = sent.map(|item| item.message.number);
+        if let Some(index) = numbers.position(|its| its == number) {
+            return index + 1;
         }
+        for item in &mut self.waiting {
+            item.was_sent = false;
+        }
+        0
+    }
+
+    /// How many of the messages that were sent since the last position are not there, if the stream
+    /// stands at `position` and `passed` of them have been sent up to there. Each has a sequence of
+    /// its own; others may come between runs.
+    fn missing(&self, position: Position, passed: usize) -> usize {
+        let most = position.sequence.saturating_sub(self.stored.sequence);
+        passed.saturating_sub(usize::try_from(most).unwrap_or(usize::MAX))
     }
 
     fn stuck(&self, begins: bool) -> impl Iterator<Item = Stuck> {

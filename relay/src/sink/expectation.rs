@@ -1,8 +1,7 @@
 //! What a message expects of a JetStream stream, and the wrong ways to expect it, which the tests
 //! must catch. Pure: no I/O, no clock.
 
-use super::{Outcome, Trouble};
-use crate::runs::{Behind, Piece, Position};
+use crate::runs::{Behind, Piece};
 
 /// What must hold for a message to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,46 +37,13 @@ pub(crate) fn asks_for_ack(piece: &Piece, index: usize) -> bool {
     index == 0 || index + 1 == piece.messages.len()
 }
 
-/// What came of a piece, out of what the stream said of those of its messages that asked, in order:
-/// the index of each, and where it is stored. `rest` is why no more was handed over.
-pub(crate) fn outcome(
-    answers: Vec<(usize, Result<Position, Trouble>)>,
-    rest: Option<Trouble>,
-) -> Outcome {
-    let mut last: Option<(usize, Position)> = None;
-    let mut missing = 0;
-    let mut trouble = None;
-    for (index, answer) in answers {
-        match answer {
-            Ok(position) => {
-                // Nobody else's message comes between those of a piece. Servers from 2.10.19 to
-                // 2.12.3 let one pass behind another that they refused for want of room.
-                if let Some((before, its)) = last {
-                    let stored = position.sequence.saturating_sub(its.sequence);
-                    let stored = usize::try_from(stored).unwrap_or(usize::MAX);
-                    missing += (index - before).saturating_sub(stored);
-                } else if matches!(trouble, Some(Trouble::Refused(_))) {
-                    missing += 1;
-                }
-                last = Some((index, position));
-            }
-            Err(why) => trouble = trouble.or(Some(why)),
-        }
-    }
-    Outcome {
-        stored: last.map(|(_, position)| position),
-        missing,
-        trouble: trouble.or(rest),
-    }
-}
-
 /// A wrong way.
 #[cfg(any(test, feature = "faults"))]
 #[derive(Debug)]
 pub(crate) enum Wrong {
     /// Whatever is not acknowledged is sent again, and the window for duplicates is relied upon.
     /// Where each producer stands is what this relay has seen acknowledged.
-    Naive(std::collections::HashMap<String, Position>),
+    Naive(std::collections::HashMap<String, crate::runs::Position>),
     /// The stream's last sequence is asked for once, and foretold for all that is sent.
     Foretold(u64),
 }
@@ -103,7 +69,12 @@ impl Wrong {
     }
 
     /// What it takes for the answer of the stream, whose last message is at `last`.
-    pub(crate) fn told(&mut self, name: &str, position: Position, last: u64) -> Position {
+    pub(crate) fn told(
+        &mut self,
+        name: &str,
+        position: crate::runs::Position,
+        last: u64,
+    ) -> crate::runs::Position {
         match self {
             Self::Naive(seen) => seen.get(name).copied().unwrap_or_default(),
             Self::Foretold(sequence) => {
@@ -113,7 +84,7 @@ impl Wrong {
         }
     }
 
-    pub(crate) fn acknowledged(&mut self, name: &str, position: Position) {
+    pub(crate) fn acknowledged(&mut self, name: &str, position: crate::runs::Position) {
         if let Self::Naive(seen) = self {
             seen.insert(name.to_owned(), position);
         }
@@ -122,55 +93,5 @@ impl Wrong {
     /// Whether a duplicate counts as stored.
     pub(crate) fn trusts_the_window(&self) -> bool {
         matches!(self, Self::Naive(_))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(sequence: u64) -> Position {
-        Position {
-            number: 10 * sequence,
-            sequence,
-        }
-    }
-
-    fn refused() -> Trouble {
-        Trouble::Refused("no room".to_owned())
-    }
-
-    fn moved() -> Trouble {
-        Trouble::Moved("elsewhere".to_owned())
-    }
-
-    #[test]
-    fn the_last_one_says_that_all_are_stored() {
-        let outcome = outcome(vec![(0, Ok(at(7))), (3, Ok(at(10)))], None);
-        assert_eq!(outcome.stored.unwrap().sequence, 10);
-        assert!(outcome.missing == 0 && outcome.trouble.is_none());
-    }
-
-    #[test]
-    fn what_was_not_stored_counts_from_the_first_trouble() {
-        let outcome = outcome(vec![(0, Ok(at(7))), (3, Err(moved()))], Some(refused()));
-        assert_eq!(outcome.stored.unwrap().sequence, 7);
-        assert!(matches!(outcome.trouble, Some(Trouble::Moved(_))));
-        assert_eq!(outcome.missing, 0);
-    }
-
-    /// An earlier run's bytes came late, and were stored just before.
-    #[test]
-    fn one_that_was_there_already_is_not_missing() {
-        let outcome = outcome(vec![(0, Err(moved())), (1, Ok(at(8)))], None);
-        assert_eq!(outcome.missing, 0);
-    }
-
-    #[test]
-    fn a_stream_that_stores_what_follows_a_refused_message_is_found_out() {
-        let in_the_middle = outcome(vec![(0, Ok(at(7))), (4, Ok(at(9)))], None);
-        assert_eq!(in_the_middle.missing, 2);
-        let at_the_beginning = outcome(vec![(0, Err(refused())), (4, Ok(at(9)))], None);
-        assert_eq!(at_the_beginning.missing, 1);
     }
 }

@@ -250,8 +250,7 @@ impl Store {
         for (answer, last) in answers {
             let _ = answer.send(match &appended {
                 Ok(()) => Outcome {
-                    stored: Some(position(last)),
-                    missing: 0,
+                    stored: vec![position(last)],
                     trouble: None,
                 },
                 Err(error) => Outcome::unknown(Trouble::Refused(error.to_string())),

@@ -17,8 +17,8 @@ use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, RetentionPolicy, Stream};
 use async_nats::jetstream::{Error as StreamError, ErrorCode};
 use async_nats::{ConnectOptions, Event, Subject, client};
-use futures_util::FutureExt;
 use futures_util::future::join_all;
+use futures_util::{FutureExt, TryStreamExt};
 use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{debug, info};
@@ -188,6 +188,42 @@ impl JetStream {
             .await
     }
 
+    /// Where the last message at `subject` is, as the stream tells it.
+    async fn last(&self, subject: &str) -> Result<Option<Position>, Trouble> {
+        let message = match self.stream.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => message,
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                return Ok(None);
+            }
+            Err(error) => {
+                self.is_fit.store(false, Ordering::Relaxed);
+                return Err(Trouble::Unreachable(text(&error)));
+            }
+        };
+        let sequence = message.sequence;
+        let id = message.headers.get(async_nats::header::NATS_MESSAGE_ID);
+        let number = id.and_then(|id| number(id.as_str(), subject));
+        let number = number.ok_or_else(|| {
+            Trouble::Blocked(format!(
+                "message {sequence} of the stream, at {subject}, is none of the relay's"
+            ))
+        })?;
+        Ok(Some(Position { number, sequence }))
+    }
+
+    /// How many messages the stream has at `subject`.
+    async fn count(&self, subject: &str) -> Result<usize, Trouble> {
+        let unreachable = |error: &(dyn std::error::Error + 'static)| {
+            self.is_fit.store(false, Ordering::Relaxed);
+            Trouble::Unreachable(text(error))
+        };
+        let told = self.stream.info_with_subjects(subject).await;
+        let mut subjects = told.map_err(|error| unreachable(&error))?;
+        let count = subjects.try_next().await;
+        let count = count.map_err(|error| unreachable(&error))?;
+        Ok(count.map_or(0, |(_, count)| count))
+    }
+
     async fn create(&self) -> Result<Config, Trouble> {
         let config = Config {
             name: self.target.stream.clone(),
@@ -290,31 +326,20 @@ impl Sink for JetStream {
             self.probe().await?;
         }
         let subject = self.subject(name);
-        let position =
-            match self.stream.get_last_raw_message_by_subject(&subject).await {
-                Ok(message) => {
-                    let id = message.headers.get(async_nats::header::NATS_MESSAGE_ID);
-                    let number = id.and_then(|id| number(id.as_str(), &subject)).ok_or_else(|| {
-                    let sequence = message.sequence;
-                    Trouble::Blocked(format!(
-                        "message {sequence} of the stream, at {subject}, is none of the relay's"
-                    ))
-                })?;
-                    Position {
-                        number,
-                        sequence: message.sequence,
-                    }
-                }
+        let position = match self.last(&subject).await? {
+            Some(position) => position,
+            None if self.count(&subject).await? == 0 => {
                 // It is new, was forgotten, or the stream was made anew.
-                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
-                    self.probe().await?;
-                    Position::default()
-                }
-                Err(error) => {
-                    self.is_fit.store(false, Ordering::Relaxed);
-                    return Err(Trouble::Unreachable(text(&error)));
-                }
-            };
+                self.probe().await?;
+                Position::default()
+            }
+            // Nothing, unless it came meanwhile.
+            None => self.last(&subject).await?.ok_or_else(|| {
+                Trouble::Blocked(format!(
+                    "the server has messages at {subject}, and does not find the last of them: servers before 2.10 do so once that was removed; a restart mends it"
+                ))
+            })?,
+        };
         #[cfg(feature = "faults")]
         let position = self.mistake(name, position).await?;
         Ok(position)
@@ -337,7 +362,7 @@ impl Sink for JetStream {
                 let publish = self.publish(&piece, index, message, &place);
                 if all_ask || expectation::asks_for_ack(&piece, index) {
                     match self.context.send_publish(subject.clone(), publish).await {
-                        Ok(ack) => acks.push((index, message.number, ack)),
+                        Ok(ack) => acks.push((message.number, ack)),
                         Err(error) => return Some(not_stored(&error, message.number)),
                     }
                 } else if let Err(error) = self.publish_silently(subject.clone(), publish).await {
@@ -361,9 +386,9 @@ impl Sink for JetStream {
         #[cfg(feature = "faults")]
         let wrong = self.wrong.clone();
         let answer = async move {
-            let acks = acks.into_iter().map(async |(index, number, ack)| {
+            let acks = acks.into_iter().map(async |(number, ack)| {
                 let ack: Result<PublishAck, _> = ack.await;
-                (index, number, ack)
+                (number, ack)
             });
             let acks = tokio::select! {
                 biased;
@@ -373,30 +398,37 @@ impl Sink for JetStream {
                     return Outcome::unknown(Trouble::Unreachable(why));
                 }
             };
-            let answers = acks.into_iter().map(|(index, number, ack)| {
+            let mut stored = Vec::with_capacity(acks.len());
+            let mut first_trouble = None;
+            for (number, ack) in acks {
                 #[cfg(feature = "faults")]
                 let is_trusted = wrong
                     .as_ref()
                     .is_some_and(|wrong| lock(wrong).trusts_the_window());
                 #[cfg(not(feature = "faults"))]
                 let is_trusted = false;
-                let answer = match ack {
-                    Ok(ack) if ack.duplicate && !is_trusted => {
-                        Err(Trouble::Moved("stored before".to_owned()))
+                let why = match ack {
+                    Ok(ack) if !ack.duplicate || is_trusted => {
+                        let position = Position {
+                            number,
+                            sequence: ack.sequence,
+                        };
+                        stored.push(position);
+                        #[cfg(feature = "faults")]
+                        if let Some(wrong) = &wrong {
+                            lock(wrong).acknowledged(&name, position);
+                        }
+                        continue;
                     }
-                    Ok(ack) => Ok(Position {
-                        number,
-                        sequence: ack.sequence,
-                    }),
-                    Err(error) => Err(not_stored(&error, number)),
+                    Ok(_) => Trouble::Moved("stored before".to_owned()),
+                    Err(error) => not_stored(&error, number),
                 };
-                #[cfg(feature = "faults")]
-                if let (Some(wrong), Ok(position)) = (&wrong, &answer) {
-                    lock(wrong).acknowledged(&name, *position);
-                }
-                (index, answer)
-            });
-            expectation::outcome(answers.collect(), trouble)
+                first_trouble = first_trouble.or(Some(why));
+            }
+            Outcome {
+                stored,
+                trouble: first_trouble.or(trouble),
+            }
         };
         Ok(answer.boxed())
     }

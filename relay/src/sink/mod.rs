@@ -44,10 +44,9 @@ pub(crate) type Answer = BoxFuture<'static, Outcome>;
 /// What became of a piece.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// Where the last message is that is known to be stored, if there is one.
-    pub(crate) stored: Option<Position>,
-    /// How many before it are not, against what they expected: the engine's fault.
-    pub(crate) missing: usize,
+    /// Where those of its messages are that are known to be stored, in order; those before each are
+    /// stored too.
+    pub(crate) stored: Vec<Position>,
     /// Why the rest may not be.
     pub(crate) trouble: Option<Trouble>,
 }
@@ -56,8 +55,7 @@ impl Outcome {
     /// Nothing is known of it.
     pub(crate) fn unknown(trouble: Trouble) -> Self {
         Self {
-            stored: None,
-            missing: 0,
+            stored: Vec::new(),
             trouble: Some(trouble),
         }
     }

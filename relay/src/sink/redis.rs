@@ -148,8 +148,7 @@ impl Sink for Redis {
         let answer = async move {
             match add.invoke_async::<String>(&mut connection).await {
                 Ok(stands) if stands.is_empty() => Outcome {
-                    stored: Some(position(last)),
-                    missing: 0,
+                    stored: vec![position(last)],
                     trouble: None,
                 },
                 Ok(stands) => {

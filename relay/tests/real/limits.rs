@@ -122,6 +122,44 @@ fn an_outage_longer_than_the_queues_is_counted_where_it_happens() {
     assert!(relay.figure("acknowledged_total") <= u64::try_from(taken.len()).unwrap());
 }
 
+/// Servers have had faults there: some store what follows a message that they refused for want of
+/// room; some find no message any more at the subject of one that they refused.
+#[test]
+fn a_full_account_leads_to_no_disorder_and_gaps_are_counted() {
+    const MESSAGES: u64 = 400;
+    let account = |room: &str| {
+        let user = "users: [{ user: u, password: p }]";
+        format!(
+            "accounts {{ A: {{ jetstream: {{ max_file: {room}, max_mem: 1K }}, {user} }} }}\nno_auth_user: u"
+        )
+    };
+    let mut nats = Nats::with(&account("200K"));
+    nats.make_stream();
+    let relay = Relay::start(&["--nats-url", &nats.url()]);
+    let writer = writer(&relay.socket());
+    for number in 1..=MESSAGES {
+        let len = if number == 250 { 180_000 } else { 100 };
+        let text = format!("web {number} {}", "x".repeat(len));
+        writer.send_timeout(text, PATIENCE).unwrap();
+    }
+    wait_for("an end, or a refusal", || {
+        let refused = |reason| relay.figure(&format!("refused_total{{reason=\"{reason}\"}}"));
+        relay.settled() == MESSAGES || refused("refused") + refused("blocked") > 2
+    });
+    nats.kill();
+    nats.configure(&account("1G"));
+    nats.restart();
+    assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    let mut numbers = Vec::new();
+    nats.read("messages.>", |_, number, _| numbers.push(number));
+    let without_the_gap = (1..=MESSAGES).filter(|number| *number != 250);
+    let gaps = relay.figure("missing_total");
+    match gaps {
+        0 => assert_eq!(numbers, (1..=MESSAGES).collect::<Vec<_>>()),
+        gaps => assert_eq!((gaps, numbers), (1, without_the_gap.collect())),
+    }
+}
+
 #[test]
 fn memory_is_bounded_whatever_the_engine_does() {
     const IN_FLIGHT: u64 = 2 * 1024 * 1024;

@@ -34,21 +34,25 @@ impl Nats {
 
     /// With more lines for its configuration.
     pub(crate) fn with(more: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let store = folder.path().join("store");
+        let mut nats = Self {
+            folder: tempfile::tempdir().unwrap(),
+            port: free_port(),
+            process: None,
+        };
+        nats.configure(more);
+        nats.restart();
+        nats
+    }
+
+    /// From its next start on.
+    pub(crate) fn configure(&self, more: &str) {
+        let (folder, port) = (self.folder.path(), self.port);
+        let store = folder.join("store");
         let text = format!(
             "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\" }}\n{more}\n",
             store.display()
         );
-        fs::write(folder.path().join("server.conf"), text).unwrap();
-        let mut nats = Self {
-            folder,
-            port,
-            process: None,
-        };
-        nats.restart();
-        nats
+        fs::write(folder.join("server.conf"), text).unwrap();
     }
 
     fn log(&self) -> PathBuf {
