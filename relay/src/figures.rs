@@ -11,6 +11,7 @@ pub(crate) struct Figures {
     pub(crate) repeated: Counter,
     pub(crate) went_back: Counter,
     pub(crate) missing: Counter,
+    pub(crate) blocked: Gauge,
     pub(crate) in_flight_messages: Gauge,
     pub(crate) in_flight_bytes: Gauge,
     pub(crate) oldest_seconds: Gauge,
@@ -49,6 +50,10 @@ impl Figures {
             "Messages without which the engine has stored those behind them, though each expects the one before"
         );
         describe_gauge!(
+            "uds_ipc_relay_blocked_producers",
+            "Producers that wait for an operator: what is at their place in the engine is not the relay's"
+        );
+        describe_gauge!(
             "uds_ipc_relay_in_flight_messages",
             "Messages accepted and not yet confirmed"
         );
@@ -75,6 +80,7 @@ impl Figures {
             repeated: counter!("uds_ipc_relay_repeated_total"),
             went_back: counter!("uds_ipc_relay_went_back_total"),
             missing: counter!("uds_ipc_relay_missing_total"),
+            blocked: gauge!("uds_ipc_relay_blocked_producers"),
             in_flight_messages: gauge!("uds_ipc_relay_in_flight_messages"),
             in_flight_bytes: gauge!("uds_ipc_relay_in_flight_bytes"),
             oldest_seconds: gauge!("uds_ipc_relay_oldest_seconds"),

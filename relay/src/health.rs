@@ -1,6 +1,7 @@
 //! How the relay is, for those who ask over HTTP: `/health`, and `/metrics` for Prometheus.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,13 @@ use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 use uds_ipc::metrics::Publisher;
 
+use crate::relay::SELDOM;
+
 /// Whether the engine answers.
 pub(crate) struct Health {
     engine: Mutex<Engine>,
+    /// Producers.
+    blocked: AtomicUsize,
 }
 
 enum Engine {
@@ -25,6 +30,8 @@ enum Engine {
         why: String,
         /// It answers, and stores nothing.
         is_refusing: bool,
+        /// When the log told of it.
+        told: Option<Instant>,
     },
 }
 
@@ -37,7 +44,9 @@ impl Health {
                 since: now,
                 why,
                 is_refusing: false,
+                told: None,
             }),
+            blocked: AtomicUsize::new(0),
         }
     }
 
@@ -62,8 +71,8 @@ impl Health {
     }
 
     /// The engine is there, and refused to store: only [`stored`](Self::stored) ends that.
-    pub(crate) fn refused(&self, error: &str) {
-        self.failed(error);
+    pub(crate) fn refused(&self, error: &str, now: Instant) {
+        self.failed(error, now);
         if let Engine::Unreachable { is_refusing, .. } = &mut *self.lock() {
             *is_refusing = true;
         }
@@ -77,8 +86,14 @@ impl Health {
         *engine = Engine::Reachable { answered: now };
     }
 
-    /// It did not answer, or is not fit. Told in the log once, until it answers again.
-    pub(crate) fn failed(&self, error: &str) {
+    /// So many producers are blocked.
+    pub(crate) fn blocked(&self, count: usize) {
+        self.blocked.store(count, Ordering::Relaxed);
+    }
+
+    /// It did not answer, or is not fit. Told in the log once until it answers again, and seldom
+    /// when there is another reason.
+    pub(crate) fn failed(&self, error: &str, now: Instant) {
         let mut engine = self.lock();
         match &mut *engine {
             Engine::Reachable { answered } => {
@@ -88,12 +103,16 @@ impl Health {
                     since,
                     why,
                     is_refusing: false,
+                    told: Some(now),
                 };
             }
-            Engine::Unreachable { why, .. } => {
+            Engine::Unreachable { why, told, .. } => {
                 if why != error {
-                    info!(error, "stream still unreachable");
                     error.clone_into(why);
+                    if told.is_none_or(|told| now.duration_since(told) >= SELDOM) {
+                        info!(error, "stream still unreachable");
+                        *told = Some(now);
+                    }
                 }
             }
         }
@@ -106,7 +125,13 @@ impl Health {
     /// In a line.
     pub(crate) fn text(&self, now: Instant) -> String {
         match &*self.lock() {
-            Engine::Reachable { .. } => "collector up, stream reachable".to_owned(),
+            Engine::Reachable { .. } => {
+                let text = "collector up, stream reachable";
+                match self.blocked.load(Ordering::Relaxed) {
+                    0 => text.to_owned(),
+                    blocked => format!("{text}, producers blocked: {blocked}"),
+                }
+            }
             Engine::Unreachable { since, why, .. } => {
                 let seconds = now.duration_since(*since).as_secs();
                 format!("collector up, stream unreachable for {seconds} s: {why}")

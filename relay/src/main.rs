@@ -18,8 +18,10 @@ mod sink;
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -31,6 +33,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tracing::{debug, error, info, warn};
 use tracing_subscriber::EnvFilter;
+use uds_ipc::error::BindError;
 use uds_ipc::event::{ReaderEvent, Severity};
 use uds_ipc::{Batches, Reader};
 
@@ -59,9 +62,10 @@ struct Cli {
 enum Command {
     /// Relay until SIGTERM
     Run(Box<Settings>),
-    /// Ask a relay how it is. Ends with 0: all is well; 1: the engine is unreachable; 2: no relay
+    /// Ask a relay how it is. Ends with 0: the engine is reachable; 1: it is not; 2: no relay
     Check(Check),
-    /// Send each line of standard input as a message, numbered, and wait until all are confirmed
+    /// Send each line of standard input as a message, numbered, and wait until all are confirmed.
+    /// Ends with 0: all are; 1: some may not be, and may come all the same
     Send(Send),
     /// Print what a JetStream stream has, a line for each message: NAME NUMBER MESSAGE
     Read(Box<Read>),
@@ -132,8 +136,11 @@ fn start() -> Result<ExitCode, Box<dyn Error>> {
             settings.check()?;
             log(&settings.log, settings.log_format)?;
             // Before threads are started: it takes systemd's variables out of the environment.
-            let bound = bind(&settings)?;
-            runtime.build()?.block_on(run(*settings, bound))?;
+            let must_stop = Arc::new(AtomicBool::new(false));
+            let bound = bind(&settings, Arc::clone(&must_stop))?;
+            runtime
+                .build()?
+                .block_on(run(*settings, bound, must_stop))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(Check { http, wait }) => Ok(
@@ -179,7 +186,7 @@ fn arguments() -> Result<ArgMatches, settings::SettingsError> {
     });
     let matches = command.clone().get_matches();
     let file = match matches.subcommand() {
-        Some(("run", run)) => run.get_one::<std::path::PathBuf>("settings").cloned(),
+        Some(("run", run)) => run.get_one::<PathBuf>("settings").cloned(),
         _ => None,
     };
     let Some(path) = file else {
@@ -207,7 +214,10 @@ fn log(filter: &str, format: LogFormat) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn bind(settings: &Settings) -> Result<uds_ipc::BoundReader, Box<dyn Error>> {
+fn bind(
+    settings: &Settings,
+    must_stop: Arc<AtomicBool>,
+) -> Result<uds_ipc::BoundReader, Box<dyn Error>> {
     let mut builder = Reader::builder(&settings.listen)
         .socket_mode(settings.socket_mode)
         .socket_group(settings.group()?)
@@ -215,18 +225,35 @@ fn bind(settings: &Settings) -> Result<uds_ipc::BoundReader, Box<dyn Error>> {
         .max_message_len(LONGEST_READ.max(settings.bounds.max_message_bytes))
         // A quiet daemon costs no more than a descriptor, and the kernel tells when one has died.
         .idle_timeout(Duration::MAX)
-        .on_event(|event| tell(&event));
+        .on_event(move |event| tell(&event, &must_stop));
     let users = settings.allowed_users()?;
     if !users.is_empty() {
         builder = builder
             .peer_check(move |peer| peer.identity.uid().is_some_and(|uid| users.contains(&uid)));
     }
-    Ok(builder.bind()?)
+    builder.bind().map_err(refusal)
 }
 
-/// Logs an event of the reader's.
-fn tell(event: &ReaderEvent) {
+#[derive(Debug, Error)]
+#[error("there is no directory {}: make it, or name another place with --listen", .0.display())]
+struct NoDirectory(PathBuf);
+
+/// In the words of the settings.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the others the library says all there is to say"
+)]
+fn refusal(error: BindError) -> Box<dyn Error> {
+    match error {
+        BindError::NoDirectory { directory, .. } => NoDirectory(directory).into(),
+        other => other.into(),
+    }
+}
+
+/// Logs an event of the reader's. Once it must stop, that batches are not confirmed is no error.
+fn tell(event: &ReaderEvent, must_stop: &AtomicBool) {
     match event.severity() {
+        Severity::Error if must_stop.load(Ordering::Relaxed) => info!(%event, "reader"),
         Severity::Debug => debug!(%event, "reader"),
         Severity::Info => info!(%event, "reader"),
         Severity::Warning => warn!(%event, "reader"),
@@ -234,7 +261,11 @@ fn tell(event: &ReaderEvent) {
     }
 }
 
-async fn run(settings: Settings, bound: uds_ipc::BoundReader) -> Result<(), Box<dyn Error>> {
+async fn run(
+    settings: Settings,
+    bound: uds_ipc::BoundReader,
+    must_stop: Arc<AtomicBool>,
+) -> Result<(), Box<dyn Error>> {
     // Before anybody can know of this process.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -246,6 +277,7 @@ async fn run(settings: Settings, bound: uds_ipc::BoundReader) -> Result<(), Box<
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        must_stop.store(true, Ordering::Relaxed);
     };
     let (reader, batches) = bound.start_batches()?;
     let scraped = health::serve(

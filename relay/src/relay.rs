@@ -1,6 +1,6 @@
 //! Batches in, runs out; a batch is done when the engine has acknowledged the last of it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use futures_util::{FutureExt, StreamExt};
 use slab::Slab;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 use uds_ipc::{Batch, Batches};
 
 use crate::figures::{self, Figures};
@@ -31,7 +31,7 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const ASKS: usize = 64;
 
 /// How often the log tells of what happens often.
-const SELDOM: Duration = Duration::from_secs(10);
+pub(crate) const SELDOM: Duration = Duration::from_secs(10);
 
 /// So long after trouble, messages that come again are no wonder.
 const CALM: Duration = Duration::from_secs(60);
@@ -79,7 +79,8 @@ pub(crate) struct Relay<S> {
     asks: usize,
     is_probing: bool,
     probed: Instant,
-    left_out: Seldom,
+    /// By reason.
+    left_out: BTreeMap<&'static str, Seldom>,
     blocked: Seldom,
     repeated: Seldom,
     /// When there was trouble last, or the relay began: what is repeated after it is no wonder.
@@ -131,7 +132,8 @@ enum Event {
 struct Seldom {
     /// Since it was told.
     times: usize,
-    last: String,
+    /// Why it was so the first time.
+    first: String,
     told: Option<Instant>,
 }
 
@@ -163,7 +165,7 @@ impl<S: Sink> Relay<S> {
             asks: 0,
             is_probing: false,
             probed: now.checked_sub(PROBE_INTERVAL).unwrap_or(now),
-            left_out: Seldom::default(),
+            left_out: BTreeMap::new(),
             blocked: Seldom::default(),
             repeated: Seldom::default(),
             troubled: now,
@@ -220,23 +222,20 @@ impl<S: Sink> Relay<S> {
             bytes += message.len();
             // Before it is parsed.
             if message.len() > self.limits.message_bytes.saturating_add(LONGEST_MARK) {
-                figures::left_out("too_long").increment(1);
-                self.left_out.note(&"too long");
+                let len = message.len();
+                self.leave_out("too_long", || format!("{len} bytes"));
                 continue;
             }
             match self.rule.mark(message) {
                 Ok(found) if found.body.len() > self.limits.message_bytes => {
-                    figures::left_out("too_long").increment(1);
-                    self.left_out.note(&"too long");
+                    let why = || format!("{} bytes, of {}", found.body.len(), found.name);
+                    self.leave_out("too_long", why);
                 }
                 Ok(found) => {
                     text.extend_from_slice(found.body);
                     marked.push((found.name, found.number, found.body.len()));
                 }
-                Err(why) => {
-                    figures::left_out("unmarked").increment(1);
-                    self.left_out.note(&why);
-                }
+                Err(why) => self.leave_out("unmarked", || why.to_string()),
             }
         }
         self.figures
@@ -254,8 +253,9 @@ impl<S: Sink> Relay<S> {
             match pushed {
                 Ok(()) => left += 1,
                 Err(why) => {
-                    figures::left_out("out_of_order").increment(1);
-                    self.left_out.note(&why);
+                    self.leave_out("out_of_order", || {
+                        format!("number {number} of {name}: {why}")
+                    });
                 }
             }
         }
@@ -277,6 +277,12 @@ impl<S: Sink> Relay<S> {
             bytes,
             since: now,
         });
+    }
+
+    /// Counts a message that does not go on.
+    fn leave_out(&mut self, reason: &'static str, why: impl FnOnce() -> String) {
+        figures::left_out(reason).increment(1);
+        self.left_out.entry(reason).or_default().note(1, why);
     }
 
     /// Does what is to be done now.
@@ -339,7 +345,7 @@ impl<S: Sink> Relay<S> {
                     // With nothing on its way, no acknowledgement will tell.
                     Ok(()) if self.room.messages == 0 => self.health.stored(self.probed),
                     Ok(()) => self.health.reached(self.probed),
-                    Err(trouble) => self.health.failed(&trouble.to_string()),
+                    Err(trouble) => self.health.failed(&trouble.to_string(), self.probed),
                 }
             }
         }
@@ -370,7 +376,7 @@ impl<S: Sink> Relay<S> {
             None => self.health.stored(crate::now()),
             Some(trouble) => {
                 if matches!(trouble, Trouble::Refused(_)) {
-                    self.health.refused(&trouble.to_string());
+                    self.health.refused(&trouble.to_string(), crate::now());
                 }
                 if let Trouble::TooLong { number, .. } = trouble {
                     self.runs.left_out(producer, number);
@@ -393,11 +399,11 @@ impl<S: Sink> Relay<S> {
         debug!(name = %producer.name, %trouble, "a run has ended");
         match trouble {
             Trouble::Unreachable(_) | Trouble::Refused(_) => {
-                self.health.failed(&trouble.to_string());
+                self.health.failed(&trouble.to_string(), crate::now());
             }
             Trouble::Blocked(why) => {
                 self.runs.block(&producer.name);
-                self.blocked.note(why);
+                self.blocked.note(1, || why.clone());
             }
             Trouble::Moved(_) | Trouble::TooLong { .. } => {}
         }
@@ -425,19 +431,13 @@ impl<S: Sink> Relay<S> {
             self.figures.missing.increment(count(missing));
             error!(%name, missing, "the stream has stored messages without those before them");
         }
-        if let Some((name, number)) = self.runs.take_repeated()
-            && self.troubled.elapsed() > CALM
-        {
-            let why = format!("{name}, which stands at {number}");
-            self.repeated.note(&why);
-        }
+        let mut repeated = 0;
         for settled in self.runs.take_settled() {
             match settled.fate {
                 Fate::Acknowledged => self.figures.acknowledged.increment(1),
-                Fate::Repeated => self.figures.repeated.increment(1),
+                Fate::Repeated => repeated += 1,
                 Fate::LeftOut => {
-                    figures::left_out("too_long").increment(1);
-                    self.left_out.note(&"too long");
+                    self.leave_out("too_long", || "longer than the engine takes".to_owned());
                 }
             }
             self.messages -= 1;
@@ -449,6 +449,11 @@ impl<S: Sink> Relay<S> {
                 self.room.bytes -= out.weight().bytes;
                 out.batch.done();
             }
+        }
+        self.figures.repeated.increment(count(repeated));
+        if let Some((name, number)) = self.runs.take_repeated() {
+            let why = || format!("{name}, which stands at {number}");
+            self.repeated.note(repeated, why);
         }
     }
 
@@ -466,10 +471,22 @@ impl<S: Sink> Relay<S> {
     fn tick(&mut self) {
         let now = crate::now();
         self.show();
-        self.left_out.tell(now, "messages were left out");
-        self.blocked.tell(now, "a producer is blocked");
-        let what = "a number was not above the last though there was no trouble: do two writers share a name?";
-        self.repeated.tell(now, what);
+        for (reason, left_out) in &mut self.left_out {
+            if let Some((times, why)) = left_out.take(now) {
+                warn!(reason, times, why, "messages were left out");
+            }
+        }
+        if let Some((times, why)) = self.blocked.take(now) {
+            warn!(times, why, "a producer is blocked");
+        }
+        if let Some((times, why)) = self.repeated.take(now) {
+            let what = "numbers were not above the last, so their messages were not stored";
+            if now.duration_since(self.troubled) > CALM {
+                warn!(times, why, "{what}: do two writers share a name?");
+            } else {
+                info!(times, why, "{what}, as is natural after a start or trouble");
+            }
+        }
         let health = &self.health;
         self.notify.alive(now, || health.text(now));
         if !self.is_probing && now.duration_since(self.probed) >= PROBE_INTERVAL {
@@ -503,6 +520,9 @@ impl<S: Sink> Relay<S> {
             .and_then(|(key, _)| self.batches.get(*key));
         let age = oldest.map_or(Duration::ZERO, |out| out.since.elapsed());
         self.figures.oldest_seconds.set(age);
+        let blocked = self.runs.blocked();
+        self.health.blocked(blocked);
+        self.figures.blocked.set(float(blocked));
         self.figures.in_flight_messages.set(float(self.messages));
         self.figures.in_flight_bytes.set(float(self.bytes));
         self.figures
@@ -512,21 +532,22 @@ impl<S: Sink> Relay<S> {
 }
 
 impl Seldom {
-    fn note(&mut self, why: &impl ToString) {
-        self.times += 1;
-        if self.times == 1 {
-            self.last = why.to_string();
+    fn note(&mut self, times: usize, why: impl FnOnce() -> String) {
+        if self.times == 0 {
+            self.first = why();
         }
+        self.times += times;
     }
 
-    /// At once for the first, then now and then.
-    fn tell(&mut self, now: Instant, what: &str) {
+    /// What is to be told: at once for the first, then now and then.
+    fn take(&mut self, now: Instant) -> Option<(usize, String)> {
         let is_due = |told| now.duration_since(told) >= SELDOM;
-        if self.times > 0 && self.told.is_none_or(is_due) {
-            warn!(times = self.times, why = self.last, "{what}");
-            self.times = 0;
-            self.told = Some(now);
+        if self.times == 0 || !self.told.is_none_or(is_due) {
+            return None;
         }
+        self.told = Some(now);
+        let first = std::mem::take(&mut self.first);
+        Some((std::mem::take(&mut self.times), first))
     }
 }
 

@@ -403,6 +403,12 @@ impl Runs {
         }
     }
 
+    /// How many producers are blocked.
+    pub(crate) fn blocked(&self) -> usize {
+        let blocked = self.known.iter().filter(|(_, known)| known.is_blocked);
+        blocked.count()
+    }
+
     /// The producer may be asked for again.
     pub(crate) fn retry(&mut self, name: &str) {
         let Some(key) = self.by_name.get(name) else {

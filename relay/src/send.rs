@@ -15,12 +15,25 @@ pub(crate) enum SendError {
     Input(#[from] io::Error),
     #[error("cannot make a writer: {0}")]
     Start(#[from] StartError),
-    #[error("cannot send: {0}")]
-    Send(String),
+    #[error(
+        "line {line} found no room in the queue within {timeout:?}: the relay takes nothing, perhaps as its engine is away. Of the lines before it {confirmed} are confirmed, others may come all the same. With a longer --timeout this waits longer"
+    )]
+    Full {
+        line: u64,
+        timeout: Duration,
+        confirmed: u64,
+    },
+    #[error("cannot send line {line}: {why}")]
+    Send {
+        line: u64,
+        why: uds_ipc::SendError<()>,
+    },
     #[error("cannot stop: {0}")]
     Shutdown(#[from] ShutdownError),
-    #[error("{0} messages were not confirmed in time")]
-    Left(u64),
+    #[error(
+        "{left} of {sent} messages were not confirmed in time. They may come all the same, and would come twice if they were sent again"
+    )]
+    Left { left: u64, sent: u64 },
     #[error("{0} is no producer's name")]
     Name(String),
 }
@@ -41,14 +54,29 @@ pub(crate) fn send(address: &str, name: &str, timeout: Duration) -> Result<u64, 
     for line in io::stdin().lock().split(b'\n') {
         let mut message = format!("{name} {number} ").into_bytes();
         message.extend_from_slice(&line?);
-        let sent = writer.send_timeout(message, timeout);
-        sent.map_err(|refused| SendError::Send(refused.to_string()))?;
+        let sent = writer.send_timeout(message.as_slice(), timeout);
+        let line = number - first + 1;
+        sent.map_err(|why| {
+            if why.is_full() {
+                let confirmed = writer.metrics().confirmed.messages;
+                SendError::Full {
+                    line,
+                    timeout,
+                    confirmed,
+                }
+            } else {
+                SendError::Send { line, why }
+            }
+        })?;
         number += 1;
     }
     let report = writer.shutdown(timeout)?;
     match report.left.messages {
         0 => Ok(number - first),
-        left => Err(SendError::Left(left)),
+        left => {
+            let sent = number - first;
+            Err(SendError::Left { left, sent })
+        }
     }
 }
 

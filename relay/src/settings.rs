@@ -305,7 +305,7 @@ pub(crate) enum SettingsError {
         path: PathBuf,
         source: toml::de::Error,
     },
-    #[error("{} has the setting {name}, which there is not", .path.display())]
+    #[error("{} has the setting {name}, which there is not: names are those of the options, such as max-message-bytes", .path.display())]
     Unknown { path: PathBuf, name: String },
     #[error("{} has no text, number or boolean for {name}", .path.display())]
     Kind { path: PathBuf, name: String },

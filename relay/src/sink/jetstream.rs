@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::jetstream::context::{
     Context, ContextBuilder, GetStreamErrorKind, PublishError, PublishErrorKind,
 };
@@ -16,7 +17,7 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, RetentionPolicy, Stream};
 use async_nats::jetstream::{Error as StreamError, ErrorCode};
-use async_nats::{ConnectOptions, Event, Subject, client};
+use async_nats::{Client, ConnectOptions, Event, Subject, client};
 use futures_util::future::join_all;
 use futures_util::{FutureExt, TryStreamExt};
 use thiserror::Error;
@@ -63,7 +64,7 @@ pub(crate) struct ConnectError {
 
 pub(crate) struct JetStream {
     target: Target,
-    client: async_nats::Client,
+    client: Client,
     context: Context,
     stream: Stream<()>,
     /// Counts the connections that were lost.
@@ -197,7 +198,7 @@ impl JetStream {
             }
             Err(error) => {
                 self.is_fit.store(false, Ordering::Relaxed);
-                return Err(Trouble::Unreachable(text(&error)));
+                return Err(self.unreachable(&error));
             }
         };
         let sequence = message.sequence;
@@ -215,13 +216,18 @@ impl JetStream {
     async fn count(&self, subject: &str) -> Result<usize, Trouble> {
         let unreachable = |error: &(dyn std::error::Error + 'static)| {
             self.is_fit.store(false, Ordering::Relaxed);
-            Trouble::Unreachable(text(error))
+            self.unreachable(error)
         };
         let told = self.stream.info_with_subjects(subject).await;
         let mut subjects = told.map_err(|error| unreachable(&error))?;
         let count = subjects.try_next().await;
         let count = count.map_err(|error| unreachable(&error))?;
         Ok(count.map_or(0, |(_, count)| count))
+    }
+
+    /// Why there is no answer.
+    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Trouble {
+        no_answer(&self.client, error)
     }
 
     async fn create(&self) -> Result<Config, Trouble> {
@@ -233,7 +239,7 @@ impl JetStream {
             ..Config::default()
         };
         let made = self.context.create_stream(config).await;
-        let made = made.map_err(|error| Trouble::Unreachable(text(&error)))?;
+        let made = made.map_err(|error| self.unreachable(&error))?;
         info!(stream = self.target.stream, "stream made");
         Ok(made.cached_info().config.clone())
     }
@@ -279,7 +285,7 @@ impl JetStream {
             Err(error) if self.target.create && is_missing(&error.kind()) => {
                 (self.create().await?, 0)
             }
-            Err(error) => return Err(Trouble::Unreachable(text(&error))),
+            Err(error) => return Err(self.unreachable(&error)),
         };
         self.first.store(first, Ordering::Relaxed);
         self.check(&config)
@@ -363,10 +369,12 @@ impl Sink for JetStream {
                 if all_ask || expectation::asks_for_ack(&piece, index) {
                     match self.context.send_publish(subject.clone(), publish).await {
                         Ok(ack) => acks.push((message.number, ack)),
-                        Err(error) => return Some(not_stored(&error, message.number)),
+                        Err(error) => {
+                            return Some(not_stored(&self.client, &error, message.number));
+                        }
                     }
                 } else if let Err(error) = self.publish_silently(subject.clone(), publish).await {
-                    return Some(not_sent(&error, message.number));
+                    return Some(not_handed_over(&error, message.number));
                 }
             }
             None
@@ -385,6 +393,7 @@ impl Sink for JetStream {
         }
         #[cfg(feature = "faults")]
         let wrong = self.wrong.clone();
+        let client = self.client.clone();
         let answer = async move {
             let acks = acks.into_iter().map(async |(number, ack)| {
                 let ack: Result<PublishAck, _> = ack.await;
@@ -421,7 +430,7 @@ impl Sink for JetStream {
                         continue;
                     }
                     Ok(_) => Trouble::Moved("stored before".to_owned()),
-                    Err(error) => not_stored(&error, number),
+                    Err(error) => not_stored(&client, &error, number),
                 };
                 first_trouble = first_trouble.or(Some(why));
             }
@@ -476,7 +485,7 @@ fn is_missing(error: &GetStreamErrorKind) -> bool {
 }
 
 /// Why message `number` was not handed over.
-fn not_sent(error: &client::PublishError, number: u64) -> Trouble {
+fn not_handed_over(error: &client::PublishError, number: u64) -> Trouble {
     let why = text(error);
     match error.kind() {
         client::PublishErrorKind::MaxPayloadExceeded => Trouble::TooLong { number, why },
@@ -487,7 +496,7 @@ fn not_sent(error: &client::PublishError, number: u64) -> Trouble {
 }
 
 /// Why message `number` is not stored, or nobody knows.
-fn not_stored(error: &PublishError, number: u64) -> Trouble {
+fn not_stored(client: &Client, error: &PublishError, number: u64) -> Trouble {
     let why = text(error);
     let source = std::error::Error::source(error);
     let code = source.and_then(|source| source.downcast_ref::<StreamError>());
@@ -505,7 +514,16 @@ fn not_stored(error: &PublishError, number: u64) -> Trouble {
         | PublishErrorKind::TimedOut
         | PublishErrorKind::BrokenPipe
         | PublishErrorKind::MaxAckPending
-        | PublishErrorKind::Other => Trouble::Unreachable(why),
+        | PublishErrorKind::Other => no_answer(client, error),
+    }
+}
+
+/// Why there is no answer: where there is no connection, that is what an operator wants to know.
+fn no_answer(client: &Client, error: &(dyn std::error::Error + 'static)) -> Trouble {
+    if client.connection_state() == State::Connected {
+        Trouble::Unreachable(text(error))
+    } else {
+        Trouble::Unreachable("no connection to the server".to_owned())
     }
 }
 
