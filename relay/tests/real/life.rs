@@ -1,6 +1,7 @@
 //! Starting, stopping, and being watched.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
@@ -80,6 +81,37 @@ fn a_stop_takes_its_time_and_no_more_when_the_engine_is_away() {
     relay.restart();
     assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
     nats.compare(&[("web".to_owned(), 100)]).unwrap();
+}
+
+#[test]
+fn send_says_what_it_leaves_when_the_engine_is_away() {
+    let mut nats = Nats::start();
+    nats.make_stream();
+    nats.kill();
+    let mut relay = Relay::start(&["--nats-url", &nats.url(), "--stop-timeout", "100ms"]);
+    let socket = relay.socket();
+    let mut send = Command::new(PROGRAM)
+        .args(["send", "--name", "web", "--timeout", "300ms"])
+        .arg(socket)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    send.stdin.take().unwrap().write_all(b"one\ntwo\n").unwrap();
+    let output = send.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said.contains("2 of 2 messages were not confirmed in time"),
+        "{said}"
+    );
+    wait_for("the reason", || {
+        let health = relay.get("/health").unwrap();
+        health.ends_with(": no connection to the server\n")
+    });
+    // What a stop leaves is no error.
+    assert!(relay.stop().success());
+    assert!(!relay.log().contains("ERROR"), "{}", relay.log());
 }
 
 #[test]

@@ -36,7 +36,11 @@ fn what_is_too_long_or_nobodys_is_left_out_and_the_rest_goes_on() {
     assert_eq!(relay.figure("left_out_total{reason=\"too_long\"}"), 2);
     assert_eq!(relay.figure("left_out_total{reason=\"unmarked\"}"), 1);
     assert_eq!((relay.figure("accepted_total"), relay.settled()), (6, 6));
-    wait_for("the log", || relay.log().contains("messages were left out"));
+    // Each reason by itself.
+    for reason in ["too_long", "unmarked"] {
+        let told = format!("messages were left out reason=\"{reason}\"");
+        wait_for("the log", || relay.log().contains(&told));
+    }
 }
 
 /// Ids are those of the whole stream: one prefix's must not count for another's.
@@ -303,6 +307,12 @@ fn a_producer_whose_subject_others_write_to_holds_up_nobody_else() {
     });
     found.compare(&sent).unwrap();
     wait_for("the log", || relay.log().contains("a producer is blocked"));
+    assert_eq!(relay.figure("blocked_producers"), 1);
+    let health = relay.get("/health").unwrap();
+    assert!(
+        health.ends_with("stream reachable, producers blocked: 1\n"),
+        "{health}"
+    );
     assert_eq!(bad.shutdown(Duration::ZERO).unwrap().left.messages, 1);
 }
 

@@ -68,6 +68,8 @@ fn settings_that_cannot_be_are_refused_by_name() {
     ] {
         refusal(&arguments);
     }
+    let said = refusal(&["--listen", "/nowhere/to/be/found/socket"]);
+    assert!(said.contains("name another place with --listen"), "{said}");
     // Others see arguments; what is said may go to a log.
     for url in [
         "nats://me:hush@127.0.0.1:1",
