@@ -55,6 +55,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args_os().nth(1).ok_or("usage: daemon SOCKET")?;
     let writer = Writer::builder(address)
         .delivery(Delivery::AtLeastOnce)
+        // What was logged arrives even if this process is killed.
+        .crash_proof(true)
         // While the engine is away the relay stops to read: a new connection would not help.
         .write_timeout(Duration::from_secs(60))
         .start()?;

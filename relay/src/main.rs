@@ -35,7 +35,7 @@ use tracing::{debug, error, info, warn};
 use tracing_subscriber::EnvFilter;
 use uds_ipc::error::BindError;
 use uds_ipc::event::{ReaderEvent, Severity};
-use uds_ipc::{Batches, Reader};
+use uds_ipc::{Batches, Reader, Recover};
 
 use crate::health::Health;
 use crate::notify::Notify;
@@ -226,6 +226,9 @@ fn bind(
         // A quiet daemon costs no more than a descriptor, and the kernel tells when one has died.
         .idle_timeout(Duration::MAX)
         .on_event(move |event| tell(&event, &must_stop));
+    if settings.recover_any_user {
+        builder = builder.recover(Recover::AnyUser);
+    }
     let users = settings.allowed_users()?;
     if !users.is_empty() {
         builder = builder

@@ -45,6 +45,8 @@ pub(crate) fn send(address: &str, name: &str, timeout: Duration) -> Result<u64, 
     }
     let writer = Writer::builder(address)
         .delivery(Delivery::AtLeastOnce)
+        // What was read arrives even if this is killed.
+        .crash_proof(true)
         // While the engine is away the relay stops to read: a new connection would not help.
         .write_timeout(timeout)
         .on_event(|event| tracing::info!(%event, "writer"))

@@ -66,6 +66,10 @@ pub(crate) struct Settings {
         value_delimiter = ','
     )]
     pub(crate) allow_users: Vec<String>,
+    /// When a daemon dies whose writer is crash-proof, take over what it had not sent, whosever it
+    /// is; unless set only root's and this user's
+    #[arg(long, env = "UDS_IPC_RELAY_RECOVER_ANY_USER")]
+    pub(crate) recover_any_user: bool,
 
     /// How a message says whose it is: `prefix` (NAME NUMBER MESSAGE),
     /// `json:NAME_FIELD,NUMBER_FIELD` or `protobuf:NAME_FIELD,NUMBER_FIELD`

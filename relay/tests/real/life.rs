@@ -114,6 +114,56 @@ fn send_says_what_it_leaves_when_the_engine_is_away() {
     assert!(!relay.log().contains("ERROR"), "{}", relay.log());
 }
 
+/// How many bytes a process has read.
+fn bytes_read(pid: u32) -> usize {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+    let read = io.lines().find_map(|line| line.strip_prefix("rchar: "));
+    read.unwrap().parse().unwrap()
+}
+
+/// Whether its first thread waits.
+fn waits(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(") ").unwrap().1.starts_with('S')
+}
+
+/// While the engine stands still nothing is confirmed: more than the relay and the socket take is in
+/// the queue of the dead program, in memory that the relay has too.
+#[test]
+fn what_a_killed_program_had_queued_arrives() {
+    const LINES: usize = 9_000;
+    let nats = Nats::start();
+    nats.make_stream();
+    nats.signal(Signal::SIGSTOP);
+    let bounds = ["--max-in-flight-messages", "500"];
+    let relay = Relay::start(&[&["--nats-url", &nats.url()][..], &bounds].concat());
+    let mut send = Command::new(PROGRAM);
+    send.args(["send", "--name", "web"]).arg(relay.socket());
+    let mut send = send.stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = send.stdin.take().unwrap();
+    let line = "x".repeat(200) + "\n";
+    input.write_all(line.as_bytes()).unwrap();
+    wait_for("the first line", || relay.figure("in_flight_messages") == 1);
+    let before = bytes_read(send.id());
+    let rest = line.repeat(LINES - 1);
+    input.write_all(rest.as_bytes()).unwrap();
+    wait_for("the last line", || {
+        bytes_read(send.id()) - before >= rest.len() && waits(send.id())
+    });
+    send.kill().unwrap();
+    send.wait().unwrap();
+    nats.signal(Signal::SIGCONT);
+    wait_for("all of them", || {
+        relay.figure("acknowledged_total") == u64::try_from(LINES).unwrap()
+    });
+    let (mut count, mut last) = (0, 0);
+    nats.read("messages.web", |_, number, body| {
+        assert!(number > last && body == line.trim_end().as_bytes());
+        (count, last) = (count + 1, number);
+    });
+    assert_eq!(count, LINES);
+}
+
 #[test]
 fn systemd_is_told() {
     let nats = Nats::start();
