@@ -53,7 +53,10 @@ const MARK: &str = "-- the next command --";
 #[test]
 fn the_commands_of_the_page_do_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
-    let place = folder.path().to_str().unwrap();
+    // The page makes it, and removes it.
+    let place = folder.path().join("demo");
+    let place = place.to_str().unwrap();
+    let jobs = folder.path().join("jobs.log");
     let programs = folder.path().join("programs");
     fs::create_dir(&programs).unwrap();
     // What `cargo install` would do.
@@ -76,7 +79,7 @@ fn the_commands_of_the_page_do_what_it_says() {
                 &example("daemon"),
             );
         let command = match command.strip_suffix(" &") {
-            Some(command) => format!("{command} >>{place}/jobs.log 2>&1 &"),
+            Some(command) => format!("{command} >>{} 2>&1 &", jobs.display()),
             None => command,
         };
         writeln!(script, "echo '{MARK}'\n{command}").unwrap();
@@ -93,7 +96,7 @@ fn the_commands_of_the_page_do_what_it_says() {
         .output()
         .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    let jobs = fs::read_to_string(folder.path().join("jobs.log")).unwrap();
+    let jobs = fs::read_to_string(jobs).unwrap();
     let mark = format!("{MARK}\n");
     let parts: Vec<_> = said.split(&mark).skip(1).collect();
     assert_eq!(parts.len(), shown.len(), "{said}");
