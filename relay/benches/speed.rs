@@ -72,10 +72,10 @@ fn main() {
         for round in 1..=rounds {
             let each = messages / producers;
             let sent = each * producers;
-            // Each way has each place in a round: what the server does behind the purge is not to
+            // Each round begins with another way: what the server does behind the purge is not to
             // fall to one of them.
             for turn in 0..ways.len() {
-                let index = (turn + usize::try_from(round).unwrap()) % ways.len();
+                let index = (turn + usize::try_from(round - 1).unwrap()) % ways.len();
                 let cost = match index.checked_sub(1).map(|index| direct_ways[index]) {
                     None => ends.measure(sent, || {
                         through_the_relay(&relay, producers, each, round);

@@ -253,10 +253,17 @@ fn refusal(error: BindError) -> Box<dyn Error> {
     }
 }
 
-/// Logs an event of the reader's. Once it must stop, that batches are not confirmed is no error.
+/// Logs an event of the reader's. Once it must stop, what is not confirmed is no error: its writer
+/// has it still, unless that has died.
 fn tell(event: &ReaderEvent, must_stop: &AtomicBool) {
+    let is_kept = must_stop.load(Ordering::Relaxed)
+        && matches!(
+            event,
+            ReaderEvent::HandlerFailed { peer, .. } | ReaderEvent::Closed { peer, .. }
+                if !peer.recovered
+        );
     match event.severity() {
-        Severity::Error if must_stop.load(Ordering::Relaxed) => info!(%event, "reader"),
+        Severity::Error if is_kept => info!(%event, "reader"),
         Severity::Debug => debug!(%event, "reader"),
         Severity::Info => info!(%event, "reader"),
         Severity::Warning => warn!(%event, "reader"),
@@ -297,23 +304,20 @@ async fn run(
         health,
         page,
     };
-    let report = match settings.to {
+    match settings.to {
         Engine::Jetstream => {
             let sink = connect::jetstream(&settings).await?;
-            parts.relay(sink, settings, stopping).await?
+            parts.relay(sink, settings, stopping).await
         }
         Engine::Redis => {
-            parts
-                .relay(connect::redis(&settings)?, settings, stopping)
-                .await?
+            let sink = connect::redis(&settings)?;
+            parts.relay(sink, settings, stopping).await
         }
         Engine::Files => {
             let sink = connect::files(&settings).await?;
-            parts.relay(sink, settings, stopping).await?
+            parts.relay(sink, settings, stopping).await
         }
-    };
-    info!(left = report.left, "relay down");
-    Ok(())
+    }
 }
 
 /// What there is before there is an engine.
@@ -352,7 +356,7 @@ impl Parts {
         sink: S,
         settings: Settings,
         stopping: impl Future<Output = ()>,
-    ) -> Result<Report, Box<dyn Error>> {
+    ) -> Result<(), Box<dyn Error>> {
         let limits = settings.bounds.limits();
         let notify = Notify::new();
         notify::ready();
@@ -367,8 +371,9 @@ impl Parts {
         let reader = self.reader;
         let reader = tokio::task::spawn_blocking(move || reader.shutdown(timeout));
         let report = relay.await?;
-        let _ = reader.await?;
-        Ok(report)
+        let cut = reader.await?.map_or(0, |report| report.cut);
+        info!(left = report.left, cut, "relay down");
+        Ok(())
     }
 }
 

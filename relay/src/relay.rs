@@ -132,8 +132,8 @@ enum Event {
 struct Seldom {
     /// Since it was told.
     times: usize,
-    /// Why it was so the first time.
-    first: String,
+    /// Why it was so, one of these times.
+    why: String,
     told: Option<Instant>,
 }
 
@@ -393,7 +393,7 @@ impl<S: Sink> Relay<S> {
             return;
         };
         figures::refused(trouble.reason()).increment(1);
-        if !matches!(trouble, Trouble::Blocked(_)) {
+        if matches!(trouble, Trouble::Unreachable(_) | Trouble::Refused(_)) {
             self.troubled = crate::now();
         }
         debug!(name = %producer.name, %trouble, "a run has ended");
@@ -403,7 +403,8 @@ impl<S: Sink> Relay<S> {
             }
             Trouble::Blocked(why) => {
                 self.runs.block(&producer.name);
-                self.blocked.note(1, || why.clone());
+                self.blocked.why.clone_from(why);
+                self.blocked.times += 1;
             }
             Trouble::Moved(_) | Trouble::TooLong { .. } => {}
         }
@@ -452,7 +453,7 @@ impl<S: Sink> Relay<S> {
         }
         self.figures.repeated.increment(count(repeated));
         if let Some((name, number)) = self.runs.take_repeated() {
-            let why = || format!("{name}, which stands at {number}");
+            let why = || format!("the last of them of {name}, which stands at {number}");
             self.repeated.note(repeated, why);
         }
     }
@@ -534,7 +535,7 @@ impl<S: Sink> Relay<S> {
 impl Seldom {
     fn note(&mut self, times: usize, why: impl FnOnce() -> String) {
         if self.times == 0 {
-            self.first = why();
+            self.why = why();
         }
         self.times += times;
     }
@@ -546,8 +547,8 @@ impl Seldom {
             return None;
         }
         self.told = Some(now);
-        let first = std::mem::take(&mut self.first);
-        Some((std::mem::take(&mut self.times), first))
+        let why = std::mem::take(&mut self.why);
+        Some((std::mem::take(&mut self.times), why))
     }
 }
 

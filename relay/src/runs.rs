@@ -478,14 +478,18 @@ impl Known {
 
     /// Where the stream stands at a message that was sent, those before it were stored before it:
     /// returns how many. Where it stands elsewhere, somebody else has sent the last one, and nothing
-    /// is known of these.
+    /// is known of those up to there.
     fn look_for_sent(&mut self, number: u64) -> usize {
-        let sent = self.waiting.iter().take_while(|item| item.was_sent);
-        let mut numbers = sent.map(|item| item.message.number);
-        if let Some(index) = numbers.position(|its| its == number) {
-            return index + 1;
+        let until = |item: &&mut Item| item.message.number <= number;
+        let sent = self.waiting.iter().filter(|item| item.was_sent);
+        let sent = sent.filter(|item| item.message.number <= number);
+        let (passed, last) = sent.fold((0, 0), |(passed, last), item| {
+            (passed + 1, last.max(item.message.number))
+        });
+        if last == number {
+            return passed;
         }
-        for item in &mut self.waiting {
+        for item in self.waiting.iter_mut().filter(until) {
             item.was_sent = false;
         }
         0
@@ -493,10 +497,11 @@ impl Known {
 
     /// How many of the messages that were sent since the last position are not there, if the stream
     /// stands at `position` and `passed` of them have been sent up to there. Each has a sequence of
-    /// its own; others may come between runs.
+    /// its own; others may come between runs. A stream that was made anew tells nothing.
     fn missing(&self, position: Position, passed: usize) -> usize {
-        let most = position.sequence.saturating_sub(self.stored.sequence);
-        passed.saturating_sub(usize::try_from(most).unwrap_or(usize::MAX))
+        let most = position.sequence.checked_sub(self.stored.sequence);
+        let most = most.and_then(|most| usize::try_from(most).ok());
+        passed.saturating_sub(most.unwrap_or(usize::MAX))
     }
 
     fn stuck(&self, begins: bool) -> impl Iterator<Item = Stuck> {

@@ -214,6 +214,10 @@ struct World {
     settled: HashMap<(usize, u64), Fate>,
     /// How many messages the relays have found to be missing.
     missing: usize,
+    /// Messages that count as acknowledged, of those that are not too long; and whether that is all,
+    /// since no relay was killed.
+    acknowledged: usize,
+    is_first_relay: bool,
     /// Of these, at most: what one run sends may be left out of an earlier one, of which the bytes
     /// come late.
     too_long: usize,
@@ -239,6 +243,8 @@ impl World {
             batches: HashMap::new(),
             settled: HashMap::new(),
             missing: 0,
+            acknowledged: 0,
+            is_first_relay: true,
             too_long: 0,
             faults,
         }
@@ -284,7 +290,9 @@ impl World {
         for settled in self.relay.runs.take_settled() {
             let (producer, number) = self.batches[&settled.batch];
             let is_acknowledged = settled.fate == Fate::Acknowledged;
-            self.too_long += usize::from(is_acknowledged && body(number).len() > LONGEST);
+            let is_too_long = body(number).len() > LONGEST;
+            self.too_long += usize::from(is_acknowledged && is_too_long);
+            self.acknowledged += usize::from(is_acknowledged && !is_too_long);
             self.settled.insert((producer, number), settled.fate);
             loop {
                 let next = self.confirmed[producer] + 1;
@@ -472,6 +480,7 @@ impl World {
                 self.cut();
                 let connection = self.relay.connection + 1;
                 self.relay = Relay::new(&mut self.rng, (self.way)(), connection);
+                self.is_first_relay = false;
                 for producer in 0..PRODUCERS {
                     // Receipts get lost: it sends again what was confirmed too.
                     let again = self.confirmed[producer].saturating_sub(self.rng.u64(..30));
@@ -537,6 +546,14 @@ impl World {
             let whole = its.get(..expected.len());
             if whole != Some(&expected) || !its.is_sorted_by(|a, b| a < b) {
                 return Err(format!("{name}: {its:?}, confirmed {expected:?}"));
+            }
+        }
+        let stored = self.server.stream.iter().flatten().count();
+        if self.is_first_relay && self.is_done() && self.relay.wrong.is_none() {
+            let missing = self.missing.saturating_sub(self.too_long);
+            let counted = self.acknowledged;
+            if counted - missing != stored {
+                return Err(format!("{counted} seem to be acknowledged, of {stored}"));
             }
         }
         if self.missing > self.too_long && self.relay.wrong.is_none() {

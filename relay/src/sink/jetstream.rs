@@ -5,8 +5,8 @@
 //! last message, each further one the id of the message before it in the stream.
 
 use std::fmt::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -69,6 +69,8 @@ pub(crate) struct JetStream {
     stream: Stream<()>,
     /// Counts the connections that were lost.
     lost: watch::Sender<u64>,
+    /// What the client said last, of what went wrong.
+    error: LastError,
     /// As it was last seen: a stream may be made anew, as another kind.
     is_fit: AtomicBool,
     /// The sequence of the stream's first message, or of the next one where it is empty.
@@ -76,7 +78,7 @@ pub(crate) struct JetStream {
     /// The stream's own limit of a message.
     max_message: AtomicUsize,
     #[cfg(feature = "faults")]
-    wrong: Option<Arc<std::sync::Mutex<expectation::Wrong>>>,
+    wrong: Option<Arc<Mutex<expectation::Wrong>>>,
 }
 
 impl JetStream {
@@ -86,7 +88,8 @@ impl JetStream {
         target: Target,
     ) -> Result<Self, ConnectError> {
         let lost = watch::Sender::new(0);
-        let signal = lost.clone();
+        let error = LastError::default();
+        let (signal, last_error) = (lost.clone(), Arc::clone(&error));
         let options = options
             .name("uds-ipc-relay")
             .connection_timeout(target.ack_timeout)
@@ -99,11 +102,14 @@ impl JetStream {
                 Duration::from_millis(20) * 2_u32.pow(doublings)
             })
             .event_callback(move |event| {
-                let signal = signal.clone();
+                let (signal, last_error) = (signal.clone(), Arc::clone(&last_error));
                 async move {
                     debug!(%event, "NATS");
                     if matches!(event, Event::Disconnected) {
                         signal.send_modify(|count| *count += 1);
+                    }
+                    if matches!(event, Event::ClientError(_) | Event::ServerError(_)) {
+                        *lock(&last_error) = event.to_string();
                     }
                 }
             });
@@ -134,6 +140,7 @@ impl JetStream {
             context,
             stream,
             lost,
+            error,
             is_fit: AtomicBool::new(false),
             first: AtomicU64::new(0),
             max_message: AtomicUsize::new(usize::MAX),
@@ -227,7 +234,7 @@ impl JetStream {
 
     /// Why there is no answer.
     fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Trouble {
-        no_answer(&self.client, error)
+        no_answer(&self.client, &self.error, error)
     }
 
     async fn create(&self) -> Result<Config, Trouble> {
@@ -311,11 +318,10 @@ impl JetStream {
     }
 }
 
-#[cfg(feature = "faults")]
-fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+type LastError = Arc<Mutex<String>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sink for JetStream {
@@ -342,7 +348,7 @@ impl Sink for JetStream {
             // Nothing, unless it came meanwhile.
             None => self.last(&subject).await?.ok_or_else(|| {
                 Trouble::Blocked(format!(
-                    "the server has messages at {subject}, and does not find the last of them: servers before 2.10 do so once that was removed; a restart mends it"
+                    "the server has messages at {subject}, and does not find the last of them: servers before 2.12.5 do so once that was removed; a restart of the server mends it"
                 ))
             })?,
         };
@@ -370,7 +376,12 @@ impl Sink for JetStream {
                     match self.context.send_publish(subject.clone(), publish).await {
                         Ok(ack) => acks.push((message.number, ack)),
                         Err(error) => {
-                            return Some(not_stored(&self.client, &error, message.number));
+                            return Some(not_stored(
+                                &self.client,
+                                &self.error,
+                                &error,
+                                message.number,
+                            ));
                         }
                     }
                 } else if let Err(error) = self.publish_silently(subject.clone(), publish).await {
@@ -393,7 +404,7 @@ impl Sink for JetStream {
         }
         #[cfg(feature = "faults")]
         let wrong = self.wrong.clone();
-        let client = self.client.clone();
+        let (client, last_error) = (self.client.clone(), Arc::clone(&self.error));
         let answer = async move {
             let acks = acks.into_iter().map(async |(number, ack)| {
                 let ack: Result<PublishAck, _> = ack.await;
@@ -430,7 +441,7 @@ impl Sink for JetStream {
                         continue;
                     }
                     Ok(_) => Trouble::Moved("stored before".to_owned()),
-                    Err(error) => not_stored(&client, &error, number),
+                    Err(error) => not_stored(&client, &last_error, &error, number),
                 };
                 first_trouble = first_trouble.or(Some(why));
             }
@@ -496,7 +507,12 @@ fn not_handed_over(error: &client::PublishError, number: u64) -> Trouble {
 }
 
 /// Why message `number` is not stored, or nobody knows.
-fn not_stored(client: &Client, error: &PublishError, number: u64) -> Trouble {
+fn not_stored(
+    client: &Client,
+    last_error: &LastError,
+    error: &PublishError,
+    number: u64,
+) -> Trouble {
     let why = text(error);
     let source = std::error::Error::source(error);
     let code = source.and_then(|source| source.downcast_ref::<StreamError>());
@@ -514,17 +530,26 @@ fn not_stored(client: &Client, error: &PublishError, number: u64) -> Trouble {
         | PublishErrorKind::TimedOut
         | PublishErrorKind::BrokenPipe
         | PublishErrorKind::MaxAckPending
-        | PublishErrorKind::Other => no_answer(client, error),
+        | PublishErrorKind::Other => no_answer(client, last_error, error),
     }
 }
 
-/// Why there is no answer: where there is no connection, that is what an operator wants to know.
-fn no_answer(client: &Client, error: &(dyn std::error::Error + 'static)) -> Trouble {
+/// Why there is no answer. Where there is no connection, that is what an operator wants to know, and
+/// why there is none.
+fn no_answer(
+    client: &Client,
+    last_error: &LastError,
+    error: &(dyn std::error::Error + 'static),
+) -> Trouble {
     if client.connection_state() == State::Connected {
-        Trouble::Unreachable(text(error))
-    } else {
-        Trouble::Unreachable("no connection to the server".to_owned())
+        return Trouble::Unreachable(text(error));
     }
+    let why = lock(last_error);
+    let why = match why.as_str() {
+        "" => "no connection to the server".to_owned(),
+        why => format!("no connection to the server: {why}"),
+    };
+    Trouble::Unreachable(why)
 }
 
 /// An error with its causes.

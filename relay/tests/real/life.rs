@@ -107,7 +107,7 @@ fn send_says_what_it_leaves_when_the_engine_is_away() {
     );
     wait_for("the reason", || {
         let health = relay.get("/health").unwrap();
-        health.ends_with(": no connection to the server\n")
+        health.contains(": no connection to the server")
     });
     // What a stop leaves is no error.
     assert!(relay.stop().success());
