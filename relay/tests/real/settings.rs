@@ -165,7 +165,8 @@ fn passwords_tokens_and_nkeys_come_from_files() {
     // Without one it is not let in, and says so.
     let relay = Relay::start(&["--nats-url", &nats.url()]);
     wait_for("the refusal", || {
-        relay.get("/health").unwrap().contains("unreachable")
+        let health = relay.get("/health").unwrap();
+        health.contains("unreachable") && health.ends_with("authorization violation\n")
     });
 
     let redis = Redis::with(&["--requirepass", "hush-hush"]);
