@@ -12,7 +12,8 @@ use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 use uds_ipc::metrics::Publisher;
 
-use crate::relay::SELDOM;
+/// How often the log tells of what happens often.
+pub(crate) const SELDOM: Duration = Duration::from_secs(10);
 
 /// Whether the engine answers.
 pub(crate) struct Health {

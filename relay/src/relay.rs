@@ -15,7 +15,7 @@ use tracing::{debug, error, info, warn};
 use uds_ipc::{Batch, Batches};
 
 use crate::figures::{self, Figures};
-use crate::health::Health;
+use crate::health::{Health, SELDOM};
 use crate::notify::Notify;
 use crate::rule::{self, Rule};
 use crate::runs::{Bounds, Fate, Message, Position, Producer, Runs, Step, Told};
@@ -29,9 +29,6 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many producers are asked for at once.
 const ASKS: usize = 64;
-
-/// How often the log tells of what happens often.
-pub(crate) const SELDOM: Duration = Duration::from_secs(10);
 
 /// So long after trouble, messages that come again are no wonder.
 const CALM: Duration = Duration::from_secs(60);
@@ -132,7 +129,7 @@ enum Event {
 struct Seldom {
     /// Since it was told.
     times: usize,
-    /// Why it was so, one of these times.
+    /// Why it was so the last time.
     why: String,
     told: Option<Instant>,
 }
@@ -223,19 +220,19 @@ impl<S: Sink> Relay<S> {
             // Before it is parsed.
             if message.len() > self.limits.message_bytes.saturating_add(LONGEST_MARK) {
                 let len = message.len();
-                self.leave_out("too_long", || format!("{len} bytes"));
+                self.leave_out("too_long", format!("{len} bytes"));
                 continue;
             }
             match self.rule.mark(message) {
                 Ok(found) if found.body.len() > self.limits.message_bytes => {
-                    let why = || format!("{} bytes, of {}", found.body.len(), found.name);
+                    let why = format!("{} bytes, of {}", found.body.len(), found.name);
                     self.leave_out("too_long", why);
                 }
                 Ok(found) => {
                     text.extend_from_slice(found.body);
                     marked.push((found.name, found.number, found.body.len()));
                 }
-                Err(why) => self.leave_out("unmarked", || why.to_string()),
+                Err(why) => self.leave_out("unmarked", why.to_string()),
             }
         }
         self.figures
@@ -253,9 +250,7 @@ impl<S: Sink> Relay<S> {
             match pushed {
                 Ok(()) => left += 1,
                 Err(why) => {
-                    self.leave_out("out_of_order", || {
-                        format!("number {number} of {name}: {why}")
-                    });
+                    self.leave_out("out_of_order", format!("number {number} of {name}: {why}"));
                 }
             }
         }
@@ -280,7 +275,7 @@ impl<S: Sink> Relay<S> {
     }
 
     /// Counts a message that does not go on.
-    fn leave_out(&mut self, reason: &'static str, why: impl FnOnce() -> String) {
+    fn leave_out(&mut self, reason: &'static str, why: String) {
         figures::left_out(reason).increment(1);
         self.left_out.entry(reason).or_default().note(1, why);
     }
@@ -403,8 +398,7 @@ impl<S: Sink> Relay<S> {
             }
             Trouble::Blocked(why) => {
                 self.runs.block(&producer.name);
-                self.blocked.why.clone_from(why);
-                self.blocked.times += 1;
+                self.blocked.note(1, why.clone());
             }
             Trouble::Moved(_) | Trouble::TooLong { .. } => {}
         }
@@ -438,7 +432,7 @@ impl<S: Sink> Relay<S> {
                 Fate::Acknowledged => self.figures.acknowledged.increment(1),
                 Fate::Repeated => repeated += 1,
                 Fate::LeftOut => {
-                    self.leave_out("too_long", || "longer than the engine takes".to_owned());
+                    self.leave_out("too_long", "longer than the engine takes".to_owned());
                 }
             }
             self.messages -= 1;
@@ -453,7 +447,7 @@ impl<S: Sink> Relay<S> {
         }
         self.figures.repeated.increment(count(repeated));
         if let Some((name, number)) = self.runs.take_repeated() {
-            let why = || format!("the last of them of {name}, which stands at {number}");
+            let why = format!("the last of them of {name}, which stands at {number}");
             self.repeated.note(repeated, why);
         }
     }
@@ -533,11 +527,9 @@ impl<S: Sink> Relay<S> {
 }
 
 impl Seldom {
-    fn note(&mut self, times: usize, why: impl FnOnce() -> String) {
-        if self.times == 0 {
-            self.why = why();
-        }
+    fn note(&mut self, times: usize, why: String) {
         self.times += times;
+        self.why = why;
     }
 
     /// What is to be told: at once for the first, then now and then.

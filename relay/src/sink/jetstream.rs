@@ -64,13 +64,11 @@ pub(crate) struct ConnectError {
 
 pub(crate) struct JetStream {
     target: Target,
-    client: Client,
+    connection: Connection,
     context: Context,
     stream: Stream<()>,
     /// Counts the connections that were lost.
     lost: watch::Sender<u64>,
-    /// What the client said last, of what went wrong.
-    error: LastError,
     /// As it was last seen: a stream may be made anew, as another kind.
     is_fit: AtomicBool,
     /// The sequence of the stream's first message, or of the next one where it is empty.
@@ -88,7 +86,7 @@ impl JetStream {
         target: Target,
     ) -> Result<Self, ConnectError> {
         let lost = watch::Sender::new(0);
-        let error = LastError::default();
+        let error = Arc::new(Mutex::new(None));
         let (signal, last_error) = (lost.clone(), Arc::clone(&error));
         let options = options
             .name("uds-ipc-relay")
@@ -109,7 +107,9 @@ impl JetStream {
                         signal.send_modify(|count| *count += 1);
                     }
                     if matches!(event, Event::ClientError(_) | Event::ServerError(_)) {
-                        *lock(&last_error) = event.to_string();
+                        *lock(&last_error) = Some(event.to_string());
+                    } else if matches!(event, Event::Connected) {
+                        *lock(&last_error) = None;
                     }
                 }
             });
@@ -136,11 +136,10 @@ impl JetStream {
             })?;
         Ok(Self {
             target,
-            client,
+            connection: Connection { client, error },
             context,
             stream,
             lost,
-            error,
             is_fit: AtomicBool::new(false),
             first: AtomicU64::new(0),
             max_message: AtomicUsize::new(usize::MAX),
@@ -191,7 +190,8 @@ impl JetStream {
     ) -> Result<(), client::PublishError> {
         let message = publish.outbound_message(subject);
         let headers = message.headers.unwrap_or_default();
-        self.client
+        self.connection
+            .client
             .publish_with_headers(message.subject, headers, message.payload)
             .await
     }
@@ -205,7 +205,7 @@ impl JetStream {
             }
             Err(error) => {
                 self.is_fit.store(false, Ordering::Relaxed);
-                return Err(self.unreachable(&error));
+                return Err(self.connection.no_answer(&error));
             }
         };
         let sequence = message.sequence;
@@ -223,18 +223,13 @@ impl JetStream {
     async fn count(&self, subject: &str) -> Result<usize, Trouble> {
         let unreachable = |error: &(dyn std::error::Error + 'static)| {
             self.is_fit.store(false, Ordering::Relaxed);
-            self.unreachable(error)
+            self.connection.no_answer(error)
         };
         let told = self.stream.info_with_subjects(subject).await;
         let mut subjects = told.map_err(|error| unreachable(&error))?;
         let count = subjects.try_next().await;
         let count = count.map_err(|error| unreachable(&error))?;
         Ok(count.map_or(0, |(_, count)| count))
-    }
-
-    /// Why there is no answer.
-    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Trouble {
-        no_answer(&self.client, &self.error, error)
     }
 
     async fn create(&self) -> Result<Config, Trouble> {
@@ -246,7 +241,7 @@ impl JetStream {
             ..Config::default()
         };
         let made = self.context.create_stream(config).await;
-        let made = made.map_err(|error| self.unreachable(&error))?;
+        let made = made.map_err(|error| self.connection.no_answer(&error))?;
         info!(stream = self.target.stream, "stream made");
         Ok(made.cached_info().config.clone())
     }
@@ -292,7 +287,7 @@ impl JetStream {
             Err(error) if self.target.create && is_missing(&error.kind()) => {
                 (self.create().await?, 0)
             }
-            Err(error) => return Err(self.unreachable(&error)),
+            Err(error) => return Err(self.connection.no_answer(&error)),
         };
         self.first.store(first, Ordering::Relaxed);
         self.check(&config)
@@ -318,7 +313,49 @@ impl JetStream {
     }
 }
 
-type LastError = Arc<Mutex<String>>;
+/// The client, and what it said last of what went wrong.
+#[derive(Clone)]
+struct Connection {
+    client: Client,
+    error: Arc<Mutex<Option<String>>>,
+}
+
+impl Connection {
+    /// Why there is no answer. Where there is no connection, that is what an operator wants to
+    /// know, and why there is none.
+    fn no_answer(&self, error: &(dyn std::error::Error + 'static)) -> Trouble {
+        if self.client.connection_state() == State::Connected {
+            return Trouble::Unreachable(text(error));
+        }
+        Trouble::Unreachable(match &*lock(&self.error) {
+            None => "no connection to the server".to_owned(),
+            Some(why) => format!("no connection to the server: {why}"),
+        })
+    }
+
+    /// Why message `number` is not stored, or nobody knows.
+    fn not_stored(&self, error: &PublishError, number: u64) -> Trouble {
+        let why = text(error);
+        let source = std::error::Error::source(error);
+        let code = source.and_then(|source| source.downcast_ref::<StreamError>());
+        let code = code.map(StreamError::error_code);
+        match error.kind() {
+            PublishErrorKind::WrongLastMessageId | PublishErrorKind::WrongLastSequence => {
+                Trouble::Moved(why)
+            }
+            PublishErrorKind::MaxPayloadExceeded => Trouble::TooLong { number, why },
+            PublishErrorKind::Other if code == Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM) => {
+                Trouble::TooLong { number, why }
+            }
+            PublishErrorKind::Other if code.is_some() => Trouble::Refused(why),
+            PublishErrorKind::StreamNotFound
+            | PublishErrorKind::TimedOut
+            | PublishErrorKind::BrokenPipe
+            | PublishErrorKind::MaxAckPending
+            | PublishErrorKind::Other => self.no_answer(error),
+        }
+    }
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -376,12 +413,7 @@ impl Sink for JetStream {
                     match self.context.send_publish(subject.clone(), publish).await {
                         Ok(ack) => acks.push((message.number, ack)),
                         Err(error) => {
-                            return Some(not_stored(
-                                &self.client,
-                                &self.error,
-                                &error,
-                                message.number,
-                            ));
+                            return Some(self.connection.not_stored(&error, message.number));
                         }
                     }
                 } else if let Err(error) = self.publish_silently(subject.clone(), publish).await {
@@ -404,7 +436,7 @@ impl Sink for JetStream {
         }
         #[cfg(feature = "faults")]
         let wrong = self.wrong.clone();
-        let (client, last_error) = (self.client.clone(), Arc::clone(&self.error));
+        let connection = self.connection.clone();
         let answer = async move {
             let acks = acks.into_iter().map(async |(number, ack)| {
                 let ack: Result<PublishAck, _> = ack.await;
@@ -441,7 +473,7 @@ impl Sink for JetStream {
                         continue;
                     }
                     Ok(_) => Trouble::Moved("stored before".to_owned()),
-                    Err(error) => not_stored(&client, &last_error, &error, number),
+                    Err(error) => connection.not_stored(&error, number),
                 };
                 first_trouble = first_trouble.or(Some(why));
             }
@@ -455,7 +487,8 @@ impl Sink for JetStream {
 
     fn longest(&self) -> usize {
         let max = self.max_message.load(Ordering::Relaxed);
-        max.min(self.client.max_payload()).saturating_sub(HEADERS)
+        max.min(self.connection.client.max_payload())
+            .saturating_sub(HEADERS)
     }
 
     fn first(&self) -> u64 {
@@ -504,52 +537,6 @@ fn not_handed_over(error: &client::PublishError, number: u64) -> Trouble {
             Trouble::Unreachable(why)
         }
     }
-}
-
-/// Why message `number` is not stored, or nobody knows.
-fn not_stored(
-    client: &Client,
-    last_error: &LastError,
-    error: &PublishError,
-    number: u64,
-) -> Trouble {
-    let why = text(error);
-    let source = std::error::Error::source(error);
-    let code = source.and_then(|source| source.downcast_ref::<StreamError>());
-    let code = code.map(StreamError::error_code);
-    match error.kind() {
-        PublishErrorKind::WrongLastMessageId | PublishErrorKind::WrongLastSequence => {
-            Trouble::Moved(why)
-        }
-        PublishErrorKind::MaxPayloadExceeded => Trouble::TooLong { number, why },
-        PublishErrorKind::Other if code == Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM) => {
-            Trouble::TooLong { number, why }
-        }
-        PublishErrorKind::Other if code.is_some() => Trouble::Refused(why),
-        PublishErrorKind::StreamNotFound
-        | PublishErrorKind::TimedOut
-        | PublishErrorKind::BrokenPipe
-        | PublishErrorKind::MaxAckPending
-        | PublishErrorKind::Other => no_answer(client, last_error, error),
-    }
-}
-
-/// Why there is no answer. Where there is no connection, that is what an operator wants to know, and
-/// why there is none.
-fn no_answer(
-    client: &Client,
-    last_error: &LastError,
-    error: &(dyn std::error::Error + 'static),
-) -> Trouble {
-    if client.connection_state() == State::Connected {
-        return Trouble::Unreachable(text(error));
-    }
-    let why = lock(last_error);
-    let why = match why.as_str() {
-        "" => "no connection to the server".to_owned(),
-        why => format!("no connection to the server: {why}"),
-    };
-    Trouble::Unreachable(why)
 }
 
 /// An error with its causes.

@@ -126,6 +126,28 @@ fn an_outage_longer_than_the_queues_is_counted_where_it_happens() {
     assert!(relay.figure("acknowledged_total") <= u64::try_from(taken.len()).unwrap());
 }
 
+#[test]
+fn who_repeats_is_told_in_the_log() {
+    let nats = Nats::start();
+    nats.make_stream();
+    let relay = Relay::start(&["--nats-url", &nats.url()]);
+    for numbers in [vec![5], vec![4, 5, 6]] {
+        let writer = writer(&relay.socket());
+        for number in numbers {
+            writer
+                .send_timeout(message("web", number), PATIENCE)
+                .unwrap();
+        }
+        assert_eq!(writer.shutdown(PATIENCE).unwrap().left.messages, 0);
+    }
+    let figures = ["repeated_total", "acknowledged_total"].map(|name| relay.figure(name));
+    assert_eq!(figures, [2, 2]);
+    wait_for("the log", || {
+        let log = relay.log();
+        log.contains("numbers were not above the last") && log.contains("of web, which stands at 5")
+    });
+}
+
 /// Servers have had faults there: some store what follows a message that they refused for want of
 /// room; some find no message any more at the subject of one that they refused.
 #[test]
