@@ -31,7 +31,7 @@ impl Figures {
         );
         describe_counter!(
             "uds_ipc_relay_repeated_total",
-            "Messages that were not sent: their number was not above the producer's last in the engine"
+            "Messages that were not sent: their number was not above the engine's last"
         );
         describe_counter!(
             "uds_ipc_relay_refused_total",
@@ -47,11 +47,11 @@ impl Figures {
         );
         describe_counter!(
             "uds_ipc_relay_missing_total",
-            "Messages without which the engine has stored those behind them, though each expects the one before"
+            "Messages without which the engine has stored those sent behind them"
         );
         describe_gauge!(
             "uds_ipc_relay_blocked_producers",
-            "Producers that wait for an operator: what is at their place in the engine is not the relay's"
+            "Producers that wait for an operator: at their place in the engine is somebody else's"
         );
         describe_gauge!(
             "uds_ipc_relay_in_flight_messages",

@@ -477,8 +477,8 @@ impl Known {
     }
 
     /// Where the stream stands at a message that was sent, those before it were stored before it:
-    /// returns how many. Where it stands elsewhere, somebody else has sent the last one, and nothing
-    /// is known of those up to there.
+    /// returns how many. Where it stands elsewhere, somebody else has sent the last one, and
+    /// nothing is known of those up to there.
     fn look_for_sent(&mut self, number: u64) -> usize {
         let until = |item: &&mut Item| item.message.number <= number;
         let sent = self.waiting.iter().filter(|item| item.was_sent);

@@ -214,9 +214,9 @@ struct World {
     settled: HashMap<(usize, u64), Fate>,
     /// How many messages the relays have found to be missing.
     missing: usize,
-    /// Messages that count as acknowledged, of those that are not too long; and whether that is all,
-    /// since no relay was killed.
+    /// Messages that count as acknowledged, of those that are not too long.
     acknowledged: usize,
+    /// Whether no relay was killed: then these are all.
     is_first_relay: bool,
     /// Of these, at most: what one run sends may be left out of an earlier one, of which the bytes
     /// come late.

@@ -30,9 +30,9 @@ pub(crate) fn of(piece: &Piece, index: usize) -> Expectation {
     }
 }
 
-/// Whether the stream is asked to acknowledge the message at `index` of the piece. That of the last
-/// one says that all are stored: each is stored only behind the one before it. That of the first one
-/// says why, where the stream takes nothing.
+/// Whether the stream is asked to acknowledge the message at `index` of the piece. The last one's
+/// acknowledgement says that all are stored: each is stored only behind the one before it. The
+/// answer for the first one says why, where the stream takes nothing.
 pub(crate) fn asks_for_ack(piece: &Piece, index: usize) -> bool {
     index == 0 || index + 1 == piece.messages.len()
 }

@@ -127,8 +127,8 @@ fn waits(pid: u32) -> bool {
     stat.rsplit_once(") ").unwrap().1.starts_with('S')
 }
 
-/// While the engine stands still nothing is confirmed: more than the relay and the socket take is in
-/// the queue of the dead program, in memory that the relay has too.
+/// While the engine stands still nothing is confirmed: more than the relay and the socket take is
+/// in the queue of the dead program, in memory that the relay has too.
 #[test]
 fn what_a_killed_program_had_queued_arrives() {
     const LINES: usize = 9_000;
